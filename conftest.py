@@ -1,0 +1,71 @@
+"""What every test has: --long, the engines' environments, and a check that it leaves nothing."""
+
+import asyncio
+import os
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+NO_CHROMIUM = "there is no Chromium; on Debian: sudo apt install chromium"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the long tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    long, chromium = config.getoption("--long"), shutil.which("chromium")
+    for item in items:
+        if "long" in item.keywords and not long:
+            item.add_marker(pytest.mark.skip(reason="long: runs with --long"))
+        if "browser" in item.keywords and not chromium:
+            item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if checks := os.environ.get("SPINDLE_CHECKS"):
+        terminalreporter.section("checks")
+        terminalreporter.line(checks)
+    if not shutil.which("chromium"):
+        terminalreporter.section("THE BROWSER TESTS DID NOT RUN", red=True, bold=True)
+        terminalreporter.line(NO_CHROMIUM, red=True)
+
+
+@pytest.fixture(scope="session")
+def environments_dir() -> Path:
+    """Where the engines' environments are: built by `python -m tests`, kept between runs."""
+    return Path(os.environ.get("SPINDLE_ENVIRONMENTS_DIR", "data/environments")).resolve()
+
+
+@pytest.fixture(autouse=True)
+async def leaves_nothing() -> AsyncIterator[None]:
+    """Fail a test that leaves a task, a thread, a child process or a socket behind.
+
+    What a fixture of a wider scope opened before the test is not the test's.
+    """
+    before = open_things()
+    yield
+    patience = time.monotonic() + 1  # a closed transport needs a few turns of the loop to be gone
+    while left := open_things() - before:
+        await asyncio.get_running_loop().shutdown_default_executor()
+        if time.monotonic() > patience:
+            things = "\n".join(sorted(map(str, left)))
+            pytest.fail(f"This test left something behind; close what it opened:\n{things}")
+        await asyncio.sleep(0.01)
+
+
+def open_things() -> set[object]:
+    """List all that a test could leave."""
+    me = psutil.Process()
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    return {
+        *tasks,
+        *threading.enumerate(),
+        *me.children(recursive=True),
+        *me.net_connections("all"),
+    }

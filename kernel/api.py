@@ -1,0 +1,89 @@
+"""Everything an extension may import from the kernel. Nothing else is public."""
+
+from starlette.routing import Route, Router
+
+from kernel import __version__
+from kernel.app import ROUTES, Routes
+from kernel.clients import Action, Client, Connected, Conversation, Disconnected, Everyone, Refused
+from kernel.contract import (
+    UNSET,
+    Audio,
+    Delta,
+    Finish,
+    Image,
+    Mark,
+    Message,
+    Meta,
+    ModelInfo,
+    Part,
+    Processor,
+    Reasoning,
+    Request,
+    Role,
+    Sampling,
+    Struct,
+    Text,
+    Timings,
+    Token,
+    ToolCall,
+    ToolResult,
+    Turn,
+    UnsetType,
+    Usage,
+)
+from kernel.extension import Extension, NotAvailable, SettingsChanged
+from kernel.files import write
+from kernel.forms import Field, fields
+from kernel.guard import Failure
+from kernel.jobs import Job, JobKind, JobProgress
+from kernel.manager import Kernel
+from kernel.model import (
+    LOADERS,
+    Generated,
+    Generation,
+    Loader,
+    LoadFailed,
+    Model,
+    NoModel,
+    Slot,
+    SlotChanged,
+)
+from kernel.names import safe_name, safe_path
+from kernel.pages import PANELS, Panel
+from kernel.points import Changed, Phase, Point
+from kernel.records import Record, SectionChanged, Started, Status, StatusChanged
+from kernel.reply import Reply, Step
+from kernel.settings import Secret, check
+from kernel.turn import (
+    DISPLAY,
+    GENERATE,
+    HISTORY,
+    INPUT,
+    MODES,
+    OUTPUT,
+    REQUEST,
+    Draft,
+    Mode,
+    Past,
+    whole_text,
+)
+from kernel.worker import Worker, WorkerDied, WorkerError
+from kernel.workers import WorkerLoader
+
+VERSION = 1
+"""What `api` in extension.toml must say."""
+
+__all__ = [
+    "DISPLAY", "GENERATE", "HISTORY", "INPUT", "LOADERS", "MODES", "OUTPUT", "PANELS",
+    "REQUEST", "ROUTES", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client",
+    "Connected", "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension",
+    "Failure", "Field", "Finish", "Generated", "Generation", "Image", "Job", "JobKind",
+    "JobProgress", "Kernel", "LoadFailed", "Loader", "Mark", "Message", "Meta", "Mode", "Model",
+    "ModelInfo", "NoModel", "NotAvailable", "Panel", "Part", "Past", "Phase", "Point",
+    "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route",
+    "Router", "Routes", "Sampling", "Secret", "SectionChanged", "SettingsChanged", "Slot",
+    "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text", "Timings",
+    "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Worker", "WorkerDied",
+    "WorkerError", "WorkerLoader", "__version__", "check", "fields", "safe_name", "safe_path",
+    "whole_text", "write",
+]  # fmt: skip

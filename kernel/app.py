@@ -1,0 +1,266 @@
+"""The ASGI application. What is served is looked up in the registry on every request, so that
+enabling and disabling an extension needs no restart."""
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from markupsafe import Markup
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from kernel.clients import ACTIONS, Action, Client, Everyone, Handler
+from kernel.jobs import JobProgress
+from kernel.manager import Kernel
+from kernel.pages import PANELS, Panel
+from kernel.points import Changed, Entry, Phase, Point
+
+Access = Literal["public", "page", "inference", "admin"]
+
+
+@dataclass(frozen=True)
+class Routes:
+    """An ASGI application at /ext/<id> and at the paths that the manifest claims."""
+
+    app: ASGIApp
+    access: Access = "page"
+
+
+ROUTES: Point[Routes] = Point("routes", "Pages and APIs of extensions.")
+
+
+class CancelJob(Action, frozen=True):
+    """The cancel button of a job in the tray."""
+
+    id: str
+
+
+class Application:
+    """Routes requests: static files, the page and its socket, extensions."""
+
+    def __init__(self, kernel: Kernel, static: Path) -> None:
+        self._kernel = kernel
+        self._static = StaticFiles(directory=static)
+        self._shown: set[str] = set()
+        self._toasts = itertools.count(1)
+        kernel.hub.snapshot, kernel.hub.toast = self.snapshot, self.toast
+        cancel = Handler("kernel.cancel_job", CancelJob, self._cancel_job)
+        kernel.registry.add(ACTIONS, cancel, "kernel", phase=Phase.NORMAL, rank=0, rewrites=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        first, _, rest = path.strip("/").partition("/")
+        if scope["type"] == "websocket" and path == "/ws":
+            principal = scope.get("spindle.principal")
+            socket = WebSocket(scope, receive, send)
+            return await self._kernel.hub.serve(socket, str(getattr(principal, "id", "")))
+        if entry := self._routes(path):
+            return await entry.value.app(scope, receive, send)
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008})
+        if first == "static":
+            return await self._file({**scope, "path": rest, "root_path": ""}, receive, send)
+        if first == "ext" and (file := self._asset(rest)):
+            return await FileResponse(file)(scope, receive, send)
+        await (await self._page(scope))(scope, receive, send)
+
+    async def _file(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._static(scope, receive, send)
+        except HTTPException as error:
+            await PlainTextResponse(error.detail, error.status_code)(scope, receive, send)
+
+    def access(self, scope: Scope) -> Access:
+        """Who may ask for this; what nobody declared is for the page alone."""
+        path: str = scope["path"]
+        if path.startswith("/static/"):
+            return "public"
+        entry = self._routes(path)
+        return entry.value.access if entry else "page"
+
+    # --- the page ----------------------------------------------------------------------
+
+    async def _page(self, scope: Scope) -> Response:
+        if scope["method"] not in ("GET", "HEAD"):
+            return PlainTextResponse("Nothing here takes that.", 405)
+        client = Client("", "", scope["path"])
+        tab = self._tab(client)
+        if not tab:
+            known = any(r.id == client.tab for r in self._kernel.records.values())
+            text = "Its extension is switched off: switch it on in Settings." if known else ""
+            page = self._kernel.pages.render(
+                "error.html", title="This page does not exist", text=text or "Check the address."
+            )
+            return HTMLResponse(page, 404)
+        return HTMLResponse(await self._shell(client, tab))
+
+    async def _shell(self, client: Client, tab: Entry[Panel]) -> str:
+        main = await self._panel(tab, client)
+        self._shown |= {style["id"] for style in self._assets(".css")}
+        return self._kernel.pages.render(
+            "page.html",
+            title=tab.value.title,
+            theme=self._kernel.theme.replace("system", ""),
+            path=client.path,
+            tabs=self._tabs(client),
+            main=main,
+            status=[
+                {"id": f"{e.owner}-{e.value.order}", "html": await self._panel(e, client)}
+                for e in self._in("status")
+            ],
+            jobs=self._jobs(),
+            styles=self._assets(".css"),
+            scripts=[asset["href"] for asset in self._assets(".js")],
+        )
+
+    async def snapshot(self, client: Client) -> None:
+        """Send a page everything it shows; what was queued for it before is contained in that."""
+        shown = [entry for entry in (*self._in("status"), self._tab(client)) if entry]
+        for owner in {entry.owner: None for entry in shown}:
+            panels = [await self._panel(e, client) for e in shown if e.owner == owner]
+            client.outbox.drop(owner)
+            for entry, html in zip((e for e in shown if e.owner == owner), panels, strict=True):
+                tag, id = "div", f"status-{owner}-{entry.value.order}"
+                if entry.value.region == "tab":
+                    tag = id = "main"
+                    client.shows = entry.serial
+                html = f'<{tag} id="{id}" hx-swap-oob="innerMorph">{html}</{tag}>'
+                client.outbox.put(owner, html, whole=True)
+        client.outbox.put("kernel", self._tray(), "tray")
+
+    def toast(self, text: str, kind: str) -> str:
+        id = next(self._toasts)
+        return self._kernel.pages.render("_toast.html", id=id, text=text, kind=kind, button=None)
+
+    async def follow(self) -> None:
+        """Tell every page what the bus says of panels and jobs, for ever."""
+        queue, dispose = self._kernel.bus.open(object)
+        try:
+            while True:
+                events = [await queue.get()]
+                await asyncio.sleep(0.02)  # An extension contributes several panels at once.
+                while not queue.empty():
+                    events.append(queue.get_nowait())
+                jobs = [event for event in events if isinstance(event, JobProgress)]
+                if jobs:
+                    self._kernel.hub.push("kernel", self._tray(), Everyone(), "tray")
+                for job in jobs:
+                    if job.state == "failed":
+                        self._kernel.hub.tell(f"{job.title} failed. {job.note}", Everyone())
+                if Changed(PANELS.name) in events:
+                    await self._panels_changed()
+        finally:
+            dispose()
+
+    async def _panels_changed(self) -> None:
+        styles, gone = self._assets(".css"), set(self._shown)
+        self._shown = {style["id"] for style in styles}
+        for client in list(self._kernel.hub.clients):
+            rail = self._kernel.pages.render("_rail.html", tabs=self._tabs(client), oob=True)
+            client.outbox.put("kernel", rail, "rail")
+            status = [
+                {"id": f"{e.owner}-{e.value.order}", "html": await self._panel(e, client)}
+                for e in self._in("status")
+            ]
+            footer = self._kernel.pages.render(
+                "_status.html", status=status, jobs=self._jobs(), oob=True
+            )
+            client.outbox.put("kernel", footer, "status")
+            for style in styles:
+                if style["id"] not in gone:
+                    link = f'<link rel="stylesheet" id="{style["id"]}-css" href="{style["href"]}">'
+                    client.outbox.put("kernel", f'<div hx-swap-oob="beforeend:head">{link}</div>')
+            for id in gone - self._shown:
+                client.outbox.put("kernel", f'<link id="{id}-css" hx-swap-oob="delete">')
+            tab = self._tab(client)
+            if tab and tab.serial != client.shows:
+                await self.snapshot(client)
+            if not tab:
+                client.shows = -1
+                text = "This tab was switched off. Switch it on in Settings."
+                html = f'<main id="main" hx-swap-oob="innerHTML"><p class="empty">{text}</p></main>'
+                client.outbox.put("kernel", html, "main")
+
+    # --- parts -------------------------------------------------------------------------
+
+    def _in(self, region: str) -> list[Entry[Panel]]:
+        found = [e for e in self._kernel.registry.entries(PANELS) if e.value.region == region]
+        return sorted(found, key=lambda e: e.value.order)
+
+    def _tab(self, client: Client) -> Entry[Panel] | None:
+        tabs = self._in("tab")
+        if not client.tab:
+            return tabs[0] if tabs else None
+        return next((tab for tab in tabs if tab.owner == client.tab), None)
+
+    def _tabs(self, client: Client) -> list[dict[str, Any]]:
+        current = self._tab(client)
+        return [
+            {
+                "href": f"/{tab.owner}",
+                "title": tab.value.title,
+                "icon": tab.value.icon,
+                "current": tab is current,
+                "end": tab.value.order >= 100,
+            }
+            for tab in self._in("tab")
+        ]
+
+    async def _panel(self, entry: Entry[Panel], client: Client) -> Markup:
+        """A panel as HTML; one that fails costs its own place, with a sentence in it."""
+        panel = entry.value
+        try:
+            context = await panel.context(client, client.subject)
+            return self._kernel.pages.render(f"{entry.owner}/{panel.template}", **context)
+        except (Exception, SystemExit) as error:
+            self._kernel.guard.failed(entry.owner, f"panel {panel.template}", error)
+            return Markup(
+                '<p class="empty">{} could not draw this. See its card in Settings.</p>'
+            ).format(entry.owner)
+
+    def _jobs(self) -> list[JobProgress]:
+        return [job.progress for job in self._kernel.jobs.running.values()]
+
+    def _tray(self) -> str:
+        return self._kernel.pages.render("_tray.html", jobs=self._jobs(), oob=True)
+
+    async def _cancel_job(self, action: CancelJob, client: Client) -> None:
+        if job := self._kernel.jobs.running.get(action.id):
+            job.cancel()
+
+    # --- what extensions serve -----------------------------------------------------------
+
+    def _routes(self, path: str) -> Entry[Routes] | None:
+        for entry in self._kernel.registry.entries(ROUTES):
+            manifest = self._kernel.records[entry.owner].manifest
+            claimed = [f"/ext/{entry.owner}", *(manifest.paths if manifest else ())]
+            mine = any(path == prefix or path.startswith(prefix + "/") for prefix in claimed)
+            if mine and not self._asset(path.removeprefix("/ext/")):
+                return entry
+        return None
+
+    def _asset(self, rest: str) -> Path | None:
+        """`<id>/static/<file>` of a running extension."""
+        id, _, name = rest.partition("/static/")
+        record = self._kernel.records.get(id)
+        if not name or not record or record.status != "running":
+            return None
+        folder = (record.folder / "static").resolve()
+        file = (folder / name).resolve()
+        return file if file.is_relative_to(folder) and file.is_file() else None
+
+    def _assets(self, suffix: str) -> list[dict[str, str]]:
+        """`static/<id><suffix>` of each running extension, with its time of change."""
+        found: list[dict[str, str]] = []
+        for record in self._kernel.records.values():
+            file = record.folder / "static" / (record.id + suffix)
+            if record.status == "running" and file.is_file():
+                version = f"{file.stat().st_mtime_ns:x}"
+                href = f"/ext/{record.id}/static/{file.name}?v={version}"
+                found.append({"id": record.id, "href": href})
+        return found

@@ -1,0 +1,78 @@
+"""Values from a file or a form, checked field by field: one error never hides another."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+import msgspec
+from msgspec import NODEFAULT, UNSET, Struct, structs
+
+from kernel.forms import Secret, default_of, describe
+
+WORDS = {"on": True, "yes": True, "off": False, "no": False}
+
+
+def check(kind: type[Struct], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The good values, converted, and a sentence for each bad field ("": all of them together).
+
+    Takes the values of a file and the texts of a form alike. What a form left empty is the
+    default, but a secret left empty is left out: it stays as it is.
+    """
+    infos = {info.name: info for info in structs.fields(kind)}
+    good: dict[str, Any] = {}
+    bad: dict[str, str] = {}
+    for name, value in values.items():
+        if name not in infos:
+            bad[name] = unknown(name, infos, "setting")
+            continue
+        field = describe(infos[name])
+        if field.kind == "secret" and value == "":
+            continue
+        try:
+            good[name] = _convert(infos[name], field.kind, value)
+        except ValueError:
+            quoted = field.kind in ("text", "area", "choice") and not isinstance(value, str)
+            bad[name] = f"{field.label} must be {field.wants}{', in quotes' if quoted else ''}."
+    if not bad and hasattr(kind, "__post_init__"):
+        try:
+            kind(**good)
+        except ValueError as error:
+            bad[""] = str(error)
+    return good, bad
+
+
+def unknown(name: object, names: Iterable[str], what: str) -> str:
+    """Say that there is no such thing, and which one may be meant."""
+    close = difflib.get_close_matches(str(name), names, 1)
+    return f"There is no {what} “{name}”" + (f"; did you mean “{close[0]}”?" if close else ".")
+
+
+def _convert(info: structs.FieldInfo, kind: str, value: Any) -> Any:
+    """One value; raises ValueError when it is none of what the field takes."""
+    tries: list[Any] = [value]
+    if kind == "list" and isinstance(value, str):
+        lines = [line.strip() for line in value.splitlines() if line.strip()]
+        pairs = (line.partition(":") for line in lines)
+        tries = [lines, {a.strip(): b.strip() for a, _, b in pairs}]
+    elif kind == "switch" and isinstance(value, list):  # a checkbox behind its hidden "false"
+        tries = cast(list[Any], value)[-1:]
+    elif isinstance(value, str):
+        tries = [value.replace("\r\n", "\n")]
+    tries += [WORDS[one.lower()] for one in tries if isinstance(one, str) and one.lower() in WORDS]
+    for one in tries if value is not UNSET else ():
+        with suppress(msgspec.ValidationError):
+            got = msgspec.convert(one, info.type, strict=False, dec_hook=_secret)
+            plain = msgspec.to_builtins(got, str_keys=True, enc_hook=Secret.reveal)
+            json.dumps(plain, ensure_ascii=False, allow_nan=False).encode()  # NaN, half a surrogate
+            return got
+    if value in (None, "", UNSET) and (default := default_of(info)) is not NODEFAULT:
+        return default
+    raise ValueError
+
+
+def _secret(kind: type[Any], value: Any) -> Any:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise ValueError

@@ -1,0 +1,259 @@
+"""Connected pages: actions come in, HTML fragments go out through one outbox each."""
+
+import asyncio
+import itertools
+import logging
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from kernel.points import Entry, Point, Registry
+from kernel.sampling import Struct
+from kernel.settings import check
+
+log = logging.getLogger(__name__)
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what a page may ask for: `{"action": "<extension>.<snake_case_of_class>", …}`."""
+
+
+class Refused(Exception):
+    """Raised by an action's handler: a sentence for the user, shown where it was asked."""
+
+
+class Everyone(Struct, frozen=True):
+    """All connected pages."""
+
+
+class Conversation(Struct, frozen=True):
+    """The pages that look at this conversation."""
+
+    id: str
+
+
+class Handler(Struct, frozen=True):
+    """The one place where an action is carried out."""
+
+    name: str
+    kind: type[Action]
+    function: Callable[[Any, "Client"], Awaitable[Any]]
+
+
+ACTIONS: Point[Handler] = Point("actions", "What pages may ask for.")
+
+
+def wire_name(owner: str, kind: type[msgspec.Struct]) -> str:
+    return owner + "." + re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+class Outbox:
+    """What one page has not been sent yet: bounded by what it shows, never by time.
+
+    A part with a key replaces the queued part of the same key; without, it is appended in order.
+    """
+
+    def __init__(self, *, rate: float = 30, limit: int = 1 << 20, stall: float = 15) -> None:
+        self.overflowed = False
+        self._pause, self._limit, self._stall = 1 / rate, limit, stall
+        self._parts: dict[tuple[str, object], str] = {}
+        self._size = 0
+        self._serial = itertools.count()
+        self._some = asyncio.Event()
+
+    def put(self, owner: str, html: str, key: str | None = None, *, whole: bool = False) -> None:
+        """Queue a part; `whole` is a snapshot, which may be as large as what it shows."""
+        index = owner, key if key is not None else next(self._serial)
+        self._parts.pop(index, None)
+        self._parts[index] = html
+        self._size += 0 if whole else len(html)
+        if self._size > self._limit:  # Too far behind: forget it all, a fresh snapshot follows.
+            self._parts.clear()
+            self._size, self.overflowed = 0, True
+        self._some.set()
+
+    def drop(self, owner: str) -> None:
+        """Forget what an owner queued: a snapshot taken now says it all."""
+        for index in [i for i in self._parts if i[0] == owner]:
+            self._size = max(0, self._size - len(self._parts.pop(index)))
+
+    def take(self) -> list[str]:
+        """All that waits. Each part is a message of its own: htmx looks up the targets of a whole
+        message before it swaps any of them, so a part may name what the one before brought."""
+        parts, self._parts, self._size = list(self._parts.values()), {}, 0
+        return parts
+
+    async def send(
+        self, send: Callable[[str], Awaitable[None]], behind: Callable[[], None]
+    ) -> None:
+        """Send for ever: the first part at once, then what gathers `rate` times a second."""
+        loop, due = asyncio.get_running_loop(), 0.0
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            self._some.clear()
+            if self.overflowed:
+                self.overflowed = False
+                behind()
+            for part in self.take():
+                async with asyncio.timeout(self._stall):
+                    await send(part)
+            due = loop.time() + self._pause
+
+
+class Client:
+    """One open page."""
+
+    def __init__(self, id: str, principal: str, path: str) -> None:
+        self.id, self.principal, self.path = id, principal, path
+        self.tab, _, self.subject = path.strip("/").partition("/")
+        self.outbox = Outbox()
+        self.shows = -1
+        """The contribution that its tab is, so that a restarted one is drawn anew."""
+
+
+class Connected(Struct, frozen=True):
+    """A page connected."""
+
+    client: Any
+
+
+class Disconnected(Struct, frozen=True):
+    """A page went away."""
+
+    client: Any
+
+
+class Acting:
+    """An action under way; its extension's resources outlive it."""
+
+    def __init__(self, task: "asyncio.Task[None]") -> None:
+        self._task = task
+
+    def leave(self) -> None:
+        self._task.cancel()
+
+
+class Hub:
+    """All connected pages."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        emit: Callable[[object], None],
+        failed: Callable[[str, str, BaseException], None],
+    ) -> None:
+        self.clients: set[Client] = set()
+        self.snapshot: Callable[[Client], Awaitable[None]]
+        self.toast: Callable[[str, str], str]
+        self._registry, self._emit, self._failed = registry, emit, failed
+        self._ids = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def push(
+        self, owner: str, html: str, to: Everyone | Conversation | Client, key: str | None = None
+    ) -> None:
+        """Queue a fragment for the pages it concerns; never waits."""
+        for client in self.clients:
+            if (
+                isinstance(to, Everyone)
+                or client is to
+                or (isinstance(to, Conversation) and client.subject == to.id)
+            ):
+                client.outbox.put(owner, html, key)
+
+    def tell(self, text: str, to: Everyone | Conversation | Client, kind: str = "error") -> None:
+        """Show a sentence in the corner of the pages."""
+        self.push("kernel", self.toast(text, kind), to)
+
+    async def serve(self, socket: WebSocket, principal: str) -> None:
+        """Serve one page until it goes away."""
+        await socket.accept()
+        client = Client(str(next(self._ids)), principal, socket.query_params.get("path", "/"))
+        async with self._connected(client, socket.send_text):
+            with suppress(WebSocketDisconnect):
+                async for text in socket.iter_text():
+                    self.receive(client, text)
+
+    def receive(self, client: Client, text: str) -> None:
+        """Carry out one message of a page, in a task of its own."""
+        try:
+            values = msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return self.tell("The page sent something unreadable. Reload it.", client)
+        self._spawn(self._act(client, values))
+
+    @asynccontextmanager
+    async def _connected(
+        self, client: Client, send: Callable[[str], Awaitable[None]]
+    ) -> AsyncGenerator[None]:
+        self.clients.add(client)
+        self._emit(Connected(client))
+        serving = asyncio.current_task()
+        work = client.outbox.send(send, lambda: self._spawn(self.snapshot(client)))
+        sender = asyncio.create_task(work, name=f"outbox:{client.id}")
+        stalled = False
+
+        def hang_up(sender: "asyncio.Task[None]") -> None:
+            nonlocal stalled  # A page that takes nothing for 15 s is let go.
+            if serving and not sender.cancelled():
+                stalled = serving.cancel()
+
+        sender.add_done_callback(hang_up)
+        try:
+            await self.snapshot(client)
+            yield
+        except asyncio.CancelledError:
+            if not stalled:
+                raise
+        finally:
+            self.clients.discard(client)
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+            self._emit(Disconnected(client))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _act(self, client: Client, values: dict[str, Any]) -> None:
+        name = values.pop("action", "")
+        values.pop("headers", None)
+        entry = next((e for e in self._registry.entries(ACTIONS) if e.value.name == name), None)
+        if not entry:
+            owner = str(name).partition(".")[0]
+            return self.tell(f"{owner!r} is switched off. Switch it on in Settings.", client)
+        kind, known = entry.value.kind, entry.value.kind.__struct_fields__
+        if "rest" in known:  # An action for a form whose fields are known at run time only.
+            values["rest"] = {k: values.pop(k) for k in list(values) if k not in known}
+        values = {k: v for k, v in values.items() if k in known}  # A button brings its form along.
+        good, errors = check(kind, values)
+        try:
+            action = kind(**{k: v for k, v in good.items() if v is not msgspec.UNSET})
+        except TypeError as missing:
+            errors = errors or {"": f"The page sent too little ({missing}). Reload it."}
+            return self.tell(" ".join(errors.values()), client)
+        if errors:
+            return self.tell(" ".join(errors.values()), client)
+        await self._carry_out(entry, action, client)
+
+    async def _carry_out(self, entry: Entry[Handler], action: Action, client: Client) -> None:
+        task = asyncio.current_task()
+        assert task
+        entry.leases.add(lease := Acting(task))
+        try:
+            await entry.value.function(action, client)
+        except Refused as refusal:
+            self.tell(str(refusal), client)
+        except asyncio.CancelledError:
+            self.tell(f"{entry.owner} was switched off before it could answer.", client)
+        except (Exception, SystemExit) as error:
+            self._failed(entry.owner, entry.value.name, error)
+            self.tell(f"{entry.owner} failed: {error}. Its card in Settings says more.", client)
+        finally:
+            entry.leases.discard(lease)

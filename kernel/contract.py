@@ -1,0 +1,250 @@
+"""The plain data that flows through Spindle and crosses to workers: stdlib and msgspec only.
+
+Every struct is frozen and fields are only ever added. Nothing here is ever pickled.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol
+
+from msgspec import UNSET, Meta, UnsetType
+
+from kernel.sampling import Processor, Sampling, Struct
+
+__all__ = [
+    "UNSET", "Audio", "Channel", "Delta", "Engine", "Finish", "Image", "Mark", "Message", "Meta",
+    "ModelInfo", "Output", "Part", "Processor", "Reason", "Reasoning", "Refused", "Report",
+    "Request", "Role", "Sampling", "Struct", "Text", "Timings", "Token", "ToolCall", "ToolResult",
+    "Turn", "UnsetType", "Usage",
+]  # fmt: skip
+
+
+class Refused(Exception):
+    """What a person asked cannot be done: a sentence that says what happened and what to do."""
+
+
+# --- messages ---------------------------------------------------------------------------
+
+
+class Text(Struct, frozen=True, tag_field="type", tag="text"):
+    """Words."""
+
+    text: str
+
+
+class Reasoning(Struct, frozen=True, tag_field="type", tag="reasoning"):
+    """What a model thought before it answered."""
+
+    text: str
+
+
+class Image(Struct, frozen=True, tag_field="type", tag="image"):
+    """A picture, encoded as its media type says."""
+
+    data: bytes
+    media_type: str
+
+
+class Audio(Struct, frozen=True, tag_field="type", tag="audio"):
+    """A recording, encoded as its media type says."""
+
+    data: bytes
+    media_type: str
+
+
+class ToolCall(Struct, frozen=True, tag_field="type", tag="tool_call"):
+    """A function the model wants called; `arguments` is JSON."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ToolResult(Struct, frozen=True, tag_field="type", tag="tool_result"):
+    """What a called function answered."""
+
+    id: str
+    content: str
+
+
+Part = Text | Reasoning | Image | Audio | ToolCall | ToolResult
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class Message(Struct, frozen=True):
+    """One message of a conversation."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    name: str = ""
+    id: str = ""
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+# --- a turn, a request, a reply ---------------------------------------------------------
+
+
+class Turn(Struct, frozen=True):
+    """What a client asks for, before a mode makes a `Request` of it."""
+
+    messages: tuple[Message, ...] = ()
+    """The user's new messages; what came before is the history."""
+    mode: str = "chat"
+    conversation_id: str | None = None
+    principal: str = ""
+    sampling: Sampling = Sampling()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    adapters: tuple[tuple[str, float], ...] = ()
+    continue_: bool = False
+    """Go on with the last assistant message of the history instead of answering it."""
+    prompt: str | None = None
+    """A plain completion; then there is no mode."""
+    slot: str = "chat"
+
+
+class Request(Struct, frozen=True):
+    """What an engine is asked: exactly one of `messages`, `prompt` and `token_ids` is given."""
+
+    slot: str = "chat"
+    messages: tuple[Message, ...] | None = None
+    prompt: str | None = None
+    token_ids: tuple[int, ...] | None = None
+    sampling: Sampling = Sampling()
+    adapters: tuple[tuple[str, float], ...] = ()
+    grammar: str = ""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    processors: tuple[Processor, ...] = ()
+    continue_: bool = False
+    """The last message is the assistant's and is to be continued."""
+    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    """How many alternatives to report for each token; 0 reports the chosen token alone."""
+
+
+Bytes = bytes
+
+
+class Token(Struct, frozen=True, array_like=True):
+    """One token of a reply; `top` pairs the likeliest tokens' bytes with their logprobs."""
+
+    id: int
+    bytes: bytes
+    logprob: float | None = None
+    top: "tuple[tuple[Bytes, float], ...]" = ()
+
+
+class Mark(Struct, frozen=True, array_like=True):
+    """Colours a span of a delta's text (offsets in characters) in the page."""
+
+    start: int
+    end: int
+    css_class: str
+    title: str = ""
+
+
+Channel = Literal["text", "reasoning", "tool"]
+
+
+class Delta(Struct, frozen=True):
+    """A piece of a reply: text to append, or text that replaces all of its channel so far."""
+
+    text: str = ""
+    channel: Channel = "text"
+    replace: bool = False
+    choice: int = 0
+    tokens: tuple[Token, ...] = ()
+    marks: tuple[Mark, ...] = ()
+
+    def onto(self, text: str) -> str:
+        return self.text if self.replace else text + self.text
+
+
+class Usage(Struct, frozen=True):
+    """Tokens read and written; `cached` of the prompt's were known already."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+
+class Timings(Struct, frozen=True):
+    """Seconds the engine spent reading the prompt and writing the reply."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+
+
+Reason = Literal["stop", "length", "tool_calls", "cancelled", "error"]
+
+
+class Finish(Struct, frozen=True):
+    """How a reply ended; `error` is a sentence for the user, `cut_by` the stop string."""
+
+    reason: Reason
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    cut_by: str = ""
+    error: str = ""
+
+
+# --- engines ----------------------------------------------------------------------------
+
+Capability = Literal[
+    "text", "logits", "logprobs", "grammar", "images", "embeddings", "lora", "training",
+    "batch", "state", "processors", "tools",
+]  # fmt: skip
+
+
+class ModelInfo(Struct, frozen=True):
+    """What the server knows of a loaded model, so that it never needs the tokenizer itself."""
+
+    name: str
+    loader: str = ""
+    slot: str = "chat"
+    path: str = ""
+    context_length: int = 0
+    vocabulary_size: int = 0
+    special_tokens: Mapping[str, int] = {}
+    chat_template: str = ""
+    samplers: tuple[str, ...] = ()
+    """Names of the `Sampling` fields it honours."""
+    capabilities: tuple[Capability, ...] = ("text",)
+    description: str = ""
+
+
+class Output(Struct, frozen=True):
+    """News of one request after a step; `progress` is the read share of its prompt (0 to 1)."""
+
+    id: int
+    delta: Delta | None = None
+    finish: Finish | None = None
+    progress: float | None = None
+
+
+Report = Callable[[float, str], None]
+"""`report(fraction, note)`: how far something is, 0 to 1, and what it is doing."""
+
+
+class Engine(Protocol):
+    """A model inside a worker, in the shape of the library's own examples: no asyncio.
+
+    `submit` and `cancel` arrive on another thread during `poll` and must be thread-safe; `load`,
+    `poll` and `call` run on one thread. Names in `concurrent` may be called during `poll` too.
+    """
+
+    concurrent: Sequence[str]
+
+    def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo: ...
+
+    def submit(self, id: int, request: Request) -> None: ...
+
+    def poll(self, timeout: float) -> Sequence[Output]:
+        """Wait for the next step (at most `timeout` seconds); all its outputs at once."""
+        ...
+
+    def cancel(self, id: int) -> None: ...
+
+    def call(
+        self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any
+    ) -> Any: ...

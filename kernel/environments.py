@@ -1,0 +1,211 @@
+"""Isolated Python environments, built from a lock and made valid by a stamp written last."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+BASE = ("jinja2==3.1.6", "msgspec==0.22.0")
+"""What every environment holds: the child's end of the protocol, and chat templates."""
+
+Report = Callable[[float, str], None]
+
+_STEP = (
+    re.compile(  # "  Downloading torch-2.13.0-cp311-cp311-linux_x86_64.whl (191.8 MB)", and such
+        r"\s*(Collecting|Processing|Downloading|Building|Installing) (?:\S*[/\\])?([^(:]+?)"
+        r"(?:-(?:cp|py)\d\S*)?(?::.*| \(\D.*)?( \(\d.*\))?$"
+    )
+)
+_AWAY = re.compile(r"Retrying \(|ConnectionError|timed out|ProxyError|SSLError")
+_FULL = re.compile(r"No space left on device|Errno 28|WinError 112")
+_WITHOUT_ENSUREPIP = """\
+This Python cannot make environments, for it came without ensurepip. On Debian and Ubuntu run
+    sudo apt install python{}.{}-venv
+(elsewhere install Python from python.org), then try again."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What an environment must hold; with no requirements, everything that its lock names."""
+
+    name: str
+    requirements: tuple[str, ...]
+    lock: Path | None = None
+    index: str = ""
+
+    def identity(self, folder: Path) -> str:
+        """Say what the folder is made for; the lock itself, as hashlib takes longer to import."""
+        lock = self.lock.read_text("utf-8") if self.lock else ""
+        python = f"{sys.implementation.cache_tag} {sys.platform}"
+        return "\n".join((python, str(folder), self.index, lock, "holds:\n"))
+
+
+class EnvironmentFailed(RuntimeError):
+    """An environment could not be built or removed; `str` is a sentence for the user."""
+
+
+def python_of(folder: Path) -> Path:
+    """Name the interpreter of the environment in this folder."""
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def lock_for(name: str, extensions: Iterable[Path]) -> Path | None:
+    """Find the lock that all extensions which share an environment are built from."""
+    locks = (folder / f"requirements-{name}.lock" for folder in sorted(extensions))
+    return next(filter(Path.is_file, locks), None)
+
+
+def ready(env: Environment, root: Path) -> bool:
+    """Tell whether an environment can be used at once."""
+    return {*BASE, *env.requirements} <= _held(env, root.resolve() / env.name)
+
+
+def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], bool]) -> Path:
+    """Make an environment ready, at once or in minutes, and return its interpreter."""
+    folder, doubt = root.resolve() / env.name, ""
+
+    def say(fraction: float, note: str) -> None:
+        if cancelled():
+            raise EnvironmentFailed(f"Making the environment {env.name} was cancelled.")
+        report(fraction, note + doubt)
+
+    with _alone(folder, lambda: say(0, "Waiting for another program that does this")) as lock:
+        if ready(env, root):
+            return python_of(folder)
+        held = _held(env, folder)  # stays, for others use it: the lock keeps its versions
+        if not held:
+            _clear(folder)
+            _run(_venv(folder), folder, lock, say, "Making the environment")
+        if env.index and not _answers(env.index):
+            doubt = f" (without {env.index}: no answer)"
+        _run(_pip(env, folder, not doubt), folder, lock, say, "Asking the package index")
+        stamp = env.identity(folder) + "\n".join(sorted({*held, *BASE, *env.requirements}))
+        (folder / "stamp").write_text(stamp, "utf-8")
+    return python_of(folder)
+
+
+def remove(name: str, root: Path) -> None:
+    """Delete an environment, after whoever builds it has ended, and give its disk space back."""
+    folder = root.resolve() / name
+    with _alone(folder, lambda: None):
+        _clear(folder)
+
+
+def _held(env: Environment, folder: Path) -> set[str]:
+    """What an environment holds; nothing if it is incomplete, moved, or made from another lock."""
+    try:
+        stamp, identity = (folder / "stamp").read_text("utf-8"), env.identity(folder)
+    except OSError:
+        return set()
+    current = stamp.startswith(identity) and python_of(folder).exists()
+    return set(stamp.removeprefix(identity).split("\n") if current else ())
+
+
+def _clear(folder: Path) -> None:
+    (folder / "stamp").unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _venv(folder: Path) -> list[str]:
+    if importlib.util.find_spec("ensurepip") is None:
+        raise EnvironmentFailed(_WITHOUT_ENSUREPIP.format(*sys.version_info))
+    # Not sys.executable: that may be the very interpreter which is being replaced.
+    return [getattr(sys, "_base_executable", sys.executable), "-I", "-m", "venv", str(folder)]
+
+
+def _pip(env: Environment, folder: Path, with_index: bool) -> list[str]:
+    pip = [str(python_of(folder)), "-I", "-m", "pip", "install", "--no-input"]
+    pip += ["--progress-bar", "off", "--disable-pip-version-check"]
+    if env.index and with_index:
+        pip += ["--extra-index-url", env.index]
+    if env.lock:
+        pip += ["-c" if env.requirements else "-r", str(env.lock)]
+    return [*pip, "--", *env.requirements, *BASE]
+
+
+def _answers(index: str) -> bool:
+    # pip would try an index that is away for minutes, once for every package.
+    from urllib.request import urlopen  # noqa: PLC0415 - 30 ms, at every start
+
+    try:
+        urlopen(index, timeout=5).close()
+    except OSError as error:
+        return hasattr(error, "code")  # an HTTP error is an answer
+    return True
+
+
+def _run(command: list[str], folder: Path, lock: int, say: Report, note: str) -> None:
+    """Run venv or pip, and follow the log that it writes; it keeps the lock if we are killed."""
+    folder.mkdir(exist_ok=True)
+    log, keep = folder / "install.log", () if sys.platform == "win32" else (lock,)
+    with log.open("wb") as out, log.open(encoding="utf-8", errors="replace") as lines:
+        child = subprocess.Popen(
+            command, stdout=out, stderr=out, pass_fds=keep, start_new_session=True
+        )
+        fraction = 0.05
+        try:
+            while child.poll() is None:
+                for step in filter(None, map(_STEP.match, lines)):
+                    fraction += (0.95 - fraction) / 20
+                    note = "{} {}{}".format(*step.groups(""))
+                say(fraction, note)
+                time.sleep(0.1)
+        finally:
+            if child.poll() is None:
+                from kernel.platform_ import kill_tree  # noqa: PLC0415 - asyncio, at every start
+
+                kill_tree(child.pid)
+                child.wait()
+    if child.returncode:
+        raise EnvironmentFailed(f"The environment {folder.name} could not be made. {_reason(log)}")
+
+
+def _reason(log: Path) -> str:
+    said = log.read_text("utf-8", "replace")
+    if _FULL.search(said):
+        return "The disk is full: free some space, then try again."
+    if _AWAY.search(said):
+        return (
+            "The package index does not answer: check the network or HTTPS_PROXY, then try again."
+        )
+    errors = re.findall(r"^ERROR: (.+)", said, re.MULTILINE) or said.split("\n")
+    return f"{' '.join(errors[-3:])} Mend that and try again; all that was said is in {log}"
+
+
+@contextmanager
+def _alone(folder: Path, waiting: Callable[[], None]) -> Generator[int]:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder.with_name(f"{folder.name}.lock").open("ab") as file:
+            while not try_lock(file.fileno()):
+                waiting()
+                time.sleep(0.2)
+            yield file.fileno()
+    except OSError as error:
+        raise EnvironmentFailed(
+            f"{folder} cannot be written: {error.strerror or error}. Free some space, end what "
+            "uses it or choose another place, then try again."
+        ) from error
+
+
+def try_lock(file: int) -> bool:
+    """Lock an open file against other processes, until it is closed or its holder dies."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415 - only where it exists
+
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl  # noqa: PLC0415 - only where it exists
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True

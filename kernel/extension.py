@@ -1,0 +1,289 @@
+"""The handle an extension's `setup` receives. Whatever is done through it is undone on stop."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+
+import msgspec
+
+from kernel.clients import ACTIONS, Action, Client, Conversation, Everyone, Handler, wire_name
+from kernel.contract import Delta, Message, Report, Request, Turn
+from kernel.jobs import Job, JobKind
+from kernel.model import Generation, Slot
+from kernel.pipeline import modified
+from kernel.points import Entry, Phase, Point
+from kernel.reply import Reply
+from kernel.sampling import Struct
+from kernel.turn import DISPLAY
+from kernel.worker import Worker
+
+if TYPE_CHECKING:
+    from kernel.manager import Kernel
+    from kernel.records import Record
+
+S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
+A = TypeVar("A", bound=Action)
+J = TypeVar("J", bound=JobKind)
+
+
+class NotAvailable(LookupError):
+    """No running extension contributes to the point."""
+
+
+class SettingsChanged(Struct, frozen=True):
+    """The extension's own settings changed; who listens is not restarted."""
+
+    id: str
+
+
+class Extension(Generic[S]):
+    """A scope: leaving it withdraws every contribution, task and resource made through it."""
+
+    def __init__(
+        self, record: "Record", settings: S, kernel: "Kernel", stack: AsyncExitStack
+    ) -> None:
+        self.id, self.folder, self.settings = record.id, record.folder, settings
+        self.data_root = kernel.data
+        self.data = kernel.data / "state" / record.id
+        self.models = kernel.models
+        self.log = logging.getLogger(f"extensions.{self.id}")
+        self.live_settings = False
+        self._record, self._kernel, self._stack = record, kernel, stack
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._disposers: list[Callable[[], None]] = []
+        self._entries: list[Entry[Any]] = []
+        self._kinds: dict[type[JobKind], Callable[[Job, Any], Awaitable[Any]]] = {}
+
+    # --- the two verbs -----------------------------------------------------------------
+
+    @overload
+    def on(
+        self, what: Point[T], /, *, phase: Phase = Phase.NORMAL, rewrites: bool = False
+    ) -> Callable[[T], T]: ...
+    @overload
+    def on(  # pyright: ignore[reportOverlappingOverload]  an Action is no event
+        self, what: type[A], /
+    ) -> Callable[
+        [Callable[[A, Client], Awaitable[Any]]], Callable[[A, Client], Awaitable[Any]]
+    ]: ...
+    @overload
+    def on(
+        self, what: type[J], /
+    ) -> Callable[[Callable[[Job, J], Awaitable[Any]]], Callable[[Job, J], Awaitable[Any]]]: ...
+    @overload
+    def on(
+        self, what: type[T], /
+    ) -> Callable[[Callable[[T], Awaitable[None]]], Callable[[T], Awaitable[None]]]: ...
+    def on(
+        self, what: Any, /, *, phase: Phase = Phase.NORMAL, rewrites: bool = False
+    ) -> Callable[[Any], Any]:
+        """Decorate a modifier of a point, or the handler of an action, job kind or event class."""
+
+        def decorate(function: Any) -> Any:
+            if isinstance(what, Point):
+                self._contribute(cast(Point[Any], what), function, phase, rewrites)
+            elif issubclass(what, Action):
+                handler = Handler(wire_name(self.id, what), what, function)
+                self._contribute(ACTIONS, handler, phase)
+            elif issubclass(what, JobKind):
+                self._resume(what, function)
+            else:
+                self._listen(what, function)
+            return function
+
+        return decorate
+
+    def add(self, point: Point[T], value: T, /, *, phase: Phase = Phase.NORMAL) -> T:
+        """Contribute a value (a loader, a mode, routes, a panel) to a point."""
+        self._contribute(point, value, phase)
+        return value
+
+    # --- looking around ----------------------------------------------------------------
+
+    def get(self, point: Point[T]) -> list[T]:
+        """What is contributed now, in the user's order."""
+        return self._kernel.registry.values(point)
+
+    def one(self, point: Point[T]) -> T:
+        """The first contribution; raises NotAvailable."""
+        for value in self.get(point):
+            return value
+        raise NotAvailable(f"No running extension offers {point.name}. See Settings.")
+
+    def slot(self, name: str = "chat") -> Slot:
+        return self._kernel.slot(name)
+
+    def flag(self, name: str) -> Any:
+        """The value of a command line flag of the kernel or of this extension."""
+        return self._kernel.flag(self.id, name)
+
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Change the extension's own settings, in the user's file; UNSET goes back to default."""
+        self._kernel.settings.update(values, "extensions", self.id)
+        self.settings = cast(S, self._kernel.settings.extension(self.id, self._record.kind))
+        self.emit(SettingsChanged(self.id))
+
+    @property
+    def admin(self) -> "Kernel":
+        """The kernel itself, for an extension whose manifest says `kernel:admin`."""
+        manifest = self._record.manifest
+        if not manifest or "kernel:admin" not in manifest.permissions:
+            raise PermissionError(f'{self.id} must list "kernel:admin" in its permissions')
+        return self._kernel
+
+    # --- owning things -----------------------------------------------------------------
+
+    async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
+        """Open a resource that is closed when the extension stops."""
+        return await self._stack.enter_async_context(manager)
+
+    def defer(self, undo: Callable[[], Any]) -> None:
+        """Call (and await) `undo` when the extension stops."""
+
+        async def run() -> None:
+            if inspect.isawaitable(result := undo()):
+                await result
+
+        self._stack.push_async_callback(run)
+
+    def spawn(self, work: Coroutine[Any, Any, T], name: str = "") -> "asyncio.Task[T]":
+        """Run `work` in the background; it is cancelled when the extension stops."""
+        task = asyncio.create_task(work, name=f"{self.id}:{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def job(self, title: str, work: Callable[[Job], Awaitable[Any]] | JobKind) -> Job:
+        """Start work with a progress bar and a cancel button; a JobKind survives a restart."""
+        if isinstance(work, JobKind):
+            return self._durable(title, work, None, "")
+        job = self._kernel.jobs.start(self.id, title, work)
+        self._tasks.add(job.task)
+        job.task.add_done_callback(self._tasks.discard)
+        return job
+
+    async def thread(self, function: Callable[..., T], *args: Any) -> T:
+        """Run blocking code off the event loop."""
+        return await asyncio.to_thread(function, *args)
+
+    async def worker(
+        self, code: str, report: Report | None = None, env: Mapping[str, str] | None = None
+    ) -> Worker:
+        """Start `"<file>.py:<Class>"` in a child process; the caller closes it."""
+        return await self._kernel.start_worker(self._record, code, report, env or {})
+
+    # --- talking -----------------------------------------------------------------------
+
+    def run(self, turn: Turn, history: Sequence[Message] = (), *, record: bool = False) -> Reply:
+        """A whole turn, with every modifier; iterate over the reply."""
+        return Reply(self._kernel, turn, history, record)
+
+    def display(self, deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+        """Deltas as the `DISPLAY` modifiers leave them."""
+        entries = self._kernel.registry.entries(DISPLAY)
+        return modified(self._kernel.guard, "display", entries, deltas, turn)
+
+    async def generate(self, request: Request) -> Generation:
+        """Ask the bare model; raises NoModel when the slot is empty."""
+        return await self.slot(request.slot).generate(request)
+
+    def emit(self, event: object) -> None:
+        self._kernel.bus.emit(event)
+
+    def render(self, template: str, **context: Any) -> str:
+        """One of the extension's templates as HTML."""
+        return self._kernel.pages.render(f"{self.id}/{template}", ext=self, **context)
+
+    async def push(
+        self,
+        template: str,
+        to: Everyone | Conversation | Client = Everyone(),  # noqa: B008  frozen and empty
+        key: str | None = None,
+        **context: Any,
+    ) -> None:
+        """Render a template and send it to pages; its top-level nodes carry hx-swap-oob."""
+        self.push_html(self.render(template, **context), to, key)
+
+    def push_html(
+        self, html: str, to: Everyone | Conversation | Client, key: str | None = None
+    ) -> None:
+        """Send a fragment; with `key` it replaces a queued one. Never waits."""
+        self._kernel.hub.push(self.id, html, to, key)
+
+    def tell(self, text: str, to: Everyone | Conversation | Client, kind: str = "note") -> None:
+        """Show a sentence in the corner of the pages; `kind` is note or error."""
+        self._kernel.hub.tell(text, to, kind)
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _contribute(
+        self, point: Point[Any], value: Any, phase: Phase, rewrites: bool = False
+    ) -> None:
+        rank = self._kernel.settings.rank(self.id)
+        registry = self._kernel.registry
+        if isinstance(value, Handler) and any(h.name == value.name for h in self.get(ACTIONS)):
+            raise ValueError(f"{value.name} has a handler already")
+        entry, dispose = registry.add(
+            point, value, self.id, phase=phase, rank=rank, rewrites=rewrites
+        )
+        self._entries.append(entry)
+        self._disposers.append(dispose)
+
+    def _listen(self, kind: type[T], listener: Callable[[T], Awaitable[None]]) -> None:
+        queue, dispose = self._kernel.bus.open(kind)
+        self._disposers.append(dispose)
+        self.live_settings = self.live_settings or kind is SettingsChanged
+
+        async def drain() -> None:
+            while True:
+                event = await queue.get()
+                if isinstance(event, SettingsChanged) and event.id != self.id:
+                    continue
+                try:
+                    async with asyncio.timeout(30):
+                        await listener(event)
+                except (Exception, SystemExit) as error:
+                    self._kernel.guard.failed(self.id, kind.__name__, error)
+
+        self.spawn(drain(), kind.__name__)
+
+    def _resume(self, kind: type[JobKind], run: Callable[[Job, Any], Awaitable[Any]]) -> None:
+        self._kinds[kind] = run
+        for file, kept in self._kernel.jobs.kept(wire_name(self.id, kind)):
+            params = msgspec.convert(kept["params"], kind)
+            self._durable(kept["title"], params, kept["checkpoint"], file)
+
+    def _durable(self, title: str, params: JobKind, checkpoint: Any, file: str) -> Job:
+        run = self._kinds[type(params)]
+        job = self._kernel.jobs.start_durable(
+            self.id, title, wire_name(self.id, type(params)), params, checkpoint, file, run
+        )
+        self._tasks.add(job.task)
+        job.task.add_done_callback(self._tasks.discard)
+        return job
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._kernel.guard.failed(self.id, task.get_name(), error)
+
+    async def leave(self) -> None:
+        """Withdraw contributions, let modifiers leave, cancel tasks; resources close after this."""
+        while self._disposers:
+            self._disposers.pop()()
+        leases = [lease for entry in self._entries for lease in entry.leases]
+        for lease in leases:
+            lease.leave()
+        deadline = asyncio.get_running_loop().time() + self._kernel.guard.budget
+        while any(entry.leases for entry in self._entries):
+            if asyncio.get_running_loop().time() > deadline:
+                self.log.warning("%s did not leave a reply in time", self.id)
+                break
+            await asyncio.sleep(0.005)
+        for task in (tasks := tuple(self._tasks)):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,53 @@
+"""One reply of an engine, as the server's end of a worker sees it."""
+
+import asyncio
+from collections.abc import Callable
+
+from kernel.contract import Delta, Finish, Output
+
+
+class WorkerError(RuntimeError):
+    """The worker refused or failed at one thing, and lives on; a sentence for the user."""
+
+
+class WorkerDied(ConnectionError):
+    """The worker is gone; a sentence for the user says why."""
+
+
+class Generation:
+    """A reply as it is written: iterate over its deltas; then `finish` says how it ended.
+
+    An error is raised only after every delta that came before it.
+    """
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self.cancel = cancel
+        self.finish: Finish | None = None
+        self.progress = 0.0
+        """The share of the prompt that was read."""
+        self.began = False
+        self._news: asyncio.Queue[Delta | Exception] = asyncio.Queue()
+
+    def __aiter__(self) -> "Generation":
+        return self
+
+    async def __anext__(self) -> Delta:
+        news = await self._news.get()
+        if isinstance(news, Delta):
+            return news
+        self._news.put_nowait(news)  # an end stays the end
+        raise news
+
+    def hear(self, output: Output) -> None:
+        if output.progress is not None:
+            self.progress = output.progress
+        if output.delta:
+            self.began = True
+            self._news.put_nowait(output.delta)
+        if output.finish:
+            self.finish = output.finish
+            failed = output.finish.reason == "error"
+            self.end(WorkerError(output.finish.error) if failed else StopAsyncIteration())
+
+    def end(self, how: Exception) -> None:
+        self._news.put_nowait(how)

@@ -1,0 +1,157 @@
+"""Background work that a user can watch and cancel; a durable kind survives a restart."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from kernel.bus import Bus
+from kernel.sampling import Struct
+
+State = Literal["running", "done", "cancelled", "failed"]
+
+
+class JobProgress(Struct, frozen=True):
+    """News of a job; the page draws a bar from it and needs nothing else."""
+
+    id: str
+    owner: str
+    title: str
+    state: State = "running"
+    fraction: float | None = None
+    note: str = ""
+
+
+class JobKind(msgspec.Struct, frozen=True):
+    """Base of durable work: its fields are stored, after a restart it is called with them again."""
+
+
+class Job:
+    """What the work reports to; reports may come from any thread."""
+
+    def __init__(self, jobs: "Jobs", id: str, owner: str, title: str) -> None:
+        self.progress = JobProgress(id, owner, title)
+        self.checkpoint: Any = None
+        """Durable kinds: what the work kept last, plain data."""
+        self.keep: Callable[[Any], None] = lambda checkpoint: None
+        """Durable kinds: store a checkpoint."""
+        self._jobs, self._loop = jobs, asyncio.get_running_loop()
+        self._cancelled = threading.Event()
+        self._due = 0.0
+        self.done: asyncio.Future[Any] = self._loop.create_future()
+
+    def report(self, fraction: float | None, note: str = "") -> None:
+        """Say how far it is (0 to 1, None when unknown); at most ten reports a second are sent."""
+        self._loop.call_soon_threadsafe(self._say, "running", fraction, note)
+
+    def cancelled(self) -> bool:
+        """Whether someone asked it to stop; blocking work looks here between its steps."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+        self.task.cancel()
+
+    def start(self, work: Awaitable[Any]) -> None:
+        self.task = asyncio.ensure_future(self._run(work))
+
+    async def _run(self, work: Awaitable[Any]) -> None:
+        self._say("running", None, "")
+        try:
+            result = await work
+        except asyncio.CancelledError:
+            self._finish("cancelled", "")
+            self.done.cancel()
+        except Exception as error:
+            self._finish("failed", str(error) or type(error).__name__)
+            self.done.set_exception(error)
+            self.done.exception()  # Looked at: a job nobody awaits is shown, not logged.
+        else:
+            self._finish("done", "")
+            if not self.done.done():
+                self.done.set_result(result)
+
+    def _finish(self, state: State, note: str) -> None:
+        self._cancelled.set()
+        self._due = 0.0
+        self._say(state, self.progress.fraction, note)
+
+    def _say(self, state: State, fraction: float | None, note: str) -> None:
+        if self.progress.state != "running":
+            return
+        self.progress = msgspec.structs.replace(
+            self.progress, state=state, fraction=fraction, note=note or self.progress.note
+        )
+        if state != "running" or self._loop.time() >= self._due:
+            self._due = self._loop.time() + 0.1
+            self._jobs.said(self)
+
+
+class Jobs:
+    """All jobs of this server's life, and the durable ones of the lives before."""
+
+    def __init__(self, bus: Bus, folder: Path) -> None:
+        self.running: dict[str, Job] = {}
+        self._bus, self._folder = bus, folder
+        self._ids = itertools.count(1)
+
+    def start(self, owner: str, title: str, work: Callable[[Job], Awaitable[Any]]) -> Job:
+        job = Job(self, f"{owner}-{next(self._ids)}", owner, title)
+        self.running[job.progress.id] = job
+        job.start(work(job))
+        return job
+
+    def said(self, job: Job) -> None:
+        if job.progress.state != "running":
+            self.running.pop(job.progress.id, None)
+        self._bus.emit(job.progress)
+
+    # --- durable kinds: data/jobs/<kind>-<n>.json --------------------------------------
+
+    def start_durable(
+        self,
+        owner: str,
+        title: str,
+        kind: str,
+        params: JobKind,
+        checkpoint: Any,
+        file: str,
+        run: Callable[[Job, Any], Awaitable[Any]],
+    ) -> Job:
+        """Run stored work; its record goes when it is done, failed or cancelled by a person."""
+        numbers = (int(f.stem.rpartition("-")[2]) for f in self._folder.glob("*-*.json"))
+        path = self._folder / (file or f"{kind}-{max(numbers, default=0) + 1}.json")
+
+        def keep(checkpoint: Any) -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(".tmp")
+            record = {"title": title, "params": params, "checkpoint": checkpoint}
+            draft.write_bytes(msgspec.json.encode(record))
+            draft.replace(path)
+
+        async def work(job: Job) -> Any:
+            job.checkpoint, job.keep = checkpoint, keep
+            try:
+                result = await run(job, params)
+            except asyncio.CancelledError:
+                if job.cancelled():
+                    path.unlink(missing_ok=True)
+                raise
+            except Exception:
+                path.unlink(missing_ok=True)
+                raise
+            path.unlink(missing_ok=True)
+            return result
+
+        keep(checkpoint)
+        return self.start(owner, title, work)
+
+    def kept(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
+        """Files of a kind that did not finish, oldest first."""
+        files = [f for f in self._folder.glob(f"{kind}-*.json")]
+        files.sort(key=lambda f: int(f.stem.rpartition("-")[2]))
+        return [(f.name, msgspec.json.decode(f.read_bytes())) for f in files]

@@ -1,0 +1,123 @@
+"""What opens the door: keys, launch links, a password, and the sessions they begin."""
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from kernel.files import write
+
+DAYS = 90
+"""How long a browser stays signed in."""
+
+
+class TooMany(Exception):
+    """Too many wrong tries; `seconds` are left until the next."""
+
+    def __init__(self, left: float) -> None:
+        self.seconds = int(left) + 1
+        super().__init__(f"Too many wrong tries. Wait {self.seconds} seconds.")
+
+
+class Keyring:
+    """Says who may come in. Seal and key lie in `folder`, so that sessions survive a restart;
+    they end with the password, which is part of what signs them."""
+
+    def __init__(
+        self, folder: Path, password: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        self._folder, self._clock = folder, clock
+        self._seal = bytes.fromhex(self._kept("session_key", lambda: secrets.token_hex(32)))
+        self.key = self._kept("api_key", new_key)
+        left = folder / "signed_out"
+        self._left = set(left.read_text("utf-8").split()) if left.exists() else set[str]()
+        self._links: set[str] = set()
+        self._tries: dict[str, tuple[int, float]] = {}
+        self._one = asyncio.Lock()
+        self.set_password(password)
+
+    def set_password(self, password: str) -> None:
+        self._password = self._hash(password) if password else b""
+        self._signer = hmac.digest(self._seal, b"session" + self._password, "sha256")
+
+    def renew_key(self) -> str:
+        self.key = new_key()
+        write(self._folder / "api_key", self.key.encode(), 0o600)
+        return self.key
+
+    @property
+    def has_password(self) -> bool:
+        return bool(self._password)
+
+    def link(self) -> str:
+        """A token for one launch link; it opens once."""
+        self._links.add(token := secrets.token_urlsafe(24))
+        return token
+
+    def begin(self) -> str:
+        """The cookie of a new session."""
+        said = f"{secrets.token_urlsafe(12)}.{int(self._clock()):x}"
+        return f"{said}.{self._sign(said)}"
+
+    def session(self, cookie: str) -> str:
+        """The id of a session; empty if the cookie is none of ours, too old or signed out."""
+        said, _, signature = cookie.rpartition(".")
+        id, _, issued = said.partition(".")
+        if not same(signature, self._sign(said)) or id in self._left:
+            return ""
+        return id if self._clock() - int(issued, 16) < DAYS * 86400 else ""
+
+    def end(self, id: str) -> None:
+        self._left.add(id)
+        write(self._folder / "signed_out", "\n".join(self._left).encode(), 0o600)
+
+    def knows(self, key: str) -> bool:
+        return same(key, self.key)
+
+    async def admit(self, said: str, address: str, only_links: bool = False) -> bool:
+        """Whether this launch token, key or password is right; slower with each wrong one."""
+        wrong, until = self._tries.get(address, (0, 0.0))
+        if (left := until - self._clock()) > 0:
+            raise TooMany(left)
+        pause = min(60, 2 ** (wrong - 9)) if wrong >= 9 else 0
+        self._tries[address] = (wrong + 1, self._clock() + pause)
+        if not await self._right(said, only_links):
+            while len(self._tries) > 1000:
+                self._tries.pop(next(iter(self._tries)))
+            return False
+        self._tries.pop(address, None)
+        return True
+
+    async def _right(self, said: str, only_links: bool) -> bool:
+        if link := next((link for link in self._links if same(said.strip(), link)), ""):
+            self._links.discard(link)
+            return True
+        if only_links or self.knows(said.strip()) or not self._password:
+            return not only_links and self.knows(said.strip())
+        async with self._one:  # one at a time: hashing is slow on purpose
+            return same(await asyncio.to_thread(self._hash, said), self._password)
+
+    def _hash(self, password: str) -> bytes:
+        return hashlib.scrypt(password.encode(), salt=self._seal, n=2**14, r=8, p=1)
+
+    def _sign(self, said: str) -> str:
+        return hmac.digest(self._signer, said.encode(), "sha256").hex()
+
+    def _kept(self, name: str, make: Callable[[], str]) -> str:
+        file = self._folder / name
+        if not file.exists():
+            write(file, make().encode(), 0o600)
+        return file.read_text("utf-8").strip()
+
+
+def new_key() -> str:
+    return f"sk-{secrets.token_urlsafe(32)}"
+
+
+def same(a: str | bytes, b: str | bytes) -> bool:
+    """Compare in a time that tells nothing, not even the length."""
+    a, b = (x.encode("utf-8", "replace") if isinstance(x, str) else x for x in (a, b))
+    return hmac.compare_digest(hashlib.sha256(a).digest(), hashlib.sha256(b).digest())

@@ -1,0 +1,252 @@
+"""Find extensions, start and stop them, and remember why one is not running."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from kernel.bus import Bus
+from kernel.changes import Changes
+from kernel.clients import Hub
+from kernel.contract import Report
+from kernel.extension import Extension
+from kernel.guard import Failure, Guard
+from kernel.jobs import Jobs
+from kernel.manifest import API, Manifest
+from kernel.model import Slot
+from kernel.pages import Pages
+from kernel.points import Registry
+from kernel.records import (
+    Access,
+    Appearance,
+    NoSettings,
+    Record,
+    Started,
+    Status,
+    StatusChanged,
+    forget_modules,
+    path_clash,
+    run_module,
+)
+from kernel.settings import SettingsFile
+from kernel.worker import Worker
+from kernel.workers import Workers
+
+log = logging.getLogger(__name__)
+
+
+class Kernel:
+    """The bus, the registry, the slots, the settings, and the extensions that use them."""
+
+    def __init__(
+        self,
+        settings: SettingsFile,
+        folders: list[Path],
+        data: Path,
+        *,
+        environments: Path | None = None,
+        models: Path | None = None,
+        templates: Path | None = None,
+        flags: dict[str, dict[str, Any]] | None = None,
+        strict: bool = False,
+    ) -> None:
+        self.settings, self.data, self.flags = settings, data, flags or {}
+        self.models = models or data / "models"
+        self.bus = Bus()
+        self.registry = Registry(self.bus.emit)
+        self.guard = Guard(self._on_failure, strict=strict)
+        self.hub = Hub(self.registry, self.bus.emit, self.guard.failed)
+        self.jobs = Jobs(self.bus, data / "jobs")
+        root = environments or data / "environments"
+        self.workers = Workers(root, folders, self.jobs)
+        self.records: dict[str, Record] = {}
+        self.pages = Pages(templates, self._templates_of)
+        self.trouble: dict[str, list[str]] = {}
+        """What went wrong in each extension of late, for its card."""
+        self.access = Access()
+        self.only: set[str] | None = None
+        """The extensions that may run (safe mode, `--extensions`); None: as the settings say."""
+        self._folders = folders
+        self._slots: dict[str, Slot] = {}
+        self._doomed: set[asyncio.Task[Any]] = set()
+        self.changes = Changes(self)
+
+    def slot(self, name: str = "chat") -> Slot:
+        return self._slots.setdefault(name, Slot(name, self.bus, self.registry))
+
+    def flag(self, id: str, name: str) -> Any:
+        return self.flags.get(id, {}).get(name, self.flags.get("kernel", {}).get(name))
+
+    @property
+    def theme(self) -> str:
+        return self.settings.section("appearance", Appearance).theme
+
+    # --- discovery ---------------------------------------------------------------------
+
+    def discover(self) -> None:
+        """Read manifests only: no extension code runs here. Later folders win."""
+        for root in self._folders:
+            for folder in sorted(file.parent for file in root.glob("*/extension.toml")):
+                record = self.records[folder.name] = Record(folder.name, folder)
+                try:
+                    record.manifest = Manifest.read(folder)
+                except ValueError as error:
+                    self._set(record, Status.INCOMPATIBLE, str(error))
+
+    def enabled(self, id: str) -> bool:
+        """Whether the user wants it on."""
+        if self.only is not None:
+            return id in self.only
+        manifest = self.records[id].manifest
+        return self.settings.enabled(id, default=bool(manifest and manifest.enabled))
+
+    def ordered(self) -> list[str]:
+        """Every extension, in the order of the user's file."""
+        return sorted(self.records, key=lambda id: (self.settings.rank(id), id))
+
+    async def start_enabled(self) -> None:
+        for id in self.ordered():
+            if self.enabled(id):
+                await self.start(id)
+        self.bus.emit(Started())
+
+    # --- life of one extension ---------------------------------------------------------
+
+    async def start(self, id: str, needed_by: tuple[str, ...] = ()) -> bool:
+        """Start an extension and what it needs; says whether it is running afterwards."""
+        if id in needed_by:
+            return False
+        record = self.records[id]
+        async with record.lock:
+            if record.is_(Status.RUNNING, Status.STUCK):
+                return record.is_(Status.RUNNING)
+            if reason := await self._unfit(record, (*needed_by, id)):
+                self._set(record, Status.INCOMPATIBLE, reason)
+                return False
+            self.guard.forgive(id)
+            self._set(record, Status.STARTING)
+            record.stop.clear()
+            started = asyncio.get_running_loop().create_future()
+            record.task = asyncio.create_task(self._live(record, started), name=f"extension:{id}")
+            await started
+            return record.is_(Status.RUNNING)
+
+    async def stop(self, id: str, then: Status = Status.OFF, reason: str = "") -> None:
+        """Stop an extension, and first those that need it."""
+        record = self.records[id]
+        for other in self.records.values():
+            needs = other.manifest.requires.extensions if other.manifest else ()
+            if id in needs and other.status is Status.RUNNING:
+                await self.stop(other.id, reason=f"It needs {id}, which was switched off.")
+        async with record.lock:
+            if not record.is_(Status.RUNNING) or not record.task:
+                if not record.is_(Status.STUCK) and then is Status.OFF:
+                    self._set(record, then, reason)
+                return
+            self._set(record, Status.STOPPING)
+            for slot in self._slots.values():
+                if slot.owner == id:
+                    name = record.manifest.name if record.manifest else id
+                    await slot.unload(f"{name}, which ran this model, was switched off.")
+            record.stop.set()
+            _, late = await asyncio.wait({record.task}, timeout=5)
+            if late:
+                self._set(record, Status.STUCK, "It did not stop in time. Restart the server.")
+            elif record.is_(Status.STOPPING):
+                self._set(record, then, reason)
+
+    async def restart(self, id: str) -> bool:
+        """Stop and start an extension, and those that need it with it."""
+        before = [r.id for r in self.records.values() if r.status is Status.RUNNING]
+        await self.stop(id)
+        running = await self.start(id)
+        for other in before:
+            await self.start(other)
+        return running
+
+    async def close(self) -> None:
+        for slot in self._slots.values():
+            await slot.close()
+        for id in reversed(self.ordered()):
+            await self.stop(id)
+        await asyncio.gather(*self._doomed, return_exceptions=True)
+        await self.changes.close()
+
+    async def start_worker(
+        self, record: Record, code: str, report: Report | None, env: Mapping[str, str]
+    ) -> Worker:
+        """A child process in the extension's environment, which is built first if need be."""
+        assert record.manifest
+        variant = self.settings.variant(record.id)
+        start = self.workers.start
+        return await start(record.manifest, record.folder, code, variant, report, env)
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _templates_of(self, id: str) -> Path | None:
+        record = self.records.get(id)
+        alive = record and record.status in (Status.STARTING, Status.RUNNING, Status.STOPPING)
+        return record.folder / "templates" if record and alive else None
+
+    async def _live(self, record: Record, started: "asyncio.Future[None]") -> None:
+        """An extension's whole life, in one task: scopes open and close where they belong."""
+        try:
+            async with AsyncExitStack() as stack:
+                stack.callback(forget_modules, record.id)
+                module = run_module(record)
+                record.kind = getattr(module, "Settings", NoSettings)
+                settings = self.settings.extension(record.id, record.kind)
+                ext = record.handle = Extension(record, settings, self, stack)
+                try:
+                    async with asyncio.timeout(30):
+                        await module.setup(ext)
+                    self._set(record, Status.RUNNING)
+                    started.set_result(None)
+                    await record.stop.wait()
+                finally:
+                    await ext.leave()
+                    record.handle = None
+        except (Exception, SystemExit) as error:
+            log.exception("Extension %s failed", record.id)
+            self.note(record.id, "setup", error)
+            self._set(record, Status.FAILED, f"{type(error).__name__}: {error}")
+        finally:
+            if not started.done():
+                started.set_result(None)
+
+    async def _unfit(self, record: Record, chain: tuple[str, ...]) -> str:
+        """Why it cannot run, in words for its card; empty when it can."""
+        if not (manifest := record.manifest):
+            return record.reason
+        if manifest.api != API:
+            return f"It was made for API {manifest.api}; this is API {API}. Look for an update."
+        if missing := manifest.missing():
+            return f"It needs {', '.join(missing)}. Run: python -m kernel install {record.id}"
+        if clash := path_clash(manifest, self.records.values()):
+            return clash
+        for need in manifest.requires.extensions:
+            if need in chain:
+                return f"It needs itself: {' → '.join((*chain, need))}."
+            if need not in self.records or not await self.start(need, chain):
+                return f"It needs the extension {need!r}. Switch that on first."
+        return ""
+
+    def note(self, id: str, point: str, error: BaseException) -> None:
+        said = f"{point}: {type(error).__name__}: {error}"
+        self.trouble[id] = [*self.trouble.get(id, [])[-4:], said[:500]]
+
+    def _on_failure(self, failure: Failure) -> None:
+        self.note(failure.owner, failure.point, failure.error)
+        self.bus.emit(failure)
+        if failure.fatal:
+            reason = f"It failed three times within a minute, last in {failure.point}: "
+            reason += f"{type(failure.error).__name__}: {failure.error}"
+            task = asyncio.create_task(self.stop(failure.owner, Status.QUARANTINED, reason))
+            self._doomed.add(task)
+            task.add_done_callback(self._doomed.discard)
+
+    def _set(self, record: Record, status: Status, reason: str = "") -> None:
+        record.status, record.reason = status, reason
+        self.bus.emit(StatusChanged(record.id, status, reason))

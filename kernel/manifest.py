@@ -1,0 +1,97 @@
+"""extension.toml: everything the kernel must know before it imports a line of the extension."""
+
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+API = 1
+"""The version of `kernel.api` that this kernel offers."""
+
+Id = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,30}$")]
+Prefix = Annotated[str, Meta(pattern=r"^(/[a-zA-Z0-9_.-]+)+$")]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the manifest; an unknown key is an error."""
+
+
+class Requires(Table, frozen=True):
+    """What must be there first."""
+
+    extensions: tuple[Id, ...] = ()
+    python: tuple[str, ...] = ()
+
+
+class Variant(Table, frozen=True):
+    """Another build of the worker's environment, for other hardware."""
+
+    index: str = ""
+    python: tuple[str, ...] = ()
+
+
+class WorkerTable(Table, frozen=True):
+    """The environment that the extension's child processes run in."""
+
+    environment: Id
+    python: tuple[str, ...] = ()
+    variants: dict[str, Variant] = {}
+    variables: dict[str, str] = {}
+
+
+class Flag(Table, frozen=True):
+    """A command line flag that the extension reads with `ext.flag(name)`."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]+$")]
+    help: str
+    type: str = "bool"
+    metavar: str = ""
+    default: Any = None
+
+
+class Manifest(Table, frozen=True):
+    """What an extension says about itself, readable without running it."""
+
+    id: Id
+    name: str
+    version: str
+    summary: str
+    api: int
+    license: str = ""
+    authors: tuple[str, ...] = ()
+    paths: tuple[Prefix, ...] = ()
+    permissions: tuple[str, ...] = ()
+    requires: Requires = Requires()
+    worker: WorkerTable | None = None
+    flags: tuple[Flag, ...] = ()
+    enabled: bool = True
+    """Whether a user who said nothing has it on."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read a folder's manifest; raises ValueError with a sentence for the user."""
+        file = folder / "extension.toml"
+        try:
+            manifest = msgspec.convert(tomllib.loads(file.read_text("utf-8")), cls)
+        except (tomllib.TOMLDecodeError, msgspec.ValidationError, OSError, UnicodeError) as error:
+            raise ValueError(f"extension.toml cannot be used: {error}") from None
+        if manifest.id != folder.name:
+            raise ValueError(
+                f"The id {manifest.id!r} must equal the folder's name {folder.name!r}: rename one."
+            )
+        return manifest
+
+    def missing(self) -> list[str]:
+        """Python requirements (`name==version`) that the server's environment does not meet."""
+        return [wanted for wanted in self.requires.python if not _installed(wanted)]
+
+
+def _installed(requirement: str) -> bool:
+    name, _, version = requirement.partition("==")
+    try:
+        return metadata.version(name.strip()) == version.strip() or not version
+    except metadata.PackageNotFoundError:
+        return False

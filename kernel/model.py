@@ -1,0 +1,218 @@
+"""The model slots: at most one model in each, and everyone reaches it through the kernel."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from kernel.bus import Bus
+from kernel.contract import Delta, Finish, ModelInfo, Report, Request
+from kernel.points import Point, Registry
+from kernel.settings import check
+
+log = logging.getLogger(__name__)
+Work = Callable[[], Awaitable[None]]
+
+
+class Generation(Protocol):
+    """A reply as the engine makes it: iterate over its deltas, then look at `finish`."""
+
+    finish: Finish | None
+
+    def __aiter__(self) -> "Generation": ...
+    async def __anext__(self) -> Delta: ...
+    def cancel(self) -> None: ...
+
+
+class Model(Protocol):
+    """A loaded model, wherever it runs."""
+
+    info: ModelInfo
+    died: "asyncio.Future[str]"
+    """Resolved with a sentence when the model is gone by itself."""
+
+    def generate(self, request: Request) -> Generation: ...
+    async def call(self, name: str, **data: Any) -> Any: ...
+    async def close(self) -> None: ...
+
+
+class Loader(Protocol):
+    """Knows one family of model files; the fields of `Options` become the load form."""
+
+    id: str
+    label: str
+    Options: type[msgspec.Struct]
+
+    def accepts(self, path: Path, /) -> bool: ...
+    async def open(self, path: Path, options: Any, report: Report) -> Model: ...
+
+
+LOADERS: Point[Loader] = Point("loaders", "Ways to load a model.")
+
+
+class SlotChanged(msgspec.Struct, frozen=True):
+    """A slot's state: empty, loading, ready or failed; `error` is a sentence for the user."""
+
+    slot: str
+    state: str
+    name: str = ""
+    """The file or folder it is about."""
+    info: ModelInfo | None = None
+    note: str = ""
+    fraction: float = 0.0
+    error: str = ""
+
+
+class Generated(msgspec.Struct, frozen=True):
+    """A generation ended."""
+
+    slot: str
+    finish: Finish
+    seconds: float
+
+
+class NoModel(LookupError):
+    """Nothing is loaded, or no running loader accepts the file."""
+
+
+class LoadFailed(RuntimeError):
+    """The model could not be loaded; the message is a sentence for the user."""
+
+
+EMPTY = "No model is loaded. Choose one in the status line at the bottom of the page."
+
+
+class Slot:
+    """Loads one model at a time; the newest wish wins; a dead engine is replaced once."""
+
+    def __init__(self, name: str, bus: Bus, registry: Registry) -> None:
+        self.name, self.owner = name, ""
+        self.why = ""
+        """Why the last model was taken away, for whoever was still reading from it."""
+        self.model: Model | None = None
+        self.state = SlotChanged(name, "empty")
+        self._bus, self._registry = bus, registry
+        self._work: asyncio.Task[None] | None = None
+        self._wanted: tuple[Path, str, dict[str, Any]] | None = None
+        self._proven = False
+
+    async def load(self, path: Path, loader: str = "", options: Mapping[str, Any] = {}) -> None:
+        """Replace what is loaded; raises LoadFailed, also when a newer wish came meanwhile."""
+        self._wanted, self._proven = (path, loader, dict(options)), True
+        await self._instead(self._load)
+
+    async def reload(self) -> None:
+        """Load again what was loaded last."""
+        if not self._wanted:
+            raise NoModel(EMPTY)
+        self._proven = True
+        await self._instead(self._load)
+
+    async def unload(self, why: str = "") -> None:
+        """Give all memory back; `why` is told to whoever still waits for a reply."""
+        await self._instead(partial(self._empty, why))
+
+    async def wait(self) -> None:
+        """Until a load or unload that is under way has ended, however it ends."""
+        if self._work:
+            await asyncio.wait({self._work})
+
+    async def generate(self, request: Request) -> Generation:
+        """Ask the model, after a load that is under way; raises NoModel or LoadFailed."""
+        if self.state.state == "loading":
+            await self.wait()
+        if not self.model and self.state.state == "failed":
+            raise LoadFailed(self.state.error)
+        if not self.model:
+            raise NoModel(EMPTY)
+        return self.model.generate(request)
+
+    def ended(self, finish: Finish, seconds: float) -> None:
+        """Remember that a generation ended; one without an error proves the engine."""
+        self._proven = self._proven or finish.reason != "error"
+        self._bus.emit(Generated(self.name, finish, seconds))
+
+    async def close(self) -> None:
+        await self.unload("The server is stopping.")
+
+    async def _instead(self, work: Work) -> None:
+        task = self._work = asyncio.create_task(self._after(self._work, work))
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise LoadFailed("Another choice replaced this one.")
+        task.result()
+
+    async def _after(self, before: "asyncio.Task[None] | None", work: Work) -> None:
+        if before and not before.done():
+            before.cancel()
+            await asyncio.wait({before})
+        await work()
+
+    async def _load(self, pause: float = 0) -> None:
+        assert self._wanted
+        path, wish, options = self._wanted
+        await self._drop("The model is being replaced.")
+        self._set("loading", note=f"Loading {path.name}")
+        try:
+            await asyncio.sleep(pause)
+            owner, loader = self._loader(path, wish)
+            good, errors = check(loader.Options, options)
+            if errors:
+                raise LoadFailed("; ".join(f"{k}: {v}" for k, v in errors.items()))
+            self.owner = owner
+            options = {k: v for k, v in good.items() if v is not msgspec.UNSET}
+            model = await loader.open(path, loader.Options(**options), self._report)
+        except asyncio.CancelledError:
+            self._set("empty")
+            raise
+        except Exception as error:
+            log.warning("%s did not load: %s", path.name, error)
+            self._set("failed", error=f"{path.name} did not load. {error}")
+            raise LoadFailed(self.state.error) from error
+        self.model, self.why = model, ""
+        model.died.add_done_callback(lambda died: self._on_death(model, died))
+        self._set("ready", info=model.info)
+
+    def _loader(self, path: Path, wish: str) -> tuple[str, Loader]:
+        entries = self._registry.entries(LOADERS)
+        for entry in entries:
+            if entry.value.id == wish if wish else entry.value.accepts(path):
+                return entry.owner, entry.value
+        known = ", ".join(entry.value.label for entry in entries) or "none"
+        raise NoModel(f"No running loader takes this file (running: {known}). See Settings.")
+
+    def _report(self, fraction: float, note: str) -> None:
+        self._set("loading", note=note, fraction=fraction)
+
+    def _on_death(self, model: Model, died: "asyncio.Future[str]") -> None:
+        if model is not self.model or died.cancelled():
+            return
+        self.model, why = None, died.result()
+        log.error("The model %s is gone: %s", model.info.name, why)
+        if not self._proven:
+            self._set("failed", error=f"The engine stopped again. {why} Load the model by hand.")
+            return
+        self._proven = False
+        self._set("loading", note=f"The engine stopped. {why} Starting it again.", error=why)
+        again = self._after(self._work, partial(self._load, 0.2))
+        task = self._work = asyncio.create_task(again)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _empty(self, why: str) -> None:
+        await self._drop(why)
+        self._set("empty")
+
+    async def _drop(self, why: str) -> None:
+        model, self.model, self.owner, self.why = self.model, None, "", ""
+        if model:
+            self.why = why
+            await model.close()
+
+    def _set(self, state: str, **fields: Any) -> None:
+        name = self._wanted[0].stem if self._wanted and state != "empty" else ""
+        self.state = SlotChanged(self.name, state, name, **fields)
+        self._bus.emit(self.state)

@@ -1,0 +1,97 @@
+"""Points, and the registry: typed places where extensions contribute, in the user's order."""
+
+import bisect
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+Disposer = Callable[[], None]
+
+
+class Phase(IntEnum):
+    """Coarse order within a point; inside a phase the order of settings.yaml decides."""
+
+    EARLY = 0
+    NORMAL = 1
+    LATE = 2
+
+
+@dataclass(frozen=True)
+class Point(Generic[T]):
+    """A named, typed place where extensions contribute values."""
+
+    name: str
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Something was contributed to `point`, or taken back."""
+
+    point: str
+
+
+@dataclass(frozen=True, order=True)
+class Entry(Generic[T]):
+    """One contribution, and who made it."""
+
+    phase: Phase
+    rank: int
+    serial: int
+    owner: str = field(compare=False)
+    value: T = field(compare=False)
+    rewrites: bool = field(compare=False, default=False)
+    """A modifier that may replace what it already passed on."""
+    leases: set[Any] = field(compare=False, default_factory=set[Any])
+    """Replies this modifier works on; its extension's resources outlive them."""
+
+
+class Registry:
+    """What every extension has contributed, in the order it applies."""
+
+    def __init__(self, changed: Callable[[Changed], None]) -> None:
+        self._entries: dict[str, list[Entry[Any]]] = {}
+        self._serial = itertools.count()
+        self._changed = changed
+
+    def add(
+        self, point: Point[T], value: T, owner: str, *, phase: Phase, rank: int, rewrites: bool
+    ) -> tuple[Entry[T], Disposer]:
+        """Contribute `value`; the returned disposer takes it back and may be called twice."""
+        entries = self._entries.setdefault(point.name, [])
+        entry = Entry(phase, rank, next(self._serial), owner, value, rewrites)
+        bisect.insort(entries, entry)
+        self._changed(Changed(point.name))
+
+        def dispose() -> None:
+            current = self._entries.get(point.name, [])
+            kept = [e for e in current if e.serial != entry.serial]
+            if len(kept) < len(current):
+                self._entries[point.name] = kept
+                self._changed(Changed(point.name))
+
+        return entry, dispose
+
+    def reorder(self, rank: Callable[[str], int]) -> None:
+        """Sort again after the user's order changed; running replies keep the order they had."""
+        for name, entries in self._entries.items():
+            ranked = [
+                Entry(e.phase, rank(e.owner), e.serial, e.owner, e.value, e.rewrites, e.leases)
+                for e in entries
+            ]
+            self._entries[name] = sorted(ranked)
+            self._changed(Changed(name))
+
+    def entries(self, point: Point[T]) -> tuple[Entry[T], ...]:
+        """A snapshot: a contribution withdrawn during a turn does not disturb that turn."""
+        return tuple(self._entries.get(point.name, ()))
+
+    def values(self, point: Point[T]) -> list[T]:
+        return [entry.value for entry in self.entries(point)]
+
+    def owned_by(self, owner: str) -> list[str]:
+        """Names of the points `owner` contributes to, for the settings page and tests."""
+        return [n for n, entries in self._entries.items() for e in entries if e.owner == owner]

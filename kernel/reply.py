@@ -1,0 +1,142 @@
+"""One reply: the only way from a turn to a model, for pages, programs and extensions alike."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from kernel.contract import Delta, Finish, Message, Request, Turn
+from kernel.model import Generation
+from kernel.pipeline import Pipe, Stage, Transcript, modified
+from kernel.points import Point
+from kernel.sampling import Struct
+from kernel.turn import GENERATE, HISTORY, INPUT, MODES, OUTPUT, REQUEST, Draft, Past
+
+if TYPE_CHECKING:
+    from kernel.manager import Kernel
+
+log = logging.getLogger(__name__)
+
+
+class Step(Struct, frozen=True):
+    """What one modifier did, for the prompt inspector."""
+
+    owner: str
+    point: str
+    before: Any
+    after: Any
+
+
+class Reply:
+    """Iterate over it for the deltas after `OUTPUT`; it never raises, `finish` tells the end."""
+
+    def __init__(
+        self, kernel: "Kernel", turn: Turn, history: Sequence[Message], record: bool = False
+    ) -> None:
+        self.finish: Finish | None = None
+        self.model = ""
+        self.request: Request | None = None
+        self.turn = turn
+        self.steps: list[Step] | None = [] if record else None
+        self._kernel, self._history = kernel, tuple(history)
+        self._raw, self._output = Transcript(), Transcript()
+        self._generation: Generation | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    raw = property(lambda self: self._raw.get())
+    """The engine's words so far: what the model sees again."""
+    text = property(lambda self: self._output.get())
+    """The reply so far, after `OUTPUT`."""
+    reasoning = property(lambda self: self._output.get("reasoning"))
+
+    @property
+    def rewritten(self) -> bool:
+        """Whether a modifier may replace text, which an append-only stream cannot express."""
+        return any(entry.rewrites for entry in self._kernel.registry.entries(OUTPUT))
+
+    def cancel(self) -> None:
+        """Stop this reply and no other; what was said stays."""
+        self._stopped = True
+        if self._generation:
+            self._generation.cancel()
+        if self._task:  # An engine that does not answer costs two seconds, not a minute.
+            pause = 2.0 if self._generation else 0.0
+            asyncio.get_running_loop().call_later(pause, self._task.cancel)
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        source, stages = Pipe(), list[Stage]()
+        self._task = asyncio.create_task(self._generate(source), name="reply")
+        entries = self._kernel.registry.entries(OUTPUT)
+        guard = self._kernel.guard
+        try:
+            async for delta in modified(guard, "output", entries, source, self.turn, stages):
+                self._output.add(delta)
+                yield delta
+                if self._stopped:  # Modifiers may still hold what the engine said long ago.
+                    break
+        finally:
+            if not self._task.done():
+                self.cancel()
+                await asyncio.wait({self._task})
+            if self._stopped and self.finish and not self.finish.error:
+                self.finish = structs.replace(self.finish, reason="cancelled")
+            if self.steps is not None:
+                said = [stage.heard.get() for stage in stages[1:]] + [self.text]
+                for stage, after in zip(stages, said, strict=True):
+                    self.steps.append(Step(stage.owner, "output", stage.heard.get(), after))
+
+    async def _generate(self, source: Pipe) -> None:
+        started = time.monotonic()
+        try:
+            deltas = await self._begin()
+            async for delta in deltas:
+                self._raw.add(delta)
+                source.put(delta)
+            self.finish = getattr(deltas, "finish", None) or Finish("stop")
+        except asyncio.CancelledError:
+            self.finish = Finish("cancelled")
+        except Exception as error:
+            log.info("A reply failed: %s", error)
+            why = self._kernel.slot(self.turn.slot).why if self._generation else ""
+            self.finish = Finish("error", error=why or str(error))
+        finally:
+            source.close()
+            if self._generation and self.finish:
+                self._kernel.slot(self.turn.slot).ended(self.finish, time.monotonic() - started)
+
+    async def _begin(self) -> AsyncIterator[Delta]:
+        turn = self.turn = await self._each(INPUT, Turn, self.turn)
+        past = await self._each(HISTORY, Past, Past(self._history, turn))
+        request = await self._compose(turn, past.messages)
+        draft = await self._each(REQUEST, Draft, Draft(request, turn))
+        self.request = draft.request
+        for entry in self._kernel.registry.entries(GENERATE):
+            answer = await self._kernel.guard.call(entry, "generate", draft, object, None)
+            if isinstance(answer, AsyncIterator):
+                return answer  # pyright: ignore[reportUnknownVariableType]
+        slot = self._kernel.slot(draft.request.slot)
+        self._generation = await slot.generate(draft.request)
+        self.model = slot.model.info.name if slot.model else ""
+        return self._generation
+
+    async def _each(self, point: Point[Any], kind: type[Any], value: Any) -> Any:
+        for entry in self._kernel.registry.entries(point):
+            before = value
+            value = await self._kernel.guard.call(entry, point.name, before, kind, before)
+            if self.steps is not None:
+                self.steps.append(Step(entry.owner, point.name, before, value))
+        return value
+
+    async def _compose(self, turn: Turn, history: Sequence[Message]) -> Request:
+        if turn.prompt is not None:
+            return Request(
+                turn.slot, prompt=turn.prompt, sampling=turn.sampling, adapters=turn.adapters
+            )
+        for mode in self._kernel.registry.values(MODES):
+            if mode.id == turn.mode:
+                return await mode.request(turn, history)
+        raise LookupError(f"The mode {turn.mode!r} is not running. Switch it on in Settings.")

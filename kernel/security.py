@@ -1,0 +1,298 @@
+"""The door: Host, Origin, who asks, and headers; one ASGI class in front of everything."""
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kernel.keyring import DAYS, Keyring, TooMany
+from kernel.sampling import Struct
+
+MB = 1 << 20
+LIMITS = {"public": MB // 16, "page": 8 * MB, "inference": 64 * MB, "admin": 64 * MB}
+"""The access classes, and the largest body each takes."""
+RIGHTS = {"page": {*LIMITS}, "key": {*LIMITS}, "local": {"public", "inference"}}
+POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    b"media-src 'self' blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; "
+    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"same-origin",  # no-referrer would make our own forms send Origin: null
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"permissions-policy": b"camera=(), geolocation=(), microphone=(self), payment=(), usb=()",
+}
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+Headers = Mapping[str, list[str]]
+CARRIER = "spindle.key."
+FOREIGN = "A page of another site sent this, so it was refused."
+USED = "This link was opened before, or is of an earlier start. Paste the key from the terminal."
+
+
+class Principal(Struct, frozen=True):
+    """Who asks: a page's session, the holder of a key, or a program on this machine."""
+
+    kind: Literal["page", "key", "local", "nobody"]
+    id: str = ""
+
+
+class Security:
+    """Lets in who may, and says no to everybody else before the application sees the request.
+
+    `access_of` names a request's class: "public", "page", "inference" or "admin", and what is none
+    of these is "admin". `sign_in` renders the page that asks for the token (`error`, `password`).
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        keyring: Keyring,
+        access_of: Callable[[Scope], str],
+        sign_in: Callable[..., str],
+        *,
+        port: int,
+        hosts: Iterable[str] = (),
+        listens: bool = False,
+        tls: bool = False,
+        no_auth: bool = False,
+        require_key: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._app, self._keyring, self._access_of, self._sign_in = app, keyring, access_of, sign_in
+        self._listens, self._tls, self._no_auth = listens, tls, no_auth
+        self._require_key, self._cookie = require_key, f"spindle_{port}"
+        ends = [f":{port}", ""] if port == (443 if tls else 80) else [f":{port}"]
+        self._ends = ends
+        self._loopback = {name + end for name in LOOPBACK for end in ends}
+        self._ours = {name + end for name in (own_names() if listens else ()) for end in ends}
+        named = {name.lower() for name in hosts}  # perhaps of a proxy, with its own port and TLS
+        self._named = named | {name + end for name in named for end in ends}
+        self._live: dict[asyncio.Task[Any], Principal] = {}
+        self._revoked: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            return await self._app(scope, receive, send)
+        headers = _headers(scope)
+        http = scope["type"] == "http"
+        send = _protected(send) if http else send
+        if refusal := self._refusal(scope, headers):
+            return await _answer(PlainTextResponse(refusal, 403), scope, receive, send)
+        who = self._who(scope, headers)
+        if http and (response := await self._sign(scope, headers, receive, who)):
+            return await response(scope, receive, send)
+        access = self._access_of(scope)
+        access = access if access in LIMITS else "admin"
+        if access != "public" and access not in RIGHTS.get(who.kind, ()):
+            return await _answer(self._ask(scope, headers, access), scope, receive, send)
+        if int("0" + headers.get("content-length", [""])[0]) > LIMITS[access]:
+            return await PlainTextResponse("This is too large.", 413)(scope, receive, send)
+        offered: list[str] = scope.get("subprotocols", [])
+        plain = [name for name in offered if not name.startswith(CARRIER)]
+        scope = {**scope, "spindle.principal": who, "subprotocols": plain}
+        receive = _limited(receive, LIMITS[access])
+        await self._run(scope, receive, send if http else _accepting(send, offered, plain), who)
+
+    def revoke(self, ends: Callable[[Principal], bool]) -> None:
+        """Close what is open of principals whose session or key has ended."""
+        for task, principal in self._live.items():
+            if ends(principal) and task is not asyncio.current_task():
+                self._revoked.add(task)
+                task.cancel()
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send, who: Principal) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._live[task] = who
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if task not in self._revoked:
+                raise
+            task.uncancel()
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008, "reason": "signed out"})
+        finally:
+            self._live.pop(task, None)
+            self._revoked.discard(task)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> str:
+        """Why the request is none of ours: another name (rebinding), or a foreign page sent it."""
+        hosts, origins = headers.get("host", []), headers.get("origin", [])
+        host = hosts[0].lower() if len(hosts) == 1 else ""
+        if not host or host not in self._loopback | self._ours | self._named | self._here(scope):
+            return "This server does not go by that name. Allow it with --allowed-host NAME."
+        schemes = ("http", "https") if host in self._named else ("https" if self._tls else "http",)
+        if origins:
+            ours = [[f"{scheme}://{host}"] for scheme in schemes]
+            return "" if [origin.lower() for origin in origins] in ours else FOREIGN
+        site, mode = headers.get("sec-fetch-site", ["none"]), headers.get("sec-fetch-mode")
+        link = mode == ["navigate"] and scope.get("method") in ("GET", "HEAD")
+        return "" if link or site in (["none"], ["same-origin"]) else FOREIGN
+
+    def _here(self, scope: Scope) -> set[str]:
+        """Where this connection came in: an address, which no name can be rebound to."""
+        ip = str((scope.get("server") or ("",))[0]) if self._listens else ""
+        ip = f"[{ip}]" if ":" in ip else ip
+        return {ip + end for end in self._ends} if ip else set()
+
+    def _who(self, scope: Scope, headers: Headers) -> Principal:
+        texts = [text.partition(" ") for text in headers.get("authorization", [])]
+        keys = [key for kind, _, key in texts if kind.lower() == "bearer"]
+        keys += [*headers.get("x-api-key", []), *headers.get("api-key", [])]
+        keys += [n[len(CARRIER) :] for n in scope.get("subprotocols", []) if n.startswith(CARRIER)]
+        if key := next((key for key in keys if self._keyring.knows(key.strip())), ""):
+            return Principal("key", hashlib.sha256(key.strip().encode()).hexdigest()[:12])
+        origin = "origin" in headers
+        cookies = ";".join(headers.get("cookie", [])).split(";")
+        pairs = [cookie.strip().partition("=") for cookie in cookies]
+        sessions = [self._keyring.session(text) for name, _, text in pairs if name == self._cookie]
+        if any(sessions) and (origin or scope["type"] == "http"):
+            return Principal("page", next(filter(None, sessions)))
+        if self._no_auth:
+            return Principal("page", "owner")
+        browser = origin or any(name.startswith("sec-fetch-") for name in headers)
+        guarded = self._listens or self._keyring.has_password or self._require_key()
+        near = (scope.get("client") or ("",))[0] in ("127.0.0.1", "::1")
+        if near and not browser and not guarded and headers["host"][0].lower() in self._loopback:
+            return Principal("local", "local")
+        return Principal("nobody")
+
+    def _ask(self, scope: Scope, headers: Headers, access: str) -> Response:
+        if access == "page" and "text/html" in headers.get("accept", [""])[0]:
+            # From a link on another site the browser withheld the cookie; from here it sends it.
+            foreign = headers.get("sec-fetch-site") in (["cross-site"], ["same-site"])
+            return self._form("", 401, {"Refresh": "0"} if foreign else {})
+        says = "A key is needed: the server printed it at its start, and Settings shows it."
+        error = {"message": says, "type": "authentication_error", "code": "invalid_api_key"}
+        return JSONResponse({"error": error}, 401, {"WWW-Authenticate": "Bearer"})
+
+    def _form(self, error: str, status: int, headers: Mapping[str, str] = {}) -> Response:
+        html = self._sign_in(error=error, password=self._keyring.has_password)
+        return HTMLResponse(html, status, headers)
+
+    async def _sign(
+        self, scope: Scope, headers: Headers, receive: Receive, who: Principal
+    ) -> Response | None:
+        """What this class serves itself: launch links, /login and /logout."""
+        route, address = (scope["method"], scope["path"]), _address(scope)
+        query = parse_qsl(scope["query_string"].decode("latin-1"))
+        said = next((value for name, value in query if name == "token"), "")
+        target, error = "/", "That is not it. Try again."
+        try:
+            if route[0] == "GET" and said and self._access_of(scope) == "page":
+                rest = urlencode([pair for pair in query if pair[0] != "token"])
+                target = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else "")
+                if who.kind == "page":
+                    return RedirectResponse(target, 303)
+                error = USED
+            elif route == ("POST", "/login"):
+                body = await Request(scope, _limited(receive, LIMITS["public"])).body()
+                fields = parse_qs(body.decode("utf-8", "replace"))
+                said = [*fields.get("password", []), *fields.get("token", []), ""][0]
+            elif route == ("POST", "/logout"):
+                self._keyring.end(who.id) if who.kind == "page" and who.id != "owner" else None
+                self.revoke(lambda other: other == who)
+                response = RedirectResponse("/login", 303)
+                response.delete_cookie(self._cookie, httponly=True, samesite="strict")
+                return response
+            elif route == ("GET", "/login"):
+                return RedirectResponse("/", 303) if who.kind == "page" else self._form("", 200)
+            else:
+                return None
+            if not await self._keyring.admit(said, address, only_links=error == USED):
+                return self._form(error, 401)
+        except TooMany as wait:
+            return self._form(str(wait), 429, {"Retry-After": str(wait.seconds)})
+        except HTTPException as large:
+            return PlainTextResponse(large.detail, large.status_code)
+        response, age = RedirectResponse(target, 303), DAYS * 86400
+        secure = self._tls or scope["scheme"] == "https"
+        cookie = self._keyring.begin()
+        response.set_cookie(self._cookie, cookie, age, None, "/", None, secure, True, "strict")
+        return response
+
+
+def own_names() -> set[str]:
+    """The names and addresses by which this machine knows itself."""
+    name = socket.gethostname().lower()
+    found = {name, name.partition(".")[0], f"{name.partition('.')[0]}.local"}
+    try:
+        ips = {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(name, None)}
+    except OSError:
+        ips = set[str]()
+    return found | {f"[{ip}]" if ":" in ip else ip for ip in ips}
+
+
+def _address(scope: Scope) -> str:
+    """Whose tries are counted together: an IPv4 address, or the network of an IPv6 one."""
+    ip = str((scope.get("client") or ("",))[0])
+    return ":".join(ip.split(":")[:4]) if ip.count(":") > 3 else ip
+
+
+def _headers(scope: Scope) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return found
+
+
+async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """A refusal; a WebSocket is closed before it is accepted, which a browser sees as 403."""
+    if scope["type"] == "websocket":
+        return await send({"type": "websocket.close", "code": 1008})
+    await response(scope, receive, send)
+
+
+def _protected(send: Send) -> Send:
+    async def protected(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [(name.lower(), value) for name, value in message.get("headers", ())]
+            names = {name for name, _ in headers}
+            cache = b"no-cache" if b"etag" in names else b"no-store"
+            extra = {**HEADERS, b"cache-control": cache}
+            headers += [pair for pair in extra.items() if pair[0] not in names]
+            headers.append((b"content-security-policy", POLICY))  # several all apply: never looser
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return protected
+
+
+def _accepting(send: Send, offered: list[str], plain: list[str]) -> Send:
+    """A browser that sent its key as a subprotocol wants one of its offers accepted."""
+
+    async def accepting(message: Message) -> None:
+        if message["type"] == "websocket.accept" and offered and not message.get("subprotocol"):
+            message = {**message, "subprotocol": [*plain, *offered][0]}
+        await send(message)
+
+    return accepting if offered != plain else send
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    size = 0
+
+    async def limited() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise HTTPException(413, "This is too large.")
+        return message
+
+    return limited

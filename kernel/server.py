@@ -1,0 +1,185 @@
+"""The running server: its socket, its door, its kernel, and how it ends."""
+
+import asyncio
+import errno
+import shutil
+import socket
+import sys
+import webbrowser
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import uvicorn
+from msgspec import Meta
+
+from kernel import __version__
+from kernel.app import Application
+from kernel.environments import try_lock
+from kernel.flags import Flags
+from kernel.keyring import Keyring
+from kernel.manager import Kernel
+from kernel.records import Access
+from kernel.sampling import Struct
+from kernel.security import Security
+from kernel.settings import SettingsFile
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = [ROOT / "extensions"]
+PATIENCE = 20_000
+"""Milliseconds after which a page that acknowledges nothing is cut off."""
+
+
+class Unable(Exception):
+    """The server cannot start; the message says what to do."""
+
+
+class Server(Struct, frozen=True):
+    """The section `server` of the settings."""
+
+    open_browser: Annotated[bool, Meta(description="Open the page when Spindle starts.")] = True
+
+
+class Api(Struct, frozen=True):
+    """The section `api` of the settings."""
+
+    require_key: Annotated[
+        bool, Meta(description="Ask programs on this machine for the key, too.")
+    ] = False
+
+
+def kernel_of(flags: Flags) -> Kernel:
+    """The kernel that the flags describe, with nothing started yet."""
+    data = (flags.data_dir or ROOT / "data").resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    file = flags.settings or ROOT / "settings.yaml"
+    if flags.data_dir and not flags.settings:
+        file = data / "settings.yaml"
+        if not file.exists():
+            shutil.copyfile(ROOT / "settings.yaml", file)
+    kernel = Kernel(
+        SettingsFile(file.resolve(), data / "secrets"),
+        [*FOLDERS, data / "extensions"],
+        data,
+        environments=flags.environments_dir and flags.environments_dir.resolve(),
+        models=(flags.model_dir or ROOT / "models").resolve(),
+        templates=ROOT / "templates",
+        flags={"kernel": {"model": flags.model, "loader": flags.loader}, **flags.extensions},
+        strict=flags.strict,
+    )
+    kernel.only = None if flags.only is None else {*flags.only, "settings"}
+    return kernel
+
+
+async def serve(flags: Flags) -> None:
+    """Run the server until it is told to stop."""
+    kernel = kernel_of(flags)
+    with _alone(kernel.data), _listening(flags) as listener:
+        web = Application(kernel, ROOT / "static")
+        keyring = Keyring(kernel.data / "secrets", flags.password)
+        address = _address(listener, flags)
+        kernel.access = Access(f"{address}/v1", keyring.key, password=keyring.has_password)
+        door = Security(
+            web,
+            keyring,
+            web.access,
+            partial(kernel.pages.render, "token.html"),
+            port=listener.getsockname()[1],
+            hosts=flags.allowed_host,
+            listens=bool(flags.listen),
+            tls=bool(flags.tls_cert),
+            no_auth=flags.insecure_no_auth,
+            require_key=lambda: kernel.settings.section("api", Api).require_key,
+        )
+        async with _running(kernel, web):
+            _greet(kernel, address, "" if flags.insecure_no_auth else keyring.link(), flags)
+            await uvicorn.Server(_config(door, flags)).serve(sockets=[listener])
+
+
+def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
+    link = f"{address}/?token={token}" if token else f"{address}/"
+    once = " The link opens once; later, just the address." if token else ""
+    print(f"Spindle {__version__} is ready.{once}\n\n    {link}\n")
+    print(f"Key for other programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)
+    opens = kernel.settings.section("server", Server).open_browser
+    for where, problem in kernel.settings.problems.items():
+        print(f"In settings.yaml, {where or 'as a whole'}: {problem}", file=sys.stderr)
+    if opens and not flags.no_browser:
+        asyncio.get_running_loop().run_in_executor(None, webbrowser.open, link)
+
+
+@asynccontextmanager
+async def _running(kernel: Kernel, web: Application) -> AsyncGenerator[None]:
+    kernel.settings.section("server", Server)
+    kernel.settings.section("api", Api)
+    kernel.discover()
+    tasks = [
+        asyncio.create_task(web.follow(), name="follow"),
+        asyncio.create_task(kernel.settings.watch(kernel.changes.apply), name="settings"),
+    ]
+    try:
+        await kernel.start_enabled()
+        yield
+    finally:
+        await kernel.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def _alone(data: Path) -> Generator[None]:
+    """One server per data folder: two would write the same chats."""
+    with (data / ".lock").open("a") as file:
+        if not try_lock(file.fileno()):
+            raise Unable(
+                f"Spindle runs already with the data in {data}. Use the one that runs, or give "
+                "this one a folder of its own: --data-dir FOLDER --port 7861"
+            )
+        yield
+
+
+@contextmanager
+def _listening(flags: Flags) -> Generator[socket.socket]:
+    host = flags.listen or "127.0.0.1"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, flags.port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Unable(
+                f"Port {flags.port} is taken by another program. Stop that, or use another: "
+                f"--port {flags.port + 1}"
+            ) from None
+        raise Unable(f"Spindle cannot listen at {host}:{flags.port}: {error}.") from None
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PATIENCE)
+    with listener:
+        yield listener
+
+
+def _address(listener: socket.socket, flags: Flags) -> str:
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if flags.tls_cert else 'http'}://{name}:{port}"
+
+
+def _config(door: Security, flags: Flags) -> uvicorn.Config:
+    return uvicorn.Config(
+        door,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=1 << 20,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        ssl_certfile=flags.tls_cert,
+        ssl_keyfile=flags.tls_key,
+    )

@@ -1,0 +1,262 @@
+"""settings.yaml: validated by section, watched, and written without losing anyone's words."""
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, structs
+
+from kernel.checks import check, unknown
+from kernel.files import write
+from kernel.forms import Secret, describe
+from kernel.yamltext import Tree, arrange, at, load, put
+
+S = TypeVar("S", bound=Struct)
+Where = tuple[str, ...]
+
+SECTIONS = ("server", "model", "api", "appearance", "extensions")
+BOM = b"\xef\xbb\xbf"
+NO_LIST = "Below this name belongs a list of settings, each with its value."
+NO_SECRET = "A secret does not belong in this file. Remove it and set it in Settings."
+log = logging.getLogger(__name__)
+
+
+class SettingsError(ValueError):
+    """Nothing was written; `errors` maps each bad field, or "" for all, to a sentence."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__(" ".join(errors.values()))
+        self.errors = dict(errors)
+
+
+class Own(Struct, frozen=True):
+    """What the kernel itself keeps in the section of an extension."""
+
+    enabled: bool | UnsetType = UNSET
+    variant: str = ""
+
+
+class SettingsFile:
+    """The user's file as it was when it could last be read; its extensions are in pipeline order.
+
+    `problems` says what is wrong in it now, by "section.field"; "" is the file as a whole.
+    """
+
+    def __init__(self, path: Path, secrets: Path) -> None:
+        self.path, self.problems = path, dict[str, str]()
+        self._secrets, self._lock = secrets, threading.RLock()
+        self._text, self._tree, self._stamp, self._style = "", Tree(), None, (b"", "\n")
+        self._kinds: dict[Where, type[Struct]] = {}
+        self._raw: dict[Where, Tree] = {}  # the last good value of each field, as written
+        self._good: dict[Where, Tree] = {}  # the same, converted
+        self._news: set[str] = set()
+        self.reload()
+
+    def section(self, name: str, kind: type[S]) -> S:
+        """A section of the kernel's; a bad field has its last good value, or its default."""
+        return self._read((name,), kind)
+
+    def extension(self, id: str, kind: type[S]) -> S:
+        """The settings of an extension, on the same terms."""
+        return self._read(("extensions", id), kind)
+
+    def enabled(self, id: str, default: bool) -> bool:
+        on = self._good.get(("extensions", id), {}).get("enabled", UNSET)
+        return default if on is UNSET else on
+
+    def variant(self, id: str) -> str:
+        """Which build of its engine's environment the user chose for an extension."""
+        return self._good.get(("extensions", id), {}).get("variant", "")
+
+    def rank(self, id: str) -> int:
+        order = _names(self._tree)
+        return order.index(id) if id in order else len(order)
+
+    def reload(self) -> set[str]:
+        """Read the file if it changed; name what did: "server", "extensions.tts", "order", or ""
+        when the file as a whole became unreadable or readable again."""
+        with self._lock:
+            self._look()
+            news, self._news = self._news, set()
+            return news
+
+    async def watch(
+        self, changed: Callable[[set[str]], Awaitable[None]], every: float = 0.2
+    ) -> None:
+        """Tell of what others change in the file, until cancelled."""
+        latest = self._stamp
+        while True:
+            await asyncio.sleep(every)
+            previous, latest = latest, _stamp(self.path)
+            if latest != previous or (latest == self._stamp and not self._news):
+                continue  # nothing new, or an editor that is still writing
+            try:
+                if news := await asyncio.to_thread(self.reload):
+                    await changed(news)
+            except Exception:
+                log.exception("A change of %s could not be taken up", self.path.name)
+
+    def update(self, values: Mapping[str, Any], *path: str) -> None:
+        """Write what differs from now; UNSET, None and the default itself remove the entry.
+
+        A `Secret` goes to a file of its own. On `SettingsError` nothing was written.
+        """
+        with self._lock:
+            good, bad = self._check(path, {k: UNSET if v is None else v for k, v in values.items()})
+            if bad:
+                raise SettingsError(bad)
+            kind = self._kinds.get(path)
+            now = structs.asdict(self._read(path, kind)) if kind else {}
+            default = structs.asdict(kind()) if kind else {}
+            notes = {i.name: describe(i).help for i in structs.fields(kind)} if kind else {}
+            stored = secrets = self._stored(path)
+            for name, value in [*good.items()]:
+                if name in stored or isinstance(value, Secret):
+                    text = good.pop(name).reveal() if isinstance(value, Secret) else ""
+                    secrets = {k: v for k, v in {**secrets, name: text}.items() if v}
+                elif value == now.get(name, self) and ".".join((*path, name)) not in self.problems:
+                    del good[name]
+                else:
+                    reset = value is UNSET or value == default.get(name, self)
+                    good[name] = UNSET if reset else msgspec.to_builtins(value)
+
+            def edit(text: str) -> str:
+                for name, value in good.items():
+                    text = put(text, (*path, name), value, notes.get(name, ""))
+                return text
+
+            self._edit(edit)
+            if secrets != stored:
+                write(self._secrets_of(path), json.dumps(secrets).encode(), 0o600)
+
+    def reorder(self, ids: Sequence[str]) -> None:
+        """Write the order of the extensions; those not named come after, as they were."""
+        self._edit(lambda text: arrange(text, ["extensions"], ids))
+
+    def _look(self) -> None:
+        old, self._stamp = self._stamp, _stamp(self.path)
+        if self._stamp in (old, None):  # a file that went keeps its say: it may be on its way back
+            return
+        try:
+            data = self.path.read_bytes()
+            text = data.removeprefix(BOM).decode().replace("\r\n", "\n")
+            tree = load(text)
+        except (OSError, ValueError) as error:
+            why = "it is not UTF-8" if isinstance(error, UnicodeError) else str(error)
+            sentence = f"{self.path.name}: {why}. Correct it; until then nothing changes."
+            self._news |= {""} if self.problems.get("") != sentence else set()
+            self.problems[""] = sentence
+            return
+        self._news |= _differences(self._tree, tree) | ({""} & self.problems.keys())
+        self._style = BOM[: 3 * data.startswith(BOM)], "\r\n" if b"\r\n" in data else "\n"
+        self._adopt(text, tree)
+
+    def _adopt(self, text: str, tree: Tree) -> None:
+        self._text, self._tree = text, tree
+        strays = [str(name) for name in tree if name not in SECTIONS]
+        self.problems = {name: unknown(name, SECTIONS, "section") for name in strays}
+        for path in self._kinds.keys() | {("extensions", id) for id in _names(tree)}:
+            self._take(path)
+
+    def _edit(self, edit: Callable[[str], str]) -> None:
+        """Change the newest text: what an editor wrote meanwhile stays."""
+        with self._lock:
+            for _ in range(9):
+                before = self._stamp
+                self._look()
+                if before not in (None, self._stamp):
+                    time.sleep(0.05)  # an editor may still be writing
+                    continue
+                if problem := self.problems.get(""):
+                    raise SettingsError({"": problem})
+                try:
+                    if (text := edit(self._text)) == self._text:
+                        return
+                    bom, newline = self._style
+                    write(self.path, bom + text.replace("\n", newline).encode(), still=self._newest)
+                except InterruptedError:
+                    continue
+                except (OSError, ValueError) as error:
+                    why = getattr(error, "strerror", None) or error
+                    raise SettingsError(
+                        {"": f"{self.path.name} was not changed: {why}."}
+                    ) from error
+                self._stamp = _stamp(self.path)
+                return self._adopt(text, load(text))
+            raise SettingsError({"": f"{self.path.name} keeps changing. Try again."})
+
+    def _newest(self) -> bool:
+        return _stamp(self.path) == self._stamp
+
+    def _read(self, path: Where, kind: type[S]) -> S:
+        with self._lock:
+            self._kinds[path] = kind
+            self._take(path)
+            values = self._good[path] | {k: Secret(v) for k, v in self._stored(path).items()}
+            return kind(**{k: v for k, v in values.items() if k in kind.__struct_fields__})
+
+    def _take(self, path: Where) -> None:
+        """Validate one section; where a value is bad, the last good one stays."""
+        name = ".".join(path)
+        for key in [key for key in self.problems if f"{key}.".startswith(f"{name}.")]:
+            del self.problems[key]
+        raw: Any = at(self._tree, path) or {}
+        listed = isinstance(raw, dict)
+        good, bad = self._check(path, cast(Tree, raw)) if listed else (Tree(), {"": NO_LIST})
+        bad |= {k: NO_SECRET for k, value in good.items() if isinstance(value, Secret)}
+        last = self._raw.get(path, {})
+        kept = {k: v for k, v in last.items() if k in bad or "" in bad}
+        kept |= {} if "" in bad else {k: v for k, v in cast(Tree, raw).items() if k not in bad}
+        good = self._check(path, kept)[0]
+        self._raw[path] = kept
+        self._good[path] = {k: v for k, v in good.items() if not isinstance(v, Secret)}
+        self.problems |= {f"{name}.{key}".rstrip("."): why for key, why in bad.items()}
+
+    def _check(self, path: Where, values: Mapping[str, Any]) -> tuple[Tree, dict[str, str]]:
+        kind = self._kinds.get(path)  # one without fields may stand for one not yet imported
+        mine = Own.__struct_fields__ if path[0] == "extensions" else ()
+        own = {k: v for k, v in values.items() if k in mine}
+        rest = {k: v for k, v in values.items() if k not in mine}
+        good, bad = check(kind, rest) if kind and kind.__struct_fields__ else (rest, {})
+        also, wrong = check(Own, own)
+        return good | also, bad | wrong
+
+    def _secrets_of(self, path: Where) -> Path:
+        return self._secrets / f"{'.'.join(path)}.json"
+
+    def _stored(self, path: Where) -> dict[str, str]:
+        with suppress(FileNotFoundError):
+            return json.loads(self._secrets_of(path).read_bytes())
+        return {}
+
+
+def _names(tree: Tree) -> list[str]:
+    below = at(tree, ("extensions",))
+    return [*cast(Tree, below)] if isinstance(below, dict) else []
+
+
+def _stamp(path: Path) -> object:
+    with suppress(OSError):
+        now = path.stat()
+        return now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino
+    return None
+
+
+def _differences(old: Tree, new: Tree) -> set[str]:
+    """What changed, by section and extension; "order" when a known extension has a new place."""
+
+    def differ(*path: str) -> bool:
+        return repr(at(old, path)) != repr(at(new, path))
+
+    before, after = _names(old), _names(new)
+    news = {str(name) for name in old.keys() | new.keys() if name != "extensions" and differ(name)}
+    news |= {f"extensions.{id}" for id in {*before, *after} if differ("extensions", id)}
+    moved = any(id in after and after.index(id) != before.index(id) for id in before)
+    return news | ({"order"} if moved else set())

@@ -1,0 +1,162 @@
+"""The child's end: one engine, a thread that reads the pipe, and the engine's own: the main one.
+
+`python -P -s -m kernel.worker_host <file>.py:<Class>`; the environment tells it its channel.
+"""
+
+import importlib
+import queue
+import select
+import socket
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from kernel import frames
+from kernel.contract import Engine, Refused, Report
+from kernel.platform_ import die_unless_called_again, end, join
+
+STEP = 0.1
+"""Seconds that a call may have to wait for the engine's step."""
+
+
+def load_code(reference: str) -> Any:
+    """Import `"<file>.py:<Name>"` from an extension's folder without running its `__init__`."""
+    file, _, name = reference.rpartition(":")
+    package = ModuleType(f"extensions.{Path(file).parent.name}")
+    package.__path__ = [str(Path(file).parent)]
+    sys.modules.setdefault(package.__name__, package)
+    return getattr(importlib.import_module(f"{package.__name__}.{Path(file).stem}"), name)
+
+
+def failure(id: int, error: BaseException, kind: str = "") -> frames.Failed:
+    """A sentence for the user; what was no refusal is printed too, for the log."""
+    kind = kind or type(error).__name__
+    if isinstance(error, Refused):
+        return frames.Failed(id, str(error), kind)
+    traceback.print_exception(error)
+    return frames.Failed(id, f"The engine failed: {type(error).__name__}: {error}"[:2000], kind)
+
+
+class Host:
+    def __init__(self, pipe: socket.socket, engine: Engine) -> None:
+        self.pipe, self.sending, self.engine = pipe, threading.Lock(), engine
+        self.jobs: queue.SimpleQueue[frames.Load | frames.Call | None] = queue.SimpleQueue()
+        self.requests: set[int] = set()
+        self.calls: dict[int, threading.Event] = {}
+
+    def send(self, frame: frames.FromWorker) -> None:
+        data = frames.pack(frame)
+        with self.sending:
+            self.pipe.sendall(data)
+
+    # --- the reader's thread ---
+
+    def read(self) -> None:
+        """Hear the server until the pipe closes; then nobody needs this process any more."""
+        decode = msgspec.msgpack.Decoder(frames.ToWorker).decode
+        try:
+            while True:
+                size = int.from_bytes(self.exactly(4), "little")
+                self.hear(decode(self.exactly(min(size, frames.LARGEST))))
+        except ConnectionError:
+            pass
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            end()
+
+    def exactly(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            while not select.select([self.pipe], [], [], 1)[0]:
+                self.send(frames.Alive())
+                die_unless_called_again(180)
+            if not (piece := self.pipe.recv(min(size - len(data), 1 << 20))):
+                raise ConnectionError
+            data += piece
+        return bytes(data)
+
+    def hear(self, frame: frames.ToWorker) -> None:
+        match frame:
+            case frames.Submit(id, request):
+                self.requests.add(id)
+                try:
+                    self.engine.submit(id, request)
+                except Exception as error:
+                    self.requests.discard(id)
+                    self.send(failure(id, error))
+                self.jobs.put(None)  # wakes the engine's thread
+            case frames.Cancel(id):
+                if id in self.requests:
+                    self.engine.cancel(id)
+                elif cancelled := self.calls.get(id):
+                    cancelled.set()
+            case frames.Call(id, name):
+                self.calls[id] = threading.Event()
+                if name in self.engine.concurrent:
+                    threading.Thread(target=self.call, args=(frame,), daemon=True).start()
+                else:
+                    self.jobs.put(frame)
+            case frames.Load():
+                self.jobs.put(frame)
+
+    # --- the engine's thread ---
+
+    def serve(self) -> None:
+        threading.Thread(target=self.read, daemon=True).start()
+        while True:
+            try:
+                job = self.jobs.get(block=not self.requests)
+            except queue.Empty:
+                self.step()
+                continue
+            if isinstance(job, frames.Load):
+                self.load(job)
+            elif job:
+                self.call(job)
+
+    def step(self) -> None:
+        try:
+            if outputs := tuple(self.engine.poll(STEP)):
+                self.send(frames.Outputs(outputs))
+            self.requests.difference_update(each.id for each in outputs if each.finish)
+        except Exception as error:
+            for id in tuple(self.requests):
+                self.requests.discard(id)
+                self.engine.cancel(id)
+                self.send(failure(id, error))
+
+    def load(self, job: frames.Load) -> None:
+        try:
+            info = self.engine.load(job.path, job.options, self.reporter(0))
+            self.send(frames.Loaded(info))
+        except Exception as error:
+            self.send(failure(0, error))
+
+    def call(self, job: frames.Call) -> None:
+        """Also on a thread of its own, for the names that the engine says are concurrent."""
+        try:
+            report, cancelled = self.reporter(job.id), self.calls[job.id].is_set
+            value = self.engine.call(job.name, report, cancelled, **job.data)
+            self.send(frames.Result(job.id, value))
+        except Exception as error:
+            self.send(failure(job.id, error))
+        finally:
+            del self.calls[job.id]
+
+    def reporter(self, id: int) -> Report:
+        return lambda fraction, note: self.send(frames.Progress(id, fraction, note))
+
+
+if __name__ == "__main__":
+    channel = join()
+    try:
+        Host(channel, load_code(sys.argv[1])()).serve()
+    except BaseException as error:
+        channel.sendall(frames.pack(failure(0, error, "start")))
+        end()

@@ -1,0 +1,127 @@
+"""Starting child processes: the environment first, built by a job that the page shows."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kernel.contract import ModelInfo, Report, Request
+from kernel.environments import Environment, build, lock_for, python_of, ready
+from kernel.jobs import Job, Jobs
+from kernel.manifest import Manifest, Variant
+from kernel.model import Generation
+from kernel.worker import Worker
+
+if TYPE_CHECKING:
+    from kernel.extension import Extension
+
+log = logging.getLogger("workers")
+
+
+class Workers:
+    """Builds each environment once and starts workers in it."""
+
+    def __init__(self, root: Path, folders: list[Path], jobs: Jobs) -> None:
+        self.root = root
+        self._folders, self._jobs = folders, jobs
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def environment(self, manifest: Manifest, variant: str = "") -> Environment:
+        """What an extension's workers need; raises ValueError when it has none."""
+        if not (table := manifest.worker):
+            raise ValueError(f"{manifest.id} has no [worker] table in its extension.toml")
+        chosen = table.variants.get(variant, Variant())
+        name = f"{table.environment}-{variant}" if variant else table.environment
+        extensions = [folder for root in self._folders for folder in sorted(root.glob("*"))]
+        lock = lock_for(table.environment, extensions)
+        return Environment(name, (*table.python, *chosen.python), lock, chosen.index)
+
+    async def prepare(self, manifest: Manifest, variant: str, report: Report | None) -> Path:
+        """The interpreter of the extension's environment, after building it if need be."""
+        env = self.environment(manifest, variant)
+        async with self._locks.setdefault(env.name, asyncio.Lock()):
+            if await asyncio.to_thread(ready, env, self.root):
+                return python_of(self.root / env.name)
+
+            def blocking(job: Job) -> Path:
+                def said(fraction: float, note: str) -> None:
+                    job.report(fraction, note)
+                    if report:
+                        report(fraction / 2, f"Installing {manifest.name}: {note}")
+
+                self.root.mkdir(parents=True, exist_ok=True)
+                return build(env, self.root, said, job.cancelled)
+
+            async def work(job: Job) -> Path:
+                return await asyncio.to_thread(blocking, job)
+
+            job = self._jobs.start(manifest.id, f"Installing {manifest.name}", work)
+            try:
+                return await asyncio.shield(job.done)
+            except asyncio.CancelledError:
+                job.cancel()
+                raise
+
+    async def start(
+        self,
+        manifest: Manifest,
+        folder: Path,
+        code: str,
+        variant: str,
+        report: Report | None,
+        env: Mapping[str, str],
+    ) -> Worker:
+        """A child process that runs `code`, a `"<file>.py:<Class>"` of the extension."""
+        python = await self.prepare(manifest, variant, report)
+        engine_log = logging.getLogger(f"extensions.{manifest.id}.worker")
+        variables = {**(manifest.worker.variables if manifest.worker else {}), **env}
+        return await Worker.start(
+            python, str(folder / code), env=variables, on_log=engine_log.debug
+        )
+
+
+class WorkerModel:
+    """A model in a child process."""
+
+    def __init__(self, worker: Worker, info: ModelInfo) -> None:
+        self.worker, self.info, self.died = worker, info, worker.died
+
+    def generate(self, request: Request) -> Generation:
+        return self.worker.generate(request)
+
+    async def call(self, name: str, **data: Any) -> Any:
+        return await self.worker.call(name, **data)
+
+    async def close(self) -> None:
+        await self.worker.close()
+
+
+class WorkerLoader:
+    """A loader whose engine runs in a child process of its extension: all that most need."""
+
+    def __init__(
+        self,
+        ext: "Extension[Any]",
+        *,
+        id: str,
+        label: str,
+        engine: str,
+        Options: type[Any],
+        accepts: Callable[[Path], bool],
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.id, self.label, self.Options, self.accepts = id, label, Options, accepts
+        self._ext, self._engine, self._env = ext, engine, env or {}
+
+    async def open(self, path: Path, options: Any, report: Report) -> WorkerModel:
+        """Start the worker and load; a cancelled or failed load leaves no process behind."""
+        worker = await self._ext.worker(self._engine, report, self._env)
+        try:
+            info = await worker.load(path, msgspec.to_builtins(options), report)
+        except BaseException:
+            await asyncio.shield(worker.close(grace=0))
+            raise
+        return WorkerModel(worker, info)

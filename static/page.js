@@ -1,0 +1,172 @@
+// What the page does by itself, everywhere; extensions bring custom elements of their own.
+// State of the page alone lives in data-ui-* attributes, which a morph leaves as they are.
+// No words in here: they stand in the templates.
+
+const root = document.documentElement;
+const at = id => document.getElementById(id);
+const on = (name, does, options) => document.addEventListener(name, does, options);
+
+// --- what a screen reader is told: the event page:say with detail "busy" speaks #say's data-busy ---
+
+const say = word => { at('say').textContent = at('say').dataset[word]; };
+on('page:say', ({detail}) => say(detail));
+
+// --- the connection: its address follows this page's, its state is html[data-ui-link] ---
+
+let tries = 0;
+on('htmx:ws:before:connection', ({detail}) => {
+  const url = new URL('/ws', location.href);
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.searchParams.set('path', location.pathname);
+  detail.connection.url = url.href;
+});
+on('htmx:ws:after:connection', () => {
+  if (root.dataset.uiLink === 'offline') say('online');
+  root.dataset.uiLink = 'online';
+  tries = 0;
+});
+on('htmx:ws:close', async ({detail}) => {
+  const {config} = detail.connection ?? {};
+  const ended = detail.reason !== 'closed' || !config?.reconnectCodes.includes(detail.code);
+  if (root.dataset.uiLink !== (root.dataset.uiLink = ended ? 'ended' : 'offline')) say(root.dataset.uiLink);
+  if (++tries % 4) return;                      // perhaps the server is back and wants a sign-in
+  const answer = await fetch(location.href, {method: 'HEAD', redirect: 'manual'}).catch(() => null);
+  if (answer && [401, 403].includes(answer.status)) location.reload();
+});
+addEventListener('pageshow', ({persisted}) => { if (persisted) location.reload(); });   // its socket is closed
+on('htmx:ws:before:message:outgoing', event => {  // never queue: what is sent later may surprise
+  const {target, detail} = event;               // a button in a form means itself, not the form
+  if (target.matches('button[type=button]')) detail.message.values = JSON.parse(target.getAttribute('hx-vals') ?? '{}');
+  if (root.dataset.uiLink && root.dataset.uiLink !== 'online') { event.preventDefault(); say('offline'); }
+});
+
+// --- what the server tells the page as a whole: its new address, its theme ---
+
+on('htmx:ws:after:message:incoming', () => {
+  const {path} = at('page-go').dataset, {theme} = at('page-theme').dataset;
+  if (path) { history.replaceState(null, '', path); delete at('page-go').dataset.path; here(); }
+  if (theme !== (root.dataset.theme ?? '')) theme ? root.dataset.theme = theme : delete root.dataset.theme;
+});
+
+// --- a morph sets attributes; a box that was clicked no longer heeds them, so hand on what changed ---
+
+htmx.registerExtension('page', {
+  htmx_before_morph_node(element, {oldNode, newNode}) {
+    if (oldNode.tagName !== newNode.tagName) return;
+    if (oldNode.tagName === 'INPUT' && oldNode.defaultChecked !== newNode.defaultChecked) oldNode.checked = newNode.defaultChecked;
+    const chosen = select => [...select.options].find(option => option.defaultSelected)?.value;
+    if (oldNode.tagName === 'SELECT' && chosen(oldNode) !== chosen(newNode)) queueMicrotask(() => { oldNode.value = newNode.value; });
+  },
+});
+
+// --- links to where we are, in lists that are the same for every page ---
+
+const here = () => {
+  for (const link of document.querySelectorAll('[data-here] a[href]')) {
+    if (link.pathname === location.pathname) link.ariaCurrent = 'page';
+    else link.removeAttribute('aria-current');
+  }
+};
+on('htmx:after:swap', here);
+here();
+
+// --- one listener for clicks: data-open, data-close, data-edit, data-copy, data-dismiss ---
+
+on('click', ({target}) => {
+  const dialog = target instanceof HTMLDialogElement && target;       // its backdrop
+  const button = target.closest?.('[data-open], [data-close], [data-edit], [data-copy], [data-dismiss]');
+  if (dialog) dialog.close();
+  if (!button) return;
+  const {open, close, edit, copy, dismiss} = button.dataset;
+  if (open != null && !at(open)?.open) at(open)?.showModal();
+  if (close != null) button.closest('dialog, [popover]')?.[button.closest('dialog') ? 'close' : 'hidePopover']();
+  if (edit != null) editing(button.closest('[data-editable]'), edit !== 'end');
+  if (copy != null) copying(copy ? at(copy) : button.closest('.code').querySelector('pre'), button);
+  if (dismiss != null) setTimeout(() => button.closest('.toast').remove());     // after htmx has sent
+});
+
+function editing(part, start) {
+  if (!part) return;
+  part.toggleAttribute('data-ui-edit', start);
+  const field = part.querySelector('form :is(textarea, input:not([type=hidden]))');
+  if (start) { field.focus(); field.setSelectionRange(field.value.length, field.value.length); }
+  else { field.form.reset(); part.querySelector('[data-edit]:not([data-edit=end])')?.focus(); }
+}
+on('htmx:ws:after:message:outgoing', ({target}) => target.closest('[data-ui-edit]')?.removeAttribute('data-ui-edit'));
+
+async function copying(source, button) {
+  const text = source.value ?? source.textContent;
+  try { await navigator.clipboard.writeText(text); } catch {          // not over plain http
+    const box = document.body.appendChild(document.createElement('textarea'));
+    box.value = text; box.select(); document.execCommand('copy'); box.remove(); button.focus();
+  }
+  say('copied');
+  button.dataset.uiDone = '';
+  setTimeout(() => delete button.dataset.uiDone, 1500);
+}
+
+// --- keys: data-key="/" focuses a field, data-key="Escape" presses a button ---
+
+on('keydown', event => {
+  if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.closest?.('input, textarea, select, [contenteditable]');
+  if (event.key === 'Escape' && document.querySelector('dialog[open], :popover-open:not(#toasts)')) return;
+  const part = event.target.closest?.('[data-ui-edit]');
+  if (event.key === 'Escape' && part) return editing(part, false);
+  if (typing && event.key !== 'Escape') return;
+  const wants = document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not(:disabled)`);
+  if (!wants) return;
+  event.preventDefault();
+  if (wants instanceof HTMLButtonElement) wants.click(); else wants.focus();
+});
+
+// --- what follows typing: the number beside a slider, a list that input[data-filter="id"] filters ---
+
+on('input', ({target}) => {
+  if (target.type === 'range' && target.nextElementSibling) target.nextElementSibling.value = target.value;
+  if (!target.dataset?.filter) return;
+  for (const row of at(target.dataset.filter).children) {
+    row.toggleAttribute('data-ui-out', !row.textContent.toLowerCase().includes(target.value.toLowerCase()));
+  }
+});
+
+// --- toasts: above everything, gone after a while unless they are errors ---
+
+const toasts = at('toasts');
+function leave(toast) {
+  if (!toast.matches(':hover, :focus-within')) toast.remove();
+  else setTimeout(leave, 2000, toast);
+}
+new MutationObserver(changes => {
+  for (const {addedNodes} of changes) for (const toast of addedNodes) {
+    if (toast instanceof Element && !toast.matches('.error')) setTimeout(leave, 7000, toast);
+  }
+  if (toasts.matches(':popover-open')) toasts.hidePopover();
+  if (toasts.firstElementChild) toasts.showPopover();          // again, to lie above a dialog opened since
+}).observe(toasts, {childList: true});
+
+// --- a list put in order by dragging a .handle; its form[data-order] sends `id` and `to` ---
+
+on('pointerdown', down => {
+  const item = down.target.closest?.('.handle')?.closest('[data-item]');
+  if (!item) return;
+  down.preventDefault();
+  const list = item.parentNode, first = [...list.children].indexOf(item);
+  item.toggleAttribute('data-ui-drag', true);
+  const move = ({clientY}) => {                 // the others move around it, so that the touch goes on
+    const {previousElementSibling: before, nextElementSibling: after} = item;
+    const middle = other => { const box = other.getBoundingClientRect(); return box.top + box.height / 2; };
+    if (before?.matches('[data-item]') && clientY < middle(before)) item.after(before);
+    else if (after?.matches('[data-item]') && clientY > middle(after)) item.before(after);
+  };
+  const drop = ({type}) => {
+    item.removeAttribute('data-ui-drag');
+    for (const name of ['pointermove', 'pointerup', 'pointercancel']) document.removeEventListener(name, name === 'pointermove' ? move : drop);
+    const to = [...list.children].indexOf(item), form = list.parentNode.querySelector('form[data-order]');
+    if (type === 'pointercancel' || to === first) return;
+    form.elements.id.value = item.dataset.item;
+    form.elements.to.value = to;
+    form.requestSubmit();
+  };
+  on('pointermove', move); on('pointerup', drop); on('pointercancel', drop);
+});

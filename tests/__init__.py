@@ -1,0 +1,1 @@
+"""The tests that belong to no single extension; `python -m tests` sets up and runs them all."""

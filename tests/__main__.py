@@ -1,0 +1,107 @@
+"""Check everything: `python -m tests`, with nothing but Python 3.11 installed.
+
+It sets up what the checks need, runs ruff, pyright and pytest, and hands arguments it does not
+know to pytest: `python -m tests -k name`.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+if sys.version_info < (3, 11):
+    sys.exit("The tests need Python 3.11 or newer; this is %d.%d." % sys.version_info[:2])
+
+from kernel.environments import Environment, EnvironmentFailed, build, ready
+from tools.lock import declared
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKS = {
+    "ruff check": ("ruff", "check", "."),
+    "ruff format": ("ruff", "format", "--check", "."),
+    "pyright": ("pyright", "--pythonpath", "{}"),
+}
+CHROMIUM = ("chromium", "fonts-noto-core")
+"""Debian's packages for the browser tests."""
+
+
+def main() -> int:
+    """Run the checks; 0 if all of them passed."""
+    parser = argparse.ArgumentParser("python -m tests", description=__doc__)
+    parser.add_argument("--only", choices=("ruff", "pyright", "pytest"), help="run just this")
+    parser.add_argument("--long", action="store_true", help="run the long tests too")
+    parser.add_argument(
+        "--environments-dir",
+        type=Path,
+        default=ROOT / "data" / "environments",
+        help="where engines are installed; kept for the next run",
+    )
+    options, others = parser.parse_known_args()
+    os.chdir(ROOT)
+    python = prepare(Environment(".venv-tests", (), ROOT / "requirements-tests.lock"), ROOT)
+
+    results = [
+        check(name, python, *(argument.format(python) for argument in command))
+        for name, command in CHECKS.items()
+        if options.only in (None, command[0])
+    ]
+    if options.only not in (None, "pytest"):
+        return max(code for code, _ in results)
+
+    for env in declared().values():
+        prepare(env, options.environments_dir)
+    if not install_chromium():
+        print("The browser tests will not run: see the end of this output.", flush=True)
+    os.environ.update(
+        OMP_WAIT_POLICY="PASSIVE",  # spinning threads make torch 12 times slower on few cores
+        HF_HUB_OFFLINE="1",
+        SPINDLE_ENVIRONMENTS_DIR=str(options.environments_dir.resolve()),
+        SPINDLE_CHECKS="\n".join(line for _, line in results),  # conftest.py prints them at the end
+    )
+    if options.long:
+        others.append("--long")
+    if not any(argument.startswith("-n") for argument in others):
+        others = ["-n", "2", "--dist", "loadfile", *others]
+    pytest = subprocess.run([python, "-m", "pytest", *others], check=False)
+    return max([pytest.returncode, *(code for code, _ in results)])
+
+
+def prepare(env: Environment, root: Path) -> str:
+    """Build an environment unless it is ready, and return its interpreter."""
+    began = time.monotonic()
+    if not ready(env, root):
+        print(f"Setting up {env.name} ...", flush=True)
+    try:
+        python = build(env, root, lambda _fraction, _note: None, lambda: False)
+    except EnvironmentFailed as error:
+        sys.exit(f"The tests cannot run. {error}")
+    print(f"{env.name} is ready ({time.monotonic() - began:.1f} s)", flush=True)
+    return str(python)
+
+
+def install_chromium() -> bool:
+    """Have a Chromium for the browser tests, installing Debian's where that may be done."""
+    if not shutil.which("chromium") and shutil.which("apt-get"):
+        sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        print("Installing", *CHROMIUM, "...", flush=True)
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *CHROMIUM]):
+            quiet = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", *command]
+            subprocess.run(quiet, stdout=subprocess.DEVNULL, check=False)
+    return bool(shutil.which("chromium"))
+
+
+def check(name: str, python: str, module: str, *arguments: str) -> "tuple[int, str]":
+    """Run one check and return its exit status and its line of the summary."""
+    print(f"--- {name}", flush=True)
+    began = time.monotonic()
+    code = subprocess.run([python, "-m", module, *arguments], check=False).returncode
+    line = f"{name:12} {'FAILED' if code else 'passed'} in {time.monotonic() - began:.1f} s"
+    print(line, flush=True)
+    return code, line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

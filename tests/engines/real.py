@@ -1,0 +1,47 @@
+"""What the tests of real engines share: a worker in the engine's environment, and a model."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.contract import Delta, Finish, Request, Sampling
+from kernel.environments import python_of
+from kernel.worker import Worker
+
+ROOT = Path(__file__).parents[2]
+STORIES = ROOT / "tests" / "data" / "stories260K"
+STORY = ", there was a little girl named Lily. She loved to play outside in the p"
+"""How both engines go on after "Once upon a time": the likeliest 24 tokens."""
+
+
+@asynccontextmanager
+async def engine(extension: str, environment: Path) -> AsyncIterator[Worker]:
+    """The worker of an extension; the test is skipped where its environment was never built."""
+    python = python_of(environment)
+    if not python.is_file():
+        pytest.skip(f"{environment} does not exist; python -m tests builds it")
+    code = f"{ROOT / 'extensions' / extension / 'worker.py'}:Engine"
+    worker = await Worker.start(python, code)
+    try:
+        yield worker
+    finally:
+        await worker.close()
+
+
+async def ask(
+    worker: Worker, prompt: str | None = "Once upon a time", **more: Any
+) -> tuple[str, Finish, list[Delta]]:
+    """A greedy reply of 24 tokens, unless the sampling fields given say otherwise."""
+    known = Request.__struct_fields__
+    request = {name: value for name, value in more.items() if name in known}
+    fields = {name: value for name, value in more.items() if name not in known}
+    sampling = Sampling(**{"temperature": 0.0, "max_new_tokens": 24, **fields})
+    if "messages" in request or "token_ids" in request:
+        prompt = None
+    reply = worker.generate(Request(prompt=prompt, sampling=sampling, **request))
+    deltas = [delta async for delta in reply]
+    assert reply.finish
+    return "".join(delta.text for delta in deltas), reply.finish, deltas

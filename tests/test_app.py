@@ -1,0 +1,139 @@
+"""The page and what extensions serve, over real HTTP semantics."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+
+from kernel.clients import Everyone
+from kernel.testing import App, running
+
+TAB = """
+from kernel.api import PANELS, ROUTES, Panel, Route, Router, Routes
+from starlette.responses import PlainTextResponse
+
+async def setup(ext):
+    async def hello(request):
+        return PlainTextResponse("hello")
+
+    async def context(client, subject):
+        if subject == "broken":
+            raise ZeroDivisionError("on purpose")
+        return {"subject": subject}
+
+    ext.add(PANELS, Panel("tab", "panel.html", context, title="Mine", icon="M1 1h2"))
+    ext.add(PANELS, Panel("status", "status.html"))
+    ext.add(ROUTES, Routes(Router([Route("/ext/mine/hello", hello), Route("/claimed/x", hello)])))
+"""
+
+
+def write(root: Path) -> None:
+    folder = root / "mine"
+    (folder / "templates").mkdir(parents=True)
+    (folder / "static").mkdir()
+    (folder / "static" / "mine.css").write_text(".mine { color: var(--ink); }")
+    (root / "secret.txt").write_text("secret")
+    (folder / "extension.toml").write_text(
+        'id = "mine"\nname = "Mine"\nversion = "1"\nsummary = "A tab."\napi = 1\n'
+        'paths = ["/claimed"]\n'
+    )
+    (folder / "templates" / "panel.html").write_text("<p id=mine-p>Subject {{ subject }}</p>")
+    (folder / "templates" / "status.html").write_text("<i>mine</i>")
+    (folder / "__init__.py").write_text(TAB)
+
+
+def browser(app: App) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app.web)
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+async def test_a_tab_is_an_address(tmp_path: Path):
+    write(tmp_path)
+    async with running("mine", folders=[tmp_path]) as app, browser(app) as http:
+        for path, subject in (("/", ""), ("/mine", ""), ("/mine/a%20b", "a b")):
+            page = await http.get(path)
+            assert page.status_code == 200
+            assert f"<p id=mine-p>Subject {subject}</p>" in page.text
+            assert 'aria-current="page"' in page.text
+            assert (
+                '<link rel="stylesheet" id="mine-css" href="/ext/mine/static/mine.css' in page.text
+            )
+        assert (await http.get("/nowhere")).status_code == 404
+        assert (await http.post("/mine")).status_code == 405
+
+
+async def test_routes_live_and_die_with_their_extension(tmp_path: Path):
+    write(tmp_path)
+    async with running("mine", folders=[tmp_path]) as app, browser(app) as http:
+        for path in ("/ext/mine/hello", "/claimed/x"):
+            assert (await http.get(path)).text == "hello"
+        assert (await http.get("/ext/mine/static/mine.css")).status_code == 200
+        await app.kernel.changes.toggle("mine", on=False)
+        for path in ("/ext/mine/hello", "/claimed/x", "/ext/mine/static/mine.css", "/mine"):
+            assert (await http.get(path)).status_code == 404
+        await app.kernel.changes.toggle("mine", on=True)
+        assert (await http.get("/ext/mine/hello")).text == "hello"
+
+
+async def test_no_file_outside_static_is_served(tmp_path: Path):
+    write(tmp_path)
+    async with running("mine", folders=[tmp_path]) as app, browser(app) as http:
+        for path in (
+            "/ext/mine/static/../extension.toml",
+            "/ext/mine/static/%2e%2e/extension.toml",
+            "/ext/mine/static/../../secret.txt",
+            "/static/../settings.yaml",
+            "/static/%2e%2e/settings.yaml",
+            "/static//etc/passwd",
+        ):
+            answer = await http.get(httpx.URL(f"http://test{path}"))
+            assert answer.status_code == 404, path
+
+
+async def test_a_panel_that_fails_costs_its_own_place(tmp_path: Path):
+    write(tmp_path)
+    async with running("mine", folders=[tmp_path]) as app, browser(app) as http:
+        page = await http.get("/mine/broken")
+        assert page.status_code == 200
+        assert "mine could not draw this" in page.text
+        assert "<i>mine</i>" in page.text
+
+
+async def test_a_snapshot_holds_everything_and_drops_what_it_contains(tmp_path: Path):
+    write(tmp_path)
+    async with running("mine", folders=[tmp_path]) as app:
+        page = app.page("/mine/7")
+        app.kernel.hub.push("mine", "<p>old</p>", Everyone())
+        await app.web.snapshot(page.client)
+        sent = "".join(page.client.outbox.take())
+        assert "<p>old</p>" not in sent
+        assert '<main id="main" hx-swap-oob="innerMorph"><p id=mine-p>Subject 7</p></main>' in sent
+        assert "<i>mine</i>" in sent
+
+
+async def test_a_tab_switched_off_and_on_needs_no_reload(tmp_path: Path):
+    write(tmp_path)
+    async with running("mine", folders=[tmp_path]) as app, browser(app) as http:
+        assert (await http.get("/mine")).status_code == 200
+        page = app.page("/mine")
+        await app.kernel.changes.toggle("mine", on=False)
+        await page.until("This tab was switched off")
+        assert 'id="mine-css" hx-swap-oob="delete"' in page.html
+        page.html = ""
+        await app.kernel.changes.toggle("mine", on=True)
+        await page.until(r'beforeend:head"><link rel="stylesheet" id="mine-css"')
+        await page.until("Subject")
+
+
+async def test_jobs_are_shown_and_can_be_cancelled():
+    async with running() as app:
+        page = app.page()
+
+        async def work(job: object) -> None:
+            await asyncio.Event().wait()
+
+        job = app.kernel.jobs.start("test", "Fetching the moon", work)
+        await page.until("Fetching the moon")
+        await page.act("kernel.cancel_job", id=job.progress.id)
+        await app.until(lambda: not app.kernel.jobs.running)
+        assert job.cancelled()

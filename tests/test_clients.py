@@ -1,0 +1,176 @@
+"""Pages: actions in, fragments out, and no page slows another."""
+
+import asyncio
+import re
+
+import pytest
+
+from kernel.clients import (
+    ACTIONS,
+    Action,
+    Client,
+    Conversation,
+    Everyone,
+    Handler,
+    Outbox,
+    Refused,
+    wire_name,
+)
+from kernel.points import Phase
+from kernel.testing import App, running
+
+
+class Speak(Action, frozen=True):
+    """Say something."""
+
+    text: str
+    times: int = 1
+
+
+def handle(app: App, function: object) -> None:
+    handler = Handler(wire_name("test", Speak), Speak, function)  # type: ignore[arg-type]
+    app.kernel.registry.add(ACTIONS, handler, "test", phase=Phase.NORMAL, rank=0, rewrites=False)
+
+
+async def test_an_action_is_converted_and_carried_out():
+    async with running() as app:
+        heard: list[Speak] = []
+
+        async def speak(action: Speak, client: Client) -> None:
+            heard.append(action)
+
+        handle(app, speak)
+        page = app.page()
+        await page.act("test.speak", text="hi", times="3", headers={"HX-Request": "true"})
+        assert heard == [Speak(text="hi", times=3)]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"action": "test.speak", "text": "x", "times": "many"}, "whole number"),
+        ({"action": "test.speak"}, "text"),
+        ({"action": "gone.speak"}, "&#39;gone&#39; is switched off"),
+        ({}, "switched off"),
+    ],
+    ids=str,
+)
+async def test_a_bad_action_gets_a_sentence(values: dict[str, object], sentence: str):
+    async with running() as app:
+
+        async def speak(action: Speak, client: Client) -> None: ...
+
+        handle(app, speak)
+        page = app.page()
+        await page.act(values.pop("action", ""), **values)  # type: ignore[arg-type]
+        await page.until(re.escape(sentence))
+
+
+async def test_garbage_is_answered_not_raised():
+    async with running() as app:
+        page = app.page()
+        app.kernel.hub.receive(page.client, "\x00not json")
+        assert "Reload it" in await page.until("Reload it")
+
+
+async def test_a_refusal_reaches_only_its_sender():
+    async with running() as app:
+
+        async def speak(action: Speak, client: Client) -> None:
+            raise Refused("Not now. Try again later.")
+
+        handle(app, speak)
+        mine, other = app.page(), app.page()
+        await mine.act("test.speak", text="x")
+        await mine.until("Not now")
+        assert other.client.outbox.take() == []
+
+
+async def test_a_handler_that_raises_is_counted_and_told():
+    async with running() as app:
+
+        async def speak(action: Speak, client: Client) -> None:
+            raise ZeroDivisionError("on purpose")
+
+        handle(app, speak)
+        page = app.page()
+        await page.act("test.speak", text="x")
+        await page.until("on purpose")
+        assert "test.speak" in app.kernel.trouble["test"][0]
+
+
+async def test_pushes_reach_whom_they_concern():
+    async with running() as app:
+        one, two = app.page("/chat/a"), app.page("/chat/b")
+        push = app.kernel.hub.push
+        push("x", "[all]", Everyone())
+        push("x", "[a]", Conversation("a"))
+        push("x", "[two]", two.client)
+        assert one.client.outbox.take() == ["[all]", "[a]"]
+        assert two.client.outbox.take() == ["[all]", "[two]"]
+
+
+def test_a_keyed_part_replaces_the_one_that_waits():
+    box = Outbox()
+    box.put("x", "a1", "a")
+    box.put("x", "b")
+    box.put("x", "a2", "a")
+    box.put("y", "c")
+    assert box.take() == ["b", "a2", "c"]
+    box.put("x", "gone")
+    box.put("y", "kept")
+    box.drop("x")
+    assert box.take() == ["kept"]
+
+
+async def sending(box: Outbox, send: object, behind: object = lambda: None) -> None:
+    await box.send(send, behind)  # type: ignore[arg-type]
+
+
+async def test_a_slow_page_gets_the_newest_of_each_part_in_order():
+    box, frames = Outbox(rate=1000), list[str]()
+
+    async def send(frame: str) -> None:
+        frames.append(frame)
+        await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(sending(box, send))
+    for number in range(100):
+        box.put("x", str(number), "open")
+        await asyncio.sleep(0.001)
+    while "99" not in frames:
+        await asyncio.sleep(0.005)
+    task.cancel()
+    assert frames == sorted(frames, key=int)
+    assert len(frames) < 30
+
+
+async def test_a_stalled_page_is_let_go_and_holds_little():
+    box, behind = Outbox(rate=1000, limit=1000, stall=0.05), list[int]()
+
+    async def never(frame: str) -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(sending(box, never, lambda: behind.append(1)))
+    for _ in range(100):
+        box.put("x", "y" * 100)
+        await asyncio.sleep(0)
+        assert len("".join(box._parts.values())) <= 1000
+    with pytest.raises(TimeoutError):
+        await task
+    assert box.overflowed
+
+
+async def test_a_page_that_fell_behind_gets_a_snapshot():
+    box, behind = Outbox(rate=1000, limit=10), list[int]()
+    frames: list[str] = []
+
+    async def send(frame: str) -> None:
+        frames.append(frame)
+
+    box.put("x", "far too much for this box")
+    task = asyncio.create_task(sending(box, send, lambda: behind.append(1)))
+    while not behind:
+        await asyncio.sleep(0)
+    task.cancel()
+    assert frames == []

@@ -1,0 +1,221 @@
+"""What every extension must satisfy, and what the kernel does for those that do not."""
+
+import asyncio
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from kernel.contract import Turn
+from kernel.forms import fields
+from kernel.manager import Kernel
+from kernel.records import Status
+from kernel.settings import SettingsFile
+from kernel.testing import ROOT, Scripted, running
+
+ALL = sorted(p.parent.name for p in (ROOT / "extensions").glob("*/extension.toml"))
+MANIFEST = 'id = "{id}"\nname = "{id}"\nversion = "1"\nsummary = "Tests."\napi = {api}\n{more}\n'
+
+
+def write(root: Path, id: str, code: str, *, more: str = "", api: int = 1) -> str:
+    """A small extension on disk."""
+    folder = root / id
+    folder.mkdir(exist_ok=True)
+    (folder / "extension.toml").write_text(MANIFEST.format(id=id, api=api, more=more))
+    (folder / "__init__.py").write_text(code)
+    return id
+
+
+@pytest.mark.parametrize("id", ALL)
+async def test_it_starts_and_stops_leaving_nothing(id: str):
+    async with running() as app:
+        kernel = app.kernel
+        assert f"extensions.{id}" not in sys.modules
+        kernel.only = {id}
+        await kernel.start(id)
+        await kernel.stop(id)
+        tasks, threads = asyncio.all_tasks(), threading.active_count()
+        for _ in range(100):
+            assert await kernel.start(id), kernel.records[id].reason
+            await kernel.stop(id)
+        assert kernel.registry.owned_by(id) == []
+        assert asyncio.all_tasks() - tasks == set()
+        assert threading.active_count() <= threads + 1  # asyncio's own pool may have grown
+        assert not [m for m in sys.modules if m.startswith(f"extensions.{id}")]
+
+
+@pytest.mark.parametrize("id", ALL)
+async def test_its_settings_are_described(id: str):
+    async with running(id) as app:
+        for field in fields(app.kernel.records[id].kind):
+            assert field.help.endswith("."), f"{id}.{field.name} has no sentence"
+
+
+async def test_off_means_never_imported(tmp_path: Path):
+    write(tmp_path, "explosive", "raise SystemError('imported')")
+    async with running(folders=[tmp_path]) as app:
+        assert app.kernel.records["explosive"].status is Status.OFF
+        assert "extensions.explosive" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("code", "more", "api", "sentence"),
+    [
+        ("syntax error here", "", 1, "SyntaxError"),
+        ("import no_such_module_at_all", "", 1, "no_such_module_at_all"),
+        ("async def setup(ext):\n    raise RuntimeError('boom')", "", 1, "boom"),
+        ("async def setup(ext):\n    raise SystemExit(3)", "", 1, "SystemExit"),
+        ("async def setup(ext): pass", "", 99, "API 99"),
+        ("async def setup(ext): pass", '[requires]\npython = ["nope==1"]', 1, "nope==1"),
+        ("async def setup(ext): pass", '[requires]\nextensions = ["missing"]', 1, "'missing'"),
+        ("async def setup(ext): pass", '[requires]\nextensions = ["bad"]', 1, "needs itself"),
+        ("async def setup(ext): pass", "colour = 3", 1, "colour"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+async def test_one_that_cannot_run_says_why_and_the_rest_runs(
+    tmp_path: Path, code: str, more: str, api: int, sentence: str
+):
+    write(tmp_path, "bad", code, more=more, api=api)
+    good = write(tmp_path, "good", "async def setup(ext): pass")
+    async with running(good, folders=[tmp_path]) as app:
+        assert not await app.kernel.start("bad")
+        record = app.kernel.records["bad"]
+        assert record.status in (Status.FAILED, Status.INCOMPATIBLE)
+        assert sentence in record.reason
+        assert app.kernel.records["good"].status is Status.RUNNING
+
+
+RAISING = """
+from kernel.api import INPUT
+async def setup(ext):
+    @ext.on(INPUT)
+    async def modify(turn):
+        raise ZeroDivisionError("on purpose")
+"""
+
+
+async def test_three_failures_set_it_aside_and_a_new_start_forgives(tmp_path: Path):
+    id = write(tmp_path, "raising", RAISING)
+    async with running(id, model=Scripted("Hi."), folders=[tmp_path]) as app:
+        record = app.kernel.records[id]
+        for _ in range(3):
+            reply = app.run(Turn(prompt="x"))
+            assert "".join([delta.text async for delta in reply]) == "Hi."
+        await app.settled()
+        assert record.status is Status.QUARANTINED
+        assert "on purpose" in record.reason
+        assert "input" in record.reason
+        assert await app.kernel.start(id)
+
+
+UPPER = """
+from kernel.api import OUTPUT, Delta
+async def setup(ext):
+    @ext.on(OUTPUT)
+    async def upper(deltas, turn):
+        async for delta in deltas:
+            yield Delta(delta.text.upper())
+"""
+
+
+async def test_switched_off_while_a_reply_streams_it_leaves_within_300_ms(tmp_path: Path):
+    id = write(tmp_path, "upper", UPPER)
+    gate = asyncio.Semaphore(0)
+    async with running(id, model=Scripted("one two three", gate=gate), folders=[tmp_path]) as app:
+        reply = app.run(Turn(prompt="x"))
+        said = aiter(reply)
+        gate.release()
+        assert (await anext(said)).text == "ONE"
+        started = asyncio.get_running_loop().time()
+        await app.kernel.changes.toggle(id, on=False)
+        assert asyncio.get_running_loop().time() - started < 0.3
+        for _ in range(3):
+            gate.release()
+        rest = [delta async for delta in said]
+        assert reply.text == "one two three"
+        assert rest[0].replace
+        assert reply.finish
+        assert reply.finish.reason == "stop"
+
+
+async def test_one_switched_on_applies_from_the_next_reply(tmp_path: Path):
+    write(tmp_path, "upper", UPPER)
+    gate = asyncio.Semaphore(0)
+    async with running(model=Scripted("one two", gate=gate), folders=[tmp_path]) as app:
+        reply = app.run(Turn(prompt="x"))
+        said = aiter(reply)
+        gate.release()
+        await anext(said)
+        await app.kernel.changes.toggle("upper", on=True)
+        for _ in range(9):
+            gate.release()
+        assert [delta.text async for delta in said] == [" two"]
+        assert "".join([d.text async for d in app.run(Turn(prompt="x"))]) == "ONE TWO"
+
+
+LATE = UPPER.replace(".upper())", " + '!')")
+
+
+async def test_the_order_of_the_file_is_the_pipeline_live(tmp_path: Path):
+    ids = [write(tmp_path, "upper", UPPER), write(tmp_path, "late", LATE.replace("'!'", "'a'"))]
+    async with running(*ids, model=Scripted("x"), folders=[tmp_path]) as app:
+        for order, said in ((["upper", "late"], "Xa"), (["late", "upper"], "XA")):
+            await app.kernel.changes.reorder(order)
+            assert "".join([d.text async for d in app.run(Turn(prompt="?"))]) == said
+
+
+async def test_an_edit_of_the_file_in_an_editor_switches_it(tmp_path: Path):
+    id = write(tmp_path, "upper", UPPER)
+    data = tmp_path / "data"
+    async with running(folders=[tmp_path], data=data) as app:
+        kernel = app.kernel
+        kernel.only = None
+        watching = asyncio.create_task(kernel.settings.watch(kernel.changes.apply, every=0.02))
+        for on in (True, False, True):
+            (data / "settings.yaml").write_text(f"extensions:\n  {id}:\n    enabled: {on}\n")
+            wanted = Status.RUNNING if on else Status.OFF
+            await app.until(lambda wanted=wanted: kernel.records[id].status is wanted)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+SETTINGS = """
+from typing import Annotated
+from kernel.api import Meta, OUTPUT, SettingsChanged, Struct
+class Settings(Struct, frozen=True):
+    level: Annotated[int, Meta(ge=1, le=9, description="How much.")] = 3
+async def setup(ext):
+    ext.emit(("started", ext.settings.level))
+    {listen}
+"""
+LISTEN = """
+    @ext.on(SettingsChanged)
+    async def changed(event):
+        ext.emit(("changed", ext.settings.level))
+"""
+
+
+@pytest.mark.parametrize(("listen", "word"), [("", "started"), (LISTEN, "changed")])
+async def test_a_changed_setting_restarts_it_or_is_told(tmp_path: Path, listen: str, word: str):
+    id = write(tmp_path, "leveled", SETTINGS.format(listen=listen))
+    async with running(id, folders=[tmp_path]) as app:
+        queue, dispose = app.kernel.bus.open(tuple)
+        assert await app.kernel.changes.configure(id, {"level": "7"}) == {}
+        assert await queue.get() == (word, 7)
+        errors = await app.kernel.changes.configure(id, {"level": "70"})
+        assert "from 1 to 9" in errors["level"]
+        assert app.kernel.settings.extension(id, app.kernel.records[id].kind).level == 7  # type: ignore[attr-defined]
+        dispose()
+
+
+def test_the_kernel_finds_every_extension(tmp_path: Path):
+    async def look() -> set[str]:
+        kernel = Kernel(
+            SettingsFile(tmp_path / "s.yaml", tmp_path), [ROOT / "extensions"], tmp_path
+        )
+        kernel.discover()
+        return set(kernel.records)
+
+    assert asyncio.run(look()) == set(ALL)

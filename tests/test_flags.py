@@ -1,0 +1,136 @@
+"""The command line and CMD_FLAGS.txt; A14 of attacks-and-faults.md."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from kernel.flags import Flags, parse
+
+
+def refusal(capsys: pytest.CaptureFixture[str], root: Path, *argv: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        parse(argv, root, [root / "extensions"])
+    assert caught.value.code == 2
+    return capsys.readouterr().err.strip()
+
+
+def test_defaults(tmp_path: Path) -> None:
+    assert parse([], tmp_path) == parse(["serve"], tmp_path) == Flags()
+
+
+def test_every_flag(tmp_path: Path) -> None:
+    secret = tmp_path / "password.txt"
+    secret.write_text("hunter2\nsecond line\n")
+    argv = (
+        f"--listen 10.0.0.1 --port 80 --settings s.yaml --data-dir d --environments-dir e --model m"
+        f" --loader l --extensions a b --strict --password-file {secret} "
+        "--tls-cert c --tls-key k --allowed-host x y --no-browser --verbose"
+    )
+    assert parse(argv.split(), tmp_path) == Flags(
+        listen="10.0.0.1", port=80, settings=Path("s.yaml"), data_dir=Path("d"),
+        environments_dir=Path("e"), model="m", loader="l", only=("a", "b"), strict=True,
+        password="hunter2", tls_cert=Path("c"), tls_key=Path("k"),
+        allowed_host=("x", "y"), no_browser=True, verbose=True,
+    )  # fmt: skip
+
+
+def test_listen_alone_means_everywhere(tmp_path: Path) -> None:
+    assert parse(["--listen", "--password", "x"], tmp_path).listen == "0.0.0.0"
+    assert parse(["--listen", "--insecure-no-auth"], tmp_path).insecure_no_auth
+
+
+def test_safe_mode(tmp_path: Path) -> None:
+    assert parse(["--safe-mode", "--extensions", "a"], tmp_path).only == ()
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ("--listen", "needs --password"),
+        ("--listen 192.168.0.2", "--insecure-no-auth"),
+        ("--listen --password a --insecure-no-auth", "exclude"),
+        ("--password a --password-file b", "exclude"),
+        ("--password-file nowhere.txt", "cannot be read"),
+        ("--tls-cert a", "belong together"),
+        ("--port 70000", "up to 65535"),
+        ("--port -1", "up to 65535"),
+        ("--lisen", "There is no flag --lisen. Did you mean --listen?"),
+        ("--data-folder=x", "There is no flag --data-folder. Did you mean --data-dir?"),
+        ("--xyzzy", "See --help."),
+        ("--verb", "Did you mean --verbose?"),
+        ("stray", "There is no flag stray."),
+        ("install", "required"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: str, words: str
+) -> None:
+    said = refusal(capsys, tmp_path, *argv.split())
+    assert words in said
+    assert said[0].isupper() or said.startswith("--")
+    assert "\n" not in said
+
+
+def test_an_empty_password_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p").write_text("\nx")
+    assert "is empty" in refusal(capsys, tmp_path, "--listen", "--password-file", f"{tmp_path}/p")
+
+
+def test_install(tmp_path: Path) -> None:
+    (tmp_path / "CMD_FLAGS.txt").write_text("--listen --password x")
+    flags = parse(["install", "llama_cpp", "transformers"], tmp_path)
+    assert (flags.command, flags.targets, flags.listen) == (
+        "install", ("llama_cpp", "transformers"), "",
+    )  # fmt: skip
+
+
+def test_cmd_flags_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "CMD_FLAGS.txt").write_text(
+        "\ufeff# --port 1\n  # indented --port 2\n--port 7000 \\\n--model 'a model'\n"
+        "--extensions a b\n--listen --password x\n"
+    )
+    assert parse(["--port", "9000", "--extensions", "c"], tmp_path) == Flags(
+        listen="0.0.0.0", port=9000, model="a model", only=("c",), password="x"
+    )
+    assert "stray" in refusal(capsys, tmp_path, "stray"), "not taken for what the file left open"
+    (tmp_path / "CMD_FLAGS.txt").write_text("--prot 7000")
+    assert refusal(capsys, tmp_path) == (
+        "There is no flag --prot (in CMD_FLAGS.txt). Did you mean --port?"
+    )
+    (tmp_path / "CMD_FLAGS.txt").write_text("--model 'a")
+    assert "CMD_FLAGS.txt cannot be read" in refusal(capsys, tmp_path)
+
+
+def test_flags_of_extensions_are_read_without_importing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "extensions"
+    for id, toml in {
+        "tts": 'name = "Text to speech"\n[[flags]]\nname = "voice"\nhelp = "Who; 100%"\n'
+        'type = "str"\nmetavar = "NAME"\n[[flags]]\nname = "mute"\nhelp = "Say nothing"\n',
+        "llama_cpp": '[[flags]]\nname = "threads"\nhelp = "t"\ntype = "int"\ndefault = 4\n'
+        '[[flags]]\nname = "voice"\nhelp = "taken"\ntype = "str"\n'
+        '[[flags]]\nname = "port"\nhelp = "taken"\ntype = "list"\n',
+        "broken": "[[flags]\n",
+        "worse": "flags = 3\n",
+    }.items():  # fmt: skip
+        (folder / id).mkdir(parents=True)
+        (folder / id / "extension.toml").write_text(toml)
+        (folder / id / "__init__.py").write_text("raise SystemExit('imported')")
+    before = set(sys.modules)
+    argv = "--tts-voice alba --mute --voice x --llama-cpp-port a b --port 1".split()  # noqa: SIM905
+    flags = parse(argv, tmp_path, [folder])
+    assert flags.port == 1
+    assert flags.extensions == {
+        "tts": {"voice": "alba", "mute": True},
+        "llama_cpp": {"threads": 4, "voice": "x", "port": ["a", "b"]},
+    }
+    assert not {name for name in set(sys.modules) - before if "tts" in name}
+    assert "Did you mean --threads?" in refusal(capsys, tmp_path, "--thread", "2")
+    with pytest.raises(SystemExit) as caught:
+        parse(["--help"], tmp_path, [folder])
+    assert not caught.value.code
+    shown = capsys.readouterr().out
+    assert "Text to speech:" in shown
+    assert "Who; 100%" in shown

@@ -1,0 +1,201 @@
+"""A whole turn: five points and one instead of it, and an end that is always told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kernel.contract import Delta, Message, Request, Text, Turn
+from kernel.points import Phase, Point
+from kernel.testing import App, Scripted, running
+from kernel.turn import GENERATE, HISTORY, INPUT, MODES, OUTPUT, REQUEST, Draft, Past, whole_text
+
+
+def add(app: App, point: Point, value: object, rewrites: bool = False) -> None:
+    app.kernel.registry.add(point, value, "test", phase=Phase.NORMAL, rank=0, rewrites=rewrites)
+
+
+class Plain:
+    """The simplest mode: history and the new messages."""
+
+    id = label = "plain"
+
+    async def request(self, turn: Turn, history: tuple[Message, ...]) -> Request:
+        return Request(messages=(*history, *turn.messages), sampling=turn.sampling)
+
+
+def said(role: str, text: str) -> Message:
+    return Message(role, (Text(text),))  # type: ignore[arg-type]
+
+
+TURN = Turn(messages=(said("user", "now"),), mode="plain")
+
+
+async def test_every_point_has_its_say():
+    async with running(model=Scripted("yes")) as app:
+        model = app.kernel.slot().model
+
+        async def input_(turn: Turn) -> Turn:
+            return Turn(messages=(said("user", "changed"),), mode=turn.mode)
+
+        async def history(past: Past) -> Past:
+            assert past.turn.messages[0].text == "changed"
+            return Past(past.messages[1:], past.turn)
+
+        async def request(draft: Draft) -> Draft:
+            messages = (said("system", "be brief"), *(draft.request.messages or ()))
+            return Draft(Request(messages=messages), draft.turn)
+
+        async def shout(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+            async for delta in deltas:
+                yield Delta(delta.text.upper())
+
+        add(app, MODES, Plain())
+        for point, value in ((INPUT, input_), (HISTORY, history), (REQUEST, request)):
+            add(app, point, value)
+        add(app, OUTPUT, shout)
+        reply = app.run(TURN, [said("user", "old"), said("assistant", "kept")])
+        assert [delta.text async for delta in reply] == ["YES"]
+        assert (reply.raw, reply.text, reply.model) == ("yes", "YES", "scripted")
+        asked = model.asked[0].messages  # type: ignore[union-attr]
+        assert [m.text for m in asked] == ["be brief", "kept", "changed"]
+
+
+async def test_the_inspector_sees_each_change():
+    async with running(model=Scripted("yes")) as app:
+
+        async def input_(turn: Turn) -> Turn:
+            return Turn(prompt="better")
+
+        async def louder(text: str) -> str:
+            return text + "!"
+
+        add(app, INPUT, input_)
+        add(app, OUTPUT, whole_text(louder), rewrites=True)
+        from kernel.reply import Reply  # noqa: PLC0415  the recording form is not on App
+
+        reply = Reply(app.kernel, Turn(prompt="good"), (), record=True)
+        assert reply.rewritten
+        assert [d async for d in reply][-1].replace
+        steps = [(s.point, s.before, s.after) for s in reply.steps or ()]
+        assert steps == [
+            ("input", Turn(prompt="good"), Turn(prompt="better")),
+            ("output", "yes", "yes!"),
+        ]
+
+
+async def test_generate_answers_in_the_engines_place():
+    async with running() as app:
+
+        async def words() -> AsyncIterator[Delta]:
+            yield Delta("no engine")
+
+        async def generate(draft: Draft) -> AsyncIterator[Delta] | None:
+            return words() if draft.request.prompt == "mine" else None
+
+        add(app, GENERATE, generate)
+        reply = app.run(Turn(prompt="mine"))
+        assert [d.text async for d in reply] == ["no engine"]
+        assert reply.finish
+        assert reply.finish.reason == "stop"
+        other = app.run(Turn(prompt="other"))
+        assert [d async for d in other] == []
+        assert other.finish
+        assert "Choose one in the status line" in other.finish.error
+
+
+async def test_a_mode_that_is_off_is_named():
+    async with running(model=Scripted("yes")) as app:
+        reply = app.run(TURN)
+        assert [d async for d in reply] == []
+        assert reply.finish
+        assert "'plain' is not running" in reply.finish.error
+
+
+async def test_cancel_keeps_what_was_said():
+    gate = asyncio.Semaphore(1)
+    async with running(model=Scripted("one two three", gate=gate)) as app:
+        reply = app.run(Turn(prompt="x"))
+        async for _ in reply:
+            reply.cancel()
+        assert reply.text == "one"
+        assert reply.finish
+        assert reply.finish.reason == "cancelled"
+
+
+async def test_a_reader_who_leaves_frees_the_engine():
+    gate = asyncio.Semaphore(1)
+    async with running(model=Scripted("one two three", gate=gate)) as app:
+        reply = app.run(Turn(prompt="x"))
+        stream = aiter(reply)
+        await anext(stream)
+        await stream.aclose()  # type: ignore[attr-defined]
+        assert reply.finish
+        assert reply.finish.reason == "cancelled"
+
+
+async def test_an_engine_that_dies_midway_keeps_the_text_and_says_why():
+    gate = asyncio.Semaphore(1)
+    model = Scripted("one two", gate=gate)
+    async with running(model=model) as app:
+        reply = app.run(Turn(prompt="x"))
+        async for _ in reply:
+            model.die("The engine was killed by signal 9.")
+        assert reply.text == "one"
+        assert reply.finish
+        assert reply.finish.error == "The engine was killed by signal 9."
+        await app.kernel.slot().wait()
+
+
+async def test_a_model_unloaded_midway_says_so():
+    gate = asyncio.Semaphore(1)
+    async with running(model=Scripted("one two", gate=gate)) as app:
+        reply = app.run(Turn(prompt="x"))
+        async for _ in reply:
+            await app.kernel.slot().unload("The model was unloaded.")
+        assert reply.finish
+        assert reply.finish.error == "The model was unloaded."
+
+
+@pytest.mark.parametrize("answer", [None, 3, "turn"])
+async def test_an_input_modifier_that_answers_nonsense_is_passed_by(answer: object):
+    async with running(model=Scripted("yes")) as app:
+
+        async def nonsense(turn: Turn) -> object:
+            return answer
+
+        add(app, INPUT, nonsense)
+        assert [d.text async for d in app.run(Turn(prompt="x"))] == ["yes"]
+        assert "expected Turn" in app.kernel.trouble["test"][0]
+
+
+async def test_strict_raises_instead(tmp_path: Path):
+    async with running(model=Scripted("yes"), strict=True) as app:
+
+        async def broken(turn: Turn) -> Turn:
+            raise ZeroDivisionError("on purpose")
+
+        add(app, INPUT, broken)
+        reply = app.run(Turn(prompt="x"))
+        assert [d async for d in reply] == []
+        assert reply.finish
+        assert "on purpose" in reply.finish.error
+
+
+async def test_stop_cuts_what_a_slow_modifier_still_holds():
+    async with running(model=Scripted("one two three")) as app:
+        held = asyncio.Semaphore(1)
+
+        async def slow(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+            async for delta in deltas:
+                await held.acquire()
+                yield delta
+
+        add(app, OUTPUT, slow)
+        reply = app.run(Turn(prompt="x"))
+        async for _ in reply:
+            reply.cancel()
+        assert reply.text == "one"
+        assert reply.finish
+        assert reply.finish.reason == "cancelled"

@@ -1,0 +1,110 @@
+"""The model slot under fire: load, unload, reload, switch, death."""
+
+import asyncio
+import random
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from kernel.contract import Finish
+from kernel.model import LoadFailed, NoModel
+from kernel.testing import Scripted, running
+
+PATH = Path("scripted")
+
+
+async def test_an_empty_slot_says_where_to_look():
+    async with running() as app:
+        with pytest.raises(NoModel, match="Choose one in the status line"):
+            await app.kernel.slot().generate(None)  # type: ignore[arg-type]
+
+
+async def test_it_loads_unloads_and_reloads():
+    async with running(model=Scripted("Hi.")) as app:
+        slot = app.kernel.slot()
+        assert slot.state.state == "ready"
+        await slot.unload()
+        assert (slot.state.state, slot.model) == ("empty", None)
+        await slot.reload()
+        assert slot.state.state == "ready"
+
+
+async def test_a_dead_engine_is_replaced_once_and_never_in_a_loop():
+    async with running() as app:
+        model = Scripted("Hi.")
+        loader = await app.load(model)
+        slot = app.kernel.slot()
+        model.die("It was killed by signal 9.")
+        await asyncio.sleep(0)
+        assert slot.state.state == "loading"
+        assert "killed by signal 9" in slot.state.note
+        await slot.wait()
+        assert (slot.state.state, loader.loads) == ("ready", 2)
+        model.die("It was killed by signal 9.")
+        await asyncio.sleep(0)
+        await slot.wait()
+        assert (slot.state.state, loader.loads) == ("failed", 2)
+        assert "by hand" in slot.state.error
+
+
+async def test_a_reply_that_ends_well_earns_the_engine_another_chance():
+    async with running() as app:
+        model = Scripted("Hi.")
+        loader = await app.load(model)
+        slot = app.kernel.slot()
+        for expected in (2, 3):
+            model.die("It was killed.")
+            await asyncio.sleep(0)
+            await slot.wait()
+            assert loader.loads == expected
+            slot.ended(Finish("stop"), 0.1)
+
+
+async def test_a_load_that_fails_says_why():
+    async with running() as app:
+        loader = await app.load(Scripted("Hi."))
+
+        async def broken(*_: object) -> Scripted:
+            raise RuntimeError("The file is cut short. Download it again.")
+
+        loader.open = broken  # type: ignore[method-assign]
+        with pytest.raises(LoadFailed, match="cut short"):
+            await app.kernel.slot().load(PATH, "scripted")
+        assert app.kernel.slot().state.state == "failed"
+
+
+async def test_the_newest_wish_wins_under_fire():
+    async with running() as app:
+        await app.load(Scripted("Hi."))
+        slot, rng = app.kernel.slot(), random.Random(7)
+
+        async def wish() -> None:
+            await asyncio.sleep(rng.random() / 20)
+            with suppress(LoadFailed):  # A newer wish replaced it.
+                await rng.choice([slot.unload, slot.reload, lambda: slot.load(PATH, "scripted")])()
+
+        await asyncio.wait_for(asyncio.gather(*(wish() for _ in range(200))), 20)
+        await slot.load(PATH, "scripted")
+        assert slot.state.state == "ready"
+        assert slot.model is not None
+
+
+async def test_switching_off_the_loader_unloads_its_model(tmp_path: Path):
+    folder = tmp_path / "one_loader"
+    folder.mkdir()
+    (folder / "extension.toml").write_text(
+        'id = "one_loader"\nname = "One"\nversion = "1"\nsummary = "Loads."\napi = 1\n'
+    )
+    (folder / "__init__.py").write_text(
+        "from kernel.api import LOADERS\n"
+        "from kernel.testing import Scripted, ScriptedLoader\n"
+        "async def setup(ext):\n"
+        "    ext.add(LOADERS, ScriptedLoader(Scripted('Hi.')))\n"
+    )
+    async with running("one_loader", folders=[tmp_path]) as app:
+        slot = app.kernel.slot()
+        await slot.load(PATH)
+        await app.kernel.stop("one_loader")
+        assert slot.state.state == "empty"
+        assert "One, which ran this model, was switched off" in slot.why

@@ -1,0 +1,330 @@
+"""A worker whose engine crashes, hangs and lies must cost its own requests and nothing else."""
+
+import asyncio
+import os
+import resource
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from kernel import frames, platform_
+from kernel.child import Frames
+from kernel.contract import Request
+from kernel.worker import Limits, Worker, WorkerDied, WorkerError
+
+CODE = f"{Path(__file__).parent / 'engines' / 'scripted.py'}:Engine"
+PYTHON = Path(sys.executable)
+
+
+@asynccontextmanager
+async def running(code: str = CODE, **more):
+    worker = await Worker.start(PYTHON, code, **more)
+    try:
+        yield worker
+    finally:
+        await worker.close()
+        assert gone(worker._process.transport.get_pid())
+
+
+@pytest.fixture
+async def worker():
+    async with running() as worker:
+        await worker.load("model", {})
+        yield worker
+
+
+def gone(pid: int) -> bool:
+    """Neither running nor a zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+async def text(reply) -> str:
+    return "".join([delta.text async for delta in reply])
+
+
+async def test_a_model_loads_with_progress_and_answers():
+    async with running() as worker:
+        seen = []
+        info = await worker.load("m", {"context_length": 5}, lambda *news: seen.append(news))
+        assert (info.name, info.context_length) == ("m", 5)
+        assert [note for _, note in seen] == ["part 1", "part 2", "part 3"]
+        reply = worker.generate(Request(prompt="a b c"))
+        assert await text(reply) == "a b c "
+        assert reply.finish
+        assert reply.finish.reason == "stop"
+        assert reply.finish.usage.completion == 2
+        assert reply.progress == 1.0
+        assert [delta async for delta in reply] == []
+
+
+async def test_requests_run_together_and_one_is_cancelled(worker):
+    endless = worker.generate(Request(prompt="nap go " * 5000))
+    short = [worker.generate(Request(prompt=f"{n} " * 20)) for n in range(8)]
+    assert await asyncio.gather(*map(text, short)) == [f"{n} " * 20 for n in range(8)]
+    await anext(endless)
+    begun = time.monotonic()
+    endless.cancel()
+    await text(endless)
+    assert time.monotonic() - begun < 0.2
+    assert endless.finish
+    assert endless.finish.reason == "cancelled"
+    endless.cancel()
+    assert await text(worker.generate(Request(prompt="fine"))) == "fine "
+
+
+async def test_calls_return_data_report_and_can_be_cancelled(worker):
+    assert await worker.call("echo", a=1, b=[2, {"c": None}]) == {"a": 1, "b": [2, {"c": None}]}
+    seen = []
+    await worker.call("report", lambda *news: seen.append(news))
+    assert seen == [(0.5, "half")]
+    waiting = asyncio.create_task(worker.call("hold"))
+    await asyncio.sleep(0.05)
+    assert await worker.call("echo") == {}, "concurrent names do not wait for the engine"
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await worker.call("nap") is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sentence"),
+    [
+        ("refuse", "The prompt is too long. Shorten it."),
+        ("raise", "The engine failed: KeyError: 'surprise'"),
+        ("some words fault", "The engine failed: ValueError: a fault in a step"),
+    ],
+)
+async def test_an_error_of_one_request_is_a_sentence_and_the_worker_lives(worker, prompt, sentence):
+    with pytest.raises(WorkerError, match=sentence.split(":")[0]) as caught:
+        await text(worker.generate(Request(prompt=prompt)))
+    assert str(caught.value) == sentence
+    assert await text(worker.generate(Request(prompt="fine"))) == "fine "
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("segfault", "crashed (SIGSEGV) while writing a reply"),
+        ("killed", "was killed (SIGKILL) while writing a reply"),
+        ("leave", "ended by itself (exit code 7) while writing a reply"),
+        ("starve", "ran out of memory while writing a reply"),
+        ("garbage", "sent something that no engine should send"),
+        ("huge", "sent something that no engine should send"),
+        ("close_pipe", "The engine"),
+        ("hang", "was silent for"),
+    ],
+)
+async def test_a_death_fails_what_is_open_after_the_text_so_far(what, words):
+    async with running(limits=Limits(silence=0.4)) as worker:
+        await worker.load("m", {})
+        reply = worker.generate(Request(prompt=f"one two nap {what}"))
+        got = [(await anext(reply)).text for _ in range(2)]
+        begun = time.monotonic()
+        call = asyncio.create_task(worker.call("wait")) if what != "hang" else None
+        with pytest.raises(WorkerDied) as caught:
+            await text(reply)
+        assert time.monotonic() - begun < 1.5
+        assert got == ["one ", "two "]
+        assert words in str(caught.value)
+        assert await worker.died == str(caught.value)
+        if call:
+            with pytest.raises(WorkerDied):
+                await call
+        if what == "leave":
+            assert "my last words" in worker.log_tail
+        with pytest.raises(WorkerDied):
+            await text(worker.generate(Request(prompt="x")))
+        with pytest.raises(WorkerDied):
+            await worker.call("echo")
+        reply.cancel()
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("segfault", "SIGSEGV) while loading"), ("starve", "out of memory while loading")],
+)
+async def test_death_during_load(what, words):
+    async with running() as worker:
+        with pytest.raises(WorkerDied) as caught:
+            await worker.load(what, {})
+        assert words in str(caught.value)
+
+
+async def test_a_refused_file_leaves_the_worker_alive():
+    async with running() as worker:
+        with pytest.raises(WorkerError, match="a fault in a step"):
+            await worker.load("fault", {})
+        assert (await worker.load("m", {})).name == "m"
+
+
+async def test_a_cancelled_load_kills_the_worker():
+    async with running() as worker:
+        load = asyncio.create_task(worker.load("hang", {}))
+        await asyncio.sleep(0.3)
+        load.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await load
+        assert await asyncio.wait_for(worker.died, 1) == "The loading was cancelled."
+
+
+async def test_no_sign_of_life_is_a_hang():
+    async with running(limits=Limits(silence=60, alive=1.5)) as worker:
+        await worker.load("m", {})
+        worker._watch()
+        frozen = asyncio.create_task(worker.call("freeze"))
+        with pytest.raises(WorkerDied, match="hung while working"):
+            await asyncio.wait_for(frozen, 5)
+
+
+async def test_an_engine_that_cannot_start_says_why(tmp_path):
+    (tmp_path / "__init__.py").write_text("raise SystemExit('no package is imported in a child')")
+    (tmp_path / "broken.py").write_text("import a_library_that_is_not_there")
+    async with running(f"{tmp_path / 'broken.py'}:Engine") as worker:
+        with pytest.raises(WorkerDied, match="a_library_that_is_not_there"):
+            await worker.load("m", {})
+        assert "a_library_that_is_not_there" in await asyncio.wait_for(worker.died, 2)
+    with pytest.raises(WorkerDied, match="Build its environment again"):
+        await Worker.start(tmp_path / "python", CODE)
+
+
+async def test_a_gigabyte_of_output_costs_neither_memory_nor_time():
+    told = []
+    async with running(on_log=told.append) as worker:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        longest, last, done = 0.0, time.monotonic(), False
+
+        async def watch():
+            nonlocal longest, last
+            while not done:
+                await asyncio.sleep(0.001)
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+
+        watching = asyncio.create_task(watch())
+        await worker.load("gigabyte", {})
+        await worker.call("long_line")
+        done = True
+        await watching
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
+        assert longest < 0.5, "the loop was never busy for long, on a busy machine either"
+        assert len(told) < 200 * 60
+        assert len(worker.log_tail) == 40
+
+
+async def test_frames_have_a_largest_size(worker):
+    with pytest.raises(WorkerError, match="more than"):
+        await worker.call("large", size=70_000_000)
+    assert len(await worker.call("large", size=20_000_000)) == 20_000_000
+    with pytest.raises(WorkerError, match="cannot be sent"):
+        await worker.call("echo", data=bytes(70_000_000))
+    with pytest.raises(WorkerError, match="cannot be sent"):
+        await text(worker.generate(Request(prompt="x" * 70_000_000)))
+    assert await worker.call("echo") == {}
+
+
+@pytest.mark.parametrize("end", ["close", "killed"])
+async def test_grandchildren_end_with_the_worker(end):
+    async with running() as worker:
+        await worker.load("m", {})
+        grandchild = await worker.call("child")
+        assert not gone(grandchild)
+        if end == "killed":
+            with pytest.raises(WorkerDied):
+                await worker.call("killed")
+    await eventually(lambda: gone(grandchild) or zombie(grandchild))
+
+
+def zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+async def eventually(condition, seconds: float = 3) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+from kernel.worker import Worker
+async def main():
+    worker = await Worker.start(Path(sys.executable), sys.argv[1])
+    await worker.load("m", {})
+    child = await worker.call("child")
+    print(worker._process.transport.get_pid(), child, flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_server_leaves_no_orphan():
+    server = await asyncio.create_subprocess_exec(
+        PYTHON, "-c", SERVER, CODE, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parent.parent
+    )
+    assert server.stdout
+    worker, child = map(int, (await server.stdout.readline()).split())
+    server.kill()
+    await server.wait()
+    await eventually(lambda: all(gone(pid) or zombie(pid) for pid in (worker, child)))
+
+
+async def test_the_environment_of_a_child(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    async with running(env={"OMP_WAIT_POLICY": "ACTIVE"}) as worker:
+        environ = await worker.call("environ")
+    assert environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert environ["PYTHONPATH"] == str(Path(__file__).parent.parent)
+    assert environ["HF_HUB_OFFLINE"] == "1"
+    assert platform_.CHANNEL not in environ
+
+
+async def test_a_loopback_channel_takes_only_who_knows_the_secret(monkeypatch):
+    """What Windows does, tried here; a stranger connects first and is turned away."""
+    spawn = platform_.spawn
+
+    async def over_loopback(child, command, env):
+        return await spawn(child, command, env, loopback=True)
+
+    accept = platform_._accept
+
+    async def after_a_stranger(listener, secret):
+        stranger = platform_.socket.create_connection(listener.getsockname())
+        stranger.sendall(b"0" * len(secret))
+        with stranger:
+            return await accept(listener, secret)
+
+    monkeypatch.setattr("kernel.worker.spawn", over_loopback)
+    monkeypatch.setattr(platform_, "_accept", after_a_stranger)
+    async with running() as worker:
+        await worker.load("m", {})
+        assert await text(worker.generate(Request(prompt="over loopback"))) == "over loopback "
+
+
+async def test_frames_survive_any_cut():
+    heard, garbage, pipe = [], [], None
+    stream = frames.pack(frames.Alive()) + frames.pack(frames.Progress(3, 0.5, "half"))
+    for cut in range(len(stream)):
+        pipe = Frames(heard.append, lambda: garbage.append(1), lambda what: None)
+        pipe.data_received(stream[:cut])
+        pipe.data_received(stream[cut:])
+    assert heard == [frames.Alive(), frames.Progress(3, 0.5, "half")] * len(stream)
+    assert not garbage
+    assert pipe
+    pipe.data_received(b"\x01\x00\x00\x00\xff")
+    assert garbage
+    assert msgspec.msgpack.decode(frames.pack(frames.Alive())[4:]) == {"type": "Alive"}
+
+
+async def test_tokens_are_cheap(worker):
+    """A floor for the protocol: thousands of one-word steps a second, on a busy machine too."""
+    begun = time.monotonic()
+    assert len((await text(worker.generate(Request(prompt="w " * 5000)))).split()) == 5000
+    assert time.monotonic() - begun < 5
