@@ -1,0 +1,127 @@
+"""The model picker in the status line: what lies below models/, loaded with a click."""
+
+import asyncio
+from contextlib import suppress
+from typing import Annotated
+
+from extensions.models.actions import AtStart, Cancel, Choose, Load, Reload, Unload
+from extensions.models.files import ModelFile, find
+from extensions.models.loading import Loading
+from extensions.models.memory import Memory
+from extensions.models.views import Views
+from kernel.api import (
+    LOADERS,
+    PANELS,
+    UNSET,
+    Changed,
+    Client,
+    Disconnected,
+    Extension,
+    Generated,
+    LoadFailed,
+    Meta,
+    NoModel,
+    Panel,
+    Refused,
+    SettingsChanged,
+    SlotChanged,
+    Started,
+    Struct,
+    check,
+)
+
+
+class Settings(Struct, frozen=True):
+    """The extension's settings."""
+
+    at_start: Annotated[bool, Meta(description="Load the model used last when Spindle starts.")] = (
+        True
+    )
+
+
+async def setup(ext: Extension[Settings]) -> None:
+    slot = ext.slot()
+    memory = Memory(ext.data / "models.json")
+    loading, views = Loading(ext, memory), Views(ext, memory)
+    await views.look()
+
+    @ext.on(Started)
+    async def started(event: Started) -> None:
+        ext.spawn(loading.at_start(), "load")
+
+    @ext.on(Choose)
+    async def choose(action: Choose, client: Client) -> None:
+        views.choose(client, action.file, action.loader)
+        await views.look()
+        views.push_picker(client)
+
+    @ext.on(Load)
+    async def on_load(action: Load, client: Client) -> None:
+        model = views.file(action.file)
+        loader = views.loader(model, action.loader) if model else None
+        if not loader:
+            raise Refused(f"Nothing that is switched on loads {action.file}. See Settings.")
+        good, errors = check(loader.Options, action.rest)
+        views.choose(client, action.file, loader.id, errors)
+        if errors:
+            return views.push_picker(client)
+        default = loader.Options()
+        options = {k: v for k, v in good.items() if v is not UNSET and v != getattr(default, k)}
+        with suppress(LoadFailed, NoModel):  # The slot says so, in picker and status line.
+            await loading.load(action.file, loader.id, options)
+
+    @ext.on(Unload)
+    async def unload(action: Unload, client: Client) -> None:
+        await slot.unload("The model was unloaded.")
+
+    @ext.on(Reload)
+    async def reload(action: Reload, client: Client) -> None:
+        with suppress(LoadFailed, NoModel):
+            await slot.reload()
+
+    @ext.on(Cancel)
+    async def cancel(action: Cancel, client: Client) -> None:
+        await slot.unload("The loading was cancelled.")
+
+    @ext.on(AtStart)
+    async def at_start(action: AtStart, client: Client) -> None:
+        ext.configure({"at_start": action.on})
+
+    @ext.on(SettingsChanged)
+    async def settings_changed(event: SettingsChanged) -> None:
+        views.push_pickers()
+
+    @ext.on(SlotChanged)
+    async def slot_changed(event: SlotChanged) -> None:
+        if event.slot == slot.name:
+            views.push_status()
+            views.push_pickers()
+
+    @ext.on(Generated)
+    async def generated(event: Generated) -> None:
+        if event.slot == slot.name:
+            views.generated = event
+            views.push_status()
+
+    @ext.on(Changed)
+    async def changed(event: Changed) -> None:
+        if event.point == LOADERS.name:
+            await views.look()
+            views.push_pickers()
+
+    @ext.on(Disconnected)
+    async def disconnected(event: Disconnected) -> None:
+        views.forget(event.client)
+
+    async def watch() -> None:
+        """A file dropped into the folder appears while somebody looks."""
+        while True:
+            await asyncio.sleep(3)
+            if views.watched and await views.look():
+                views.push_pickers()
+
+    ext.add(PANELS, Panel("status", "status.html", views.context))
+    ext.spawn(watch(), "watch")
+
+
+__all__ = ["ModelFile", "Settings", "find", "setup"]

@@ -1,0 +1,41 @@
+"""What the picker can be asked to do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from kernel.api import Action
+
+
+class Choose(Action, frozen=True):
+    """Look at a model and how it would be loaded."""
+
+    file: str
+    loader: str = ""
+
+
+class Load(Action, frozen=True):
+    """Load a model; `rest` are the loader's options as the form has them."""
+
+    file: str
+    loader: str = ""
+    rest: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class Unload(Action, frozen=True):
+    """Give the memory back."""
+
+
+class Reload(Action, frozen=True):
+    """Load the same model again."""
+
+
+class Cancel(Action, frozen=True):
+    """Stop a load that is under way."""
+
+
+class AtStart(Action, frozen=True):
+    """The switch beside the loaded model."""
+
+    on: bool

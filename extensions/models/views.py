@@ -1,0 +1,156 @@
+"""What the templates of the picker show, and to whom it is pushed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from extensions.models.files import ModelFile, find
+from extensions.models.memory import Memory
+from kernel.api import LOADERS, UNSET, Client, Everyone, Extension, Generated, Loader, check, fields
+
+
+class Chosen:
+    """What one page looks at in its picker."""
+
+    def __init__(self, name: str, loader: str, errors: Mapping[str, str]) -> None:
+        self.name, self.loader, self.errors = name, loader, errors
+
+
+class Views:
+    """Contexts for the templates; the list of files is looked up anew when asked to."""
+
+    def __init__(self, ext: Extension[Any], memory: Memory) -> None:
+        self.generated: Generated | None = None
+        self.everyone = Everyone()
+        self._ext, self._memory = ext, memory
+        self._files: list[ModelFile] = []
+        self._chosen: dict[str, Chosen] = {}
+        self._pages: dict[str, Client] = {}
+
+    @property
+    def watched(self) -> bool:
+        return bool(self._pages)
+
+    async def look(self) -> bool:
+        """List the files again; says whether anything changed."""
+        loaders = self._ext.get(LOADERS)
+        before, self._files = (
+            self._files,
+            await self._ext.thread(find, self._ext.models, loaders),
+        )
+        return before != self._files
+
+    def file(self, name: str) -> ModelFile | None:
+        return next((model for model in self._files if model.name == name), None)
+
+    def loader(self, model: ModelFile, wish: str) -> Loader | None:
+        """The loader that was wished for, or remembered, or the first that takes the model."""
+        able = [loader for loader in self._ext.get(LOADERS) if loader.id in model.loaders]
+        for id in (wish, self._memory.choice(model.name).loader):
+            for loader in able:
+                if loader.id == id:
+                    return loader
+        return able[0] if able else None
+
+    def choose(
+        self, client: Client, name: str, loader: str, errors: Mapping[str, str] | None = None
+    ) -> None:
+        self._chosen[client.id] = Chosen(name, loader, errors or {})
+
+    def forget(self, client: Client) -> None:
+        self._chosen.pop(client.id, None)
+        self._pages.pop(client.id, None)
+
+    # --- pushing -------------------------------------------------------------------------
+
+    def push_status(self) -> None:
+        html = self._ext.render("_status.html", slot=self.slot(), oob=True)
+        self._ext.push_html(html, self.everyone, "status")
+
+    def push_picker(self, client: Client) -> None:
+        html = self._ext.render("_picker.html", oob=True, **self.picker(client))
+        self._ext.push_html(html, client, "picker")
+
+    def push_pickers(self) -> None:
+        for client in self._pages.values():
+            self.push_picker(client)
+
+    # --- contexts ------------------------------------------------------------------------
+
+    async def context(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        if client and client.id:
+            self._pages[client.id] = client
+        return self.picker(client)
+
+    def picker(self, client: Client | None) -> dict[str, Any]:
+        """The context of _picker.html; it contains that of _status.html."""
+        return {
+            "slot": self.slot(),
+            "files": [
+                {
+                    "name": model.name,
+                    "size": size_in_words(model.size),
+                    "loaders": [
+                        loader.label
+                        for loader in self._ext.get(LOADERS)
+                        if loader.id in model.loaders
+                    ],
+                }
+                for model in self._files
+            ],
+            "chosen": self._chosen_view(client),
+            "at_start": self._ext.settings.at_start,
+            "folder": str(self._ext.models),
+        }
+
+    def slot(self) -> dict[str, Any]:
+        """The model slot in the words of _status.html."""
+        now = self._ext.slot().state
+        info, usage = now.info, self.generated.finish.usage if self.generated else None
+        timings = self.generated.finish.timings if self.generated else None
+        seconds = timings.completion if timings else 0
+        labels = {loader.id: loader.label for loader in self._ext.get(LOADERS)}
+        return {
+            "state": now.state,
+            "name": info.name if info else now.name,
+            "loader": labels.get(info.loader, info.loader) if info else "",
+            "context_length": info.context_length if info else 0,
+            "used": usage.prompt + usage.completion if usage and info else 0,
+            "rate": usage.completion / seconds if usage and seconds and info else 0,
+            "fraction": now.fraction or None,
+            "note": now.note,
+            "error": now.error,
+        }
+
+    def _chosen_view(self, client: Client | None) -> dict[str, Any] | None:
+        chosen = self._chosen.get(client.id) if client else None
+        model = self.file(chosen.name) if chosen else None
+        if not chosen or not model:
+            return None
+        loader = self.loader(model, chosen.loader)
+        able = [one for one in self._ext.get(LOADERS) if one.id in model.loaders]
+        return {
+            "name": model.name,
+            "key": f"{self._files.index(model)}-{loader.id if loader else ''}",
+            "loaders": [
+                {"id": one.id, "label": one.label, "chosen": one is loader} for one in able
+            ],
+            "fields": self._fields(model, loader) if loader else [],
+            "errors": dict(chosen.errors),
+            "folder": model.path.is_dir(),
+        }
+
+    def _fields(self, model: ModelFile, loader: Loader) -> list[Any]:
+        remembered = self._memory.choice(model.name)
+        options = remembered.options if remembered.loader in ("", loader.id) else {}
+        good, _ = check(loader.Options, options)
+        known = {name: value for name, value in good.items() if value is not UNSET}
+        return fields(loader.Options, loader.Options(**known))
+
+
+def size_in_words(size: int) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
+        size = size / 1000  # type: ignore[assignment]
+    return ""

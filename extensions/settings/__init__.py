@@ -1,0 +1,118 @@
+"""The Settings tab: a card for every extension, the look of the page, keys, about."""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from extensions.settings.actions import Appearance, Configure, Move, Reset, Retry, Toggle
+from extensions.settings.cards import card, cards
+from kernel.api import (
+    PANELS,
+    Client,
+    Everyone,
+    Extension,
+    Failure,
+    Panel,
+    Refused,
+    SectionChanged,
+    StatusChanged,
+    __version__,
+)
+
+ICON = (
+    "M12 9a3 3 0 1 0 0 6 3 3 0 1 0 0-6M12 3v3M12 18v3M3 12h3M18 12h3"
+    "M5.6 5.6l2.1 2.1M16.3 16.3l2.1 2.1M18.4 5.6l-2.1 2.1M7.7 16.3l-2.1 2.1"
+)
+
+
+async def setup(ext: Extension[Any]) -> None:
+    kernel = ext.admin
+
+    def known(id: str) -> str:
+        if id not in kernel.records:
+            raise Refused(f"There is no extension {id!r} any more. Reload the page.")
+        return id
+
+    def push_card(id: str, errors: Mapping[str, str] | None = None) -> None:
+        index = kernel.ordered().index(id)
+        html = ext.render(
+            "_card.html", oob=True, card=card(kernel, kernel.records[id], index, errors or {})
+        )
+        ext.push_html(html, Everyone(), f"card-{id}")
+
+    def push_cards() -> None:
+        ext.push_html(ext.render("_cards.html", oob=True, cards=cards(kernel)), Everyone(), "cards")
+
+    @ext.on(Toggle)
+    async def toggle(action: Toggle, client: Client) -> None:
+        if known(action.id) == ext.id:
+            raise Refused(
+                "Settings stays on: it is the way to the others. "
+                "Write `enabled: false` into settings.yaml to run without it."
+            )
+        await kernel.changes.toggle(action.id, action.on)
+        push_card(action.id)
+
+    @ext.on(Configure)
+    async def configure(action: Configure, client: Client) -> None:
+        errors = await kernel.changes.configure(known(action.id), action.rest)
+        push_card(action.id, errors)
+
+    @ext.on(Reset)
+    async def reset(action: Reset, client: Client) -> None:
+        await kernel.changes.configure(known(action.id), {action.field: None})
+        push_card(action.id)
+
+    @ext.on(Move)
+    async def move(action: Move, client: Client) -> None:
+        order = [id for id in kernel.ordered() if id != known(action.id)]
+        order.insert(max(0, action.to), action.id)
+        await kernel.changes.reorder(order)
+        push_cards()
+
+    @ext.on(Retry)
+    async def retry(action: Retry, client: Client) -> None:
+        kernel.trouble.pop(known(action.id), None)
+        await kernel.start(action.id)
+        push_card(action.id)
+
+    @ext.on(Appearance)
+    async def appearance(action: Appearance, client: Client) -> None:
+        await kernel.changes.section("appearance", {"theme": action.theme})
+
+    @ext.on(SectionChanged)
+    async def section_changed(event: SectionChanged) -> None:
+        if event.name == "appearance":
+            await ext.push("_appearance.html", oob=True, theme=kernel.theme)
+            tag = '<span id="page-theme" hidden data-theme="{}" hx-swap-oob="true"></span>'
+            ext.push_html(tag.format(kernel.theme.replace("system", "")), Everyone(), "theme")
+        elif event.name == "order":
+            push_cards()
+
+    @ext.on(StatusChanged)
+    async def status_changed(event: StatusChanged) -> None:
+        push_card(event.id)
+
+    @ext.on(Failure)
+    async def failed(event: Failure) -> None:
+        if event.owner in kernel.records:
+            push_card(event.owner)
+
+    async def context(client: Client | None, subject: str) -> Mapping[str, Any]:
+        return {
+            "section": subject or "extensions",
+            "cards": cards(kernel),
+            "theme": kernel.theme,
+            "access": kernel.access,
+            "about": [
+                ("Version", __version__),
+                ("Licence", "Apache-2.0"),
+                ("Python", platform.python_version()),
+                ("Settings", str(kernel.settings.path)),
+                ("Chats and other data", str(kernel.data)),
+                ("Models", str(kernel.models)),
+                ("Engines", str(kernel.workers.root)),
+            ],
+        }
+
+    ext.add(PANELS, Panel("tab", "panel.html", context, order=100, title="Settings", icon=ICON))
