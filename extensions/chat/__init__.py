@@ -1,0 +1,129 @@
+"""Talk to the loaded model: conversations with versions of every message, live and lasting."""
+
+from typing import Annotated
+
+from markupsafe import Markup
+from msgspec import structs
+
+from extensions.conversations.api import STORE
+from kernel.api import (
+    MODES,
+    PANELS,
+    UNSET,
+    Client,
+    Disconnected,
+    Extension,
+    Meta,
+    Panel,
+    Sampling,
+    SettingsChanged,
+    SlotChanged,
+    Struct,
+    UnsetType,
+    check,
+)
+
+from .actions import (
+    Continue_,
+    Delete,
+    DeleteMessage,
+    Edit,
+    New,
+    Parameters,
+    Regenerate,
+    Rename,
+    Retry,
+    Send,
+    Stop,
+    Undelete,
+    UndeleteMessage,
+    Version,
+)
+from .markdown import Markdown
+from .mode import ChatMode
+from .pages import Pages
+from .replies import Replies
+from .running import Running
+from .talk import Talk
+from .views import Views
+
+ICON = "M4 5.5h16v10.5h-8.5L7 20v-4H4z"
+
+
+class Settings(Struct, frozen=True):
+    """How replies are made. A temperature that is unset leaves it to the model's own settings,
+    which its authors chose for it: a small model may need to be greedy, a large one not."""
+
+    temperature: (
+        Annotated[
+            float,
+            Meta(ge=0, le=5, description="Lower is steadier; 0 takes the likeliest word."),
+        ]
+        | UnsetType
+    ) = UNSET
+    max_new_tokens: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="A reply ends there at the latest.")
+    ] = 2048
+    seed: (
+        Annotated[
+            int, Meta(ge=-1, le=2**32 - 1, description="The same number gives the same reply.")
+        ]
+        | UnsetType
+    ) = UNSET
+    system_message: Annotated[
+        str, Meta(description="What the model is told before every conversation.")
+    ] = ""
+
+
+async def setup(ext: Extension[Settings]) -> None:
+    store = ext.one(STORE)
+
+    def code(language: str, html: str) -> str:
+        return ext.render("_code.html", language=language, html=Markup(html)).strip()
+
+    def sampling() -> Sampling:
+        s = ext.settings
+        return Sampling(temperature=s.temperature, max_new_tokens=s.max_new_tokens, seed=s.seed)
+
+    markdown, running = Markdown(code), dict[str, Running]()
+    pages = Pages(ext, store, Views(ext, store, markdown, running))
+    talk = Talk(store, Replies(ext, store, markdown, pages, running, sampling), pages)
+    await pages.load()
+
+    ext.on(Send)(lambda a, client: talk.send(client, a.conversation, a.text))
+    ext.on(Stop)(lambda a, _: talk.stop(a.conversation))
+    ext.on(Regenerate)(lambda a, client: talk.again(client, a.message))
+    ext.on(Retry)(lambda a, client: talk.again(client, a.message))
+    ext.on(Continue_)(lambda a, client: talk.go_on(client, a.message))
+    ext.on(Edit)(lambda a, client: talk.edit(client, a.message, a.text))
+    ext.on(Version)(lambda a, _: talk.version(a.message, a.step))
+    ext.on(DeleteMessage)(lambda a, client: talk.delete_message(client, a.message))
+    ext.on(UndeleteMessage)(lambda a, _: talk.undelete_message(a.message))
+    ext.on(New)(lambda _, client: talk.new(client))
+    ext.on(Rename)(lambda a, _: talk.rename(a.conversation, a.title))
+    ext.on(Delete)(lambda a, client: talk.delete(client, a.conversation))
+    ext.on(Undelete)(lambda a, _: talk.undelete(a.conversation))
+
+    @ext.on(Parameters)
+    async def parameters(action: Parameters, client: Client) -> None:
+        good, errors = check(Settings, structs.asdict(action))
+        if not errors:
+            ext.configure(good)
+        pages.tell_composer(client, errors)
+
+    @ext.on(SettingsChanged)
+    async def settings_changed(_: SettingsChanged) -> None:
+        for client in pages.open:
+            pages.tell_composer(client)
+
+    @ext.on(SlotChanged)
+    async def slot_changed(event: SlotChanged) -> None:
+        if event.slot == ext.slot().name:
+            pages.tell_model()
+
+    @ext.on(Disconnected)
+    async def disconnected(event: Disconnected) -> None:
+        pages.open.discard(event.client)
+
+    ext.add(MODES, ChatMode(lambda: ext.settings.system_message))
+    ext.add(PANELS, Panel("tab", "panel.html", pages.panel, title="Chat", icon=ICON))

@@ -1,0 +1,90 @@
+"""What a page may ask the chat for."""
+
+from kernel.api import Action
+
+
+class Send(Action, frozen=True):
+    """The composer; without a conversation a new one begins."""
+
+    text: str
+    conversation: str = ""
+
+
+class New(Action, frozen=True):
+    """Go to an empty conversation; it is kept when something is said."""
+
+
+class Parameters(Action, frozen=True):
+    """The form beside the composer; empty means the default."""
+
+    temperature: str = ""
+    max_new_tokens: str = ""
+    seed: str = ""
+
+
+# --- one message ------------------------------------------------------------------------
+
+
+class OnMessage(Action, frozen=True):
+    """Base: a message is meant."""
+
+    message: str
+
+
+class Regenerate(OnMessage, frozen=True):
+    """Answer again, as another version."""
+
+
+class Retry(OnMessage, frozen=True):
+    """Answer what was not answered, or not to its end."""
+
+
+class Continue_(OnMessage, frozen=True):
+    """Go on with a reply, as another version."""
+
+
+class Edit(OnMessage, frozen=True):
+    """Other words, as another version; the user's are answered."""
+
+    text: str
+
+
+class Version(OnMessage, frozen=True):
+    """Show the version so many places on."""
+
+    step: int
+
+
+class DeleteMessage(OnMessage, frozen=True):
+    """Delete one message; what follows it stays."""
+
+
+class UndeleteMessage(OnMessage, frozen=True):
+    """Take that back."""
+
+
+# --- one conversation -------------------------------------------------------------------
+
+
+class OnConversation(Action, frozen=True):
+    """Base: a conversation is meant."""
+
+    conversation: str
+
+
+class Stop(OnConversation, frozen=True):
+    """Stop the reply that is being written; its words stay."""
+
+
+class Rename(OnConversation, frozen=True):
+    """Another title."""
+
+    title: str
+
+
+class Delete(OnConversation, frozen=True):
+    """Delete all of it."""
+
+
+class Undelete(OnConversation, frozen=True):
+    """Take that back."""

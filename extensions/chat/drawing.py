@@ -1,0 +1,108 @@
+"""One reply on the pages as it is written: at most 30 frames a second, its first word at once."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+from extensions.conversations.api import StoredMessage
+from kernel.api import Conversation, Delta, Extension
+
+from .blocks import Blocks, Frame
+from .markdown import Markdown
+
+PAUSE = 1 / 30
+"""Seconds between two frames, at least."""
+SHARE = 4
+"""Times what a frame took is left to others before the next one."""
+LARGE = 4_000
+"""Characters; an open block as large as that is read in a thread."""
+
+
+class Drawing:
+    """Takes the deltas of a reply that goes on after the words of `message`, often none."""
+
+    def __init__(self, ext: Extension[Any], message: StoredMessage, markdown: Markdown) -> None:
+        self._ext, self._to = ext, Conversation(message.conversation)
+        self._head = f'<div id="chat-m{message.id}'
+        self._before = message.text
+        self._blocks = Blocks(markdown, f"chat-m{message.id}-code")
+        self._blocks.add(message.text)
+        self._blocks.frame()
+        self.closed, self.open, self.thought = self._blocks.closed, self._blocks.open, ""
+        """The finished blocks, the open block and the reasoning as the pages have them: HTML."""
+        self._news, self._over = asyncio.Event(), False
+        self._deltas: list[Delta] = []
+
+    def hear(self, delta: Delta) -> None:
+        if not delta.choice:
+            self._deltas.append(delta)
+            self._news.set()
+
+    def end(self) -> None:
+        self._over = True
+        self._news.set()
+
+    async def draw(self, drawn: Callable[[], None]) -> None:
+        """Bring what was heard to the pages until the end; `drawn` is called after each frame."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self._over:
+                return
+            begun = time.perf_counter()
+            thought, frame = self._think(self._deltas), await self._frame()
+            self.closed, self.open = self._blocks.closed, self._blocks.open
+            html = self._html(frame) + thought
+            only_open = not (frame.closed or frame.code or frame.anew)
+            if html:
+                key = f"open {self._head}" if only_open and not thought else None
+                self._ext.push_html(html, self._to, key)
+            drawn()
+            await asyncio.sleep(max(PAUSE, SHARE * (time.perf_counter() - begun)))
+
+    async def finish(self) -> str:
+        """The whole reply as HTML."""
+        self._take(self._deltas)
+        if self._blocks.size < LARGE:
+            return self._blocks.finish()
+        return await self._ext.thread(self._blocks.finish)
+
+    # --- inside ------------------------------------------------------------------------
+
+    async def _frame(self) -> Frame:
+        deltas, self._deltas = self._deltas, []
+        self._take(deltas)
+        if self._blocks.size < LARGE:
+            return self._blocks.frame()
+        return await self._ext.thread(self._blocks.frame)
+
+    def _take(self, deltas: list[Delta]) -> None:
+        for delta in deltas:
+            if delta.channel == "text" and delta.replace:
+                self._blocks.replace(self._before + delta.text)
+            elif delta.channel == "text":
+                self._blocks.add(delta.text)
+
+    def _think(self, deltas: list[Delta]) -> str:
+        """Reasoning, shown as it is."""
+        heard = [delta for delta in deltas if delta.channel == "reasoning"]
+        if not heard:
+            return ""
+        for delta in heard:
+            self.thought = "" if delta.replace else self.thought
+            self.thought += escape(delta.text, quote=False)
+        return f'{self._head}-thought" hx-swap-oob="innerHTML">{self.thought}</div>'
+
+    def _html(self, frame: Frame) -> str:
+        html = ""
+        if frame.closed or frame.anew:
+            swap = "innerHTML" if frame.anew else "beforeend"
+            html += f'{self._head}-closed" hx-swap-oob="{swap}">{frame.closed}</div>'
+        if frame.open is not None:
+            html += f'{self._head}-open" hx-swap-oob="innerHTML">{frame.open}</div>'
+        if frame.code:
+            swap = f'<span id="{self._blocks.code_id}" hx-swap-oob="beforeend">'
+            html += f"{swap}{frame.code}</span>"
+        return html

@@ -1,0 +1,116 @@
+"""To which pages the chat's templates are pushed.
+
+Whatever is pushed is rendered and queued in one step of the event loop after it was read, so that
+no page is told something older than what it knows.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from extensions.conversations.api import Conversation as Kept
+from extensions.conversations.api import Store, StoredMessage, Unknown
+from kernel.api import Client, Conversation, Everyone, Extension
+
+from .views import EXAMPLES, Views
+
+LISTED = 100
+"""Conversations in the list at the side."""
+
+
+class Pages:
+    """The open pages, and what they are told."""
+
+    def __init__(self, ext: Extension[Any], store: Store, views: Views) -> None:
+        self.open: set[Client] = set()
+        self._ext, self._store, self._views = ext, store, views
+        self._model: dict[str, Any] = {}
+        self._notices = 0
+
+    async def load(self) -> None:
+        """Read the list at the side; from then on `tell_list` keeps it."""
+        self._views.listed = await self._store.list(LISTED)
+
+    async def panel(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        """The context of the tab: what a page shows when it comes, or comes back."""
+        if client and client.id:
+            self.open.add(client)
+        try:
+            opened = await self._views.open(subject) if subject else None
+        except Unknown:
+            opened = None
+        return self._views.panel(opened)
+
+    # --- everyone ----------------------------------------------------------------------
+
+    async def tell_list(self) -> None:
+        await self.load()
+        html = self._ext.render("_conversations.html", groups=self._views.groups(), oob=True)
+        self._ext.push_html(html, Everyone(), "list")
+
+    def tell_model(self) -> None:
+        """The state of the model, where the chat speaks of it."""
+        before, self._model = self._model, self._views.model()
+        other = any(before.get(name) != self._model[name] for name in ("name", "state"))
+        empty = self._ext.render("_empty.html", model=self._model, examples=EXAMPLES, oob=True)
+        for client in self.open:
+            if other:
+                self.tell_composer(client)
+            if not client.subject:
+                self._ext.push_html(empty, client, "empty")
+
+    # --- those who look at one conversation --------------------------------------------
+
+    async def tell_log(self, id: str) -> None:
+        """All messages, after another branch was chosen."""
+        opened = await self._views.open(id)
+        html = self._ext.render("_log.html", **self._views.panel(opened)) + self._go(id)
+        self._ext.push_html(html, Conversation(id))
+
+    async def tell_new(self, id: str, known: str) -> None:
+        """The messages after `known`, which was the last one before."""
+        messages = self._views.messages(await self._views.open(id))
+        place = next((n for n, m in enumerate(messages, 1) if m["id"] == known), 0)
+        if not place:
+            return await self.tell_log(id)
+        html = self._ext.render("_message.html", message=messages[place - 1], oob=True)
+        html += self._ext.render("_append.html", messages=messages[place:]) + self._go(id)
+        self._ext.push_html(html, Conversation(id))
+
+    async def tell_ended(self, message: StoredMessage, html: str) -> None:
+        """A reply came to its end; `html` is all of it as the page had it."""
+        self._views.remember(message.id, html)
+        context = self._views.message(message, last=True)
+        html = self._ext.render("_message.html", message=context, oob=True)
+        html += self._go(message.conversation)
+        self._ext.push_html(html, Conversation(message.conversation))
+        await self.tell_list()
+
+    def tell_title(self, conversation: Kept) -> None:
+        html = self._ext.render("_title.html", conversation=conversation, oob=True)
+        self._ext.push_html(html, Conversation(conversation.id))
+
+    def _go(self, id: str) -> str:
+        return self._ext.render("_go.html", **self._views.go(id), oob=True)
+
+    # --- one ---------------------------------------------------------------------------
+
+    async def move(self, client: Client, id: str) -> None:
+        """Show a page another conversation (no id: a new one), and make that its address."""
+        opened = await self._views.open(id) if id else None
+        client.tab, client.subject, client.path = "chat", id, f"/chat/{id}".rstrip("/")
+        html = self._ext.render("panel.html", **self._views.panel(opened))
+        go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
+        self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}', client)
+
+    def tell_composer(self, client: Client, errors: Mapping[str, str] | None = None) -> None:
+        """What stands around the text box; the box itself is left alone."""
+        context = self._views.composer(client.subject, errors)
+        html = self._ext.render("_composer.html", **context, oob=True)
+        self._ext.push_html(html, client, "composer")
+
+    def offer_undo(self, text: str, client: Client, action: Mapping[str, str]) -> None:
+        """Say that something was deleted, beside a button that brings it back."""
+        self._notices += 1
+        id, button = f"chat-{self._notices}", {"label": "Undo", "vals": action}
+        html = self._ext.render("_undo.html", id=id, text=text, kind="note", button=button)
+        self._ext.push_html(html, client)

@@ -1,0 +1,160 @@
+"""Replies as they are written: a task each, owned by the server, so that no tab must stay open."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from extensions.conversations.api import Ended, Store, StoredMessage, StoreFailed
+from kernel.api import (
+    Client,
+    Conversation,
+    Extension,
+    Finish,
+    Message,
+    Refused,
+    Reply,
+    Sampling,
+    Turn,
+)
+
+from .drawing import Drawing
+from .markdown import Markdown
+from .pages import Pages
+from .running import Running
+
+BUSY = "A reply is being written in this conversation. Stop it or wait for its end, then try again."
+SWITCHED_OFF = "The chat was switched off, or Spindle stopped, while this reply was being written."
+NOTHING = "The model has nothing to add."
+
+
+class Replies:
+    """All replies under way, at most one in a conversation."""
+
+    def __init__(
+        self,
+        ext: Extension[Any],
+        store: Store,
+        markdown: Markdown,
+        pages: Pages,
+        running: dict[str, Running],
+        sampling: Callable[[], Sampling],
+    ) -> None:
+        self.running = running
+        self._ext, self._store, self._markdown, self._pages = ext, store, markdown, pages
+        self._sampling = sampling
+
+    def refuse_if_busy(self, conversation: str) -> None:
+        if conversation in self.running:
+            raise Refused(BUSY)
+
+    @contextmanager
+    def claimed(self, conversation: str) -> Iterator[Running]:
+        """Reserve the conversation for a reply that is begun inside; given back if it is not."""
+        self.refuse_if_busy(conversation)
+        running = self.running[conversation] = Running(conversation)
+        try:
+            yield running
+        except BaseException:
+            del self.running[conversation]
+            raise
+
+    async def stop(self, conversation: str) -> None:
+        """Stop the reply and wait until it is kept."""
+        if running := self.running.get(conversation):
+            running.stop()
+            if running.task:
+                await asyncio.wait({running.task})
+
+    async def answer(
+        self, running: Running, question: str, client: Client, go_on: str = ""
+    ) -> None:
+        """Begin a reply to the message `question`; with `go_on` it continues that reply."""
+        history = [m.message for m in await self._store.history(question) if _is_worth(m)]
+        old = await self._store.message(go_on) if go_on else None
+        model, sampling = self._ext.slot().model, self._sampling()
+        begun = await self._store.begin_reply(
+            question,
+            text=old.text if old else "",
+            model=model.info.name if model else "",
+            loader=model.info.loader if model else "",
+            sampling=sampling,
+        )
+        running.text, running.raw = (old.text, old.raw) if old else ("", "")
+        running.drawing = Drawing(self._ext, begun, self._markdown)
+        running.message = begun.id
+        turn = Turn(
+            messages=() if old else tuple(history[-1:]),
+            conversation_id=running.conversation,
+            principal=client.principal,
+            sampling=sampling,
+            continue_=bool(old),
+        )
+        past = [*history, old.message] if old else history[:-1]
+        work = self._write(running, running.drawing, turn, past)
+        running.task = self._ext.spawn(work, f"reply {begun.id}")
+
+    # --- inside ------------------------------------------------------------------------
+
+    async def _write(
+        self, running: Running, drawing: Drawing, turn: Turn, history: list[Message]
+    ) -> None:
+        reply = running.reply = self._ext.run(turn, history)
+
+        def save() -> None:
+            said = running.text + reply.text, running.raw + reply.raw, reply.reasoning
+            self._store.grow(running.message, *said)
+
+        drawn = self._ext.spawn(drawing.draw(save), f"drawing {running.message}")
+        why = ""
+        try:
+            if not running.stopped:
+                async for delta in self._ext.display(aiter(reply), turn):
+                    drawing.hear(delta)
+        except asyncio.CancelledError:
+            why = SWITCHED_OFF
+        drawing.end()
+        await asyncio.wait({drawn})
+        finish = Finish("cancelled", error=why) if why else reply.finish or Finish("cancelled")
+        html = await drawing.finish()
+        ended: StoredMessage | None = None
+        try:
+            ended = await self._keep(running, reply, finish)
+        finally:
+            del self.running[running.conversation]
+        if ended:
+            await self._pages.tell_ended(ended, html)
+        else:
+            await self._pages.tell_log(running.conversation)
+
+    async def _keep(self, running: Running, reply: Reply, finish: Finish) -> StoredMessage | None:
+        """Store the end; the store holds on to what the disk does not take. None: it is gone."""
+        model, page = self._ext.slot().model, Conversation(running.conversation)
+        states: dict[str, Ended] = {"cancelled": "stopped", "error": "error"}
+        state = states.get(finish.reason, "done")
+        try:
+            ended = await self._store.finish(
+                running.message,
+                state,
+                running.text + reply.text,
+                running.raw + reply.raw,
+                reply.reasoning,
+                error=finish.error,
+                usage=finish.usage,
+                timings=finish.timings,
+                model=reply.model,
+                loader=model.info.loader if model and model.info.name == reply.model else "",
+            )
+            if reply.turn.continue_ and not reply.raw and state == "done":
+                await self._store.delete_message(running.message)
+                self._ext.tell(NOTHING, page)
+                return None
+            return ended
+        except StoreFailed as error:
+            self._ext.tell(str(error), page, "error")
+            return await self._store.message(running.message)
+
+
+def _is_worth(message: StoredMessage) -> bool:
+    """Whether a model should see it again: a reply that failed at once says nothing."""
+    return message.role != "assistant" or bool(message.raw)

@@ -1,0 +1,29 @@
+"""A reply under way, as everyone else sees it."""
+
+import asyncio
+
+from kernel.api import Reply
+
+from .drawing import Drawing
+
+
+class Running:
+    """A reply under way; without a message until it has begun."""
+
+    def __init__(self, conversation: str) -> None:
+        self.conversation, self.message = conversation, ""
+        self.text = self.raw = ""
+        """The words it goes on with: after OUTPUT, and of the engine."""
+        self.stopped = False
+        self.reply: Reply | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.drawing: Drawing | None = None
+
+    closed = property(lambda self: self.drawing.closed if self.drawing else "")
+    open = property(lambda self: self.drawing.open if self.drawing else "")
+    thought = property(lambda self: self.drawing.thought if self.drawing else "")
+
+    def stop(self) -> None:
+        self.stopped = True
+        if self.reply:
+            self.reply.cancel()

@@ -1,0 +1,102 @@
+// Two elements of the chat: <chat-log> stays at the newest words, <chat-composer> keeps a draft
+// until the server has the message. Both clean up after themselves.
+
+const say = word => document.dispatchEvent(new CustomEvent('page:say', {detail: word}));
+
+// Scrolls along while pinned. Only a move up unpins: text that grows between our own scroll and
+// its event would otherwise look like a reader who went away.
+class ChatLog extends HTMLElement {
+  connectedCallback() {
+    this.pinned ??= true;
+    this.last = 0;
+    this.follow = new ResizeObserver(() => this.toEnd());      // after layout, before paint
+    this.follow.observe(this);
+    for (const child of this.children) this.follow.observe(child);
+    this.addEventListener('scroll', this, {passive: true});
+    this.toEnd();
+  }
+  disconnectedCallback() {
+    this.follow.disconnect();
+    this.removeEventListener('scroll', this);
+  }
+  connectedMoveCallback() {}
+  handleEvent() {
+    const gap = this.scrollHeight - this.scrollTop - this.clientHeight;
+    if (this.scrollTop < this.last - 1 && gap > 1) this.pinned = false;
+    else if (gap < 40) this.pinned = true;
+    this.last = this.scrollTop;
+    this.toggleAttribute('data-ui-away', !this.pinned);
+  }
+  toEnd(always = false) {
+    if (always) this.pinned = true;
+    if (this.pinned) { this.scrollTop = this.scrollHeight; this.last = this.scrollTop; }
+  }
+}
+
+// Enter sends (Shift+Enter is a new line; on a touch screen Enter is). The words stay in the box
+// until the log shows them as a message; they survive a reload in sessionStorage.
+class ChatComposer extends HTMLElement {
+  connectedCallback() {
+    this.box = this.querySelector('textarea');
+    this.form = this.box.form;
+    this.log = document.querySelector('chat-log');
+    this.stop = new AbortController();
+    const {signal} = this.stop;
+    if (!this.box.value) this.box.value = sessionStorage.getItem(this.key) ?? '';
+    this.box.addEventListener('input', () => sessionStorage.setItem(this.key, this.box.value), {signal});
+    this.box.addEventListener('keydown', event => this.enter(event), {signal});
+    this.form.addEventListener('submit', event => {
+      if (!this.box.value.trim() || this.sent != null) { event.preventDefault(); event.stopImmediatePropagation(); }
+    }, {signal, capture: true});
+    this.form.addEventListener('htmx:ws:after:message:outgoing', ({target}) => { if (target === this.form) this.wait(); }, {signal});
+    document.addEventListener('htmx:ws:close', () => clearTimeout(this.timer), {signal});
+    document.addEventListener('htmx:ws:after:connection', () => { if (this.sent) this.wait(this.sent); }, {signal});
+    document.addEventListener('click', ({target}) => {
+      if (target.closest?.('[data-newest]')) { this.log.toEnd(true); this.box.focus(); }
+    }, {signal});
+    this.watch = new MutationObserver(changes => this.seen(changes));
+    this.watch.observe(this.log, {childList: true, subtree: true});
+    this.watch.observe(this, {attributeFilter: ['data-busy'], attributeOldValue: true, subtree: true});
+    if (matchMedia('(hover: hover)').matches && document.activeElement === document.body) this.box.focus();
+  }
+  disconnectedCallback() { this.stop.abort(); this.watch.disconnect(); clearTimeout(this.timer); }
+  connectedMoveCallback() {}
+
+  get key() { return `draft:${location.pathname}`; }
+
+  enter(event) {
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || matchMedia('(hover: none)').matches) return;
+    event.preventDefault();
+    if (!this.querySelector('[data-busy=true]')) this.form.requestSubmit();
+  }
+  wait(sent = {key: this.key, text: this.box.value}) {
+    this.sent = sent;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.settle(false), 4000);      // refused: a toast says why
+    this.log.toEnd(true);
+  }
+  settle(arrived) {
+    if (this.sent == null) return;
+    if (arrived) {
+      sessionStorage.removeItem(this.sent.key);
+      if (this.box.value === this.sent.text) this.box.value = '';
+      else sessionStorage.setItem(this.key, this.box.value);
+    }
+    this.sent = null;
+    clearTimeout(this.timer);
+  }
+  seen(changes) {
+    for (const {type, target, oldValue, addedNodes} of changes) {
+      if (type === 'childList') for (const node of addedNodes) {
+        if (node.matches?.('.chat-user') || node.querySelector?.('.chat-user')) this.settle(true);
+      }
+      else if (oldValue !== target.dataset.busy) {
+        this.log.querySelector('[role=log]').ariaBusy = target.dataset.busy;
+        say(target.dataset.busy === 'true' ? 'busy' : 'done');
+      }
+    }
+  }
+}
+
+customElements.define('chat-log', ChatLog);
+customElements.define('chat-composer', ChatComposer);

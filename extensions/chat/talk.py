@@ -1,0 +1,123 @@
+"""What a person can do in a conversation; one method for each thing."""
+
+from weakref import WeakSet
+
+from extensions.conversations.api import Store, StoredMessage
+from kernel.api import Client, Refused
+
+from .pages import Pages
+from .replies import Replies
+
+
+class Talk:
+    """Changes a conversation, has it answered, and shows every page what became of it."""
+
+    def __init__(self, store: Store, replies: Replies, pages: Pages) -> None:
+        self._store, self._replies, self._pages = store, replies, pages
+        self._left: dict[str, WeakSet[Client]] = {}
+        """Pages that showed a conversation when it was deleted."""
+
+    async def send(self, client: Client, conversation: str, text: str) -> None:
+        """Keep the message, then have it answered."""
+        if not text.strip():
+            raise Refused("Write something first.")
+        if not conversation:
+            asked = await self._store.add_user("", text)
+            await self._pages.move(client, asked.conversation)
+            with self._replies.claimed(asked.conversation) as running:
+                await self._replies.answer(running, asked.id, client)
+        else:
+            with self._replies.claimed(conversation) as running:
+                asked = await self._store.add_user(conversation, text)
+                await self._pages.tell_new(conversation, asked.parent)
+                await self._replies.answer(running, asked.id, client)
+        await self._pages.tell_new(asked.conversation, asked.id)
+        await self._pages.tell_list()
+
+    async def stop(self, conversation: str) -> None:
+        if running := self._replies.running.get(conversation):
+            running.stop()
+
+    async def again(self, client: Client, id: str) -> None:
+        """Answer once more, as a new version; a reply that failed without a word goes."""
+        message = await self._store.message(id)
+        question = message.parent if message.role == "assistant" else id
+        if not question:
+            raise Refused("Nothing was asked before this message. Write something below it.")
+        with self._replies.claimed(message.conversation) as running:
+            await self._replies.answer(running, question, client)
+        if message.role == "assistant" and message.state != "done" and not message.text:
+            await self._store.delete_message(id)
+        await self._show(message)
+
+    async def go_on(self, client: Client, id: str) -> None:
+        """Continue a reply: a new version that begins with the old one."""
+        message = await self._store.message(id)
+        if message.role != "assistant" or not message.parent:
+            raise Refused("Only a reply can be continued. Choose Regenerate or write a message.")
+        with self._replies.claimed(message.conversation) as running:
+            await self._replies.answer(running, message.parent, client, go_on=id)
+        await self._show(message)
+
+    async def edit(self, client: Client, id: str, text: str) -> None:
+        """Other words for a message, as a version of it; the user's are answered."""
+        if not text.strip():
+            raise Refused("A message cannot be empty. Delete it instead.")
+        message = await self._store.message(id)
+        if message.role == "user":
+            with self._replies.claimed(message.conversation) as running:
+                edited = await self._store.edit(id, text)
+                await self._replies.answer(running, edited.id, client)
+        else:
+            self._replies.refuse_if_busy(message.conversation)
+            await self._store.edit(id, text)
+        await self._show(message)
+
+    async def version(self, id: str, step: int) -> None:
+        message = await self._store.message(id)
+        self._replies.refuse_if_busy(message.conversation)
+        await self._store.select_version(id, step)
+        await self._pages.tell_log(message.conversation)
+
+    async def delete_message(self, client: Client, id: str) -> None:
+        message = await self._store.message(id)
+        self._replies.refuse_if_busy(message.conversation)
+        await self._store.delete_message(id)
+        await self._pages.tell_log(message.conversation)
+        undo = {"action": "chat.undelete_message", "message": id}
+        self._pages.offer_undo("The message was deleted.", client, undo)
+
+    async def undelete_message(self, id: str) -> None:
+        message = await self._store.undelete_message(id)
+        await self._pages.tell_log(message.conversation)
+
+    # --- conversations -----------------------------------------------------------------
+
+    async def new(self, client: Client) -> None:
+        await self._pages.move(client, "")
+
+    async def rename(self, id: str, title: str) -> None:
+        self._pages.tell_title(await self._store.rename(id, title))
+        await self._pages.tell_list()
+
+    async def delete(self, client: Client, id: str) -> None:
+        """Delete a conversation, and stop what is being written in it; its pages begin anew."""
+        await self._replies.stop(id)
+        deleted = await self._store.delete(id)
+        self._left[id] = WeakSet(page for page in self._pages.open if page.subject == id)
+        await self._pages.tell_list()
+        for page in list(self._left[id]):
+            await self._pages.move(page, "")
+        undo = {"action": "chat.undelete", "conversation": id}
+        self._pages.offer_undo(f"“{deleted.title}” was deleted.", client, undo)
+
+    async def undelete(self, id: str) -> None:
+        await self._store.undelete(id)
+        await self._pages.tell_list()
+        for page in list(self._left.pop(id, ())):
+            if not page.subject:
+                await self._pages.move(page, id)
+
+    async def _show(self, message: StoredMessage) -> None:
+        await self._pages.tell_log(message.conversation)
+        await self._pages.tell_list()

@@ -1,0 +1,707 @@
+"""A conversation, from a page's side: what is asked, what is kept, what every page then shows."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extensions.chat.mode import ChatMode
+from extensions.conversations.api import STORE, Store, StoredMessage
+from kernel.api import (
+    DISPLAY,
+    OUTPUT,
+    Delta,
+    Message,
+    Phase,
+    Sampling,
+    Status,
+    Text,
+    Turn,
+    whole_text,
+)
+from kernel.testing import App, Page, Scripted, running
+
+VOID = {"input", "br", "hr", "img", "meta", "link"}
+
+
+class Node:
+    """An element of a page."""
+
+    def __init__(self, tag: str, attributes: dict[str, str]) -> None:
+        self.tag, self.attributes = tag, attributes
+        self.children: list[Node | str] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(c if isinstance(c, str) else c.text for c in self.children)
+
+    def all(self) -> "list[Node]":
+        nodes = [c for c in self.children if isinstance(c, Node)]
+        return [self, *(found for node in nodes for found in node.all())]
+
+
+class Dom(HTMLParser):
+    """What a browser makes of the fragments it is sent, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Node("body", {})
+
+    def take(self, html: str) -> None:
+        """One message: like htmx, find all targets in it before swapping any."""
+        self.stack = [fragment := Node("", {})]
+        self.feed(str(html))  # Markup would escape what follows it.
+        assert len(self.stack) == 1, f"not closed: {[n.tag for n in self.stack]}"
+        swaps: list[tuple[Node, list[Node]]] = []
+        for node in fragment.children:
+            if isinstance(node, Node):
+                id = node.attributes.get("id", "")
+                swaps.append((node, [n for n in self.root.all() if n.attributes.get("id") == id]))
+            else:
+                assert not node.strip(), f"text without a place: {node!r}"
+        for node, places in swaps:
+            self.swap(node, node.attributes.pop("hx-swap-oob"), places)
+
+    def swap(self, node: Node, how: str, places: list[Node]) -> None:
+        for place in places:
+            if how in ("innerHTML", "innerMorph"):
+                place.children = node.children
+            elif how == "beforeend":
+                place.children = [*place.children, *node.children]
+            else:
+                new = [] if how == "delete" else [node]
+                for parent in self.root.all():
+                    if place in parent.children:
+                        at = parent.children.index(place)
+                        parent.children[at : at + 1] = new
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        node = Node(tag, {name: value or "" for name, value in attrs})
+        self.stack[-1].children.append(node)
+        if tag not in VOID:
+            self.stack.append(node)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.stack.pop().tag == tag
+
+    def handle_data(self, data: str) -> None:
+        self.stack[-1].children.append(data)
+
+    def get(self, id: str) -> Node | None:
+        return next((n for n in self.root.all() if n.attributes.get("id") == id), None)
+
+    def having(self, css_class: str) -> list[Node]:
+        return [n for n in self.root.all() if css_class in n.attributes.get("class", "").split()]
+
+
+class Tab:
+    """A page at an address, with what it shows."""
+
+    def __init__(self, app: App, path: str = "/chat") -> None:
+        self.app, self.dom = app, Dom()
+        self.dom.root.children = [Node("main", {"id": "main"}), Node("div", {"id": "toasts"})]
+        self.page: Page = app.page(path)
+
+    async def connect(self) -> "Tab":
+        await self.app.web.snapshot(self.page.client)
+        return self
+
+    def close(self) -> None:
+        self.app.kernel.hub.clients.discard(self.page.client)
+
+    def look(self) -> Dom:
+        for part in self.page.client.outbox.take():
+            self.dom.take(part)
+        return self.dom
+
+    @property
+    def said(self) -> list[str]:
+        """What is in the log: the words of each message."""
+        articles = [n for n in self.look().root.all() if n.tag == "article"]
+        return [
+            "".join(
+                n.text for n in article.all() if "chat-body" in n.attributes.get("class", "")
+            ).strip()
+            for article in articles
+        ]
+
+    @property
+    def busy(self) -> bool:
+        go = self.look().get("chat-go")
+        assert go
+        return go.attributes["data-busy"] == "true"
+
+    @property
+    def toasts(self) -> str:
+        toasts = self.look().get("toasts")
+        assert toasts
+        return toasts.text
+
+    @property
+    def conversation(self) -> str:
+        return self.page.client.subject
+
+    async def act(self, action: str, **values: Any) -> None:
+        await self.page.act(f"chat.{action}", **values)
+
+    async def send(self, text: str) -> None:
+        await self.act("send", conversation=self.conversation, text=text)
+
+    async def ask(self, text: str) -> None:
+        """Send, and wait for the end of the reply."""
+        await self.send(text)
+        await self.idle()
+
+    async def idle(self) -> None:
+        await until(lambda: not self.busy)
+
+
+async def until(true: Any) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        await asyncio.sleep(0.005)
+    raise TimeoutError
+
+
+def store_of(app: App) -> Store:
+    return app.kernel.registry.values(STORE)[0]
+
+
+async def kept(app: App, conversation: str) -> list[StoredMessage]:
+    return list((await store_of(app).get(conversation)).messages)
+
+
+@pytest.fixture
+def model() -> Scripted:
+    return Scripted("One **two** three.", "Four five.", "Six.")
+
+
+@pytest.fixture
+async def app(model: Scripted) -> AsyncIterator[App]:
+    async with running("conversations", "chat", model=model) as app:
+        yield app
+
+
+@pytest.fixture
+async def tab(app: App) -> Tab:
+    return await Tab(app).connect()
+
+
+def slowly(model: Scripted, *scripts: str) -> asyncio.Semaphore:
+    """From now on the model says a word for each release of this."""
+    model.scripts, model.gate = list(scripts), asyncio.Semaphore(0)
+    model.asked.clear()
+    return model.gate
+
+
+# --- talking ----------------------------------------------------------------------------
+
+
+async def test_a_first_message_is_answered_and_makes_a_conversation(app: App, tab: Tab):
+    await tab.ask("Hello")
+    assert tab.said == ["Hello", "One two three."]
+    assert tab.page.client.path == f"/chat/{tab.conversation}"
+    go = tab.dom.get("page-go")
+    assert go is None or go.attributes["data-path"] == tab.page.client.path
+    asked, reply = await kept(app, tab.conversation)
+    assert (asked.text, reply.text, reply.raw) == ("Hello", "One **two** three.", reply.text)
+    assert (reply.state, reply.model, reply.loader) == ("done", "scripted", "scripted")
+    assert reply.usage.completion == 3
+
+
+async def test_the_message_is_kept_before_the_model_is_asked(app: App, tab: Tab, model: Scripted):
+    seen: list[list[str]] = []
+    generate = model.generate
+
+    def watched(request: Any) -> Any:
+        with sqlite3.connect(app.kernel.data / "chats.sqlite3") as database:
+            seen.append([row[0] for row in database.execute("SELECT text FROM messages")])
+        database.close()
+        return generate(request)
+
+    model.generate = watched
+    await tab.ask("Hello")
+    assert seen[0][0] == "Hello"
+
+
+async def test_the_model_sees_what_was_said_before(tab: Tab, model: Scripted):
+    await tab.ask("Hello")
+    await tab.ask("And?")
+    assert tab.said == ["Hello", "One two three.", "And?", "Four five."]
+    messages = model.asked[1].messages or ()
+    assert [(m.role, m.text) for m in messages] == [
+        ("user", "Hello"), ("assistant", "One **two** three."), ("user", "And?"),
+    ]  # fmt: skip
+
+
+async def test_words_appear_as_they_are_said_in_every_tab(app: App, tab: Tab, model: Scripted):
+    gate = slowly(model, "First *word*.\n\nSecond `para`\ngraph.\n\n- a\n- b\n\nEnd.")
+    await tab.send("Hello")
+    second = await Tab(app, tab.page.client.path).connect()
+    assert tab.busy
+    assert second.busy
+    for _ in range(8):
+        gate.release()
+        await asyncio.sleep(0.05)
+        assert tab.said == second.said
+    late = await Tab(app, tab.page.client.path).connect()
+    for _ in range(8):
+        gate.release()
+        await asyncio.sleep(0.04)
+        assert tab.said == second.said == late.said
+    await tab.idle()
+    assert tab.said == second.said == late.said
+    assert tab.said[1].split() == ["First", "word.", "Second", "para", "graph.", "a", "b", "End."]
+
+
+async def test_open_code_reaches_every_page_word_by_word(app: App, tab: Tab, model: Scripted):
+    gate = slowly(model, "See:\n\n```python\nx = 1\ny < 2\n```\n\nDone.")
+    await tab.send("Hello")
+    seen: list[str] = []
+    tabs = [tab]
+    for _ in range(12):
+        gate.release()
+        await asyncio.sleep(0.05)
+        tabs.append(await Tab(app, tab.page.client.path).connect())
+        codes = {"".join(n.text for n in t.look().root.all() if n.tag == "code") for t in tabs}
+        assert len(codes) == 1
+        seen += codes
+    await tab.idle()
+    assert {"x = 1\n", "x = 1\ny", "x = 1\ny < 2\n"} & {*seen[:-2]}
+    [code] = [n for n in tab.dom.root.all() if n.tag == "code" and n.text]
+    assert code.text == "x = 1\ny < 2\n"
+
+
+async def test_a_reply_goes_on_when_its_tab_closes(app: App, tab: Tab, model: Scripted):
+    gate = slowly(model, "One two three.")
+    await tab.send("Hello")
+    tab.close()
+    for _ in range(4):
+        gate.release()
+    again = await Tab(app, tab.page.client.path).connect()
+    await again.idle()
+    assert again.said == ["Hello", "One two three."]
+
+
+async def test_conversations_are_answered_at_the_same_time(app: App, tab: Tab, model: Scripted):
+    gate = slowly(model, "One two.", "Three four.")
+    other = await Tab(app).connect()
+    await tab.send("A")
+    await other.send("B")
+    assert tab.busy
+    assert other.busy
+    for _ in range(8):
+        gate.release()
+    await tab.idle()
+    await other.idle()
+    assert {*tab.said, *other.said} == {"A", "B", "One two.", "Three four."}
+    assert tab.said[0] == "A"
+    assert other.said[0] == "B"
+
+
+async def test_a_second_tab_may_not_send_while_a_reply_is_written(
+    app: App, tab: Tab, model: Scripted
+):
+    gate = slowly(model, "One two three.")
+    await tab.send("Hello")
+    second = await Tab(app, tab.page.client.path).connect()
+    for action in (
+        second.send("Mine"),
+        second.act("regenerate", message=(await kept(app, tab.conversation))[1].id),
+        second.act("version", message=(await kept(app, tab.conversation))[0].id, step=1),
+    ):
+        await action
+    assert second.toasts.count("A reply is being written in this conversation.") == 3
+    for _ in range(4):
+        gate.release()
+    await tab.idle()
+    assert tab.said == ["Hello", "One two three."]
+
+
+async def test_two_sends_at_once_give_one_answer(app: App, tab: Tab):
+    await tab.ask("Hello")
+    second = await Tab(app, tab.page.client.path).connect()
+    await asyncio.gather(tab.send("A"), second.send("B"))
+    await tab.idle()
+    assert len(await kept(app, tab.conversation)) == 4
+
+
+async def test_stop_keeps_what_was_said(app: App, tab: Tab, model: Scripted):
+    gate = slowly(model, "One two three.", "Four.")
+    await tab.send("Hello")
+    gate.release()
+    await until(lambda: tab.said[-1] == "One")
+    await tab.act("stop", conversation=tab.conversation, text="the form it stands in")
+    await tab.idle()
+    assert tab.said == ["Hello", "One"]
+    assert not tab.toasts
+    assert [n.text for n in tab.dom.having("chat-note")][-1] == "Stopped."
+    reply = (await kept(app, tab.conversation))[1]
+    assert (reply.text, reply.state) == ("One", "stopped")
+    for _ in range(2):
+        gate.release()
+    await tab.ask("More")
+    assert tab.said[-1] == "Four."
+
+
+# --- versions ---------------------------------------------------------------------------
+
+
+async def test_regenerating_keeps_the_versions(app: App, tab: Tab):
+    await tab.ask("Hello")
+    first = (await kept(app, tab.conversation))[1]
+    await tab.act("regenerate", message=first.id)
+    await tab.idle()
+    assert tab.said == ["Hello", "Four five."]
+    second = (await kept(app, tab.conversation))[1]
+    assert "2/2" in tab.dom.having("chat-versions")[0].text
+    await tab.act("version", message=second.id, step=-1)
+    assert tab.said == ["Hello", "One two three."]
+    await tab.act("version", message=first.id, step=1)
+    assert tab.said == ["Hello", "Four five."]
+
+
+async def test_editing_a_message_answers_it_and_keeps_the_old_branch(
+    app: App, tab: Tab, model: Scripted
+):
+    await tab.ask("Hello")
+    await tab.ask("And?")
+    asked = (await kept(app, tab.conversation))[0]
+    await tab.act("edit", message=asked.id, text="Goodbye")
+    await tab.idle()
+    assert tab.said == ["Goodbye", "Six."]
+    assert [m.text for m in model.asked[-1].messages or ()] == ["Goodbye"]
+    edited = (await kept(app, tab.conversation))[0]
+    await tab.act("version", message=edited.id, step=-1)
+    assert tab.said == ["Hello", "One two three.", "And?", "Four five."]
+
+
+async def test_an_edited_reply_is_what_the_model_sees(app: App, tab: Tab, model: Scripted):
+    await tab.ask("Hello")
+    reply = (await kept(app, tab.conversation))[1]
+    await tab.act("edit", message=reply.id, text="Another *answer*")
+    assert tab.said == ["Hello", "Another answer"]
+    await tab.ask("And?")
+    assert [m.text for m in model.asked[-1].messages or ()][1] == "Another *answer*"
+
+
+async def test_continuing_goes_on_in_a_new_version(app: App, tab: Tab, model: Scripted):
+    await tab.ask("Hello")
+    reply = (await kept(app, tab.conversation))[1]
+    await tab.act("continue_", message=reply.id)
+    await tab.idle()
+    assert tab.said == ["Hello", "One two three.Four five."]
+    assert model.asked[-1].continue_
+    assert [m.text for m in model.asked[-1].messages or ()] == ["Hello", reply.raw]
+    longer = (await kept(app, tab.conversation))[1]
+    assert (longer.number, longer.versions, longer.raw) == (2, 2, reply.raw + "Four five.")
+
+
+async def test_a_continuation_without_a_word_leaves_no_version(app: App, tab: Tab, model: Scripted):
+    await tab.ask("Hello")
+    reply = (await kept(app, tab.conversation))[1]
+    model.scripts = [""]
+    await tab.act("continue_", message=reply.id)
+    await tab.idle()
+    await until(lambda: "nothing to add" in tab.toasts)
+    assert tab.said == ["Hello", "One two three."]
+    assert (await kept(app, tab.conversation))[1].versions == 1
+
+
+# --- deleting, naming -------------------------------------------------------------------
+
+
+async def test_deleting_a_message_can_be_undone(app: App, tab: Tab):
+    await tab.ask("Hello")
+    await tab.ask("And?")
+    reply = (await kept(app, tab.conversation))[1]
+    await tab.act("delete_message", message=reply.id)
+    assert tab.said == ["Hello", "And?", "Four five."]
+    assert "Undo" in tab.toasts
+    await tab.act("undelete_message", message=reply.id)
+    assert tab.said == ["Hello", "One two three.", "And?", "Four five."]
+
+
+async def test_a_message_whose_reply_was_deleted_offers_another(app: App, tab: Tab):
+    await tab.ask("Hello")
+    asked, reply = await kept(app, tab.conversation)
+    await tab.act("delete_message", message=reply.id)
+    assert "has no reply" in tab.look().having("chat-error")[0].text
+    await tab.act("retry", message=asked.id)
+    await tab.idle()
+    assert tab.said == ["Hello", "Four five."]
+
+
+async def test_deleting_a_conversation_can_be_undone(app: App, tab: Tab):
+    await tab.ask("Hello")
+    id, second = tab.conversation, await Tab(app, f"/chat/{tab.conversation}").connect()
+    await tab.act("delete", conversation=id)
+    for page in (tab, second):
+        assert page.said == []
+        assert page.page.client.path == "/chat"
+        assert page.look().get(f"chat-row-{id}") is None
+    assert "“Hello” was deleted." in tab.toasts
+    await tab.act("undelete", conversation=id)
+    for page in (tab, second):
+        assert page.said == ["Hello", "One two three."]
+        assert page.look().get(f"chat-row-{id}")
+
+
+async def test_deleting_stops_what_is_being_written(app: App, tab: Tab, model: Scripted):
+    slowly(model, "One two three.")
+    await tab.send("Hello")
+    id = tab.conversation
+    await tab.act("delete", conversation=id)
+    await tab.act("undelete", conversation=id)
+    assert (await kept(app, id))[1].state == "stopped"
+
+
+async def test_a_new_name_is_shown_everywhere(app: App, tab: Tab):
+    await tab.ask("Hello")
+    other = await Tab(app).connect()
+    await tab.act("rename", conversation=tab.conversation, title="  Some <b>name</b> ")
+    row = other.look().get(f"chat-row-{tab.conversation}")
+    title = tab.look().get("chat-title")
+    assert row
+    assert title
+    assert row.text.split("\n")[1].strip() == title.text == "Some <b>name</b>"
+
+
+async def test_new_shows_an_empty_conversation(tab: Tab):
+    await tab.ask("Hello")
+    await tab.act("new")
+    assert tab.said == []
+    assert tab.page.client.path == "/chat"
+
+
+# --- when things go wrong ---------------------------------------------------------------
+
+
+async def test_without_a_model_the_message_stays_and_one_click_tries_again(
+    app: App, tab: Tab, model: Scripted
+):
+    await app.kernel.slot().unload()
+    await tab.ask("Hello")
+    assert tab.said == ["Hello", ""]
+    [error] = tab.dom.having("chat-error")
+    assert "No model is loaded" in error.text
+    model.scripts = ["Here I am."]
+    await app.kernel.slot().reload()
+    failed = (await kept(app, tab.conversation))[1]
+    await tab.act("retry", message=failed.id)
+    await tab.idle()
+    assert tab.said == ["Hello", "Here I am."]
+    assert (await kept(app, tab.conversation))[1].versions == 1
+
+
+async def test_a_model_that_dies_leaves_its_words_and_the_reason(
+    app: App, tab: Tab, model: Scripted
+):
+    gate = slowly(model, "One two three.")
+    await tab.send("Hello")
+    gate.release()
+    await until(lambda: tab.said[-1] == "One")
+    model.die("The engine was killed by the system.")
+    await tab.idle()
+    assert tab.said[:2] == ["Hello", "One"]
+    assert "killed by the system" in tab.dom.having("chat-error")[0].text
+    reply = (await kept(app, tab.conversation))[1]
+    assert (reply.text, reply.state) == ("One", "error")
+
+
+async def test_switched_off_in_the_middle_it_keeps_the_words_and_says_why(
+    app: App, tab: Tab, model: Scripted
+):
+    gate = slowly(model, "One two three.")
+    await tab.send("Hello")
+    gate.release()
+    await until(lambda: tab.said[-1] == "One")
+    await app.kernel.stop("chat")
+    reply = (await kept(app, tab.conversation))[1]
+    assert (reply.text, reply.state) == ("One", "stopped")
+    assert "switched off" in reply.error
+    assert await app.kernel.start("chat")
+    again = await Tab(app, tab.page.client.path).connect()
+    assert again.said == ["Hello", "One"]
+
+
+async def test_switching_the_store_off_stops_the_chat_first(app: App, tab: Tab, model: Scripted):
+    slowly(model, "One two three.")
+    await tab.send("Hello")
+    await app.kernel.stop("conversations")
+    assert app.kernel.records["chat"].status is Status.OFF
+    assert await app.kernel.start("chat")
+    assert (await kept(app, tab.conversation))[1].state == "stopped"
+
+
+async def room(app: App, pages: int) -> None:
+    """Let the file of conversations grow to so many pages: SQLite's own full disk."""
+    await store_of(app)._database.write(lambda c: c.execute(f"PRAGMA max_page_count = {pages}"))
+
+
+async def test_what_the_disk_refuses_is_said_and_not_lost(app: App, tab: Tab):
+    await tab.ask("Hello")
+    await room(app, 1)
+    words = "x" * 100_000
+    await tab.send(words)
+    assert "the disk is full" in tab.toasts
+    assert tab.said == ["Hello", "One two three."]
+    assert not tab.busy
+    await room(app, 100_000)
+    await tab.ask(words)
+    assert tab.said[-2:] == [words, "Four five."]
+
+
+async def test_a_reply_that_cannot_be_saved_stays_on_the_page_and_is_saved_later(
+    app: App, tab: Tab, model: Scripted
+):
+    words = "x" * 100_000
+    gate = slowly(model, words)
+    await tab.send("Hello")
+    await room(app, 1)
+    gate.release()
+    gate.release()
+    await tab.idle()
+    assert tab.said == ["Hello", words]
+    assert "the disk is full" in tab.toasts
+    assert (await Tab(app, tab.page.client.path).connect()).said == tab.said
+    await room(app, 100_000)
+    await until(lambda: not store_of(app).failure)
+    assert (await kept(app, tab.conversation))[1].state == "done"
+
+
+async def test_what_is_gone_is_said(tab: Tab):
+    await tab.act("regenerate", message="nothing")
+    await tab.act("send", conversation="nothing", text="Hello")
+    await tab.act("send", conversation="", text="  \n ")
+    await tab.act("version", message="nothing", step="x")
+    assert tab.toasts.count("has been deleted") == 2
+    assert "Write something first." in tab.toasts
+    assert "Step must be" in tab.toasts
+    assert tab.said == []
+
+
+async def test_an_address_that_leads_nowhere_is_a_new_conversation(app: App):
+    tab = await Tab(app, "/chat/nothing").connect()
+    assert tab.said == []
+    composer = tab.look().get("chat-id")
+    assert composer
+    assert composer.attributes["value"] == ""
+
+
+# --- what modifiers do ------------------------------------------------------------------
+
+
+async def test_output_is_what_is_kept_and_raw_is_what_the_model_sees(
+    app: App, tab: Tab, model: Scripted
+):
+    async def louder(text: str) -> str:
+        return text.upper()
+
+    app.kernel.registry.add(
+        OUTPUT, whole_text(louder), "kernel", phase=Phase.NORMAL, rank=0, rewrites=True
+    )
+    await tab.ask("Hello")
+    assert tab.said == ["Hello", "ONE TWO THREE."]
+    reply = (await kept(app, tab.conversation))[1]
+    assert (reply.text, reply.raw) == ("ONE **TWO** THREE.", "One **two** three.")
+    await tab.ask("And?")
+    assert [m.text for m in model.asked[1].messages or ()][1] == reply.raw
+
+
+async def test_display_changes_the_page_alone(app: App, tab: Tab):
+    async def dotted(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+        async for delta in deltas:
+            yield Delta(delta.text.replace("t", "."), delta.channel, replace=delta.replace)
+
+    app.kernel.registry.add(DISPLAY, dotted, "kernel", phase=Phase.NORMAL, rank=0, rewrites=False)
+    await tab.ask("Hello")
+    assert tab.said == ["Hello", "One .wo .hree."]
+    assert (await kept(app, tab.conversation))[1].text == "One **two** three."
+
+
+async def test_reasoning_is_shown_apart_and_as_it_is(app: App, tab: Tab):
+    async def thinking(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+        yield Delta("Hm <b>", "reasoning")
+        async for delta in deltas:
+            yield delta
+
+    app.kernel.registry.add(OUTPUT, thinking, "kernel", phase=Phase.NORMAL, rank=0, rewrites=False)
+    await tab.ask("Hello")
+    reply = (await kept(app, tab.conversation))[1]
+    thought = tab.look().get(f"chat-m{reply.id}-thought")
+    assert thought
+    assert thought.text == reply.reasoning == "Hm <b>"
+    assert tab.said[1] == "One two three."
+
+
+# --- parameters and the mode ------------------------------------------------------------
+
+
+async def test_parameters_reach_the_model_and_bad_ones_are_told_beside_the_field(
+    app: App, tab: Tab, model: Scripted
+):
+    await tab.act("parameters", temperature="9", max_new_tokens="16", seed="")
+    field = tab.look().get("chat-temperature-help")
+    assert field
+    assert field.attributes["class"] == "error"
+    await tab.act("parameters", temperature="0.5", max_new_tokens="16", seed="7")
+    await until(
+        lambda: (tab.look().get("chat-seed") or Node("", {})).attributes.get("value") == "7"
+    )
+    await tab.ask("Hello")
+    assert model.asked[0].sampling == Sampling(temperature=0.5, max_new_tokens=16, seed=7)
+    await tab.act("parameters", temperature="", max_new_tokens="", seed="")
+    await tab.ask("Hello")
+    assert model.asked[1].sampling == Sampling(max_new_tokens=2048)
+
+
+async def test_a_reply_cut_by_its_length_says_so(tmp_path: Path):
+    settings = "extensions:\n  chat:\n    max_new_tokens: 3\n    system_message: Be brief.\n"
+    model = Scripted("One two three.")
+    async with running("conversations", "chat", model=model, settings=settings) as app:
+        tab = await Tab(app).connect()
+        await tab.ask("Hello")
+        assert "Cut off at 3 tokens" in tab.look().having("chat-note")[-1].text
+        assert [m.text for m in model.asked[0].messages or ()] == ["Be brief.", "Hello"]
+
+
+async def test_neighbours_of_one_role_are_joined_for_the_model():
+    def said(role: Any, text: str) -> Message:
+        return Message(role, (Text(text),))
+
+    mode = ChatMode(lambda: "")
+    history = [said("user", "A"), said("user", "B"), said("assistant", "C")]
+    request = await mode.request(Turn((said("user", "D"),)), history)
+    assert [(m.role, m.text) for m in request.messages or ()] == [
+        ("user", "A\n\nB"), ("assistant", "C"), ("user", "D"),
+    ]  # fmt: skip
+
+
+# --- safety -----------------------------------------------------------------------------
+
+HOSTILE = (
+    "</textarea><script>alert(1)</script><img src=x onerror=alert(1)>"
+    '" hx-get="/x" \' onclick=\'x {{7*7}} </title>'
+)
+
+
+async def test_no_field_gets_out_as_markup(app: App, tab: Tab, model: Scripted):
+    model.scripts = [HOSTILE]
+    await tab.ask(HOSTILE)
+    await tab.act("rename", conversation=tab.conversation, title=HOSTILE)
+    fresh = await Tab(app, tab.page.client.path).connect()
+    for page in (tab, fresh):
+        for node in page.look().root.all():
+            assert node.tag not in ("script", "img")
+            for name, value in node.attributes.items():
+                assert not name.startswith("on")
+                assert name != "hx-get"
+                assert "alert" not in value or name in ("title", "value", "aria-label"), name
+        assert page.said == [HOSTILE, HOSTILE]

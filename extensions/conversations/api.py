@@ -1,0 +1,22 @@
+"""What other extensions may use of the store: the point where it is found, and its data."""
+
+from kernel.api import Point
+
+from .records import (
+    Conversation,
+    Ended,
+    Found,
+    Opened,
+    State,
+    StoredMessage,
+    StoreFailed,
+    Unknown,
+)
+from .store import Store
+
+__all__ = [
+    "STORE", "Conversation", "Ended", "Found", "Opened", "State", "Store", "StoreFailed",
+    "StoredMessage", "Unknown",
+]  # fmt: skip
+
+STORE: Point[Store] = Point("conversations", "Where conversations are kept.")

@@ -1,0 +1,99 @@
+"""The tables, as numbered migrations: each runs in one transaction, once, in order."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from .records import StoreFailed
+
+FIRST = """
+CREATE TABLE conversations (
+    seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+    id       TEXT NOT NULL UNIQUE,
+    title    TEXT NOT NULL,
+    leaf     TEXT NOT NULL DEFAULT '',  -- the end of the branch that is shown
+    touched  INTEGER NOT NULL UNIQUE,   -- orders the list: a count, because clocks jump
+    revision INTEGER NOT NULL DEFAULT 0,
+    created  REAL NOT NULL,             -- seconds; only ever shown
+    updated  REAL NOT NULL,
+    deleted  REAL                       -- when it was marked; purged later
+) STRICT;
+
+CREATE TABLE messages (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,  -- orders versions; never used twice
+    id           TEXT NOT NULL UNIQUE,
+    conversation TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+    parent       TEXT REFERENCES messages (id) ON DELETE CASCADE,
+    child        TEXT,                  -- which of the versions below it was shown last
+    role         TEXT NOT NULL,
+    parts        TEXT NOT NULL DEFAULT '',  -- JSON; empty where they are the text alone
+    text         TEXT NOT NULL,
+    raw          TEXT,                  -- the engine's words; NULL where they equal the text
+    reasoning    TEXT NOT NULL DEFAULT '',
+    state        TEXT NOT NULL,
+    error        TEXT NOT NULL DEFAULT '',
+    model        TEXT NOT NULL DEFAULT '',
+    loader       TEXT NOT NULL DEFAULT '',
+    sampling     TEXT NOT NULL DEFAULT '{}',
+    usage        TEXT NOT NULL DEFAULT '{}',
+    timings      TEXT NOT NULL DEFAULT '{}',
+    created      REAL NOT NULL,
+    deleted      REAL
+) STRICT;
+CREATE INDEX versions ON messages (conversation, parent, seq);
+CREATE INDEX parents ON messages (parent);
+CREATE INDEX running ON messages (state) WHERE state = 'running';
+
+CREATE TABLE states (
+    conversation TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+    extension    TEXT NOT NULL,
+    key          TEXT NOT NULL,
+    value        TEXT NOT NULL,         -- JSON
+    PRIMARY KEY (conversation, extension, key)
+) STRICT, WITHOUT ROWID;
+
+-- Search: every run of three characters, so that parts of words and unspaced scripts are found.
+-- Of a very long message the first 200,000 characters; a reply is indexed when it has ended.
+CREATE VIEW searchable AS SELECT seq, substr(text, 1, 200000) AS text FROM messages;
+CREATE VIRTUAL TABLE words USING fts5 (
+    text, content = 'searchable', content_rowid = 'seq', tokenize = 'trigram'
+);
+CREATE TRIGGER message_added AFTER INSERT ON messages WHEN new.state <> 'running' BEGIN
+    INSERT INTO words (rowid, text) VALUES (new.seq, substr(new.text, 1, 200000));
+END;
+CREATE TRIGGER reply_ended AFTER UPDATE OF state ON messages
+WHEN old.state = 'running' AND new.state <> 'running' BEGIN
+    INSERT INTO words (rowid, text) VALUES (new.seq, substr(new.text, 1, 200000));
+END;
+CREATE TRIGGER message_emptied AFTER UPDATE OF text ON messages WHEN old.state <> 'running' BEGIN
+    INSERT INTO words (words, rowid, text)
+    VALUES ('delete', old.seq, substr(old.text, 1, 200000));
+    INSERT INTO words (rowid, text) VALUES (new.seq, substr(new.text, 1, 200000));
+END;
+CREATE TRIGGER message_removed AFTER DELETE ON messages WHEN old.state <> 'running' BEGIN
+    INSERT INTO words (words, rowid, text)
+    VALUES ('delete', old.seq, substr(old.text, 1, 200000));
+END;
+"""
+
+MIGRATIONS = (FIRST,)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the file to this program's schema; before a change of real data, copy it."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise StoreFailed(
+            f"The conversations in {path.name} were last opened by a newer Spindle. "
+            "Update this one, or start it with another --data-dir."
+        )
+    if 0 < version < len(MIGRATIONS):
+        with closing(sqlite3.connect(path.with_name(f"{path.stem}.schema{version}.sqlite3"))) as to:
+            connection.backup(to)
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        try:
+            connection.executescript(f"BEGIN;{script};PRAGMA user_version = {number};COMMIT;")
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

@@ -1,0 +1,317 @@
+"""The store: every conversation on this machine, safe against kills, full disks and clocks."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from kernel.api import Part, Sampling, Text, Timings, Usage
+
+from . import tree
+from .database import Database, Work
+from .growth import Growth, interrupt, write_growth
+from .records import Conversation, Ended, Found, Opened, StoredMessage, StoreFailed
+from .search import search
+from .text import clean, title_of
+
+PURGE_AFTER = 30 * 24 * 3600.0
+"""Seconds between a deletion and its being final."""
+
+T = TypeVar("T")
+
+
+class Store:
+    """Conversations as trees of messages: adding never overwrites, deleting is a mark.
+
+    Every method but `grow` returns when its change is on the disk, and raises `StoreFailed` if it
+    could not be put there, or `Unknown` for an id that is not (or no longer) there.
+    """
+
+    def __init__(self, database: Database, interval: float) -> None:
+        self._database = database
+        self._interval = interval
+        self._growing: dict[str, Growth] = {}
+        self._changes = 0
+        self._news = asyncio.Event()
+        self.failure = ""
+        """Why growing replies are not being saved at present; empty while they are."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path, interval: float = 0.5) -> "AsyncIterator[Store]":
+        """Open the file, made and migrated as needed; `interval` seconds between saves of growth.
+
+        Replies that a killed server left behind become `interrupted`, with the text they had.
+        """
+        async with Database(path) as database:
+            store = cls(database, interval)
+            await store._write(interrupt)
+            saver = asyncio.create_task(store._keep_saving(), name="conversations:saver")
+            try:
+                yield store
+            finally:
+                saver.cancel()
+                await asyncio.gather(saver, return_exceptions=True)
+                await store._save(durable=True)
+
+    # --- conversations -----------------------------------------------------------------
+
+    async def list(self, limit: int = 50, before: int | None = None) -> list[Conversation]:
+        """The conversations changed last; `before` is the `touched` of the last one seen."""
+        query = (
+            "SELECT * FROM conversations WHERE deleted IS NULL AND touched < ?"
+            " ORDER BY touched DESC LIMIT ?"
+        )
+        values = (2**62 if before is None else before, limit)
+        rows = await self._database.read(lambda c: c.execute(query, values).fetchall())
+        return [tree.conversation_of(row) for row in rows]
+
+    async def search(self, text: str, limit: int = 50) -> Sequence[Found]:
+        """Conversations whose title or a message holds every word of `text`, one hit of each."""
+        terms = clean(text).replace("\0", " ").split()
+        return await self._database.read(lambda c: search(c, terms, limit)) if terms else ()
+
+    async def create(self, title: str = "") -> Conversation:
+        return await self._write(lambda c: tree.add_conversation(c, title))
+
+    async def conversation(self, id: str) -> Conversation:
+        return await self._database.read(lambda c: tree.find_conversation(c, id))
+
+    async def get(self, id: str, limit: int = 100, before: str = "") -> Opened:
+        """A conversation with the last messages of its branch (those before `before`)."""
+
+        def read(c: sqlite3.Connection) -> tuple[Conversation, list[StoredMessage], bool]:
+            found = tree.find_conversation(c, id)
+            end = tree.find_message(c, before).parent if before else found.leaf
+            return found, *tree.branch(c, end, limit)
+
+        while True:
+            changes = self._changes
+            conversation, messages, earlier = await self._database.read(read)
+            if changes == self._changes:  # Else what pages were told meanwhile is not in here.
+                return Opened(conversation, tuple(map(self._grown, messages)), earlier)
+
+    async def rename(self, id: str, title: str) -> Conversation:
+        def work(c: sqlite3.Connection) -> Conversation:
+            tree.find_conversation(c, id)
+            c.execute(
+                "UPDATE conversations SET title = ?, revision = revision + 1 WHERE id = ?",
+                (title_of(clean(title), 200), id),
+            )
+            return tree.find_conversation(c, id)
+
+        return await self._write(work)
+
+    async def delete(self, id: str) -> Conversation:
+        """Mark a conversation deleted; `undelete` brings it back until it is purged."""
+        return await self._mark(id, time.time())
+
+    async def undelete(self, id: str) -> Conversation:
+        return await self._mark(id, None)
+
+    async def purge(self, older: float = PURGE_AFTER) -> None:
+        """Make deletions final that are `older` seconds old."""
+        limit = (time.time() - older,)
+
+        def work(c: sqlite3.Connection) -> None:
+            c.execute("DELETE FROM conversations WHERE deleted < ?", limit)
+            c.execute(
+                "UPDATE messages SET text = '', raw = NULL, parts = '', reasoning = '', error = ''"
+                " WHERE deleted < ? AND text || parts || reasoning <> ''",
+                limit,
+            )
+
+        await self._write(work)
+
+    # --- messages ----------------------------------------------------------------------
+
+    async def message(self, id: str) -> StoredMessage:
+        return self._grown(await self._database.read(lambda c: tree.find_message(c, id)))
+
+    async def history(self, end: str, limit: int = 2000) -> Sequence[StoredMessage]:
+        """The branch up to and with the message `end`: what a model sees, oldest first."""
+        messages, _ = await self._database.read(lambda c: tree.branch(c, end, limit))
+        return [self._grown(message) for message in messages]
+
+    async def add_user(
+        self,
+        conversation: str,
+        text: str,
+        parent: str | None = None,
+        parts: Iterable[Part] = (),
+    ) -> StoredMessage:
+        """Keep what the user said, in a new conversation if `conversation` is empty.
+
+        It follows what is shown, or `parent`; `parts` where it is more than text.
+        """
+
+        def work(c: sqlite3.Connection) -> StoredMessage:
+            words = clean(text)
+            target = (
+                tree.find_conversation(c, conversation)
+                if conversation
+                else tree.add_conversation(c, words)
+            )
+            if not target.leaf and target.title == title_of(""):
+                c.execute(
+                    "UPDATE conversations SET title = ? WHERE id = ?", (title_of(words), target.id)
+                )
+            above = target.leaf if parent is None else parent
+            return tree.add_message(c, target.id, above, "user", words, parts=parts)
+
+        return await self._write(work)
+
+    async def begin_reply(
+        self,
+        parent: str,
+        *,
+        text: str = "",
+        model: str = "",
+        loader: str = "",
+        sampling: Sampling | None = None,
+    ) -> StoredMessage:
+        """Begin a reply to `parent`, beside those it has; `text` where it goes on with one."""
+
+        def work(c: sqlite3.Connection) -> StoredMessage:
+            above = tree.find_message(c, parent)
+            return tree.add_message(
+                c, above.conversation, parent, "assistant", clean(text), state="running",
+                model=model, loader=loader, sampling=sampling,
+            )  # fmt: skip
+
+        return await self._write(work)
+
+    def grow(self, id: str, text: str, raw: str, reasoning: str = "") -> None:
+        """Say what a running reply amounts to by now; committed within a second, never waits."""
+        self._growing[id] = Growth(clean(text), clean(raw), clean(reasoning))
+        self._news.set()
+
+    async def finish(
+        self,
+        id: str,
+        state: Ended,
+        text: str,
+        raw: str,
+        reasoning: str = "",
+        *,
+        error: str = "",
+        usage: Usage | None = None,
+        timings: Timings | None = None,
+        model: str = "",
+        loader: str = "",
+    ) -> StoredMessage:
+        """End a reply. If that cannot be saved it is kept here, shown, and tried again."""
+        said = clean(text), clean(raw), clean(reasoning)
+        end = state, clean(error), usage or Usage(), timings or Timings(), model, loader
+        self._growing[id] = Growth(*said, *end)
+        self._news.set()
+        await self._save(durable=True)
+        return await self.message(id)
+
+    async def edit(self, id: str, text: str) -> StoredMessage:
+        """Add a version of a message with other words, and show it; nothing follows it yet."""
+
+        def work(c: sqlite3.Connection) -> StoredMessage:
+            old, words = tree.find_message(c, id), clean(text)
+            rest = [part for part in old.parts if not isinstance(part, Text)]
+            return tree.add_message(
+                c, old.conversation, old.parent, old.role, words, model=old.model,
+                parts=(*rest, Text(words)) if rest and old.role == "user" else (),
+                loader=old.loader, sampling=old.sampling,
+            )  # fmt: skip
+
+        return await self._write(work)
+
+    async def select_version(self, id: str, step: int) -> StoredMessage:
+        """Show the version `step` places on (or back), with the branch that was shown below it."""
+
+        def work(c: sqlite3.Connection) -> StoredMessage:
+            message = tree.find_message(c, id)
+            ids = tree.siblings(c, message)
+            place = min(max(ids.index(id) + step, 0), len(ids) - 1)
+            tree.show(c, message.conversation, ids[place])
+            return tree.find_message(c, ids[place])
+
+        return await self._write(work)
+
+    async def delete_message(self, id: str) -> StoredMessage:
+        """Mark one message deleted; the nearest version is shown instead, what follows stays."""
+        return await self._write(lambda c: tree.mark_message(c, id, deleted=True))
+
+    async def undelete_message(self, id: str) -> StoredMessage:
+        return await self._write(lambda c: tree.mark_message(c, id, deleted=False))
+
+    # --- what extensions keep with a conversation --------------------------------------
+
+    async def state(self, conversation: str, extension: str, key: str) -> Any:
+        """What an extension keeps with a conversation under `key`: plain data, or None."""
+        query = "SELECT value FROM states WHERE conversation = ? AND extension = ? AND key = ?"
+        values = (conversation, extension, key)
+        row = await self._database.read(lambda c: c.execute(query, values).fetchone())
+        return msgspec.json.decode(row["value"]) if row else None
+
+    async def set_state(self, conversation: str, extension: str, key: str, value: Any) -> None:
+        """Keep plain data with a conversation; it stays while the extension is off."""
+
+        def work(c: sqlite3.Connection) -> None:
+            tree.find_conversation(c, conversation)
+            c.execute(
+                "INSERT INTO states VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET value = excluded.value",
+                (conversation, extension, key, tree.as_json(value)),
+            )
+
+        await self._write(work)
+
+    # --- inside ------------------------------------------------------------------------
+
+    async def _write(self, work: Work[T], *, durable: bool = True) -> T:
+        result = await self._database.write(work, durable=durable)
+        self._changes += 1
+        return result
+
+    async def _mark(self, id: str, deleted: float | None) -> Conversation:
+        def work(c: sqlite3.Connection) -> Conversation:
+            found = tree.find_conversation(c, id, deleted=True)
+            query = "UPDATE conversations SET deleted = ?, revision = revision + 1 WHERE id = ?"
+            c.execute(query, (deleted, id))
+            return found
+
+        return await self._write(work)
+
+    def _grown(self, message: StoredMessage) -> StoredMessage:
+        """The message as it is now, though its last words may not be committed yet."""
+        if not (growth := self._growing.get(message.id)):
+            return message
+        kept = {
+            n: getattr(message, n) for n in ("state", "model", "loader") if not getattr(growth, n)
+        }
+        return msgspec.structs.replace(message, **growth._asdict() | kept)
+
+    async def _keep_saving(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await asyncio.sleep(self._interval)
+            with suppress(StoreFailed):
+                await self._save(durable=False)
+
+    async def _save(self, *, durable: bool) -> None:
+        """Commit what replies grew to; what cannot be saved stays here for the next try."""
+        if not (batch := self._growing.copy()):
+            return
+        try:
+            await self._write(lambda c: write_growth(c, batch), durable=durable)
+        except StoreFailed as error:
+            self.failure = str(error)
+            self._news.set()
+            raise
+        self.failure = ""
+        for id, growth in batch.items():
+            if self._growing.get(id) is growth:
+                del self._growing[id]

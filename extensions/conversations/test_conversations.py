@@ -1,0 +1,556 @@
+"""The store keeps every word: through kills, odd text, many versions, full disks and bad clocks."""
+
+import asyncio
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from extensions.conversations import schema, text, tree
+from extensions.conversations.api import Store, StoredMessage, StoreFailed, Unknown
+from kernel.api import Image, Sampling, Text, Usage
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "chats.sqlite3"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[Store]:
+    async with Store.open(path, interval=0.02) as store:
+        yield store
+
+
+async def until(true: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
+
+
+async def opened_and_closed(path: Path) -> None:
+    async with Store.open(path):
+        pass
+
+
+async def said(store: Store, conversation: str) -> list[str]:
+    return [message.text for message in (await store.get(conversation)).messages]
+
+
+async def exchange(store: Store, conversation: str, question: str, answer: str) -> StoredMessage:
+    asked = await store.add_user(conversation, question)
+    reply = await store.begin_reply(asked.id, model="guide")
+    return await store.finish(reply.id, "done", answer, answer)
+
+
+# --- what is kept -----------------------------------------------------------------------
+
+
+async def test_a_first_message_makes_a_conversation(store: Store):
+    asked = await store.add_user(
+        "", "What is  a\nGGUF file, and do I need one of them to begin with?"
+    )
+    opened = await store.get(asked.conversation)
+    assert opened.conversation.title == "What is a GGUF file, and do I need one of them to begin…"
+    assert opened.messages == (asked,)
+    assert asked.message.text == asked.text
+
+
+async def test_a_reply_keeps_what_the_model_said_beside_what_is_shown(store: Store):
+    asked = await store.add_user("", "Hello")
+    sampling = Sampling(temperature=0.5, seed=7)
+    reply = await store.begin_reply(asked.id, model="guide", loader="llama_cpp", sampling=sampling)
+    assert (reply.state, reply.parent) == ("running", asked.id)
+    ended = await store.finish(
+        reply.id, "done", "shown", "raw", "thought", usage=Usage(3, 4), error=""
+    )
+    assert ended == (await store.get(asked.conversation)).messages[1]
+    assert (ended.text, ended.raw, ended.reasoning, ended.state) == (
+        "shown", "raw", "thought", "done",
+    )  # fmt: skip
+    assert (ended.model, ended.loader, ended.sampling) == ("guide", "llama_cpp", sampling)
+    assert ended.usage == Usage(3, 4)
+    assert ended.message.text == "raw"
+
+
+async def test_a_reply_is_saved_as_it_grows_and_read_as_it_is_now(store: Store, path: Path):
+    asked = await store.add_user("", "Hello")
+    reply = await store.begin_reply(asked.id)
+    store.grow(reply.id, "one", "ONE", "hm")
+    store.grow(reply.id, "one two", "ONE TWO", "hm")
+    assert await said(store, asked.conversation) == ["Hello", "one two"]
+    await asyncio.sleep(0.1)
+    row = sqlite3.connect(path).execute("SELECT text, raw FROM messages WHERE id = ?", (reply.id,))
+    assert row.fetchone() == ("one two", "ONE TWO")
+
+
+async def test_a_late_growth_never_overwrites_an_ended_reply(store: Store):
+    reply = await exchange(store, "", "Hello", "The end.")
+    store.grow(reply.id, "older", "older")
+    await asyncio.sleep(0.1)
+    assert (await store.message(reply.id)).text == "The end."
+
+
+async def test_parts_other_than_text_come_back(store: Store):
+    parts = (Text("Look"), Image(b"\x89PNG\x00\xff", "image/png"))
+    asked = await store.add_user("", "Look", parts=parts)
+    assert (await store.message(asked.id)).message.parts == parts
+    edited = await store.edit(asked.id, "See")
+    assert edited.parts == (parts[1], Text("See"))
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("", ""),
+        ("nul \0 inside", "nul \0 inside"),
+        ("right to left: שלום \u202eabc\u202c", "right to left: שלום \u202eabc\u202c"),
+        ("lone \ud83d half", "lone \ufffd half"),
+        ("two halves \ud83d\ude00", "two halves 😀"),
+        ("\ufeff bom \x85 \u2028 \r\n\t", "\ufeff bom \x85 \u2028 \r\n\t"),
+        (
+            "e\u0301 combining, 👩‍👩‍👧 joined, 🂡 astral",
+            "e\u0301 combining, 👩‍👩‍👧 joined, 🂡 astral",
+        ),
+        ("'); DROP TABLE messages; --", "'); DROP TABLE messages; --"),
+        ("long " * 2_000_000, "long " * 2_000_000),
+    ],
+    ids=["empty", "nul", "rtl", "surrogate", "halves", "bom", "joined", "sql", "10MB"],
+)
+async def test_any_text_comes_back(store: Store, given: str, kept: str):
+    asked = await store.add_user("", given)
+    reply = await store.begin_reply(asked.id, text=given)
+    store.grow(reply.id, given, given, given)
+    ended = await store.finish(reply.id, "stopped", given, given + ".", given, error=given[:99])
+    edited = await store.edit(asked.id, given)
+    await store.rename(asked.conversation, given)
+    await store.set_state(asked.conversation, "chat", "draft", kept)
+    assert [asked.text, ended.text, ended.raw, ended.reasoning] == [kept, kept, kept + ".", kept]
+    assert (await store.message(edited.id)).text == kept
+    assert await store.state(asked.conversation, "chat", "draft") == kept
+    await store.search(given[:50])
+
+
+async def test_ids_are_short_sortable_and_never_the_same():
+    ids = [text.new_id() for _ in range(20_000)]
+    assert len(set(ids)) == len(ids)
+    assert {len(id) for id in ids} == {16}
+    assert ids[0][:8] <= ids[-1][:8]
+
+
+# --- versions and branches --------------------------------------------------------------
+
+
+async def test_another_reply_is_a_version_and_nothing_is_overwritten(store: Store):
+    first = await exchange(store, "", "Hello", "one")
+    second = await store.begin_reply(first.parent)
+    await store.finish(second.id, "done", "two", "two")
+    shown = (await store.get(first.conversation)).messages[-1]
+    assert (shown.text, shown.number, shown.versions) == ("two", 2, 2)
+    back = await store.select_version(second.id, -1)
+    assert (back.text, back.number, back.versions) == ("one", 1, 2)
+    assert (await store.select_version(first.id, -1)).id == first.id
+    assert (await store.select_version(first.id, 5)).id == second.id
+
+
+async def test_an_edit_branches_and_going_back_finds_the_end_of_the_old_branch(store: Store):
+    first = await exchange(store, "", "A", "a")
+    await exchange(store, first.conversation, "B", "b")
+    third = await exchange(store, first.conversation, "C", "c")
+    asked = (await store.get(first.conversation)).messages[2]
+    edited = await store.edit(asked.id, "B2")
+    assert await said(store, first.conversation) == ["A", "a", "B2"]
+    reply = await store.begin_reply(edited.id)
+    await store.finish(reply.id, "done", "b2", "b2")
+    await store.select_version(edited.id, -1)
+    assert await said(store, first.conversation) == ["A", "a", "B", "b", "C", "c"]
+    assert (await store.conversation(first.conversation)).leaf == third.id
+    await store.select_version(asked.id, 1)
+    assert await said(store, first.conversation) == ["A", "a", "B2", "b2"]
+    assert [m.text for m in await store.history(third.id)] == ["A", "a", "B", "b", "C", "c"]
+
+
+async def test_the_first_message_can_be_edited_too(store: Store):
+    first = await exchange(store, "", "A", "a")
+    edited = await store.edit(first.parent, "A2")
+    assert (edited.number, edited.versions) == (2, 2)
+    assert await said(store, first.conversation) == ["A2"]
+    await store.select_version(edited.id, -1)
+    assert await said(store, first.conversation) == ["A", "a"]
+
+
+async def test_long_conversations_open_at_their_end(store: Store):
+    last = await exchange(store, "", "0", "0")
+    for n in range(1, 10):
+        last = await exchange(store, last.conversation, str(n), str(n))
+    opened = await store.get(last.conversation, limit=5)
+    assert [m.text for m in opened.messages] == ["7", "8", "8", "9", "9"]
+    assert opened.earlier
+    before = await store.get(last.conversation, limit=99, before=opened.messages[0].id)
+    assert [m.text for m in before.messages] == [str(n) for n in range(7) for _ in "ab"] + ["7"]
+    assert not before.earlier
+
+
+# --- deleting ---------------------------------------------------------------------------
+
+
+async def test_deleting_a_message_leaves_what_follows_and_can_be_undone(store: Store):
+    first = await exchange(store, "", "A", "a")
+    await exchange(store, first.conversation, "B", "b")
+    await store.delete_message(first.id)
+    assert await said(store, first.conversation) == ["A", "B", "b"]
+    assert "a" not in [
+        m.text for m in await store.history((await store.get(first.conversation)).conversation.leaf)
+    ]
+    with pytest.raises(Unknown):
+        await store.message(first.id)
+    with pytest.raises(Unknown):
+        await store.delete_message(first.id)
+    await store.undelete_message(first.id)
+    assert await said(store, first.conversation) == ["A", "a", "B", "b"]
+
+
+async def test_deleting_a_version_shows_its_neighbour(store: Store):
+    first = await exchange(store, "", "A", "a1")
+    for answer in ("a2", "a3"):
+        reply = await store.begin_reply(first.parent)
+        await store.finish(reply.id, "done", answer, answer)
+    second = await store.select_version(reply.id, -1)
+    await exchange(store, first.conversation, "B", "b")
+    await store.delete_message(second.id)
+    shown = (await store.get(first.conversation)).messages
+    assert [(m.text, m.number, m.versions) for m in shown] == [("A", 1, 1), ("a1", 1, 2)]
+    await store.undelete_message(second.id)
+    assert await said(store, first.conversation) == ["A", "a2", "B", "b"]
+
+
+async def test_the_last_message_can_go_and_the_next_takes_its_place(store: Store):
+    first = await exchange(store, "", "A", "a")
+    await store.delete_message(first.id)
+    await exchange(store, first.conversation, "B", "b")
+    assert await said(store, first.conversation) == ["A", "B", "b"]
+    await store.undelete_message(first.id)
+    assert await said(store, first.conversation) == ["A", "a", "B", "b"]
+
+
+async def test_deleting_a_conversation_hides_it_until_it_is_purged(store: Store, path: Path):
+    reply = await exchange(store, "", "findable question", "answer")
+    other = await exchange(store, "", "another", "findable answer")
+    await store.set_state(reply.conversation, "chat", "draft", {"text": "x"})
+    await store.delete(reply.conversation)
+    assert [c.id for c in await store.list()] == [other.conversation]
+    assert [f.conversation.id for f in await store.search("findable")] == [other.conversation]
+    for call in (store.get, store.conversation):
+        with pytest.raises(Unknown):
+            await call(reply.conversation)
+    with pytest.raises(Unknown):
+        await store.message(reply.id)
+    with pytest.raises(Unknown):
+        await store.add_user(reply.conversation, "more")
+    await store.purge()
+    await store.undelete(reply.conversation)
+    assert await said(store, reply.conversation) == ["findable question", "answer"]
+    await store.delete(reply.conversation)
+    await store.purge(older=-1)
+    with pytest.raises(Unknown):
+        await store.undelete(reply.conversation)
+    rows = sqlite3.connect(path).execute(
+        "SELECT count(*) FROM messages UNION ALL SELECT count(*) FROM states"
+    )
+    assert rows.fetchall() == [(2,), (0,)]
+    sqlite3.connect(path).execute("INSERT INTO words (words) VALUES ('integrity-check')")
+
+
+async def test_a_purged_message_leaves_no_words_behind(store: Store, path: Path):
+    first = await exchange(store, "", "A", "secret words")
+    await exchange(store, first.conversation, "B", "b")
+    await store.delete_message(first.id)
+    await store.purge(older=-1)
+    assert await said(store, first.conversation) == ["A", "B", "b"]
+    assert not await store.search("secret")
+    sqlite3.connect(path).execute("INSERT INTO words (words) VALUES ('integrity-check')")
+
+
+# --- finding ----------------------------------------------------------------------------
+
+
+async def test_search_finds_parts_of_words_in_any_script(store: Store):
+    german = await exchange(store, "", "Donaudampfschifffahrt", "Über die Donau")
+    chinese = await exchange(store, "", "你好", "这是一个本地语言模型")
+    await exchange(store, "", "100%_sure", 'a "quoted" \\ thing')
+
+    async def hits(words: str) -> list[str]:
+        return [hit.conversation.id for hit in await store.search(words)]
+
+    assert await hits("DAMPF schiff") == [german.conversation]
+    assert await hits("über") == [german.conversation]
+    assert await hits("语言模型") == [chinese.conversation]
+    assert await hits("语言") == [chinese.conversation]
+    assert len(await hits("%_")) == len(await hits('"quoted" \\')) == len(await hits("0%")) == 1
+    assert await hits("nowhere") == await hits("  ") == []
+    assert len(await hits("NEAR(")) == len(await hits("a*")) == 0
+    [hit] = await store.search("donau die")
+    assert (hit.message, hit.before, hit.hit, hit.after) == (german.id, "Über die ", "Donau", "")
+
+
+async def test_a_running_reply_is_found_once_it_has_ended(store: Store):
+    asked = await store.add_user("", "Hello")
+    reply = await store.begin_reply(asked.id)
+    store.grow(reply.id, "penguins", "penguins")
+    await asyncio.sleep(0.1)
+    await store.finish(reply.id, "done", "walruses", "walruses")
+    assert not await store.search("penguins")
+    assert len(await store.search("walruses")) == 1
+
+
+async def test_the_list_is_ordered_by_last_change_whatever_the_clock_says(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    ids = [(await exchange(store, "", name, name)).conversation for name in "abc"]
+    monkeypatch.setattr(time, "time", lambda: 86_400.0)
+    monkeypatch.setattr(time, "time_ns", lambda: 86_400 * 10**9)
+    late = await exchange(store, ids[0], "later", "later")
+    ids.append((await exchange(store, "", "d", "d")).conversation)
+    assert [c.title for c in await store.list()] == ["d", "a", "c", "b"]
+    assert [m.text for m in (await store.get(ids[0])).messages] == ["a", "a", "later", "later"]
+    second = await store.begin_reply(late.parent)
+    assert (second.number, second.versions) == (2, 2)
+    first = await store.list(limit=2)
+    rest = await store.list(limit=2, before=first[-1].touched)
+    assert [c.title for c in first + rest] == ["a", "d", "c", "b"]
+    await store.select_version(second.id, -1)
+    await store.rename(ids[1], "b2")
+    assert [c.title for c in await store.list()] == ["a", "d", "c", "b2"]
+
+
+async def test_revisions_count_every_change(store: Store):
+    reply = await exchange(store, "", "A", "a")
+    id, seen = reply.conversation, [0]
+    for change in (
+        store.rename(id, "B"), store.edit(reply.id, "b"), store.select_version(reply.id, 1),
+        store.delete_message(reply.id), store.undelete_message(reply.id), store.add_user(id, "C"),
+    ):  # fmt: skip
+        await change
+        seen.append((await store.conversation(id)).revision)
+    assert seen == sorted(set(seen))
+
+
+# --- when things go wrong ---------------------------------------------------------------
+
+
+async def test_a_reply_left_by_a_killed_server_is_interrupted_and_keeps_its_text(path: Path):
+    async with Store.open(path) as store:
+        asked = await store.add_user("", "Hello")
+        reply = await store.begin_reply(asked.id)
+        store.grow(reply.id, "half a reply", "half a reply")
+    async with Store.open(path) as store:
+        kept = await store.message(reply.id)
+        assert (kept.text, kept.state) == ("half a reply", "interrupted")
+        assert kept.error
+        assert len(await store.search("half")) == 1
+
+
+ROOT = Path(__file__).parents[2]
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from extensions.conversations.store import Store
+
+async def main():
+    async with Store.open(Path(sys.argv[1]), interval=0.01) as store:
+        def told(*what): print(*what, flush=True)
+        while True:
+            asked = await store.add_user("", "question")
+            told("asked", asked.id)
+            reply = await store.begin_reply(asked.id)
+            for n in range(20):
+                store.grow(reply.id, "word " * n, "word " * n)
+                await asyncio.sleep(0.001)
+            await store.finish(reply.id, "done", "answer " * 40, "raw")
+            told("answered", reply.id)
+            told("edited", (await store.edit(asked.id, "edited")).id)
+            await store.delete_message(reply.id)
+            told("deleted", reply.id)
+            await store.delete(asked.conversation)
+            await store.undelete(asked.conversation)
+
+asyncio.run(main())
+"""
+
+
+def killed(path: Path, after: float) -> list[str]:
+    """What a child had acknowledged before it was killed."""
+    code = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(code, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        assert child.stdout
+        lines = [child.stdout.readline()]
+        time.sleep(after)
+        child.kill()
+        return lines + child.stdout.read().splitlines()
+
+
+@pytest.mark.parametrize("after", [0.01, 0.03, 0.07, 0.15, 0.3])
+def test_what_was_acknowledged_survives_a_kill(path: Path, after: float):
+    told = {name: set[str]() for name in ("asked", "answered", "edited", "deleted")}
+    for line in killed(path, after) + killed(path, after):  # The second child recovers first.
+        if len(words := line.split()) == 2 and len(words[1]) == 16:
+            told[words[0]].add(words[1])
+    database = sqlite3.connect(path)
+    assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    database.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+    rows = database.execute("SELECT id, text, state, deleted FROM messages")
+    kept = {id: (text, state, deleted) for id, text, state, deleted in rows}
+    database.close()
+    assert told["asked"]
+    assert told["asked"] | told["edited"] <= set(kept)
+    assert {kept[id][:2] for id in told["answered"]} <= {("answer " * 40, "done")}
+    assert all(kept[id][2] for id in told["deleted"])
+
+    async def recovered() -> None:
+        async with Store.open(path) as store:
+            for conversation in await store.list(limit=1000):
+                for message in (await store.get(conversation.id)).messages:
+                    assert message.state in ("done", "interrupted")
+
+    asyncio.run(recovered())
+
+
+async def limit(store: Store, pages: int) -> None:
+    """Let the file grow no further than so many pages: SQLite's own full disk."""
+    await store._database.write(lambda c: c.execute(f"PRAGMA max_page_count = {pages}"))
+
+
+async def test_a_full_disk_is_told_and_nothing_is_lost(store: Store):
+    first = await exchange(store, "", "A", "a")
+    second = await store.begin_reply(first.parent)
+    await limit(store, 1)
+    words = random.randbytes(100_000).hex()
+    with pytest.raises(StoreFailed, match="disk is full"):
+        await store.add_user(first.conversation, words)
+    store.grow(second.id, words[:-1], words[:-1])
+    with pytest.raises(StoreFailed, match="disk is full"):
+        await store.finish(second.id, "done", words, words)
+    assert "disk is full" in store.failure
+    assert await said(store, first.conversation) == ["A", words]
+    assert (await store.message(second.id)).state == "done"
+    await limit(store, 1_000_000)
+    await until(lambda: not store.failure)
+    shown = await store._database.read(lambda c: tree.find_message(c, second.id))
+    assert (shown.text, shown.state) == (words, "done")
+
+
+async def test_a_file_that_was_moved_away_is_not_written_to_any_more(store: Store, path: Path):
+    await exchange(store, "", "A", "a")
+    elsewhere = path.with_name("elsewhere")
+    os.rename(path, elsewhere)
+    with pytest.raises(StoreFailed, match="not the file it was"):
+        await store.add_user("", "B")
+    os.rename(elsewhere, path)
+    await store.add_user("", "B")
+
+
+def test_what_is_not_a_database_is_refused_and_left_alone(path: Path):
+    path.write_bytes(before := b"These are not the bytes you are looking for. " * 100)
+    with pytest.raises(StoreFailed, match="not a database"):
+        asyncio.run(opened_and_closed(path))
+    assert path.read_bytes() == before
+
+
+async def test_a_folder_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(StoreFailed, match="cannot be opened"):
+        await opened_and_closed(tmp_path / "missing" / "chats.sqlite3")
+
+
+async def test_a_writer_who_is_cancelled_has_written_all_the_same(store: Store):
+    await exchange(store, "", "A", "a")
+    task = asyncio.create_task(store.add_user("", "B"))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.add_user("", "C")
+    assert [c.title for c in await store.list()] == ["C", "B", "A"]
+
+
+async def test_readers_do_not_wait_for_writers(store: Store):
+    reply = await exchange(store, "", "A", "a")
+    slow = asyncio.create_task(store._database.write(lambda c: time.sleep(0.3)))
+    await asyncio.sleep(0.05)
+    start = time.perf_counter()
+    await store.get(reply.conversation)
+    assert time.perf_counter() - start < 0.2
+    await slow
+
+
+async def test_two_tabs_at_once_converge(store: Store):
+    """Random operations of two tabs; every message either is there or was never acknowledged."""
+    reply = await exchange(store, "", "A", "a")
+    id, added, chance = reply.conversation, {reply.id, reply.parent}, random.Random(7)
+
+    async def tab() -> None:
+        for n in range(60):
+            shown = (await store.get(id)).messages
+            target = chance.choice(shown) if shown else reply
+            try:
+                match chance.randrange(5):
+                    case 0:
+                        added.add((await store.add_user(id, str(n))).id)
+                    case 1:
+                        added.add((await store.edit(target.id, f"edit {n}")).id)
+                    case 2:
+                        await store.select_version(target.id, chance.choice((-1, 1)))
+                    case 3:
+                        await store.delete_message(target.id)
+                        await store.undelete_message(target.id)
+                    case _:
+                        new = await store.begin_reply(target.id)
+                        await store.finish(new.id, "done", str(n), str(n))
+                        added.add(new.id)
+            except Unknown:
+                pass
+
+    await asyncio.gather(tab(), tab())
+    for message in added:
+        assert (await store.message(message)).conversation == id
+    assert await said(store, id) == [
+        m.text for m in await store.history((await store.conversation(id)).leaf)
+    ]
+
+
+# --- migrations -------------------------------------------------------------------------
+
+
+async def test_a_failing_migration_changes_nothing_and_keeps_a_copy(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with Store.open(path) as store:
+        reply = await exchange(store, "", "A", "a")
+    good = "ALTER TABLE conversations ADD COLUMN pinned INTEGER;"
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, good + "SELECT nonsense;"))
+    with pytest.raises(StoreFailed):
+        await opened_and_closed(path)
+    copy = sqlite3.connect(path.with_name("chats.schema1.sqlite3"))
+    assert copy.execute("SELECT count(*) FROM messages").fetchone() == (2,)
+    monkeypatch.setattr(schema, "MIGRATIONS", (schema.FIRST, good))
+    async with Store.open(path) as store:
+        assert await said(store, reply.conversation) == ["A", "a"]
+    monkeypatch.setattr(schema, "MIGRATIONS", (schema.FIRST,))
+    with pytest.raises(StoreFailed, match="newer Spindle"):
+        await opened_and_closed(path)
+
+
+async def test_opening_and_closing_is_quick_and_leaves_nothing_running(path: Path):
+    start = time.perf_counter()
+    for _ in range(10):
+        await opened_and_closed(path)
+    assert time.perf_counter() - start < 2
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("chats-")]
+    assert os.listdir(path.parent) == [path.name]
