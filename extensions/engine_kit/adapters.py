@@ -1,0 +1,180 @@
+"""Three shapes in which libraries offer generation, each made into submit, poll and cancel."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, Protocol, TypeVar
+
+from extensions.engine_kit.requests import finish_of
+from kernel.contract import Delta, Finish, Output, Reason, Request
+
+Emit = Callable[[Delta | float | None], bool]
+"""Gives on a delta, or the share of the prompt that was read; true: cancelled, stop now."""
+
+
+class Callbacks:
+    """For a library with one blocking call and a callback per request: `work(request, emit)`.
+
+    At most `threads` calls run at once; the others wait their turn.
+    """
+
+    def __init__(self, work: Callable[[Request, Emit], Finish], threads: int) -> None:
+        self._work = work
+        self._pool = ThreadPoolExecutor(threads)
+        self._outputs: queue.SimpleQueue[Output] = queue.SimpleQueue()
+        self._runs: dict[int, Future[None]] = {}
+        self._cancelled: set[int] = set()
+
+    def submit(self, id: int, request: Request) -> None:
+        self._runs[id] = self._pool.submit(self._run, id, request)
+
+    def cancel(self, id: int) -> None:
+        if (run := self._runs.get(id)) and run.cancel():  # it was still waiting
+            self._end(id, Finish("cancelled"))
+        elif run and not run.done():
+            self._cancelled.add(id)
+
+    def poll(self, timeout: float) -> Sequence[Output]:
+        outputs: list[Output] = []
+        try:
+            outputs.append(self._outputs.get(timeout=timeout))
+            while True:
+                outputs.append(self._outputs.get_nowait())
+        except queue.Empty:
+            return outputs
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def _run(self, id: int, request: Request) -> None:
+        def emit(news: Delta | float | None) -> bool:
+            if isinstance(news, Delta):
+                self._outputs.put(Output(id, news))
+            elif news is not None:
+                self._outputs.put(Output(id, progress=news))
+            return id in self._cancelled
+
+        try:
+            self._end(id, self._work(request, emit))
+        except Exception as error:
+            self._end(id, finish_of(error))
+
+    def _end(self, id: int, finish: Finish) -> None:
+        self._cancelled.discard(id)
+        self._runs.pop(id, None)
+        self._outputs.put(Output(id, finish=finish))
+
+
+class Row(Protocol):
+    """A request that takes part in every step until it is finished."""
+
+    def finish(self, reason: Reason) -> Finish: ...
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Stepped(Generic[R]):
+    """For a library that decodes one step for all.
+
+    `admit(request)` makes a row of it, and refuses; `step(rows)` advances all rows by id and
+    gives what is new of each; a row leaves with its finish.
+    """
+
+    def __init__(
+        self,
+        admit: Callable[[Request], R],
+        step: Callable[[Mapping[int, R]], Iterable[Output]],
+    ) -> None:
+        self._admit, self._step = admit, step
+        self._rows: dict[int, R] = {}
+        self._news = threading.Condition()
+        self._arrived: dict[int, Request] = {}
+        self._cancelled: set[int] = set()
+
+    def submit(self, id: int, request: Request) -> None:
+        with self._news:
+            self._arrived[id] = request
+            self._news.notify()
+
+    def cancel(self, id: int) -> None:
+        with self._news:
+            self._cancelled.add(id)
+            self._news.notify()
+
+    def poll(self, timeout: float) -> Sequence[Output]:
+        with self._news:
+            if not (self._rows or self._arrived):
+                self._news.wait(timeout)
+            arrived, self._arrived = self._arrived, {}
+            cancelled, self._cancelled = self._cancelled, set()
+        outputs: list[Output] = []
+        for id, request in arrived.items():
+            try:
+                self._rows[id] = self._admit(request)
+            except Exception as error:
+                outputs.append(Output(id, finish=finish_of(error)))
+        for id in cancelled & self._rows.keys():
+            outputs.append(Output(id, finish=self._rows.pop(id).finish("cancelled")))
+        if self._rows:
+            outputs += self._step(self._rows)
+        for output in outputs:
+            if output.finish:
+                self._rows.pop(output.id, None)
+        return outputs
+
+
+class OneAtATime:
+    """For a library with a plain generator: `generate(request)` yields deltas and read shares
+    of the prompt, and at last the finish; the others wait their turn."""
+
+    def __init__(self, generate: Callable[[Request], Iterator[Delta | float | Finish]]) -> None:
+        self._generate = generate
+        self._news = threading.Condition()
+        self._waiting: dict[int, Request] = {}
+        self._cancelled: set[int] = set()
+        self._running: tuple[int, Iterator[Delta | float | Finish]] | None = None
+
+    def submit(self, id: int, request: Request) -> None:
+        with self._news:
+            self._waiting[id] = request
+            self._news.notify()
+
+    def cancel(self, id: int) -> None:
+        with self._news:
+            self._cancelled.add(id)
+            self._news.notify()
+
+    def poll(self, timeout: float) -> Sequence[Output]:
+        with self._news:
+            if not (self._running or self._waiting):
+                self._news.wait(timeout)
+            cancelled, self._cancelled = self._cancelled, set()
+            outputs = [
+                Output(id, finish=Finish("cancelled"))
+                for id in cancelled
+                if self._waiting.pop(id, None) or (self._running and self._running[0] == id)
+            ]
+            if self._running and self._running[0] in cancelled:
+                self._running = None
+            if not self._running and self._waiting:
+                id = next(iter(self._waiting))
+                self._running = id, self._generate(self._waiting.pop(id))
+        return [*outputs, *self._advance()]
+
+    def _advance(self) -> Iterator[Output]:
+        if not self._running:
+            return
+        id, news = self._running[0], None
+        try:
+            news = next(self._running[1], Finish("stop"))
+        except Exception as error:
+            news = finish_of(error)
+        if isinstance(news, Finish):
+            self._running = None
+            yield Output(id, finish=news)
+        elif isinstance(news, Delta):
+            yield Output(id, news)
+        else:
+            yield Output(id, progress=news)

@@ -1,0 +1,26 @@
+"""All that the workers of other extensions may import from here."""
+
+from extensions.engine_kit.adapters import Callbacks, Emit, OneAtATime, Stepped
+from extensions.engine_kit.gguf import Gguf, check_gguf
+from extensions.engine_kit.requests import check_request, finish_of, neutral, unsupported
+from extensions.engine_kit.safetensors import check_folder, check_safetensors
+from extensions.engine_kit.stops import StopStrings, TextStream
+from extensions.engine_kit.templates import ChatTemplate
+
+__all__ = [
+    "Callbacks",
+    "ChatTemplate",
+    "Emit",
+    "Gguf",
+    "OneAtATime",
+    "Stepped",
+    "StopStrings",
+    "TextStream",
+    "check_folder",
+    "check_gguf",
+    "check_request",
+    "check_safetensors",
+    "finish_of",
+    "neutral",
+    "unsupported",
+]

@@ -1,0 +1,158 @@
+"""Chat templates: a conversation becomes the text that a model was trained to continue."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kernel.contract import Message, Reasoning, Refused, ToolCall, ToolResult
+
+SECONDS = 2.0
+"""What a template may take; real ones take a thousandth of that."""
+HERE = "spindle-goes-on-here-5b1f"
+"""Put at the end of the message that is to be continued, and cut off together with the rest."""
+DEFAULT = """\
+{% for message in messages %}
+{% if message.role == 'system' %}
+{{ message.content }}
+
+{% else %}
+{{ message.role | capitalize }}: {{ message.content }}
+{% endif %}
+{% endfor %}
+{% if add_generation_prompt %}
+Assistant:{% endif %}"""
+"""For models without a template, which never learnt what a turn is."""
+DEFAULT_STOPS = ("\nUser:", "\nAssistant:")
+
+
+class ChatTemplate:
+    """A model's template, or the plain one; rendering is safe from any thread."""
+
+    def __init__(self, source: str = "", tokens: Mapping[str, str] | None = None) -> None:
+        self.source, self.tokens = source or DEFAULT, dict(tokens or {})
+        self.stops = () if source else DEFAULT_STOPS
+        """Stop strings that a chat needs because the template ends no turn."""
+        self._lock = threading.Lock()
+        self._sandbox: subprocess.Popen[str] | None = start()
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] = (),
+        continue_: bool = False,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The prompt; raises Refused when the template does, or costs too much.
+
+        A template that refuses a system message, or two messages of one role in a row, gets them
+        joined to their neighbours instead.
+        """
+        entries = [entry for message in messages for entry in as_entries(message)]
+        if continue_:
+            if not entries or entries[-1]["role"] != "assistant":
+                raise Refused("Only a reply can be continued, and the last message is none.")
+            entries[-1]["content"] += HERE
+        context = {
+            **self.tokens, **(variables or {}), "messages": entries, "tools": list(tools) or None,
+            "add_generation_prompt": not continue_,
+        }  # fmt: skip
+        answer = self._ask(context)
+        system = entries[0]["content"].strip() if entries and is_system(entries[0]) else ""
+        if "error" in answer or system not in answer["text"]:
+            simple = self._ask({**context, "messages": joined(entries)})
+            answer = simple if "text" in simple else answer
+        if "error" in answer:
+            raise Refused(f"The model's chat template fails ({answer['error']}).")
+        text, found, _ = answer["text"].rpartition(HERE) if continue_ else (answer["text"], "-", "")
+        if not found:
+            raise Refused("The model's chat template leaves out the reply to be continued.")
+        return text
+
+    def close(self) -> None:
+        if self._sandbox:
+            self._sandbox.kill()
+            self._sandbox.communicate()
+            self._sandbox = None
+
+    def _ask(self, context: Mapping[str, Any]) -> dict[str, str]:
+        with self._lock:
+            sandbox = self._sandbox = self._sandbox or start()
+            assert sandbox.stdin
+            assert sandbox.stdout
+            timer = threading.Timer(SECONDS, sandbox.kill)
+            timer.start()
+            try:
+                sandbox.stdin.write(json.dumps([self.source, context]) + "\n")
+                sandbox.stdin.flush()
+                answer = json.loads(sandbox.stdout.readline())
+            except (OSError, ValueError):
+                self.close()
+                answer = {"cost": f"it took more than {SECONDS:.0f} seconds, or too much memory"}
+            finally:
+                timer.cancel()
+        if "cost" in answer:
+            raise Refused(f"The model's chat template was stopped: {answer['cost']}.")
+        return answer
+
+
+def start() -> subprocess.Popen[str]:
+    script = Path(__file__).with_name("sandbox.py")
+    return subprocess.Popen(
+        [sys.executable, "-P", "-s", str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def is_system(entry: Mapping[str, Any]) -> bool:
+    return entry["role"] == "system"
+
+
+def as_entries(message: Message) -> list[dict[str, Any]]:
+    """The message as templates expect it: each tool's result is a message of its own."""
+    results = [part for part in message.parts if isinstance(part, ToolResult)]
+    if results:
+        return [
+            {"role": "tool", "content": each.content, "tool_call_id": each.id, "name": message.name}
+            for each in results
+        ]
+    entry: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.name:
+        entry["name"] = message.name
+    if thought := "".join(part.text for part in message.parts if isinstance(part, Reasoning)):
+        entry["reasoning_content"] = thought
+    if calls := [part for part in message.parts if isinstance(part, ToolCall)]:
+        entry["tool_calls"] = [
+            {
+                "type": "function",
+                "id": call.id,
+                "function": {"name": call.name, "arguments": arguments(call.arguments)},
+            }
+            for call in calls
+        ]
+    return [entry]
+
+
+def arguments(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def joined(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same conversation without system messages and without neighbours of one role."""
+    simple: list[dict[str, Any]] = []
+    for entry in entries:
+        entry = {**entry, "role": "user"} if is_system(entry) else dict(entry)
+        if simple and simple[-1]["role"] == entry["role"] and "tool_calls" not in entry:
+            entry["content"] = f"{simple.pop()['content']}\n\n{entry['content']}"
+        simple.append(entry)
+    return simple

@@ -1,0 +1,523 @@
+"""What engines share: text across token borders, templates, file checks, and the adapters."""
+
+import itertools
+import json
+import math
+import struct
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from extensions.engine_kit.api import (
+    Callbacks,
+    ChatTemplate,
+    OneAtATime,
+    Stepped,
+    StopStrings,
+    TextStream,
+    check_folder,
+    check_gguf,
+    check_request,
+    check_safetensors,
+)
+from kernel.contract import (
+    Delta,
+    Finish,
+    Message,
+    ModelInfo,
+    Output,
+    Reasoning,
+    Refused,
+    Request,
+    Sampling,
+    Text,
+    Token,
+    ToolCall,
+    ToolResult,
+)
+
+DATA = Path(__file__).parents[2] / "tests" / "data"
+
+
+def say(role, text):
+    return Message(role, (Text(text),))
+
+
+# --- text -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "stops", "shown", "hit"),
+    [
+        ("Hello\nUser: hi", ["\nUser:"], "Hello", "\nUser:"),
+        ("Hello\nUse this", ["\nUser:"], "Hello\nUse this", ""),
+        ("aaab", ["aab"], "a", "aab"),
+        ("one END two", ["END", "one END two"], "one ", "END"),
+        ("abc", ["abc", "bc"], "", "abc"),
+        ("grüße 🙂 stop", ["🙂"], "grüße ", "🙂"),
+        ("nothing", [], "nothing", ""),
+        ("empty stops do nothing", [""], "empty stops do nothing", ""),
+    ],
+)
+def test_stop_strings_are_found_wherever_tokens_begin(text, stops, shown, hit):
+    data = text.encode()
+    for size in (1, 2, 3, 5, len(data)):
+        for first in range(size):
+            stream, got, stop = TextStream(stops), "", ""
+            for piece in pieces(data, first, size):
+                delta, stop = stream.feed(piece)
+                got += delta.text if delta else ""
+                if stop:
+                    break
+            else:
+                end = stream.end()
+                got += end.text if end else ""
+            assert (got, stop) == (shown, hit), (size, first)
+
+
+def pieces(data, first, size):
+    cuts = [0, *range(first, len(data), size), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(cuts)]
+
+
+def test_text_is_given_on_at_once_unless_it_may_be_a_stop():
+    stops = StopStrings(["###"])
+    assert stops.feed("Hello #") == ("Hello ", "")
+    assert stops.feed("1") == ("#1", "")
+    assert stops.feed("##") == ("", "")
+    assert stops.flush() == "##"
+
+
+def test_tokens_come_with_the_last_of_their_letters():
+    stream = TextStream(["END"])
+    one, two, three = (Token(id, b"") for id in (1, 2, 3))
+    assert stream.feed(b"a E", [one]) == (Delta("a "), "")
+    assert stream.feed(b"N", [two]) == (None, "")
+    assert stream.feed(b"x", [three]) == (Delta("ENx", tokens=(one, two, three)), "")
+
+
+def test_half_a_letter_waits_and_a_broken_one_is_replaced():
+    stream = TextStream()
+    assert stream.feed("é".encode()[:1]) == (None, "")
+    assert stream.feed("é".encode()[1:]) == (Delta("é"), "")
+    assert stream.feed(b"\xff")[0] == Delta("\ufffd")
+    stream.feed("🙂".encode()[:2])
+    assert stream.end() == Delta("\ufffd")
+
+
+# --- templates --------------------------------------------------------------------------
+
+TALK = [
+    say("system", "Be brief."),
+    say("user", "Hello?"),
+    say("assistant", "Hi there! "),
+    say("user", "Bye."),
+]
+
+
+@pytest.fixture
+def template():
+    made = []
+
+    def make(source="", **tokens):
+        made.append(ChatTemplate(source, tokens))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("file", sorted((DATA / "chat-templates").glob("*.jinja")), ids=str)
+def test_real_templates(template, file):
+    chat = template(file.read_text("utf-8"), bos_token="<s>", eos_token="</s>")
+    text = chat.render(TALK)
+    places = [text.index(words) for words in ("Be brief.", "Hello?", "Hi there!", "Bye.")]
+    assert places == sorted(places)
+    assert chat.render(TALK[:3], continue_=True).endswith("Hi there! ")
+    assert chat.stops == ()
+
+
+def test_a_model_without_a_template_gets_a_plain_one(template):
+    chat = template()
+    expected = "Be brief.\n\nUser: Hello?\nAssistant: Hi there! \nUser: Bye.\nAssistant:"
+    assert chat.render(TALK) == expected
+    assert chat.render(TALK[:3], continue_=True).endswith("Assistant: Hi there! ")
+    assert "\nUser:" in chat.stops
+
+
+def test_what_templates_of_hugging_face_expect(template):
+    source = """{%- set ns = namespace(n=0) %}
+    {%- for m in messages %}
+        {%- generation %}{{ m['content'].strip() }}{% endgeneration %}
+        {%- if loop.index > 9 %}{% break %}{% endif %}
+    {%- endfor %}
+    {{- {'a': '<é>'} | tojson }}{{ strftime_now('%Y') | length }}{{ bos_token }}"""
+    assert template(source, bos_token="<s>").render(TALK[1:2]) == 'Hello?{"a": "<é>"}4<s>'
+
+
+def test_tool_calls_and_results_reach_the_template(template):
+    call = ToolCall("1", "add", '{"a": 1}')
+    messages = [
+        Message("assistant", (Reasoning("hm"), call)),
+        Message("tool", (ToolResult("1", "2"), ToolResult("2", "3"))),
+    ]
+    source = "{{ messages | tojson }}"
+    entries = json.loads(template(source).render(messages))
+    assert entries[0]["tool_calls"][0]["function"] == {"name": "add", "arguments": {"a": 1}}
+    assert entries[0]["reasoning_content"] == "hm"
+    assert [entry["content"] for entry in entries[1:]] == ["2", "3"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% if messages[0].role == 'system' %}{{ raise_exception('No system') }}{% endif %}"
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}",
+        "{% for m in messages if m.role != 'system' %}[{{ m.role }}]{{ m.content }}{% endfor %}",
+    ],
+)
+def test_a_system_message_is_never_lost(template, source):
+    text = template(source).render(TALK)
+    assert text == "[user]Be brief.\n\nHello?[assistant]Hi there! [user]Bye."
+
+
+def test_a_template_that_refuses_says_why(template):
+    with pytest.raises(Refused, match="No, never"):
+        template("{{ raise_exception('No, never') }}").render(TALK)
+    with pytest.raises(Refused, match="leaves out the reply"):
+        template("nothing").render(TALK[:3], continue_=True)
+    with pytest.raises(Refused, match="Only a reply"):
+        template().render(TALK, continue_=True)
+    with pytest.raises(Refused, match="TemplateSyntaxError"):
+        template("{% for %}").render(TALK)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ lipsum.__globals__['os'].system('touch /tmp/owned') }}",
+        "{{ [].append(1) or messages.append(1) }}",
+        "{% for i in range(10**9) %}{% endfor %}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ 'x' * 10**10 }}",
+        "{% for i in range(90000) %}{{ 'x' * 9999 }}{% endfor %}",
+        "{% set n = namespace(x='x') %}{% for i in range(60) %}{% set n.x = n.x * 2 %}{% endfor %}",
+        "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    ],
+    ids=lambda source: source[:24],
+)
+def test_a_hostile_template_costs_two_seconds_at_most(template, source):
+    chat, begun = template(source), time.monotonic()
+    with pytest.raises(Refused):
+        chat.render(TALK)
+    assert time.monotonic() - begun < 4, "two seconds, and a new sandbox on a busy machine"
+    chat.source = "fine"
+    assert chat.render(TALK[1:2]) == "fine"
+
+
+# --- files ------------------------------------------------------------------------------
+
+
+def text(value):
+    return struct.pack("<Q", len(value)) + value
+
+
+def a_gguf(keys=None, tensors=None, data=64, version=3, counts=None, magic=b"GGUF"):
+    """A small file; keys are given as (type, bytes), tensors as (name, shape, type, offset)."""
+    all_keys = {
+        b"general.architecture": (8, text(b"llama")),
+        b"llama.block_count": (4, struct.pack("<I", 1)),
+        **(keys or {}),
+    }
+    tensors = [(b"blk.0.w", (4, 4), 0, 0)] if tensors is None else tensors
+    made = magic + struct.pack("<I", version)
+    made += struct.pack("<QQ", *(counts or (len(tensors), len(all_keys))))
+    for key, (kind, value) in all_keys.items():
+        made += text(key) + struct.pack("<I", kind) + value
+    for name, shape, kind, offset in tensors:
+        made += text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
+    return made + bytes(-len(made) % 32 + data)
+
+
+def number(value):
+    return 4, struct.pack("<I", value)
+
+
+def texts(*values):
+    return 9, struct.pack("<IQ", 8, len(values)) + b"".join(map(text, values))
+
+
+BYTES = tuple(b"<0x%02X>" % byte for byte in range(256))
+BAD_GGUF = {
+    "empty": b"",
+    "not a GGUF": a_gguf(magic=b"GGML"),
+    "a future version": a_gguf(version=99),
+    "too many tensors": a_gguf(counts=(2**62, 2)),
+    "too many keys": a_gguf(counts=(1, 2**63)),
+    "fewer keys than it says": a_gguf(counts=(1, 500)),
+    "a long string": a_gguf({b"a": (8, struct.pack("<Q", 2**40))}),
+    "a list that never ends": a_gguf({b"a": (9, struct.pack("<IQ", 8, 2**60))}),
+    "a long list of numbers": a_gguf({b"a": (9, struct.pack("<IQ", 4, 2**60))}),
+    "lists in lists": a_gguf({b"a": (9, struct.pack("<IQ", 9, 1) * 100_000)}),
+    "an unknown type": a_gguf({b"a": (77, b"")}),
+    "a key that is no text": a_gguf({b"\xff\xfe": number(1)}),
+    "an architecture that is a number": a_gguf({b"general.architecture": number(1)}),
+    "an absurd alignment": a_gguf({b"general.alignment": number(0)}),
+    "no tensors": a_gguf(tensors=[]),
+    "five dimensions": a_gguf(tensors=[(b"a", (1,) * 5, 0, 0)]),
+    "dimensions that overflow": a_gguf(tensors=[(b"a", (2**33, 2**33), 0, 0)]),
+    "an empty dimension": a_gguf(tensors=[(b"a", (4, 0), 0, 0)]),
+    "half a block": a_gguf(tensors=[(b"a", (33,), 8, 0)]),
+    "an unknown kind of tensor": a_gguf(tensors=[(b"a", (4,), 4000, 0)]),
+    "an offset past the end": a_gguf(tensors=[(b"a", (4, 4), 0, 2**40)]),
+    "a crooked offset": a_gguf(tensors=[(b"a", (4,), 0, 3)]),
+    "tensors on top of each other": a_gguf(tensors=[(b"a", (16,), 0, 0), (b"b", (8,), 0, 32)]),
+    "one name twice": a_gguf(tensors=[(b"a", (4,), 0, 0), (b"a", (4,), 0, 32)]),
+    "cut off": a_gguf(data=40),
+    "blocks that are not there": a_gguf({b"llama.block_count": number(3)}),
+    "a million blocks": a_gguf({b"llama.block_count": number(10**6)}),
+    "no room for a word": a_gguf({b"llama.context_length": number(0)}),
+    "a size that is no number": a_gguf({b"llama.embedding_length": (8, text(b"x"))}),
+    "a negative epsilon": a_gguf({b"llama.epsilon": (6, struct.pack("<f", -1))}),
+    "a number that is none": a_gguf({b"llama.freq_base": (6, struct.pack("<f", math.nan))}),
+    "a tokenizer without bytes": a_gguf(
+        {b"tokenizer.ggml.model": (8, text(b"llama")), b"tokenizer.ggml.tokens": texts(b"a", b"b")}
+    ),
+    "a tokenizer without tokens": a_gguf({b"tokenizer.ggml.model": (8, text(b"gpt2"))}),
+    "more scores than tokens": a_gguf(
+        {
+            b"tokenizer.ggml.tokens": texts(b"a"),
+            b"tokenizer.ggml.scores": (9, struct.pack("<IQ2f", 6, 2, 0, 0)),
+        }
+    ),
+    "an endless template": a_gguf({b"tokenizer.chat_template": (8, text(b"x" * 1_000_001))}),
+}
+
+
+@pytest.mark.parametrize("what", BAD_GGUF)
+def test_a_malformed_gguf_is_refused_with_a_sentence(tmp_path, what):
+    file = tmp_path / "bad.gguf"
+    file.write_bytes(BAD_GGUF[what])
+    begun = time.monotonic()
+    with pytest.raises(Refused, match=r"^bad\.gguf cannot be loaded: .+\.") as refusal:
+        check_gguf(file)
+    assert time.monotonic() - begun < 1
+    assert len(str(refusal.value)) < 300
+
+
+def test_a_good_gguf_says_what_it_is(tmp_path):
+    file = tmp_path / "good.gguf"
+    keys = {
+        b"tokenizer.ggml.model": (8, text(b"llama")),
+        b"tokenizer.ggml.tokens": texts(*BYTES),
+        b"llama.attention.head_count": (9, struct.pack("<IQ2I", 4, 2, 8, 8)),
+    }
+    file.write_bytes(a_gguf(keys))
+    header = check_gguf(file)
+    assert header.of_arch("block_count") == 1
+    assert header.tensors == {"blk.0.w": (4, 4)}
+    assert check_gguf(DATA / "stories260K/stories260K.gguf").of_arch("context_length") == 2048
+    with pytest.raises(Refused, match="cannot be read"):
+        check_gguf(tmp_path / "missing.gguf")
+
+
+def test_every_cut_of_a_header_is_refused(tmp_path):
+    whole, file = a_gguf(), tmp_path / "cut.gguf"
+    for cut in range(len(whole)):
+        file.write_bytes(whole[:cut])
+        with pytest.raises(Refused):
+            check_gguf(file)
+
+
+def test_a_large_vocabulary_is_checked_within_a_second(tmp_path):
+    file = tmp_path / "large.gguf"
+    keys = {b"tokenizer.ggml.tokens": texts(*(b"token %d" % n for n in range(400_000)))}
+    file.write_bytes(a_gguf(keys))
+    begun = time.monotonic()
+    check_gguf(file)
+    assert time.monotonic() - begun < 1
+
+
+def a_safetensors(header, data=16):
+    header = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(data)
+
+
+def tensor(begin=0, end=16, shape=(4,), dtype="F32"):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+BAD_SAFETENSORS = {
+    "empty": b"",
+    "a huge header": struct.pack("<Q", 2**62) + b"{}",
+    "no JSON": a_safetensors(b"{{{{"),
+    "deep JSON": a_safetensors(b'{"a":' * 100_000),
+    "a list": a_safetensors(b"[]"),
+    "an unknown type": a_safetensors({"a": tensor(dtype="Q99")}),
+    "a negative shape": a_safetensors({"a": tensor(shape=(-4,))}),
+    "a long shape": a_safetensors({"a": tensor(shape=(2**60,) * 1000)}),
+    "the wrong size": a_safetensors({"a": tensor(shape=(5,))}),
+    "past the end": a_safetensors({"a": tensor(end=2**50, shape=(2**48,))}),
+    "backwards": a_safetensors({"a": tensor(begin=16, end=0)}),
+    "on top of each other": a_safetensors({"a": tensor(), "b": tensor()}),
+    "a hole": a_safetensors({"a": tensor(begin=16, end=32)}, 32),
+    "cut off": a_safetensors({"a": tensor()}, 15),
+    "more than it says": a_safetensors({"a": tensor()}, 17),
+    "strange metadata": a_safetensors({"__metadata__": {"a": [1]}, "a": tensor()}),
+}
+
+
+@pytest.mark.parametrize("what", BAD_SAFETENSORS)
+def test_a_malformed_safetensors_is_refused_with_a_sentence(tmp_path, what):
+    file = tmp_path / "bad.safetensors"
+    file.write_bytes(BAD_SAFETENSORS[what])
+    with pytest.raises(Refused, match=r"^bad\.safetensors cannot be loaded: .+\."):
+        check_safetensors(file)
+
+
+def test_a_folder_is_checked_with_all_its_shards(tmp_path):
+    with pytest.raises(Refused, match=r"no config\.json"):
+        check_folder(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(Refused, match=r"no model\.safetensors"):
+        check_folder(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(Refused, match=r"pytorch_model\.bin.*save_pretrained"):
+        check_folder(tmp_path)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "../elsewhere.safetensors"}}))
+    with pytest.raises(Refused, match="outside"):
+        check_folder(tmp_path)
+    index.write_text(json.dumps({"weight_map": {"a": "one.safetensors"}}))
+    with pytest.raises(Refused, match="missing"):
+        check_folder(tmp_path)
+    (tmp_path / "one.safetensors").write_bytes(a_safetensors({"a": tensor()}))
+    assert set(check_folder(tmp_path)) == {"a"}
+    assert len(check_folder(DATA / "stories260K/hf")) == 47
+
+
+# --- requests ---------------------------------------------------------------------------
+
+
+def test_a_request_is_refused_with_the_names_of_what_is_lacking():
+    info = ModelInfo("tiny", loader="Some", samplers=("top_k",))
+    check_request(info, Request(prompt="x", sampling=Sampling(top_k=3, tfs=1.0, seed=-1)))
+    request = Request(prompt="x", grammar="g", logprobs=1, sampling=Sampling(tfs=0.5))
+    with pytest.raises(Refused, match="tiny in Some cannot do this: grammar, logprobs, tfs"):
+        check_request(info, request)
+    for bad in (Request(), Request(prompt="x", token_ids=(1,))):
+        with pytest.raises(Refused, match="Send one"):
+            check_request(info, bad)
+
+
+# --- adapters ---------------------------------------------------------------------------
+
+
+def drain(engine, count):
+    """All outputs until `count` requests are finished, by request."""
+    found = {}
+    deadline = time.monotonic() + 5
+    while count and time.monotonic() < deadline:
+        for output in engine.poll(0.05):
+            found.setdefault(output.id, []).append(output)
+            count -= output.finish is not None
+    return found
+
+
+def ends(found):
+    last = {id: outputs[-1].finish for id, outputs in found.items()}
+    return {id: finish.reason for id, finish in last.items() if finish}
+
+
+def words(found, id):
+    return "".join(output.delta.text for output in found[id] if output.delta)
+
+
+def test_callbacks_run_together_wait_their_turn_and_are_cancelled():
+    gate = threading.Event()
+
+    def work(request, emit):
+        emit(0.5)
+        if request.prompt == "bad":
+            raise Refused("No.")
+        for word in request.prompt.split():
+            if emit(Delta(word)):
+                return Finish("cancelled")
+            gate.wait(1 if word == "wait" else 0)
+        return Finish("stop")
+
+    engine = Callbacks(work, threads=2)
+    for id, prompt in enumerate(["wait x", "wait y", "never runs", "a b", "bad"]):
+        engine.submit(id, Request(prompt=prompt))
+    engine.cancel(2)
+    assert ends(drain(engine, 1))[2] == "cancelled"
+    engine.cancel(0)
+    gate.set()
+    found = drain(engine, 4)
+    assert ends(found) == {0: "cancelled", 1: "stop", 3: "stop", 4: "error"}
+    assert words(found, 3) == "ab"
+    assert found[4][-1].finish.error == "No."
+    engine.cancel(99)
+    engine.close()
+
+
+class Words:
+    def __init__(self, request):
+        if request.prompt == "bad":
+            raise Refused("No.")
+        self.words = request.prompt.split()
+
+    def finish(self, reason):
+        return Finish(reason)
+
+
+def one_step(rows):
+    for id, row in rows.items():
+        if row.words:
+            yield Output(id, Delta(row.words.pop(0)))
+        else:
+            yield Output(id, finish=row.finish("stop"))
+
+
+def test_stepped_rows_join_and_leave_between_steps():
+    engine = Stepped(Words, one_step)
+    engine.submit(1, Request(prompt="a b c"))
+    assert [output.delta for output in engine.poll(0)] == [Delta("a")]
+    engine.submit(2, Request(prompt="x y"))
+    engine.submit(3, Request(prompt="bad"))
+    engine.submit(4, Request(prompt="w " * 1000))
+    assert {output.id for output in engine.poll(0)} == {1, 2, 3, 4}
+    engine.cancel(4)
+    engine.cancel(99)
+    found = drain(engine, 3)
+    assert ends(found) == {1: "stop", 2: "stop", 4: "cancelled"}
+    assert engine.poll(0.01) == []
+
+
+def test_one_at_a_time_answers_in_order():
+    def generate(request):
+        yield 1.0
+        if request.prompt == "bad":
+            raise Refused("No.")
+        for word in request.prompt.split():
+            yield Delta(word)
+        yield Finish("length")
+
+    engine = OneAtATime(generate)
+    for id, prompt in enumerate(["a b", "bad", "never", "w " * 9999, "c"]):
+        engine.submit(id, Request(prompt=prompt))
+    engine.cancel(2)
+    found = drain(engine, 3)
+    assert ends(found) == {0: "length", 1: "error", 2: "cancelled"}
+    engine.poll(0)
+    engine.poll(0)
+    engine.cancel(3)
+    found = drain(engine, 2)
+    assert ends(found) == {3: "cancelled", 4: "length"}
+    assert engine.poll(0.01) == []

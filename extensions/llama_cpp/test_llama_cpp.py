@@ -1,0 +1,200 @@
+"""llama.cpp on a real, tiny model: stories260K."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from kernel.contract import Message, Request, Sampling, Text
+from kernel.worker import Worker, WorkerError
+from tests.engines.real import STORIES, STORY, ask, engine
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+MODEL = STORIES / "stories260K.gguf"
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", autouse=True)
+async def worker(environments_dir: Path) -> AsyncIterator[Worker]:
+    async with engine("llama_cpp", environments_dir / "xllamacpp") as worker:
+        await worker.load(MODEL, {})
+        yield worker
+
+
+async def test_what_it_says_of_the_model(environments_dir: Path):
+    async with engine("llama_cpp", environments_dir / "xllamacpp") as worker:
+        seen: list[float] = []
+        info = await worker.load(
+            MODEL, {"context_length": 512}, lambda share, note: seen.append(share)
+        )
+        assert (info.name, info.loader) == ("stories260K", "llama.cpp")
+        assert (info.context_length, info.vocabulary_size) == (512, 512)
+        assert info.special_tokens == {"bos": 1, "eos": 2, "unknown": 0}
+        assert {"text", "logprobs", "grammar", "batch"} == set(info.capabilities)
+        assert seen == sorted(seen)
+        with pytest.raises(WorkerError, match="900 tokens, and the context of this model 512"):
+            await ask(worker, token_ids=(403,) * 900)
+
+
+async def test_a_story_with_its_figures(worker: Worker):
+    text, finish, deltas = await ask(worker)
+    assert text == STORY
+    assert finish.reason == "length"
+    assert (finish.usage.prompt, finish.usage.completion) == (5, 24)
+    assert finish.timings.completion > 0
+    assert len(deltas) > 20, "it streams"
+    again = await ask(worker)
+    assert again[1].usage.cached == 4, "a prompt that was read is not read again"
+
+
+async def test_a_stop_string_across_tokens(worker: Worker):
+    text, finish, _ = await ask(worker, custom_stopping_strings=("e girl", "zzz"))
+    assert text == ", there was a littl"
+    assert (finish.reason, finish.cut_by) == ("stop", "e girl")
+    assert finish.usage.completion < 10
+
+
+async def test_logprobs(worker: Worker):
+    text, _, deltas = await ask(worker, logprobs=3)
+    tokens = [token for delta in deltas for token in delta.tokens]
+    assert b"".join(token.bytes for token in tokens).decode() == text
+    first = tokens[0]
+    assert first.id == 432
+    assert first.logprob == pytest.approx(-0.0318, abs=1e-3)
+    assert len(first.top) == 3
+    assert first.top[0] == (b",", pytest.approx(first.logprob))
+    _, _, deltas = await ask(worker, logprobs=0)
+    assert deltas[0].tokens[0].top == ()
+
+
+async def test_a_chat_and_its_continuation(worker: Worker):
+    messages = (Message("user", (Text("Tell me a story."),)),)
+    text, finish, _ = await ask(worker, messages=messages)
+    assert text
+    assert finish.usage.prompt > 5
+    begun = (*messages, Message("assistant", (Text("Once upon a time"),)))
+    text, _, _ = await ask(worker, messages=begun, continue_=True)
+    assert text.startswith(", there was a")
+    built = [{"role": "user", "parts": [{"type": "text", "text": "Hi"}]}]
+    assert await worker.call("template", messages=built) == "User: Hi\nAssistant:"
+
+
+async def test_seeds_repeat_and_differ(worker: Worker):
+    one, two, three = [(await ask(worker, temperature=1.5, seed=seed))[0] for seed in (7, 7, 8)]
+    assert one == two
+    assert one != three
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("logit_bias", {432: -100.0}),
+        ("custom_token_bans", (432,)),
+        ("repetition_penalty", 3.0),
+        ("frequency_penalty", 2.0),
+        ("presence_penalty", 2.0),
+        ("dry_multiplier", 5.0),
+        ("xtc_probability", 1.0),
+        ("mirostat_mode", 2),
+        ("temperature", 1.0),
+        ("dynamic_temperature", True),
+        ("adaptive_target", 0.1),
+    ],
+)
+async def test_a_sampler_changes_the_words(worker: Worker, field: str, value: Any):
+    more = {"temperature": 0.9, "seed": 3, "xtc_threshold": 0.05, "dynatemp_high": 3.0}
+    more |= {"dry_allowed_length": 1, "max_new_tokens": 60, "top_k": 0}
+    if field in ("logit_bias", "custom_token_bans") or field.endswith("penalty"):
+        more["temperature"] = 0.0
+    plain, _, _ = await ask(worker, **more)
+    changed, _, _ = await ask(worker, **{**more, field: value})
+    assert changed != plain
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("top_k", 1), ("top_p", 0.01), ("min_p", 0.99), ("top_n_sigma", 0.01)]
+)
+async def test_a_filter_leaves_only_the_best(worker: Worker, field: str, value: Any):
+    text, _, _ = await ask(worker, temperature=1.0, seed=3, **{field: value})
+    assert text == STORY
+
+
+async def test_do_sample_off_is_greedy_and_order_matters(worker: Worker):
+    assert (await ask(worker, temperature=2.0, do_sample=False))[0] == STORY
+    hot = {"temperature": 5.0, "top_p": 0.2, "seed": 1}
+    first, _, _ = await ask(worker, **hot, sampler_priority=("temperature", "top_p"))
+    last, _, _ = await ask(worker, **hot, temperature_last=True)
+    assert first != last
+
+
+async def test_a_grammar(worker: Worker):
+    text, finish, _ = await ask(worker, grammar='root ::= "yes" | "no"')
+    assert text in ("yes", "no")
+    assert finish.reason == "stop"
+    for bad in ("root ::= (", "root ::= " + "(" * 20_000):
+        with pytest.raises(WorkerError, match="grammar"):
+            await ask(worker, grammar=bad)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"tfs": 0.5}, "stories260K in llama.cpp cannot do this: tfs"),
+        ({"token_ids": (1, 5000)}, "invalid tokens"),
+        ({"token_ids": ()}, "empty"),
+        ({"prompt": "x " * 3000}, "6,002 tokens"),
+        ({"prompt": "x" * 1_000_000}, "1,000,000 characters"),
+        ({"adapters": (("a", 1.0),)}, "lora"),
+    ],
+)
+async def test_what_it_cannot_do_is_a_sentence(
+    worker: Worker, request_: dict[str, Any], words: str
+):
+    with pytest.raises(WorkerError, match=words):
+        await ask(worker, **request_)
+    assert (await ask(worker))[0] == STORY
+
+
+async def test_requests_run_together_with_the_same_words(worker: Worker):
+    replies = await asyncio.gather(*(ask(worker) for _ in range(8)))
+    assert {text for text, _, _ in replies} == {STORY}
+
+
+async def test_a_cancel_frees_the_engine_at_once(worker: Worker):
+    sampling = Sampling(max_new_tokens=1900, ban_eos_token=True, seed=1)
+    reply = worker.generate(Request(prompt="Once", sampling=sampling))
+    for _ in range(5):
+        await anext(reply)
+    begun = time.monotonic()
+    reply.cancel()
+    rest = [delta async for delta in reply]
+    assert time.monotonic() - begun < 0.2
+    assert reply.finish
+    assert reply.finish.reason == "cancelled"
+    assert reply.finish.usage.completion >= 5
+    assert len(rest) < 1800
+
+
+async def test_tokens_there_and_back(worker: Worker):
+    ids = await worker.call("tokenize", text="Once upon")
+    assert ids == [1, 403, 407]
+    assert await worker.call("tokenize", text="<s>Once upon") == ids, "one beginning is enough"
+    assert await worker.call("detokenize", token_ids=ids[1:]) == " Once upon"
+    with pytest.raises(WorkerError, match="no call"):
+        await worker.call("embed")
+
+
+async def test_a_malformed_file_is_refused_and_the_next_one_loads(
+    environments_dir: Path, tmp_path: Path
+):
+    data = MODEL.read_bytes()
+    bad = tmp_path / "cut.gguf"
+    bad.write_bytes(data[: len(data) // 2])
+    async with engine("llama_cpp", environments_dir / "xllamacpp") as worker:
+        with pytest.raises(WorkerError, match=r"cut\.gguf cannot be loaded"):
+            await worker.load(bad, {})
+        await worker.load(MODEL, {})
+        assert (await ask(worker))[0] == STORY

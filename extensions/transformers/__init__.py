@@ -1,0 +1,42 @@
+"""Loads folders of safetensors with PyTorch and transformers."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from kernel.api import LOADERS, Extension, Meta, Struct, WorkerLoader
+
+
+class Options(Struct, frozen=True):
+    """What a user may choose when loading a model."""
+
+    dtype: Annotated[
+        Literal["auto", "float32", "float16", "bfloat16"],
+        Meta(description="Number format of the weights; auto is the fastest that keeps quality"),
+    ] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], Meta(description="Where the model runs")] = (
+        "auto"
+    )
+    context_length: Annotated[
+        int,
+        Meta(ge=0, le=10_000_000, description="Tokens of one conversation; 0 is the model's own"),
+    ] = 0
+
+
+def accepts(path: Path) -> bool:
+    return path.is_dir() and (path / "config.json").is_file()
+
+
+async def setup(ext: Extension[Any]) -> None:
+    trust = {"SPINDLE_TRUST_REMOTE_CODE": "1"} if ext.flag("trust-remote-code") else {}
+    ext.add(
+        LOADERS,
+        WorkerLoader(
+            id="transformers",
+            label="Transformers",
+            engine="worker.py:Engine",
+            Options=Options,
+            accepts=accepts,
+            ext=ext,
+            env=trust,
+        ),
+    )

@@ -1,0 +1,159 @@
+"""Decodes all running requests in one step: one cache of keys and values, padded on the left.
+
+Rows join when their prompt was read, and leave whenever they like. A model whose cache is of
+another kind (a recurrent state, for example) is run row by row instead.
+"""
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+MERGEABLE = (DynamicLayer, DynamicSlidingWindowLayer)
+WORTH = 16
+"""Tokens; a shorter beginning that was seen before is read again."""
+
+
+class Row:
+    """One request's tokens, of which the model has seen the first `seen`."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self.ids, self.seen, self.cached = ids, 0, 0
+        self.cache: Any = None
+        """Its own until it joins the batch."""
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Batch(Generic[R]):
+    """Rows that decode together; give it rows to `read`, then let them `join`."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        known = inspect.signature(model.forward).parameters
+        self._positions = "position_ids" in known
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+        self.rows: list[R] = []
+        self._cache: Any = None
+        self._past: deque[tuple[list[int], list[tuple[Tensor, ...]]]] = deque(maxlen=4)
+        """Rows that left: their tokens, and the keys and values of every layer."""
+
+    def read(self, row: R, count: int) -> Tensor:
+        """Let the model see the next tokens of a row; the scores after the last of them."""
+        if row.cache is None:
+            row.cache = DynamicCache(config=self._model.config)
+            self._recall(row)
+        ids = row.ids[row.seen : row.seen + count]
+        row.seen += len(ids)
+        return self._forward([ids], row.cache)[0]
+
+    def join(self, row: R) -> None:
+        self.rows.append(row)
+        if not all(type(layer) in MERGEABLE for layer in row.cache.layers):
+            return  # it keeps its cache, and is run by itself
+        if self._cache is None:
+            self._cache = row.cache
+        else:
+            for ours, its in zip(self._cache.layers, row.cache.layers, strict=True):
+                append(ours, its)
+        row.cache = None
+
+    def leave(self, gone: Callable[[R], bool]) -> None:
+        """Drop rows, and the padding that only they needed."""
+        stay = [at for at, row in enumerate(self.rows) if not gone(row)]
+        if len(stay) == len(self.rows):
+            return
+        for at in set(range(len(self.rows))) - set(stay):
+            self._remember(at)
+        self.rows = [self.rows[at] for at in stay]
+        if not self.rows:
+            self._cache = None
+        elif self._cache:
+            longest = max(row.seen for row in self.rows)
+            for layer in self._cache.layers:
+                keep(layer, stay, longest)
+
+    def step(self) -> Collection[tuple[R, Tensor]]:
+        """Let the model see the last token of every row; each row's scores for the next."""
+        if self._cache is None:
+            return [(row, self.read(row, 1)) for row in self.rows]
+        longest = max(row.seen for row in self.rows)
+        padding = [longest - row.seen for row in self.rows]
+        scores = self._forward([row.ids[-1:] for row in self.rows], self._cache, padding)
+        for row in self.rows:
+            row.seen += 1
+        return list(zip(self.rows, scores, strict=True))
+
+    def _remember(self, at: int) -> None:
+        """Keep what a row leaves, for the next turn of its conversation."""
+        if not self._cache or any(type(layer) is not DynamicLayer for layer in self._cache.layers):
+            return
+        seen = self.rows[at].seen
+        layers = [
+            tuple(part[at : at + 1, :, -seen:].clone() for part in (layer.keys, layer.values))
+            for layer in self._cache.layers
+        ]
+        self._past.append((self.rows[at].ids[:seen], layers))
+
+    def _recall(self, row: R) -> None:
+        """Begin where a row that left had the same beginning."""
+        best = max(self._past, key=lambda past: common(past[0], row.ids), default=None)
+        if not best or (length := min(common(best[0], row.ids), len(row.ids) - 1)) < WORTH:
+            return
+        for layer, (keys, values) in zip(row.cache.layers, best[1], strict=True):
+            layer.update(keys[:, :, :length], values[:, :, :length])
+        row.seen = row.cached = length
+
+    def _forward(
+        self, ids: list[list[int]], cache: Any, padding: list[int] | None = None
+    ) -> Tensor:
+        device = self._model.device
+        more: dict[str, Any] = dict(self._last_only)
+        if padding and any(padding):
+            total = cache.get_seq_length() + len(ids[0])
+            pads = torch.tensor(padding, device=device)
+            more["attention_mask"] = (torch.arange(total, device=device) >= pads[:, None]).long()
+            if self._positions:
+                more["position_ids"] = total - 1 - pads[:, None]
+        with torch.inference_mode():
+            output = self._model(
+                input_ids=torch.tensor(ids, device=device),
+                past_key_values=cache,
+                use_cache=True,
+                **more,
+            )
+        return output.logits[:, -1].float()
+
+
+def append(ours: Any, its: Any) -> None:
+    """One more row in a layer of the shared cache; the shorter of both is padded on the left."""
+    for name in ("keys", "values"):
+        parts = [getattr(ours, name), getattr(its, name)]
+        width = max(part.shape[-2] for part in parts)
+        parts = [pad(part, (0, 0, width - part.shape[-2], 0)) for part in parts]
+        setattr(ours, name, torch.cat(parts))
+    if isinstance(ours, DynamicSlidingWindowLayer):
+        ours.cumulative_length = max(ours.cumulative_length, its.cumulative_length)
+
+
+def keep(layer: Any, rows: list[int], longest: int) -> None:
+    for name in ("keys", "values"):
+        part = getattr(layer, name)
+        setattr(layer, name, part[rows][..., -longest:, :])
+    if isinstance(layer, DynamicSlidingWindowLayer):
+        layer.cumulative_length = longest
+
+
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    for at, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return at
+    return min(len(one), len(other))

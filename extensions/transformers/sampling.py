@@ -1,0 +1,148 @@
+"""One request's sampling: transformers' own logits processors in the user's order."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from extensions.engine_kit.api import neutral
+from kernel.contract import Sampling
+from transformers.generation import logits_process as lp
+
+Process = Callable[[Tensor, Tensor], Tensor]
+"""`(token ids [1, n], scores [1, vocabulary]) -> scores`."""
+
+FILTERS: dict[str, Callable[[Any], Process]] = {
+    "temperature": lp.TemperatureLogitsWarper,
+    "top_n_sigma": lambda value: TopNSigma(value),
+    "top_k": lp.TopKLogitsWarper,
+    "top_p": lp.TopPLogitsWarper,
+    "typical_p": lp.TypicalLogitsWarper,
+    "epsilon_cutoff": lambda value: lp.EpsilonLogitsWarper(value * 1e-4),
+    "eta_cutoff": lambda value: lp.EtaLogitsWarper(value * 1e-4),
+    "min_p": lp.MinPLogitsWarper,
+}
+"""What a user may put in order, in the usual one; the cutoffs are in units of 1e-4."""
+HONOURED = (
+    *FILTERS, "repetition_penalty", "frequency_penalty", "presence_penalty",
+    "repetition_penalty_range", "encoder_repetition_penalty", "no_repeat_ngram_size",
+    "min_length", "ban_eos_token", "custom_token_bans", "logit_bias", "do_sample",
+    "temperature_last", "sampler_priority", "max_new_tokens", "auto_max_new_tokens",
+    "add_bos_token", "skip_special_tokens", "seed", "custom_stopping_strings",
+)  # fmt: skip
+
+
+class Sampler:
+    """Chooses the tokens of one request; knows nothing of the batch that it is in."""
+
+    def __init__(self, sampling: Sampling, prompt: Sequence[int], eos: Sequence[int]) -> None:
+        def value(name: str) -> Any:
+            return neutral(sampling, name)
+
+        self._greedy = value("temperature") == 0 or not value("do_sample")
+        self._processes = list(penalties(sampling, prompt, eos))
+        if not self._greedy:
+            self._processes += [
+                FILTERS[name](value(name))
+                for name in order(sampling)
+                if value(name) != neutral(Sampling(), name)
+            ]
+        self._random = torch.Generator()
+        if value("seed") == -1:
+            self._random.seed()
+        else:
+            self._random.manual_seed(value("seed"))
+
+    def __call__(self, ids: Sequence[int], scores: Tensor) -> int:
+        """The next token after `ids`, from the model's scores [vocabulary]."""
+        scores = scores[None]
+        if self._processes:
+            so_far = torch.tensor([ids], device=scores.device)
+            for process in self._processes:
+                scores = process(so_far, scores)
+        if self._greedy:
+            return int(scores.argmax())
+        return int(torch.multinomial(scores.softmax(-1).cpu(), 1, generator=self._random))
+
+
+def order(sampling: Sampling) -> list[str]:
+    wished = [name for name in neutral(sampling, "sampler_priority") if name in FILTERS]
+    names = [name for name in FILTERS if name not in wished] + list(dict.fromkeys(wished))
+    if neutral(sampling, "temperature_last"):
+        names.sort(key=lambda name: name == "temperature")
+    return names
+
+
+def penalties(sampling: Sampling, prompt: Sequence[int], eos: Sequence[int]) -> list[Process]:
+    """What works on greedy choices too, and always before the filters."""
+
+    def value(name: str) -> Any:
+        return neutral(sampling, name)
+
+    processes: list[Process] = []
+    biases = {**value("logit_bias"), **dict.fromkeys(value("custom_token_bans"), -torch.inf)}
+    if value("ban_eos_token"):
+        biases |= dict.fromkeys(eos, -torch.inf)
+    if biases:
+        processes.append(Bias(biases))
+    if value("min_length"):
+        least = lp.MinNewTokensLengthLogitsProcessor(len(prompt), value("min_length"), list(eos))
+        processes.append(least)
+    if (penalty := value("encoder_repetition_penalty")) != 1:
+        inputs = torch.tensor([list(prompt)])
+        processes.append(lp.EncoderRepetitionPenaltyLogitsProcessor(penalty, inputs))
+    recent = Recent(value("repetition_penalty_range"))
+    if (penalty := value("repetition_penalty")) != 1:
+        processes.append(recent.only(lp.RepetitionPenaltyLogitsProcessor(penalty)))
+    if value("frequency_penalty") or value("presence_penalty"):
+        counted = Counted(value("frequency_penalty"), value("presence_penalty"))
+        processes.append(recent.only(counted))
+    if size := value("no_repeat_ngram_size"):
+        processes.append(lp.NoRepeatNGramLogitsProcessor(size))
+    return processes
+
+
+class Recent:
+    """Shows a process only the last tokens; 0 is all of them."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def only(self, process: Process) -> Process:
+        return lambda ids, scores: process(ids[:, -self._count :], scores)
+
+
+class Bias:
+    def __init__(self, biases: dict[int, float]) -> None:
+        self._ids = torch.tensor(list(biases))
+        self._biases = torch.tensor(list(biases.values()))
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        known = self._ids < scores.shape[-1]
+        scores = scores.clone()
+        scores[:, self._ids[known]] += self._biases[known].to(scores)
+        return scores
+
+
+class Counted:
+    """OpenAI's penalties: by how often a token was there, and for having been there at all."""
+
+    def __init__(self, frequency: float, presence: float) -> None:
+        self._frequency, self._presence = frequency, presence
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        counts = torch.bincount(ids[0], minlength=scores.shape[-1]).to(scores)
+        return scores - self._frequency * counts - self._presence * (counts > 0)
+
+
+class TopNSigma:
+    """Keeps what lies within n standard deviations of the best score (arXiv 2411.07641)."""
+
+    def __init__(self, n: float) -> None:
+        self._n = n
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        alive = scores[scores > -torch.inf]
+        least = scores.max() - self._n * alive.std(correction=0)
+        return scores.masked_fill(scores < least, -torch.inf)

@@ -1,0 +1,219 @@
+"""Transformers on a real, tiny model: stories260K, the same that llama.cpp is tried with."""
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from kernel.contract import Message, Request, Sampling, Text
+from kernel.worker import Worker, WorkerError
+from tests.engines.real import STORIES, STORY, ask, engine
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+MODEL = STORIES / "hf"
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", autouse=True)
+async def worker(environments_dir: Path) -> AsyncIterator[Worker]:
+    async with engine("transformers", environments_dir / "torch") as worker:
+        await worker.load(MODEL, {"dtype": "float32"})
+        yield worker
+
+
+async def test_a_story_with_its_figures(worker: Worker):
+    text, finish, deltas = await ask(worker)
+    assert text == STORY, "as llama.cpp writes it"
+    assert (finish.reason, finish.usage.prompt, finish.usage.completion) == ("length", 5, 24)
+    assert len(deltas) == 24
+
+
+async def test_a_stop_string_across_tokens(worker: Worker):
+    text, finish, _ = await ask(worker, custom_stopping_strings=("e girl", "zzz"))
+    assert text == ", there was a littl"
+    assert (finish.reason, finish.cut_by) == ("stop", "e girl")
+
+
+async def test_logprobs(worker: Worker):
+    text, _, deltas = await ask(worker, logprobs=3)
+    tokens = [token for delta in deltas for token in delta.tokens]
+    assert b"".join(token.bytes for token in tokens).decode() == text
+    first = tokens[0]
+    assert (first.id, len(first.top)) == (432, 3)
+    assert first.logprob == pytest.approx(-0.0318, abs=1e-3), "as llama.cpp says"
+    assert first.top[0] == (b",", pytest.approx(first.logprob))
+
+
+async def test_a_chat_and_its_continuation(worker: Worker):
+    messages = (Message("user", (Text("Once upon"),)), Message("assistant", (Text(" a time"),)))
+    text, _, _ = await ask(worker, messages=messages, continue_=True)
+    assert text == STORY
+    built = [{"role": "user", "parts": [{"type": "text", "text": "Hi"}]}]
+    assert await worker.call("template", messages=built) == "Hi"
+
+
+async def test_an_end_of_text_ends_the_reply(worker: Worker):
+    _, finish, _ = await ask(worker, max_new_tokens=400)
+    assert finish.reason == "stop"
+    _, finish, _ = await ask(worker, max_new_tokens=400, ban_eos_token=True)
+    assert finish.reason == "length"
+
+
+async def test_seeds_repeat_and_differ(worker: Worker):
+    one, two, three = [(await ask(worker, temperature=1.5, seed=seed))[0] for seed in (7, 7, 8)]
+    assert one == two
+    assert one != three
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("logit_bias", {432: -100.0}),
+        ("custom_token_bans", (432,)),
+        ("repetition_penalty", 3.0),
+        ("frequency_penalty", 2.0),
+        ("presence_penalty", 2.0),
+        ("no_repeat_ngram_size", 1),
+        ("encoder_repetition_penalty", 1.5),
+    ],
+)
+async def test_a_penalty_changes_the_words(worker: Worker, field: str, value: Any):
+    plain, _, _ = await ask(worker, max_new_tokens=60)
+    changed, _, _ = await ask(worker, max_new_tokens=60, **{field: value})
+    assert changed != plain
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("top_k", 1),
+        ("top_p", 0.01),
+        ("min_p", 0.99),
+        ("top_n_sigma", 0.01),
+        ("epsilon_cutoff", 9.0),
+        ("eta_cutoff", 20.0),
+        ("typical_p", 0.2),
+    ],
+)
+async def test_a_filter_narrows_the_choice(worker: Worker, field: str, value: Any):
+    """Hot enough for nonsense, unless the filter comes first and leaves little to choose."""
+    hot = {"temperature": 2.0, "temperature_last": True, "seed": 3, "max_new_tokens": 12}
+    plain, _, _ = await ask(worker, **hot)
+    narrow, _, _ = await ask(worker, **hot, **{field: value})
+    assert narrow != plain
+    if field in ("top_k", "top_p", "min_p", "top_n_sigma"):
+        assert STORY.startswith(narrow)
+
+
+async def test_a_least_length(worker: Worker):
+    _, finish, _ = await ask(worker, max_new_tokens=400, min_length=350)
+    assert finish.usage.completion >= 350
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"tfs": 0.5}, "hf in Transformers cannot do this: tfs"),
+        ({"grammar": "root ::= x"}, "grammar"),
+        ({"token_ids": (1, 5000)}, "does not know"),
+        ({"token_ids": ()}, "empty"),
+        ({"token_ids": (403,) * 600}, "600 tokens, and the context of this model 512"),
+    ],
+)
+async def test_what_it_cannot_do_is_a_sentence(
+    worker: Worker, request_: dict[str, Any], words: str
+):
+    with pytest.raises(WorkerError, match=words):
+        await ask(worker, **request_)
+    assert (await ask(worker))[0] == STORY
+
+
+async def test_requests_of_all_lengths_run_together_with_the_words_they_have_alone(
+    worker: Worker,
+):
+    prompts = ["Once upon a time" + " there was a big dog" * n for n in (0, 7, 1, 70, 3, 0)]
+    alone = [(await ask(worker, prompt, max_new_tokens=n * 7 + 5))[0] for n, prompt in
+             enumerate(prompts)]  # fmt: skip
+    together = await asyncio.gather(
+        *(ask(worker, prompt, max_new_tokens=n * 7 + 5) for n, prompt in enumerate(prompts))
+    )
+    assert [text for text, _, _ in together] == alone
+
+
+async def test_a_conversation_is_not_read_again(worker: Worker):
+    first = "Tom had a red ball. " * 8
+    text, _, _ = await ask(worker, first)
+    second, finish, _ = await ask(worker, first + text + " The end.")
+    assert finish.usage.cached > 40
+    for n in range(4):  # others push it out
+        await ask(worker, f"{n} little dogs. " * 9)
+    again, finish, _ = await ask(worker, first + text + " The end.")
+    assert finish.usage.cached < 40
+    assert again == second
+
+
+async def test_a_cancel_frees_the_engine_at_once(worker: Worker):
+    sampling = Sampling(max_new_tokens=500, ban_eos_token=True, seed=1)
+    reply = worker.generate(Request(prompt="Once", sampling=sampling))
+    for _ in range(5):
+        await anext(reply)
+    begun = time.monotonic()
+    reply.cancel()
+    [delta async for delta in reply]
+    assert time.monotonic() - begun < 0.2
+    assert reply.finish
+    assert reply.finish.reason == "cancelled"
+    assert reply.finish.usage.completion >= 5
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(MODEL, tmp_path / "model"))
+
+
+def change(folder: Path, **more: object) -> None:
+    config = folder / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **more}))
+
+
+def without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def cut(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+BAD = {
+    "pickle": (without_weights, "a format that can run programs"),
+    "cut": (cut, "cannot be loaded"),
+    "auto_map": (lambda folder: change(folder, auto_map={"AutoModel": "m.M"}), "trust-remote-code"),
+    "quantized": (
+        lambda folder: change(folder, quantization_config={"quant_method": "gptq"}),
+        "quantized \\(gptq\\)",
+    ),
+    "missing weights": (lambda folder: change(folder, num_hidden_layers=6), "incomplete"),
+    "other shapes": (lambda folder: change(folder, intermediate_size=100), "incomplete|fit"),
+    "no such kind": (lambda folder: change(folder, model_type="nonsense"), "nonsense"),
+}
+
+
+async def test_a_folder_that_must_not_be_loaded_is_refused(
+    environments_dir: Path, folder: Path, tmp_path: Path
+):
+    async with engine("transformers", environments_dir / "torch") as worker:
+        for name, (spoil, words) in BAD.items():
+            copy = Path(shutil.copytree(folder, tmp_path / name))
+            spoil(copy)
+            with pytest.raises(WorkerError, match=words):
+                await worker.load(copy, {})
+        info = await worker.load(folder, {"context_length": 100})
+        assert (info.name, info.context_length) == ("model", 100)
+        assert info.special_tokens == {"bos": 1, "eos": 2, "unk": 0}
+        assert (await ask(worker))[0] == STORY
