@@ -211,6 +211,8 @@ class ModelInfo(Struct, frozen=True):
     """Names of the `Sampling` fields it honours."""
     capabilities: tuple[Capability, ...] = ("text",)
     description: str = ""
+    defaults: Sampling = Sampling()
+    """What the model's own files say of sampling; it applies where a request is silent."""
 
 
 class Output(Struct, frozen=True):

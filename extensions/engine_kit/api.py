@@ -1,6 +1,7 @@
 """All that the workers of other extensions may import from here."""
 
 from extensions.engine_kit.adapters import Callbacks, Emit, OneAtATime, Stepped
+from extensions.engine_kit.defaults import from_folder, from_gguf, with_defaults
 from extensions.engine_kit.gguf import Gguf, check_gguf
 from extensions.engine_kit.requests import check_request, finish_of, neutral, unsupported
 from extensions.engine_kit.safetensors import check_folder, check_safetensors
@@ -21,6 +22,9 @@ __all__ = [
     "check_request",
     "check_safetensors",
     "finish_of",
+    "from_folder",
+    "from_gguf",
     "neutral",
     "unsupported",
+    "with_defaults",
 ]

@@ -19,7 +19,9 @@ from extensions.engine_kit.api import (
     TextStream,
     check_gguf,
     check_request,
+    from_gguf,
     neutral,
+    with_defaults,
 )
 from extensions.llama_cpp.sampling import HONOURED, as_parameters
 from kernel.contract import (
@@ -98,6 +100,7 @@ class Engine:
     # --- a request, on a thread of its own ---
 
     def _generate(self, request: Request, emit: Emit) -> Finish:
+        request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
         reply = Reply(self._prompt(request), request, self._template.stops, emit)
         room = self._info.context_length - len(reply.prompt)
@@ -251,6 +254,7 @@ def describe(path: str, file: Gguf, options: Mapping[str, Any]) -> ModelInfo:
         samplers=HONOURED,
         capabilities=("text", "logprobs", "grammar", "batch"),
         description=get("general.name", ""),
+        defaults=from_gguf(Path(path), file.metadata),
     )
 
 

@@ -50,10 +50,8 @@ def _candidates(root: Path) -> Iterator[Path]:
 
 
 def _size(path: Path) -> int:
-    files = path.iterdir() if path.is_dir() else [path]
+    files = path.glob("*.safetensors") if path.is_dir() else [path]
     try:
-        return sum(
-            f.stat().st_size for f in files if f.is_file() and f.suffix in (".gguf", ".safetensors")
-        )
+        return sum(file.stat().st_size for file in files)
     except OSError:
         return 0

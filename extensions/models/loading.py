@@ -8,7 +8,7 @@ import msgspec
 from extensions.models.memory import Choice, Memory
 from kernel.api import Everyone, Extension, LoadFailed, NoModel, Refused, safe_path
 
-GUIDE = "guide/guide-q8_0.gguf"
+GUIDE = "guide/guide.gguf"
 """What a first start loads."""
 
 

@@ -17,7 +17,9 @@ from extensions.engine_kit.api import (
     check_folder,
     check_request,
     finish_of,
+    from_folder,
     neutral,
+    with_defaults,
 )
 from extensions.transformers.batch import Batch, Row
 from extensions.transformers.sampling import HONOURED, Sampler
@@ -97,6 +99,7 @@ class Engine:
             samplers=HONOURED,
             capabilities=("text", "logprobs", "batch"),
             description=f"{config.model_type}, {self._model.dtype}, {device}".replace("torch.", ""),
+            defaults=from_folder(folder),
         )
         return self._info
 
@@ -116,6 +119,7 @@ class Engine:
     # --- requests ---
 
     def _admit(self, request: Request) -> "Writer":
+        request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
         if request.messages is not None:
             text = self._template.render(request.messages, request.tools, request.continue_)

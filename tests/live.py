@@ -1,0 +1,124 @@
+"""A real server in a process of its own, and a real browser: what the story tests drive."""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+ROOT = Path(__file__).parent.parent
+SHOTS = os.environ.get("SPINDLE_SHOTS", "")
+"""A folder for screenshots; none are kept without it."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Live:
+    """A server that can be killed and started again on the same data."""
+
+    def __init__(self, data: Path, environments: Path, *flags: str) -> None:
+        self.data, self.port, self.link = data, free_port(), ""
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.said = ""
+        self._environments, self._flags = environments, flags
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start it and wait for its address."""
+        command = [
+            *(sys.executable, "-P", "-m", "kernel", "serve", "--no-browser"),
+            *("--port", str(self.port), "--data-dir", str(self.data)),
+            *("--environments-dir", str(self._environments), *self._flags),
+        ]
+        self._process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=self.data,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        ready = asyncio.Event()
+        self._reading = asyncio.create_task(self._read(ready))
+        await asyncio.wait_for(ready.wait(), 20)
+
+    async def _read(self, ready: asyncio.Event) -> None:
+        assert self._process
+        assert self._process.stdout
+        async for line in self._process.stdout:
+            self.said += line.decode(errors="replace")
+            if found := re.search(r"http://\S+token=\S+", line.decode(errors="replace")):
+                self.link = found.group()
+            if b"Ctrl+C" in line:
+                ready.set()
+        ready.set()
+
+    async def kill(self, how: signal.Signals = signal.SIGKILL) -> int:
+        """End it; answers its exit status."""
+        assert self._process
+        assert self._reading
+        if self._process.returncode is None:
+            self._process.send_signal(how)
+        status = await self._process.wait()
+        await self._reading
+        self._process._transport.close()  # type: ignore[attr-defined]
+        return status
+
+
+@asynccontextmanager
+async def live(data: Path, environments: Path, *flags: str) -> AsyncGenerator[Live]:
+    """A running server, ended with the block."""
+    data.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  a test may wait for its disk
+    server = Live(data, environments, *flags)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.kill(signal.SIGTERM)
+
+
+@asynccontextmanager
+async def chromium() -> AsyncGenerator[Browser]:
+    """The system's Chromium, without a window and without a network of its own."""
+    path = shutil.which("chromium")
+    assert path
+    async with async_playwright() as playwright:
+        flags = [
+            *("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync"),
+            *("--disable-background-networking", "--disable-component-update"),
+        ]
+        browser = await playwright.chromium.launch(executable_path=path, args=flags)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+class Watched:
+    """What a page complained of; a test that ends with complaints fails."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.complaints: list[str] = []
+        context.on("console", lambda m: self._note(m.type, m.text))
+        context.on("weberror", lambda e: self.complaints.append(str(e.error)))
+
+    def _note(self, kind: str, text: str) -> None:
+        offline = "WebSocket connection to" in text or "ERR_CONNECTION_REFUSED" in text
+        if kind in ("error", "warning") and not offline:
+            self.complaints.append(text)
+
+
+async def shoot(page: Page, name: str) -> None:
+    """Keep a picture of the page where SPINDLE_SHOTS says."""
+    if SHOTS:
+        await page.screenshot(path=Path(SHOTS) / f"{name}.png")
