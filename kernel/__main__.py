@@ -31,7 +31,6 @@ def main() -> int:
 async def install(flags: Flags) -> None:
     """Build the environments of the extensions named, and tell how far it is."""
     kernel = kernel_of(flags)
-    kernel.discover()
     for id in flags.targets:
         await asyncio.to_thread(_build, kernel, id)
 

@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket
 from kernel.clients import ACTIONS, Action, Client, Everyone, Handler
 from kernel.jobs import JobProgress
 from kernel.manager import Kernel
-from kernel.pages import PANELS, Panel
+from kernel.pages import PANELS, Panel, in_region
 from kernel.points import Changed, Entry, Phase, Point
 
 Access = Literal["public", "page", "inference", "admin"]
@@ -189,8 +189,7 @@ class Application:
     # --- parts -------------------------------------------------------------------------
 
     def _in(self, region: str) -> list[Entry[Panel]]:
-        found = [e for e in self._kernel.registry.entries(PANELS) if e.value.region == region]
-        return sorted(found, key=lambda e: e.value.order)
+        return in_region(self._kernel.registry, region)
 
     def _tab(self, client: Client) -> Entry[Panel] | None:
         tabs = self._in("tab")
@@ -212,16 +211,7 @@ class Application:
         ]
 
     async def _panel(self, entry: Entry[Panel], client: Client) -> Markup:
-        """A panel as HTML; one that fails costs its own place, with a sentence in it."""
-        panel = entry.value
-        try:
-            context = await panel.context(client, client.subject)
-            return self._kernel.pages.render(f"{entry.owner}/{panel.template}", **context)
-        except (Exception, SystemExit) as error:
-            self._kernel.guard.failed(entry.owner, f"panel {panel.template}", error)
-            return Markup(
-                '<p class="empty">{} could not draw this. See its card in Settings.</p>'
-            ).format(entry.owner)
+        return await self._kernel.draw(entry, client, client.subject)
 
     def _jobs(self) -> list[JobProgress]:
         return [job.progress for job in self._kernel.jobs.running.values()]

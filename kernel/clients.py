@@ -11,19 +11,16 @@ from typing import Any
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from kernel.contract import Refused
 from kernel.points import Entry, Point, Registry
 from kernel.sampling import Struct
-from kernel.settings import check
+from kernel.settings import SettingsError, check
 
 log = logging.getLogger(__name__)
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
     """Base of what a page may ask for: `{"action": "<extension>.<snake_case_of_class>", …}`."""
-
-
-class Refused(Exception):
-    """Raised by an action's handler: a sentence for the user, shown where it was asked."""
 
 
 class Everyone(Struct, frozen=True):
@@ -60,7 +57,7 @@ class Outbox:
     def __init__(self, *, rate: float = 30, limit: int = 1 << 20, stall: float = 15) -> None:
         self.overflowed = False
         self._pause, self._limit, self._stall = 1 / rate, limit, stall
-        self._parts: dict[tuple[str, object], str] = {}
+        self._parts: dict[tuple[str, object], tuple[str, int]] = {}  # with what each counts
         self._size = 0
         self._serial = itertools.count()
         self._some = asyncio.Event()
@@ -68,9 +65,10 @@ class Outbox:
     def put(self, owner: str, html: str, key: str | None = None, *, whole: bool = False) -> None:
         """Queue a part; `whole` is a snapshot, which may be as large as what it shows."""
         index = owner, key if key is not None else next(self._serial)
-        self._parts.pop(index, None)
-        self._parts[index] = html
-        self._size += 0 if whole else len(html)
+        self._forget(index)
+        counts = 0 if whole else len(html)
+        self._parts[index] = html, counts
+        self._size += counts
         if self._size > self._limit:  # Too far behind: forget it all, a fresh snapshot follows.
             self._parts.clear()
             self._size, self.overflowed = 0, True
@@ -79,18 +77,24 @@ class Outbox:
     def drop(self, owner: str) -> None:
         """Forget what an owner queued: a snapshot taken now says it all."""
         for index in [i for i in self._parts if i[0] == owner]:
-            self._size = max(0, self._size - len(self._parts.pop(index)))
+            self._forget(index)
+
+    def _forget(self, index: tuple[str, object]) -> None:
+        self._size -= self._parts.pop(index, ("", 0))[1]
 
     def take(self) -> list[str]:
         """All that waits. Each part is a message of its own: htmx looks up the targets of a whole
         message before it swaps any of them, so a part may name what the one before brought."""
-        parts, self._parts, self._size = list(self._parts.values()), {}, 0
+        parts, self._parts, self._size = [html for html, _ in self._parts.values()], {}, 0
         return parts
 
     async def send(
         self, send: Callable[[str], Awaitable[None]], behind: Callable[[], None]
     ) -> None:
-        """Send for ever: the first part at once, then what gathers `rate` times a second."""
+        """Send for ever: what comes first at once, then what gathers `rate` times a second.
+
+        After a quiet moment three may follow at once: a click is answered by several.
+        """
         loop, due = asyncio.get_running_loop(), 0.0
         while True:
             await self._some.wait()
@@ -101,8 +105,8 @@ class Outbox:
                 behind()
             for part in self.take():
                 async with asyncio.timeout(self._stall):
-                    await send(part)
-            due = loop.time() + self._pause
+                    await send(part.encode(errors="replace").decode())  # no half surrogates
+            due = max(due, loop.time() - 3 * self._pause) + self._pause
 
 
 class Client:
@@ -150,6 +154,7 @@ class Hub:
         self.clients: set[Client] = set()
         self.snapshot: Callable[[Client], Awaitable[None]]
         self.toast: Callable[[str, str], str]
+        self.name: Callable[[str], str] = str
         self._registry, self._emit, self._failed = registry, emit, failed
         self._ids = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -226,8 +231,8 @@ class Hub:
         values.pop("headers", None)
         entry = next((e for e in self._registry.entries(ACTIONS) if e.value.name == name), None)
         if not entry:
-            owner = str(name).partition(".")[0]
-            return self.tell(f"{owner!r} is switched off. Switch it on in Settings.", client)
+            owner = self.name(str(name).partition(".")[0])
+            return self.tell(f"{owner} is switched off. Switch it on in Settings.", client)
         kind, known = entry.value.kind, entry.value.kind.__struct_fields__
         if "rest" in known:  # An action for a form whose fields are known at run time only.
             values["rest"] = {k: values.pop(k) for k in list(values) if k not in known}
@@ -248,12 +253,14 @@ class Hub:
         entry.leases.add(lease := Acting(task))
         try:
             await entry.value.function(action, client)
-        except Refused as refusal:
+        except (Refused, SettingsError) as refusal:
             self.tell(str(refusal), client)
         except asyncio.CancelledError:
-            self.tell(f"{entry.owner} was switched off before it could answer.", client)
+            name = self.name(entry.owner)
+            self.tell(f"{name} was switched off before it could answer. Try again.", client)
         except (Exception, SystemExit) as error:
             self._failed(entry.owner, entry.value.name, error)
-            self.tell(f"{entry.owner} failed: {error}. Its card in Settings says more.", client)
+            said = f"{self.name(entry.owner)} failed: {error}".rstrip(" .:")
+            self.tell(f"{said}. Its card in Settings says more.", client)
         finally:
             entry.leases.discard(lease)

@@ -8,13 +8,17 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import msgspec
+from markupsafe import Markup
 
 from kernel.clients import ACTIONS, Action, Client, Conversation, Everyone, Handler, wire_name
 from kernel.contract import Delta, Message, Report, Request, Turn
+from kernel.guard import contained
 from kernel.jobs import Job, JobKind
 from kernel.model import Generation, Slot
+from kernel.pages import Region, in_region
 from kernel.pipeline import modified
 from kernel.points import Entry, Phase, Point
+from kernel.records import SectionChanged
 from kernel.reply import Reply
 from kernel.sampling import Struct
 from kernel.turn import DISPLAY
@@ -126,6 +130,7 @@ class Extension(Generic[S]):
         self._kernel.settings.update(values, "extensions", self.id)
         self.settings = cast(S, self._kernel.settings.extension(self.id, self._record.kind))
         self.emit(SettingsChanged(self.id))
+        self.emit(SectionChanged(f"extensions.{self.id}"))
 
     @property
     def admin(self) -> "Kernel":
@@ -152,7 +157,8 @@ class Extension(Generic[S]):
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str = "") -> "asyncio.Task[T]":
         """Run `work` in the background; it is cancelled when the extension stops."""
-        task = asyncio.create_task(work, name=f"{self.id}:{name}")
+        task = asyncio.create_task(contained(work), name=f"{self.id}:{name}")
+        task.add_done_callback(lambda _: work.close())  # It may end before it began.
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -197,6 +203,11 @@ class Extension(Generic[S]):
     def render(self, template: str, **context: Any) -> str:
         """One of the extension's templates as HTML."""
         return self._kernel.pages.render(f"{self.id}/{template}", ext=self, **context)
+
+    async def panels(self, region: Region, client: Client | None, subject: str) -> list[Markup]:
+        """What extensions contribute to a region, as HTML, for whoever lays that region out."""
+        entries = in_region(self._kernel.registry, region)
+        return [await self._kernel.draw(entry, client, subject) for entry in entries]
 
     async def push(
         self,
@@ -275,8 +286,7 @@ class Extension(Generic[S]):
         """Withdraw contributions, let modifiers leave, cancel tasks; resources close after this."""
         while self._disposers:
             self._disposers.pop()()
-        leases = [lease for entry in self._entries for lease in entry.leases]
-        for lease in leases:
+        for lease in [lease for entry in self._entries for lease in entry.leases]:
             lease.leave()
         deadline = asyncio.get_running_loop().time() + self._kernel.guard.budget
         while any(entry.leases for entry in self._entries):

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -31,6 +31,14 @@ class Watched(Protocol):
     since: float
 
     def overran(self) -> None: ...
+
+
+async def contained(work: Awaitable[T]) -> T:
+    """Await extension code; its `sys.exit` would end the whole server from inside a task."""
+    try:
+        return await work
+    except SystemExit:
+        raise RuntimeError("called sys.exit") from None
 
 
 class Lease:

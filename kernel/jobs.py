@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from kernel.bus import Bus
+from kernel.guard import contained
 from kernel.sampling import Struct
 
 State = Literal["running", "done", "cancelled", "failed"]
@@ -62,7 +63,7 @@ class Job:
     async def _run(self, work: Awaitable[Any]) -> None:
         self._say("running", None, "")
         try:
-            result = await work
+            result = await contained(work)
         except asyncio.CancelledError:
             self._finish("cancelled", "")
             self.done.cancel()

@@ -77,28 +77,32 @@ class Keyring:
     def knows(self, key: str) -> bool:
         return same(key, self.key)
 
-    async def admit(self, said: str, address: str, only_links: bool = False) -> bool:
-        """Whether this launch token, key or password is right; slower with each wrong one."""
+    def opens(self, token: str) -> bool:
+        """Whether this launch link is unused, and use it up. Nobody guesses one, so nothing is
+        counted: a foreign page may make a browser try any number of them."""
+        link = next((link for link in self._links if same(token.strip(), link)), "")
+        self._links.discard(link)
+        return bool(link)
+
+    async def admit(self, said: str, address: str) -> bool:
+        """Whether this launch token, key or password is right; slower with each wrong one, but
+        never for who has the token or the key."""
+        if self.opens(said) or self.knows(said.strip()):
+            return True
         wrong, until = self._tries.get(address, (0, 0.0))
         if (left := until - self._clock()) > 0:
             raise TooMany(left)
         pause = min(60, 2 ** (wrong - 9)) if wrong >= 9 else 0
         self._tries[address] = (wrong + 1, self._clock() + pause)
-        if not await self._right(said, only_links):
-            while len(self._tries) > 1000:
-                self._tries.pop(next(iter(self._tries)))
+        while len(self._tries) > 1000:
+            self._tries.pop(next(iter(self._tries)))
+        if not self._password:
             return False
-        self._tries.pop(address, None)
-        return True
-
-    async def _right(self, said: str, only_links: bool) -> bool:
-        if link := next((link for link in self._links if same(said.strip(), link)), ""):
-            self._links.discard(link)
-            return True
-        if only_links or self.knows(said.strip()) or not self._password:
-            return not only_links and self.knows(said.strip())
         async with self._one:  # one at a time: hashing is slow on purpose
-            return same(await asyncio.to_thread(self._hash, said), self._password)
+            right = same(await asyncio.to_thread(self._hash, said), self._password)
+        if right:
+            self._tries.pop(address, None)
+        return right
 
     def _hash(self, password: str) -> bytes:
         return hashlib.scrypt(password.encode(), salt=self._seal, n=2**14, r=8, p=1)

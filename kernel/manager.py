@@ -7,17 +7,19 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from kernel.bus import Bus
 from kernel.changes import Changes
-from kernel.clients import Hub
+from kernel.clients import Client, Hub
 from kernel.contract import Report
 from kernel.extension import Extension
 from kernel.guard import Failure, Guard
 from kernel.jobs import Jobs
 from kernel.manifest import API, Manifest
 from kernel.model import Slot
-from kernel.pages import Pages
-from kernel.points import Registry
+from kernel.pages import Pages, Panel
+from kernel.points import Entry, Registry
 from kernel.records import (
     Access,
     Appearance,
@@ -29,10 +31,11 @@ from kernel.records import (
     forget_modules,
     path_clash,
     run_module,
+    told,
 )
 from kernel.settings import SettingsFile
 from kernel.worker import Worker
-from kernel.workers import Workers
+from kernel.workers import Engines, Workers
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +61,11 @@ class Kernel:
         self.registry = Registry(self.bus.emit)
         self.guard = Guard(self._on_failure, strict=strict)
         self.hub = Hub(self.registry, self.bus.emit, self.guard.failed)
+        self.hub.name = self.name
         self.jobs = Jobs(self.bus, data / "jobs")
         root = environments or data / "environments"
         self.workers = Workers(root, folders, self.jobs)
+        self.workers.settings = lambda: settings.section("model", Engines)
         self.records: dict[str, Record] = {}
         self.pages = Pages(templates, self._templates_of)
         self.trouble: dict[str, list[str]] = {}
@@ -68,6 +73,8 @@ class Kernel:
         self.access = Access()
         self.only: set[str] | None = None
         """The extensions that may run (safe mode, `--extensions`); None: as the settings say."""
+        self.patience = 30.0
+        """Seconds that a `setup` may take."""
         self._folders = folders
         self._slots: dict[str, Slot] = {}
         self._doomed: set[asyncio.Task[Any]] = set()
@@ -78,6 +85,10 @@ class Kernel:
 
     def flag(self, id: str, name: str) -> Any:
         return self.flags.get(id, {}).get(name, self.flags.get("kernel", {}).get(name))
+
+    def name(self, id: str) -> str:
+        """What people call an extension."""
+        return self.records[id].name if id in self.records else repr(id)
 
     @property
     def theme(self) -> str:
@@ -107,15 +118,31 @@ class Kernel:
         return sorted(self.records, key=lambda id: (self.settings.rank(id), id))
 
     async def start_enabled(self) -> None:
+        """Start what the user wants; what a choice on the command line needs comes with it."""
+        chosen = list(self.only or ())
+        for id in chosen:
+            needs = self.records[id].needs if id in self.records else ()
+            chosen += [need for need in needs if need not in chosen]
+        self.only = None if self.only is None else set(chosen)
         for id in self.ordered():
             if self.enabled(id):
                 await self.start(id)
         self.bus.emit(Started())
 
+    async def draw(self, entry: Entry[Panel], client: Client | None, subject: str) -> Markup:
+        """A panel as HTML; one that fails costs its own place, with a sentence in it."""
+        try:
+            context = await entry.value.context(client, subject)
+            return self.pages.render(f"{entry.owner}/{entry.value.template}", **context)
+        except (Exception, SystemExit) as error:
+            self.guard.failed(entry.owner, f"panel {entry.value.template}", error)
+            text = "{} could not draw this. Its card in Settings says more."
+            return Markup('<p class="empty">' + text + "</p>").format(self.name(entry.owner))
+
     # --- life of one extension ---------------------------------------------------------
 
     async def start(self, id: str, needed_by: tuple[str, ...] = ()) -> bool:
-        """Start an extension and what it needs; says whether it is running afterwards."""
+        """Start an extension, what it needs and what waited for it; says whether it runs then."""
         if id in needed_by:
             return False
         record = self.records[id]
@@ -131,25 +158,27 @@ class Kernel:
             started = asyncio.get_running_loop().create_future()
             record.task = asyncio.create_task(self._live(record, started), name=f"extension:{id}")
             await started
-            return record.is_(Status.RUNNING)
+        for other in () if needed_by else map(self.records.__getitem__, self.ordered()):
+            if other.needs and other.is_(Status.OFF, Status.INCOMPATIBLE) and self._wanted(other):
+                await self.start(other.id)
+        return record.is_(Status.RUNNING)
 
     async def stop(self, id: str, then: Status = Status.OFF, reason: str = "") -> None:
         """Stop an extension, and first those that need it."""
         record = self.records[id]
         for other in self.records.values():
-            needs = other.manifest.requires.extensions if other.manifest else ()
-            if id in needs and other.status is Status.RUNNING:
-                await self.stop(other.id, reason=f"It needs {id}, which was switched off.")
+            if id in other.needs and other.is_(Status.RUNNING):
+                why = f"It needs {record.name}, and starts again when that does."
+                await self.stop(other.id, reason=why)
         async with record.lock:
             if not record.is_(Status.RUNNING) or not record.task:
-                if not record.is_(Status.STUCK) and then is Status.OFF:
+                if record.manifest and not record.is_(Status.STUCK) and then is Status.OFF:
                     self._set(record, then, reason)
                 return
             self._set(record, Status.STOPPING)
             for slot in self._slots.values():
                 if slot.owner == id:
-                    name = record.manifest.name if record.manifest else id
-                    await slot.unload(f"{name}, which ran this model, was switched off.")
+                    await slot.unload(f"{record.name}, which ran this model, was switched off.")
             record.stop.set()
             _, late = await asyncio.wait({record.task}, timeout=5)
             if late:
@@ -159,12 +188,8 @@ class Kernel:
 
     async def restart(self, id: str) -> bool:
         """Stop and start an extension, and those that need it with it."""
-        before = [r.id for r in self.records.values() if r.status is Status.RUNNING]
         await self.stop(id)
-        running = await self.start(id)
-        for other in before:
-            await self.start(other)
-        return running
+        return await self.start(id)
 
     async def close(self) -> None:
         for slot in self._slots.values():
@@ -200,7 +225,7 @@ class Kernel:
                 settings = self.settings.extension(record.id, record.kind)
                 ext = record.handle = Extension(record, settings, self, stack)
                 try:
-                    async with asyncio.timeout(30):
+                    async with asyncio.timeout(self.patience):
                         await module.setup(ext)
                     self._set(record, Status.RUNNING)
                     started.set_result(None)
@@ -210,8 +235,10 @@ class Kernel:
                     record.handle = None
         except (Exception, SystemExit) as error:
             log.exception("Extension %s failed", record.id)
+            if isinstance(error, TimeoutError) and not error.args:
+                error = TimeoutError(f"setup took longer than {self.patience:g} s")
             self.note(record.id, "setup", error)
-            self._set(record, Status.FAILED, f"{type(error).__name__}: {error}")
+            self._set(record, Status.FAILED, f"{told(error)}. Mend it, then try again.")
         finally:
             if not started.done():
                 started.set_result(None)
@@ -229,20 +256,32 @@ class Kernel:
         for need in manifest.requires.extensions:
             if need in chain:
                 return f"It needs itself: {' → '.join((*chain, need))}."
-            if need not in self.records or not await self.start(need, chain):
-                return f"It needs the extension {need!r}. Switch that on first."
+            if need not in self.records:
+                return f"It needs the extension {need!r}, which is not there. Install that first."
+            if not self.enabled(need):
+                return f"It needs {self.name(need)}, which is switched off. Switch that on first."
+            if not await self.start(need, chain):
+                return f"It needs {self.name(need)}, which does not run. Its card says why."
         return ""
 
+    def _wanted(self, record: Record) -> bool:
+        """Whether it is to run, and all that it needs runs and shall go on to."""
+        ids = (record.id, *record.needs)
+        needs = [self.records.get(need) for need in record.needs]
+        return all(n and n.is_(Status.RUNNING) for n in needs) and all(map(self.enabled, ids))
+
     def note(self, id: str, point: str, error: BaseException) -> None:
-        said = f"{point}: {type(error).__name__}: {error}"
-        self.trouble[id] = [*self.trouble.get(id, [])[-4:], said[:500]]
+        self.trouble[id] = [*self.trouble.get(id, [])[-4:], f"{point}: {told(error)}"[:500]]
 
     def _on_failure(self, failure: Failure) -> None:
         self.note(failure.owner, failure.point, failure.error)
         self.bus.emit(failure)
-        if failure.fatal:
+        record = self.records.get(failure.owner)
+        manifest = record and record.manifest
+        # Who leads to all the others stays, whatever fails.
+        if failure.fatal and manifest and "kernel:admin" not in manifest.permissions:
             reason = f"It failed three times within a minute, last in {failure.point}: "
-            reason += f"{type(failure.error).__name__}: {failure.error}"
+            reason += f"{told(failure.error)}. Mend it, then try again."
             task = asyncio.create_task(self.stop(failure.owner, Status.QUARANTINED, reason))
             self._doomed.add(task)
             task.add_done_callback(self._doomed.discard)

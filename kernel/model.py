@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -123,8 +124,9 @@ class Slot:
 
     async def generate(self, request: Request) -> Generation:
         """Ask the model, after a load that is under way; raises NoModel or LoadFailed."""
-        if self.state.state == "loading":
+        while self.state.state == "loading":
             await self.wait()
+            await asyncio.sleep(0)  # A newer wish may have replaced the one that ended.
         if not self.model and self.state.state == "failed":
             raise LoadFailed(self.state.error)
         if not self.model:
@@ -149,8 +151,14 @@ class Slot:
     async def _after(self, before: "asyncio.Task[None] | None", work: Work) -> None:
         if before and not before.done():
             before.cancel()
-            await asyncio.wait({before})
-        await work()
+            waiting = asyncio.ensure_future(asyncio.wait({before}))
+            while not waiting.done():  # Even when a newer wish cancels this one: never two at once.
+                with suppress(asyncio.CancelledError):
+                    await asyncio.shield(waiting)
+        if self._work is asyncio.current_task():
+            await work()
+        else:
+            raise asyncio.CancelledError
 
     async def _load(self, pause: float = 0) -> None:
         assert self._wanted
@@ -167,7 +175,8 @@ class Slot:
             options = {k: v for k, v in good.items() if v is not msgspec.UNSET}
             model = await loader.open(path, loader.Options(**options), self._report)
         except asyncio.CancelledError:
-            self._set("empty")
+            if self._work is asyncio.current_task():
+                self._set("empty")
             raise
         except Exception as error:
             log.warning("%s did not load: %s", path.name, error)

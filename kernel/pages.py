@@ -9,7 +9,7 @@ from jinja2 import Environment, FunctionLoader, select_autoescape
 from markupsafe import Markup
 
 from kernel.clients import Client
-from kernel.points import Point
+from kernel.points import Entry, Point, Registry
 
 Region = Literal[
     "tab", "sidebar", "composer", "message_actions", "message_footer", "status", "settings",
@@ -41,6 +41,12 @@ class Panel:
 PANELS: Point[Panel] = Point("panels", "Fragments of the page.")
 
 
+def in_region(registry: Registry, region: str) -> list[Entry[Panel]]:
+    """The panels of a region, in their order and then the user's."""
+    found = [entry for entry in registry.entries(PANELS) if entry.value.region == region]
+    return sorted(found, key=lambda entry: entry.value.order)
+
+
 class Pages:
     """Renders the kernel's templates, and `<id>/x.html` of extensions while they run."""
 
@@ -54,7 +60,9 @@ class Pages:
         )
 
     def render(self, template: str, **context: Any) -> Markup:
-        return Markup(self._jinja.get_template(template).render(**context))
+        """HTML that can be sent: half a surrogate pair, as in a file's odd name, becomes "?"."""
+        html = self._jinja.get_template(template).render(**context)
+        return Markup(html.encode(errors="replace").decode())
 
     def _load(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
         id, _, rest = name.partition("/")

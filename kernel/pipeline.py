@@ -208,7 +208,11 @@ async def modified(
 ) -> AsyncGenerator[Delta]:
     """`source` as the modifiers leave it; `watch` collects the stages for the prompt inspector."""
     stages: list[Stage] = [] if watch is None else watch
+    pump: asyncio.Task[None] | None = None
     last = source
+    if entries and not isinstance(source, Pipe):  # A stage that is cancelled must not end it.
+        last = Pipe()
+        pump = asyncio.create_task(_pump(source, last), name=f"kernel:{point}")
     for entry in entries:
         stages.append(stage := Stage(guard, point, entry, last, turn))
         last = stage.pipe
@@ -218,3 +222,17 @@ async def modified(
     finally:
         for stage in reversed(stages):
             await stage.close()
+        if pump:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+
+
+async def _pump(source: AsyncIterator[Delta], pipe: Pipe) -> None:
+    error: BaseException | None = None
+    try:
+        async for delta in source:
+            pipe.put(delta)
+    except Exception as failure:
+        error = failure
+    finally:
+        pipe.close(error)

@@ -52,6 +52,14 @@ class Record:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
+    @property
+    def name(self) -> str:
+        return self.manifest.name if self.manifest else self.id
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.manifest.requires.extensions if self.manifest else ()
+
     def is_(self, *statuses: Status) -> bool:
         """Whether its status is one of these just now."""
         return self.status in statuses
@@ -83,7 +91,8 @@ class Appearance(Struct, frozen=True):
 
 
 class SectionChanged(Struct, frozen=True):
-    """A section of settings.yaml that is no extension's changed."""
+    """A section of settings.yaml changed: "appearance", "extensions.chat"; also "order", and ""
+    when the file as a whole became unreadable or readable again."""
 
     name: str
 
@@ -98,8 +107,13 @@ def path_clash(manifest: Manifest, records: Iterable[Record]) -> str:
         theirs = other.manifest.paths if other.manifest else ()
         taken = [path for path in theirs if path in manifest.paths]
         if taken and other.id != manifest.id and other.is_(Status.RUNNING):
-            return f"{other.id} serves {', '.join(taken)} already. Switch that off first."
+            return f"{other.name} serves {', '.join(taken)} already. Switch that off first."
     return ""
+
+
+def told(error: BaseException) -> str:
+    """An exception as part of a sentence."""
+    return f"{type(error).__name__}: {error}".rstrip(" .:")
 
 
 def run_module(record: Record) -> ModuleType:

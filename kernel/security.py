@@ -192,18 +192,21 @@ class Security:
         route, address = (scope["method"], scope["path"]), _address(scope)
         query = parse_qsl(scope["query_string"].decode("latin-1"))
         said = next((value for name, value in query if name == "token"), "")
-        target, error = "/", "That is not it. Try again."
+        target = "/"
         try:
             if route[0] == "GET" and said and self._access_of(scope) == "page":
                 rest = urlencode([pair for pair in query if pair[0] != "token"])
                 target = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else "")
                 if who.kind == "page":
                     return RedirectResponse(target, 303)
-                error = USED
+                if not self._keyring.opens(said):
+                    return self._form(USED, 401)
             elif route == ("POST", "/login"):
                 body = await Request(scope, _limited(receive, LIMITS["public"])).body()
                 fields = parse_qs(body.decode("utf-8", "replace"))
                 said = [*fields.get("password", []), *fields.get("token", []), ""][0]
+                if not await self._keyring.admit(said, address):
+                    return self._form("That is not it. Try again.", 401)
             elif route == ("POST", "/logout"):
                 self._keyring.end(who.id) if who.kind == "page" and who.id != "owner" else None
                 self.revoke(lambda other: other == who)
@@ -214,8 +217,6 @@ class Security:
                 return RedirectResponse("/", 303) if who.kind == "page" else self._form("", 200)
             else:
                 return None
-            if not await self._keyring.admit(said, address, only_links=error == USED):
-                return self._form(error, 401)
         except TooMany as wait:
             return self._form(str(wait), 429, {"Retry-After": str(wait.seconds)})
         except HTTPException as large:

@@ -3,10 +3,11 @@
 import asyncio
 import errno
 import shutil
+import signal
 import socket
 import sys
 import webbrowser
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,14 +18,16 @@ from msgspec import Meta
 
 from kernel import __version__
 from kernel.app import Application
+from kernel.checks import unknown
 from kernel.environments import try_lock
 from kernel.flags import Flags
 from kernel.keyring import Keyring
 from kernel.manager import Kernel
 from kernel.records import Access
 from kernel.sampling import Struct
-from kernel.security import Security
+from kernel.security import Security, own_names
 from kernel.settings import SettingsFile
+from kernel.workers import Engines
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = [ROOT / "extensions"]
@@ -50,10 +53,43 @@ class Api(Struct, frozen=True):
     ] = False
 
 
+class Patient(uvicorn.Server):
+    """uvicorn, but a signal ends only its serving: the kernel closes after it, in peace."""
+
+    ready: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        loop, ends = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in ends}
+        for number in ends:
+            signal.signal(number, lambda number, _: loop.call_soon_threadsafe(self._end))
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _end(self) -> None:
+        self.should_exit = True
+
+
 def kernel_of(flags: Flags) -> Kernel:
-    """The kernel that the flags describe, with nothing started yet."""
+    """The kernel that the flags describe, with nothing started yet; raises Unable."""
     data = (flags.data_dir or ROOT / "data").resolve()
-    data.mkdir(parents=True, exist_ok=True)
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unable(
+            f"{data} cannot be the data folder ({error}). Give another: --data-dir"
+        ) from None
+    for file in (flags.tls_cert, flags.tls_key, flags.settings and flags.settings.parent):
+        if file and not file.exists():
+            raise Unable(f"There is no {file}. Check the path.")
     file = flags.settings or ROOT / "settings.yaml"
     if flags.data_dir and not flags.settings:
         file = data / "settings.yaml"
@@ -69,6 +105,10 @@ def kernel_of(flags: Flags) -> Kernel:
         flags={"kernel": {"model": flags.model, "loader": flags.loader}, **flags.extensions},
         strict=flags.strict,
     )
+    kernel.discover()
+    for id in flags.only or ():
+        if id not in kernel.records:
+            raise Unable(unknown(id, kernel.records, "extension"))
     kernel.only = None if flags.only is None else {*flags.only, "settings"}
     return kernel
 
@@ -94,14 +134,20 @@ async def serve(flags: Flags) -> None:
             require_key=lambda: kernel.settings.section("api", Api).require_key,
         )
         async with _running(kernel, web):
-            _greet(kernel, address, "" if flags.insecure_no_auth else keyring.link(), flags)
-            await uvicorn.Server(_config(door, flags)).serve(sockets=[listener])
+            token = "" if flags.insecure_no_auth else keyring.link()
+            server = Patient(_config(door, flags))
+            server.ready = partial(_greet, kernel, address, token, flags)
+            await server.serve(sockets=[listener])
 
 
 def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
     link = f"{address}/?token={token}" if token else f"{address}/"
     once = " The link opens once; later, just the address." if token else ""
     print(f"Spindle {__version__} is ready.{once}\n\n    {link}\n")
+    if flags.listen in ("0.0.0.0", "::"):
+        port = address.rpartition(":")[2]
+        names = ", ".join(f"{name}:{port}" for name in sorted(own_names()))
+        print(f"Other machines reach it, with the password, at {names}\n")
     print(f"Key for other programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)
     opens = kernel.settings.section("server", Server).open_browser
     for where, problem in kernel.settings.problems.items():
@@ -114,7 +160,7 @@ def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
 async def _running(kernel: Kernel, web: Application) -> AsyncGenerator[None]:
     kernel.settings.section("server", Server)
     kernel.settings.section("api", Api)
-    kernel.discover()
+    kernel.settings.section("model", Engines)
     tasks = [
         asyncio.create_task(web.follow(), name="follow"),
         asyncio.create_task(kernel.settings.watch(kernel.changes.apply), name="settings"),
@@ -153,7 +199,10 @@ def _listening(flags: Flags) -> Generator[socket.socket]:
                 f"Port {flags.port} is taken by another program. Stop that, or use another: "
                 f"--port {flags.port + 1}"
             ) from None
-        raise Unable(f"Spindle cannot listen at {host}:{flags.port}: {error}.") from None
+        raise Unable(
+            f"Spindle cannot listen at {host}:{flags.port} ({error.strerror}). Give another "
+            "address or a port above 1023."
+        ) from None
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PATIENCE)
     with listener:
@@ -179,6 +228,7 @@ def _config(door: Security, flags: Flags) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # Who asks is who connects; a header could be anybody's word.
         timeout_graceful_shutdown=2,
         ssl_certfile=flags.tls_cert,
         ssl_keyfile=flags.tls_key,

@@ -25,6 +25,7 @@ class Limits(Struct, frozen=True):
     """Seconds of quiet after which a worker counts as hung."""
 
     silence: float = 60.0  # nothing came for the open requests
+    reading: float = 600.0  # the same while the first token of one of them is awaited
     alive: float = 15.0  # not even a sign of life
     loading: float = 120.0  # the same while importing a large library blocks all else
 
@@ -180,10 +181,12 @@ class Worker:
             return
         now = self._loop.time()
         quiet = now - self._news if self._replies and not self._calls else 0
+        writing = all(reply.began for reply in self._replies.values())
         if now - self._heard > self._alive:
             self._kill(f"The engine hung while {self._doing()}, and was stopped.")
-        elif quiet > self._limits.silence:
-            self._kill(f"The engine was silent for {quiet:.0f} seconds, and was stopped.")
+        elif quiet > (self._limits.silence if writing else self._limits.reading):
+            said = f"The engine was silent for {quiet:.0f} seconds, and was stopped. If it is "
+            self._kill(said + "only slow, set a longer silence below model: in settings.yaml.")
         self._loop.call_later(min(1, self._limits.silence / 4), self._watch)
 
     def _kill(self, reason: str) -> None:

@@ -4,16 +4,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from kernel.contract import ModelInfo, Report, Request
 from kernel.environments import Environment, build, lock_for, python_of, ready
 from kernel.jobs import Job, Jobs
 from kernel.manifest import Manifest, Variant
 from kernel.model import Generation
-from kernel.worker import Worker
+from kernel.sampling import Struct
+from kernel.worker import Limits, Worker
 
 if TYPE_CHECKING:
     from kernel.extension import Extension
@@ -21,11 +23,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("workers")
 
 
+HANGS = "Seconds without a word until an engine counts as hung; ten times that for a prompt."
+
+
+class Engines(Struct, frozen=True):
+    """The section `model` of the settings."""
+
+    silence: Annotated[float, Meta(ge=5, le=86400, description=HANGS)] = 60.0
+
+
 class Workers:
     """Builds each environment once and starts workers in it."""
 
     def __init__(self, root: Path, folders: list[Path], jobs: Jobs) -> None:
         self.root = root
+        self.settings: Callable[[], Engines] = Engines
         self._folders, self._jobs = folders, jobs
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -78,9 +90,9 @@ class Workers:
         python = await self.prepare(manifest, variant, report)
         engine_log = logging.getLogger(f"extensions.{manifest.id}.worker")
         variables = {**(manifest.worker.variables if manifest.worker else {}), **env}
-        return await Worker.start(
-            python, str(folder / code), env=variables, on_log=engine_log.debug
-        )
+        silence = self.settings().silence
+        limits = Limits(silence=silence, reading=silence * 10)
+        return await Worker.start(python, str(folder / code), variables, engine_log.debug, limits)
 
 
 class WorkerModel:

@@ -113,7 +113,9 @@ class Watched:
         context.on("weberror", lambda e: self.complaints.append(str(e.error)))
 
     def _note(self, kind: str, text: str) -> None:
-        offline = "WebSocket connection to" in text or "ERR_CONNECTION_REFUSED" in text
+        offline = any(
+            sign in text for sign in ("WebSocket connection to", "ERR_CONNECTION", "htmx:ws:error")
+        )
         if kind in ("error", "warning") and not offline:
             self.complaints.append(text)
 

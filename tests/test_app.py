@@ -95,7 +95,7 @@ async def test_a_panel_that_fails_costs_its_own_place(tmp_path: Path):
     async with running("mine", folders=[tmp_path]) as app, browser(app) as http:
         page = await http.get("/mine/broken")
         assert page.status_code == 200
-        assert "mine could not draw this" in page.text
+        assert "Mine could not draw this" in page.text
         assert "<i>mine</i>" in page.text
 
 

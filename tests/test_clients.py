@@ -155,7 +155,7 @@ async def test_a_stalled_page_is_let_go_and_holds_little():
     for _ in range(100):
         box.put("x", "y" * 100)
         await asyncio.sleep(0)
-        assert len("".join(box._parts.values())) <= 1000
+        assert sum(len(html) for html, _ in box._parts.values()) <= 1000
     with pytest.raises(TimeoutError):
         await task
     assert box.overflowed
@@ -174,3 +174,34 @@ async def test_a_page_that_fell_behind_gets_a_snapshot():
         await asyncio.sleep(0)
     task.cancel()
     assert frames == []
+
+
+def test_only_what_waits_counts():
+    box = Outbox(limit=100)
+    for _ in range(10):
+        box.put("x", "y" * 60, "open")
+    assert not box.overflowed, "a replaced part no longer counts"
+    box.put("z", "s" * 500, whole=True)
+    box.drop("z")
+    box.put("x", "y" * 60)
+    assert box.overflowed, "a snapshot that is dropped takes nothing away"
+    box.overflowed = False
+    box.put("x", "y" * 60)
+    box.drop("x")
+    box.put("x", "y" * 60)
+    assert not box.overflowed
+
+
+async def test_text_that_cannot_be_sent_costs_no_connection():
+    box, frames = Outbox(rate=1000), list[bytes]()
+
+    async def send(frame: str) -> None:
+        frames.append(frame.encode())
+
+    box.put("x", "<p>odd \udcff name</p>")
+    task = asyncio.create_task(sending(box, send))
+    while not frames:
+        assert not task.done()
+        await asyncio.sleep(0)
+    task.cancel()
+    assert frames == [b"<p>odd ? name</p>"]

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,7 @@ def write(root: Path, id: str, code: str, *, more: str = "", api: int = 1) -> st
 async def test_it_starts_and_stops_leaving_nothing(id: str):
     async with running() as app:
         kernel = app.kernel
-        assert f"extensions.{id}" not in sys.modules
-        kernel.only = {id}
+        kernel.only = {id, *kernel.records[id].needs}
         await kernel.start(id)
         await kernel.stop(id)
         tasks, threads = asyncio.all_tasks(), threading.active_count()
@@ -208,6 +208,172 @@ async def test_a_changed_setting_restarts_it_or_is_told(tmp_path: Path, listen: 
         assert "from 1 to 9" in errors["level"]
         assert app.kernel.settings.extension(id, app.kernel.records[id].kind).level == 7  # type: ignore[attr-defined]
         dispose()
+
+
+NOTHING = "async def setup(ext): pass"
+WRITING = """
+from kernel.api import Action, Struct
+class Settings(Struct, frozen=True):
+    pace: int = 1
+class Write(Action, frozen=True):
+    pass
+async def setup(ext):
+    @ext.on(Write)
+    async def write(action, client):
+        ext.configure({"pace": 2})
+"""
+
+
+async def test_settings_that_cannot_be_written_are_told_and_nobodys_fault(tmp_path: Path):
+    id = write(tmp_path, "writing", WRITING)
+    async with running(id, folders=[tmp_path], data=tmp_path) as app:
+        (tmp_path / "settings.yaml").write_text("model: [\n")
+        page = app.page()
+        for _ in range(4):
+            await page.act("writing.write")
+        await page.until("Correct it; until then nothing changes")
+        await app.settled()
+        assert app.kernel.records[id].status is Status.RUNNING
+        assert app.kernel.trouble == {}
+
+
+async def test_what_an_engine_refuses_is_told_and_nobodys_fault(tmp_path: Path):
+    code = WRITING.replace('ext.configure({"pace": 2})', 'raise Refused("It is too big. Cut it.")')
+    id = write(tmp_path, "writing", "from kernel.contract import Refused\n" + code)
+    async with running(id, folders=[tmp_path]) as app:
+        page = app.page()
+        await page.act("writing.write")
+        await page.until("It is too big. Cut it.")
+        assert app.kernel.trouble == {}
+
+
+async def test_who_leads_to_all_the_others_is_never_set_aside(tmp_path: Path):
+    id = write(tmp_path, "raising", RAISING, more='permissions = ["kernel:admin"]')
+    async with running(id, model=Scripted("Hi."), folders=[tmp_path]) as app:
+        for _ in range(4):
+            _ = [delta async for delta in app.run(Turn(prompt="x"))]
+        await app.settled()
+        assert app.kernel.records[id].status is Status.RUNNING
+        assert "on purpose" in app.kernel.trouble[id][-1]
+
+
+def chain(root: Path) -> list[str]:
+    """Three, each of which needs the one before."""
+    write(root, "base", NOTHING)
+    write(root, "middle", NOTHING, more='requires = {extensions = ["base"]}')
+    write(root, "top", NOTHING, more='requires = {extensions = ["middle"]}')
+    return ["base", "middle", "top"]
+
+
+@pytest.mark.parametrize("again", ["toggle", "restart", "quarantine"])
+async def test_what_needs_it_stops_and_starts_with_it(tmp_path: Path, again: str):
+    ids = chain(tmp_path)
+    async with running(*ids, folders=[tmp_path]) as app:
+        kernel = app.kernel
+        if again == "toggle":
+            await kernel.changes.toggle("base", on=False)
+        elif again == "quarantine":
+            await kernel.stop("base", Status.QUARANTINED, "It failed.")
+        if again != "restart":
+            assert [kernel.records[id].status for id in ids[1:]] == [Status.OFF, Status.OFF]
+            assert (
+                kernel.records["middle"].reason == "It needs base, and starts again when that does."
+            )
+        if again == "toggle":
+            await kernel.changes.toggle("base", on=True)
+        else:
+            await (kernel.restart if again == "restart" else kernel.start)("base")
+        assert {kernel.records[id].status for id in ids} == {Status.RUNNING}
+
+
+async def test_only_what_is_on_is_started_for_another(tmp_path: Path):
+    ids = chain(tmp_path)
+    off = "extensions:\n  base:\n    enabled: false\n"
+    async with running(folders=[tmp_path], settings=off) as app:
+        kernel = app.kernel
+        kernel.only = None
+        assert not await kernel.start("middle")
+        said = "It needs base, which is switched off. Switch that on first."
+        assert kernel.records["middle"].reason == said
+        assert kernel.records["base"].status is Status.OFF
+        await kernel.changes.toggle("base", on=True)  # and now all that waited for it
+        assert {kernel.records[id].status for id in ids} == {Status.RUNNING}
+
+
+async def test_a_choice_of_extensions_brings_what_they_need(tmp_path: Path):
+    ids = chain(tmp_path)
+    async with running("top", folders=[tmp_path]) as app:
+        assert app.kernel.only == set(ids)
+        assert {app.kernel.records[id].status for id in ids} == {Status.RUNNING}
+
+
+async def test_one_that_is_set_aside_stays_so_until_it_is_switched(tmp_path: Path):
+    id = write(tmp_path, "leveled", SETTINGS.format(listen=""))
+    async with running(id, folders=[tmp_path]) as app:
+        record = app.kernel.records[id]
+        await app.kernel.stop(id, Status.QUARANTINED, "It failed.")
+        await app.kernel.changes.configure(id, {"level": 4})
+        assert record.status is Status.QUARANTINED
+        await app.kernel.changes.toggle(id, on=False)
+        assert (record.status, record.reason) == (Status.OFF, "")
+        await app.kernel.changes.toggle(id, on=True)
+        assert record.status is Status.RUNNING
+
+
+async def test_one_that_failed_can_be_switched_off(tmp_path: Path):
+    id = write(tmp_path, "bad", "async def setup(ext):\n    raise RuntimeError('boom.')")
+    async with running(folders=[tmp_path]) as app:
+        record = app.kernel.records[id]
+        await app.kernel.changes.toggle(id, on=True)
+        assert record.reason == "RuntimeError: boom. Mend it, then try again."
+        await app.kernel.changes.toggle(id, on=False)
+        assert (record.status, record.reason) == (Status.OFF, "")
+
+
+async def test_a_manifest_that_cannot_be_read_says_so_whatever_is_switched(tmp_path: Path):
+    id = write(tmp_path, "bad", NOTHING, more="colour = 3")
+    async with running(folders=[tmp_path]) as app:
+        for on in (False, True):
+            await app.kernel.changes.toggle(id, on=on)
+            assert "colour" in app.kernel.records[id].reason
+
+
+async def test_a_setup_that_takes_too_long_says_so(tmp_path: Path):
+    id = write(tmp_path, "slow", "import asyncio\nasync def setup(ext): await asyncio.sleep(9)")
+    async with running(folders=[tmp_path]) as app:
+        app.kernel.only, app.kernel.patience = {id}, 0.01
+        assert not await app.kernel.start(id)
+        assert "setup took longer than 0.01 s. Mend it" in app.kernel.records[id].reason
+
+
+async def test_the_file_is_written_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    id = write(tmp_path, "leveled", SETTINGS.format(listen=LISTEN))
+    async with running(id, folders=[tmp_path]) as app:
+        threads: list[threading.Thread] = []
+        for name in ("update", "reorder", "reload"):
+            real = getattr(SettingsFile, name)
+
+            def noted(*args: object, real: Callable[..., object] = real) -> object:
+                threads.append(threading.current_thread())
+                return real(*args)
+
+            monkeypatch.setattr(SettingsFile, name, noted)
+        changes = app.kernel.changes
+        await changes.toggle(id, on=True)
+        await changes.configure(id, {"level": 4})
+        await changes.section("appearance", {"theme": "dark"})
+        await changes.reorder([id])
+        assert len(threads) == 8
+        assert threading.main_thread() not in threads
+
+
+async def test_people_read_names(tmp_path: Path):
+    async with running() as app:
+        page = app.page()
+        await page.act("conversations.whatever")
+        await page.until("Conversations is switched off. Switch it on in Settings.")
 
 
 def test_the_kernel_finds_every_extension(tmp_path: Path):

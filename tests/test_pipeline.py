@@ -193,3 +193,30 @@ async def test_each_choice_and_channel_is_replayed():
     for delta in transcript.replay():
         again.add(delta)
     assert (again.get(), again.get("reasoning"), again.get(choice=1)) == ("ac", "r", "b")
+
+
+async def test_a_display_stage_that_leaves_does_not_end_the_reply_behind_it():
+    bench, modifier, gate = Bench(), entry(shout), asyncio.Semaphore(0)
+
+    async def reply() -> AsyncIterator[Delta]:
+        for word in WORDS:
+            await gate.acquire()
+            yield Delta(word)
+
+    heard = Transcript()
+
+    async def read() -> None:
+        stream = modified(bench.guard, "display", (modifier,), reply(), Turn())
+        async for delta in stream:
+            heard.add(delta)
+
+    reading = asyncio.create_task(read())
+    gate.release()
+    while heard.get() != "ONE":
+        await asyncio.sleep(0)
+    for stage in list(modifier.leases):
+        stage.leave()
+    for _ in WORDS:
+        gate.release()
+    await reading
+    assert heard.get() == "One two three four"

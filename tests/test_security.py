@@ -537,6 +537,32 @@ async def test_a10_parallel_guesses_count_too(tmp_path: Path) -> None:
     assert sum(isinstance(result, TooMany) for result in results) == 20
 
 
+CROSS = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+
+
+async def test_a10_a_foreign_page_locks_nobody_out(tmp_path: Path) -> None:
+    door = Door(tmp_path, "right")
+    link = door.keyring.link()
+    for number in range(30):
+        assert (await door.ask("GET", f"/?token={number}", CROSS)).status == 401
+        assert (await door.ask("POST", "/login", CROSS, b"password=x")).status == 403
+    assert (await door.ask("POST", "/login", {"Origin": OURS}, b"password=right")).status == 303
+    assert (await door.ask("GET", f"/?token={link}")).status == 303
+
+
+async def test_a10_who_has_a_link_or_the_key_never_waits(tmp_path: Path) -> None:
+    door = Door(tmp_path, "right")
+    links = [door.keyring.link(), door.keyring.link()]
+
+    async def says(said: str) -> int:
+        return (await door.ask("POST", "/login", {"Origin": OURS}, f"token={said}".encode())).status
+
+    assert [await says("wrong") for _ in range(11)] == [401] * 10 + [429]
+    assert (await door.ask("GET", f"/?token={links[0]}")).status == 303
+    assert [await says(links[1]), await says(door.keyring.key)] == [303, 303]
+    assert [await says(links[1]), await says("right")] == [429, 429]
+
+
 def test_a10_comparing_tells_nothing_by_its_time() -> None:
     right = "sk-" + "a" * 40
     wrong = {"first": "x" + right[1:], "last": right[:-1] + "x", "long": right * 100}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kernel.contract import Finish
-from kernel.model import LoadFailed, NoModel
+from kernel.model import LoadFailed, NoModel, SlotChanged
 from kernel.testing import Scripted, running
 
 PATH = Path("scripted")
@@ -108,3 +108,38 @@ async def test_switching_off_the_loader_unloads_its_model(tmp_path: Path):
         await app.kernel.stop("one_loader")
         assert slot.state.state == "empty"
         assert "One, which ran this model, was switched off" in slot.why
+
+
+async def test_only_the_last_of_quick_choices_is_announced_and_in_order():
+    async with running() as app:
+        loader = await app.load(Scripted("Hi."))
+        slot, open_ = app.kernel.slot(), asyncio.Semaphore(0)
+        inside = most = 0
+
+        async def slow(*_: object) -> Scripted:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            try:
+                await open_.acquire()
+            finally:
+                await asyncio.sleep(0.01)  # Ending an engine takes a while.
+                inside -= 1
+            return Scripted("Hi.")
+
+        loader.open = slow  # type: ignore[method-assign, assignment]
+        queue, dispose = app.kernel.bus.open(SlotChanged)
+        wishes = [
+            asyncio.create_task(slot.load(Path(name), "scripted")) for name in ("a", "b", "c")
+        ]
+        while slot.state.name != "c" or slot.state.state != "loading":
+            await asyncio.sleep(0.005)
+        open_.release()
+        await asyncio.gather(*wishes, return_exceptions=True)
+        dispose()
+        told = []
+        while not queue.empty():
+            told.append(queue.get_nowait().state)
+        assert most == 1
+        assert told[-1] == "ready"
+        assert "empty" not in told[told.index("loading") :]

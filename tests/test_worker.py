@@ -14,7 +14,9 @@ import pytest
 from kernel import frames, platform_
 from kernel.child import Frames
 from kernel.contract import Request
+from kernel.manifest import Manifest
 from kernel.worker import Limits, Worker, WorkerDied, WorkerError
+from kernel.workers import Engines, Workers
 
 CODE = f"{Path(__file__).parent / 'engines' / 'scripted.py'}:Engine"
 PYTHON = Path(sys.executable)
@@ -145,6 +147,37 @@ async def test_a_death_fails_what_is_open_after_the_text_so_far(what, words):
         with pytest.raises(WorkerDied):
             await worker.call("echo")
         reply.cancel()
+
+
+async def test_an_engine_may_read_a_prompt_for_longer_than_it_may_pause():
+    quiet = "nap " * 40  # 0.8 seconds
+    async with running(limits=Limits(silence=0.3, reading=30)) as worker:
+        await worker.load("m", {})
+        assert await text(worker.generate(Request(prompt=f"{quiet} word"))) == "word "
+        with pytest.raises(WorkerDied, match=r"silent for .* model: in settings\.yaml"):
+            await text(worker.generate(Request(prompt=f"word {quiet} word")))
+    async with running(limits=Limits(silence=0.1, reading=0.3)) as worker:
+        await worker.load("m", {})
+        with pytest.raises(WorkerDied, match="silent for"):
+            await text(worker.generate(Request(prompt="hang")))
+
+
+async def test_the_user_says_how_long_an_engine_may_be_silent(tmp_path, monkeypatch):
+    async def prepare(*_):
+        return PYTHON
+
+    workers = Workers(tmp_path, [], None)  # type: ignore[arg-type]
+    monkeypatch.setattr(workers, "prepare", prepare)
+    manifest = msgspec.convert(
+        {"id": "one", "name": "X", "version": "1", "summary": "", "api": 1}, Manifest
+    )
+    for settings, limits in ((Engines(), Limits()), (Engines(7), Limits(silence=7, reading=70))):
+        workers.settings = lambda settings=settings: settings
+        file, _, name = CODE.rpartition(":")
+        code = f"{Path(file).name}:{name}"
+        worker = await workers.start(manifest, Path(file).parent, code, "", None, {})
+        assert worker._limits == limits
+        await worker.close()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""The server as a process: how it starts, what it says when it cannot, and how it ends."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.live import ROOT, free_port, live
+
+WITNESS = """
+async def setup(ext):
+    file = ext.data_root / "ended"
+    file.unlink(missing_ok=True)
+    ext.defer(lambda: file.write_text("in peace"))
+"""
+
+
+def witness(data: Path) -> None:
+    """An extension that leaves a file when it is stopped properly."""
+    folder = data / "extensions" / "witness"
+    folder.mkdir(parents=True)
+    (folder / "extension.toml").write_text(
+        'id = "witness"\nname = "Witness"\nversion = "1"\nsummary = "Ends."\napi = 1\n'
+    )
+    (folder / "__init__.py").write_text(WITNESS)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_in_peace(tmp_path: Path, how: signal.Signals):
+    data = tmp_path / "data"
+    witness(data)
+    flags = ("--extensions", "witness", "conversations")
+    async with live(data, tmp_path, *flags) as server:
+        assert await server.kill(how) == 0, server.said
+    assert (data / "ended").read_text() == "in peace"
+    assert not (data / "chats.sqlite3-wal").exists()
+
+
+async def test_the_page_needs_the_link_and_then_no_more(tmp_path: Path):
+    async with (
+        live(tmp_path / "data", tmp_path, "--safe-mode") as server,
+        httpx.AsyncClient() as web,
+    ):
+        assert (await web.get(server.address)).status_code == 401
+        answer = await web.get(server.link)
+        assert answer.status_code == 303
+        page = await web.get(server.address)
+        assert page.status_code == 200
+        assert "Settings" in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert (await web.get(server.address, headers={"host": "evil.test"})).status_code == 403
+        size = len(page.content)
+        for path in ("/static/app.css", "/static/page.js", "/static/vendor/htmx.min.js"):
+            asset = await web.get(server.address + path)
+            assert asset.status_code == 200
+            size += len(asset.content)
+        assert size < 150_000
+
+
+async def test_two_servers_never_share_a_data_folder_or_a_port(tmp_path: Path):
+    async with live(tmp_path / "data", tmp_path, "--safe-mode") as server:
+        for flags, sentence in (
+            (("--data-dir", str(server.data), "--port", str(free_port())), "runs already"),
+            (("--data-dir", str(tmp_path / "b"), "--port", str(server.port)), "is taken"),
+        ):
+            told = await asyncio.to_thread(run, *flags)
+            assert told.returncode == 1
+            assert sentence in told.stderr
+
+
+def run(*flags: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "kernel", "serve", "--no-browser", *flags]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--data-dir", "/proc/nope"), "cannot be the data folder"),
+        (("--tls-cert", "/nope.pem", "--tls-key", "/nope.key"), "There is no /nope.pem"),
+        (("--settings", "/nope/settings.yaml"), "There is no /nope"),
+        (("--extensions", "chta"), "did you mean “chat”"),
+        (("--listen",), "needs --password"),
+        (("--prot", "1"), "Did you mean --port?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_start_that_cannot_be_says_so_without_a_traceback(
+    tmp_path: Path, flags: tuple[str, ...], sentence: str
+):
+    data = () if "--data-dir" in flags else ("--data-dir", str(tmp_path / "data"))
+    told = run(*flags, *data, "--port", str(free_port()))
+    assert told.returncode != 0
+    assert sentence in told.stderr
+    assert "Traceback" not in told.stderr
