@@ -27,18 +27,22 @@ from .actions import (
     Continue_,
     Delete,
     DeleteMessage,
+    Earlier,
     Edit,
+    More,
     New,
     Parameters,
     Regenerate,
     Rename,
     Retry,
+    Search,
     Send,
     Stop,
     Undelete,
     UndeleteMessage,
     Version,
 )
+from .fitting import Fitting
 from .markdown import Markdown
 from .mode import ChatMode
 from .pages import Pages
@@ -85,10 +89,11 @@ async def setup(ext: Extension[Settings]) -> None:
         s = ext.settings
         return Sampling(temperature=s.temperature, max_new_tokens=s.max_new_tokens, seed=s.seed)
 
-    markdown, running = Markdown(code), dict[str, Running]()
+    markdown, running, fitting = Markdown(code), dict[str, Running](), Fitting(ext)
     pages = Pages(ext, store, Views(ext, store, markdown, running))
-    talk = Talk(store, Replies(ext, store, markdown, pages, running, sampling), pages)
-    await pages.load()
+    replies = Replies(ext, store, markdown, pages, running, sampling, fitting)
+    talk = Talk(store, replies, pages)
+    await pages.side.load()
 
     ext.on(Send)(lambda a, client: talk.send(client, a.conversation, a.text))
     ext.on(Stop)(lambda a, _: talk.stop(a.conversation))
@@ -100,6 +105,9 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.on(DeleteMessage)(lambda a, client: talk.delete_message(client, a.message))
     ext.on(UndeleteMessage)(lambda a, _: talk.undelete_message(a.message))
     ext.on(New)(lambda _, client: talk.new(client))
+    ext.on(Earlier)(lambda a, client: pages.tell_earlier(client, a.conversation, a.before))
+    ext.on(More)(lambda _, client: pages.side.more(client))
+    ext.on(Search)(lambda a, client: pages.side.search(client, a.text))
     ext.on(Rename)(lambda a, _: talk.rename(a.conversation, a.title))
     ext.on(Delete)(lambda a, client: talk.delete(client, a.conversation))
     ext.on(Undelete)(lambda a, _: talk.undelete(a.conversation))
@@ -109,21 +117,21 @@ async def setup(ext: Extension[Settings]) -> None:
         good, errors = check(Settings, structs.asdict(action))
         if not errors:
             ext.configure(good)
-        pages.tell_composer(client, errors)
+        await pages.tell_composer(client, errors)
 
     @ext.on(SettingsChanged)
     async def settings_changed(_: SettingsChanged) -> None:
-        for client in pages.open:
-            pages.tell_composer(client)
+        for client in tuple(pages.open):
+            await pages.tell_composer(client)
 
     @ext.on(SlotChanged)
     async def slot_changed(event: SlotChanged) -> None:
         if event.slot == ext.slot().name:
-            pages.tell_model()
+            await pages.tell_model()
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:
-        pages.open.discard(event.client)
+        pages.left(event.client)
 
-    ext.add(MODES, ChatMode(lambda: ext.settings.system_message))
+    ext.add(MODES, ChatMode(lambda: ext.settings.system_message, fitting.fitted))
     ext.add(PANELS, Panel("tab", "panel.html", pages.panel, title="Chat", icon=ICON))

@@ -14,6 +14,16 @@ class New(Action, frozen=True):
     """Go to an empty conversation; it is kept when something is said."""
 
 
+class More(Action, frozen=True):
+    """More of the list at the side."""
+
+
+class Search(Action, frozen=True):
+    """What holds these words, in the list's place; without words the list again."""
+
+    text: str = ""
+
+
 class Parameters(Action, frozen=True):
     """The form beside the composer; empty means the default."""
 
@@ -70,6 +80,12 @@ class OnConversation(Action, frozen=True):
     """Base: a conversation is meant."""
 
     conversation: str
+
+
+class Earlier(OnConversation, frozen=True):
+    """The messages that stand before the message `before`."""
+
+    before: str
 
 
 class Stop(OnConversation, frozen=True):

@@ -1,6 +1,7 @@
 """One reply on the pages as it is written: at most 30 frames a second, its first word at once."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from html import escape
@@ -10,7 +11,9 @@ from extensions.conversations.api import StoredMessage
 from kernel.api import Conversation, Delta, Extension
 
 from .blocks import Blocks, Frame
-from .markdown import Markdown
+from .markdown import Markdown, plain
+
+log = logging.getLogger(__name__)
 
 PAUSE = 1 / 30
 """Seconds between two frames, at least."""
@@ -28,10 +31,14 @@ class Drawing:
         self._head = f'<div id="chat-m{message.id}'
         self._before = message.text
         self._blocks = Blocks(markdown, f"chat-m{message.id}-code")
-        self._blocks.add(message.text)
-        self._blocks.frame()
-        self.closed, self.open, self.thought = self._blocks.closed, self._blocks.open, ""
+        self._said = [message.text]
+        """The pieces of all words, for the case that they cannot be drawn as markdown."""
+        self._failed = False
+        self.closed = self.open = self.thought = ""
         """The finished blocks, the open block and the reasoning as the pages have them: HTML."""
+        self._blocks.add(message.text)
+        self._draft()
+        self._show()
         self._news, self._over = asyncio.Event(), False
         self._deltas: list[Delta] = []
 
@@ -53,18 +60,21 @@ class Drawing:
                 return
             begun = time.perf_counter()
             thought, frame = self._think(self._deltas), await self._frame()
-            self.closed, self.open = self._blocks.closed, self._blocks.open
+            self._show()
             html = self._html(frame) + thought
             only_open = not (frame.closed or frame.code or frame.anew)
             if html:
                 key = f"open {self._head}" if only_open and not thought else None
                 self._ext.push_html(html, self._to, key)
-            drawn()
+            if not self._over:
+                drawn()
             await asyncio.sleep(max(PAUSE, SHARE * (time.perf_counter() - begun)))
 
     async def finish(self) -> str:
         """The whole reply as HTML."""
         self._take(self._deltas)
+        if self._failed:
+            return plain("".join(self._said))
         if self._blocks.size < LARGE:
             return self._blocks.finish()
         return await self._ext.thread(self._blocks.finish)
@@ -75,14 +85,35 @@ class Drawing:
         deltas, self._deltas = self._deltas, []
         self._take(deltas)
         if self._blocks.size < LARGE:
-            return self._blocks.frame()
-        return await self._ext.thread(self._blocks.frame)
+            return self._draft()
+        return await self._ext.thread(self._draft)
+
+    def _draft(self) -> Frame:
+        """What to change on the page; words that markdown fails at stay as they are."""
+        try:
+            if not self._failed:
+                return self._blocks.frame()
+        except Exception:
+            log.exception("A reply could not be drawn")
+            self._failed = True
+        return Frame(open=plain("".join(self._said)), anew=True)
+
+    def _show(self) -> None:
+        """Now the pages have the frame that was made last."""
+        if self._failed:
+            self.closed, self.open = "", plain("".join(self._said))
+        else:
+            self.closed, self.open = self._blocks.closed, self._blocks.open
 
     def _take(self, deltas: list[Delta]) -> None:
         for delta in deltas:
-            if delta.channel == "text" and delta.replace:
+            if delta.channel != "text":
+                continue
+            if delta.replace:
+                self._said = [self._before, delta.text]
                 self._blocks.replace(self._before + delta.text)
-            elif delta.channel == "text":
+            else:
+                self._said.append(delta.text)
                 self._blocks.add(delta.text)
 
     def _think(self, deltas: list[Delta]) -> str:

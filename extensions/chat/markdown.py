@@ -4,6 +4,7 @@ Everything a model wrote passes through here; nothing of it gets out as markup b
 title of a link. A reader reads a whole text, or finds the blocks of one that is still growing.
 """
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from html import escape
@@ -17,6 +18,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
+
+log = logging.getLogger(__name__)
 
 LONGEST = 300_000
 """Characters; a longer text is shown as it is, since reading it as markdown takes seconds."""
@@ -85,8 +88,17 @@ class Markdown:
 
     def _rendered(self, parser: MarkdownIt, text: str) -> str:
         if len(text) > LONGEST:
-            return f"<pre>{escape(text, quote=False)}</pre>\n"
-        return parser.render(text)
+            return plain(text)
+        try:
+            return parser.render(text)
+        except Exception:  # Words that cannot be drawn must not take their conversation with them.
+            log.exception("A text could not be read as markdown")
+            return plain(text)
+
+
+def plain(text: str) -> str:
+    """A text as it is."""
+    return f"<pre>{escape(text, quote=False)}</pre>\n"
 
 
 def colour(code: str, info: str) -> str:

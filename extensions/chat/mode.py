@@ -1,8 +1,11 @@
 """The mode `chat`: what was said so far, before it the user's system message if there is one."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from kernel.api import Message, Request, Text, Turn
+
+Fit = Callable[[Turn, Sequence[Message]], Awaitable[Sequence[Message]]]
+"""Leaves out what no longer fits into the model's context."""
 
 
 class ChatMode:
@@ -11,17 +14,19 @@ class ChatMode:
     id = "chat"
     label = "Chat"
 
-    def __init__(self, system: Callable[[], str]) -> None:
-        self._system = system
+    def __init__(self, system: Callable[[], str], fit: Fit | None = None) -> None:
+        self._system, self._fit = system, fit
 
     async def request(self, turn: Turn, history: Sequence[Message]) -> Request:
-        messages = alternating((*history, *turn.messages))
+        messages: Sequence[Message] = (*history, *turn.messages)
         system = self._system().strip()
         if system and not (messages and messages[0].role == "system"):
             messages = (Message("system", (Text(system),)), *messages)
+        if self._fit:
+            messages = await self._fit(turn, messages)
         return Request(
             turn.slot,
-            messages=messages,
+            messages=alternating(messages),
             sampling=turn.sampling,
             adapters=turn.adapters,
             tools=turn.tools,

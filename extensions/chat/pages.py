@@ -7,14 +7,14 @@ no page is told something older than what it knows.
 from collections.abc import Mapping
 from typing import Any
 
+from markupsafe import Markup
+
 from extensions.conversations.api import Conversation as Kept
 from extensions.conversations.api import Store, StoredMessage, Unknown
-from kernel.api import Client, Conversation, Everyone, Extension
+from kernel.api import Client, Conversation, Extension
 
+from .side import Side
 from .views import EXAMPLES, Views
-
-LISTED = 100
-"""Conversations in the list at the side."""
 
 
 class Pages:
@@ -22,48 +22,57 @@ class Pages:
 
     def __init__(self, ext: Extension[Any], store: Store, views: Views) -> None:
         self.open: set[Client] = set()
-        self._ext, self._store, self._views = ext, store, views
+        self.side = Side(ext, store, views)
+        self._ext, self._views = ext, views
         self._model: dict[str, Any] = {}
         self._notices = 0
-
-    async def load(self) -> None:
-        """Read the list at the side; from then on `tell_list` keeps it."""
-        self._views.listed = await self._store.list(LISTED)
 
     async def panel(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The context of the tab: what a page shows when it comes, or comes back."""
         if client and client.id:
             self.open.add(client)
+        others = await self._others(client, subject)
         try:
             opened = await self._views.open(subject) if subject else None
         except Unknown:
             opened = None
-        return self._views.panel(opened)
+        return {**self._views.panel(opened), **self.side.context(client), **others}
+
+    def left(self, client: Client) -> None:
+        self.open.discard(client)
+        self.side.forget(client)
+
+    async def _others(self, client: Client | None, subject: str) -> dict[str, list[Markup]]:
+        """What other extensions show at the side and in the composer."""
+        return {
+            "sidebar": await self._ext.panels("sidebar", client, subject),
+            "composer": await self._ext.panels("composer", client, subject),
+        }
 
     # --- everyone ----------------------------------------------------------------------
 
     async def tell_list(self) -> None:
-        await self.load()
-        html = self._ext.render("_conversations.html", groups=self._views.groups(), oob=True)
-        self._ext.push_html(html, Everyone(), "list")
+        await self.side.tell(self.open)
 
-    def tell_model(self) -> None:
+    async def tell_model(self) -> None:
         """The state of the model, where the chat speaks of it."""
         before, self._model = self._model, self._views.model()
         other = any(before.get(name) != self._model[name] for name in ("name", "state"))
         empty = self._ext.render("_empty.html", model=self._model, examples=EXAMPLES, oob=True)
-        for client in self.open:
-            if other:
-                self.tell_composer(client)
+        for client in tuple(self.open):
             if not client.subject:
                 self._ext.push_html(empty, client, "empty")
+            if other:
+                await self.tell_composer(client)
 
     # --- those who look at one conversation --------------------------------------------
 
     async def tell_log(self, id: str) -> None:
         """All messages, after another branch was chosen."""
         opened = await self._views.open(id)
-        html = self._ext.render("_log.html", **self._views.panel(opened)) + self._go(id)
+        context = self._views.panel(opened)
+        html = self._ext.render("_log.html", **context) + self._go(id)
+        html += self._ext.render("_earlier.html", **context, oob=True)
         self._ext.push_html(html, Conversation(id))
 
     async def tell_new(self, id: str, known: str) -> None:
@@ -79,6 +88,7 @@ class Pages:
     async def tell_ended(self, message: StoredMessage, html: str) -> None:
         """A reply came to its end; `html` is all of it as the page had it."""
         self._views.remember(message.id, html)
+        await self._views.ask_others(message.id)
         context = self._views.message(message, last=True)
         html = self._ext.render("_message.html", message=context, oob=True)
         html += self._go(message.conversation)
@@ -96,15 +106,25 @@ class Pages:
 
     async def move(self, client: Client, id: str) -> None:
         """Show a page another conversation (no id: a new one), and make that its address."""
+        others = await self._others(client, id)
         opened = await self._views.open(id) if id else None
         client.tab, client.subject, client.path = "chat", id, f"/chat/{id}".rstrip("/")
-        html = self._ext.render("panel.html", **self._views.panel(opened))
+        context = {**self._views.panel(opened), **self.side.context(client), **others}
+        html = self._ext.render("panel.html", **context)
         go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
         self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}', client)
 
-    def tell_composer(self, client: Client, errors: Mapping[str, str] | None = None) -> None:
+    async def tell_earlier(self, client: Client, id: str, before: str) -> None:
+        """The messages that stand before the first one which a page has."""
+        context = self._views.earlier(await self._views.open(id, before))
+        html = self._ext.render("_before.html", **context)
+        html += self._ext.render("_earlier.html", **context, oob=True)
+        self._ext.push_html(html, client)
+
+    async def tell_composer(self, client: Client, errors: Mapping[str, str] | None = None) -> None:
         """What stands around the text box; the box itself is left alone."""
-        context = self._views.composer(client.subject, errors)
+        others = await self._ext.panels("composer", client, client.subject)
+        context = {**self._views.composer(client.subject, errors), "composer": others}
         html = self._ext.render("_composer.html", **context, oob=True)
         self._ext.push_html(html, client, "composer")
 

@@ -1,6 +1,7 @@
 """Replies as they are written: a task each, owned by the server, so that no tab must stay open."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,12 +20,16 @@ from kernel.api import (
 )
 
 from .drawing import Drawing
-from .markdown import Markdown
+from .fitting import Fitting
+from .markdown import Markdown, plain
 from .pages import Pages
 from .running import Running
 
+log = logging.getLogger(__name__)
+
 BUSY = "A reply is being written in this conversation. Stop it or wait for its end, then try again."
 SWITCHED_OFF = "The chat was switched off, or Spindle stopped, while this reply was being written."
+BROKEN = "Spindle failed at this reply; its log says how. Try again."
 NOTHING = "The model has nothing to add."
 
 
@@ -39,8 +44,10 @@ class Replies:
         pages: Pages,
         running: dict[str, Running],
         sampling: Callable[[], Sampling],
+        fitting: Fitting,
     ) -> None:
         self.running = running
+        self._fitting = fitting
         self._ext, self._store, self._markdown, self._pages = ext, store, markdown, pages
         self._sampling = sampling
 
@@ -105,27 +112,40 @@ class Replies:
             said = running.text + reply.text, running.raw + reply.raw, reply.reasoning
             self._store.grow(running.message, *said)
 
-        drawn = self._ext.spawn(drawing.draw(save), f"drawing {running.message}")
-        why = ""
-        try:
-            if not running.stopped:
-                async for delta in self._ext.display(aiter(reply), turn):
-                    drawing.hear(delta)
-        except asyncio.CancelledError:
-            why = SWITCHED_OFF
-        drawing.end()
-        await asyncio.wait({drawn})
-        finish = Finish("cancelled", error=why) if why else reply.finish or Finish("cancelled")
-        html = await drawing.finish()
+        failed, drawn = None, set[asyncio.Task[None]]()
         ended: StoredMessage | None = None
+        html = ""
         try:
-            ended = await self._keep(running, reply, finish)
+            try:
+                drawn.add(self._ext.spawn(drawing.draw(save), f"drawing {running.message}"))
+                if not running.stopped:
+                    async for delta in self._ext.display(aiter(reply), turn):
+                        drawing.hear(delta)
+            except asyncio.CancelledError:
+                failed = Finish("cancelled", error=SWITCHED_OFF)
+            except Exception:
+                log.exception("A reply could not be shown")
+                reply.cancel()
+                failed = Finish("error", error=BROKEN)
+            drawing.end()  # What was said is kept first: nothing that comes after may lose it.
+            ended = await self._keep(running, reply, failed or reply.finish or Finish("cancelled"))
+            if drawn:
+                await asyncio.wait(drawn)
+            html = await self._drawn(drawing, running.text + reply.text)
         finally:
             del self.running[running.conversation]
         if ended:
             await self._pages.tell_ended(ended, html)
         else:
             await self._pages.tell_log(running.conversation)
+
+    async def _drawn(self, drawing: Drawing, text: str) -> str:
+        """The whole reply as HTML, or its words as they are."""
+        try:
+            return await drawing.finish()
+        except Exception:
+            log.exception("A reply could not be drawn")
+            return plain(text)
 
     async def _keep(self, running: Running, reply: Reply, finish: Finish) -> StoredMessage | None:
         """Store the end; the store holds on to what the disk does not take. None: it is gone."""
@@ -144,6 +164,8 @@ class Replies:
                 timings=finish.timings,
                 model=reply.model,
                 loader=model.info.loader if model and model.info.name == reply.model else "",
+                reason=finish.reason,
+                left_out=self._fitting.left_out(running.conversation),
             )
             if reply.turn.continue_ and not reply.raw and state == "done":
                 await self._store.delete_message(running.message)

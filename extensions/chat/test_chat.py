@@ -1,13 +1,16 @@
 """A conversation, from a page's side: what is asked, what is kept, what every page then shows."""
 
 import asyncio
+import json
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from extensions.chat.mode import ChatMode
 from extensions.conversations.api import STORE, Store, StoredMessage
@@ -72,6 +75,8 @@ class Dom(HTMLParser):
                 place.children = node.children
             elif how == "beforeend":
                 place.children = [*place.children, *node.children]
+            elif how == "afterbegin":
+                place.children = [*node.children, *place.children]
             else:
                 new = [] if how == "delete" else [node]
                 for parent in self.root.all():
@@ -662,14 +667,88 @@ async def test_parameters_reach_the_model_and_bad_ones_are_told_beside_the_field
     assert model.asked[1].sampling == Sampling(max_new_tokens=2048)
 
 
-async def test_a_reply_cut_by_its_length_says_so(tmp_path: Path):
+class Cut(Scripted):
+    """A model whose replies end where there is no room for more."""
+
+    def generate(self, request: Any) -> Any:
+        generation = super().generate(request)
+        words = generation.__anext__
+
+        async def cut() -> Delta:
+            try:
+                return await words()
+            finally:
+                if generation.finish:
+                    generation.finish = structs.replace(generation.finish, reason="length")
+
+        generation.__class__ = type("Cut", (type(generation),), {"__anext__": lambda _: cut()})
+        return generation
+
+
+async def test_a_reply_cut_by_its_length_says_by_which_limit(tmp_path: Path):
     settings = "extensions:\n  chat:\n    max_new_tokens: 3\n    system_message: Be brief.\n"
-    model = Scripted("One two three.")
+    model = Cut("One two three.", "One two.")
     async with running("conversations", "chat", model=model, settings=settings) as app:
         tab = await Tab(app).connect()
         await tab.ask("Hello")
         assert "Cut off at 3 tokens" in tab.look().having("chat-note")[-1].text
         assert [m.text for m in model.asked[0].messages or ()] == ["Be brief.", "Hello"]
+        await tab.ask("And?")
+        assert "context ends" in tab.look().having("chat-note")[-1].text
+        assert [m.reason for m in await kept(app, tab.conversation)] == ["", "length"] * 2
+
+
+async def test_a_reply_as_long_as_it_may_be_is_not_called_cut_off(tmp_path: Path):
+    settings = "extensions:\n  chat:\n    max_new_tokens: 3\n"
+    model = Scripted("One two three.")
+    async with running("conversations", "chat", model=model, settings=settings) as app:
+        tab = await Tab(app).connect()
+        await tab.ask("Hello")
+        assert tab.look().having("chat-note")[-1].text == ""
+
+
+class Counting(Scripted):
+    """A model that can be asked: a token is a word of the rendered conversation."""
+
+    def __init__(self, *scripts: str, context: int) -> None:
+        super().__init__(*scripts)
+        self.info = structs.replace(self.info, context_length=context)
+
+    async def call(self, name: str, **data: Any) -> Any:
+        if name == "template":
+            return " ".join(part["text"] for m in data["messages"] for part in m["parts"])
+        return data["text"].split()
+
+
+@pytest.mark.parametrize("counts", [True, False])
+async def test_what_no_longer_fits_is_left_out_and_that_is_said(counts: bool):
+    words = " ".join(["word"] * 20)  # 100 characters: 25 tokens where they are guessed.
+    settings = "extensions:\n  chat:\n    max_new_tokens: 50\n    system_message: Be brief.\n"
+    model = Counting(words, context=120) if counts else Scripted(words)
+    model.info = structs.replace(model.info, context_length=120 if counts else 190)
+    async with running("conversations", "chat", model=model, settings=settings) as app:
+        tab = await Tab(app).connect()
+        for number in range(4):
+            await tab.ask(f"{number} {words}")
+        messages = model.asked[-1].messages or ()
+        assert [m.text[0] for m in messages] == ["B", "2", "w", "3"]
+        assert "The first 4 messages no longer fit into" in tab.look().having("chat-note")[-1].text
+        assert [m.text[0] for m in model.asked[0].messages or ()] == ["B", "0"]
+        again = await Tab(app, tab.page.client.path).connect()
+        notes = [n.text for n in again.look().having("chat-note")]
+        assert [text.count("no longer fit") for text in notes][1::2] == [0, 0, 1, 1]
+        await tab.ask(" ".join([words] * 20))
+        assert [m.text[:8] for m in model.asked[-1].messages or ()] == ["Be brief", words[:8]]
+
+
+async def test_a_program_is_not_told_what_to_leave_out():
+    words = " ".join(["word"] * 200)
+    model = Counting("Yes.", context=120)
+    async with running("conversations", "chat", model=model) as app:
+        history = [Message("user", (Text(words),)), Message("assistant", (Text(words),))]
+        async for _ in app.run(Turn((Message("user", (Text("Hello"),)),)), history):
+            pass
+        assert len(model.asked[0].messages or ()) == 3
 
 
 async def test_neighbours_of_one_role_are_joined_for_the_model():
@@ -705,3 +784,177 @@ async def test_no_field_gets_out_as_markup(app: App, tab: Tab, model: Scripted):
                 assert name != "hx-get"
                 assert "alert" not in value or name in ("title", "value", "aria-label"), name
         assert page.said == [HOSTILE, HOSTILE]
+
+
+# --- more than fits on a page ------------------------------------------------------------
+
+
+async def grown(app: App, turns: int) -> str:
+    store, id = store_of(app), ""
+    for number in range(turns):
+        asked = await store.add_user(id, f"Question {number}")
+        reply = await store.begin_reply(asked.id)
+        await store.finish(reply.id, "done", f"Answer {number}", f"Answer {number}")
+        id = asked.conversation
+    return id
+
+
+async def test_earlier_messages_are_shown_on_demand(app: App):
+    id = await grown(app, 120)
+    tab = await Tab(app, f"/chat/{id}").connect()
+    other = await Tab(app, f"/chat/{id}").connect()
+    assert len(tab.said) == 100
+    seen = [100]
+    while button := tab.look().get("chat-earlier-show"):
+        await tab.act(**values_of(button))
+        seen.append(len(tab.said))
+    assert seen == [100, 200, 240]
+    assert tab.said == [f"{who} {n}" for n in range(120) for who in ("Question", "Answer")]
+    assert len(other.said) == 100
+    await tab.ask("More")
+    assert len(tab.said) == 242
+    assert len(other.said) == 102
+    [on] = [n for n in tab.look().root.all() if n.attributes.get("id", "").endswith("-on")]
+    assert (await kept(app, id))[-1].id in on.attributes["id"]
+
+
+async def test_a_short_conversation_has_nothing_earlier(app: App, tab: Tab):
+    await tab.ask("Hello")
+    assert tab.look().get("chat-earlier-show") is None
+
+
+def values_of(button: Node) -> dict[str, str]:
+    values = json.loads(button.attributes["hx-vals"])
+    return {**values, "action": values["action"].removeprefix("chat.")}
+
+
+async def test_more_of_the_list_is_shown_on_demand(app: App):
+    for number in range(150):
+        await store_of(app).create(f"Talk {number}")
+    await app.kernel.restart("chat")
+    tab, other = await Tab(app).connect(), await Tab(app).connect()
+    assert len(tab.look().having("entry")) == 100
+    button = tab.look().get("chat-more")
+    assert button
+    await tab.act(**values_of(button))
+    assert len(tab.look().having("entry")) == 150
+    assert tab.look().get("chat-more") is None
+    await other.ask("Hello")
+    assert len(tab.look().having("entry")) == 151
+    assert len(other.look().having("entry")) == 100
+    assert "Talk 0" in [n.text.strip() for n in tab.dom.root.all() if n.tag == "a"]
+
+
+async def test_conversations_are_found_by_their_words(app: App, tab: Tab):
+    await tab.ask("About <i>apples</i>")
+    id = tab.conversation
+    await tab.act("new")
+    await tab.ask("About pears")
+    other = await Tab(app).connect()
+    await tab.act("search", text=" apples ")
+    [found] = tab.look().having("entry")
+    assert found.attributes["id"] == f"chat-row-{id}"
+    assert "About <i>apples</i>" in found.text
+    assert len(other.look().having("entry")) == 2
+    await tab.act("search", text="two three")
+    assert [n.text for n in tab.look().root.all() if n.tag == "small"] == ["One **two** three."]
+    await other.act("delete", conversation=id)
+    assert not tab.look().having("entry")
+    assert "No conversation holds" in tab.look().having("chat-none")[0].text
+    await tab.act("search", text="")
+    assert len(tab.look().having("entry")) == 1
+
+
+# --- what cannot be drawn ---------------------------------------------------------------
+
+
+def refuse(*_: Any) -> Any:
+    raise RuntimeError("It cannot be drawn.")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "blocks.Blocks.frame", "blocks.Blocks.finish", "drawing.Drawing.finish",
+        "markdown.colour", "drawing.Drawing.draw", "drawing.Drawing.hear",
+    ],
+)  # fmt: skip
+async def test_a_reply_that_cannot_be_drawn_is_kept_and_blocks_nothing(
+    app: App, tab: Tab, model: Scripted, monkeypatch: pytest.MonkeyPatch, broken: str
+):
+    model.scripts = ["See <b>:\n\n```python\nx = 1\n```\n"]
+    with monkeypatch.context() as patch:
+        module, *names = broken.split(
+            "."
+        )  # As it runs: an extension is imported anew when started.
+        thing: Any = sys.modules[f"extensions.chat.{module}"]
+        for name in names[:-1]:
+            thing = getattr(thing, name)
+        patch.setattr(thing, names[-1], refuse)
+        await tab.ask("Hello")
+        assert "See <b>:" in tab.said[1] or broken.endswith(("hear", "draw"))
+    asked, reply = await kept(app, tab.conversation)
+    assert reply.state == ("error" if broken.endswith(("hear", "draw")) else "done")
+    await tab.act("continue_", message=reply.id)
+    await tab.idle()
+    assert len(await kept(app, asked.conversation)) == 2
+
+
+BESIDE = """
+from kernel.api import PANELS, Panel
+async def setup(ext):
+    async def subject(client, subject):
+        return {"subject": subject}
+    ext.add(PANELS, Panel("sidebar", "side.html"))
+    ext.add(PANELS, Panel("composer", "pill.html"))
+    ext.add(PANELS, Panel("message_actions", "act.html", subject))
+    ext.add(PANELS, Panel("message_footer", "foot.html", subject))
+"""
+TEMPLATES = {
+    "side": '<p id="beside-side">at the side</p>',
+    "pill": '<b id="beside-pill">in the composer</b>',
+    "act": '<button id="act-{{ subject }}">Act</button>',
+    "foot": '<i id="foot-{{ subject }}">Foot</i>',
+}
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Path:
+    """A folder with an extension that has something in every place of the chat."""
+    folder = tmp_path / "beside"
+    (folder / "templates").mkdir(parents=True)
+    (folder / "extension.toml").write_text(
+        'id = "beside"\nname = "Beside"\nversion = "1"\nsummary = "Panels."\napi = 1\n'
+    )
+    (folder / "__init__.py").write_text(BESIDE)
+    for name, html in TEMPLATES.items():
+        (folder / "templates" / f"{name}.html").write_text(html)
+    return tmp_path
+
+
+async def test_other_extensions_have_a_place_at_the_side_and_in_the_composer(
+    beside: Path, model: Scripted
+):
+    async with running("chat", "beside", folders=[beside], model=model) as app:
+        tab = await Tab(app).connect()
+        assert (side := tab.look().get("beside-side"))
+        assert side.text == "at the side"
+        assert tab.look().get("beside-pill")
+        await tab.ask("Hello")
+        await tab.act("parameters", temperature="9", max_new_tokens="16", seed="")
+        assert tab.look().get("beside-side")
+        assert tab.look().get("beside-pill")
+
+
+async def test_other_extensions_have_a_place_in_every_message(beside: Path, model: Scripted):
+    async with running("chat", "beside", folders=[beside], model=model) as app:
+        tab = await Tab(app).connect()
+        await tab.ask("Hello")
+        late = await Tab(app, tab.page.client.path).connect()
+        for message in await kept(app, tab.conversation):
+            for page in (tab, late):
+                assert page.look().get(f"act-{message.id}")
+                assert page.look().get(f"foot-{message.id}")
+        await app.kernel.stop("beside")
+        fresh = await Tab(app, tab.page.client.path).connect()
+        assert not [n for n in fresh.look().root.all() if n.text == "Act"]

@@ -4,16 +4,16 @@ The contexts are made in one step of the event loop from what is known then; onl
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from markupsafe import Markup, escape
 
 from extensions.conversations.api import Conversation as Kept
 from extensions.conversations.api import Opened, Store, StoredMessage
-from kernel.api import UNSET, Extension
+from kernel.api import PANELS, UNSET, Extension
 
 from .markdown import Markdown
 from .running import Running
@@ -23,8 +23,15 @@ SHOWN = 100
 REMEMBERED = 1000
 """Rendered replies that are kept in memory."""
 
-EXAMPLES = ("What is Spindle?", "How do I load a bigger model?", "What is a GGUF file?")
+EXAMPLES = ("What is Spindle?", "How do I get a bigger model?", "What is a GGUF file?")
+CONTEXT = "into the model's context"
+FULL = "Cut off where the model's context ends. Load the model with a larger one to go on."
 UNANSWERED = "This message has no reply."
+BESIDE: Mapping[str, Literal["message_actions", "message_footer"]] = {
+    "actions": "message_actions",
+    "footer": "message_footer",
+}
+"""Where other extensions may show something with a message."""
 PARAMETERS = (("temperature", "the model's own"), ("max_new_tokens", ""), ("seed", "random"))
 
 
@@ -38,21 +45,49 @@ class Views:
         markdown: Markdown,
         running: Mapping[str, Running],
     ) -> None:
-        self.listed: Sequence[Kept] = ()
-        """The conversations at the side."""
         self._ext, self._store, self._markdown, self._running = ext, store, markdown, running
         self._html: OrderedDict[str, str] = OrderedDict()
+        self._beside: OrderedDict[str, dict[str, list[Markup]]] = OrderedDict()
+        """What other extensions show with a message."""
 
-    async def open(self, id: str) -> Opened:
-        """A conversation, when all of its replies are rendered: showing it then takes no time."""
+    async def open(self, id: str, before: str = "") -> Opened:
+        """A conversation, when all that is shown of it is at hand: showing it takes no time then.
+
+        Its last messages, or those before the message `before`.
+        """
+        seen: set[str] = set()
+        shared = self._shared()
         while True:
-            opened = await self._store.get(id, SHOWN)
+            opened = await self._store.get(id, SHOWN, before)
             missing = [m for m in opened.messages if m.state != "running" and not self._known(m)]
-            if not missing:
+            others = [m.id for m in opened.messages if shared and m.id not in seen]
+            if not missing and not others:
                 return opened
             for message in missing:
                 html = await self._ext.thread(self._markdown.render, message.text)
                 self.remember(message.id, html)
+            for message in others:
+                await self.ask_others(message)
+            seen.update(others)
+
+    async def ask_others(self, message: str) -> None:
+        """Ask other extensions what they show with a message now."""
+        if not self._shared():
+            return
+        self._beside[message] = {
+            name: await self._ext.panels(region, None, message) for name, region in BESIDE.items()
+        }
+        self._beside.move_to_end(message)
+        if len(self._beside) > REMEMBERED:
+            self._beside.popitem(last=False)
+
+    def _shared(self) -> bool:
+        """Whether another extension shows something with every message."""
+        regions = {panel.region for panel in self._ext.get(PANELS)}
+        if regions.isdisjoint(BESIDE.values()):
+            self._beside.clear()
+            return False
+        return True
 
     def remember(self, id: str, html: str) -> None:
         """How an ended reply looks; its words never change."""
@@ -69,7 +104,7 @@ class Views:
         return {
             **self.composer(opened.conversation.id if opened else ""),
             "conversation": opened.conversation if opened else None,
-            "groups": self.groups(),
+            "earlier": opened.earlier if opened else False,
             "messages": self.messages(opened) if opened else [],
             "examples": EXAMPLES,
         }
@@ -80,11 +115,11 @@ class Views:
     def go(self, id: str) -> dict[str, Any]:
         return {"conversation": {"id": id} if id else None, "busy": id in self._running}
 
-    def groups(self) -> list[tuple[str, list[dict[str, Any]]]]:
+    def groups(self, listed: Iterable[Kept]) -> list[tuple[str, list[dict[str, Any]]]]:
         """The conversations under headings: today, yesterday, then months."""
         today = date.today()
         groups: dict[str, list[dict[str, Any]]] = {}
-        for kept in self.listed:
+        for kept in listed:
             day = date.fromtimestamp(kept.updated)
             month = day.strftime("%B" if day.year == today.year else "%B %Y")
             label = {0: "Today", 1: "Yesterday"}.get((today - day).days, month)
@@ -93,8 +128,15 @@ class Views:
         return [*groups.items()]
 
     def messages(self, opened: Opened) -> list[dict[str, Any]]:
+        """The contexts of messages, of which the last one is the conversation's last."""
         last = opened.messages[-1].id if opened.messages else ""
         return [self.message(message, last=message.id == last) for message in opened.messages]
+
+    def earlier(self, opened: Opened) -> dict[str, Any]:
+        """Messages that stand before others."""
+        messages = [self.message(message, last=False) for message in opened.messages]
+        conversation = {"id": opened.conversation.id}
+        return {"messages": messages, "earlier": opened.earlier, "conversation": conversation}
 
     def message(self, message: StoredMessage, *, last: bool) -> dict[str, Any]:
         running = self._running.get(message.conversation)
@@ -122,6 +164,7 @@ class Views:
             "tokens": message.usage.completion,
             "seconds": message.timings.prompt + message.timings.completion or None,
             "last": last,
+            **self._beside.get(message.id, {}),
         }
 
     def model(self) -> dict[str, Any]:
@@ -148,10 +191,18 @@ class Views:
 
 
 def note(message: StoredMessage) -> str:
-    """A quiet sentence below a reply that did not come to its own end."""
+    """Quiet sentences below a reply that did not come to its own end, or did not see it all."""
+    notes: list[str] = []
+    if message.left_out == 1:
+        notes.append(f"The first message no longer fits {CONTEXT}.")
+    elif message.left_out:
+        notes.append(f"The first {message.left_out} messages no longer fit {CONTEXT}.")
     limit = message.sampling.max_new_tokens
+    full = limit is not UNSET and message.usage.completion >= limit
     if message.state == "stopped" and not message.error:
-        return "Stopped."
-    if message.state == "done" and limit is not UNSET and message.usage.completion >= limit:
-        return f"Cut off at {limit:,} tokens, the most a reply may have. Continue goes on."
-    return ""
+        notes.append("Stopped.")
+    elif message.state == "done" and full and message.reason in ("length", ""):
+        notes.append(f"Cut off at {limit:,} tokens, the most a reply may have. Continue goes on.")
+    elif message.reason == "length":
+        notes.append(FULL)
+    return " ".join(notes)

@@ -11,12 +11,13 @@ from .records import (
     StoredMessage,
     StoreFailed,
     Unknown,
+    Why,
 )
 from .store import Store
 
 __all__ = [
     "STORE", "Conversation", "Ended", "Found", "Opened", "State", "Store", "StoreFailed",
-    "StoredMessage", "Unknown",
+    "StoredMessage", "Unknown", "Why",
 ]  # fmt: skip
 
 STORE: Point[Store] = Point("conversations", "Where conversations are kept.")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from kernel.api import Timings, Usage
 
 from . import tree
-from .records import Ended
+from .records import Ended, Why
 
 INTERRUPTED = "Spindle was stopped while this reply was being written. Continue it, or retry."
 
@@ -23,6 +23,8 @@ class Growth(NamedTuple):
     timings: Timings = Timings()
     model: str = ""
     loader: str = ""
+    reason: Why = ""
+    left_out: int = 0
 
 
 def write_growth(connection: sqlite3.Connection, batch: dict[str, Growth]) -> None:
@@ -30,11 +32,13 @@ def write_growth(connection: sqlite3.Connection, batch: dict[str, Growth]) -> No
         connection.execute(
             "UPDATE messages SET text = ?, raw = ?, reasoning = ?, state = ?, error = ?, usage = ?,"
             " timings = ?, model = coalesce(nullif(?, ''), model),"
-            " loader = coalesce(nullif(?, ''), loader) WHERE id = ? AND state = 'running'",
+            " loader = coalesce(nullif(?, ''), loader), reason = ?, left_out = ?"
+            " WHERE id = ? AND state = 'running'",
             (
                 growth.text, None if growth.raw == growth.text else growth.raw, growth.reasoning,
                 growth.state or "running", growth.error, tree.as_json(growth.usage),
-                tree.as_json(growth.timings), growth.model, growth.loader, id,
+                tree.as_json(growth.timings), growth.model, growth.loader,
+                growth.reason, growth.left_out, id,
             ),
         )  # fmt: skip
         if growth.state:

@@ -10,6 +10,10 @@ State = Literal["running", "done", "stopped", "error", "interrupted"]
 Ended = Literal["done", "stopped", "error", "interrupted"]
 
 
+Why = Literal["", "stop", "length", "tool_calls", "cancelled", "error"]
+"""Why the engine ended a reply; empty where that was not kept."""
+
+
 class StoreFailed(Refused):
     """Something could not be saved or read; the sentence says why and what to do."""
 
@@ -55,6 +59,9 @@ class StoredMessage(Struct, frozen=True):
     sampling: Sampling = Sampling()
     usage: Usage = Usage()
     timings: Timings = Timings()
+    reason: Why = ""
+    left_out: int = 0
+    """Messages before it that the model did not see, since its context was full."""
     created: float = 0.0
     number: int = 1
     """Its place among the versions of this message, from 1."""

@@ -76,7 +76,12 @@ CREATE TRIGGER message_removed AFTER DELETE ON messages WHEN old.state <> 'runni
 END;
 """
 
-MIGRATIONS = (FIRST,)
+SECOND = """
+ALTER TABLE messages ADD COLUMN reason TEXT NOT NULL DEFAULT '';      -- why the engine ended
+ALTER TABLE messages ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;  -- messages it did not see
+"""
+
+MIGRATIONS = (FIRST, SECOND)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -15,7 +15,7 @@ from kernel.api import Part, Sampling, Text, Timings, Usage
 from . import tree
 from .database import Database, Work
 from .growth import Growth, interrupt, write_growth
-from .records import Conversation, Ended, Found, Opened, StoredMessage, StoreFailed
+from .records import Conversation, Ended, Found, Opened, StoredMessage, StoreFailed, Why
 from .search import search
 from .text import clean, title_of
 
@@ -204,11 +204,13 @@ class Store:
         timings: Timings | None = None,
         model: str = "",
         loader: str = "",
+        reason: Why = "",
+        left_out: int = 0,
     ) -> StoredMessage:
         """End a reply. If that cannot be saved it is kept here, shown, and tried again."""
         said = clean(text), clean(raw), clean(reasoning)
-        end = state, clean(error), usage or Usage(), timings or Timings(), model, loader
-        self._growing[id] = Growth(*said, *end)
+        how = state, clean(error), usage or Usage(), timings or Timings()
+        self._growing[id] = Growth(*said, *how, model, loader, reason, left_out)
         self._news.set()
         await self._save(durable=True)
         return await self.message(id)

@@ -537,14 +537,47 @@ async def test_a_failing_migration_changes_nothing_and_keeps_a_copy(
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, good + "SELECT nonsense;"))
     with pytest.raises(StoreFailed):
         await opened_and_closed(path)
-    copy = sqlite3.connect(path.with_name("chats.schema1.sqlite3"))
+    kept = len(schema.MIGRATIONS) - 1
+    copy = sqlite3.connect(path.with_name(f"chats.schema{kept}.sqlite3"))
     assert copy.execute("SELECT count(*) FROM messages").fetchone() == (2,)
-    monkeypatch.setattr(schema, "MIGRATIONS", (schema.FIRST, good))
+    monkeypatch.setattr(schema, "MIGRATIONS", (schema.FIRST, schema.SECOND, good))
     async with Store.open(path) as store:
         assert await said(store, reply.conversation) == ["A", "a"]
-    monkeypatch.setattr(schema, "MIGRATIONS", (schema.FIRST,))
+    monkeypatch.setattr(schema, "MIGRATIONS", (schema.FIRST, schema.SECOND))
     with pytest.raises(StoreFailed, match="newer Spindle"):
         await opened_and_closed(path)
+
+
+async def test_a_file_of_the_first_schema_is_brought_along(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as before:
+        before.setattr(schema, "MIGRATIONS", (schema.FIRST,))
+        await opened_and_closed(path)
+        with sqlite3.connect(path) as old:
+            old.execute(
+                "INSERT INTO conversations (id, title, leaf, touched, created, updated)"
+                " VALUES ('c', 'Old', 'm', 1, 0, 0)"
+            )
+            old.execute(
+                "INSERT INTO messages (id, conversation, role, text, state, created)"
+                " VALUES ('m', 'c', 'assistant', 'Hi', 'done', 0)"
+            )
+        old.close()
+    async with Store.open(path) as store:
+        [message] = (await store.get("c")).messages
+        assert (message.text, message.reason, message.left_out) == ("Hi", "", 0)
+
+
+async def test_why_a_reply_ended_and_what_it_did_not_see_is_kept(path: Path):
+    async with Store.open(path) as store:
+        asked = await store.add_user("", "A")
+        reply = await store.begin_reply(asked.id)
+        ended = await store.finish(reply.id, "done", "a", "a", reason="length", left_out=4)
+        assert (ended.reason, ended.left_out) == ("length", 4)
+    async with Store.open(path) as store:
+        again = await store.message(reply.id)
+        assert (again.reason, again.left_out) == ("length", 4)
 
 
 async def test_opening_and_closing_is_quick_and_leaves_nothing_running(path: Path):

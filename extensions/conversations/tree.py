@@ -71,6 +71,8 @@ def message_of(row: sqlite3.Row) -> StoredMessage:
         sampling=_sampling.decode(row["sampling"]),
         usage=_usage.decode(row["usage"]),
         timings=_timings.decode(row["timings"]),
+        reason=row["reason"],
+        left_out=row["left_out"],
         created=row["created"],
         number=row["number"],
         versions=row["versions"],

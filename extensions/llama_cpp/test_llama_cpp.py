@@ -187,6 +187,16 @@ async def test_tokens_there_and_back(worker: Worker):
         await worker.call("embed")
 
 
+async def test_no_prompt_goes_to_a_proxy(environments_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with engine("llama_cpp", environments_dir / "xllamacpp") as worker:
+        await worker.load(MODEL, {})
+        assert await worker.call("tokenize", text="Once upon") == [1, 403, 407]
+
+
 async def test_a_malformed_file_is_refused_and_the_next_one_loads(
     environments_dir: Path, tmp_path: Path
 ):

@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +45,10 @@ LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
 DEEPEST = 100
 """Brackets within brackets in a grammar; llama.cpp's parser overflows its stack at some point."""
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Opens addresses of this machine whatever proxy the user's environment names."""
+PATIENCE = 60
+"""Seconds that counting tokens may take."""
 
 
 class Engine:
@@ -146,7 +149,7 @@ class Engine:
             json.dumps(data).encode(),
             {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request) as answer:
+        with DIRECT.open(request, timeout=PATIENCE) as answer:
             return json.load(answer)
 
 

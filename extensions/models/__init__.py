@@ -1,6 +1,5 @@
 """The model picker in the status line: what lies below models/, loaded with a click."""
 
-import asyncio
 from contextlib import suppress
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from kernel.api import (
     UNSET,
     Changed,
     Client,
+    Connected,
     Disconnected,
     Extension,
     Generated,
@@ -29,6 +29,9 @@ from kernel.api import (
     Struct,
     check,
 )
+
+EVERY = 10
+"""Seconds between two looks into the folder."""
 
 
 class Settings(Struct, frozen=True):
@@ -47,7 +50,11 @@ async def setup(ext: Extension[Settings]) -> None:
 
     @ext.on(Started)
     async def started(event: Started) -> None:
-        ext.spawn(loading.at_start(), "load")
+        ext.spawn(loading.at_start(views.say), "load")
+
+    @ext.on(Connected)
+    async def connected(event: Connected) -> None:
+        views.greet(event.client)
 
     @ext.on(Choose)
     async def choose(action: Choose, client: Client) -> None:
@@ -67,11 +74,13 @@ async def setup(ext: Extension[Settings]) -> None:
             return views.push_picker(client)
         default = loader.Options()
         options = {k: v for k, v in good.items() if v is not UNSET and v != getattr(default, k)}
+        views.say("")
         with suppress(LoadFailed, NoModel):  # The slot says so, in picker and status line.
             await loading.load(action.file, loader.id, options)
 
     @ext.on(Unload)
     async def unload(action: Unload, client: Client) -> None:
+        views.say("")
         await slot.unload("The model was unloaded.")
 
     @ext.on(Reload)
@@ -94,6 +103,7 @@ async def setup(ext: Extension[Settings]) -> None:
     @ext.on(SlotChanged)
     async def slot_changed(event: SlotChanged) -> None:
         if event.slot == slot.name:
+            views.generated = None if event.state != "ready" else views.generated
             views.push_status()
             views.push_pickers()
 
@@ -113,15 +123,8 @@ async def setup(ext: Extension[Settings]) -> None:
     async def disconnected(event: Disconnected) -> None:
         views.forget(event.client)
 
-    async def watch() -> None:
-        """A file dropped into the folder appears while somebody looks."""
-        while True:
-            await asyncio.sleep(3)
-            if views.watched and await views.look():
-                views.push_pickers()
-
     ext.add(PANELS, Panel("status", "status.html", views.context))
-    ext.spawn(watch(), "watch")
+    ext.spawn(views.watch(EVERY), "watch")
 
 
 __all__ = ["ModelFile", "Settings", "find", "setup"]

@@ -1,9 +1,10 @@
 """What the templates of the picker show, and to whom it is pushed."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from extensions.models.files import ModelFile, find
+from extensions.models.files import ModelFile, Shelf
 from extensions.models.memory import Memory
 from kernel.api import LOADERS, UNSET, Client, Everyone, Extension, Generated, Loader, check, fields
 
@@ -21,8 +22,11 @@ class Views:
     def __init__(self, ext: Extension[Any], memory: Memory) -> None:
         self.generated: Generated | None = None
         self.everyone = Everyone()
+        self.trouble = ""
+        """What was wrong with the model that was to be loaded at the start."""
         self._ext, self._memory = ext, memory
-        self._files: list[ModelFile] = []
+        self._told = True
+        self._shelf = Shelf(ext.models)
         self._chosen: dict[str, Chosen] = {}
         self._pages: dict[str, Client] = {}
 
@@ -32,15 +36,24 @@ class Views:
 
     async def look(self) -> bool:
         """List the files again; says whether anything changed."""
-        loaders = self._ext.get(LOADERS)
-        before, self._files = (
-            self._files,
-            await self._ext.thread(find, self._ext.models, loaders),
-        )
-        return before != self._files
+        return await self._ext.thread(self._shelf.look, self._ext.get(LOADERS))
+
+    async def glance(self) -> bool:
+        """The same, but only if a folder was touched."""
+        return await self._ext.thread(self._shelf.touched) and await self.look()
+
+    async def watch(self, every: float) -> None:
+        """Let a file that is dropped into the folder appear while there are pages, for ever."""
+        while True:
+            await asyncio.sleep(every)
+            try:
+                if self.watched and await self.glance():
+                    self.push_pickers()
+            except Exception:
+                self._ext.log.exception("%s could not be listed", self._ext.models)
 
     def file(self, name: str) -> ModelFile | None:
-        return next((model for model in self._files if model.name == name), None)
+        return next((model for model in self._shelf.models if model.name == name), None)
 
     def loader(self, model: ModelFile, wish: str) -> Loader | None:
         """The loader that was wished for, or remembered, or the first that takes the model."""
@@ -61,6 +74,22 @@ class Views:
         self._pages.pop(client.id, None)
 
     # --- pushing -------------------------------------------------------------------------
+
+    def say(self, trouble: str) -> None:
+        """Show what was wrong at the start, until another model is loaded; empty to stop that.
+        It is told too: to the pages that are there, or else to the first that comes."""
+        self.trouble, self._told = trouble, self.watched or not trouble
+        if trouble and self._told:
+            self._ext.tell(trouble, self.everyone, "error")
+        self.push_status()
+        self.push_pickers()
+
+    def greet(self, client: Client) -> None:
+        """Tell the first page that connects what was wrong before it came."""
+        self._pages[client.id] = client
+        if not self._told:
+            self._told = True
+            self._ext.tell(self.trouble, client, "error")
 
     def push_status(self) -> None:
         html = self._ext.render("_status.html", slot=self.slot(), oob=True)
@@ -95,8 +124,9 @@ class Views:
                         if loader.id in model.loaders
                     ],
                 }
-                for model in self._files
+                for model in self._shelf.models
             ],
+            "trouble": self.trouble,
             "chosen": self._chosen_view(client),
             "at_start": self._ext.settings.at_start,
             "folder": str(self._ext.models),
@@ -110,7 +140,7 @@ class Views:
         seconds = timings.completion if timings else 0
         labels = {loader.id: loader.label for loader in self._ext.get(LOADERS)}
         return {
-            "state": now.state,
+            "state": "failed" if now.state == "empty" and self.trouble else now.state,
             "name": info.name if info else now.name,
             "loader": labels.get(info.loader, info.loader) if info else "",
             "context_length": info.context_length if info else 0,
@@ -130,7 +160,7 @@ class Views:
         able = [one for one in self._ext.get(LOADERS) if one.id in model.loaders]
         return {
             "name": model.name,
-            "key": f"{self._files.index(model)}-{loader.id if loader else ''}",
+            "key": f"{self._shelf.models.index(model)}-{loader.id if loader else ''}",
             "loaders": [
                 {"id": one.id, "label": one.label, "chosen": one is loader} for one in able
             ],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from extensions.settings.actions import Appearance, Configure, Move, Reset, Retry, Toggle
-from extensions.settings.cards import card, cards
+from extensions.settings.cards import card, cards, other_problems, problems_of
 from kernel.api import (
     PANELS,
     Client,
@@ -55,13 +55,15 @@ async def setup(ext: Extension[Any]) -> None:
 
     @ext.on(Configure)
     async def configure(action: Configure, client: Client) -> None:
-        errors = await kernel.changes.configure(known(action.id), action.rest)
-        push_card(action.id, errors)
+        values = action.changed()
+        for name in problems_of(kernel, known(action.id)).keys() & action.rest.keys():
+            values[name] = action.rest[name]  # what the form shows replaces what the file says
+        push_card(action.id, await kernel.changes.configure(action.id, values))
 
     @ext.on(Reset)
     async def reset(action: Reset, client: Client) -> None:
-        await kernel.changes.configure(known(action.id), {action.field: None})
-        push_card(action.id)
+        errors = await kernel.changes.configure(known(action.id), {action.field: None})
+        push_card(action.id, errors)
 
     @ext.on(Move)
     async def move(action: Move, client: Client) -> None:
@@ -88,6 +90,9 @@ async def setup(ext: Extension[Any]) -> None:
             ext.push_html(tag.format(kernel.theme.replace("system", "")), Everyone(), "theme")
         elif event.name == "order":
             push_cards()
+        elif (id := event.name.removeprefix("extensions.")) in kernel.records:
+            push_card(id)
+        await ext.push("_problems.html", key="problems", oob=True, problems=other_problems(kernel))
 
     @ext.on(StatusChanged)
     async def status_changed(event: StatusChanged) -> None:
@@ -102,6 +107,7 @@ async def setup(ext: Extension[Any]) -> None:
         return {
             "section": subject or "extensions",
             "cards": cards(kernel),
+            "problems": other_problems(kernel),
             "theme": kernel.theme,
             "access": kernel.access,
             "about": [

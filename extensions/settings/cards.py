@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kernel.api import Kernel, Record, Status, fields
+import msgspec
+
+from kernel.api import Field, Kernel, Record, Status, fields
 
 WORDS = {
     "kernel:admin": "switch extensions and change settings",
@@ -24,11 +26,8 @@ def card(
         if record.handle
         else kernel.settings.extension(record.id, record.kind)
     )
-    problems = {
-        name.rpartition(".")[2]: sentence
-        for name, sentence in kernel.settings.problems.items()
-        if name.startswith(f"extensions.{record.id}.")
-    }
+    rows = fields(record.kind, now)
+    errors = {**problems_of(kernel, record.id), **errors}
     return {
         "id": record.id,
         "name": manifest.name if manifest else record.id,
@@ -38,8 +37,10 @@ def card(
         "status": _status(record),
         "reason": _reason(kernel, record),
         "permissions": [_in_words(p) for p in (manifest.permissions if manifest else ())],
-        "fields": fields(record.kind, now),
-        "errors": {**problems, **errors},
+        "fields": rows,
+        "as_shown": msgspec.json.encode({row.name: _shown(row) for row in rows}).decode(),
+        "errors": errors,
+        "problems": [why for name, why in errors.items() if name not in {r.name for r in rows}],
         "index": index,
         "count": len(kernel.records),
         "fixed": record.id == "settings",
@@ -52,6 +53,30 @@ def cards(kernel: Kernel) -> list[dict[str, Any]]:
     return [card(kernel, kernel.records[id], i) for i, id in enumerate(kernel.ordered())]
 
 
+def problems_of(kernel: Kernel, id: str) -> dict[str, str]:
+    """What is wrong with an extension's settings in the file, by field; "" is all of them."""
+    mine = f"extensions.{id}."
+    problems = list(kernel.settings.problems.items())  # a thread may be reading the file
+    return {k[len(mine) :]: why for k, why in problems if f"{k}.".startswith(mine)}
+
+
+def other_problems(kernel: Kernel) -> list[str]:
+    """What is wrong with the file and is shown on no card."""
+    told: list[str] = []
+    for name, why in list(kernel.settings.problems.items()):
+        section, _, rest = name.partition(".")
+        if section != "extensions" or rest.partition(".")[0] not in kernel.records:
+            told.append(f"In settings.yaml, {name}: {why}" if rest else why)
+    return told
+
+
+def _shown(field: Field) -> str:
+    """What a form holds that nobody touched, see _form.html."""
+    if field.kind == "secret" or (field.kind == "number" and not field.changed):
+        return ""
+    return str(field.value).lower() if field.kind == "switch" else str(field.value)
+
+
 def _status(record: Record) -> str:
     broken = record.status in (Status.INCOMPATIBLE, Status.STUCK)
     return "failed" if broken else str(record.status)
@@ -60,7 +85,7 @@ def _status(record: Record) -> str:
 def _reason(kernel: Kernel, record: Record) -> str:
     trouble = kernel.trouble.get(record.id, [])
     if record.status is Status.RUNNING and trouble:
-        return f"It runs, but something failed: {trouble[-1]}"
+        return f"It runs, but something failed: {trouble[-1].rstrip('.')}."
     return record.reason
 
 

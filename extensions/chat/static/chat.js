@@ -1,5 +1,5 @@
-// Two elements of the chat: <chat-log> stays at the newest words, <chat-composer> keeps a draft
-// until the server has the message. Both clean up after themselves.
+// Two elements of the chat: <chat-log> stays at the newest words, or where its reader is, and gives
+// the page its title; <chat-composer> keeps a draft until the server has the message. Both clean up after themselves.
 
 const say = word => document.dispatchEvent(new CustomEvent('page:say', {detail: word}));
 
@@ -13,14 +13,24 @@ class ChatLog extends HTMLElement {
     this.follow.observe(this);
     for (const child of this.children) this.follow.observe(child);
     this.addEventListener('scroll', this, {passive: true});
+    this.addEventListener('click', this);
+    this.name = new MutationObserver(() => this.entitle());
+    this.name.observe(document.querySelector('.chat-bar'), {childList: true, characterData: true, subtree: true});
+    this.entitle();
     this.toEnd();
   }
   disconnectedCallback() {
     this.follow.disconnect();
+    this.name.disconnect();
     this.removeEventListener('scroll', this);
+    this.removeEventListener('click', this);
   }
   connectedMoveCallback() {}
-  handleEvent() {
+  entitle() { document.title = document.getElementById('chat-title').textContent; }
+  handleEvent({type, target}) {
+    if (target.closest?.('#chat-earlier button')) { this.pinned = false; this.first = this.querySelector('article'); }
+    if (this.first) this.top = this.first.getBoundingClientRect().top;
+    if (type === 'click') return;
     const gap = this.scrollHeight - this.scrollTop - this.clientHeight;
     if (this.scrollTop < this.last - 1 && gap > 1) this.pinned = false;
     else if (gap < 40) this.pinned = true;
@@ -28,6 +38,10 @@ class ChatLog extends HTMLElement {
     this.toggleAttribute('data-ui-away', !this.pinned);
   }
   toEnd(always = false) {
+    if (this.first && this.querySelector('article') !== this.first) {      // earlier ones came: stay with what is read
+      this.scrollTop += this.first.getBoundingClientRect().top - this.top;
+      this.first = null;
+    }
     if (always) this.pinned = true;
     if (this.pinned) { this.scrollTop = this.scrollHeight; this.last = this.scrollTop; }
   }
@@ -50,7 +64,11 @@ class ChatComposer extends HTMLElement {
     }, {signal, capture: true});
     this.form.addEventListener('htmx:ws:after:message:outgoing', ({target}) => { if (target === this.form) this.wait(); }, {signal});
     document.addEventListener('htmx:ws:close', () => clearTimeout(this.timer), {signal});
-    document.addEventListener('htmx:ws:after:connection', () => { if (this.sent) this.wait(this.sent); }, {signal});
+    document.addEventListener('htmx:ws:after:connection', () => {
+      if (this.sent) this.wait(this.sent);
+      const find = document.getElementById('chat-find');
+      if (find?.elements.text.value) find.requestSubmit();        // the list is as the server drew it: search again
+    }, {signal});
     document.addEventListener('click', ({target}) => {
       if (target.closest?.('[data-newest]')) { this.log.toEnd(true); this.box.focus(); }
     }, {signal});

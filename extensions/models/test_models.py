@@ -1,0 +1,263 @@
+"""The picker: what is found, how it is loaded, and what is remembered."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from extensions.models.files import Shelf, find
+from extensions.models.loading import GUIDE
+from extensions.models.memory import Choice, Memory
+from extensions.models.views import Views, size_in_words
+from kernel.clients import Connected
+from kernel.records import Started
+from kernel.testing import App, Scripted, ScriptedLoader, running
+
+
+class OnlyGguf(ScriptedLoader):
+    """Takes .gguf files."""
+
+    id = label = "gguf"
+
+    def accepts(self, path: Path) -> bool:
+        return path.suffix == ".gguf"
+
+
+class OnlyFolders(ScriptedLoader):
+    """Takes folders with a config.json."""
+
+    id = label = "folders"
+
+    def accepts(self, path: Path) -> bool:
+        return (path / "config.json").is_file()
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x" * 10)
+
+
+def test_it_finds_files_and_folders_at_any_depth(tmp_path: Path):
+    touch(tmp_path, "a.gguf", "deep/er/b.gguf", "hf/config.json", "hf/model.safetensors")
+    touch(tmp_path, "notes.txt", ".hidden/c.gguf", "split-00001-of-00002.gguf")
+    touch(tmp_path, "split-00002-of-00002.gguf", "1/2/3/4/5/6/too-deep.gguf")
+    found = find(tmp_path, [OnlyGguf(Scripted()), OnlyFolders(Scripted())])  # type: ignore[list-item]
+    assert [model.name for model in found] == [
+        "a.gguf",
+        "deep/er/b.gguf",
+        "hf",
+        "split-00001-of-00002.gguf",
+    ]
+    assert [model.size for model in found] == [10, 10, 10, 10]
+
+
+def test_links_are_followed_and_a_loop_ends(tmp_path: Path):
+    touch(tmp_path / "elsewhere", "big.gguf")
+    root = tmp_path / "models"
+    root.mkdir()
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "loop").symlink_to(root)
+    names = [model.name for model in find(root, [OnlyGguf(Scripted())])]  # type: ignore[list-item]
+    assert names == ["linked/big.gguf"]
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 B"), (999, "999 B"), (1234, "1.2 KB"), (3_112_096, "3.1 MB"), (42e9, "42 GB")],
+)
+def test_sizes_are_read_by_people(size: int, words: str):
+    assert size_in_words(size) == words
+
+
+def test_memory_survives_and_begins_anew_when_it_cannot_be_read(tmp_path: Path):
+    file = tmp_path / "state" / "models.json"
+    Memory(file).loaded("a.gguf", Choice("gguf", {"threads": 2}))
+    again = Memory(file)
+    assert (again.last, again.choice("a.gguf").options) == ("a.gguf", {"threads": 2})
+    file.write_text("{broken")
+    assert Memory(file).last == ""
+
+
+async def with_files(app: App, *names: str) -> None:
+    app.kernel.models.mkdir(parents=True, exist_ok=True)
+    touch(app.kernel.models, *names)
+
+
+async def test_a_click_loads_and_the_next_start_remembers(tmp_path: Path):
+    data = tmp_path / "data"
+    async with running("models", model=Scripted("Hi."), data=data) as app:
+        await app.kernel.slot().unload()
+        await with_files(app, "one.gguf", "two.gguf")
+        page = app.page("/")
+        await app.web.snapshot(page.client)
+        await page.act("models.choose", file="two.gguf")
+        await page.until('aria-pressed="true"')
+        await page.act("models.load", file="two.gguf", loader="scripted")
+        await page.until('data-state="ready"')
+        assert app.kernel.slot().state.name == "two"
+        await page.act("models.unload")
+        await page.until("No model")
+        await page.act("models.reload")
+        assert app.kernel.slot().state.state == "ready"
+        await page.act("models.at_start", on="false")
+        assert "at_start: false" in (data / "settings.yaml").read_text()
+        await page.act("models.at_start", on="true")
+    assert Memory(data / "state" / "models" / "models.json").last == "two.gguf"
+
+
+@pytest.mark.parametrize("name", ["../secret.gguf", "/etc/passwd", "gone.gguf", "a/../../b"])
+async def test_a_name_never_leads_out_of_the_folder(name: str):
+    async with running("models", model=Scripted("Hi.")) as app:
+        page = app.page("/")
+        await page.act("models.load", file=name, loader="scripted")
+        await page.until("toast")
+        assert app.kernel.slot().state.name == "scripted"  # what was loaded before
+
+
+async def test_a_bad_option_is_told_beside_its_field():
+    async with running("models", "llama_cpp", "engine_kit") as app:
+        await with_files(app, "one.gguf")
+        page = app.page("/")
+        await app.web.snapshot(page.client)
+        await page.act("models.choose", file="one.gguf")
+        await page.act("models.load", file="one.gguf", loader="llama_cpp", threads="100000")
+        await page.until("from 0 to 256")
+        assert app.kernel.slot().state.state == "empty"
+
+
+class Touchy(OnlyGguf):
+    """Cannot bear one name."""
+
+    def accepts(self, path: Path) -> bool:
+        if path.name == "odd.gguf":
+            raise PermissionError(path)
+        return super().accepts(path)
+
+
+def test_a_file_that_upsets_a_loader_costs_only_itself(tmp_path: Path):
+    touch(tmp_path, "odd.gguf", "one.gguf")
+    loaders = [Touchy(Scripted()), OnlyGguf(Scripted())]
+    found = find(tmp_path, loaders)
+    assert {model.name: len(model.loaders) for model in found} == {"odd.gguf": 1, "one.gguf": 2}
+
+
+async def test_a_name_that_is_no_text_is_left_out_and_the_page_lives():
+    async with running("models", model=Scripted("Hi.")) as app:
+        await with_files(app, "one.gguf")
+        root = os.fsencode(app.kernel.models)
+        try:
+            os.mkdir(root + b"/caf\xe9")
+        except OSError:
+            pytest.skip("this file system takes no such names")
+        touch(app.kernel.models, os.fsdecode(b"caf\xe9/two.gguf"), os.fsdecode(b"three\xff.gguf"))
+        page = app.page("/")
+        await page.act("models.choose", file="one.gguf")
+        await page.until("one.gguf")
+        assert "two.gguf" not in page.html
+        assert "three" not in page.html
+        html = app.kernel.pages.render("error.html", title="odd \udcff name", text="")
+        assert "odd ? name" in html.encode().decode()
+
+
+def test_a_glance_sees_what_changed_and_searches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    touch(tmp_path, "a.gguf", "deep/b.gguf", "empty/note.txt")
+    shelf = Shelf(tmp_path)
+    assert shelf.look([OnlyGguf(Scripted())])  # type: ignore[list-item]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "walk", None)
+        assert not shelf.touched()
+    touch(tmp_path, "empty/c.gguf")
+    os.utime(tmp_path / "empty", (1, 1))  # clocks of file systems are coarse
+    assert shelf.touched()
+    assert shelf.look([OnlyGguf(Scripted())])  # type: ignore[list-item]
+    assert not shelf.touched()
+    (tmp_path / "a.gguf").write_bytes(b"grown")
+    assert shelf.touched()
+    (tmp_path / "deep" / "b.gguf").unlink()
+    assert shelf.look([OnlyGguf(Scripted())])  # type: ignore[list-item]
+
+
+async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch):
+    async with running("models") as app:
+        ext = app.kernel.records["models"].handle
+        assert ext
+        views, looks = Views(ext, Memory(app.kernel.data / "none")), list[int]()
+        views.greet(app.page("/").client)
+
+        async def glance() -> bool:
+            looks.append(1)
+            if len(looks) < 3:
+                raise OSError("the disk is gone")
+            return True
+
+        monkeypatch.setattr(views, "glance", glance)
+        watching = asyncio.create_task(views.watch(0.001))
+        await app.until(lambda: len(looks) > 5)
+        assert not watching.done()
+        watching.cancel()
+
+
+GONE = "gone.gguf is not below"
+
+
+async def started_without(app: App, *files: str) -> None:
+    """As a start finds it when the model used last is gone."""
+    await app.kernel.slot().unload()
+    await with_files(app, *files)
+    app.kernel.bus.emit(Started())
+    await asyncio.sleep(0)
+
+
+async def test_when_the_remembered_model_is_gone_the_guide_stands_in(tmp_path: Path):
+    file = tmp_path / "state" / "models" / "models.json"
+    Memory(file).loaded("gone.gguf", Choice())
+    async with running("models", model=Scripted("Hi."), data=tmp_path) as app:
+        await started_without(app, GUIDE)
+        slot = app.kernel.slot()
+        await app.until(lambda: slot.state.state == "ready" and slot.state.name == "guide")
+        for expected in (1, 0):
+            page = app.page("/")
+            app.kernel.bus.emit(Connected(page.client))
+            await app.web.snapshot(page.client)
+            await page.until(f'id="models-trouble" role="alert"><p>{GONE}')
+            assert "The guide stands in." in page.html
+            await asyncio.sleep(0.05)
+            page.html += "".join(page.client.outbox.take())
+            assert page.html.count('class="toast error"') == expected, "told once"
+        assert Memory(file).last == "gone.gguf", "it may come back"
+        await page.act("models.choose", file=GUIDE)
+        await page.act("models.load", file=GUIDE, loader="scripted")
+        page.html = ""
+        await app.web.snapshot(page.client)
+        await page.until("models-picker")
+        assert GONE not in page.html
+
+
+@pytest.mark.parametrize("files", [(), (GUIDE,)])
+async def test_when_the_model_of_the_command_line_is_gone_the_page_says_so(
+    tmp_path: Path, files: tuple[str, ...]
+):
+    async with running("models", model=Scripted("Hi."), data=tmp_path) as app:
+        app.kernel.flags = {"kernel": {"model": "gone.gguf"}}
+        await started_without(app, *files)
+        await asyncio.sleep(0.05)
+        assert app.kernel.slot().state.state == "empty"
+        page = app.page("/")
+        await app.web.snapshot(page.client)
+        await page.until('data-state="failed"')
+        await page.until(f'role="alert"><p>{GONE}')
+
+
+async def test_a_first_start_without_a_guide_complains_of_nothing(tmp_path: Path):
+    async with running("models", model=Scripted("Hi."), data=tmp_path) as app:
+        await started_without(app)
+        await asyncio.sleep(0.05)
+        page = app.page("/")
+        app.kernel.bus.emit(Connected(page.client))
+        await app.web.snapshot(page.client)
+        await page.until("No model")
+        assert 'role="alert"' not in page.html

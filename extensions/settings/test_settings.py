@@ -1,0 +1,196 @@
+"""The Settings tab: cards, switches, forms, order, theme."""
+
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from extensions.settings.actions import Configure
+from kernel.testing import App, Page, running
+
+EXAMPLE = '''"""For the tests of the Settings tab."""
+from typing import Annotated
+from kernel.api import Meta, Struct
+
+class Settings(Struct, frozen=True):
+    speed: Annotated[float, Meta(ge=0.5, le=2, description="How fast.")] = 1.0
+
+async def setup(ext):
+    if (ext.data_root / "fail").exists():
+        raise RuntimeError("the belt is torn")
+'''
+
+
+def example(root: Path) -> None:
+    folder = root / "example"
+    folder.mkdir()
+    (folder / "extension.toml").write_text(
+        'id = "example"\nname = "Example"\nversion = "1"\nsummary = "For <b>tests</b>."\n'
+        'api = 1\npermissions = ["network:none", "files:read models"]\n'
+    )
+    (folder / "__init__.py").write_text(EXAMPLE)
+
+
+async def opened(app: App) -> Page:
+    page = app.page("/settings")
+    await app.web.snapshot(page.client)
+    return page
+
+
+async def test_a_card_says_what_it_is_and_may_do_and_nothing_of_it_is_markup(tmp_path: Path):
+    example(tmp_path)
+    async with running("settings", "example", folders=[tmp_path]) as app:
+        page = await opened(app)
+        await page.until("For &lt;b&gt;tests&lt;/b&gt;")
+        assert "nothing on the network, read files in models" in page.html
+
+
+async def test_a_switch_is_carried_out_shown_and_written(tmp_path: Path):
+    example(tmp_path)
+    async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
+        page = await opened(app)
+        for on, word in ((False, "false"), (True, "true")):
+            page.html = ""
+            await page.act("settings.toggle", id="example", on=on)
+            await page.until(f'id="settings-example-toggle"[^>]*aria-checked="{word}"')
+            assert f"enabled: {word}" in (tmp_path / "settings.yaml").read_text()
+            assert app.kernel.records["example"].status == ("running" if on else "off")
+
+
+async def test_settings_itself_stays_on():
+    async with running("settings") as app:
+        page = await opened(app)
+        await page.act("settings.toggle", id="settings", on=False)
+        await page.until("Settings stays on")
+        assert app.kernel.records["settings"].status == "running"
+
+
+async def test_a_form_saves_refuses_and_resets(tmp_path: Path):
+    example(tmp_path)
+    async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
+        page = await opened(app)
+        await page.act("settings.configure", id="example", speed="1.5")
+        assert "speed: 1.5" in (tmp_path / "settings.yaml").read_text()
+        await page.act("settings.configure", id="example", speed="9")
+        await page.until("from 0.5 to 2")
+        assert app.kernel.records["example"].handle.settings.speed == 1.5  # type: ignore[union-attr]
+        await page.act("settings.reset", id="example", field="speed")
+        assert app.kernel.records["example"].handle.settings.speed == 1.0  # type: ignore[union-attr]
+
+
+SHOWN = '{"speed":"1"}'
+
+
+async def test_a_form_saves_only_what_was_changed_in_it(tmp_path: Path):
+    example(tmp_path)
+    async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
+        page = await opened(app)
+        drawn = await page.until('name="as_shown" value="[^"]*speed[^"]*"')
+        assert unescape(drawn).endswith(f'value="{SHOWN}"')
+        file = tmp_path / "settings.yaml"
+        file.write_text("extensions:\n  example:\n    speed: 1.5\n")  # meanwhile, elsewhere
+        await page.act("settings.configure", id="example", as_shown=SHOWN, speed="1")
+        assert "speed: 1.5" in file.read_text()
+        await page.act("settings.configure", id="example", as_shown=SHOWN, speed="2")
+        assert "speed: 2" in file.read_text()
+
+
+def test_what_a_form_holds_is_compared_as_text():
+    rest = {"on": ["false", "true"], "off": "false", "words": "a\r\nb", "new": "1", "key": ""}
+    shown = '{"on":"true","off":"true","words":"a\\nb","key":""}'
+    assert Configure(id="x", as_shown=shown, rest=rest).changed() == {"off": "false", "new": "1"}
+    assert Configure(id="x", as_shown="nonsense", rest=rest).changed() == rest
+
+
+async def edited(app: App, tmp_path: Path, text: str) -> None:
+    (tmp_path / "settings.yaml").write_text(text)
+    await app.kernel.changes.apply(app.kernel.settings.reload())
+
+
+async def test_what_an_editor_changed_shows_on_the_card(tmp_path: Path):
+    example(tmp_path)
+    async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
+        page = await opened(app)
+        for text, said in (
+            ("speed: 1.25", r'value="1\.25"'),
+            ("speed: fast", "Speed must be a number from 0.5 to 2"),
+            ("sped: 1", "There is no setting “sped”; did you mean “speed”"),
+            ("[1]", "Below this name belongs a list of settings"),
+        ):
+            page.html = ""
+            await edited(app, tmp_path, f"extensions:\n  example:\n    {text}\n")
+            await page.until(f'id="settings-example"((?!</li>).)*{said}')
+        page.html = ""
+        await edited(app, tmp_path, "extensions:\n  example:\n    speed: 1\n")
+        card = await page.until('id="settings-example".*?</li>')
+        assert "must be" not in card
+        assert 'class="why"' not in card
+
+
+async def test_what_is_wrong_with_the_whole_file_shows_above_the_cards(tmp_path: Path):
+    example(tmp_path)
+    async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
+        page = await opened(app)
+        await page.until('id="settings-problems"')
+        for text, said in (
+            ("appearence:\n  theme: dark\n", "There is no section “appearence”; did you mean"),
+            ("appearance:\n  theme: pink\n", "In settings.yaml, appearance.theme: Theme must be"),
+            ("appearance: [\n", "Correct it; until then nothing changes"),
+        ):
+            page.html = ""
+            app.kernel.theme  # noqa: B018  the section is known once it was asked for
+            await edited(app, tmp_path, text)
+            await page.until(f'id="settings-problems" hx-swap-oob[^>]*>((?!</div>).)*{said}')
+        page.html = ""
+        await page.act("settings.configure", id="example", speed="2")
+        await page.until('id="settings-example"((?!</li>).)*Correct it')
+        for _ in range(3):
+            await page.act("settings.toggle", id="example", on=False)
+        await page.until('class="toast error"((?!</p>).)*Correct it')
+        page.html = ""
+        await edited(app, tmp_path, "")
+        assert "why" not in await page.until('id="settings-problems" hx-swap-oob.*?</div>')
+        await app.settled()
+        assert app.kernel.records["settings"].status == "running"
+        assert app.kernel.trouble == {}
+
+
+async def test_a_failed_start_is_told_and_tried_again(tmp_path: Path):
+    example(tmp_path)
+    (tmp_path / "fail").touch()
+    async with running("settings", folders=[tmp_path], data=tmp_path) as app:
+        page = await opened(app)
+        await page.act("settings.toggle", id="example", on=True)
+        await page.until("the belt is torn")
+        (tmp_path / "fail").unlink()
+        await page.act("settings.retry", id="example")
+        assert app.kernel.records["example"].status == "running"
+
+
+async def test_the_order_can_be_changed(tmp_path: Path):
+    example(tmp_path)
+    async with running("settings", "example", folders=[tmp_path]) as app:
+        page = await opened(app)
+        await page.act("settings.move", id="example", to=0)
+        assert app.kernel.ordered()[0] == "example"
+        await page.act("settings.move", id="example", to=99)
+        assert app.kernel.ordered()[-1] == "example"
+
+
+async def test_a_theme_reaches_every_page():
+    async with running("settings") as app:
+        page, other = await opened(app), app.page("/settings/appearance")
+        await page.act("settings.appearance", theme="dark")
+        await other.until('id="page-theme" hidden data-theme="dark"')
+        await page.act("settings.appearance", theme="purple")
+        await page.until("must be one of dark, light, system")
+
+
+@pytest.mark.parametrize("section", ["", "appearance", "access", "about"])
+async def test_every_section_can_be_drawn(section: str):
+    async with running("settings") as app:
+        page = app.page(f"/settings/{section}")
+        await app.web.snapshot(page.client)
+        await page.until("<h1>")
+        assert "could not draw" not in page.html
+        assert app.kernel.trouble == {}
