@@ -19,6 +19,8 @@ PAUSE = 1 / 30
 """Seconds between two frames, at least."""
 SHARE = 4
 """Times what a frame took is left to others before the next one."""
+LONGEST = 0.25
+"""Seconds between two drawings, at most: the first colouring of code is slow only once."""
 LARGE = 4_000
 """Characters; an open block as large as that is read in a thread."""
 
@@ -68,7 +70,7 @@ class Drawing:
                 self._ext.push_html(html, self._to, key)
             if not self._over:
                 drawn()
-            await asyncio.sleep(max(PAUSE, SHARE * (time.perf_counter() - begun)))
+            await asyncio.sleep(max(PAUSE, min(LONGEST, SHARE * (time.perf_counter() - begun))))
 
     async def finish(self) -> str:
         """The whole reply as HTML."""
