@@ -94,6 +94,8 @@ class Turn(Struct, frozen=True):
     mode: str = "chat"
     conversation_id: str | None = None
     principal: str = ""
+    client: str | None = None
+    """The page that asked, if it was one."""
     sampling: Sampling = Sampling()
     tools: tuple[Mapping[str, Any], ...] = ()
     adapters: tuple[tuple[str, float], ...] = ()

@@ -136,7 +136,7 @@ def _parser(command: str, folders: Sequence[Path]) -> tuple[_Parser, dict[str, t
     add = parser.add_argument_group("extensions").add_argument
     add("--extensions", dest="only", nargs="+", metavar="ID", help="run these and no others")
     add("--safe-mode", action="store_true", help="run none")
-    add("--strict", action="store_true", help="an error in one ends the server (for authors)")
+    add("--strict", action="store_true", help="raise their errors, contain none (for authors)")
     add = parser.add_argument_group("telling more").add_argument
     add("--verbose", action="store_true", help="log every step")
     # fmt: on

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
 from html import escape
@@ -25,6 +26,20 @@ LARGE = 4_000
 """Characters; an open block as large as that is read in a thread."""
 
 
+def coloured(delta: Delta) -> str:
+    """A delta's text as HTML, with its marks; what overlaps or lies outside is left out."""
+    text, html, at = delta.text, "", 0
+    for mark in sorted(delta.marks, key=lambda mark: mark.start):
+        if not at <= mark.start < mark.end <= len(text):
+            continue
+        css_class = re.sub(r"[^A-Za-z0-9_ -]", "", mark.css_class)
+        words = escape(text[mark.start : mark.end], quote=False)
+        html += escape(text[at : mark.start], quote=False)
+        html += f'<span class="{css_class}" title="{escape(mark.title)}">{words}</span>'
+        at = mark.end
+    return html + escape(text[at:], quote=False)
+
+
 class Drawing:
     """Takes the deltas of a reply that goes on after the words of `message`, often none."""
 
@@ -35,7 +50,9 @@ class Drawing:
         self._blocks = Blocks(markdown, f"chat-m{message.id}-code")
         self._said = [message.text]
         """The pieces of all words, for the case that they cannot be drawn as markdown."""
-        self._failed = False
+        self._coloured = [escape(message.text, quote=False)]
+        """The same with the marks of modifiers, as HTML."""
+        self._failed = self._marked = False
         self.closed = self.open = self.thought = ""
         """The finished blocks, the open block and the reasoning as the pages have them: HTML."""
         self._blocks.add(message.text)
@@ -75,8 +92,8 @@ class Drawing:
     async def finish(self) -> str:
         """The whole reply as HTML."""
         self._take(self._deltas)
-        if self._failed:
-            return plain("".join(self._said))
+        if self._failed or self._marked:
+            return self._plain()
         if self._blocks.size < LARGE:
             return self._blocks.finish()
         return await self._ext.thread(self._blocks.finish)
@@ -93,17 +110,23 @@ class Drawing:
     def _draft(self) -> Frame:
         """What to change on the page; words that markdown fails at stay as they are."""
         try:
-            if not self._failed:
+            if not (self._failed or self._marked):
                 return self._blocks.frame()
         except Exception:
             log.exception("A reply could not be drawn")
             self._failed = True
-        return Frame(open=plain("".join(self._said)), anew=True)
+        return Frame(open=self._plain(), anew=True)
+
+    def _plain(self) -> str:
+        """All words as they are; marks count the characters of these, not of markdown's HTML."""
+        if not self._marked:
+            return plain("".join(self._said))
+        return f'<p class="chat-marked">{"".join(self._coloured)}</p>'
 
     def _show(self) -> None:
         """Now the pages have the frame that was made last."""
-        if self._failed:
-            self.closed, self.open = "", plain("".join(self._said))
+        if self._failed or self._marked:
+            self.closed, self.open = "", self._plain()
         else:
             self.closed, self.open = self._blocks.closed, self._blocks.open
 
@@ -111,6 +134,10 @@ class Drawing:
         for delta in deltas:
             if delta.channel != "text":
                 continue
+            self._marked = self._marked or bool(delta.marks)
+            if delta.replace:
+                self._coloured = [escape(self._before, quote=False)]
+            self._coloured.append(coloured(delta))
             if delta.replace:
                 self._said = [self._before, delta.text]
                 self._blocks.replace(self._before + delta.text)

@@ -94,6 +94,7 @@ class Replies:
             messages=() if old else tuple(history[-1:]),
             conversation_id=running.conversation,
             principal=client.principal,
+            client=client.id,
             sampling=sampling,
             continue_=bool(old),
         )

@@ -18,6 +18,7 @@ from kernel.api import (
     DISPLAY,
     OUTPUT,
     Delta,
+    Mark,
     Message,
     Phase,
     Sampling,
@@ -644,6 +645,24 @@ async def test_reasoning_is_shown_apart_and_as_it_is(app: App, tab: Tab):
     assert thought
     assert thought.text == reply.reasoning == "Hm <b>"
     assert tab.said[1] == "One two three."
+
+
+async def test_marks_colour_the_words_and_nothing_in_them_is_markup(app: App, tab: Tab):
+    async def colour(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+        async for delta in deltas:
+            bad = Mark(0, 99, "outside"), Mark(2, 2, "empty"), Mark(0, 2, '"><b>', '"><i>')
+            yield Delta(delta.text.replace("two", "<b>"), marks=bad)
+
+    app.kernel.registry.add(DISPLAY, colour, "kernel", phase=Phase.NORMAL, rank=0, rewrites=False)
+    await tab.ask("Hello")
+    reply = (await kept(app, tab.conversation))[1]
+    body = tab.look().get(f"chat-m{reply.id}-closed")
+    assert body
+    spans = [node for node in body.all() if node.tag == "span"]
+    assert [span.attributes for span in spans] == [{"class": "b", "title": '"><i>'}] * 3
+    assert [span.text for span in spans] == ["On", " *", " t"]
+    assert tab.said[1] == "One **<b>** three."
+    assert reply.text == "One **two** three."
 
 
 # --- parameters and the mode ------------------------------------------------------------

@@ -11,16 +11,16 @@ class Options(Struct, frozen=True):
 
     context_length: Annotated[
         int,
-        Meta(ge=0, le=10_000_000, description="Tokens of one conversation; 0 is the model's own"),
+        Meta(ge=0, le=10_000_000, description="Tokens of one conversation; 0 is the model's own."),
     ] = 0
     gpu_layers: Annotated[
-        int, Meta(ge=-1, le=10_000, description="Layers on the graphics card; -1 is all that fit")
+        int, Meta(ge=-1, le=10_000, description="Layers on the graphics card; -1 is all that fit.")
     ] = -1
     threads: Annotated[
-        int, Meta(ge=0, le=256, description="Processor threads; 0 chooses by the model's size")
+        int, Meta(ge=0, le=256, description="Processor threads; 0 chooses by the model's size.")
     ] = 0
     batch_size: Annotated[
-        int, Meta(ge=32, le=8192, description="Tokens of a prompt that are read in one step")
+        int, Meta(ge=32, le=8192, description="Tokens of a prompt that are read in one step.")
     ] = 512
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from extensions.settings.actions import Appearance, Configure, Move, Reset, Retry, Toggle
-from extensions.settings.cards import card, cards, other_problems, problems_of
+from extensions.settings.cards import access, card, cards, other_problems, problems_of
 from kernel.api import (
     PANELS,
     Client,
@@ -109,7 +109,7 @@ async def setup(ext: Extension[Any]) -> None:
             "cards": cards(kernel),
             "problems": other_problems(kernel),
             "theme": kernel.theme,
-            "access": kernel.access,
+            "access": access(kernel),
             "about": [
                 ("Version", __version__),
                 ("Licence", "Apache-2.0"),

@@ -77,6 +77,20 @@ def _shown(field: Field) -> str:
     return str(field.value).lower() if field.kind == "switch" else str(field.value)
 
 
+def access(kernel: Kernel) -> dict[str, Any]:
+    """How to be let in, and the API's address while an extension answers there."""
+    running = [r.manifest for r in kernel.records.values() if r.is_(Status.RUNNING)]
+    served = any(manifest and "/v1" in manifest.paths for manifest in running)
+    given = kernel.access
+    return {
+        "address": given.address,
+        "served": served,
+        "key": given.key,
+        "note": given.note,
+        "password": given.password,
+    }
+
+
 def _status(record: Record) -> str:
     broken = record.status in (Status.INCOMPATIBLE, Status.STUCK)
     return "failed" if broken else str(record.status)

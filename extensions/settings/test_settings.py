@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from extensions.settings.actions import Configure
+from kernel.records import Access
 from kernel.testing import App, Page, running
 
 EXAMPLE = '''"""For the tests of the Settings tab."""
@@ -194,3 +195,17 @@ async def test_every_section_can_be_drawn(section: str):
         await page.until("<h1>")
         assert "could not draw" not in page.html
         assert app.kernel.trouble == {}
+
+
+async def test_the_address_of_an_api_is_shown_only_while_one_answers(tmp_path: Path):
+    example(tmp_path)
+    toml = tmp_path / "example" / "extension.toml"
+    toml.write_text(toml.read_text() + 'paths = ["/v1"]\n')
+    async with running("settings", "example", folders=[tmp_path]) as app:
+        app.kernel.access = Access("http://test/v1", "sk-test")
+        for on in (True, False):
+            await app.kernel.changes.toggle("example", on=on)
+            page = app.page("/settings/access")
+            await app.web.snapshot(page.client)
+            await page.until("sk-test")
+            assert ("http://test/v1" in page.html) == on

@@ -11,14 +11,14 @@ class Options(Struct, frozen=True):
 
     dtype: Annotated[
         Literal["auto", "float32", "float16", "bfloat16"],
-        Meta(description="Number format of the weights; auto is the fastest that keeps quality"),
+        Meta(description="Number format of the weights; auto is the fastest that keeps quality."),
     ] = "auto"
-    device: Annotated[Literal["auto", "cpu", "cuda"], Meta(description="Where the model runs")] = (
+    device: Annotated[Literal["auto", "cpu", "cuda"], Meta(description="Where the model runs.")] = (
         "auto"
     )
     context_length: Annotated[
         int,
-        Meta(ge=0, le=10_000_000, description="Tokens of one conversation; 0 is the model's own"),
+        Meta(ge=0, le=10_000_000, description="Tokens of one conversation; 0 is the model's own."),
     ] = 0
 
 
