@@ -95,7 +95,7 @@ class Scripted:
         return ScriptedGeneration(self, self.scripts[(len(self.asked) - 1) % len(self.scripts)])
 
     async def call(self, name: str, **data: Any) -> Any:
-        raise NotImplementedError(name)
+        raise LookupError(f"A scripted model knows no call {name!r}.")
 
     async def close(self) -> None:
         if not self.died.done():
