@@ -148,7 +148,7 @@ def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
         port = address.rpartition(":")[2]
         names = ", ".join(f"{name}:{port}" for name in sorted(own_names()))
         print(f"Other machines reach it, with the password, at {names}\n")
-    print(f"Key for other programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)
+    print(f"Key for browsers and programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)
     opens = kernel.settings.section("server", Server).open_browser
     for where, problem in kernel.settings.problems.items():
         print(f"In settings.yaml, {where or 'as a whole'}: {problem}", file=sys.stderr)

@@ -60,7 +60,7 @@ async def test_the_whole_story(tmp_path: Path, environments_dir: Path):
         answer = await page.goto(server.address)
         assert answer
         assert answer.status == 401
-        await expect(page.get_by_label("Token")).to_be_visible()
+        await expect(page.get_by_label("Key")).to_be_visible()
         await shoot(page, "1-token")
         watched.complaints.clear()  # Chromium tells of every 401.
         await page.goto(server.link)

@@ -83,7 +83,7 @@ class ChatComposer extends HTMLElement {
   get key() { return `draft:${location.pathname}`; }
 
   enter(event) {
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || matchMedia('(hover: none)').matches) return;
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || matchMedia('(pointer: coarse)').matches) return;
     event.preventDefault();
     if (!this.querySelector('[data-busy=true]')) this.form.requestSubmit();
   }
