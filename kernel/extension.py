@@ -1,10 +1,7 @@
 """The handle an extension's `setup` receives. Whatever is done through it is undone on stop."""
 
-import asyncio
-import inspect
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import msgspec
@@ -12,15 +9,15 @@ from markupsafe import Markup
 
 from kernel.clients import ACTIONS, Action, Client, Conversation, Everyone, Handler, wire_name
 from kernel.contract import Delta, Message, Report, Request, Turn
-from kernel.guard import contained
 from kernel.jobs import Job, JobKind
 from kernel.model import Generation, Slot
 from kernel.pages import Region, in_region
 from kernel.pipeline import modified
-from kernel.points import Entry, Phase, Point
+from kernel.points import Phase, Point
 from kernel.records import SectionChanged
 from kernel.reply import Reply
 from kernel.sampling import Struct
+from kernel.scope import Scope
 from kernel.turn import DISPLAY
 from kernel.worker import Worker
 
@@ -44,22 +41,19 @@ class SettingsChanged(Struct, frozen=True):
     id: str
 
 
-class Extension(Generic[S]):
-    """A scope: leaving it withdraws every contribution, task and resource made through it."""
+class Extension(Scope, Generic[S]):
+    """The handle: two verbs, and what an extension may ask of the kernel."""
 
     def __init__(
         self, record: "Record", settings: S, kernel: "Kernel", stack: AsyncExitStack
     ) -> None:
-        self.id, self.folder, self.settings = record.id, record.folder, settings
+        super().__init__(record.id, kernel, stack)
+        self.folder, self.settings = record.folder, settings
         self.data_root = kernel.data
         self.data = kernel.data / "state" / record.id
         self.models = kernel.models
-        self.log = logging.getLogger(f"extensions.{self.id}")
         self.live_settings = False
-        self._record, self._kernel, self._stack = record, kernel, stack
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._disposers: list[Callable[[], None]] = []
-        self._entries: list[Entry[Any]] = []
+        self._record = record
         self._kinds: dict[type[JobKind], Callable[[Job, Any], Awaitable[Any]]] = {}
 
     # --- the two verbs -----------------------------------------------------------------
@@ -95,6 +89,8 @@ class Extension(Generic[S]):
                 self._contribute(ACTIONS, handler, phase)
             elif issubclass(what, JobKind):
                 self._resume(what, function)
+            elif what is SettingsChanged:
+                self._listen(SettingsChanged, self._settings_listener(function))
             else:
                 self._listen(what, function)
             return function
@@ -142,39 +138,13 @@ class Extension(Generic[S]):
 
     # --- owning things -----------------------------------------------------------------
 
-    async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
-        """Open a resource that is closed when the extension stops."""
-        return await self._stack.enter_async_context(manager)
-
-    def defer(self, undo: Callable[[], Any]) -> None:
-        """Call (and await) `undo` when the extension stops."""
-
-        async def run() -> None:
-            if inspect.isawaitable(result := undo()):
-                await result
-
-        self._stack.push_async_callback(run)
-
-    def spawn(self, work: Coroutine[Any, Any, T], name: str = "") -> "asyncio.Task[T]":
-        """Run `work` in the background; it is cancelled when the extension stops."""
-        task = asyncio.create_task(contained(work), name=f"{self.id}:{name}")
-        task.add_done_callback(lambda _: work.close())  # It may end before it began.
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
     def job(self, title: str, work: Callable[[Job], Awaitable[Any]] | JobKind) -> Job:
         """Start work with a progress bar and a cancel button; a JobKind survives a restart."""
         if isinstance(work, JobKind):
             return self._durable(title, work, None, "")
         job = self._kernel.jobs.start(self.id, title, work)
-        self._tasks.add(job.task)
-        job.task.add_done_callback(self._tasks.discard)
+        self._owns(job.task)
         return job
-
-    async def thread(self, function: Callable[..., T], *args: Any) -> T:
-        """Run blocking code off the event loop."""
-        return await asyncio.to_thread(function, *args)
 
     async def worker(
         self, code: str, report: Report | None = None, env: Mapping[str, str] | None = None
@@ -231,36 +201,17 @@ class Extension(Generic[S]):
 
     # --- inside ------------------------------------------------------------------------
 
-    def _contribute(
-        self, point: Point[Any], value: Any, phase: Phase, rewrites: bool = False
-    ) -> None:
-        rank = self._kernel.settings.rank(self.id)
-        registry = self._kernel.registry
-        if isinstance(value, Handler) and any(h.name == value.name for h in self.get(ACTIONS)):
-            raise ValueError(f"{value.name} has a handler already")
-        entry, dispose = registry.add(
-            point, value, self.id, phase=phase, rank=rank, rewrites=rewrites
-        )
-        self._entries.append(entry)
-        self._disposers.append(dispose)
+    def _settings_listener(
+        self, listener: Callable[[SettingsChanged], Awaitable[None]]
+    ) -> Callable[[SettingsChanged], Awaitable[None]]:
+        """The same, deaf to the changes of others; whoever listens is not restarted."""
+        self.live_settings = True
 
-    def _listen(self, kind: type[T], listener: Callable[[T], Awaitable[None]]) -> None:
-        queue, dispose = self._kernel.bus.open(kind)
-        self._disposers.append(dispose)
-        self.live_settings = self.live_settings or kind is SettingsChanged
+        async def mine(event: SettingsChanged) -> None:
+            if event.id == self.id:
+                await listener(event)
 
-        async def drain() -> None:
-            while True:
-                event = await queue.get()
-                if isinstance(event, SettingsChanged) and event.id != self.id:
-                    continue
-                try:
-                    async with asyncio.timeout(30):
-                        await listener(event)
-                except (Exception, SystemExit) as error:
-                    self._kernel.guard.failed(self.id, kind.__name__, error)
-
-        self.spawn(drain(), kind.__name__)
+        return mine
 
     def _resume(self, kind: type[JobKind], run: Callable[[Job, Any], Awaitable[Any]]) -> None:
         self._kinds[kind] = run
@@ -273,27 +224,5 @@ class Extension(Generic[S]):
         job = self._kernel.jobs.start_durable(
             self.id, title, wire_name(self.id, type(params)), params, checkpoint, file, run
         )
-        self._tasks.add(job.task)
-        job.task.add_done_callback(self._tasks.discard)
+        self._owns(job.task)
         return job
-
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            self._kernel.guard.failed(self.id, task.get_name(), error)
-
-    async def leave(self) -> None:
-        """Withdraw contributions, let modifiers leave, cancel tasks; resources close after this."""
-        while self._disposers:
-            self._disposers.pop()()
-        for lease in [lease for entry in self._entries for lease in entry.leases]:
-            lease.leave()
-        deadline = asyncio.get_running_loop().time() + self._kernel.guard.budget
-        while any(entry.leases for entry in self._entries):
-            if asyncio.get_running_loop().time() > deadline:
-                self.log.warning("%s did not leave a reply in time", self.id)
-                break
-            await asyncio.sleep(0.005)
-        for task in (tasks := tuple(self._tasks)):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

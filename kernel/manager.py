@@ -13,10 +13,11 @@ from kernel.bus import Bus
 from kernel.changes import Changes
 from kernel.clients import Client, Hub
 from kernel.contract import Report
+from kernel.discovery import Discovery
 from kernel.extension import Extension
 from kernel.guard import Failure, Guard
 from kernel.jobs import Jobs
-from kernel.manifest import API, Manifest
+from kernel.manifest import API
 from kernel.model import Slot
 from kernel.pages import Pages, Panel
 from kernel.points import Entry, Registry
@@ -97,14 +98,8 @@ class Kernel:
     # --- discovery ---------------------------------------------------------------------
 
     def discover(self) -> None:
-        """Read manifests only: no extension code runs here. Later folders win."""
-        for root in self._folders:
-            for folder in sorted(file.parent for file in root.glob("*/extension.toml")):
-                record = self.records[folder.name] = Record(folder.name, folder)
-                try:
-                    record.manifest = Manifest.read(folder)
-                except ValueError as error:
-                    self._set(record, Status.INCOMPATIBLE, str(error))
+        """Look for extensions; none is imported."""
+        self.records |= {record.id: record for record in Discovery(self._folders).found()}
 
     def enabled(self, id: str) -> bool:
         """Whether the user wants it on."""
@@ -163,22 +158,27 @@ class Kernel:
                 await self.start(other.id)
         return record.is_(Status.RUNNING)
 
-    async def stop(self, id: str, then: Status = Status.OFF, reason: str = "") -> None:
-        """Stop an extension, and first those that need it."""
+    async def stop(
+        self, id: str, then: Status = Status.OFF, reason: str = "", why: str = ""
+    ) -> None:
+        """Stop an extension, and first those that need it; what it carries can tell `why`."""
         record = self.records[id]
+        why = why or f"{record.name} was switched off."
         for other in self.records.values():
             if id in other.needs and other.is_(Status.RUNNING):
-                why = f"It needs {record.name}, and starts again when that does."
-                await self.stop(other.id, reason=why)
+                needs = f"It needs {record.name}, and starts again when that does."
+                await self.stop(other.id, reason=needs, why=why)
         async with record.lock:
             if not record.is_(Status.RUNNING) or not record.task:
                 if record.manifest and not record.is_(Status.STUCK) and then is Status.OFF:
                     self._set(record, then, reason)
                 return
             self._set(record, Status.STOPPING)
+            if record.handle:
+                record.handle.why = why
             for slot in self._slots.values():
                 if slot.owner == id:
-                    await slot.unload(f"{record.name}, which ran this model, was switched off.")
+                    await slot.unload(f"{why} It ran this model.")
             record.stop.set()
             _, late = await asyncio.wait({record.task}, timeout=5)
             if late:
@@ -188,14 +188,14 @@ class Kernel:
 
     async def restart(self, id: str) -> bool:
         """Stop and start an extension, and those that need it with it."""
-        await self.stop(id)
+        await self.stop(id, why=f"{self.name(id)} is starting again with other settings.")
         return await self.start(id)
 
     async def close(self) -> None:
         for slot in self._slots.values():
             await slot.close()
         for id in reversed(self.ordered()):
-            await self.stop(id)
+            await self.stop(id, why="Spindle is stopping.")
         await asyncio.gather(*self._doomed, return_exceptions=True)
         await self.changes.close()
 
@@ -279,10 +279,12 @@ class Kernel:
         record = self.records.get(failure.owner)
         manifest = record and record.manifest
         # Who leads to all the others stays, whatever fails.
-        if failure.fatal and manifest and "kernel:admin" not in manifest.permissions:
+        if failure.fatal and record and manifest and "kernel:admin" not in manifest.permissions:
             reason = f"It failed three times within a minute, last in {failure.point}: "
             reason += f"{told(failure.error)}. Mend it, then try again."
-            task = asyncio.create_task(self.stop(failure.owner, Status.QUARANTINED, reason))
+            why = f"{record.name} failed three times within a minute and was set aside."
+            work = self.stop(failure.owner, Status.QUARANTINED, reason, why)
+            task = asyncio.create_task(work)
             self._doomed.add(task)
             task.add_done_callback(self._doomed.discard)
 

@@ -139,7 +139,7 @@ class Slot:
         self._bus.emit(Generated(self.name, finish, seconds))
 
     async def close(self) -> None:
-        await self.unload("The server is stopping.")
+        await self.unload("Spindle is stopping.")
 
     async def _instead(self, work: Work) -> None:
         task = self._work = asyncio.create_task(self._after(self._work, work))

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -11,7 +11,7 @@ from msgspec import structs
 from kernel.contract import Delta, Finish, Message, Request, Turn
 from kernel.model import Generation
 from kernel.pipeline import Pipe, Stage, Transcript, modified
-from kernel.points import Point
+from kernel.points import Entry, Point
 from kernel.sampling import Struct
 from kernel.turn import GENERATE, HISTORY, INPUT, MODES, OUTPUT, REQUEST, Draft, Past
 
@@ -30,6 +30,20 @@ class Step(Struct, frozen=True):
     after: Any
 
 
+class Carrier:
+    """A lease on what carries a reply, as its mode does: without that the reply stops."""
+
+    def __init__(self, entry: Entry[Any], stop: Callable[[str], None]) -> None:
+        self._entry, self._stop = entry, stop
+        entry.leases.add(self)
+
+    def leave(self) -> None:
+        self._stop(self._entry.owner)
+
+    def done(self) -> None:
+        self._entry.leases.discard(self)
+
+
 class Reply:
     """Iterate over it for the deltas after `OUTPUT`; it never raises, `finish` tells the end."""
 
@@ -45,7 +59,9 @@ class Reply:
         self._raw, self._output = Transcript(), Transcript()
         self._generation: Generation | None = None
         self._task: asyncio.Task[None] | None = None
+        self._carriers: list[Carrier] = []
         self._stopped = False
+        self._why = ""
 
     raw = property(lambda self: self._raw.get())
     """The engine's words so far: what the model sees again."""
@@ -67,6 +83,12 @@ class Reply:
             pause = 2.0 if self._generation else 0.0
             asyncio.get_running_loop().call_later(pause, self._task.cancel)
 
+    def _without(self, owner: str) -> None:
+        """What carries it stops: so does the reply, and says why."""
+        record = self._kernel.records.get(owner)
+        self._why = record.handle.why if record and record.handle else ""
+        self.cancel()
+
     async def __aiter__(self) -> AsyncIterator[Delta]:
         source, stages = Pipe(), list[Stage]()
         self._task = asyncio.create_task(self._generate(source), name="reply")
@@ -83,7 +105,7 @@ class Reply:
                 self.cancel()
                 await asyncio.wait({self._task})
             if self._stopped and self.finish and not self.finish.error:
-                self.finish = structs.replace(self.finish, reason="cancelled")
+                self.finish = structs.replace(self.finish, reason="cancelled", error=self._why)
             if self.steps is not None:
                 said = [stage.heard.get() for stage in stages[1:]] + [self.text]
                 for stage, after in zip(stages, said, strict=True):
@@ -104,6 +126,8 @@ class Reply:
             why = self._kernel.slot(self.turn.slot).why if self._generation else ""
             self.finish = Finish("error", error=why or str(error))
         finally:
+            for carrier in self._carriers:
+                carrier.done()
             source.close()
             if self._generation and self.finish:
                 self._kernel.slot(self.turn.slot).ended(self.finish, time.monotonic() - started)
@@ -136,7 +160,8 @@ class Reply:
             return Request(
                 turn.slot, prompt=turn.prompt, sampling=turn.sampling, adapters=turn.adapters
             )
-        for mode in self._kernel.registry.values(MODES):
-            if mode.id == turn.mode:
-                return await mode.request(turn, history)
+        for entry in self._kernel.registry.entries(MODES):
+            if entry.value.id == turn.mode:
+                self._carriers.append(Carrier(entry, self._without))
+                return await entry.value.request(turn, history)
         raise LookupError(f"The mode {turn.mode!r} is not running. Switch it on in Settings.")

@@ -13,6 +13,7 @@ import pytest
 
 from kernel import api
 from kernel.points import Point
+from kernel.scope import Scope
 
 SNAPSHOT = Path(__file__).parent / "data" / "api.txt"
 ROOT = Path(__file__).parent.parent
@@ -28,9 +29,10 @@ def surface() -> list[str]:
         if inspect.isclass(thing) and issubclass(thing, msgspec.Struct):
             lines += [f"{name}.{field}" for field in thing.__struct_fields__]
         if inspect.isclass(thing) and thing.__module__.startswith("kernel."):
+            own = vars(thing) | (vars(Scope) if issubclass(thing, Scope) else {})
             methods = inspect.getmembers(thing, callable)
             for method, function in methods:
-                if not method.startswith("_") and method in vars(thing):
+                if not method.startswith("_") and method in own:
                     parameters = ", ".join(inspect.signature(function).parameters)
                     lines.append(f"{name}.{method}({parameters})")
     return lines

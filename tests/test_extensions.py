@@ -155,6 +155,30 @@ async def test_one_switched_on_applies_from_the_next_reply(tmp_path: Path):
         assert "".join([d.text async for d in app.run(Turn(prompt="x"))]) == "ONE TWO"
 
 
+PLAIN = """
+from kernel.api import MODES, Request
+class Plain:
+    id = label = "plain"
+    async def request(self, turn, history):
+        return Request(turn.slot, messages=turn.messages)
+async def setup(ext):
+    ext.add(MODES, Plain())
+"""
+
+
+async def test_without_its_mode_a_reply_stops_and_says_why(tmp_path: Path):
+    id = write(tmp_path, "plain", PLAIN)
+    gate = asyncio.Semaphore(0)
+    async with running(id, model=Scripted("one two three", gate=gate), folders=[tmp_path]) as app:
+        said = aiter(reply := app.run(Turn(mode="plain")))
+        gate.release()
+        assert (await anext(said)).text == "one"
+        await app.kernel.changes.toggle(id, on=False)
+        assert [delta async for delta in said] == []
+        assert reply.finish
+        assert (reply.finish.reason, reply.finish.error) == ("cancelled", "plain was switched off.")
+
+
 LATE = UPPER.replace(".upper())", " + '!')")
 
 

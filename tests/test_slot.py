@@ -107,7 +107,7 @@ async def test_switching_off_the_loader_unloads_its_model(tmp_path: Path):
         await slot.load(PATH)
         await app.kernel.stop("one_loader")
         assert slot.state.state == "empty"
-        assert "One, which ran this model, was switched off" in slot.why
+        assert slot.why == "One was switched off. It ran this model."
 
 
 async def test_only_the_last_of_quick_choices_is_announced_and_in_order():

@@ -28,7 +28,6 @@ from .running import Running
 log = logging.getLogger(__name__)
 
 BUSY = "A reply is being written in this conversation. Stop it or wait for its end, then try again."
-SWITCHED_OFF = "The chat was switched off, or Spindle stopped, while this reply was being written."
 BROKEN = "Spindle failed at this reply; its log says how. Try again."
 NOTHING = "The model has nothing to add."
 
@@ -123,7 +122,7 @@ class Replies:
                     async for delta in self._ext.display(aiter(reply), turn):
                         drawing.hear(delta)
             except asyncio.CancelledError:
-                failed = Finish("cancelled", error=SWITCHED_OFF)
+                failed = Finish("cancelled", error=self._ext.why)
             except Exception:
                 log.exception("A reply could not be shown")
                 reply.cancel()

@@ -531,7 +531,7 @@ async def test_switched_off_in_the_middle_it_keeps_the_words_and_says_why(
     await app.kernel.stop("chat")
     reply = (await kept(app, tab.conversation))[1]
     assert (reply.text, reply.state) == ("One", "stopped")
-    assert "switched off" in reply.error
+    assert reply.error == "Chat was switched off."
     assert await app.kernel.start("chat")
     again = await Tab(app, tab.page.client.path).connect()
     assert again.said == ["Hello", "One"]
@@ -544,6 +544,64 @@ async def test_switching_the_store_off_stops_the_chat_first(app: App, tab: Tab, 
     assert app.kernel.records["chat"].status is Status.OFF
     assert await app.kernel.start("chat")
     assert (await kept(app, tab.conversation))[1].state == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("store", "Conversations was switched off."),
+        ("mode", "Chat was switched off."),
+        ("loader", "One was switched off. It ran this model."),
+        ("settings", "Chat is starting again with other settings."),
+        ("failures", "Chat failed three times within a minute and was set aside."),
+        ("server", "Spindle is stopping."),
+    ],
+)
+async def test_a_reply_that_was_stopped_tells_by_what(tmp_path: Path, what: str, why: str):
+    one_loader(tmp_path)
+    model = Scripted("One two three.", gate=(gate := asyncio.Semaphore(0)))
+    data = tmp_path / "data"
+    async with running("chat", "one_loader", folders=[tmp_path], data=data) as app:
+        kernel = app.kernel
+        kernel.flags["one_loader"] = {"model": model}
+        await kernel.slot().load(Path("one"))
+        tab = await Tab(app).connect()
+        await tab.send("Hello")
+        gate.release()
+        await until(lambda: tab.said[-1] == "One")
+        if what == "settings":
+            await kernel.restart("chat")
+        elif what == "failures":
+            for _ in range(3):
+                kernel.guard.failed("chat", "test", RuntimeError("on purpose"))
+            await app.settled()
+        elif what == "server":
+            await kernel.close()
+        else:
+            id = {"store": "conversations", "mode": "chat", "loader": "one_loader"}[what]
+            await kernel.changes.toggle(id, on=False)
+        await app.settled()
+    async with running("chat", data=data) as app:
+        reply = (await kept(app, tab.conversation))[1]
+        assert (reply.text, reply.error) == ("One", why)
+
+
+def one_loader(root: Path) -> None:
+    """A loader extension whose one model is the scripted one that its flag holds."""
+    folder = root / "one_loader"
+    folder.mkdir()
+    (folder / "extension.toml").write_text(
+        'id = "one_loader"\nname = "One"\nversion = "1"\nsummary = "Loads."\napi = 1\n'
+    )
+    (folder / "__init__.py").write_text(
+        "from kernel.api import LOADERS\n"
+        "from kernel.testing import ScriptedLoader\n"
+        "class Late(ScriptedLoader):\n"
+        "    def __init__(self, ext): self.ext, self.loads = ext, 0\n"
+        "    model = property(lambda self: self.ext.flag('model'))\n"
+        "async def setup(ext):\n"
+        "    ext.add(LOADERS, Late(ext))\n"
+    )
 
 
 async def room(app: App, pages: int) -> None:
