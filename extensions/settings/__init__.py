@@ -6,8 +6,10 @@ from typing import Any
 
 from extensions.settings.actions import Appearance, Configure, Move, Reset, Retry, Toggle
 from extensions.settings.cards import access, card, cards, other_problems, problems_of
+from extensions.settings.sections import Sections
 from kernel.api import (
     PANELS,
+    Changed,
     Client,
     Everyone,
     Extension,
@@ -26,7 +28,7 @@ ICON = (
 
 
 async def setup(ext: Extension[Any]) -> None:
-    kernel = ext.admin
+    kernel, sections = ext.admin, Sections(ext)
 
     def known(id: str) -> str:
         if id not in kernel.records:
@@ -97,6 +99,12 @@ async def setup(ext: Extension[Any]) -> None:
     @ext.on(StatusChanged)
     async def status_changed(event: StatusChanged) -> None:
         push_card(event.id)
+        await sections.follow()
+
+    @ext.on(Changed)
+    async def changed(event: Changed) -> None:
+        if event.point == PANELS.name:
+            await sections.follow()
 
     @ext.on(Failure)
     async def failed(event: Failure) -> None:
@@ -104,8 +112,12 @@ async def setup(ext: Extension[Any]) -> None:
             push_card(event.owner)
 
     async def context(client: Client | None, subject: str) -> Mapping[str, Any]:
+        section, _, subject = subject.partition("/")
         return {
-            "section": subject or "extensions",
+            "section": section or "extensions",
+            "sections": sections.now(),
+            "html": await sections.html(client, section, subject) if section else "",
+            "missing": sections.missing(section),
             "cards": cards(kernel),
             "problems": other_problems(kernel),
             "theme": kernel.theme,

@@ -209,3 +209,93 @@ async def test_the_address_of_an_api_is_shown_only_while_one_answers(tmp_path: P
             await app.web.snapshot(page.client)
             await page.until("sk-test")
             assert ("http://test/v1" in page.html) == on
+
+
+# --- sections of other extensions ----------------------------------------------------------
+
+SECTION = '''"""Brings a section."""
+from kernel.api import PANELS, Panel
+
+async def setup(ext):
+    async def context(client, subject):
+        if (ext.data_root / "fail").exists():
+            raise RuntimeError("no shelf")
+        return {"subject": subject}
+
+    ext.add(PANELS, Panel("settings", "second.html", order=2, title="Not shown"))
+    ext.add(PANELS, Panel("settings", "section.html", context, order=1, title="The <i>shelf</i>"))
+'''
+
+
+def with_section(root: Path, code: str = SECTION) -> None:
+    example(root)
+    (root / "example" / "__init__.py").write_text(code)
+    (root / "example" / "templates").mkdir()
+    (root / "example" / "templates" / "section.html").write_text("<h1>Shelf {{ subject }}</h1>")
+    (root / "example" / "templates" / "second.html").write_text("<p>And more</p>")
+
+
+async def test_an_extension_brings_a_section_of_its_own(tmp_path: Path):
+    with_section(tmp_path)
+    async with running("settings", "example", folders=[tmp_path]) as app:
+        page = app.page("/settings/example/top")
+        await app.web.snapshot(page.client)
+        drawn = await page.until('id="settings-sections".*</section>')
+        link = '<a href="/settings/example" aria-current="page">The &lt;i&gt;shelf&lt;/i&gt;</a>'
+        assert link in drawn
+        assert "<h1>Shelf top</h1><p>And more</p>" in drawn
+        assert "Not shown" not in drawn
+
+
+async def test_a_section_comes_and_goes_with_its_extension_on_open_pages(tmp_path: Path):
+    with_section(tmp_path)
+    async with running("settings", "example", folders=[tmp_path]) as app:
+        page, other = app.page("/settings/example"), app.page("/settings/about")
+        for one in (page, other):
+            await app.web.snapshot(one.client)
+            await one.until("/settings/example")
+        for on in (False, True):
+            page.html = other.html = ""
+            await app.kernel.changes.toggle("example", on=on)
+            expected = "<h1>Shelf" if on else "Example has no settings here, or is switched off"
+            await page.until(f'id="settings-section" hx-swap-oob="innerMorph">\\s*.*{expected}')
+            side = await other.until('id="settings-sections" data-here.*?</nav>')
+            assert ("/settings/example" in side) == on
+            assert "settings-section" not in other.html.replace("settings-sections", "")
+        page.html = ""
+        await app.kernel.restart("example")
+        await page.until("<h1>Shelf")
+
+
+async def test_a_section_that_fails_costs_only_its_own_place(tmp_path: Path):
+    with_section(tmp_path)
+    (tmp_path / "fail").touch()
+    async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
+        page = app.page("/settings/example")
+        await app.web.snapshot(page.client)
+        drawn = await page.until('id="settings-sections".*</section>')
+        assert "Example could not draw this" in drawn
+        assert "<p>And more</p>" in drawn
+        assert "/settings/about" in drawn
+        page = app.page("/settings/about")
+        await app.web.snapshot(page.client)
+        assert "could not draw" not in await page.until("<h1>About.*")
+
+
+async def test_a_section_is_not_drawn_before_its_extension_is_ready(tmp_path: Path):
+    slow = SECTION + "    import asyncio\n    await asyncio.sleep(0.05)\n    ext.ready = True\n"
+    with_section(tmp_path, slow.replace('return {"', 'assert ext.ready\n        return {"'))
+    async with running("settings", folders=[tmp_path]) as app:
+        page = app.page("/settings/example")
+        await app.web.snapshot(page.client)
+        await page.until("Example has no settings here, or is switched off")
+        await app.kernel.changes.toggle("example", on=True)
+        await page.until("<h1>Shelf")
+        assert app.kernel.trouble == {}
+
+
+async def test_an_unknown_section_says_so():
+    async with running("settings") as app:
+        page = app.page("/settings/nonsense")
+        await app.web.snapshot(page.client)
+        await page.until("There is no such section")

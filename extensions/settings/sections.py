@@ -1,0 +1,73 @@
+"""Sections that other extensions bring to the Settings tab: panels in the region `settings`."""
+
+from typing import Any
+
+from markupsafe import Markup
+
+from kernel.api import PANELS, Client, Everyone, Extension, Status
+
+
+class Sections:
+    """The sections that running extensions contribute, one for each extension."""
+
+    def __init__(self, ext: Extension[Any]) -> None:
+        self._ext, self._kernel = ext, ext.admin
+        self._known: dict[str, tuple[str, tuple[int, ...]]] = {}
+
+    def now(self) -> list[tuple[str, str]]:
+        """The extension and the title of each, as the side lists them."""
+        return [(id, title) for id, (title, _) in self._found().items()]
+
+    async def html(self, client: Client | None, section: str, subject: str) -> Markup:
+        """All panels of one extension; empty when it brings none, or does not run."""
+        return Markup("").join(
+            [
+                await self._kernel.draw(entry, client, subject)
+                for entry in self._entries()
+                if entry.owner == section
+            ]
+        )
+
+    def missing(self, section: str) -> str:
+        """Why there is no such section, in words."""
+        if section in self._kernel.records:
+            return f"{self._kernel.name(section)} has no settings here, or is switched off."
+        return "There is no such section."
+
+    async def follow(self) -> None:
+        """Show on every page what came, went or is another one since the last time."""
+        before, self._known = self._known, self._found()
+        if before == self._known:
+            return
+        await self._ext.push(
+            "_sections.html", Everyone(), "sections", oob=True, section="", sections=self.now()
+        )
+        changed = {id for id in before | self._known if before.get(id) != self._known.get(id)}
+        for client in list(self._kernel.hub.clients):
+            section, _, subject = client.subject.partition("/")
+            if client.tab == self._ext.id and section in changed:
+                html = await self.html(client, section, subject)
+                template, missing = "_section.html", self.missing(section)
+                await self._ext.push(
+                    template, client, "section", oob=True, html=html, missing=missing
+                )
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _entries(self) -> list[Any]:
+        """The panels of running extensions: one that is starting may not be drawn yet."""
+        running = {id for id, each in self._kernel.records.items() if each.is_(Status.RUNNING)}
+        found = [
+            entry
+            for entry in self._kernel.registry.entries(PANELS)
+            if entry.value.region == "settings" and entry.owner in running
+        ]
+        return sorted(found, key=lambda entry: entry.value.order)
+
+    def _found(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        found: dict[str, tuple[str, tuple[int, ...]]] = {}
+        for entry in self._entries():
+            title, serials = found.get(entry.owner, ("", ()))
+            title = title or entry.value.title or self._kernel.name(entry.owner)
+            found[entry.owner] = title, (*serials, entry.serial)
+        return found
