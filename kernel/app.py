@@ -25,10 +25,14 @@ Access = Literal["public", "page", "inference", "admin"]
 
 @dataclass(frozen=True)
 class Routes:
-    """An ASGI application at /ext/<id> and at the paths that the manifest claims."""
+    """An ASGI application at /ext/<id> and at the paths that the manifest claims.
+
+    Who may ask has no default: "public" is anybody, "page" the page and who has the key,
+    "inference" programs on this machine too, "admin" what installs, deletes or runs code.
+    """
 
     app: ASGIApp
-    access: Access = "page"
+    access: Access
 
 
 ROUTES: Point[Routes] = Point("routes", "Pages and APIs of extensions.")

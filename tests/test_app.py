@@ -23,7 +23,8 @@ async def setup(ext):
 
     ext.add(PANELS, Panel("tab", "panel.html", context, title="Mine", icon="M1 1h2"))
     ext.add(PANELS, Panel("status", "status.html"))
-    ext.add(ROUTES, Routes(Router([Route("/ext/mine/hello", hello), Route("/claimed/x", hello)])))
+    routes = [Route("/ext/mine/hello", hello), Route("/claimed/x", hello)]
+    ext.add(ROUTES, Routes(Router(routes), "page"))
 """
 
 
