@@ -105,16 +105,18 @@ async function copying(source, button) {
   setTimeout(() => delete button.dataset.uiDone, 1500);
 }
 
-// --- keys: data-key="/" focuses a field, data-key="Escape" presses a button ---
+// --- keys: data-key="/" focuses a field, data-key="Escape" presses a button; "Mod+k" is with Ctrl or Command ---
 
+root.toggleAttribute('data-ui-apple', /Mac|iP/.test(navigator.platform));
 on('keydown', event => {
-  if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.isComposing || event.altKey) return;
+  const mod = event.ctrlKey || event.metaKey;
   const typing = event.target.closest?.('input, textarea, select, [contenteditable]');
-  if (event.key === 'Escape' && document.querySelector('dialog[open], :popover-open:not(#toasts)')) return;
+  if (document.querySelector('dialog[open], :popover-open:not(#toasts)')) return;
   const part = event.target.closest?.('[data-ui-edit]');
   if (event.key === 'Escape' && part) return editing(part, false);
-  if (typing && event.key !== 'Escape') return;
-  const wants = document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not(:disabled)`);
+  if (typing && event.key !== 'Escape' && !mod) return;
+  const wants = document.querySelector(`[data-key="${CSS.escape((mod ? 'Mod+' : '') + event.key)}"]:not(:disabled)`);
   if (!wants) return;
   event.preventDefault();
   if (wants instanceof HTMLButtonElement) wants.click(); else wants.focus();
@@ -124,11 +126,37 @@ on('keydown', event => {
 
 on('input', ({target}) => {
   if (target.type === 'range' && target.nextElementSibling) target.nextElementSibling.value = target.value;
-  if (!target.dataset?.filter) return;
-  for (const row of at(target.dataset.filter).children) {
-    row.toggleAttribute('data-ui-out', !row.textContent.toLowerCase().includes(target.value.toLowerCase()));
-  }
+  if (target.dataset?.filter) filtering(target);
 });
+function filtering(box) {
+  const words = box.value.toLowerCase().split(/\s+/);
+  for (const row of at(box.dataset.filter).querySelectorAll('li, a, button')) {
+    row.toggleAttribute('data-ui-out', !words.every(word => row.textContent.toLowerCase().includes(word)));
+  }
+  if (box.role === 'combobox') choosing(box, at(box.dataset.filter));
+}
+
+// --- a palette: the buttons and links of its list are options; the keys stay in the box, Enter presses the chosen one ---
+
+function choosing(box, list, step = 0) {
+  const rows = [...list.querySelectorAll('a, button')], shown = rows.filter(row => !row.matches('[data-ui-out]'));
+  const now = step ? shown.findIndex(row => row.ariaSelected === 'true') : 0;
+  const chosen = shown.at((now + step) % shown.length);
+  rows.forEach((row, n) => Object.assign(row, {id: `${list.id}-${n}`, role: 'option', tabIndex: -1, ariaSelected: row === chosen}));
+  box.setAttribute('aria-activedescendant', chosen?.id ?? '');
+  chosen?.scrollIntoView({block: 'nearest'});
+  return chosen;
+}
+on('keydown', event => {
+  const box = event.target.closest?.('[role=combobox]'), step = {ArrowDown: 1, ArrowUp: -1}[event.key];
+  if (!box || event.isComposing || !step && event.key !== 'Enter') return;
+  event.preventDefault();
+  if (step) choosing(box, at(box.dataset.filter), step);
+  else at(box.getAttribute('aria-activedescendant'))?.click();
+});
+on('click', ({target}) => { if (target.closest('[role=option]')) target.closest('dialog')?.close(); }, true);
+on('close', ({target}) => { const box = target.querySelector('[role=combobox]'); if (box) box.value = ''; }, true);
+on('htmx:after:swap', () => { const box = document.querySelector('dialog[open] > [role=combobox]'); if (box) filtering(box); });
 
 // --- toasts: above everything, gone after a while unless they are errors ---
 

@@ -16,6 +16,9 @@ from kernel.api import Client, Conversation, Extension
 from .side import Side
 from .views import EXAMPLES, Views
 
+RECENT = 12
+"""Conversations among the commands."""
+
 
 class Pages:
     """The open pages, and what they are told."""
@@ -37,6 +40,14 @@ class Pages:
         except Unknown:
             opened = None
         return {**self._views.panel(opened), **self.side.context(client), **others}
+
+    async def commands(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        """The context of command.html."""
+        here = bool(client and client in self.open)
+        go = self._views.go(subject if here else "")
+        recent = [kept for kept in self.side.newest(RECENT) if not here or kept.id != subject]
+        conversation = subject if here else ""
+        return {"here": here, "conversation": conversation, "busy": go["busy"], "recent": recent}
 
     def left(self, client: Client) -> None:
         self.open.discard(client)

@@ -35,6 +35,9 @@ class Side:
             "found": self._found.get(client, ()) if client else (),
         }
 
+    def newest(self, many: int) -> Sequence[Conversation]:
+        return self._listed[:many]
+
     async def tell(self, clients: set[Client]) -> None:
         """Bring the list to pages after something changed in it."""
         await self.load()

@@ -1,7 +1,8 @@
 """The model picker in the status line: what lies below models/, loaded with a click."""
 
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 from extensions.models.actions import AtStart, Cancel, Choose, Load, Reload, Unload
 from extensions.models.files import ModelFile, find
@@ -123,7 +124,11 @@ async def setup(ext: Extension[Settings]) -> None:
     async def disconnected(event: Disconnected) -> None:
         views.forget(event.client)
 
+    async def commands(client: Client | None, subject: str) -> Mapping[str, Any]:
+        return {"slot": views.slot()}
+
     ext.add(PANELS, Panel("status", "status.html", views.context))
+    ext.add(PANELS, Panel("command", "command.html", commands, order=10, title="Model"))
     ext.spawn(views.watch(EVERY), "watch")
 
 

@@ -115,6 +115,7 @@ async def setup(ext: Extension[Any]) -> None:
         section, _, subject = subject.partition("/")
         return {
             "section": section or "extensions",
+            "here": f"/settings/{section}".rstrip("/"),
             "sections": sections.now(),
             "html": await sections.html(client, section, subject) if section else "",
             "missing": sections.missing(section),
@@ -133,4 +134,8 @@ async def setup(ext: Extension[Any]) -> None:
             ],
         }
 
+    async def commands(client: Client | None, subject: str) -> Mapping[str, Any]:
+        return {"tabs": sections.tabs(), "sections": sections.now(), "theme": kernel.theme}
+
+    ext.add(PANELS, Panel("command", "command.html", commands, order=20, title="Pages and theme"))
     ext.add(PANELS, Panel("tab", "panel.html", context, order=100, title="Settings", icon=ICON))

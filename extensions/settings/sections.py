@@ -6,6 +6,13 @@ from markupsafe import Markup
 
 from kernel.api import PANELS, Client, Everyone, Extension, Status
 
+BUILT_IN = (
+    ("extensions", "Extensions"),
+    ("appearance", "Appearance"),
+    ("access", "Keys and access"),
+    ("about", "About"),
+)
+
 
 class Sections:
     """The sections that running extensions contribute, one for each extension."""
@@ -15,8 +22,15 @@ class Sections:
         self._known: dict[str, tuple[str, tuple[int, ...]]] = {}
 
     def now(self) -> list[tuple[str, str]]:
-        """The extension and the title of each, as the side lists them."""
-        return [(id, title) for id, (title, _) in self._found().items()]
+        """The address and the title of each, as the side lists them."""
+        found = [*BUILT_IN, *((id, title) for id, (title, _) in self._found().items())]
+        return [(f"/settings/{id}".removesuffix("/extensions"), title) for id, title in found]
+
+    def tabs(self) -> list[tuple[str, str]]:
+        """The address and the title of each tab."""
+        panels = [e for e in self._kernel.registry.entries(PANELS) if e.value.region == "tab"]
+        panels.sort(key=lambda entry: entry.value.order)
+        return [(f"/{entry.owner}", entry.value.title) for entry in panels]
 
     async def html(self, client: Client | None, section: str, subject: str) -> Markup:
         """All panels of one extension; empty when it brings none, or does not run."""
@@ -40,7 +54,7 @@ class Sections:
         if before == self._known:
             return
         await self._ext.push(
-            "_sections.html", Everyone(), "sections", oob=True, section="", sections=self.now()
+            "_sections.html", Everyone(), "sections", oob=True, here="", sections=self.now()
         )
         changed = {id for id in before | self._known if before.get(id) != self._known.get(id)}
         for client in list(self._kernel.hub.clients):

@@ -1,0 +1,129 @@
+"""What the page does by itself, in a real browser: the palette, the shortcuts, and what happens
+offline. No engine is needed: the model is a parrot."""
+
+import shutil
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import BrowserContext, Page, expect
+
+from tests.live import Live, Watched, chromium, live
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+PARROT = Path(__file__).parent / "data" / "parrot"
+MINE = ("chat", "conversations", "models", "settings", "commands", "parrot")
+
+
+@asynccontextmanager
+async def opened(
+    tmp_path: Path, *words: str, width: int = 1280, **settings: str
+) -> AsyncGenerator[tuple[Live, BrowserContext, Page]]:
+    """A server whose model says `words`, and a page that has it; complaints of it fail the test."""
+    data, models = tmp_path / "data", tmp_path / "models"
+    shutil.copytree(PARROT, data / "extensions" / "parrot")
+    models.mkdir()
+    for name in ("polly", "jacob"):
+        (models / f"{name}.parrot").write_text("\n===\n".join(words or ("Hello.",)))
+    flags = ("--model-dir", str(models), "--model", "polly.parrot", "--extensions", *MINE)
+    async with live(data, tmp_path / "environments", *flags) as server, chromium() as browser:
+        context = await browser.new_context(viewport={"width": width, "height": 800})
+        watched = Watched(context)
+        page = await context.new_page()
+        await page.goto(server.link)
+        await page.wait_for_selector("#models-open .dot[data-state=ready]")
+        yield server, context, page
+        assert watched.complaints == []
+
+
+async def test_the_palette_by_keyboard(tmp_path: Path):
+    async with opened(tmp_path, "One two three.") as (_, _, page):
+        palette, box = page.locator("#commands"), page.get_by_role("combobox")
+        chosen = palette.locator("[role=option][aria-selected=true]")
+        await page.focus("#chat-text")
+        await page.keyboard.press("Control+k")
+        await expect(palette).to_be_visible()
+        await expect(box).to_be_focused()
+        await expect(chosen).to_have_count(1)
+        first = await chosen.inner_text()
+        await page.keyboard.press("ArrowDown")
+        await expect(chosen).not_to_have_text(first)
+        await expect(box).to_have_attribute(
+            "aria-activedescendant", await chosen.get_attribute("id") or "none"
+        )
+        await page.keyboard.press("ArrowUp")
+        await page.keyboard.press("ArrowUp")
+        await expect(chosen).to_have_text(
+            await palette.get_by_role("option").last.inner_text()
+        )  # round the end
+        await expect(box).to_be_focused()
+
+        # Any words in any order; what does not hold them goes, with its heading.
+        await page.keyboard.type("DARK the")
+        await expect(palette.get_by_role("option")).to_have_text(["Theme: dark"])
+        await expect(palette.get_by_role("group")).to_have_count(1)
+        await page.keyboard.press("Enter")
+        await expect(palette).to_be_hidden()
+        await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+        await expect(page.locator("#chat-text")).to_be_focused()
+
+        # It opens empty and anew; nothing found is said, and Enter does nothing then.
+        await page.keyboard.press("Meta+k")
+        await expect(box).to_have_value("")
+        await expect(palette.get_by_role("option", name="Theme: dark")).to_have_count(0)
+        await page.keyboard.type("no such thing")
+        await expect(palette.get_by_text("Nothing here is called that.")).to_be_visible()
+        await page.keyboard.press("Enter")
+        await expect(palette).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(palette).to_be_hidden()
+
+        # One that opens another dialog, and a link.
+        await page.keyboard.press("Control+k")
+        await page.keyboard.type("choose a model")
+        await expect(palette.get_by_role("option")).to_have_count(1)
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#models-picker")).to_be_visible()
+        await expect(palette).to_be_hidden()
+        await page.keyboard.press("Escape")
+        await page.locator("#commands-open").click()
+        await palette.get_by_role("option", name="Settings: About").click()
+        await page.wait_for_url("**/settings/about")
+
+
+async def test_the_shortcuts_and_the_keys_they_name(tmp_path: Path):
+    async with opened(tmp_path, "word " * 4000) as (_, _, page):
+        await page.focus("#chat-text")
+        await page.keyboard.type("What?")  # While someone types, ? is a letter.
+        await expect(page.locator("#chat-text")).to_have_value("What?")
+        await expect(page.locator("#commands-keys")).to_be_hidden()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#chat-stop")).to_be_visible()
+        await page.locator("#chat-log").click()
+        await page.keyboard.press("?")
+        keys = page.locator("#commands-keys")
+        await expect(keys.get_by_text("Stop the reply")).to_be_visible()
+        await expect(keys.locator("kbd .else").first).to_have_text("Ctrl")
+        await page.keyboard.press("/")  # Nothing behind an open dialog is meant.
+        await page.keyboard.press("Escape")
+        await expect(keys).to_be_hidden()
+        await expect(page.locator("#chat-stop")).to_be_visible()
+        await page.keyboard.press("/")
+        await expect(page.locator("#chat-text")).to_be_focused()
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#chat-submit")).to_be_visible()
+
+
+async def test_the_palette_on_a_phone(tmp_path: Path):
+    async with opened(tmp_path, width=390) as (_, _, page):
+        await page.get_by_role("button", name="Commands").click()
+        palette = page.locator("#commands")
+        await expect(palette.get_by_role("option").first).to_be_visible()
+        box = await palette.bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+        await palette.get_by_role("button", name="Close").click()
+        await expect(palette).to_be_hidden()
