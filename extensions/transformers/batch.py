@@ -6,7 +6,8 @@ another kind (a recurrent state, for example) is run row by row instead.
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -61,8 +62,9 @@ class Batch(Generic[R]):
         if self._cache is None:
             self._cache = row.cache
         else:
-            for ours, its in zip(self._cache.layers, row.cache.layers, strict=True):
-                append(ours, its)
+            with self._all_or_none():
+                for ours, its in zip(self._cache.layers, row.cache.layers, strict=True):
+                    append(ours, its)
         row.cache = None
 
     def leave(self, gone: Callable[[R], bool]) -> None:
@@ -77,30 +79,44 @@ class Batch(Generic[R]):
             self._cache = None
         elif self._cache:
             longest = max(row.seen for row in self.rows)
-            for layer in self._cache.layers:
-                keep(layer, stay, longest)
+            with self._all_or_none():
+                for layer in self._cache.layers:
+                    keep(layer, stay, longest)
 
     def step(self) -> Collection[tuple[R, Tensor]]:
         """Let the model see the last token of every row; each row's scores for the next."""
-        if self._cache is None:
-            return [(row, self.read(row, 1)) for row in self.rows]
-        longest = max(row.seen for row in self.rows)
-        padding = [longest - row.seen for row in self.rows]
-        scores = self._forward([row.ids[-1:] for row in self.rows], self._cache, padding)
+        with self._all_or_none():
+            if self._cache is None:
+                return [(row, self.read(row, 1)) for row in self.rows]
+            longest = max(row.seen for row in self.rows)
+            padding = [longest - row.seen for row in self.rows]
+            scores = self._forward([row.ids[-1:] for row in self.rows], self._cache, padding)
         for row in self.rows:
             row.seen += 1
         return list(zip(self.rows, scores, strict=True))
+
+    @contextmanager
+    def _all_or_none(self) -> Iterator[None]:
+        """After a failure some layers have a step more than others: no row can go on with that."""
+        try:
+            yield
+        except BaseException:
+            self.rows, self._cache = [], None
+            raise
 
     def _remember(self, at: int) -> None:
         """Keep what a row leaves, for the next turn of its conversation."""
         if not self._cache or any(type(layer) is not DynamicLayer for layer in self._cache.layers):
             return
         seen = self.rows[at].seen
-        layers = [
-            tuple(part[at : at + 1, :, -seen:].clone() for part in (layer.keys, layer.values))
-            for layer in self._cache.layers
-        ]
-        self._past.append((self.rows[at].ids[:seen], layers))
+        try:
+            layers = [
+                tuple(part[at : at + 1, :, -seen:].clone() for part in (layer.keys, layer.values))
+                for layer in self._cache.layers
+            ]
+            self._past.append((self.rows[at].ids[:seen], layers))
+        except torch.OutOfMemoryError:
+            self._past.clear()
 
     def _recall(self, row: R) -> None:
         """Begin where a row that left had the same beginning."""
@@ -122,14 +138,22 @@ class Batch(Generic[R]):
             more["attention_mask"] = (torch.arange(total, device=device) >= pads[:, None]).long()
             if self._positions:
                 more["position_ids"] = total - 1 - pads[:, None]
+        more |= {"input_ids": torch.tensor(ids, device=device), "past_key_values": cache}
+        length = cache.get_seq_length()
+        try:
+            return self._scores(more)
+        except torch.OutOfMemoryError:
+            if not self._past:
+                raise
+        self._past.clear()  # what is only remembered gives way
+        for layer in cache.layers:
+            keep_first(layer, length)
+        torch.cuda.empty_cache()
+        return self._scores(more)
+
+    def _scores(self, inputs: dict[str, Any]) -> Tensor:
         with torch.inference_mode():
-            output = self._model(
-                input_ids=torch.tensor(ids, device=device),
-                past_key_values=cache,
-                use_cache=True,
-                **more,
-            )
-        return output.logits[:, -1].float()
+            return self._model(use_cache=True, **inputs).logits[:, -1].float()
 
 
 def append(ours: Any, its: Any) -> None:
@@ -149,6 +173,12 @@ def keep(layer: Any, rows: list[int], longest: int) -> None:
         setattr(layer, name, part[rows][..., -longest:, :])
     if isinstance(layer, DynamicSlidingWindowLayer):
         layer.cumulative_length = longest
+
+
+def keep_first(layer: Any, length: int) -> None:
+    """Take back a step that was broken off."""
+    if layer.is_initialized:
+        layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
 
 
 def common(one: Sequence[int], other: Sequence[int]) -> int:

@@ -36,12 +36,14 @@ HONOURED = (
 class Sampler:
     """Chooses the tokens of one request; knows nothing of the batch that it is in."""
 
-    def __init__(self, sampling: Sampling, prompt: Sequence[int], eos: Sequence[int]) -> None:
+    def __init__(
+        self, sampling: Sampling, prompt: Sequence[int], eos: Sequence[int], device: torch.device
+    ) -> None:
         def value(name: str) -> Any:
             return neutral(sampling, name)
 
         self._greedy = value("temperature") == 0 or not value("do_sample")
-        self._processes = list(penalties(sampling, prompt, eos))
+        self._processes = penalties(sampling, prompt, eos, device)
         if not self._greedy:
             self._processes += [
                 FILTERS[name](value(name))
@@ -74,7 +76,9 @@ def order(sampling: Sampling) -> list[str]:
     return names
 
 
-def penalties(sampling: Sampling, prompt: Sequence[int], eos: Sequence[int]) -> list[Process]:
+def penalties(
+    sampling: Sampling, prompt: Sequence[int], eos: Sequence[int], device: torch.device
+) -> list[Process]:
     """What works on greedy choices too, and always before the filters."""
 
     def value(name: str) -> Any:
@@ -85,12 +89,12 @@ def penalties(sampling: Sampling, prompt: Sequence[int], eos: Sequence[int]) -> 
     if value("ban_eos_token"):
         biases |= dict.fromkeys(eos, -torch.inf)
     if biases:
-        processes.append(Bias(biases))
+        processes.append(Bias(biases, device))
     if value("min_length"):
-        least = lp.MinNewTokensLengthLogitsProcessor(len(prompt), value("min_length"), list(eos))
-        processes.append(least)
+        least = lp.MinNewTokensLengthLogitsProcessor
+        processes.append(least(len(prompt), value("min_length"), list(eos), device=device))
     if (penalty := value("encoder_repetition_penalty")) != 1:
-        inputs = torch.tensor([list(prompt)])
+        inputs = torch.tensor([list(prompt)], device=device)
         processes.append(lp.EncoderRepetitionPenaltyLogitsProcessor(penalty, inputs))
     recent = Recent(value("repetition_penalty_range"))
     if (penalty := value("repetition_penalty")) != 1:
@@ -114,12 +118,12 @@ class Recent:
 
 
 class Bias:
-    def __init__(self, biases: dict[int, float]) -> None:
-        self._ids = torch.tensor(list(biases))
-        self._biases = torch.tensor(list(biases.values()))
+    def __init__(self, biases: dict[int, float], device: torch.device) -> None:
+        self._ids = torch.tensor(list(biases), device=device)
+        self._biases = torch.tensor(list(biases.values()), device=device)
 
     def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
-        known = self._ids < scores.shape[-1]
+        known = (self._ids >= 0) & (self._ids < scores.shape[-1])
         scores = scores.clone()
         scores[:, self._ids[known]] += self._biases[known].to(scores)
         return scores

@@ -2,8 +2,8 @@
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 from extensions.engine_kit.api import (
     ChatTemplate,
     Stepped,
-    TextStream,
     check_folder,
     check_request,
     finish_of,
@@ -21,30 +20,19 @@ from extensions.engine_kit.api import (
     neutral,
     with_defaults,
 )
-from extensions.transformers.batch import Batch, Row
-from extensions.transformers.sampling import HONOURED, Sampler
+from extensions.transformers.batch import Batch
+from extensions.transformers.faults import explained
+from extensions.transformers.sampling import HONOURED
 from extensions.transformers.vocabulary import Vocabulary
-from kernel.contract import (
-    UNSET,
-    Delta,
-    Finish,
-    Message,
-    ModelInfo,
-    Output,
-    Reason,
-    Refused,
-    Report,
-    Request,
-    Timings,
-    Token,
-    Usage,
-)  # fmt: skip
+from extensions.transformers.writer import Writer
+from kernel.contract import Message, ModelInfo, Output, Refused, Report, Request
 from transformers import AutoConfig, AutoModelForCausalLM  # pyright: ignore
 
 CHUNK = 256
 """Tokens of a prompt that are read between two steps of the others."""
 LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
+TOO_LONG = "Send a shorter prompt, or load the model with a shorter context."
 SMALL = 50_000_000
 """Weights; a smaller model loses more by handing work to threads than it gains."""
 
@@ -54,11 +42,7 @@ class Engine:
 
     def __init__(self) -> None:
         self._stepped = Stepped(self._admit, self._step)
-        self.submit, self.poll, self.cancel = (
-            self._stepped.submit,
-            self._stepped.poll,
-            self._stepped.cancel,
-        )
+        self.submit, self.cancel = self._stepped.submit, self._stepped.cancel
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         report(0.0, "Checking the files")
@@ -69,18 +53,19 @@ class Engine:
         report(0.1, f"Loading {len(weights):,} tensors")
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
         device = choose_device(options.get("device", "auto"))
-        model, loading = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=choose_dtype(options.get("dtype", "auto"), device),
-            use_safetensors=True,
-            trust_remote_code=trust,
-            ignore_mismatched_sizes=True,  # told as loading info, like what is missing
-            output_loading_info=True,
-        )
-        check_loading(folder, loading)
-        report(0.9, "Reading the vocabulary")
-        self._model = model.to(device).eval()
+        with explained("loading the model", device, too_large(folder)):
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=choose_dtype(options.get("dtype", "auto"), device),
+                use_safetensors=True,
+                trust_remote_code=trust,
+                ignore_mismatched_sizes=True,  # told as loading info, like what is missing
+                output_loading_info=True,
+            )
+            check_loading(folder, loading)
+            report(0.9, "Reading the vocabulary")
+            self._model = model.to(device).eval()
         if sum(weight.numel() for weight in model.parameters()) < SMALL:
             torch.set_num_threads(1)
         self._batch: Batch[Writer] = Batch(self._model)
@@ -118,7 +103,14 @@ class Engine:
 
     # --- requests ---
 
-    def _admit(self, request: Request) -> "Writer":
+    def poll(self, timeout: float) -> Sequence[Output]:
+        with self._explained("writing a reply"):
+            return self._stepped.poll(timeout)
+
+    def _explained(self, doing: str) -> AbstractContextManager[None]:
+        return explained(doing, self._model.device.type, TOO_LONG)
+
+    def _admit(self, request: Request) -> Writer:
         request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
         if request.messages is not None:
@@ -141,97 +133,43 @@ class Engine:
             or not 0 <= min(ids) <= max(ids) < self._model.config.get_text_config().vocab_size
         ):
             raise Refused("The prompt is empty, or has tokens that this model does not know.")
-        return Writer(ids, request, room, self._vocabulary, self._eos, self._template.stops)
+        with self._explained("reading a prompt"):
+            return Writer(
+                *(ids, request, room, self._vocabulary, self._eos, self._template.stops),
+                self._model.device,
+            )
 
-    def _step(self, writers: Mapping[int, "Writer"]) -> list[Output]:
+    def _step(self, writers: Mapping[int, Writer]) -> list[Output]:
         """Write a token of each reply, and read a piece of one prompt."""
         running = set(writers.values())
         self._batch.leave(lambda row: row not in running)
         ids = {writer: id for id, writer in writers.items()}
         outputs: list[Output] = []
         for writer, scores in self._batch.step() if self._batch.rows else ():
-            outputs.append(writer.write(ids[writer], scores))
+            outputs.append(self._write(ids[writer], writer, scores))
         reading = next((each for each in running if each not in self._batch.rows), None)
         if reading:
             outputs += self._read(ids[reading], reading)
         return outputs
 
-    def _read(self, id: int, writer: "Writer") -> Iterable[Output]:
-        scores = self._batch.read(writer, CHUNK)
+    def _read(self, id: int, writer: Writer) -> Iterable[Output]:
+        try:
+            with self._explained("reading a prompt"):
+                scores = self._batch.read(writer, CHUNK)
+        except Exception as error:  # it is this reply's alone
+            yield Output(id, finish=finish_of(error, writer.usage))
+            return
         yield Output(id, progress=writer.seen / len(writer.ids))
         if writer.seen == len(writer.ids):
             self._batch.join(writer)
-            yield writer.write(id, scores)
+            yield self._write(id, writer, scores)
 
-
-class Writer(Row):
-    """A reply that is being written."""
-
-    def __init__(
-        self,
-        ids: list[int],
-        request: Request,
-        room: int,
-        vocabulary: Vocabulary,
-        eos: frozenset[int],
-        stops: tuple[str, ...],
-    ) -> None:
-        super().__init__(ids)
-        sampling = request.sampling
-        self._vocabulary, self._eos, self._logprobs = vocabulary, eos, request.logprobs
-        self._prompt = len(ids)
-        self._sampler = Sampler(sampling, ids, sorted(eos))
-        self._stream = TextStream([*neutral(sampling, "custom_stopping_strings"), *stops])
-        self._skip = neutral(sampling, "skip_special_tokens")
-        limit = sampling.max_new_tokens
-        self._limit = room
-        if limit is not UNSET and not neutral(sampling, "auto_max_new_tokens"):
-            self._limit = min(limit, room)
-        self._begun = time.monotonic()
-        self._first = 0.0
-
-    def write(self, id: int, scores: torch.Tensor) -> Output:
-        """Choose the next token; what is new of this reply."""
+    def _write(self, id: int, writer: Writer, scores: torch.Tensor) -> Output:
         try:
-            return self._write(id, scores)
+            with self._explained("writing a reply"):
+                return writer.write(id, scores)
         except Exception as error:
-            return Output(id, finish=finish_of(error, self.usage))
-
-    def _write(self, id: int, scores: torch.Tensor) -> Output:
-        self._first = self._first or time.monotonic()
-        token = self._sampler(self.ids, scores)
-        self.ids.append(token)
-        data = self._vocabulary.bytes_of(token, self._skip)
-        if token in self._eos:
-            return Output(id, self._stream.end(), self.finish("stop"))
-        tokens = [] if self._logprobs is None else [self._token(token, data, scores)]
-        delta, cut_by = self._stream.feed(data, tokens)
-        if cut_by:
-            return Output(id, delta, self.finish("stop", cut_by))
-        if len(self.ids) - self._prompt >= self._limit:
-            end = self._stream.end() or Delta()
-            delta = delta or Delta()
-            whole = Delta(delta.text + end.text, tokens=delta.tokens + end.tokens)
-            return Output(id, whole, self.finish("length"))
-        return Output(id, delta)
-
-    def _token(self, token: int, data: bytes, scores: torch.Tensor) -> Token:
-        logprobs = scores.log_softmax(-1)
-        best = logprobs.topk(min(self._logprobs or 0, len(logprobs)))
-        top = [
-            (self._vocabulary.bytes_of(each, False), value)
-            for each, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ]
-        return Token(token, data, float(logprobs[token]), tuple(top))
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(self._prompt, len(self.ids) - self._prompt, self.cached)
-
-    def finish(self, reason: Reason, cut_by: str = "") -> Finish:
-        now = time.monotonic()
-        read = self._first or now
-        return Finish(reason, self.usage, Timings(read - self._begun, now - read), cut_by)
+            return Output(id, finish=finish_of(error, writer.usage))
 
 
 def check_config(folder: Path, trust_remote_code: bool) -> None:
@@ -264,6 +202,14 @@ def check_loading(folder: Path, loading: Mapping[str, Any]) -> None:
                 f"{folder.name} is incomplete: {len(names)} weights do not fit "
                 f"({what.replace('_', ' ')}: {', '.join(names[:3])}). Download it again."
             )
+
+
+def too_large(folder: Path) -> str:
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return (
+        f"Its files have {size / 1e9:.1f} GB. Choose a smaller model, another device, or close "
+        "what else uses this memory."
+    )
 
 
 def choose_device(wanted: str) -> str:

@@ -13,18 +13,22 @@ from kernel.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 STORIES = ROOT / "tests" / "data" / "stories260K"
+FAULTY = ROOT / "tests" / "engines" / "faulty.py"
 STORY = ", there was a little girl named Lily. She loved to play outside in the p"
 """How both engines go on after "Once upon a time": the likeliest 24 tokens."""
 
 
 @asynccontextmanager
-async def engine(extension: str, environment: Path) -> AsyncIterator[Worker]:
-    """The worker of an extension; the test is skipped where its environment was never built."""
+async def engine(
+    extension: str, environment: Path, file: Path | None = None
+) -> AsyncIterator[Worker]:
+    """The worker of an extension, or another `file` in its environment; the test is skipped where
+    that was never built."""
     python = python_of(environment)
     if not python.is_file():
         pytest.skip(f"{environment} does not exist; python -m tests builds it")
-    code = f"{ROOT / 'extensions' / extension / 'worker.py'}:Engine"
-    worker = await Worker.start(python, code)
+    file = file or ROOT / "extensions" / extension / "worker.py"
+    worker = await Worker.start(python, f"{file}:Engine")
     try:
         yield worker
     finally:

@@ -1,0 +1,1 @@
+"""What only a graphics card shows: see README.md."""
