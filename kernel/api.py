@@ -39,12 +39,14 @@ from kernel.jobs import Job, JobKind, JobProgress
 from kernel.manager import Kernel
 from kernel.model import (
     LOADERS,
+    SAMPLERS,
     Generated,
     Generation,
     Loader,
     LoadFailed,
     Model,
     NoModel,
+    Samplers,
     Slot,
     SlotChanged,
 )
@@ -75,14 +77,14 @@ VERSION = 1
 
 __all__ = [
     "DISPLAY", "GENERATE", "HISTORY", "INPUT", "LOADERS", "MODES", "OUTPUT", "PANELS",
-    "REQUEST", "ROUTES", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client",
+    "REQUEST", "ROUTES", "SAMPLERS", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client",
     "Connected", "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension",
     "Failure", "Field", "Finish", "Generated", "Generation", "Image", "Job", "JobKind",
     "JobProgress", "Kernel", "LoadFailed", "Loader", "Mark", "Message", "Meta", "Mode", "Model",
     "ModelInfo", "NoModel", "NotAvailable", "Panel", "Part", "Past", "Phase", "Point",
     "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route",
-    "Router", "Routes", "Sampling", "Secret", "SectionChanged", "SettingsChanged", "Slot",
-    "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text", "Timings",
+    "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "SettingsChanged",
+    "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text", "Timings",
     "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Worker", "WorkerDied",
     "WorkerError", "WorkerLoader", "__version__", "check", "fields", "safe_name", "safe_path",
     "whole_text", "write",

@@ -113,10 +113,7 @@ class Application:
             path=client.path,
             tabs=self._tabs(client),
             main=main,
-            status=[
-                {"id": f"{e.owner}-{e.value.order}", "html": await self._panel(e, client)}
-                for e in self._in("status")
-            ],
+            status=await self._status(client),
             jobs=self._jobs(),
             styles=self._assets(".css"),
             scripts=[asset["href"] for asset in self._assets(".js")],
@@ -167,13 +164,8 @@ class Application:
         for client in list(self._kernel.hub.clients):
             rail = self._kernel.pages.render("_rail.html", tabs=self._tabs(client), oob=True)
             client.outbox.put("kernel", rail, "rail")
-            status = [
-                {"id": f"{e.owner}-{e.value.order}", "html": await self._panel(e, client)}
-                for e in self._in("status")
-            ]
-            footer = self._kernel.pages.render(
-                "_status.html", status=status, jobs=self._jobs(), oob=True
-            )
+            parts = {"status": await self._status(client), "jobs": self._jobs()}
+            footer = self._kernel.pages.render("_status.html", oob=True, **parts)
             client.outbox.put("kernel", footer, "status")
             for style in styles:
                 if style["id"] not in gone:
@@ -216,6 +208,12 @@ class Application:
 
     async def _panel(self, entry: Entry[Panel], client: Client) -> Markup:
         return await self._kernel.draw(entry, client, client.subject)
+
+    async def _status(self, client: Client) -> list[dict[str, Any]]:
+        return [
+            {"id": f"{e.owner}-{e.value.order}", "html": await self._panel(e, client)}
+            for e in self._in("status")
+        ]
 
     def _jobs(self) -> list[JobProgress]:
         return [job.progress for job in self._kernel.jobs.running.values()]

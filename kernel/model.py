@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import msgspec
 
 from kernel.bus import Bus
-from kernel.contract import Delta, Finish, ModelInfo, Report, Request
+from kernel.checks import check, unknown
+from kernel.contract import Delta, Finish, ModelInfo, Refused, Report, Request
 from kernel.points import Point, Registry
-from kernel.settings import check
 
 log = logging.getLogger(__name__)
 Work = Callable[[], Awaitable[None]]
@@ -53,6 +53,18 @@ class Loader(Protocol):
 
 
 LOADERS: Point[Loader] = Point("loaders", "Ways to load a model.")
+
+
+class Samplers(msgspec.Struct, frozen=True):
+    """Sampling parameters of one loader: the fields of `kind` become form fields wherever
+    parameters are shown, and travel in `Sampling.extra` as plain data."""
+
+    loader: str
+    """The id of the loader; its models name "extra" in `ModelInfo.samplers`."""
+    kind: type[msgspec.Struct]
+
+
+SAMPLERS: Point[Samplers] = Point("samplers", "Sampling parameters that a loader adds.")
 
 
 class SlotChanged(msgspec.Struct, frozen=True):
@@ -131,7 +143,30 @@ class Slot:
             raise LoadFailed(self.state.error)
         if not self.model:
             raise NoModel(EMPTY)
-        return self.model.generate(request)
+        return self.model.generate(self._checked(request))
+
+    def samplers(self) -> list[type[msgspec.Struct]]:
+        """The parameters that the loader of the loaded model adds to `Sampling`."""
+        loader = self.model.info.loader if self.model else ""
+        return [each.kind for each in self._registry.values(SAMPLERS) if each.loader == loader]
+
+    def _checked(self, request: Request) -> Request:
+        """The request with its loader's own parameters as plain data; raises Refused."""
+        if not (asked := request.sampling.extra):
+            return request
+        rest, plain, problems = dict(asked), dict[str, Any](), list[str]()
+        for kind in self.samplers():
+            mine = {name: rest.pop(name) for name in kind.__struct_fields__ if name in rest}
+            good, bad = check(kind, mine)
+            good = {name: value for name, value in good.items() if value is not msgspec.UNSET}
+            plain |= msgspec.to_builtins(good)
+            problems += bad.values()
+        names = [name for kind in self.samplers() for name in kind.__struct_fields__]
+        problems += [unknown(name, names, "sampling parameter") for name in rest]
+        if problems:
+            raise Refused(" ".join(problems))
+        sampling = msgspec.structs.replace(request.sampling, extra=plain)
+        return msgspec.structs.replace(request, sampling=sampling)
 
     def ended(self, finish: Finish, seconds: float) -> None:
         """Remember that a generation ended; one without an error proves the engine."""

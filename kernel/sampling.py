@@ -77,6 +77,8 @@ class Sampling(Struct, frozen=True):
     num_beams: Annotated[int, Meta(ge=1, le=20)] | UnsetType = UNSET
     length_penalty: Annotated[float, Meta(ge=-5, le=5)] | UnsetType = UNSET
     early_stopping: bool | UnsetType = UNSET
+    extra: Mapping[str, Any] | UnsetType = UNSET
+    """What the loader adds of its own, by name, see `SAMPLERS`; checked before it reaches it."""
 
 
 class Processor(Struct, frozen=True):

@@ -4,12 +4,15 @@ import asyncio
 import random
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import pytest
 
-from kernel.contract import Finish
-from kernel.model import LoadFailed, NoModel, SlotChanged
-from kernel.testing import Scripted, running
+from kernel.contract import UNSET, Finish, Meta, Request, Sampling, Struct, Turn
+from kernel.model import SAMPLERS, LoadFailed, NoModel, Samplers, SlotChanged
+from kernel.points import Phase
+from kernel.testing import App, Scripted, running
 
 PATH = Path("scripted")
 
@@ -143,3 +146,59 @@ async def test_only_the_last_of_quick_choices_is_announced_and_in_order():
         assert most == 1
         assert told[-1] == "ready"
         assert "empty" not in told[told.index("loading") :]
+
+
+# --- parameters that a loader adds ---------------------------------------------------------
+
+
+class Added(Struct, frozen=True):
+    """What the scripted loader adds."""
+
+    wobble: Annotated[float, Meta(ge=0, le=1, description="How it wobbles.")] = 0.5
+    words: Annotated[tuple[str, ...], Meta(description="Which.")] = ()
+
+
+async def asked(app: App, **extra: object) -> str:
+    """The error of a reply that was asked with these."""
+    turn = Turn(prompt="x", sampling=Sampling(temperature=0.5, extra=extra or UNSET))
+    reply = app.run(turn)
+    async for _ in reply:
+        pass
+    assert reply.finish
+    return reply.finish.error
+
+
+async def test_what_a_loader_adds_travels_with_the_request_as_plain_data():
+    model = Scripted("Hi.")
+    async with running(model=model) as app:
+        add = app.kernel.registry.add
+        _, dispose = add(
+            *(SAMPLERS, Samplers("scripted", Added), "kernel"),
+            phase=Phase.NORMAL,
+            rank=0,
+            rewrites=False,
+        )
+        add(
+            *(SAMPLERS, Samplers("other", Added), "kernel"),
+            phase=Phase.LATE,
+            rank=0,
+            rewrites=False,
+        )
+        assert app.kernel.slot().samplers() == [Added]
+        assert await asked(app, wobble="0.25", words="a\nb") == ""
+        assert model.asked[-1].sampling.extra == {"wobble": 0.25, "words": ("a", "b")}
+        assert model.asked[-1].sampling.temperature == 0.5
+        sent = msgspec.msgpack.encode(model.asked[-1])
+        arrived = msgspec.msgpack.decode(sent, type=Request).sampling
+        assert arrived.extra == {"wobble": 0.25, "words": ["a", "b"]}
+        assert await asked(app) == ""
+        assert model.asked[-1].sampling.extra is UNSET
+
+        # What is bad or unknown never reaches the loader.
+        before = len(model.asked)
+        assert await asked(app, wobble=2) == "Wobble must be a number from 0 to 1."
+        said = await asked(app, wobbel=0.5)
+        assert said == "There is no sampling parameter “wobbel”; did you mean “wobble”?"
+        dispose()
+        assert "no sampling parameter “wobble”" in await asked(app, wobble=0.5)
+        assert len(model.asked) == before

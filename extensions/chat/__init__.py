@@ -1,9 +1,9 @@
 """Talk to the loaded model: conversations with versions of every message, live and lasting."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from markupsafe import Markup
-from msgspec import structs
 
 from extensions.conversations.api import STORE
 from kernel.api import (
@@ -15,12 +15,10 @@ from kernel.api import (
     Extension,
     Meta,
     Panel,
-    Sampling,
     SettingsChanged,
     SlotChanged,
     Struct,
     UnsetType,
-    check,
 )
 
 from .actions import (
@@ -46,6 +44,7 @@ from .fitting import Fitting
 from .markdown import Markdown
 from .mode import ChatMode
 from .pages import Pages
+from .parameters import ParameterForm
 from .replies import Replies
 from .running import Running
 from .talk import Talk
@@ -77,6 +76,10 @@ class Settings(Struct, frozen=True):
     system_message: Annotated[
         str, Meta(description="What the model is told before every conversation.")
     ] = ""
+    loader_parameters: Annotated[
+        Mapping[str, Any],
+        Meta(description="What the loader of a model adds to these, one “name: value” a line."),
+    ] = {}
 
 
 async def setup(ext: Extension[Settings]) -> None:
@@ -85,13 +88,10 @@ async def setup(ext: Extension[Settings]) -> None:
     def code(language: str, html: str) -> str:
         return ext.render("_code.html", language=language, html=Markup(html)).strip()
 
-    def sampling() -> Sampling:
-        s = ext.settings
-        return Sampling(temperature=s.temperature, max_new_tokens=s.max_new_tokens, seed=s.seed)
-
     markdown, running, fitting = Markdown(code), dict[str, Running](), Fitting(ext)
-    pages = Pages(ext, store, Views(ext, store, markdown, running))
-    replies = Replies(ext, store, markdown, pages, running, sampling, fitting)
+    form = ParameterForm(ext)
+    pages = Pages(ext, store, Views(ext, store, markdown, running, form.context))
+    replies = Replies(ext, store, markdown, pages, running, form.sampling, fitting)
     talk = Talk(store, replies, pages)
     await pages.side.load()
 
@@ -114,10 +114,7 @@ async def setup(ext: Extension[Settings]) -> None:
 
     @ext.on(Parameters)
     async def parameters(action: Parameters, client: Client) -> None:
-        good, errors = check(Settings, structs.asdict(action))
-        if not errors:
-            ext.configure(good)
-        await pages.tell_composer(client, errors)
+        await pages.tell_composer(client, form.take(action))
 
     @ext.on(SettingsChanged)
     async def settings_changed(_: SettingsChanged) -> None:

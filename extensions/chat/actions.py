@@ -1,5 +1,10 @@
 """What a page may ask the chat for."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
 from kernel.api import Action
 
 
@@ -25,11 +30,12 @@ class Search(Action, frozen=True):
 
 
 class Parameters(Action, frozen=True):
-    """The form beside the composer; empty means the default."""
+    """The form beside the composer; empty means the default. `rest` is what a loader adds."""
 
     temperature: str = ""
     max_new_tokens: str = ""
     seed: str = ""
+    rest: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 # --- one message ------------------------------------------------------------------------

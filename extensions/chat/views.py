@@ -4,7 +4,7 @@ The contexts are made in one step of the event loop from what is known then; onl
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +32,6 @@ BESIDE: Mapping[str, Literal["message_actions", "message_footer"]] = {
     "footer": "message_footer",
 }
 """Where other extensions may show something with a message."""
-PARAMETERS = (("temperature", "the model's own"), ("max_new_tokens", ""), ("seed", "random"))
 
 
 class Views:
@@ -44,7 +43,9 @@ class Views:
         store: Store,
         markdown: Markdown,
         running: Mapping[str, Running],
+        parameters: Callable[[Mapping[str, str] | None], dict[str, Any]],
     ) -> None:
+        self._parameters = parameters
         self._ext, self._store, self._markdown, self._running = ext, store, markdown, running
         self._html: OrderedDict[str, str] = OrderedDict()
         self._beside: OrderedDict[str, dict[str, list[Markup]]] = OrderedDict()
@@ -178,16 +179,6 @@ class Views:
             "note": state.note,
             "error": state.error,
         }
-
-    def _parameters(self, errors: Mapping[str, str] | None) -> dict[str, Any]:
-        settings = self._ext.settings
-        standard = type(settings)()
-        shown: dict[str, Any] = {"errors": errors or {}, "defaults": {}}
-        for name, unset in PARAMETERS:
-            value, default = getattr(settings, name), getattr(standard, name)
-            shown[name] = "" if value == default else str(value)
-            shown["defaults"][name] = unset if default is UNSET else str(default)
-        return shown
 
 
 def note(message: StoredMessage) -> str:

@@ -20,6 +20,7 @@ NEUTRAL: dict[str, Any] = {
     "max_tokens_second": 0, "ban_eos_token": False, "custom_token_bans": (), "logit_bias": {},
     "add_bos_token": True, "skip_special_tokens": True, "static_cache": False, "seed": -1,
     "custom_stopping_strings": (), "num_beams": 1, "length_penalty": 1.0, "early_stopping": False,
+    "extra": {},
 }  # fmt: skip
 """The value of each `Sampling` field at which it changes nothing: what unset means."""
 TUNES = {
