@@ -31,6 +31,7 @@ from kernel.contract import (
     UnsetType,
     Usage,
 )
+from kernel.crash import kill_at
 from kernel.extension import Extension, NotAvailable, SettingsChanged
 from kernel.files import write
 from kernel.forms import Field, fields
@@ -86,6 +87,6 @@ __all__ = [
     "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "SettingsChanged",
     "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text", "Timings",
     "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Worker", "WorkerDied",
-    "WorkerError", "WorkerLoader", "__version__", "check", "fields", "safe_name", "safe_path",
-    "whole_text", "write",
+    "WorkerError", "WorkerLoader", "__version__", "check", "fields", "kill_at", "safe_name",
+    "safe_path", "whole_text", "write",
 ]  # fmt: skip

@@ -215,9 +215,8 @@ class Extension(Scope, Generic[S]):
 
     def _resume(self, kind: type[JobKind], run: Callable[[Job, Any], Awaitable[Any]]) -> None:
         self._kinds[kind] = run
-        for file, kept in self._kernel.jobs.kept(wire_name(self.id, kind)):
-            params = msgspec.convert(kept["params"], kind)
-            self._durable(kept["title"], params, kept["checkpoint"], file)
+        for file, kept in self._kernel.jobs.kept(wire_name(self.id, kind), kind):
+            self._durable(kept.title, kept.params, kept.checkpoint, file)
 
     def _durable(self, title: str, params: JobKind, checkpoint: Any, file: str) -> Job:
         run = self._kinds[type(params)]

@@ -1,10 +1,16 @@
 """Files that a person may edit are replaced in one step, or not at all."""
 
+import itertools
+import logging
 import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from kernel.crash import kill_at
+
+log = logging.getLogger(__name__)
 
 
 def write(path: Path, data: bytes, mode: int = 0, still: Callable[[], bool] = lambda: True) -> None:
@@ -21,12 +27,15 @@ def write(path: Path, data: bytes, mode: int = 0, still: Callable[[], bool] = la
     try:
         with os.fdopen(handle, "wb") as file:
             os.chmod(draft, mode or 0o644)
+            kill_at("write.begun")
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        kill_at("write.synced")
         if not still():
             raise InterruptedError(f"{path.name} was changed by another program")
         os.replace(draft, path)
+        kill_at("write.replaced")
     except BaseException:
         with suppress(OSError):
             os.unlink(draft)
@@ -37,3 +46,14 @@ def write(path: Path, data: bytes, mode: int = 0, still: Callable[[], bool] = la
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def set_aside(path: Path, cost: str) -> None:
+    """Move a file that cannot be read out of the way, and say what that costs (a sentence)."""
+    names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in itertools.count())
+    kept = next(name for name in names if not name.exists())
+    try:
+        path.rename(kept)
+    except OSError:
+        kept = path
+    log.warning("%s is damaged. %s The file is kept as %s.", path.name, cost, kept)

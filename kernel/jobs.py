@@ -4,12 +4,15 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from kernel.bus import Bus
+from kernel.contract import Refused
+from kernel.files import set_aside, write
 from kernel.guard import contained
 from kernel.sampling import Struct
 
@@ -29,6 +32,17 @@ class JobProgress(Struct, frozen=True):
 
 class JobKind(msgspec.Struct, frozen=True):
     """Base of durable work: its fields are stored, after a restart it is called with them again."""
+
+
+J = TypeVar("J", bound=JobKind)
+
+
+class Kept(msgspec.Struct, Generic[J], frozen=True):
+    """The record of durable work."""
+
+    title: str
+    params: J
+    checkpoint: Any = None
 
 
 class Job:
@@ -124,15 +138,15 @@ class Jobs:
         run: Callable[[Job, Any], Awaitable[Any]],
     ) -> Job:
         """Run stored work; its record goes when it is done, failed or cancelled by a person."""
-        numbers = (int(f.stem.rpartition("-")[2]) for f in self._folder.glob("*-*.json"))
-        path = self._folder / (file or f"{kind}-{max(numbers, default=0) + 1}.json")
+        path = self._folder / (file or f"{kind}-{self._next()}.json")
 
         def keep(checkpoint: Any) -> None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(".tmp")
             record = {"title": title, "params": params, "checkpoint": checkpoint}
-            draft.write_bytes(msgspec.json.encode(record))
-            draft.replace(path)
+            write(path, msgspec.json.encode(record))
+
+        def forget() -> None:
+            with suppress(OSError):  # It is begun again at the next start, which is no loss.
+                path.unlink(missing_ok=True)
 
         async def work(job: Job) -> Any:
             job.checkpoint, job.keep = checkpoint, keep
@@ -140,19 +154,40 @@ class Jobs:
                 result = await run(job, params)
             except asyncio.CancelledError:
                 if job.cancelled():
-                    path.unlink(missing_ok=True)
+                    forget()
                 raise
             except Exception:
-                path.unlink(missing_ok=True)
+                forget()
                 raise
-            path.unlink(missing_ok=True)
+            forget()
             return result
 
-        keep(checkpoint)
+        if not file:
+            try:
+                keep(checkpoint)
+            except OSError as error:
+                raise Refused(
+                    f"“{title}” was not begun: its record could not be written "
+                    f"({error.strerror}). Free some space or check the data folder, then try again."
+                ) from error
         return self.start(owner, title, work)
 
-    def kept(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
-        """Files of a kind that did not finish, oldest first."""
-        files = [f for f in self._folder.glob(f"{kind}-*.json")]
-        files.sort(key=lambda f: int(f.stem.rpartition("-")[2]))
-        return [(f.name, msgspec.json.decode(f.read_bytes())) for f in files]
+    def kept(self, kind: str, params: type[J]) -> list[tuple[str, "Kept[J]"]]:
+        """Files of a kind that did not finish, oldest first; one that is damaged is set aside."""
+        files = [f for f in self._folder.glob(f"{kind}-*.json") if _number(f)]
+        found: list[tuple[str, Kept[J]]] = []
+        for file in sorted(files, key=_number):
+            try:
+                found.append((file.name, msgspec.json.decode(file.read_bytes(), type=Kept[params])))
+            except (OSError, ValueError):
+                set_aside(file, "The work it tells of does not go on; start it again.")
+        return found
+
+    def _next(self) -> int:
+        return max(map(_number, self._folder.glob("*-*.json")), default=0) + 1
+
+
+def _number(file: Path) -> int:
+    """The number in a record's name; 0 when it is none of ours."""
+    number = file.stem.rpartition("-")[2]
+    return int(number) if number.isascii() and number.isdigit() else 0

@@ -3,12 +3,13 @@
 import asyncio
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kernel.files import write
+from kernel.files import set_aside, write
 
 DAYS = 90
 """How long a browser stays signed in."""
@@ -30,10 +31,9 @@ class Keyring:
         self, folder: Path, password: str = "", clock: Callable[[], float] = time.time
     ) -> None:
         self._folder, self._clock = folder, clock
-        self._seal = bytes.fromhex(self._kept("session_key", lambda: secrets.token_hex(32)))
-        self.key = self._kept("api_key", new_key)
-        left = folder / "signed_out"
-        self._left = set(left.read_text("utf-8").split()) if left.exists() else set[str]()
+        self._left = self._signed_out()
+        self._seal = bytes.fromhex(self._kept("session_key", "[0-9a-f]{64}", _new_seal))
+        self.key = self._kept("api_key", "[!-~]+", new_key)
         self._links: set[str] = set()
         self._tries: dict[str, tuple[int, float]] = {}
         self._one = asyncio.Lock()
@@ -110,11 +110,32 @@ class Keyring:
     def _sign(self, said: str) -> str:
         return hmac.digest(self._signer, said.encode(), "sha256").hex()
 
-    def _kept(self, name: str, make: Callable[[], str]) -> str:
+    def _kept(self, name: str, form: str, make: Callable[[], str]) -> str:
+        """What a file holds; a new one where there is none, or not what belongs there."""
         file = self._folder / name
-        if not file.exists():
-            write(file, make().encode(), 0o600)
-        return file.read_text("utf-8").strip()
+        if file.exists():
+            kept = file.read_text("utf-8", "replace").strip()
+            if re.fullmatch(form, kept):
+                return kept
+            set_aside(file, "A new one is made: sign in again, and give programs the new key.")
+        write(file, (kept := make()).encode(), 0o600)
+        return kept
+
+    def _signed_out(self) -> set[str]:
+        """Sessions that ended; when that cannot be read any more, all of them end."""
+        file = self._folder / "signed_out"
+        try:
+            return set(file.read_text("ascii").split())
+        except FileNotFoundError:
+            return set()
+        except ValueError:
+            set_aside(file, "Everyone is signed out.")
+            (self._folder / "session_key").unlink(missing_ok=True)
+            return set()
+
+
+def _new_seal() -> str:
+    return secrets.token_hex(32)
 
 
 def new_key() -> str:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from kernel.checks import check, unknown
-from kernel.files import write
+from kernel.files import set_aside, write
 from kernel.forms import Secret, describe
 from kernel.yamltext import Tree, arrange, at, load, put
 
@@ -232,9 +232,14 @@ class SettingsFile:
         return self._secrets / f"{'.'.join(path)}.json"
 
     def _stored(self, path: Where) -> dict[str, str]:
-        with suppress(FileNotFoundError):
-            return json.loads(self._secrets_of(path).read_bytes())
-        return {}
+        file = self._secrets_of(path)
+        try:
+            return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError):
+            set_aside(file, f"The secrets of {path[-1]} must be entered again, in Settings.")
+            return {}
 
 
 def _names(tree: Tree) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from markupsafe import Markup
 
-from extensions.conversations.api import STORE
+from extensions.conversations.api import STORE, Restored
 from kernel.api import (
     MODES,
     PANELS,
@@ -125,6 +125,10 @@ async def setup(ext: Extension[Settings]) -> None:
     async def slot_changed(event: SlotChanged) -> None:
         if event.slot == ext.slot().name:
             await pages.tell_model()
+
+    @ext.on(Restored)
+    async def restored(_: Restored) -> None:
+        await pages.show_anew()
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:

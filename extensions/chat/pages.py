@@ -125,6 +125,16 @@ class Pages:
         go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
         self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}', client)
 
+    async def show_anew(self) -> None:
+        """Show all pages what is in the store now; one whose conversation is gone begins anew."""
+        self._views.forget()
+        await self.tell_list()
+        for client in [page for page in self.open if page.tab in ("", "chat")]:
+            try:
+                await self.move(client, client.subject)
+            except Unknown:
+                await self.move(client, "")
+
     async def tell_earlier(self, client: Client, id: str, before: str) -> None:
         """The messages that stand before the first one which a page has."""
         context = self._views.earlier(await self._views.open(id, before))

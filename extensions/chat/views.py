@@ -96,6 +96,11 @@ class Views:
         if len(self._html) > REMEMBERED:
             self._html.popitem(last=False)
 
+    def forget(self) -> None:
+        """Other messages than before may bear the same ids."""
+        self._html.clear()
+        self._beside.clear()
+
     def _known(self, message: StoredMessage) -> bool:
         return message.role != "assistant" or message.id in self._html
 

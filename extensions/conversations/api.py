@@ -7,6 +7,7 @@ from .records import (
     Ended,
     Found,
     Opened,
+    Restored,
     State,
     StoredMessage,
     StoreFailed,
@@ -16,8 +17,8 @@ from .records import (
 from .store import Store
 
 __all__ = [
-    "STORE", "Conversation", "Ended", "Found", "Opened", "State", "Store", "StoreFailed",
-    "StoredMessage", "Unknown", "Why",
+    "STORE", "Conversation", "Ended", "Found", "Opened", "Restored", "State", "Store",
+    "StoreFailed", "StoredMessage", "Unknown", "Why",
 ]  # fmt: skip
 
 STORE: Point[Store] = Point("conversations", "Where conversations are kept.")

@@ -91,3 +91,7 @@ class Found(Struct, frozen=True):
     before: str = ""
     hit: str = ""
     after: str = ""
+
+
+class Restored(Struct, frozen=True):
+    """Other conversations than before are in the store now: show everything anew."""

@@ -1,8 +1,9 @@
 """The tables, as numbered migrations: each runs in one transaction, once, in order."""
 
 import sqlite3
-from contextlib import closing
 from pathlib import Path
+
+from kernel.api import kill_at
 
 from .records import StoreFailed
 
@@ -84,20 +85,26 @@ ALTER TABLE messages ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;  -- message
 MIGRATIONS = (FIRST, SECOND)
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the file to this program's schema; before a change of real data, copy it."""
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """How many migrations the file has seen; raises StoreFailed when it knows more than we."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise StoreFailed(
             f"The conversations in {path.name} were last opened by a newer Spindle. "
             "Update this one, or start it with another --data-dir."
         )
-    if 0 < version < len(MIGRATIONS):
-        with closing(sqlite3.connect(path.with_name(f"{path.stem}.schema{version}.sqlite3"))) as to:
-            connection.backup(to)
+    return version
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring the tables to this program's schema, each step whole or not at all."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        kill_at("migrate.step")
         try:
-            connection.executescript(f"BEGIN;{script};PRAGMA user_version = {number};COMMIT;")
+            connection.executescript(
+                f"BEGIN IMMEDIATE;{script};PRAGMA user_version = {number};COMMIT;"
+            )
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

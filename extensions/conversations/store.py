@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +13,12 @@ import msgspec
 from kernel.api import Part, Sampling, Text, Timings, Usage
 
 from . import tree
+from .backups import Backup, Cause, Listed
 from .database import Database, Work
 from .growth import Growth, interrupt, write_growth
 from .records import Conversation, Ended, Found, Opened, StoredMessage, StoreFailed, Why
+from .recovery import recover
+from .replacement import put_in_place
 from .search import search
 from .text import clean, title_of
 
@@ -28,8 +31,9 @@ T = TypeVar("T")
 class Store:
     """Conversations as trees of messages: adding never overwrites, deleting is a mark.
 
-    Every method but `grow` returns when its change is on the disk, and raises `StoreFailed` if it
-    could not be put there, or `Unknown` for an id that is not (or no longer) there.
+    Every method but `grow` returns when its change is on the disk; or, while the disk takes
+    nothing and `failure` says so, when it is in memory, from where it is saved later. They raise
+    `StoreFailed` if neither is possible, `Unknown` for an id that is not (or no longer) there.
     """
 
     def __init__(self, database: Database, interval: float) -> None:
@@ -38,8 +42,10 @@ class Store:
         self._growing: dict[str, Growth] = {}
         self._changes = 0
         self._news = asyncio.Event()
-        self.failure = ""
-        """Why growing replies are not being saved at present; empty while they are."""
+        self._unsaved = ""
+        self._noticed = ""
+        self.notices: list[Callable[[], None]] = []
+        """Called when `failure`, `damaged` or `recovered` is another than before."""
 
     @classmethod
     @asynccontextmanager
@@ -50,7 +56,8 @@ class Store:
         """
         async with Database(path) as database:
             store = cls(database, interval)
-            await store._write(interrupt)
+            if not database.recovered:
+                await store._write(interrupt)
             saver = asyncio.create_task(store._keep_saving(), name="conversations:saver")
             try:
                 yield store
@@ -58,6 +65,87 @@ class Store:
                 saver.cancel()
                 await asyncio.gather(saver, return_exceptions=True)
                 await store._save(durable=True)
+
+    # --- how it is kept ----------------------------------------------------------------
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is saved at present, what is said being kept in memory; else empty."""
+        return self._database.trouble or self._unsaved
+
+    @property
+    def damaged(self) -> bool:
+        """Whether damage was met since the file was opened; `recover` helps."""
+        return self._database.damaged
+
+    @property
+    def recovered(self) -> bool:
+        """Whether the file was damaged and is only read until `accept` or `restore`."""
+        return self._database.recovered
+
+    @property
+    def original(self) -> Path | None:
+        """Where the last damaged file is kept."""
+        path = self._database.path
+        kept = [f for f in path.parent.glob(f"{path.name}.corrupt-*") if f.suffix[-4:] != "-wal"]
+        return max(kept, key=lambda file: file.stat().st_ctime_ns, default=None)
+
+    async def backup(self, cause: Cause) -> None:
+        """Make a backup now, beside all that goes on; nothing waits for it."""
+        try:
+            await self._database.beside(lambda c: self._database.backups.make(c, cause))
+        finally:
+            self._notice()
+
+    async def backups(self) -> list[Backup]:
+        return await asyncio.to_thread(self._database.backups.all)
+
+    async def look(self, backup: str) -> list[Listed]:
+        """The conversations in a backup."""
+        return await asyncio.to_thread(self._database.backups.look, backup)
+
+    async def restore(self, backup: str) -> None:
+        """Put a backup in the place of everything; a backup of the present is made before."""
+        if not self.recovered:
+            await self._save(durable=True)
+        query = "SELECT 1 FROM messages WHERE state = 'running'"
+        if self._growing or await self._database.read(lambda c: c.execute(query).fetchone()):
+            raise StoreFailed(
+                "A reply is being written. Stop it or wait for its end; then restore."
+            )
+        backups, path = self._database.backups, self._database.path
+
+        def replace(present: sqlite3.Connection) -> Callable[[], None]:
+            backups.make(present, "restore")
+            new = backups.prepare(backup, path)
+            return lambda: put_in_place(path, new)
+
+        await self._swap(replace)
+
+    async def recover(self) -> None:
+        """Put aside what is damaged, and open what can be read of it."""
+        path = self._database.path
+        await self._swap(lambda _: lambda: recover(path))
+
+    async def accept(self) -> None:
+        """Go on with what was recovered."""
+        await self._database.accept()
+        self._notice()
+
+    async def _swap(self, replace: Callable[[sqlite3.Connection], Callable[[], object]]) -> None:
+        try:
+            await self._database.swap(replace)
+        finally:
+            self._growing.clear()
+            self._changes += 1
+            self._notice()
+
+    def _notice(self) -> None:
+        now = f"{self.failure} {self.damaged} {self.recovered}"
+        if now != self._noticed:
+            self._noticed = now
+            for tell in self.notices:
+                tell()
 
     # --- conversations -----------------------------------------------------------------
 
@@ -273,9 +361,14 @@ class Store:
     # --- inside ------------------------------------------------------------------------
 
     async def _write(self, work: Work[T], *, durable: bool = True) -> T:
-        result = await self._database.write(work, durable=durable)
-        self._changes += 1
-        return result
+        try:
+            result = await self._database.write(work, durable=durable)
+            self._changes += 1
+            return result
+        finally:
+            self._notice()
+            if self.failure:
+                self._news.set()  # The saver tries to get back to the disk.
 
     async def _mark(self, id: str, deleted: float | None) -> Conversation:
         def work(c: sqlite3.Connection) -> Conversation:
@@ -300,8 +393,13 @@ class Store:
             await self._news.wait()
             self._news.clear()
             await asyncio.sleep(self._interval)
+            if self.failure:
+                await self._database.retry()
+                self._notice()
             with suppress(StoreFailed):
                 await self._save(durable=False)
+            if self.failure:
+                self._news.set()
 
     async def _save(self, *, durable: bool) -> None:
         """Commit what replies grew to; what cannot be saved stays here for the next try."""
@@ -310,10 +408,11 @@ class Store:
         try:
             await self._write(lambda c: write_growth(c, batch), durable=durable)
         except StoreFailed as error:
-            self.failure = str(error)
-            self._news.set()
+            self._unsaved = str(error)
+            self._notice()
             raise
-        self.failure = ""
+        self._unsaved = ""
+        self._notice()
         for id, growth in batch.items():
             if self._growing.get(id) is growth:
                 del self._growing[id]

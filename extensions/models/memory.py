@@ -1,11 +1,14 @@
 """What was loaded last, and how each model was loaded: a small file in the data folder."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from kernel.api import write
+
+log = logging.getLogger(__name__)
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -29,8 +32,15 @@ class Memory:
         self._file = file
         try:
             self._now = msgspec.json.decode(file.read_bytes(), type=Remembered)
-        except (OSError, msgspec.DecodeError):
+        except FileNotFoundError:
+            self._now = Remembered()
+        except (OSError, ValueError) as error:
             self._now = Remembered()  # A convenience: what cannot be read is begun anew.
+            log.warning(
+                "%s cannot be read (%s). Which model was loaded last, and how, is forgotten; "
+                "load one in the page.",
+                file, error,
+            )  # fmt: skip
 
     @property
     def last(self) -> str:

@@ -1,0 +1,166 @@
+"""Copies of the database: one at every start, one before every change that could go wrong.
+
+A name tells when it was made and why; the number in front orders them, because clocks jump.
+"""
+
+import re
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Literal, get_args
+
+from kernel.api import Struct, kill_at
+
+from . import schema
+from .records import StoreFailed, Unknown
+from .replacement import ready_beside, settle
+from .schema import upgrade
+
+Cause = Literal["start", "update", "restore", "asked"]
+NAME = re.compile(r"chats-(\d{4,})-(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)-([a-z]+)\.sqlite3")
+KEPT = 7
+"""Backups made at starts; of the others, the last three of each cause."""
+OTHERS = 3
+
+
+class Backup(Struct, frozen=True):
+    """A copy of all conversations, as they were when it was made."""
+
+    name: str
+    number: int
+    made: str
+    """The time on the clock that day, as ISO 8601."""
+    cause: Cause
+    size: int = 0
+    conversations: int = 0
+    messages: int = 0
+
+
+class Listed(Struct, frozen=True):
+    """A conversation in a backup."""
+
+    id: str
+    title: str
+    messages: int
+    updated: float
+
+
+class Backups:
+    """The folder of backups; every method blocks, and none touches the database that is in use."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def make(self, source: sqlite3.Connection, cause: Cause) -> Path | None:
+        """Copy what `source` shows now; None when there is nothing to keep."""
+        if not _count(source, "conversations"):
+            return None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        number = max((b.number for b in self._named()), default=0) + 1
+        name = f"chats-{number:04}-{time.strftime('%Y-%m-%dT%H-%M-%S')}-{cause}.sqlite3"
+        draft = ready_beside(self.folder / name, ".draft")
+        try:
+            with closing(sqlite3.connect(draft)) as to:
+                source.backup(to)
+                kill_at("backup.copied")
+                to.execute("PRAGMA journal_mode = DELETE")  # A file that is whole by itself.
+                if to.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                    raise sqlite3.DatabaseError("database disk image is malformed")
+            settle(draft, self.folder / name)
+        finally:
+            for left in self.folder.glob("*.draft*"):
+                left.unlink(missing_ok=True)
+        self._rotate()
+        return self.folder / name
+
+    def all(self) -> list[Backup]:
+        """All backups that can be read, newest first, with what is in them."""
+        found = [self._described(backup) for backup in self._named()]
+        return [backup for backup in found if backup]
+
+    def look(self, name: str) -> list[Listed]:
+        """The conversations in a backup, as its list showed them."""
+        with closing(self.open(name)) as connection:
+            return [
+                Listed(*row)
+                for row in connection.execute(
+                    "SELECT id, title, (SELECT count(*) FROM messages m"
+                    " WHERE m.conversation = c.id AND m.deleted IS NULL), updated"
+                    " FROM conversations c WHERE deleted IS NULL ORDER BY touched DESC"
+                )
+            ]
+
+    def prepare(self, name: str, path: Path) -> Path:
+        """A copy of a backup beside the database, brought to this program's schema."""
+        new = ready_beside(path, ".restoring")
+        with closing(self.open(name)) as source, closing(sqlite3.connect(new)) as to:
+            source.backup(to)
+            to.isolation_level = None
+            upgrade(to)
+            to.execute("UPDATE messages SET state = 'interrupted' WHERE state = 'running'")
+            to.execute("PRAGMA application_id = 0")
+        kill_at("restore.prepared")
+        return new
+
+    def open(self, name: str) -> sqlite3.Connection:
+        """Read a backup; it is never written to. Raises Unknown."""
+        path = self.folder / name
+        if not NAME.fullmatch(name) or not path.is_file():
+            raise Unknown("This backup is not there any more. Choose another one.")
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > len(schema.MIGRATIONS):
+            connection.close()
+            raise StoreFailed("This backup is of a newer Spindle. Update this one to read it.")
+        return connection
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _named(self) -> list[Backup]:
+        found: list[Backup] = []
+        for path in self.folder.glob("chats-*.sqlite3"):
+            match = NAME.fullmatch(path.name)
+            if match and match[3] in get_args(Cause):
+                day, _, hour = match[2].partition("T")
+                made = f"{day}T{hour.replace('-', ':')}"
+                found.append(Backup(path.name, int(match[1]), made, match[3]))  # type: ignore[arg-type]
+        return sorted(found, key=lambda backup: -backup.number)
+
+    def _described(self, backup: Backup) -> Backup | None:
+        try:
+            with closing(self.open(backup.name)) as connection:
+                return Backup(
+                    backup.name,
+                    backup.number,
+                    backup.made,
+                    backup.cause,
+                    (self.folder / backup.name).stat().st_size,
+                    _count(connection, "conversations"),
+                    _count(connection, "messages"),
+                )
+        except (OSError, sqlite3.Error, StoreFailed, Unknown):
+            return None
+
+    def _rotate(self) -> None:
+        """Keep the newest, the first of today beside it, and the last of each day before."""
+        kept: list[Backup] = []
+        backups = self._named()
+        starts = [b for b in backups if b.cause == "start"]
+        today = starts[0].made[:10] if starts else ""
+        first = min((b.number for b in starts if b.made[:10] == today), default=0)
+        for backup in starts:
+            another = any(backup.made[:10] == b.made[:10] for b in kept)
+            if not another or backup.number == first:
+                kept.append(backup)
+        kept = kept[:KEPT]
+        for cause in set(get_args(Cause)) - {"start"}:
+            kept += [b for b in backups if b.cause == cause][:OTHERS]
+        for backup in backups:
+            if backup not in kept:
+                (self.folder / backup.name).unlink(missing_ok=True)
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    query = f"SELECT count(*) FROM {table} WHERE deleted IS NULL"
+    return connection.execute(query).fetchone()[0]

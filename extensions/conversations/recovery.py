@@ -1,0 +1,162 @@
+"""A damaged file is kept aside; a sound one takes its place, with all that could be read of it."""
+
+import re
+import sqlite3
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kernel.api import kill_at
+
+from . import schema
+from .growth import interrupt
+from .replacement import aside, put_in_place, ready_beside
+from .salvage import Row, rows
+from .schema import upgrade
+from .text import clean, new_id, title_of
+
+RECOVERED = 0x5370_0001
+"""The `application_id` of a file that was recovered and that nobody has said yes to."""
+CHECKED = 50_000_000
+"""Bytes of a file that is checked whole before it is used (0.1 s); a larger one by its backup."""
+PART_LOST = "A part of this message was lost when the file of the conversations was damaged."
+UNTITLED = "Recovered messages"
+
+
+class Table(NamedTuple):
+    """A table as its rows look in a page: name and type of each column, and how few there may be
+    in a row of the first schema."""
+
+    name: str
+    columns: tuple[tuple[str, str, bool], ...]
+    fewest: int
+
+
+def is_sound(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file can be trusted; a large one is looked at only at its beginning."""
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+        if version > len(schema.MIGRATIONS):
+            return True  # Of a newer Spindle: not for us to judge.
+        if names and not (version and {"conversations", "messages", "states"} <= names):
+            return False
+        if path.stat().st_size > CHECKED:
+            return True
+        return connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+    except sqlite3.DatabaseError as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):
+            return False
+        raise
+
+
+def recover(path: Path) -> None:
+    """Build a sound file from what `path` holds; the damaged one is kept as `.corrupt-<date>`."""
+    new = ready_beside(path, ".recovering")
+    with closing(sqlite3.connect(new, isolation_level=None)) as target:
+        upgrade(target)
+        target.execute("BEGIN")
+        fill(target, path)
+        interrupt(target)
+        target.execute("COMMIT")
+        target.execute(f"PRAGMA application_id = {RECOVERED}")
+    kill_at("recover.built")
+    put_in_place(path, new, keep=aside(path, f"corrupt-{time.strftime('%Y-%m-%d')}"))
+
+
+def fill(target: sqlite3.Connection, path: Path) -> None:
+    """Copy every row that can be read into the empty tables of `target`."""
+    tables = [_table(target, name) for name in ("conversations", "messages", "states")]
+    found: dict[str, dict[Any, dict[str, Any]]] = {table.name: {} for table in tables}
+    for row in rows(path):
+        for table in tables:
+            if record := _fits(row, table):
+                key = row.seq or (record["conversation"], record["extension"], record["key"])
+                found[table.name].setdefault(key, record)
+    conversations = _conversations(found["conversations"], found["messages"])
+    for record in conversations.values():
+        _insert(target, "conversations", record)
+    for record in _messages(found["messages"]):
+        _insert(target, "messages", record)
+    for record in found["states"].values():
+        _insert(target, "states", record)
+    target.execute(
+        "UPDATE conversations SET leaf = coalesce((SELECT id FROM messages m"
+        " WHERE m.conversation = conversations.id ORDER BY seq DESC LIMIT 1), '')"
+        " WHERE leaf NOT IN (SELECT id FROM messages)"
+    )
+
+
+def _table(target: sqlite3.Connection, name: str) -> Table:
+    with closing(sqlite3.connect(":memory:")) as first:
+        first.executescript(schema.MIGRATIONS[0])
+        fewest = len(first.execute(f"PRAGMA table_info({name})").fetchall())
+    info = target.execute(f"PRAGMA table_info({name})").fetchall()
+    return Table(name, tuple((row[1], row[2], bool(row[3])) for row in info), fewest)
+
+
+def _fits(row: Row, table: Table) -> dict[str, Any] | None:
+    """The row by column, if it is one of this table."""
+    kinds = {"TEXT": (str,), "INTEGER": (int,), "REAL": (int, float)}
+    if not table.fewest <= len(row.values) <= len(table.columns):
+        return None
+    record: dict[str, Any] = {}
+    for (name, kind, needed), value in zip(table.columns, row.values, strict=False):
+        if name == "seq":
+            if value is not None or not row.seq:
+                return None
+            value = row.seq
+        if not isinstance(value, kinds[kind]) and (needed or value is not None):
+            return None
+        record[name] = clean(value) if isinstance(value, str) else value
+    if table.name == "messages":
+        if record["role"] not in ("user", "assistant", "system", "tool"):
+            return None
+        if not row.whole:
+            record["error"] = PART_LOST
+        if not re.fullmatch("[0-9a-z]{1,40}", record["id"]):
+            record["id"] = new_id()
+    return record
+
+
+def _conversations(
+    found: dict[Any, dict[str, Any]], messages: dict[Any, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """All conversations by id, in the order of their list; those lost, after their messages."""
+    known = {record["id"]: record for record in found.values()}
+    for _, message in sorted(messages.items()):
+        if message["conversation"] not in known:
+            known[message["conversation"]] = {
+                "id": message["conversation"],
+                "title": title_of(message["text"]) if message["text"] else UNTITLED,
+                "leaf": "",
+                "touched": 0,
+                "created": message["created"],
+                "updated": message["created"],
+            }
+    ordered = sorted(known.values(), key=lambda record: record["touched"])
+    return {r["id"]: {**r, "touched": n} for n, r in enumerate(ordered, 1)}
+
+
+def _messages(found: dict[Any, dict[str, Any]]) -> list[dict[str, Any]]:
+    """All messages, each below one that is there: its own, or the one said before it."""
+    ids, last, ordered = set[str](), dict[str, str](), list[dict[str, Any]]()
+    for _, record in sorted(found.items()):
+        if record["id"] in ids:
+            continue
+        if record["parent"] is not None and record["parent"] not in ids:
+            record["parent"] = last.get(record["conversation"])
+        ids.add(record["id"])
+        last[record["conversation"]] = record["id"]
+        ordered.append(record)
+    for record in ordered:
+        record["child"] = record["child"] if record["child"] in ids else None
+    return ordered
+
+
+def _insert(target: sqlite3.Connection, table: str, record: dict[str, Any]) -> None:
+    names, marks = ", ".join(record), ", ".join("?" * len(record))
+    with suppress(sqlite3.IntegrityError):
+        target.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(record.values()))
