@@ -30,14 +30,16 @@ def load() -> str:
     return "load " + " ".join(Path("/proc/loadavg").read_text().split()[:3])
 
 
-def arguments(doc: str | None) -> argparse.Namespace:
-    """The flags that all of them have."""
+def arguments(doc: str | None, **more: int) -> argparse.Namespace:
+    """The flags that all of them have, and `more` of their own with their defaults."""
     parser = argparse.ArgumentParser(description=doc)
     help = "where the engines' environments are; made there if they are missing"
     parser.add_argument(
         "--environments-dir", type=Path, default=ROOT / "data" / "environments", help=help
     )
     parser.add_argument("--runs", type=int, default=RUNS, help="of each kind, in turn")
+    for name, default in more.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
 
 

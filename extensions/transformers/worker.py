@@ -29,7 +29,7 @@ from kernel.contract import Message, ModelInfo, Output, Refused, Report, Request
 from transformers import AutoConfig, AutoModelForCausalLM  # pyright: ignore
 
 CHUNK = 256
-"""Tokens of a prompt that are read between two steps of the others."""
+"""Tokens of prompts that are read between two steps of the replies."""
 LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
 TOO_LONG = "Send a shorter prompt, or load the model with a shorter context."
@@ -140,22 +140,26 @@ class Engine:
             )
 
     def _step(self, writers: Mapping[int, Writer]) -> list[Output]:
-        """Write a token of each reply, and read a piece of one prompt."""
+        """Write a token of each reply, and read a piece of the prompts, in their order."""
         running = set(writers.values())
         self._batch.leave(lambda row: row not in running)
         ids = {writer: id for id, writer in writers.items()}
         outputs: list[Output] = []
         for writer, scores in self._batch.step() if self._batch.rows else ():
             outputs.append(self._write(ids[writer], writer, scores))
-        reading = next((each for each in running if each not in self._batch.rows), None)
-        if reading:
-            outputs += self._read(ids[reading], reading)
+        left = CHUNK
+        for writer in [each for each in writers.values() if each not in self._batch.rows]:
+            before = writer.seen
+            outputs += self._read(ids[writer], writer, left)
+            left -= writer.seen - before
+            if left <= 0:
+                break
         return outputs
 
-    def _read(self, id: int, writer: Writer) -> Iterable[Output]:
+    def _read(self, id: int, writer: Writer, count: int) -> Iterable[Output]:
         try:
             with self._explained("reading a prompt"):
-                scores = self._batch.read(writer, CHUNK)
+                scores = self._batch.read(writer, count)
         except Exception as error:  # it is this reply's alone
             yield Output(id, finish=finish_of(error, writer.usage))
             return
