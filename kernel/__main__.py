@@ -1,14 +1,15 @@
-"""The command line: `python -m kernel serve` (what server.py runs) and `install ID`."""
+"""The command line: `python -m kernel serve` (what server.py runs), and commands of extensions."""
 
 import asyncio
+import importlib
 import logging
 import sys
 from contextlib import suppress
 
-from kernel.environments import EnvironmentFailed, build
+from kernel.contract import Refused
 from kernel.flags import Flags, parse
 from kernel.logs import Discreet
-from kernel.manager import Kernel
+from kernel.records import run_module
 from kernel.server import FOLDERS, ROOT, Unable, kernel_of, serve
 
 
@@ -21,31 +22,20 @@ def main() -> int:
     logging.basicConfig(level=level, handlers=[handler])
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(install(flags) if flags.command == "install" else serve(flags))
-    except Unable as error:
+            asyncio.run(carry_out(flags) if flags.code else serve(flags))
+    except (Unable, Refused) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-async def install(flags: Flags) -> None:
-    """Build the environments of the extensions named, and tell how far it is."""
+async def carry_out(flags: Flags) -> None:
+    """Run the command of an extension, with a kernel in which nothing is started."""
     kernel = kernel_of(flags)
-    for id in flags.targets:
-        await asyncio.to_thread(_build, kernel, id)
-
-
-def _build(kernel: Kernel, id: str) -> None:
-    record = kernel.records.get(id)
-    if not record or not record.manifest or not record.manifest.worker:
-        raise Unable(f"{id} is no extension with an engine. Look into the folder extensions.")
-    env = kernel.workers.environment(record.manifest, kernel.settings.variant(id))
-    kernel.workers.root.mkdir(parents=True, exist_ok=True)
-    try:
-        build(env, kernel.workers.root, lambda f, note: print(f"{f:4.0%}  {note}"), lambda: False)
-    except EnvironmentFailed as error:
-        raise Unable(str(error)) from None
-    print(f"{record.manifest.name} is installed.")
+    run_module(kernel.records[flags.owner])
+    file, _, function = flags.code.partition(".py:")
+    module = importlib.import_module(f"extensions.{flags.owner}.{file}")
+    await getattr(module, function)(kernel, **flags.arguments)
 
 
 if __name__ == "__main__":

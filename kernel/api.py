@@ -38,6 +38,7 @@ from kernel.forms import Field, fields
 from kernel.guard import Failure
 from kernel.jobs import Job, JobKind, JobProgress
 from kernel.manager import Kernel
+from kernel.manifest import Manifest
 from kernel.model import (
     LOADERS,
     SAMPLERS,
@@ -81,8 +82,8 @@ __all__ = [
     "REQUEST", "ROUTES", "SAMPLERS", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client",
     "Connected", "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension",
     "Failure", "Field", "Finish", "Generated", "Generation", "Image", "Job", "JobKind",
-    "JobProgress", "Kernel", "LoadFailed", "Loader", "Mark", "Message", "Meta", "Mode", "Model",
-    "ModelInfo", "NoModel", "NotAvailable", "Panel", "Part", "Past", "Phase", "Point",
+    "JobProgress", "Kernel", "LoadFailed", "Loader", "Manifest", "Mark", "Message", "Meta", "Mode",
+    "Model", "ModelInfo", "NoModel", "NotAvailable", "Panel", "Part", "Past", "Phase", "Point",
     "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route",
     "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "SettingsChanged",
     "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text", "Timings",

@@ -116,6 +116,8 @@ class Client:
         self.id, self.principal, self.path = id, principal, path
         self.tab, _, self.subject = path.strip("/").partition("/")
         self.outbox = Outbox()
+        self.near = False
+        """Whether it is a page on this machine itself."""
         self.shows = -1
         """The contribution that its tab is, so that a restarted one is drawn anew."""
 
@@ -179,6 +181,7 @@ class Hub:
         """Serve one page until it goes away."""
         await socket.accept()
         client = Client(str(next(self._ids)), principal, socket.query_params.get("path", "/"))
+        client.near = socket.scope.get("spindle.near", False)
         async with self._connected(client, socket.send_text):
             with suppress(WebSocketDisconnect):
                 async for text in socket.iter_text():

@@ -1,25 +1,65 @@
 """Finds extensions: their manifests are read, and no code of theirs runs here."""
 
+import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from kernel.manifest import Manifest
 from kernel.records import Record, Status
 
+GROUP = "spindle.extensions"
+"""The entry points by which a Python package names the folder of an extension inside it."""
+
 
 class Discovery:
-    """Where extensions may lie; of two with one name, that of the later folder is taken."""
+    """Where extensions may lie; of two with one name, the later is taken: those of Python packages,
+    those that were installed, and those in the folders, whose last is the user's own."""
 
-    def __init__(self, folders: Iterable[Path]) -> None:
-        self._folders = tuple(folders)
+    def __init__(self, folders: Iterable[Path], installed: Path) -> None:
+        self._roots, self._installed = tuple(folders), installed
+
+    def folders(self) -> Iterator[tuple[str, Path]]:
+        """The folder of each, by its name; nothing in it is read."""
+        found = [*_packaged(), *self._current()]
+        for root in self._roots:
+            found += sorted(file.parent for file in root.glob("*/extension.toml"))
+        yield from {folder.name: folder for folder in found}.items()
+
+    def trusted(self) -> list[Path]:
+        """All folders, the built-in ones first: no stranger's lock stands in the way of theirs."""
+        folders = sorted(folder for _, folder in self.folders())
+        return sorted(folders, key=lambda folder: folder.parent != self._roots[0])
 
     def found(self) -> Iterator[Record]:
         """A record of each; one whose manifest is no good says so and cannot start."""
-        for root in self._folders:
-            for folder in sorted(file.parent for file in root.glob("*/extension.toml")):
-                record = Record(folder.name, folder)
-                try:
-                    record.manifest = Manifest.read(folder)
-                except ValueError as error:
-                    record.status, record.reason = Status.INCOMPATIBLE, str(error)
-                yield record
+        for id, folder in self.folders():
+            record = Record(id, folder)
+            try:
+                record.manifest = Manifest.read(folder)
+            except ValueError as error:
+                record.status, record.reason = Status.INCOMPATIBLE, str(error)
+            yield record
+
+    def _current(self) -> Iterator[Path]:
+        """`<id>.json` names the tree that is in use: changing it is the whole of an update."""
+        for file in sorted(self._installed.glob("*.json")):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                folder = self._installed / json.loads(file.read_bytes())["tree"] / file.stem
+                if (folder / "extension.toml").is_file():
+                    yield folder
+
+
+def _packaged() -> Iterator[Path]:
+    """`tts = "my_package.tts"` is the folder `tts` of a package, which is not imported."""
+    for entry in metadata.entry_points(group=GROUP):
+        top, *rest = entry.module.split(".")
+        with suppress(ImportError, ValueError):
+            spec = find_spec(top)
+            for place in spec.submodule_search_locations or () if spec else ():
+                if (folder := Path(place).joinpath(*rest)) and (
+                    folder / "extension.toml"
+                ).is_file():
+                    yield folder

@@ -56,8 +56,8 @@ def python_of(folder: Path) -> Path:
 
 
 def lock_for(name: str, extensions: Iterable[Path]) -> Path | None:
-    """Find the lock that all extensions which share an environment are built from."""
-    locks = (folder / f"requirements-{name}.lock" for folder in sorted(extensions))
+    """Find the lock that those who share an environment are built from: the first in this order."""
+    locks = (folder / f"requirements-{name}.lock" for folder in extensions)
     return next(filter(Path.is_file, locks), None)
 
 

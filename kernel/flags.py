@@ -5,30 +5,33 @@ import difflib
 import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from kernel import __version__
-from kernel.manifest import Flag
+from kernel.discovery import Discovery
+from kernel.manifest import Command, Flag
 from kernel.sampling import Struct
 
-COMMANDS = ("serve", "install")
 EXPOSED = (
     "--listen lets other machines use this server, so it needs --password or --password-file. "
     "Without either, anybody who reaches it can read your chats and change everything; "
     "to allow just that, add --insecure-no-auth."
 )
+T = TypeVar("T")
 TYPES: Mapping[str, Any] = {"str": str, "int": int, "float": float, "path": Path}
 
 
 class Flags(Struct, frozen=True):
     """What was asked for at the start."""
 
-    command: Literal["serve", "install"] = "serve"
-    targets: tuple[str, ...] = ()
-    """Of `install`: the extensions whose environments are built."""
+    owner: str = ""
+    code: str = ""
+    """Of a command: the extension whose it is, and what of that is called."""
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     listen: str = ""
     """The address to listen at; empty is this machine alone."""
     port: int = 7860
@@ -55,26 +58,33 @@ class Flags(Struct, frozen=True):
 def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flags:
     """Read CMD_FLAGS.txt in `root`, then `argv`, which wins. Ends the program on a mistake.
 
-    Flags of extensions are taken from the manifests below `folders`; nothing is imported.
+    Flags and commands of extensions are taken from their manifests; nothing is imported.
     """
-    command = argv[0] if argv and argv[0] in COMMANDS else "serve"
-    argv = argv[1:] if command in argv[:1] else argv
-    parser, owned = _parser(command, folders)
-    said = argparse.Namespace()
-    file = root / "CMD_FLAGS.txt"
-    if file.exists() and command == "serve":
-        lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
-        wanted = " ".join(line.rstrip("\\") for line in lines if not line.startswith("#"))
-        try:
-            _read(parser, shlex.split(wanted), said, f" (in {file.name})")
-        except ValueError as error:
-            parser.error(f"{file.name} cannot be read: {error}")
-    _read(parser, argv, said, "")
+    parser, said, file = _Parser(allow_abbrev=False), argparse.Namespace(), root / "CMD_FLAGS.txt"
+    try:
+        lines = file.read_text("utf-8-sig").splitlines() if file.exists() else []
+        lines = [line.strip().rstrip("\\") for line in lines]
+        always = shlex.split(" ".join(line for line in lines if not line.startswith("#")))
+    except ValueError as error:
+        parser.error(f"{file.name} cannot be read: {error}")
+    manifests = _manifests([*always, *argv], root, folders)
+    command = next((c for c in _commands(manifests) if c[1].name in argv[:1]), None)
+    if command or "serve" in argv[:1]:
+        argv = argv[1:]
+    parser, owned = _parser(manifests, command)
+    names = [each.name for _, each in _commands(manifests)]
+    if not command:
+        _read(parser, always, said, f" (in {file.name})", names)
+    _read(parser, argv, said, "", names)
     values = vars(said)
     extensions: dict[str, dict[str, Any]] = {}
     for name, (id, flag) in owned.items():
         if (value := values.pop(name, None)) is not None:
             extensions.setdefault(id, {})[flag] = value
+    if command:
+        arguments = extensions.pop("", {})
+        values |= {"owner": command[0], "code": command[1].code, "arguments": arguments}
+        return msgspec.convert(values, Flags)
     if values.pop("safe_mode"):
         values["only"] = ()
     if (secret := values.pop("password_file")) and values["password"]:
@@ -92,7 +102,7 @@ def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flag
         parser.error("--insecure-no-auth and a password exclude each other. Leave one out.")
     if bool(values["tls_cert"]) != bool(values["tls_key"]):
         parser.error("--tls-cert and --tls-key belong together. Give both.")
-    return msgspec.convert({**values, "command": command, "extensions": extensions}, Flags)
+    return msgspec.convert({**values, "extensions": extensions}, Flags)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -100,18 +110,64 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{message[:1].upper()}{message[1:]}\n")
 
 
-def _parser(command: str, folders: Sequence[Path]) -> tuple[_Parser, dict[str, tuple[str, str]]]:
+def _manifests(
+    argv: Sequence[str], root: Path, folders: Sequence[Path]
+) -> dict[str, dict[str, Any]]:
+    """The manifests of all extensions, unchecked, by id; one that cannot be read is left out."""
+    early = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--data-dir", type=Path, default=root / "data")
+    with suppress(argparse.ArgumentError):  # told later, by the parser that knows all flags
+        root = early.parse_known_args(argv)[0].data_dir
+    found: dict[str, dict[str, Any]] = {}
+    for id, folder in Discovery([*folders, root / "extensions"], root / "installed").folders():
+        with suppress(OSError, ValueError):  # the manager says so on its card
+            found[id] = tomllib.loads((folder / "extension.toml").read_text("utf-8"))
+    return found
+
+
+def _listed(manifest: dict[str, Any], name: str, kind: type[T]) -> list[T]:
+    try:
+        return msgspec.convert(manifest.get(name, []), list[kind])
+    except msgspec.ValidationError:
+        return []  # the manager says so on its card
+
+
+def _commands(manifests: dict[str, dict[str, Any]]) -> list[tuple[str, Command]]:
+    return [(id, c) for id, m in manifests.items() for c in _listed(m, "commands", Command)]
+
+
+def _parser(
+    manifests: dict[str, dict[str, Any]], command: tuple[str, Command] | None
+) -> tuple[_Parser, dict[str, tuple[str, str]]]:
     """The parser, and whose flag each destination that is not the kernel's is."""
+    owned: dict[str, tuple[str, str]] = {}
+    if command:
+        parser = _Parser(
+            prog=f"python -m kernel {command[1].name}",
+            description=command[1].help,
+            allow_abbrev=False,
+        )
+        for argument in command[1].arguments:
+            many: dict[str, Any] = {"nargs": "+"} if argument.many else {}
+            metavar = argument.name.upper()
+            dest = f":{argument.name}"
+            parser.add_argument(dest, metavar=metavar, help=argument.help, **many)
+            owned[dest] = "", argument.name
+        for flag in command[1].flags:
+            _add(parser, "", flag)
+            owned[f":{flag.name}"] = "", flag.name.replace("-", "_")
+        _add_files(parser)
+        return parser, owned
+    commands = "".join(f"\n  {c.name:10}{c.help}" for _, c in _commands(manifests))
     parser = _Parser(
         prog="python server.py",
         description="Talk to language models on your own machine, in the browser.",
-        epilog="Flags for every start can stand in CMD_FLAGS.txt. "
-        "`python -m kernel install ID` builds the environment of an extension's engine.",
+        epilog="Flags for every start can stand in CMD_FLAGS.txt.\n\n"
+        f"commands, as in python -m kernel NAME --help:{commands}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"Spindle {__version__}")
-    if command == "install":
-        parser.add_argument("targets", nargs="+", metavar="ID", help="an extension")
     # fmt: off
     add = parser.add_argument_group("reaching it").add_argument
     add("--listen", nargs="?", const="0.0.0.0", default="", metavar="HOST",
@@ -128,31 +184,30 @@ def _parser(command: str, folders: Sequence[Path]) -> tuple[_Parser, dict[str, t
     add = parser.add_argument_group("the model").add_argument
     add("--model", default="", metavar="NAME", help="load this one, a path below models/")
     add("--loader", default="", metavar="ID", help="with this loader")
-    add = parser.add_argument_group("files").add_argument
-    add("--settings", type=Path, metavar="FILE", help="instead of settings.yaml")
-    add("--data-dir", type=Path, metavar="FOLDER", help="for chats, jobs, secrets and settings")
-    add("--model-dir", type=Path, metavar="FOLDER", help="where models lie; default: models")
-    add("--environments-dir", type=Path, metavar="FOLDER", help="for the engines' environments")
+    _add_files(parser)
     add = parser.add_argument_group("extensions").add_argument
     add("--extensions", dest="only", nargs="+", metavar="ID", help="run these and no others")
     add("--safe-mode", action="store_true", help="run none")
     add("--strict", action="store_true", help="raise their errors, contain none (for authors)")
-    add = parser.add_argument_group("telling more").add_argument
-    add("--verbose", action="store_true", help="log every step")
     # fmt: on
-    owned: dict[str, tuple[str, str]] = {}
-    for file in sorted(file for folder in folders for file in folder.glob("*/extension.toml")):
-        id = file.parent.name
-        try:
-            manifest = tomllib.loads(file.read_text("utf-8"))
-            flags = msgspec.convert(manifest.get("flags", []), list[Flag])
-        except (OSError, ValueError, msgspec.ValidationError):
-            continue  # the manager says so on its card
+    for id, manifest in manifests.items():
+        flags = _listed(manifest, "flags", Flag)
         group = parser.add_argument_group(str(manifest.get("name", id))) if flags else parser
         for flag in flags:
             _add(group, id, flag)
             owned[f"{id}:{flag.name}"] = id, flag.name
     return parser, owned
+
+
+def _add_files(parser: _Parser) -> None:
+    # fmt: off
+    add = parser.add_argument_group("files").add_argument
+    add("--settings", type=Path, metavar="FILE", help="instead of settings.yaml")
+    add("--data-dir", type=Path, metavar="FOLDER", help="for chats, jobs, secrets and settings")
+    add("--model-dir", type=Path, metavar="FOLDER", help="where models lie; default: models")
+    add("--environments-dir", type=Path, metavar="FOLDER", help="for the engines' environments")
+    add("--verbose", action="store_true", help="log every step")
+    # fmt: on
 
 
 def _add(group: Any, id: str, flag: Flag) -> None:
@@ -171,12 +226,14 @@ def _add(group: Any, id: str, flag: Flag) -> None:
         group.add_argument(f"--{id.replace('_', '-')}-{flag.name}", **options)
 
 
-def _read(parser: _Parser, argv: Sequence[str], said: argparse.Namespace, where: str) -> None:
+def _read(
+    parser: _Parser, argv: Sequence[str], said: argparse.Namespace, where: str, commands: list[str]
+) -> None:
     _, strange = parser.parse_known_args(argv, said)
     if strange:
         flag = strange[0].partition("=")[0]
         known = [option for action in parser._actions for option in action.option_strings]
-        close = difflib.get_close_matches(flag, known, 1)
+        close = difflib.get_close_matches(flag, [*known, *commands], 1)
         hint = f"Did you mean {close[0]}?" if close else "See --help."
         parser.error(f"There is no flag {flag}{where}. {hint}")
 

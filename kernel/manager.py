@@ -65,7 +65,8 @@ class Kernel:
         self.hub.name = self.name
         self.jobs = Jobs(self.bus, data / "jobs")
         root = environments or data / "environments"
-        self.workers = Workers(root, folders, self.jobs)
+        self.discovery = Discovery(folders, data / "installed")
+        self.workers = Workers(root, self.discovery, self.jobs)
         self.workers.settings = lambda: settings.section("model", Engines)
         self.records: dict[str, Record] = {}
         self.pages = Pages(templates, self._templates_of)
@@ -76,7 +77,6 @@ class Kernel:
         """The extensions that may run (safe mode, `--extensions`); None: as the settings say."""
         self.patience = 30.0
         """Seconds that a `setup` may take."""
-        self._folders = folders
         self._slots: dict[str, Slot] = {}
         self._doomed: set[asyncio.Task[Any]] = set()
         self.changes = Changes(self)
@@ -99,7 +99,7 @@ class Kernel:
 
     def discover(self) -> None:
         """Look for extensions; none is imported."""
-        self.records |= {record.id: record for record in Discovery(self._folders).found()}
+        self.records |= {record.id: record for record in self.discovery.found()}
 
     def enabled(self, id: str) -> bool:
         """Whether the user wants it on."""

@@ -11,6 +11,8 @@ from msgspec import Meta
 API = 1
 """The version of `kernel.api` that this kernel offers."""
 
+RESERVED = ("ext", "kernel", "login", "logout", "static", "ws")
+"""Names and first parts of addresses that are the kernel's own."""
 Id = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,30}$")]
 Prefix = Annotated[str, Meta(pattern=r"^(/[a-zA-Z0-9_.-]+)+$")]
 
@@ -52,6 +54,24 @@ class Flag(Table, frozen=True):
     default: Any = None
 
 
+class Argument(Table, frozen=True):
+    """A word that a command takes."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z_]+$")]
+    help: str
+    many: bool = False
+
+
+class Command(Table, frozen=True):
+    """A command, `python -m kernel <name> …`: `code` is called with the kernel and the words."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z-]+$")]
+    help: str
+    code: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\.py:[a-z][a-z0-9_]*$")]
+    arguments: tuple[Argument, ...] = ()
+    flags: tuple[Flag, ...] = ()
+
+
 class Manifest(Table, frozen=True):
     """What an extension says about itself, readable without running it."""
 
@@ -67,6 +87,7 @@ class Manifest(Table, frozen=True):
     requires: Requires = Requires()
     worker: WorkerTable | None = None
     flags: tuple[Flag, ...] = ()
+    commands: tuple[Command, ...] = ()
     enabled: bool = True
     """Whether a user who said nothing has it on."""
 
@@ -82,6 +103,9 @@ class Manifest(Table, frozen=True):
             raise ValueError(
                 f"The id {manifest.id!r} must equal the folder's name {folder.name!r}: rename one."
             )
+        for name in (manifest.id, *(path.split("/")[1] for path in manifest.paths)):
+            if name in RESERVED:
+                raise ValueError(f"{name!r} is the server's own name and address. Take another.")
         return manifest
 
     def missing(self) -> list[str]:

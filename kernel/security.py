@@ -65,18 +65,14 @@ class Security:
         access_of: Callable[[Scope], str],
         sign_in: Callable[..., str],
         *,
-        port: int,
-        hosts: Iterable[str] = (),
-        listens: bool = False,
-        tls: bool = False,
-        no_auth: bool = False,
+        port: int, hosts: Iterable[str] = (),
+        listens: bool = False, tls: bool = False, no_auth: bool = False,
         require_key: Callable[[], bool] = lambda: False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._app, self._keyring, self._access_of, self._sign_in = app, keyring, access_of, sign_in
         self._listens, self._tls, self._no_auth = listens, tls, no_auth
         self._require_key, self._cookie = require_key, f"spindle_{port}"
-        ends = [f":{port}", ""] if port == (443 if tls else 80) else [f":{port}"]
-        self._ends = ends
+        self._ends = ends = [f":{port}", *([""] if port == (443 if tls else 80) else [])]
         self._loopback = {name + end for name in LOOPBACK for end in ends}
         self._ours = {name + end for name in (own_names() if listens else ()) for end in ends}
         named = {name.lower() for name in hosts}  # perhaps of a proxy, with its own port and TLS
@@ -104,6 +100,7 @@ class Security:
         offered: list[str] = scope.get("subprotocols", [])
         plain = [name for name in offered if not name.startswith(CARRIER)]
         scope = {**scope, "spindle.principal": who, "subprotocols": plain}
+        scope["spindle.near"] = self._near(scope, headers)
         receive = _limited(receive, LIMITS[access])
         await self._run(scope, receive, send if http else _accepting(send, offered, plain), who)
 
@@ -167,10 +164,14 @@ class Security:
             return Principal("page", "owner")
         browser = origin or any(name.startswith("sec-fetch-") for name in headers)
         guarded = self._listens or self._keyring.has_password or self._require_key()
-        near = (scope.get("client") or ("",))[0] in ("127.0.0.1", "::1")
-        if near and not browser and not guarded and headers["host"][0].lower() in self._loopback:
+        if self._near(scope, headers) and not browser and not guarded:
             return Principal("local", "local")
         return Principal("nobody")
+
+    def _near(self, scope: Scope, headers: Headers) -> bool:
+        """Whether it comes from this machine itself, and not by way of a proxy with a name."""
+        ip, name = (scope.get("client") or ("",))[0], headers["host"][0].lower()
+        return ip in ("127.0.0.1", "::1") and name in self._loopback
 
     def _ask(self, scope: Scope, headers: Headers, access: str) -> Response:
         if access == "page" and "text/html" in headers.get("accept", [""])[0]:

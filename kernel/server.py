@@ -95,6 +95,7 @@ def kernel_of(flags: Flags) -> Kernel:
         file = data / "settings.yaml"
         if not file.exists():
             shutil.copyfile(ROOT / "settings.yaml", file)
+    told = {"model": flags.model, "loader": flags.loader, "listen": flags.listen}
     kernel = Kernel(
         SettingsFile(file.resolve(), data / "secrets"),
         [*FOLDERS, data / "extensions"],
@@ -102,7 +103,7 @@ def kernel_of(flags: Flags) -> Kernel:
         environments=flags.environments_dir and flags.environments_dir.resolve(),
         models=(flags.model_dir or ROOT / "models").resolve(),
         templates=ROOT / "templates",
-        flags={"kernel": {"model": flags.model, "loader": flags.loader}, **flags.extensions},
+        flags={"kernel": told, **flags.extensions},
         strict=flags.strict,
     )
     kernel.discover()

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from kernel.contract import ModelInfo, Report, Request
+from kernel.discovery import Discovery
 from kernel.environments import Environment, build, lock_for, python_of, ready
 from kernel.jobs import Job, Jobs
 from kernel.manifest import Manifest, Variant
@@ -35,10 +36,10 @@ class Engines(Struct, frozen=True):
 class Workers:
     """Builds each environment once and starts workers in it."""
 
-    def __init__(self, root: Path, folders: list[Path], jobs: Jobs) -> None:
+    def __init__(self, root: Path, discovery: Discovery, jobs: Jobs) -> None:
         self.root = root
         self.settings: Callable[[], Engines] = Engines
-        self._folders, self._jobs = folders, jobs
+        self._discovery, self._jobs = discovery, jobs
         self._locks: dict[str, asyncio.Lock] = {}
 
     def environment(self, manifest: Manifest, variant: str = "") -> Environment:
@@ -47,8 +48,7 @@ class Workers:
             raise ValueError(f"{manifest.id} has no [worker] table in its extension.toml")
         chosen = table.variants.get(variant, Variant())
         name = f"{table.environment}-{variant}" if variant else table.environment
-        extensions = [folder for root in self._folders for folder in sorted(root.glob("*"))]
-        lock = lock_for(table.environment, extensions)
+        lock = lock_for(table.environment, self._discovery.trusted())
         return Environment(name, (*table.python, *chosen.python), lock, chosen.index)
 
     async def prepare(self, manifest: Manifest, variant: str, report: Report | None) -> Path:

@@ -60,7 +60,6 @@ def test_safe_mode(tmp_path: Path) -> None:
         ("--xyzzy", "See --help."),
         ("--verb", "Did you mean --verbose?"),
         ("stray", "There is no flag stray."),
-        ("install", "required"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(
@@ -77,12 +76,46 @@ def test_an_empty_password_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "is empty" in refusal(capsys, tmp_path, "--listen", "--password-file", f"{tmp_path}/p")
 
 
-def test_install(tmp_path: Path) -> None:
+COMMANDS = """
+[[commands]]
+name = "weave"
+help = "Weave a cloth; 100%"
+code = "loom.py:weave"
+arguments = [{name = "threads", many = true, help = "of wool"}]
+flags = [{name = "dry-run", help = "only say it"}, {name = "pattern", type = "str", help = "which"}]
+"""
+
+
+def test_commands_of_extensions_are_read_without_importing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "CMD_FLAGS.txt").write_text("--listen --password x")
-    flags = parse(["install", "llama_cpp", "transformers"], tmp_path)
-    assert (flags.command, flags.targets, flags.listen) == (
-        "install", ("llama_cpp", "transformers"), "",
-    )  # fmt: skip
+    folder = tmp_path / "extensions" / "loom"
+    folder.mkdir(parents=True)
+    (folder / "extension.toml").write_text(COMMANDS)
+    (folder / "__init__.py").write_text("raise SystemExit('imported')")
+    flags = parse(
+        ["weave", "red", "blue", "--dry-run", "--data-dir", "d"], tmp_path, [folder.parent]
+    )
+    assert (flags.owner, flags.code, flags.data_dir) == ("loom", "loom.py:weave", Path("d"))
+    assert flags.arguments == {"threads": ["red", "blue"], "dry_run": True}
+    assert not flags.listen, "CMD_FLAGS.txt is for the server"
+    assert "required" in refusal(capsys, tmp_path, "weave")
+    assert "There is no flag --prot." in refusal(capsys, tmp_path, "weave", "red", "--prot")
+    assert "Did you mean weave?" in refusal(capsys, tmp_path, "waeve")
+    with pytest.raises(SystemExit):
+        parse(["--help"], tmp_path, [folder.parent])
+    assert "weave     Weave a cloth; 100%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["extensions/loom", "installed/loom-1/loom"])
+def test_an_extension_of_the_user_brings_commands_too(tmp_path: Path, where: str) -> None:
+    data = tmp_path / "elsewhere"
+    (data / where).mkdir(parents=True)
+    (data / where / "extension.toml").write_text(COMMANDS)
+    (data / "installed").mkdir(exist_ok=True)
+    (data / "installed" / "loom.json").write_text('{"tree": "loom-1"}')
+    assert parse(["weave", "red", "--data-dir", str(data)], tmp_path).owner == "loom"
 
 
 def test_cmd_flags_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,15 +5,8 @@ from typing import Any
 
 import msgspec
 
+from extensions.settings.api import in_words
 from kernel.api import Field, Kernel, Record, Status, fields
-
-WORDS = {
-    "kernel:admin": "switch extensions and change settings",
-    "network:none": "nothing on the network",
-    "processes": "start child processes",
-    "processes:engine": "start the engine as a child process",
-}
-"""Permissions as a person reads them; one not listed is shown as it stands."""
 
 
 def card(
@@ -36,7 +29,7 @@ def card(
         "enabled": kernel.enabled(record.id),
         "status": _status(record),
         "reason": _reason(kernel, record),
-        "permissions": [_in_words(p) for p in (manifest.permissions if manifest else ())],
+        "permissions": [in_words(p) for p in (manifest.permissions if manifest else ())],
         "fields": rows,
         "as_shown": msgspec.json.encode({row.name: _shown(row) for row in rows}).decode(),
         "errors": errors,
@@ -101,13 +94,3 @@ def _reason(kernel: Kernel, record: Record) -> str:
     if record.status is Status.RUNNING and trouble:
         return f"It runs, but something failed: {trouble[-1].rstrip('.')}."
     return record.reason
-
-
-def _in_words(permission: str) -> str:
-    kind, _, what = permission.partition(":")
-    if permission in WORDS or not what:
-        return WORDS.get(permission, permission)
-    verb, _, where = what.partition(" ")
-    if kind == "files":
-        return f"{verb} files in {where or 'the data folder'}"
-    return f"reach {what}" if kind == "network" else permission

@@ -1,0 +1,62 @@
+"""Edit and see: a file that is saved restarts the extension it belongs to."""
+
+import asyncio
+import os
+from typing import Any
+
+from extensions.workshop.finding import Finding
+from kernel.api import Extension, Status
+
+Files = tuple[tuple[str, int], ...]
+
+
+class Editing:
+    """Follows the files of what runs, and of what stopped running by an edit."""
+
+    def __init__(self, ext: Extension[Any], finding: Finding) -> None:
+        self._ext, self._kernel, self._finding = ext, ext.admin, finding
+        self._fixed = {ext.id, *self._kernel.records[ext.id].needs}
+
+    async def watch(self, every: float) -> None:
+        """Restart whatever differs from the last look, for ever."""
+        seen: dict[str, Files] = {}
+        while True:
+            await asyncio.sleep(every)
+            ids = self._watched() if self._ext.settings.edit_and_see else []
+            latest = await asyncio.to_thread(self._look, ids)
+            for id in [id for id in ids if id in seen and seen[id] != latest[id]]:
+                await self._restart(id)
+            seen = latest
+
+    async def _restart(self, id: str) -> None:
+        self._kernel.trouble.pop(id, None)
+        await self._kernel.stop(id, why=f"{self._kernel.name(id)} was edited.")
+        await self._finding.refresh()  # its manifest may be what was edited
+        if id in self._kernel.records:
+            await self._kernel.start(id)
+
+    def _watched(self) -> list[str]:
+        fit = (Status.RUNNING, Status.FAILED, Status.QUARANTINED, Status.INCOMPATIBLE)
+        records = self._kernel.records.values()
+        ids = [r.id for r in records if r.is_(*fit) and self._kernel.enabled(r.id)]
+        return [id for id in ids if id not in self._fixed]
+
+    def _look(self, ids: list[str]) -> dict[str, Files]:
+        records = self._kernel.records
+        return {id: _files(str(records[id].folder)) for id in ids if id in records}
+
+
+def _files(folder: str) -> Files:
+    """Names and times; caches, drafts of editors and tests are no part of what runs."""
+    found: list[tuple[str, int]] = []
+    try:
+        for entry in os.scandir(folder):
+            if entry.name.startswith((".", "__pycache__", "test_")) or entry.name.endswith("~"):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                found += _files(entry.path)
+            else:
+                found.append((entry.path, entry.stat().st_mtime_ns))
+    except OSError:
+        return ()  # a folder that is going
+    return tuple(sorted(found))

@@ -1,0 +1,148 @@
+"""Finding the extension that causes trouble: n extensions, ⌈log₂ n⌉ questions, nothing lost."""
+
+from math import ceil, log2
+from pathlib import Path
+
+import pytest
+
+from extensions.workshop.bisect import Bisect, Search
+from kernel.records import Status
+from kernel.testing import App, running
+
+MANIFEST = 'id = "{id}"\nname = "{id}"\nversion = "1"\nsummary = "Tests."\napi = 1\n{more}\n'
+
+
+def make(root: Path, id: str, *needs: str, code: str = "async def setup(ext): pass") -> str:
+    (root / id).mkdir()
+    more = f"requires = {{extensions = [{', '.join(map(repr, needs))}]}}" if needs else ""
+    (root / id / "extension.toml").write_text(MANIFEST.format(id=id, more=more))
+    (root / id / "__init__.py").write_text(code)
+    return id
+
+
+def bisect_of(app: App, file: Path) -> Bisect:
+    return Bisect(app.kernel, file, lambda: None)
+
+
+def on(app: App, ids: list[str]) -> set[str]:
+    return {id for id in ids if app.kernel.records[id].is_(Status.RUNNING)}
+
+
+@pytest.mark.parametrize("n", range(1, 41))
+def test_the_culprit_is_found_in_log2_n_steps(n: int):
+    order = tuple(f"e{number}" for number in range(n))
+    worst = 0
+    for culprit in order:
+        search = Search(order, 0, n, None)
+        while not search.culprit:
+            assert abs(2 * (len(search.on) - search.low) - (search.high - search.low)) <= 1
+            search = search.answered(culprit in search.on)
+        assert search.culprit == culprit
+        assert search.step - 1 <= search.steps == ceil(log2(n))
+        worst = max(worst, search.step - 1)
+    assert worst == ceil(log2(n))
+
+
+async def test_a_search_switches_what_runs_and_writes_no_setting(tmp_path: Path):
+    ids = [make(tmp_path, f"e{number}") for number in range(6)]
+    ids += [make(tmp_path, "base"), make(tmp_path, "top", "base"), make(tmp_path, "peak", "top")]
+    settings = "extensions:\n" + "".join(f"  {id}:\n    enabled: true\n" for id in reversed(ids))
+    async with running("workshop", *ids, folders=[tmp_path], settings=settings) as app:
+        kernel = app.kernel
+        written = kernel.settings.path.read_bytes()
+        for culprit in ids:
+            before, bisect = kernel.only, bisect_of(app, tmp_path / "state" / "bisect.json")
+            await bisect.begin()
+            asked = 0
+            while bisect.search and not bisect.search.culprit:
+                running_now = on(app, ids)
+                assert running_now == set(bisect.search.on)
+                if "peak" in running_now:
+                    assert {"top", "base"} <= running_now
+                await bisect.answer(bisect.search.step, culprit in running_now)
+                asked += 1
+            assert bisect.search
+            assert bisect.search.culprit == culprit
+            assert asked <= ceil(log2(len(ids)))
+            lost = {"base": {"base", "top", "peak"}, "top": {"top", "peak"}}.get(culprit, {culprit})
+            assert on(app, ids) == set(ids) - lost, "all others are back"
+            await bisect.finish(off=False)
+            assert on(app, ids) == set(ids)
+            assert kernel.only == before
+        assert kernel.settings.path.read_bytes() == written
+        assert kernel.records["workshop"].is_(Status.RUNNING)
+        assert kernel.records["settings"].is_(Status.RUNNING)
+
+
+async def test_a_search_that_is_stopped_puts_all_back_and_an_answer_counts_once(tmp_path: Path):
+    ids = [make(tmp_path, f"e{number}") for number in range(5)]
+    async with running("workshop", *ids, folders=[tmp_path]) as app:
+        bisect = bisect_of(app, tmp_path / "bisect.json")
+        await bisect.begin()
+        await bisect.begin()
+        await bisect.answer(1, wrong=False)
+        await bisect.answer(1, wrong=False)
+        assert bisect.search
+        assert (bisect.search.step, bisect.search.low) == (2, 2)
+        await bisect.finish(off=True)  # nothing was found, so nothing stays off
+        assert on(app, ids) == set(ids)
+        assert not (tmp_path / "bisect.json").exists()
+        assert not app.kernel.settings.path.exists(), "nothing was ever written"
+
+
+async def test_the_culprit_can_be_left_off(tmp_path: Path):
+    ids = [make(tmp_path, f"e{number}") for number in range(4)]
+    async with running("workshop", *ids, folders=[tmp_path]) as app:
+        bisect = bisect_of(app, tmp_path / "bisect.json")
+        await bisect.begin()
+        while bisect.search and not bisect.search.culprit:
+            await bisect.answer(bisect.search.step, "e2" in bisect.search.on)
+        await bisect.finish(off=True)
+        assert on(app, ids) == set(ids) - {"e2"}
+        assert "e2:\n    enabled: false" in app.kernel.settings.path.read_text()
+
+
+async def test_a_crash_in_the_middle_loses_nothing(tmp_path: Path):
+    ids = [make(tmp_path, f"e{number}") for number in range(8)]
+    data = tmp_path / "data"
+    async with running("workshop", *ids, folders=[tmp_path], data=data) as app:
+        page = app.page("/settings/workshop")
+        await page.act("workshop.begin")
+        await page.act("workshop.answer", step=1, wrong=True)
+        half = on(app, ids)
+        assert len(half) == 2
+    async with running("workshop", *ids, folders=[tmp_path], data=data) as app:
+        page = app.page("/settings/workshop")
+        await app.web.snapshot(page.client)
+        await page.until(r"Step 2 of 3")
+        await app.until(lambda: on(app, ids) == half)
+        await page.act("workshop.answer", step=2, wrong=False)
+        await page.act("workshop.answer", step=3, wrong=True)
+        await page.until(r"It is e2")
+        assert on(app, ids) == set(ids) - {"e2"}
+        await page.act("workshop.finish", off=False)
+        assert on(app, ids) == set(ids)
+
+
+async def test_one_extension_needs_no_question_and_none_a_sentence(tmp_path: Path):
+    make(tmp_path, "only")
+    async with running("workshop", folders=[tmp_path]) as app:
+        page = app.page("/settings/workshop")
+        await page.act("workshop.begin")
+        await page.until("No extension is on that could be switched off")
+        await app.kernel.changes.toggle("only", on=True)
+        await page.act("workshop.begin")
+        await page.until("It is only")
+        await page.act("workshop.finish", off=False)
+        assert app.kernel.records["only"].is_(Status.RUNNING)
+
+
+async def test_what_carries_a_conversation_goes_last(tmp_path: Path):
+    loads = "from kernel.api import LOADERS\nasync def setup(ext): ext.add(LOADERS, object())"
+    ids = [make(tmp_path, "aa"), make(tmp_path, "bb", "cc", code=loads), make(tmp_path, "cc")]
+    async with running("workshop", *ids, folders=[tmp_path]) as app:
+        bisect = bisect_of(app, tmp_path / "bisect.json")
+        await bisect.begin()
+        assert bisect.search
+        assert bisect.search.order == ("cc", "bb", "aa")
+        await bisect.finish(off=False)

@@ -1,0 +1,83 @@
+"""What the Workshop's section and its part of the status line show."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from extensions.settings.api import in_words
+from extensions.workshop.bisect import Bisect, ordered
+from extensions.workshop.counter import Counter
+from kernel.api import Client, Everyone, Extension, Status
+
+
+class Views:
+    """Draws the fragments, and sends them to the pages that show them."""
+
+    def __init__(self, ext: Extension[Any]) -> None:
+        self._ext, self._kernel = ext, ext.admin
+        self.counter: Counter
+        self.bisect: Bisect
+
+    async def section(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        near = client.near if client else False
+        return {**self.incoming(near), **self.shelf(near), **self.search()}
+
+    async def status(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        return self.search()
+
+    def push(self) -> None:
+        """Send what changed to every page that shows it."""
+        for client in list(self._kernel.hub.clients):
+            section, _, _ = client.subject.partition("/")
+            if client.tab == "settings" and section == self._ext.id:
+                self._send("_incoming.html", client, self.incoming(client.near))
+                self._send("_installed.html", client, self.shelf(client.near))
+                self._send("_search.html", client, self.search())
+        self._send("_status.html", Everyone(), self.search())
+
+    def incoming(self, near: bool) -> dict[str, Any]:
+        """What may be brought in, or is being."""
+        shown = self.counter.review
+        return {
+            "refusal": self.counter.refusal(near),
+            "busy": self.counter.busy,
+            "review": shown,
+            "may": [in_words(p) for p in shown.permissions] if shown else [],
+            "gives_up": [in_words(p) for p in shown.lost_permissions] if shown else [],
+            "update": shown.replaces.partition(" ")[0] if shown else "",
+        }
+
+    def shelf(self, near: bool) -> dict[str, Any]:
+        """What is installed."""
+        rows: list[dict[str, Any]] = []
+        for id, each in self.counter.installer.shelf.all().items():
+            record = self._kernel.records.get(id)
+            failed = record and record.is_(Status.FAILED, Status.QUARANTINED, Status.INCOMPATIBLE)
+            rows.append(
+                {
+                    "id": id,
+                    "name": self._kernel.name(id) if record else id,
+                    "version": each.now.version,
+                    "before": each.before.version if each.before else "",
+                    "source": each.now.source,
+                    "at": each.now.at[:10],
+                    "sha256": each.now.sha256,
+                    "trouble": record.reason if record and failed else "",
+                }
+            )
+        fixed = bool(self.counter.busy or self.counter.refusal(near))
+        return {"installed": rows, "fixed": fixed}
+
+    def search(self) -> dict[str, Any]:
+        """How far the search for the culprit is."""
+        search, name = self.bisect.search, self._kernel.name
+        return {
+            "search": search,
+            "culprit": name(search.culprit) if search and search.culprit else "",
+            "on": [name(id) for id in search.on] if search else [],
+            "off": [name(id) for id in search.order if id not in search.on] if search else [],
+            "count": len(search.order) if search else len(ordered(self._kernel)),
+        }
+
+    def _send(self, template: str, to: Client | Everyone, context: Mapping[str, Any]) -> None:
+        html = self._ext.render(template, oob=True, **context)
+        self._ext.push_html(html, to, template)
