@@ -86,8 +86,8 @@ __all__ = [
     "Model", "ModelInfo", "NoModel", "NotAvailable", "Panel", "Part", "Past", "Phase", "Point",
     "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route",
     "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "SettingsChanged",
-    "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text", "Timings",
-    "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Worker", "WorkerDied",
+    "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text",
+    "Timings", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Worker", "WorkerDied",
     "WorkerError", "WorkerLoader", "__version__", "check", "fields", "kill_at", "safe_name",
     "safe_path", "whole_text", "write",
 ]  # fmt: skip

@@ -33,7 +33,7 @@ class Finding:
 
     async def watch(self, every: float) -> None:
         """Refresh whenever a folder or a manifest is another one, for ever."""
-        self._seen = await asyncio.to_thread(self._look)
+        self._seen = self._look()  # some thirty files, once
         while True:
             await asyncio.sleep(every)
             latest = await asyncio.to_thread(self._look)
