@@ -87,7 +87,7 @@ __all__ = [
     "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route",
     "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "SettingsChanged",
     "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text",
-    "Timings", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Worker", "WorkerDied",
-    "WorkerError", "WorkerLoader", "__version__", "check", "fields", "kill_at", "safe_name",
+    "Timings", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Worker",
+    "WorkerDied", "WorkerError", "WorkerLoader", "__version__", "check", "fields", "kill_at", "safe_name",
     "safe_path", "whole_text", "write",
 ]  # fmt: skip
