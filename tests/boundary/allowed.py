@@ -10,7 +10,8 @@ SIDE = {"class": r"left|center|right"}
 ALLOWED: Mapping[str, Mapping[str, str]] = {
     **{f"h{n}": {} for n in range(1, 7)},
     "p": {}, "ul": {}, "li": {}, "blockquote": {}, "em": {}, "strong": {}, "s": {}, "hr": {},
-    "br": {}, "table": {}, "thead": {}, "tbody": {}, "tr": {}, "th": SIDE, "td": SIDE, "ol": {"start": r"\d+"}, "a": LINK,
+    "br": {}, "table": {}, "thead": {}, "tbody": {}, "tr": {}, "th": SIDE, "td": SIDE,
+    "ol": {"start": r"\d+"}, "a": LINK,
     "code": {}, "pre": {"tabindex": r"0"}, "header": {},
     "div": {"class": r"code"}, "span": {"class": r"[a-z0-9 ]*", "id": r"chat-m\w+-code"},
     "button": {"type": r"button", "data-copy": r""},
