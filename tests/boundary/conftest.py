@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from kernel.clients import ACTIONS
 from kernel.testing import ROOT, running
 from tests.boundary.places import Place, places
 from tests.boundary.served import CLASSES, Served, canaries, served
+from tests.boundary.texts import fields
 
 BUILT_IN = sorted(p.parent.name for p in (ROOT / "extensions").glob("*/extension.toml"))
 
@@ -43,3 +46,19 @@ def pages(all_places: list[Place]) -> list[Place]:
 @pytest.fixture
 def sockets(all_places: list[Place]) -> list[Place]:
     return [place for place in all_places if place.kind == "websocket"]
+
+
+@pytest.fixture(scope="session")
+def action_fields() -> list[tuple[str, str, list[str]]]:
+    """Every action's fields that hold text, with the fields that it cannot do without."""
+
+    async def look() -> list[tuple[str, str, list[str]]]:
+        async with running(*BUILT_IN) as app:
+            kinds = {e.value.name: e.value.kind for e in app.kernel.registry.entries(ACTIONS)}
+            return [
+                (name, field, [f.name for f in msgspec.structs.fields(kind) if f.required])
+                for name, kind in kinds.items()
+                for field in fields(kind)
+            ]
+
+    return asyncio.run(look())

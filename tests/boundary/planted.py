@@ -1,0 +1,131 @@
+"""A data folder with vectors in all that is kept in files: chats, manifests, settings, names."""
+
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from extensions.conversations.schema import migrate
+from kernel.names import LONGEST
+from tests.boundary.served import HERE
+
+PAIRS = 50
+"""Questions with their answers in one conversation: as many messages as a page is sent."""
+WORD = "pwned"
+"""Stands in nearly every vector: what is searched for."""
+
+
+def plant(data: Path, models: Path, vectors: Sequence[str]) -> None:
+    """Fill both folders."""
+    data.mkdir(parents=True)
+    models.mkdir(parents=True)
+    (data / "vectors.json").write_text(json.dumps(vectors), "utf-8")
+    folder = data / "extensions" / "hostile"
+    shutil.copytree(HERE / "hostile", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    manifests(data / "extensions", vectors)
+    files(models, vectors)
+    settings(data, vectors)
+    chats(data / "chats.sqlite3", vectors)
+
+
+def names(vectors: Sequence[str]) -> Iterator[str]:
+    """What of the vectors can be the name of a file."""
+    for vector in vectors:
+        if not set(vector) & {"/", "\0"} and len(vector.encode()) < LONGEST:
+            yield vector.strip(".")
+
+
+def files(models: Path, vectors: Sequence[str]) -> None:
+    """Models that are called like that, and folders of them."""
+    for number, name in enumerate(names(vectors)):
+        path = models / name / f"{name}.bin" if number % 9 == 0 else models / f"{name}.bin"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
+
+def toml(text: str) -> str:
+    odd = {c: f"\\u{ord(c):04x}" for c in text if ord(c) < 32 or c in '"\\\x7f'}
+    return '"' + "".join(odd.get(c, c) for c in text) + '"'
+
+
+def manifests(extensions: Path, vectors: Sequence[str]) -> None:
+    """Extensions that are off, and some that no manifest describes, called like a vector."""
+    for number in range(0, len(vectors), 5):
+        name, summary, version, license, may = [*vectors, *vectors][number : number + 5]
+        folder = extensions / f"planted_{number}"
+        folder.mkdir()
+        (folder / "extension.toml").write_text(
+            f'id = "planted_{number}"\nname = {toml(name)}\nsummary = {toml(summary)}\n'
+            f"version = {toml(version)}\nlicense = {toml(license)}\nauthors = [{toml(may)}]\n"
+            f"permissions = [{toml(may)}, {toml('files:' + name)}]\napi = 1\nenabled = false\n"
+            f"[requires]\npython = [{toml(summary)}]\n",
+            "utf-8",
+        )
+    for name in [*names(vectors)][::9]:
+        folder = extensions / name
+        folder.mkdir(exist_ok=True)
+        (folder / "extension.toml").write_text(f"{toml(name)} = {toml(name)}\nid = 1\n", "utf-8")
+
+
+def settings(data: Path, vectors: Sequence[str]) -> None:
+    """Values of forms, keys that nobody knows, values that cannot be, an order of nobody's."""
+    words = " ".join(vectors)
+    wrong = {vector: vector for vector in vectors}
+    values = {
+        "extensions": {
+            "chat": {"system_message": words, "seed": words, **wrong},
+            "models": {"at_start": True},
+            **{vector: {"enabled": True} for vector in vectors},
+        },
+        "appearance": wrong,
+        "order": list(vectors),
+        **wrong,
+    }
+    (data / "settings.yaml").write_text(json.dumps(values, ensure_ascii=True), "utf-8")
+    memory = data / "state" / "models" / "models.json"
+    memory.parent.mkdir(parents=True)
+    memory.write_text(json.dumps({"last": words[:2000], "choices": {}}), "utf-8")
+
+
+def chats(path: Path, vectors: Sequence[str]) -> None:
+    """A conversation for every `PAIRS` vectors, and one called like each."""
+    now = time.time()
+    with closing(sqlite3.connect(path, isolation_level=None)) as store:
+        store.executescript("PRAGMA journal_mode = WAL")
+        migrate(store, path)
+        store.execute("BEGIN")
+
+        def conversation(id: str, title: str, leaf: str, touched: int) -> None:
+            store.execute(
+                "INSERT INTO conversations (id, title, leaf, touched, created, updated)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (id, title, leaf, touched, now, now),
+            )
+
+        def message(id: str, at: str, parent: str | None, role: str, said: str, **more: str) -> str:
+            row = {
+                "id": id, "conversation": at, "parent": parent, "role": role, "text": said,
+                "state": "done", "created": now, **more,
+            }  # fmt: skip
+            marks = ", ".join("?" * len(row))
+            store.execute(
+                f"INSERT INTO messages ({', '.join(row)}) VALUES ({marks})", [*row.values()]
+            )
+            return id
+
+        for number, vector in enumerate(vectors):
+            conversation(f"titled{number}", vector, "", number + 1)
+        for first in range(0, len(vectors), PAIRS):
+            at, above = f"talk{first}", None
+            some = vectors[first : first + PAIRS]
+            conversation(at, vectors[first], f"a{first + len(some) - 1}", 10_000 + first)
+            for number, vector in enumerate(some, first):
+                above = message(f"u{number}", at, above, "user", vector)
+                above = message(
+                    f"a{number}", at, above, "assistant", vector,
+                    raw=vector, reasoning=vector, error=vector, model=vector, loader=vector,
+                )  # fmt: skip
+        store.execute("COMMIT")

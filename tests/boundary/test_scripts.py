@@ -1,0 +1,245 @@
+"""C24, C25, C28: every vector through every text that can reach the page, in a real browser."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.boundary.corpus import sample
+from tests.boundary.planted import PAIRS, WORD, names, plant
+from tests.boundary.served import Served
+from tests.boundary.watching import Watch, watching
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+SOME = 8
+"""One in so many vectors, without --long."""
+
+
+@pytest.fixture(scope="module")
+def vectors(request: pytest.FixtureRequest) -> list[str]:
+    return sample(1 if request.config.getoption("--long") else SOME)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory, vectors: list[str]) -> Iterator[Served]:
+    folder: Path = tmp_path_factory.mktemp("planted")
+    plant(folder / "data", folder / "models", vectors)
+    server = Served(folder, "--model-dir", str(folder / "models"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+async def go(watch: Watch, page: Page, path: str) -> None:
+    """Open an address, and wait until the page is live."""
+    await page.goto(watch.origin + path)
+    await page.wait_for_function("() => window.spindleGot?.length > 0")
+    assert not await watch.look(page), path
+
+
+def as_parsed(text: str) -> str:
+    """What a browser makes of a text that was escaped well."""
+    return text.replace("\0", "").replace("\r", "\n")
+
+
+def few(vectors: list[str], many: int) -> list[str]:
+    """So many of them, evenly; with --long four times as many."""
+    many *= 4 if len(vectors) > 500 else 1
+    return vectors[:: max(1, len(vectors) // many)]
+
+
+PRESSED = """
+async () => {
+  const before = spindleSent.length, inside = document.querySelectorAll('.prose *, .chat-bubble');
+  for (const e of inside) {
+    if (e.closest('a, .code button')) continue;                  // a link leads where it says
+    for (const kind of ['pointerenter', 'mouseover', 'focus', 'pointerdown', 'click', 'dblclick',
+                        'input', 'change', 'submit', 'keydown', 'load', 'error', 'animationstart',
+                        'toggle', 'htmx:load', 'htmx:ws:message'])
+      e.dispatchEvent(new Event(kind, {bubbles: true, cancelable: true}));
+  }
+  if (window.htmx) htmx.process(document.querySelector('#chat-log'));
+  await new Promise(done => setTimeout(done, 50));
+  return [inside.length, spindleSent.slice(before)];
+}
+"""
+
+
+async def inert(watch: Watch, page: Page) -> None:
+    """C25: words that are touched, clicked and processed by htmx once more do nothing."""
+    at = page.url
+    touched, sent = await page.evaluate(PRESSED)
+    assert touched > PAIRS
+    assert sent == []
+    bodies = page.locator(".chat-body:not(:has(a))")
+    for number in range(0, await bodies.count(), 20):
+        await bodies.nth(number).click(position={"x": 5, "y": 5}, force=True)
+    assert page.url == at
+    links = page.locator(".prose a")
+    for href, target, rel in await links.evaluate_all(
+        "links => links.map(a => [a.getAttribute('href'), a.target, a.rel])"
+    ):
+        assert re.match(r"(?i)https?://|mailto:", href)
+        assert (target, rel) == ("_blank", "noopener noreferrer")
+    assert not await watch.look(page)
+
+
+async def stored_conversations(watch: Watch, page: Page, vectors: list[str]) -> None:
+    for first in range(0, len(vectors), PAIRS):
+        await go(watch, page, f"/chat/talk{first}")
+        some = [as_parsed(vector) for vector in vectors[first : first + PAIRS]]
+        assert await page.locator(".chat-bubble").all_text_contents() == some
+        assert await page.locator(".chat-reply > h2").all_text_contents() == some
+        assert await page.locator(".chat-error > p").all_text_contents() == some
+        await inert(watch, page)
+
+
+async def titles_and_what_a_search_finds(watch: Watch, page: Page, vectors: list[str]) -> None:
+    await go(watch, page, "/chat")
+    for _ in range(len(vectors) // 100):
+        await page.click("#chat-more")
+        await page.wait_for_timeout(50)
+    titles = page.locator("#chat-conversations a[href*=titled]")
+    await expect(titles).to_have_count(len(vectors))
+    assert set(await titles.all_text_contents()) == {as_parsed(vector) for vector in vectors}
+    for words in (WORD, "canary", *few(vectors, 5)):
+        await watch.act(page, "chat.search", text=words)
+    await expect(page.locator("#chat-conversations a").first).to_be_visible()
+    assert not await watch.look(page)
+
+
+async def a_conversation_called_like_that(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """The title of the window and of the panel; opened, renamed, deleted and taken back."""
+    for vector in few(vectors, 5):
+        at = f"titled{vectors.index(vector)}"
+        await go(watch, page, f"/chat/{at}")
+        assert await page.title() == " ".join(as_parsed(vector).split()).strip()
+        await watch.act(page, "chat.rename", conversation=at, title=vector + "!")
+        await watch.act(page, "chat.delete", conversation=at)
+        await expect(page.locator(".toast p").last).to_contain_text("was deleted")
+        await watch.act(page, "chat.undelete", conversation=at)
+        assert not await watch.look(page)
+
+
+async def cards_of_extensions(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """Manifests, folders, problems of settings.yaml, forms of settings."""
+    await go(watch, page, "/settings")
+    cards = page.locator("li.card h2")
+    shown = set(await cards.all_text_contents())
+    assert {as_parsed(vector) for vector in vectors[::5]} <= shown
+    await page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert not await watch.look(page)
+    for section in ("/settings/appearance", "/settings/access", "/settings/about", "/hostile/x"):
+        await go(watch, page, section)
+    for vector in few(vectors, 5):
+        at = f"planted_{vectors.index(vector) // 5 * 5}"
+        await watch.act(page, "settings.toggle", id=at, on=True)
+        await watch.act(page, "settings.configure", id="hostile", text_0=vector)
+        await watch.act(page, "settings.configure", id="chat", temperature=vector)
+    await go(watch, page, "/settings")
+
+
+async def files_of_models(watch: Watch, page: Page, vectors: list[str]) -> None:
+    await go(watch, page, "/chat")
+    await page.click("#models-open")
+    files = page.locator("#models-list button")
+    assert await files.count() > len([*names(vectors)]) * 0.9
+    for number in range(0, await files.count(), 40):
+        name = await files.nth(number).locator(".name").text_content()
+        await files.nth(number).click()
+        await expect(page.locator("section.load h3")).to_have_text(name or "")
+    await page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert not await watch.look(page)
+
+
+async def what_is_said_while_it_runs(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """Toasts, refusals, failures, jobs and their ends, a model's names and errors."""
+    await go(watch, page, "/chat")
+    whole = {"first": 0, "last": len(vectors)}
+    for where in ("refusal", "failure", "toasts"):
+        await watch.act(page, "hostile.say", where=where, **whole)
+    said = page.locator(".toast > p")
+    await expect(said).to_have_count(len(vectors) + 2)
+    assert (await said.all_text_contents())[2:] == [as_parsed(vector) for vector in vectors]
+    assert not await watch.look(page)
+    await go(watch, page, "/chat")
+    await watch.act(page, "hostile.say", where="jobs", **whole)
+    await expect(page.locator("#tray-list .job")).to_have_count(len(vectors))
+    await page.click("#tray-open")
+    assert not await watch.look(page)
+    await watch.act(page, "hostile.say", where="failing jobs")
+    await expect(said).to_have_count(len(vectors))
+    assert not await watch.look(page)
+    await go(watch, page, "/chat")
+    for where in ("loading", "failed", "ready"):
+        for first in range(0, len(vectors), 100):
+            await watch.act(page, "hostile.say", where=where, first=first, last=first + 100)
+            words = as_parsed(vectors[first])[:20].strip()
+            await expect(page.locator("body")).to_contain_text(words)
+            assert not await watch.look(page), where
+    await go(watch, page, "/settings")
+
+
+async def a_reply_as_it_is_written(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """A model that says vectors a few letters at a time; its thoughts, marks and errors."""
+    await go(watch, page, "/chat")
+    await watch.act(page, "hostile.say", where="ready", first=0, last=1)
+    some = few(vectors, 16)
+    for how in ("stream", "thoughts", "marks", "error"):
+        await page.fill("#chat-text", f"{how} 0 {len(vectors) if how == 'marks' else len(some)}")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#chat-go[data-busy=true]")).to_be_attached()
+        while not await page.locator("#chat-go[data-busy=false]").count():
+            assert not await watch.look(page), how
+        assert not await watch.look(page), how
+    assert await page.locator("article.chat-reply").count() == 4
+
+
+async def addresses(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """What is typed into the address: a tab that is not there, a conversation, a section."""
+    for number, vector in enumerate(few(vectors, 8)):
+        at = ("/", "/chat/", "/settings/", "/chat?")[number % 4]
+        await page.goto(watch.origin + at + quote(vector, safe=""))
+        signs = [sign for sign in await watch.look(page) if "404" not in sign]
+        assert not signs, vector
+        watch.signs.clear()
+
+
+async def every_action_with_every_vector(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """What a page may ask for, with vectors in each field that holds text."""
+    await go(watch, page, "/chat")
+    for name, field, needed in watch.actions:
+        for vector in few(vectors, 3):
+            said = dict.fromkeys(needed, "0") | {field: vector}
+            await watch.act(page, name, **said)
+        assert not watch.signs, (name, field)
+    await expect(page.locator(".toast").first).to_be_visible()
+    assert not await watch.look(page)
+
+
+STEPS = (
+    stored_conversations, titles_and_what_a_search_finds, a_conversation_called_like_that,
+    cards_of_extensions, files_of_models, what_is_said_while_it_runs, a_reply_as_it_is_written,
+    addresses, every_action_with_every_vector,
+)  # fmt: skip
+
+
+async def test_no_text_becomes_a_script(
+    planted: Served, vectors: list[str], action_fields: list[tuple[str, str, list[str]]]
+):
+    """One browser for all: starting it costs more than most of the steps."""
+    failed: dict[str, str] = {}
+    async with watching(planted.origin, planted.key) as (watch, page):
+        watch.actions = action_fields
+        for step in STEPS:
+            watch.signs.clear()
+            try:
+                await step(watch, page, vectors)
+            except Exception as error:  # The next step may tell more of it.
+                failed[step.__name__] = f"{error} {watch.signs[:5]}"
+    assert not failed, "\n\n".join(f"{step}: {why}" for step, why in failed.items())
