@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from extensions.conversations.schema import migrate
+from extensions.conversations.schema import MIGRATIONS
 from kernel.names import LONGEST
 from tests.boundary.served import HERE
 
@@ -95,7 +95,7 @@ def chats(path: Path, vectors: Sequence[str]) -> None:
     now = time.time()
     with closing(sqlite3.connect(path, isolation_level=None)) as store:
         store.executescript("PRAGMA journal_mode = WAL")
-        migrate(store, path)
+        store.executescript(f"{';'.join(MIGRATIONS)}; PRAGMA user_version = {len(MIGRATIONS)}")
         store.execute("BEGIN")
 
         def conversation(id: str, title: str, leaf: str, touched: int) -> None:

@@ -126,7 +126,6 @@ TEXTS = {
     "data Turn.*": ENGINE,
     "data Variant.*": "never shown: it goes to pip",
     "data WorkerTable.*": "never shown: it goes to pip and to the engine",
-    "data Own.variant": "never shown: a key of the manifest's variants",
     # what has no field of its own
     "said by ext.tell": SAID,
     "said by an exception in an action": SAID,

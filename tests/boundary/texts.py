@@ -88,6 +88,6 @@ def holds_text(of: inspect.Type) -> bool:
         case inspect.TupleType(item_types=items):
             return any(map(holds_text, items))
         case inspect.CustomType(cls=cls):
-            return not (isinstance(cls, type) and issubclass(cls, bool | int | float))
+            return not (isinstance(cls, type) and issubclass(cls, bool | int | float | type))
         case _:
             return False
