@@ -13,6 +13,7 @@ ROUTES = {
     "chat /chat/x": "page",
     "settings /settings": "page",
     "settings /settings/x": "page",
+    "workshop /ext/workshop/archive": "admin",
 }
 """Every address of kernel and extensions; "door": the door itself answers, whoever asks."""
 
@@ -71,6 +72,8 @@ TEXTS = {
     "data Finish.error": WRITTEN,
     "data Finish.cut_by": ENGINE,
     "data Flag.*": "never shown: it goes to the terminal, see test_logs.py",
+    "data Argument.*": "never shown: it goes to the terminal, see test_logs.py",
+    "data Command.*": "never shown: it goes to the terminal, see test_logs.py",
     "data Found.message": IDS,
     "data Found.*": TITLES,
     "data Generated.slot": CODE,
@@ -99,6 +102,7 @@ TEXTS = {
     "data Record.reason": CARDS,
     "data Request.*": ENGINE,
     "data Requires.python": CARDS,
+    "data Samplers.loader": CODE,
     "data Sampling.*": ENGINE,
     "data SectionChanged.name": "never shown: a name in settings.yaml that somebody asked for",
     "data SettingsChanged.id": CODE,
