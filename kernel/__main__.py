@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from kernel.contract import Refused
 from kernel.flags import Flags, parse
+from kernel.life import run_module
 from kernel.logs import Discreet
-from kernel.records import run_module
 from kernel.server import FOLDERS, ROOT, Unable, kernel_of, serve
 
 
@@ -32,7 +32,7 @@ def main() -> int:
 async def carry_out(flags: Flags) -> None:
     """Run the command of an extension, with a kernel in which nothing is started."""
     kernel = kernel_of(flags)
-    run_module(kernel.records[flags.owner])
+    await run_module(kernel.records[flags.owner])
     file, _, function = flags.code.partition(".py:")
     module = importlib.import_module(f"extensions.{flags.owner}.{file}")
     await getattr(module, function)(kernel, **flags.arguments)

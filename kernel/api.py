@@ -88,6 +88,6 @@ __all__ = [
     "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "SettingsChanged",
     "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text",
     "Timings", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Worker",
-    "WorkerDied", "WorkerError", "WorkerLoader", "__version__", "check", "fields", "kill_at", "safe_name",
-    "safe_path", "whole_text", "write",
+    "WorkerDied", "WorkerError", "WorkerLoader", "__version__", "check", "fields", "kill_at",
+    "safe_name", "safe_path", "whole_text", "write",
 ]  # fmt: skip

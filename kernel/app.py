@@ -19,6 +19,7 @@ from kernel.jobs import JobProgress
 from kernel.manager import Kernel
 from kernel.pages import PANELS, Panel, in_region
 from kernel.points import Changed, Entry, Phase, Point
+from kernel.serving import served
 
 Access = Literal["public", "page", "inference", "admin"]
 
@@ -35,7 +36,7 @@ class Routes:
     access: Access
 
 
-ROUTES: Point[Routes] = Point("routes", "Pages and APIs of extensions.")
+ROUTES: Point[Routes] = Point("routes", "Pages and APIs of extensions.", Routes)
 
 
 class CancelJob(Action, frozen=True):
@@ -64,7 +65,7 @@ class Application:
             socket = WebSocket(scope, receive, send)
             return await self._kernel.hub.serve(socket, str(getattr(principal, "id", "")))
         if entry := self._routes(path):
-            return await entry.value.app(scope, receive, send)
+            return await served(self._kernel, entry, scope, receive, send)
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close", "code": 1008})
         if first == "static":

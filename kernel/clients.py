@@ -12,7 +12,9 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kernel.contract import Refused
+from kernel.guard import called
 from kernel.points import Entry, Point, Registry
+from kernel.records import told
 from kernel.sampling import Struct
 from kernel.settings import SettingsError, check
 
@@ -41,7 +43,7 @@ class Handler(Struct, frozen=True):
     function: Callable[[Any, "Client"], Awaitable[Any]]
 
 
-ACTIONS: Point[Handler] = Point("actions", "What pages may ask for.")
+ACTIONS: Point[Handler] = Point("actions", "What pages may ask for.", Handler)
 
 
 def wire_name(owner: str, kind: type[msgspec.Struct]) -> str:
@@ -255,15 +257,17 @@ class Hub:
         assert task
         entry.leases.add(lease := Acting(task))
         try:
-            await entry.value.function(action, client)
+            await called(entry.value.function, action, client)
         except (Refused, SettingsError) as refusal:
             self.tell(str(refusal), client)
         except asyncio.CancelledError:
             name = self.name(entry.owner)
             self.tell(f"{name} was switched off before it could answer. Try again.", client)
-        except (Exception, SystemExit) as error:
-            self._failed(entry.owner, entry.value.name, error)
-            said = f"{self.name(entry.owner)} failed: {error}".rstrip(" .:")
-            self.tell(f"{said}. Its card in Settings says more.", client)
+        except Exception as error:
+            self._failed(entry.owner, f"action {entry.value.name}", error)
+            self.tell(
+                f"{self.name(entry.owner)} failed: {told(error)}. Its card in Settings says more.",
+                client,
+            )
         finally:
             entry.leases.discard(lease)

@@ -1,5 +1,6 @@
 """The handle an extension's `setup` receives. Whatever is done through it is undone on stop."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
@@ -10,7 +11,7 @@ from markupsafe import Markup
 from kernel.clients import ACTIONS, Action, Client, Conversation, Everyone, Handler, wire_name
 from kernel.contract import Delta, Message, Report, Request, Turn
 from kernel.jobs import Job, JobKind
-from kernel.model import Generation, Slot
+from kernel.model import TOLD, Generation, Slot
 from kernel.pages import Region, in_region
 from kernel.pipeline import modified
 from kernel.points import Phase, Point
@@ -47,8 +48,8 @@ class Extension(Scope, Generic[S]):
     def __init__(
         self, record: "Record", settings: S, kernel: "Kernel", stack: AsyncExitStack
     ) -> None:
-        super().__init__(record.id, kernel, stack)
-        self.folder, self.settings = record.folder, settings
+        super().__init__(record.id, record.folder, kernel, stack)
+        self.settings = settings
         self.data_root = kernel.data
         self.data = kernel.data / "state" / record.id
         self.models = kernel.models
@@ -142,9 +143,7 @@ class Extension(Scope, Generic[S]):
         """Start work with a progress bar and a cancel button; a JobKind survives a restart."""
         if isinstance(work, JobKind):
             return self._durable(title, work, None, "")
-        job = self._kernel.jobs.start(self.id, title, work)
-        self._owns(job.task)
-        return job
+        return self._owns(self._kernel.jobs.start(self.id, title, work))
 
     async def worker(
         self, code: str, report: Report | None = None, env: Mapping[str, str] | None = None
@@ -223,5 +222,17 @@ class Extension(Scope, Generic[S]):
         job = self._kernel.jobs.start_durable(
             self.id, title, wire_name(self.id, type(params)), params, checkpoint, file, run
         )
-        self._owns(job.task)
+        return self._owns(job)
+
+    def _owns(self, job: Job) -> Job:
+        """It ends with the extension; an error of it that is no sentence for a person counts."""
+
+        def ended(done: "asyncio.Future[Any]") -> None:
+            error = None if done.cancelled() else done.exception()
+            if error and not isinstance(error, TOLD):
+                self._kernel.guard.failed(self.id, f"job {job.progress.title}", error)
+
+        self._tasks.add(job.task)
+        job.task.add_done_callback(self._tasks.discard)
+        job.done.add_done_callback(ended)
         return job

@@ -6,12 +6,17 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
+
+import msgspec
 
 from kernel.points import Entry
+from kernel.records import told
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+LARGEST = 64 << 20
+"""Bytes of a turn, a history or a request, pictures included."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +39,58 @@ class Watched(Protocol):
 
 
 async def contained(work: Awaitable[T]) -> T:
-    """Await extension code; its `sys.exit` would end the whole server from inside a task."""
+    """Await extension code; what would end more than its own task becomes an ordinary error."""
     try:
         return await work
     except SystemExit:
         raise RuntimeError("called sys.exit") from None
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise
+        raise RuntimeError("cancelled itself") from None
+    except Exception as error:
+        try:
+            str(error)  # Whoever tells of it will do that.
+        except Exception:
+            why = f"raised {type(error).__name__}, which cannot be printed"
+            raise RuntimeError(why) from None
+        raise
+
+
+async def called(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+    """Call and await a function of an extension, contained."""
+
+    async def run() -> T:
+        return await function(*arguments)
+
+    return await contained(run())
+
+
+def check(value: object, kind: type[Any]) -> None:
+    """Raise when a struct that extension code made holds what cannot be sent on.
+
+    That is another type somewhere in it, half a character, or more than anybody can have meant.
+    """
+    data = msgspec.msgpack.encode(value)
+    if len(data) > LARGEST:
+        raise ValueError(f"gave {len(data) >> 20} MB, more than anybody can have meant")
+    msgspec.msgpack.decode(data, type=kind)
+
+
+class SwitchedOff(Exception):
+    """Its extension left while it was at work: nobody's failure."""
 
 
 class Lease:
-    """A short piece of work that its extension's resources outlive."""
+    """Work of an extension, whose resources outlive it."""
+
+    def __init__(self, work: "asyncio.Task[Any]") -> None:
+        self._work, self.left = work, False
 
     def leave(self) -> None:
-        """It ends by itself, within the budget."""
+        """Its extension is being switched off."""
+        self.left = True
+        self._work.cancel()
 
 
 class Guard:
@@ -58,6 +103,8 @@ class Guard:
         allowance: int = 3,
         window: float = 60,
         budget: float = 2,
+        patience: float = 30,
+        silence: float = 60,
         strict: bool = False,
     ) -> None:
         self._report = report
@@ -66,6 +113,11 @@ class Guard:
         self._watched: set[Watched] = set()
         self._timer: asyncio.TimerHandle | None = None
         self.budget = budget
+        """Seconds for a modifier, a panel, an undoing."""
+        self.patience = patience
+        """Seconds for what may have to ask an engine first: a mode, a listener."""
+        self.silence = silence
+        """Seconds without a word after which an answer in the engine's place counts as hung."""
 
     def failed(self, owner: str, point: str, error: BaseException) -> None:
         """Count a failure, log it and report it."""
@@ -73,32 +125,54 @@ class Guard:
         history.append(now := time.monotonic())
         while history[0] < now - self._window:
             history.popleft()
-        log.error("%s failed in %s: %s", owner, point, error, exc_info=error)
+        log.error("%s failed in %s: %s", owner, point, told(error), exc_info=error)
         self._report(Failure(owner, point, error, len(history) >= self._allowance))
 
     def forgive(self, owner: str) -> None:
         self._history.pop(owner, None)
 
-    async def call(
-        self, entry: Entry[Any], point: str, argument: Any, kind: type[T], fallback: T
-    ) -> T:
+    async def call(self, entry: Entry[Any], point: str, argument: Any, kind: Any, fallback: T) -> T:
         """Await a modifier within the budget; one that fails or answers no `kind` is passed by."""
-        entry.leases.add(lease := Lease())
         try:
-            async with asyncio.timeout(self.budget):
-                result = await entry.value(argument)
+            result = await self.within(self.budget, entry, entry.value, argument)
             if not isinstance(result, kind):
-                raise TypeError(f"expected {kind.__name__}, got {type(result).__name__}")
-            return result
-        except (Exception, SystemExit) as error:
-            if isinstance(error, TimeoutError):
-                error = TimeoutError(f"took longer than {self.budget:g} s")
+                wanted = getattr(kind, "__name__", str(kind))
+                raise TypeError(f"expected {wanted}, got {type(result).__name__}")
+            if result is not argument and isinstance(result, msgspec.Struct):
+                check(result, kind)
+            return cast(T, result)
+        except SwitchedOff:
+            return fallback
+        except Exception as error:
             self.failed(entry.owner, point, error)
             if self.strict:
                 raise
             return fallback
+
+    async def within(
+        self, seconds: float, entry: Entry[Any], function: Callable[..., Any], *arguments: Any
+    ) -> Any:
+        """Await a function of an extension, in a task of its own; raises what went wrong.
+
+        One that does not even end when it is cancelled is left to itself.
+        """
+
+        task = asyncio.create_task(called(function, *arguments), name=f"{entry.owner}:call")
+        entry.leases.add(lease := Lease(task))
+        task.add_done_callback(lambda _: entry.leases.discard(lease))
+        try:
+            await asyncio.wait({task}, timeout=seconds)
         finally:
-            entry.leases.discard(lease)
+            late = not task.done()
+            task.cancel()
+        if late:
+            await asyncio.wait({task}, timeout=0.1)
+            raise TimeoutError(f"took longer than {seconds:g} s")
+        if lease.left and (task.cancelled() or task.exception()):
+            raise SwitchedOff("It was switched off meanwhile.")
+        if task.cancelled():
+            raise RuntimeError("cancelled itself")
+        return task.result()
 
     def watch(self, work: Watched) -> None:
         """Tell `work` when it overran its budget: one shared timer, nothing per delta."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +13,21 @@ from kernel.changes import Changes
 from kernel.clients import Client, Hub
 from kernel.contract import Report
 from kernel.discovery import Discovery
-from kernel.extension import Extension
 from kernel.guard import Failure, Guard
 from kernel.jobs import Jobs
+from kernel.life import live
 from kernel.manifest import API
 from kernel.model import Slot
-from kernel.pages import Pages, Panel
+from kernel.pages import Pages, Panel, drawn
 from kernel.points import Entry, Registry
 from kernel.records import (
     Access,
     Appearance,
-    NoSettings,
     Record,
     Started,
     Status,
     StatusChanged,
-    forget_modules,
     path_clash,
-    run_module,
     told,
 )
 from kernel.settings import SettingsFile
@@ -82,7 +78,7 @@ class Kernel:
         self.changes = Changes(self)
 
     def slot(self, name: str = "chat") -> Slot:
-        return self._slots.setdefault(name, Slot(name, self.bus, self.registry))
+        return self._slots.setdefault(name, Slot(name, self.bus, self.registry, self.guard.failed))
 
     def flag(self, id: str, name: str) -> Any:
         return self.flags.get(id, {}).get(name, self.flags.get("kernel", {}).get(name))
@@ -125,14 +121,8 @@ class Kernel:
         self.bus.emit(Started())
 
     async def draw(self, entry: Entry[Panel], client: Client | None, subject: str) -> Markup:
-        """A panel as HTML; one that fails costs its own place, with a sentence in it."""
-        try:
-            context = await entry.value.context(client, subject)
-            return self.pages.render(f"{entry.owner}/{entry.value.template}", **context)
-        except (Exception, SystemExit) as error:
-            self.guard.failed(entry.owner, f"panel {entry.value.template}", error)
-            text = "{} could not draw this. Its card in Settings says more."
-            return Markup('<p class="empty">' + text + "</p>").format(self.name(entry.owner))
+        """A panel as HTML; one that fails or hangs costs its own place, with a sentence in it."""
+        return await drawn(self, entry, client, subject)
 
     # --- life of one extension ---------------------------------------------------------
 
@@ -145,14 +135,18 @@ class Kernel:
             if record.is_(Status.RUNNING, Status.STUCK):
                 return record.is_(Status.RUNNING)
             if reason := await self._unfit(record, (*needed_by, id)):
-                self._set(record, Status.INCOMPATIBLE, reason)
+                self.becomes(record, Status.INCOMPATIBLE, reason)
                 return False
             self.guard.forgive(id)
-            self._set(record, Status.STARTING)
+            self.trouble.pop(id, None)
+            self.becomes(record, Status.STARTING)
             record.stop.clear()
             started = asyncio.get_running_loop().create_future()
-            record.task = asyncio.create_task(self._live(record, started), name=f"extension:{id}")
-            await started
+            record.task = asyncio.create_task(live(self, record, started), name=f"extension:{id}")
+            await asyncio.wait({started}, timeout=self.patience + 1)
+            if not started.done():
+                why = "Its setup neither ends nor can be stopped. Restart Spindle without it: "
+                self.becomes(record, Status.STUCK, f"{why}python server.py --without {id}")
         for other in () if needed_by else map(self.records.__getitem__, self.ordered()):
             if other.needs and other.is_(Status.OFF, Status.INCOMPATIBLE) and self._wanted(other):
                 await self.start(other.id)
@@ -170,10 +164,11 @@ class Kernel:
                 await self.stop(other.id, reason=needs, why=why)
         async with record.lock:
             if not record.is_(Status.RUNNING) or not record.task:
+                record.stop.set()
                 if record.manifest and not record.is_(Status.STUCK) and then is Status.OFF:
-                    self._set(record, then, reason)
+                    self.becomes(record, then, reason)
                 return
-            self._set(record, Status.STOPPING)
+            self.becomes(record, Status.STOPPING)
             if record.handle:
                 record.handle.why = why
             for slot in self._slots.values():
@@ -182,9 +177,12 @@ class Kernel:
             record.stop.set()
             _, late = await asyncio.wait({record.task}, timeout=5)
             if late:
-                self._set(record, Status.STUCK, "It did not stop in time. Restart the server.")
+                self.becomes(record, Status.STUCK, "It did not stop in time. Restart the server.")
             elif record.is_(Status.STOPPING):
-                self._set(record, then, reason)
+                last = self.trouble.get(id, [""])[-1]
+                if not reason and last.startswith("stop: "):
+                    reason = f"It is off, but failed at its {last}. To be safe, restart Spindle."
+                self.becomes(record, then, reason)
 
     async def restart(self, id: str) -> bool:
         """Stop and start an extension, and those that need it with it."""
@@ -215,34 +213,6 @@ class Kernel:
         alive = record and record.status in (Status.STARTING, Status.RUNNING, Status.STOPPING)
         return record.folder / "templates" if record and alive else None
 
-    async def _live(self, record: Record, started: "asyncio.Future[None]") -> None:
-        """An extension's whole life, in one task: scopes open and close where they belong."""
-        try:
-            async with AsyncExitStack() as stack:
-                stack.callback(forget_modules, record.id)
-                module = run_module(record)
-                record.kind = getattr(module, "Settings", NoSettings)
-                settings = self.settings.extension(record.id, record.kind)
-                ext = record.handle = Extension(record, settings, self, stack)
-                try:
-                    async with asyncio.timeout(self.patience):
-                        await module.setup(ext)
-                    self._set(record, Status.RUNNING)
-                    started.set_result(None)
-                    await record.stop.wait()
-                finally:
-                    await ext.leave()
-                    record.handle = None
-        except (Exception, SystemExit) as error:
-            log.exception("Extension %s failed", record.id)
-            if isinstance(error, TimeoutError) and not error.args:
-                error = TimeoutError(f"setup took longer than {self.patience:g} s")
-            self.note(record.id, "setup", error)
-            self._set(record, Status.FAILED, f"{told(error)}. Mend it, then try again.")
-        finally:
-            if not started.done():
-                started.set_result(None)
-
     async def _unfit(self, record: Record, chain: tuple[str, ...]) -> str:
         """Why it cannot run, in words for its card; empty when it can."""
         if not (manifest := record.manifest):
@@ -271,7 +241,7 @@ class Kernel:
         return all(n and n.is_(Status.RUNNING) for n in needs) and all(map(self.enabled, ids))
 
     def note(self, id: str, point: str, error: BaseException) -> None:
-        self.trouble[id] = [*self.trouble.get(id, [])[-4:], f"{point}: {told(error)}"[:500]]
+        self.trouble[id] = [*self.trouble.get(id, [])[-4:], f"{point}: {told(error)}"]
 
     def _on_failure(self, failure: Failure) -> None:
         self.note(failure.owner, failure.point, failure.error)
@@ -288,6 +258,7 @@ class Kernel:
             self._doomed.add(task)
             task.add_done_callback(self._doomed.discard)
 
-    def _set(self, record: Record, status: Status, reason: str = "") -> None:
+    def becomes(self, record: Record, status: Status, reason: str = "") -> None:
+        """Note and tell where an extension is in its life; `reason` is a sentence for its card."""
         record.status, record.reason = status, reason
         self.bus.emit(StatusChanged(record.id, status, reason))

@@ -6,14 +6,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, runtime_checkable
 
 import msgspec
 
 from kernel.bus import Bus
 from kernel.checks import check, unknown
 from kernel.contract import Delta, Finish, ModelInfo, Refused, Report, Request
+from kernel.generation import WorkerDied, WorkerError
+from kernel.guard import called
 from kernel.points import Point, Registry
+from kernel.records import told
+from kernel.settings import SettingsError
 
 log = logging.getLogger(__name__)
 Work = Callable[[], Awaitable[None]]
@@ -41,6 +45,7 @@ class Model(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
 class Loader(Protocol):
     """Knows one family of model files; the fields of `Options` become the load form."""
 
@@ -52,7 +57,7 @@ class Loader(Protocol):
     async def open(self, path: Path, options: Any, report: Report) -> Model: ...
 
 
-LOADERS: Point[Loader] = Point("loaders", "Ways to load a model.")
+LOADERS: Point[Loader] = Point("loaders", "Ways to load a model.", Loader)
 
 
 class Samplers(msgspec.Struct, frozen=True):
@@ -63,8 +68,12 @@ class Samplers(msgspec.Struct, frozen=True):
     """The id of the loader; its models name "extra" in `ModelInfo.samplers`."""
     kind: type[msgspec.Struct]
 
+    def __post_init__(self) -> None:
+        if not hasattr(cast(Any, self.kind), "__struct_fields__"):
+            raise TypeError("the kind of Samplers is a Struct class")
 
-SAMPLERS: Point[Samplers] = Point("samplers", "Sampling parameters that a loader adds.")
+
+SAMPLERS: Point[Samplers] = Point("samplers", "Sampling parameters that a loader adds.", Samplers)
 
 
 class SlotChanged(msgspec.Struct, frozen=True):
@@ -96,19 +105,29 @@ class LoadFailed(RuntimeError):
     """The model could not be loaded; the message is a sentence for the user."""
 
 
+TOLD = (Refused, SettingsError, NoModel, LoadFailed, WorkerError, WorkerDied, OSError)
+"""Errors that are sentences for a person: whoever raises them did nothing wrong."""
+CLOSING = 10.0
+"""Seconds that a model may take to end."""
 EMPTY = "No model is loaded. Choose one in the status line at the bottom of the page."
 
 
 class Slot:
     """Loads one model at a time; the newest wish wins; a dead engine is replaced once."""
 
-    def __init__(self, name: str, bus: Bus, registry: Registry) -> None:
+    def __init__(
+        self,
+        name: str,
+        bus: Bus,
+        registry: Registry,
+        failed: Callable[[str, str, BaseException], None] = lambda owner, point, error: None,
+    ) -> None:
         self.name, self.owner = name, ""
         self.why = ""
         """Why the last model was taken away, for whoever was still reading from it."""
         self.model: Model | None = None
         self.state = SlotChanged(name, "empty")
-        self._bus, self._registry = bus, registry
+        self._bus, self._registry, self._failed = bus, registry, failed
         self._work: asyncio.Task[None] | None = None
         self._wanted: tuple[Path, str, dict[str, Any]] | None = None
         self._proven = False
@@ -134,11 +153,15 @@ class Slot:
         if self._work:
             await asyncio.wait({self._work})
 
-    async def generate(self, request: Request) -> Generation:
-        """Ask the model, after a load that is under way; raises NoModel or LoadFailed."""
+    async def settled(self) -> None:
+        """Until nothing is being loaded."""
         while self.state.state == "loading":
             await self.wait()
             await asyncio.sleep(0)  # A newer wish may have replaced the one that ended.
+
+    async def generate(self, request: Request) -> Generation:
+        """Ask the model, after a load that is under way; raises NoModel or LoadFailed."""
+        await self.settled()
         if not self.model and self.state.state == "failed":
             raise LoadFailed(self.state.error)
         if not self.model:
@@ -208,24 +231,33 @@ class Slot:
                 raise LoadFailed("; ".join(f"{k}: {v}" for k, v in errors.items()))
             self.owner = owner
             options = {k: v for k, v in good.items() if v is not msgspec.UNSET}
-            model = await loader.open(path, loader.Options(**options), self._report)
+            options = loader.Options(**options)
+            model = await called(loader.open, path, options, self._report)
+            if not isinstance(getattr(cast(Any, model), "info", None), ModelInfo):
+                raise TypeError(f"expected a Model, got {type(model).__name__}")
+            model.died.add_done_callback(lambda died: self._on_death(model, died))
         except asyncio.CancelledError:
             if self._work is asyncio.current_task():
                 self._set("empty")
             raise
         except Exception as error:
-            log.warning("%s did not load: %s", path.name, error)
-            self._set("failed", error=f"{path.name} did not load. {error}")
+            log.warning("%s did not load: %s", path.name, told(error))
+            if self.owner and not isinstance(error, TOLD):
+                self._failed(self.owner, "loader", error)
+            why = str(error) if isinstance(error, TOLD) else told(error)
+            self._set("failed", error=f"{path.name} did not load. {why}")
             raise LoadFailed(self.state.error) from error
         self.model, self.why = model, ""
-        model.died.add_done_callback(lambda died: self._on_death(model, died))
         self._set("ready", info=model.info)
 
     def _loader(self, path: Path, wish: str) -> tuple[str, Loader]:
         entries = self._registry.entries(LOADERS)
         for entry in entries:
-            if entry.value.id == wish if wish else entry.value.accepts(path):
-                return entry.owner, entry.value
+            try:
+                if entry.value.id == wish if wish else entry.value.accepts(path):
+                    return entry.owner, entry.value
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
+                self._failed(entry.owner, f"loader {entry.value.id}", error)
         known = ", ".join(entry.value.label for entry in entries) or "none"
         raise NoModel(f"No running loader takes this file (running: {known}). See Settings.")
 
@@ -251,10 +283,14 @@ class Slot:
         self._set("empty")
 
     async def _drop(self, why: str) -> None:
-        model, self.model, self.owner, self.why = self.model, None, "", ""
+        model, owner, self.model, self.owner, self.why = self.model, self.owner, None, "", ""
         if model:
             self.why = why
-            await model.close()
+            try:
+                async with asyncio.timeout(CLOSING):
+                    await called(model.close)
+            except Exception as error:
+                self._failed(owner, "loader: closing its model", error)
 
     def _set(self, state: str, **fields: Any) -> None:
         name = self._wanted[0].stem if self._wanted and state != "empty" else ""

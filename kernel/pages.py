@@ -1,16 +1,23 @@
 """Templates and panels: how contributions become a page."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from jinja2 import Environment, FunctionLoader, select_autoescape
 from markupsafe import Markup
 
 from kernel.clients import Client
+from kernel.guard import called
 from kernel.points import Entry, Point, Registry
 
+if TYPE_CHECKING:
+    from kernel.manager import Kernel
+
+LARGEST = 32 << 20
+"""Characters of one fragment."""
 Region = Literal[
     "tab", "sidebar", "composer", "message_actions", "message_footer", "status", "settings",
     "command", "shortcut",
@@ -37,14 +44,38 @@ class Panel:
     icon: str = ""
     """A tab's icon: the path data of a 24 x 24 drawing."""
 
+    def __post_init__(self) -> None:
+        if self.region not in get_args(Region) or not isinstance(cast(Any, self.order), int):
+            raise ValueError(f"a panel's region is one of {get_args(Region)}, its order a number")
 
-PANELS: Point[Panel] = Point("panels", "Fragments of the page.")
+
+PANELS: Point[Panel] = Point("panels", "Fragments of the page.", Panel)
 
 
 def in_region(registry: Registry, region: str) -> list[Entry[Panel]]:
     """The panels of a region, in their order and then the user's."""
     found = [entry for entry in registry.entries(PANELS) if entry.value.region == region]
     return sorted(found, key=lambda entry: entry.value.order)
+
+
+async def drawn(
+    kernel: "Kernel", entry: Entry[Panel], client: Client | None, subject: str
+) -> Markup:
+    """A panel as HTML; one that fails or hangs costs its own place, with a sentence in it.
+
+    What it returned is rendered at once, with no pause in which it could become untrue.
+    """
+    guard, template = kernel.guard, f"{entry.owner}/{entry.value.template}"
+    try:
+        async with asyncio.timeout(guard.budget):
+            context = await called(entry.value.context, client, subject)
+        return kernel.pages.render(template, **context)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, TimeoutError):
+            error = TimeoutError(f"took longer than {guard.budget:g} s")
+        guard.failed(entry.owner, f"panel {entry.value.template}", error)
+        text = "{} could not draw this. Its card in Settings says more."
+        return Markup('<p class="empty">' + text + "</p>").format(kernel.name(entry.owner))
 
 
 class Pages:
@@ -62,6 +93,8 @@ class Pages:
     def render(self, template: str, **context: Any) -> Markup:
         """HTML that can be sent: half a surrogate pair, as in a file's odd name, becomes "?"."""
         html = self._jinja.get_template(template).render(**context)
+        if len(html) > LARGEST:
+            raise ValueError(f"{template} came to {len(html) >> 20} MB, more than a page can show")
         return Markup(html.encode(errors="replace").decode())
 
     def _load(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:

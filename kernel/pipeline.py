@@ -9,16 +9,35 @@ import inspect
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import get_args
 
 from msgspec import structs
 
 from kernel.contract import Channel, Delta, Turn
-from kernel.guard import Guard
+from kernel.guard import Guard, check, contained
 from kernel.points import Entry
 from kernel.turn import OutputModifier
 
+CHANNELS = frozenset(get_args(Channel))
+PATIENCE = 0.1
+"""Seconds that a modifier may take to end when it is cancelled."""
 LONGEST = 2_000_000
 """Characters in one delta, or said beyond ten times what was heard: a mistake of its modifier."""
+
+
+def checked(delta: Delta) -> None:
+    """Raise when what extension code calls a delta is none, or cannot be stored or sent."""
+    if type(delta) is not Delta:
+        raise TypeError(f"expected Delta, got {type(delta).__name__}")
+    text = delta.text
+    if type(text) is not str or type(delta.choice) is not int or delta.channel not in CHANNELS:
+        raise TypeError("a delta whose text, channel or choice is of a wrong type")
+    if len(text) > LONGEST:
+        raise ValueError(f"a delta of {len(text)} characters")
+    if not text.isascii():
+        text.encode()  # A lone surrogate cannot be stored or sent.
+    if delta.marks:
+        check(delta, Delta)
 
 
 class Transcript:
@@ -98,10 +117,10 @@ class Stage:
         self.owner, self.heard, self.pipe = entry.owner, Transcript(), Pipe()
         self._guard, self._point, self._entry, self._turn = guard, point, entry, turn
         self._upstream = upstream
-        self._ended = self._replaced = self._closed = False
+        self._ended = self._replaced = self._closed = self._left = self._bypassing = False
         self._owed: set[tuple[int, Channel]] = set()
         self._length = 0
-        self._why: Exception | None = None
+        self._why: BaseException | None = None
         entry.leases.add(self)
         guard.watch(self)
         self._task = asyncio.create_task(self._modify(), name=f"{entry.owner}:{point}")
@@ -110,18 +129,30 @@ class Stage:
     def overran(self) -> None:
         """The guard's verdict: it kept control for too long."""
         self._why = TimeoutError(f"took longer than {self._guard.budget:g} s over a delta")
-        self._task.cancel()
+        self._end()
 
     def leave(self) -> None:
         """Its extension is being switched off: step aside now."""
-        if not self._task.done():
-            self._task.cancel()
+        self._left = True
+        self._end()
+
+    def _end(self) -> None:
+        if self._task.done() or self._bypassing:
+            return
+        self._task.cancel()
+        asyncio.get_running_loop().call_later(PATIENCE, self._abandon)
+
+    def _abandon(self) -> None:
+        """It did not even end when it was cancelled: the reply goes on without it."""
+        if not self._bypassing and not self._task.done():
+            self._task.remove_done_callback(self._after)
+            self._after(None)
 
     async def close(self) -> None:
         """The reader is gone."""
         self._closed = True
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.wait({self._task}, timeout=PATIENCE)
 
     async def _tap(self) -> AsyncIterator[Delta]:
         self.since = 0.0
@@ -133,6 +164,8 @@ class Stage:
                 self._owed.add((delta.choice, delta.channel))
             self.since = time.monotonic()
             yield delta
+            if self._bypassing:
+                return
             self.since = 0.0
         self._ended, self.since = True, time.monotonic()
 
@@ -141,9 +174,7 @@ class Stage:
         tap = self._tap()
         modified = self._entry.value(tap, self._turn)
         try:
-            await self._pass_on(modified)
-        except SystemExit:
-            raise RuntimeError("called sys.exit") from None
+            await contained(self._pass_on(modified))
         finally:
             if inspect.iscoroutine(modified):  # An `async def` that forgot to yield.
                 modified.close()
@@ -154,6 +185,8 @@ class Stage:
     async def _pass_on(self, modified: AsyncIterator[Delta]) -> None:
         said = count = 0
         async for delta in modified:
+            if self._bypassing:
+                return
             self._check(delta)
             if self._owed and (key := (delta.choice, delta.channel)) in self._owed:
                 self._owed.remove(key)  # What is said first after a replacement replaces too.
@@ -169,25 +202,27 @@ class Stage:
             raise ValueError("ended before the reply did")
 
     def _check(self, delta: Delta) -> None:
-        if type(delta) is not Delta:
-            raise TypeError(f"expected Delta, got {type(delta).__name__}")
-        if len(delta.text) > LONGEST:
-            raise ValueError(f"a delta of {len(delta.text)} characters")
+        checked(delta)
         if delta.replace and not (self._entry.rewrites or self._replaced):
             raise ValueError("replaced text without ext.on(..., rewrites=True)")
-        if not delta.text.isascii():
-            delta.text.encode()  # A lone surrogate cannot be stored or sent.
 
-    def _after(self, task: "asyncio.Task[None]") -> None:
+    def _after(self, task: "asyncio.Task[None] | None") -> None:
+        """Its work ended, by itself or not; None: it does not end, and is left to itself."""
         self._guard.unwatch(self)
         self._entry.leases.discard(self)
         if self._closed:
             return
-        error = self._why if task.cancelled() else task.exception()
+        error = self._why
+        if task and task.cancelled() and not (self._left or error):
+            error = RuntimeError("cancelled itself")
+        elif task and not task.cancelled():
+            error = task.exception()
         if error:
             self._guard.failed(self.owner, self._point, error)
-        if (error and self._guard.strict) or not (error or task.cancelled()):
+        ended = task and not task.cancelled() and not error
+        if ended or (error and self._guard.strict):
             return self.pipe.close(error)
+        self._bypassing = True
         for delta in self.heard.replay():
             self.pipe.put(delta)
         self._task = asyncio.create_task(self._bypass(), name=f"kernel:{self._point}")
@@ -208,11 +243,11 @@ async def modified(
 ) -> AsyncGenerator[Delta]:
     """`source` as the modifiers leave it; `watch` collects the stages for the prompt inspector."""
     stages: list[Stage] = [] if watch is None else watch
-    pump: asyncio.Task[None] | None = None
+    pumping: asyncio.Task[None] | None = None
     last = source
     if entries and not isinstance(source, Pipe):  # A stage that is cancelled must not end it.
         last = Pipe()
-        pump = asyncio.create_task(_pump(source, last), name=f"kernel:{point}")
+        pumping = asyncio.create_task(pump(source, last), name=f"kernel:{point}")
     for entry in entries:
         stages.append(stage := Stage(guard, point, entry, last, turn))
         last = stage.pipe
@@ -222,17 +257,23 @@ async def modified(
     finally:
         for stage in reversed(stages):
             await stage.close()
-        if pump:
-            pump.cancel()
-            await asyncio.gather(pump, return_exceptions=True)
+        if pumping:
+            pumping.cancel()
+            await asyncio.gather(pumping, return_exceptions=True)
 
 
-async def _pump(source: AsyncIterator[Delta], pipe: Pipe) -> None:
-    error: BaseException | None = None
+async def pump(source: AsyncIterator[Delta], pipe: Pipe) -> None:
+    """Fill a pipe from a source; whoever reads may go, and the source ends with its task."""
+    error: Exception | None = None
     try:
         async for delta in source:
             pipe.put(delta)
     except Exception as failure:
         error = failure
+    except SystemExit:
+        error = RuntimeError("called sys.exit")
+    except asyncio.CancelledError:
+        error = RuntimeError("was cancelled")
+        raise
     finally:
         pipe.close(error)

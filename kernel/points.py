@@ -25,6 +25,14 @@ class Point(Generic[T]):
 
     name: str
     doc: str = ""
+    kind: Any = object
+    """What a contribution must be an instance of; a mistake costs its maker the start."""
+
+    def check(self, value: Any) -> None:
+        """Raise TypeError when the value cannot be a contribution."""
+        if not isinstance(value, self.kind):
+            wanted = getattr(self.kind, "__name__", str(self.kind))
+            raise TypeError(f"{self.name} takes a {wanted}, not a {type(value).__name__}")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,10 @@
 """What the kernel knows of each extension, running or not."""
 
 import asyncio
-import importlib.util
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -113,24 +110,9 @@ def path_clash(manifest: Manifest, records: Iterable[Record]) -> str:
 
 def told(error: BaseException) -> str:
     """An exception as part of a sentence."""
-    return f"{type(error).__name__}: {error}".rstrip(" .:")
-
-
-def run_module(record: Record) -> ModuleType:
-    """Import the extension's package from its folder."""
-    name = f"extensions.{record.id}"
-    spec = importlib.util.spec_from_file_location(
-        name, record.folder / "__init__.py", submodule_search_locations=[str(record.folder)]
-    )
-    assert spec
-    assert spec.loader
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def forget_modules(id: str) -> None:
-    """Drop the extension's modules, so that the next start runs the files as they are now."""
-    prefix = f"extensions.{id}"
-    for name in [n for n in sys.modules if n == prefix or n.startswith(prefix + ".")]:
-        del sys.modules[name]
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # It is an extension's class, and may fail even at this.
+        text = type(error).__name__
+    text = text if len(text) <= 500 else text[:500] + "…"
+    return text.encode(errors="replace").decode().rstrip(" .:")

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from kernel.answer import Answer
 from kernel.contract import Delta, Finish, Message, Request, Turn
-from kernel.model import Generation
+from kernel.guard import SwitchedOff, check
+from kernel.model import TOLD, Generation
 from kernel.pipeline import Pipe, Stage, Transcript, modified
 from kernel.points import Entry, Point
+from kernel.records import told
 from kernel.sampling import Struct
-from kernel.turn import GENERATE, HISTORY, INPUT, MODES, OUTPUT, REQUEST, Draft, Past
+from kernel.turn import GENERATE, HISTORY, INPUT, MODES, OUTPUT, REQUEST, Draft, Mode, Past
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
@@ -59,6 +62,7 @@ class Reply:
         self._raw, self._output = Transcript(), Transcript()
         self._generation: Generation | None = None
         self._task: asyncio.Task[None] | None = None
+        self._answer: Answer | None = None
         self._carriers: list[Carrier] = []
         self._stopped = False
         self._why = ""
@@ -119,7 +123,7 @@ class Reply:
                 self._raw.add(delta)
                 source.put(delta)
             self.finish = getattr(deltas, "finish", None) or Finish("stop")
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, SwitchedOff):
             self.finish = Finish("cancelled")
         except Exception as error:
             log.info("A reply failed: %s", error)
@@ -128,6 +132,8 @@ class Reply:
         finally:
             for carrier in self._carriers:
                 carrier.done()
+            if self._answer:
+                await self._answer.close()
             source.close()
             if self._generation and self.finish:
                 self._kernel.slot(self.turn.slot).ended(self.finish, time.monotonic() - started)
@@ -138,10 +144,14 @@ class Reply:
         request = await self._compose(turn, past.messages)
         draft = await self._each(REQUEST, Draft, Draft(request, turn))
         self.request = draft.request
+        guard = self._kernel.guard
         for entry in self._kernel.registry.entries(GENERATE):
-            answer = await self._kernel.guard.call(entry, "generate", draft, object, None)
-            if isinstance(answer, AsyncIterator):
-                return answer  # pyright: ignore[reportUnknownVariableType]
+            deltas = await guard.call(entry, "generate", draft, AsyncIterator | None, None)
+            if deltas is not None:
+                self._carriers.append(Carrier(entry, self._without))
+                self._answer = Answer(guard, entry, deltas, self._kernel.name(entry.owner))
+                if await self._answer.begins():
+                    return self._answer
         slot = self._kernel.slot(draft.request.slot)
         self._generation = await slot.generate(draft.request)
         self.model = slot.model.info.name if slot.model else ""
@@ -163,5 +173,23 @@ class Reply:
         for entry in self._kernel.registry.entries(MODES):
             if entry.value.id == turn.mode:
                 self._carriers.append(Carrier(entry, self._without))
-                return await entry.value.request(turn, history)
+                return await self._ask(entry, turn, history)
         raise LookupError(f"The mode {turn.mode!r} is not running. Switch it on in Settings.")
+
+    async def _ask(self, entry: Entry[Mode], turn: Turn, history: Sequence[Message]) -> Request:
+        """The mode's request; nothing can stand in for that, so its failure is the reply's."""
+        guard = self._kernel.guard
+        await self._kernel.slot(turn.slot).settled()  # It may want to count tokens.
+        try:
+            request = await guard.within(guard.patience, entry, entry.value.request, turn, history)
+            if not isinstance(request, Request):
+                raise TypeError(f"expected Request, got {type(request).__name__}")
+            check(request, Request)
+            return request
+        except Exception as error:
+            if isinstance(error, (*TOLD, SwitchedOff)) and not isinstance(error, TimeoutError):
+                raise
+            guard.failed(entry.owner, f"mode {turn.mode}", error)
+            name = self._kernel.name(entry.owner)
+            why = f"{name} failed at this turn: {told(error)}. Its card in Settings says more."
+            raise RuntimeError(why) from error

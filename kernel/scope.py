@@ -3,12 +3,14 @@
 import asyncio
 import inspect
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kernel.clients import ACTIONS, Handler
-from kernel.guard import contained
+from kernel.clients import ACTIONS
+from kernel.guard import SwitchedOff, called, contained
 from kernel.points import Entry, Phase, Point
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ T = TypeVar("T")
 class Scope:
     """Leaving it withdraws every contribution, task and resource made through it."""
 
-    def __init__(self, id: str, kernel: "Kernel", stack: AsyncExitStack) -> None:
-        self.id = id
+    def __init__(self, id: str, folder: Path, kernel: "Kernel", stack: AsyncExitStack) -> None:
+        self.id, self.folder = id, folder
         self.log = logging.getLogger(f"extensions.{id}")
         self.why = ""
         """While it stops: why, as a sentence for a person."""
@@ -35,13 +37,23 @@ class Scope:
         return await self._stack.enter_async_context(manager)
 
     def defer(self, undo: Callable[[], Any]) -> None:
-        """Call (and await) `undo` when the extension stops."""
+        """Call (and await) `undo` when the extension stops; one that fails or hangs is left."""
 
         async def run() -> None:
             if inspect.isawaitable(result := undo()):
                 await result
 
-        self._stack.push_async_callback(run)
+        async def contained_run() -> None:
+            task = asyncio.create_task(called(run), name=f"{self.id}:undo")
+            await asyncio.wait({task}, timeout=self._kernel.guard.budget)
+            error = TimeoutError(f"an undoing took longer than {self._kernel.guard.budget:g} s")
+            if not task.cancel():
+                gone = RuntimeError("cancelled itself")
+                error = gone if task.cancelled() else task.exception()
+            if error:
+                self._kernel.guard.failed(self.id, "stop", error)
+
+        self._stack.push_async_callback(contained_run)
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str = "") -> "asyncio.Task[T]":
         """Run `work` in the background; it is cancelled when the extension stops."""
@@ -67,20 +79,44 @@ class Scope:
                 self.log.warning("%s did not leave a reply in time", self.id)
                 break
             await asyncio.sleep(0.005)
-        for task in (tasks := tuple(self._tasks)):
+        mine = asyncio.current_task()
+        strays = {t for t in asyncio.all_tasks() if t is not mine and self._wrote(t.get_coro())}
+        for task in (tasks := self._tasks | strays):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        late = (await asyncio.wait(tasks, timeout=self._kernel.guard.budget))[1] if tasks else ()
+        threads = [t for t in threading.enumerate() if self._wrote(getattr(t, "_target", None))]
+        for number, what in (
+            (len(strays), "made tasks past its handle, which were ended. Use ext.spawn"),
+            (len(late), "has tasks that cannot be cancelled"),
+            (len(threads), "left threads running, which only a restart of Spindle ends"),
+        ):
+            if number:
+                self._kernel.guard.failed(self.id, "stop", RuntimeError(f"it {what} ({number})"))
+
+    def _wrote(self, work: Any) -> bool:
+        """Whether a coroutine or function comes from the extension's folder."""
+        code = getattr(work, "cr_code", None) or getattr(work, "__code__", None)
+        file = Path(code.co_filename) if code else Path()
+        return file.is_relative_to(self.folder) and not file.name.startswith("test_")
 
     # --- inside ------------------------------------------------------------------------
+
+    def _admit(self, point: Point[Any], value: Any) -> None:
+        """Raise when the value cannot be a contribution: a wrong type, or a name that is taken."""
+        point.check(value)
+        name = "name" if point is ACTIONS else "id"
+        mine = getattr(value, name, None)
+        for entry in self._kernel.registry.entries(point) if isinstance(mine, str) else ():
+            if getattr(entry.value, name, None) == mine:
+                what = "action" if point is ACTIONS else point.name
+                raise ValueError(f"{mine!r} ({what}) belongs to {entry.owner}. Use another {name}")
 
     def _contribute(
         self, point: Point[Any], value: Any, phase: Phase, rewrites: bool = False
     ) -> None:
         rank = self._kernel.settings.rank(self.id)
         registry = self._kernel.registry
-        taken = [handler.name for handler in registry.values(ACTIONS)]
-        if isinstance(value, Handler) and value.name in taken:
-            raise ValueError(f"{value.name} has a handler already")
+        self._admit(point, value)
         entry, dispose = registry.add(
             point, value, self.id, phase=phase, rank=rank, rewrites=rewrites
         )
@@ -90,24 +126,23 @@ class Scope:
     def _listen(self, kind: type[T], listener: Callable[[T], Awaitable[None]]) -> None:
         queue, dispose = self._kernel.bus.open(kind)
         self._disposers.append(dispose)
+        guard, entry = self._kernel.guard, Entry(Phase.NORMAL, 0, 0, self.id, listener)
+        self._entries.append(entry)
 
         async def drain() -> None:
             while True:
                 event = await queue.get()
                 try:
-                    async with asyncio.timeout(30):
-                        await listener(event)
-                except (Exception, SystemExit) as error:
-                    self._kernel.guard.failed(self.id, kind.__name__, error)
+                    await guard.within(guard.patience, entry, listener, event)
+                except SwitchedOff:
+                    return
+                except Exception as error:
+                    guard.failed(self.id, f"listener {kind.__name__}", error)
 
         self.spawn(drain(), kind.__name__)
-
-    def _owns(self, task: asyncio.Task[Any]) -> None:
-        """A job of its own: it ends with the extension, and tells by itself how it went."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            self._kernel.guard.failed(self.id, task.get_name(), error)
+            point = f"task {task.get_name().partition(':')[2]}".strip()
+            self._kernel.guard.failed(self.id, point, error)

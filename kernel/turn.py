@@ -1,7 +1,7 @@
 """The points of a turn: what a modifier may change between a user's words and a reply."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kernel.contract import Delta, Message, Request, Turn
 from kernel.points import Point
@@ -22,6 +22,7 @@ class Draft(Struct, frozen=True):
     turn: Turn
 
 
+@runtime_checkable
 class Mode(Protocol):
     """A way of talking: turns a turn and its history into a request."""
 
@@ -37,13 +38,19 @@ RequestModifier = Callable[[Draft], Awaitable[Draft]]
 Generator = Callable[[Draft], Awaitable[AsyncIterator[Delta] | None]]
 OutputModifier = Callable[[AsyncIterator[Delta], Turn], AsyncIterator[Delta]]
 
-INPUT: Point[InputModifier] = Point("input", "Change the user's turn.")
-HISTORY: Point[HistoryModifier] = Point("history", "Change the messages before it.")
-REQUEST: Point[RequestModifier] = Point("request", "Change the final request, after the mode.")
-GENERATE: Point[Generator] = Point("generate", "Answer a turn in the engine's place, or pass.")
-OUTPUT: Point[OutputModifier] = Point("output", "Change what is stored and sent to programs.")
-DISPLAY: Point[OutputModifier] = Point("display", "Change only what a page shows.")
-MODES: Point[Mode] = Point("modes", "Ways to talk to a model.")
+INPUT: Point[InputModifier] = Point("input", "Change the user's turn.", Callable)
+HISTORY: Point[HistoryModifier] = Point("history", "Change the messages before it.", Callable)
+REQUEST: Point[RequestModifier] = Point(
+    "request", "Change the final request, after the mode.", Callable
+)
+GENERATE: Point[Generator] = Point(
+    "generate", "Answer a turn in the engine's place, or pass.", Callable
+)
+OUTPUT: Point[OutputModifier] = Point(
+    "output", "Change what is stored and sent to programs.", Callable
+)
+DISPLAY: Point[OutputModifier] = Point("display", "Change only what a page shows.", Callable)
+MODES: Point[Mode] = Point("modes", "Ways to talk to a model.", Mode)
 
 
 def whole_text(change: Callable[[str], Awaitable[str]]) -> OutputModifier:

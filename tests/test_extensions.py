@@ -70,7 +70,7 @@ async def test_off_means_never_imported(tmp_path: Path):
         ("syntax error here", "", 1, "SyntaxError"),
         ("import no_such_module_at_all", "", 1, "no_such_module_at_all"),
         ("async def setup(ext):\n    raise RuntimeError('boom')", "", 1, "boom"),
-        ("async def setup(ext):\n    raise SystemExit(3)", "", 1, "SystemExit"),
+        ("async def setup(ext):\n    raise SystemExit(3)", "", 1, "sys.exit"),
         ("async def setup(ext): pass", "", 99, "API 99"),
         ("async def setup(ext): pass", '[requires]\npython = ["nope==1"]', 1, "nope==1"),
         ("async def setup(ext): pass", '[requires]\nextensions = ["missing"]', 1, "'missing'"),

@@ -8,6 +8,8 @@ import msgspec
 from extensions.settings.api import in_words
 from kernel.api import Field, Kernel, Record, Status, fields
 
+REMEDY = "If that goes on, switch it off; after three failures within a minute it is set aside."
+
 
 def card(
     kernel: Kernel, record: Record, index: int, errors: Mapping[str, str] = {}
@@ -92,5 +94,6 @@ def _status(record: Record) -> str:
 def _reason(kernel: Kernel, record: Record) -> str:
     trouble = kernel.trouble.get(record.id, [])
     if record.status is Status.RUNNING and trouble:
-        return f"It runs, but something failed: {trouble[-1].rstrip('.')}."
+        point, _, error = trouble[-1].partition(": ")
+        return f"It runs, but failed in {point}: {error.rstrip('.')}. {REMEDY}"
     return record.reason

@@ -1,0 +1,74 @@
+"""The life of one extension: its code is run from its folder, and forgotten when it stops."""
+
+import asyncio
+import importlib.util
+import logging
+import sys
+from contextlib import AsyncExitStack
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from kernel.extension import Extension
+from kernel.guard import called
+from kernel.records import NoSettings, Record, Status, told
+
+if TYPE_CHECKING:
+    from kernel.manager import Kernel
+
+log = logging.getLogger(__name__)
+
+
+async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]") -> None:
+    """An extension's whole life, in one task: scopes open and close where they belong."""
+    try:
+        async with AsyncExitStack() as stack:
+            stack.callback(forget_modules, record.id)
+            module = await called(run_module, record)
+            record.kind = getattr(module, "Settings", NoSettings)
+            settings = kernel.settings.extension(record.id, record.kind)
+            ext = record.handle = Extension(record, settings, kernel, stack)
+            try:
+                async with asyncio.timeout(kernel.patience):
+                    await called(module.setup, ext)
+                if not record.stop.is_set():  # Nobody switched it off while it was stuck here.
+                    kernel.becomes(record, Status.RUNNING)
+                started.set_result(None)
+                await record.stop.wait()
+            finally:
+                await ext.leave()
+                record.handle = None
+    except (Exception, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError):
+            error = RuntimeError("cancelled itself")
+        if started.done():
+            return kernel.guard.failed(record.id, "stop", error)
+        log.exception("Extension %s failed", record.id)
+        if isinstance(error, TimeoutError) and not error.args:
+            error = TimeoutError(f"setup took longer than {kernel.patience:g} s")
+        kernel.note(record.id, "setup", error)
+        kernel.becomes(record, Status.FAILED, f"{told(error)}. Mend it, then try again.")
+    finally:
+        if not started.done():
+            started.set_result(None)
+        if record.is_(Status.STUCK):
+            kernel.becomes(record, Status.OFF, "It stopped late.")
+
+
+async def run_module(record: Record) -> ModuleType:
+    """Import the extension's package from its folder."""
+    name = f"extensions.{record.id}"
+    spec = importlib.util.spec_from_file_location(
+        name, record.folder / "__init__.py", submodule_search_locations=[str(record.folder)]
+    )
+    assert spec
+    assert spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def forget_modules(id: str) -> None:
+    """Drop the extension's modules, so that the next start runs the files as they are now."""
+    prefix = f"extensions.{id}"
+    for name in [n for n in sys.modules if n == prefix or n.startswith(prefix + ".")]:
+        del sys.modules[name]

@@ -1,0 +1,63 @@
+"""A request that an extension serves: a failure of it answers 500, and its stop answers 503."""
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
+
+from kernel.guard import Lease, called
+from kernel.points import Entry
+
+if TYPE_CHECKING:
+    from kernel.manager import Kernel
+
+
+async def served(
+    kernel: "Kernel", entry: Entry[Any], scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Run an extension's ASGI application on one request, with a lease on the extension.
+
+    There is no time limit: an answer may be a stream. One that hangs costs this request alone.
+    """
+    began, name = False, kernel.name(entry.owner)
+    task = asyncio.current_task()
+    assert task
+
+    async def noted(message: Message) -> None:
+        nonlocal began
+        await send(message)
+        began = began or message["type"].endswith(".start")
+
+    entry.leases.add(lease := Lease(task))
+    try:
+        await called(entry.value.app, scope, receive, noted)
+        if began or scope["type"] == "websocket":
+            return
+        raise RuntimeError("it answered nothing")
+    except (ClientDisconnect, WebSocketDisconnect):
+        return
+    except HTTPException as refusal:
+        status, text = refusal.status_code, refusal.detail
+    except asyncio.CancelledError:
+        if not lease.left:
+            raise
+        task.uncancel()
+        status, text = 503, f"{name} was switched off. Switch it on in Settings."
+    except Exception as error:
+        kernel.guard.failed(entry.owner, f"route {scope['path'][:80]}", error)
+        status, text = 500, f"{name} failed at this. Its card in Settings says more."
+    finally:
+        entry.leases.discard(lease)
+    if scope["type"] == "websocket":
+        with suppress(Exception):  # It may be closed already.
+            await send({"type": "websocket.close", "code": 1011, "reason": text[:100]})
+    elif not began:
+        response: Response = PlainTextResponse(text, status)
+        if entry.value.access == "inference":
+            response = JSONResponse({"error": {"message": text, "type": "server_error"}}, status)
+        await response(scope, receive, send)

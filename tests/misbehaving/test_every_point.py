@@ -1,0 +1,90 @@
+"""Every behaviour at every point: the reply arrives as it was, others go on, the card says it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from kernel import api
+from kernel.points import Point
+from kernel.records import Status
+from kernel.testing import App, Scripted, running
+
+from .zoo import ALWAYS, GOOD, NO_CODE, POINTS, WORDS, module, told, write
+
+LARGE = ("raises 100 MB", "answers 100 MB", "says 100 MB", "hangs and ignores its cancelling")
+FIRST = ("INPUT", "OUTPUT")
+"""Where also the default run does what takes long; --long does it everywhere."""
+CASES = [
+    pytest.param(where, how, marks=[pytest.mark.long] * (how in LARGE and where not in FIRST))
+    for where, place in POINTS.items()
+    for how in (*ALWAYS, *place.lies)
+    if how not in place.unlike
+]
+COUNTED = 3
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """No logs: pytest would carry 100 MB and half characters of them about."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@asynccontextmanager
+async def zoo(root: Path, where: str, statement: str) -> AsyncIterator[App]:
+    """A server with a good and a bad extension, and little patience."""
+    write(root, "good", GOOD)
+    write(root, "bad", module(POINTS[where], statement))
+    async with running("settings", "good", "bad", model=Scripted(WORDS), folders=[root]) as app:
+        guard = app.kernel.guard
+        guard.budget = guard.patience = guard.silence = 0.1
+        yield app
+        await app.kernel.stop("bad")
+        await app.until(lambda: not any("bad:" in t.get_name() for t in asyncio.all_tasks()))
+
+
+@pytest.mark.parametrize(("where", "how"), CASES)
+async def test_it_costs_nobody_but_itself(tmp_path: Path, where: str, how: str):
+    place = POINTS[where]
+    async with zoo(tmp_path, where, {**ALWAYS, **place.lies}[how]) as app:
+        kernel, page = app.kernel, app.page("/settings")
+        record = kernel.records["bad"]
+        await place.act(app)
+        await app.until(lambda: bool(kernel.trouble.get("bad")))
+        card = told(app)
+        point = "event loop" if how == "blocks the loop" else place.called
+        assert f"It runs, but failed in {point}: " in card
+        assert "If that goes on, switch it off" in card
+        for _ in range(1, COUNTED):
+            await place.act(app)
+        await app.until(lambda: record.status is Status.QUARANTINED)
+        card = told(app)
+        assert f"It failed three times within a minute, last in {point}: " in card
+        assert "Mend it, then try again." in card
+        assert "Try again</button>" in card
+        await place.act(app)  # and without it all goes on
+        assert kernel.records["good"].status is Status.RUNNING
+        assert kernel.trouble.keys() == {"bad"}
+        (record.folder / "calm").touch()
+        await page.act("settings.retry", id="bad")
+        assert record.status is Status.RUNNING
+        await place.act(app)
+        assert kernel.trouble == {}
+        assert "why" not in told(app)
+
+
+def test_every_point_has_its_place():
+    names = {name for name, thing in vars(api).items() if isinstance(thing, Point)}
+    assert names == {where.partition(",")[0] for where in POINTS if where[0].isupper()} | {*NO_CODE}
+
+
+def test_what_is_left_out_says_why():
+    for where, place in POINTS.items():
+        assert set(place.unlike) <= set(ALWAYS), where
+        assert all(place.unlike.values()), where
+    assert len(CASES) > 150
