@@ -1,5 +1,6 @@
-"""transformers' own generate, as a floor; run with the engine's Python: bare.py FOLDER DEVICE.
+"""transformers' own generate, as a floor: bare.py FOLDER DEVICE CUDNN, with the engine's Python.
 
+CUDNN is 0 to leave cuDNN's attention out, which is slow the first time at each length, else 1.
 Each line on its input asks for `streams tokens sampled`; it answers with the seconds that took.
 """
 
@@ -13,7 +14,8 @@ PROMPT = 32
 
 
 def main() -> None:
-    folder, device = sys.argv[1:]
+    folder, device, cudnn = sys.argv[1:]
+    torch.backends.cuda.enable_cudnn_sdp(cudnn == "1")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
     for line in sys.stdin:
         streams, tokens, sampled = map(int, line.split())

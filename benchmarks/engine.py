@@ -72,28 +72,51 @@ async def theirs(bare: asyncio.subprocess.Process, kind: Kind, tokens: int) -> f
 
 
 @asynccontextmanager
-async def both(
-    python: Path, folder: Path, device: str
-) -> AsyncGenerator[tuple[Worker, asyncio.subprocess.Process]]:
-    """The engine, and the bare model beside it."""
-    pipe = asyncio.subprocess.PIPE
-    bare = await asyncio.create_subprocess_exec(
-        *(python, HERE / "bare.py", folder, device), stdin=pipe, stdout=pipe
-    )
+async def engine(python: Path, folder: Path, device: str) -> AsyncGenerator[Worker]:
     worker = await Worker.start(python, f"{ENGINE}:Engine")
     try:
         await worker.load(folder, {"device": device, "dtype": "bfloat16"})
-        yield worker, bare
+        yield worker
     finally:
         await worker.close()
+
+
+@asynccontextmanager
+async def bare_model(
+    python: Path, folder: Path, device: str, cudnn: bool
+) -> AsyncGenerator[asyncio.subprocess.Process]:
+    pipe = asyncio.subprocess.PIPE
+    bare = await asyncio.create_subprocess_exec(
+        *(python, HERE / "bare.py", folder, device, str(int(cudnn))), stdin=pipe, stdout=pipe
+    )
+    try:
+        yield bare
+    finally:
         assert bare.stdin
         bare.stdin.close()
         await bare.wait()
 
 
+async def first_reply(python: Path, folder: Path, device: str, tokens: int) -> None:
+    """What a process makes of its first reply, after a few tokens to warm up."""
+    kind, few = Kind(1, False), 8
+    async with engine(python, folder, device) as worker:
+        await ours(worker, kind, few)
+        took = await ours(worker, kind, tokens)
+    async with bare_model(python, folder, device, cudnn=True) as bare:
+        await theirs(bare, kind, few)
+        floor = await theirs(bare, kind, tokens)
+    print(f"{device}, a first reply: {tokens / took:.1f} tokens/s, ", end="")
+    print(f"bare generate as it comes {tokens / floor:.1f}, ratio {floor / took:.2f}")
+
+
 async def measure(python: Path, folder: Path, device: str, runs: int, tokens: int) -> None:
     kept: dict[Kind, list[tuple[float, float]]] = defaultdict(list)
-    async with both(python, folder, device) as (worker, bare):
+    await first_reply(python, folder, device, tokens)
+    async with (
+        engine(python, folder, device) as worker,
+        bare_model(python, folder, device, cudnn=False) as bare,
+    ):
         for run in range(runs + 1):
             for kind in KINDS:
                 pair = await ours(worker, kind, tokens), await theirs(bare, kind, tokens)

@@ -1,6 +1,6 @@
 """One request's sampling: transformers' own logits processors in the user's order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -65,7 +65,13 @@ class Sampler:
                 scores = process(so_far, scores)
         if self._greedy:
             return int(scores.argmax())
-        return int(torch.multinomial(scores.softmax(-1).cpu(), 1, generator=self._random))
+        return self._choose(scores[0])
+
+    def _choose(self, scores: Tensor) -> int:
+        """A token by its share. PyTorch's multinomial needs milliseconds for a large vocabulary."""
+        sums = scores.softmax(-1, dtype=torch.float64).cumsum(-1)
+        point = sums[-1] * torch.rand((), generator=self._random, dtype=torch.float64).item()
+        return int(torch.searchsorted(sums, point, right=True).clamp_(max=len(sums) - 1))
 
 
 def order(sampling: Sampling) -> list[str]:
@@ -89,7 +95,7 @@ def penalties(
     if value("ban_eos_token"):
         biases |= dict.fromkeys(eos, -torch.inf)
     if biases:
-        processes.append(Bias(biases, device))
+        processes.append(Bias(biases))
     if value("min_length"):
         least = lp.MinNewTokensLengthLogitsProcessor
         processes.append(least(len(prompt), value("min_length"), list(eos), device=device))
@@ -118,15 +124,20 @@ class Recent:
 
 
 class Bias:
-    def __init__(self, biases: dict[int, float], device: torch.device) -> None:
-        self._ids = torch.tensor(list(biases), device=device)
-        self._biases = torch.tensor(list(biases.values()), device=device)
+    """Adds to the scores of some tokens; a token that the model does not have is passed over."""
+
+    def __init__(self, biases: Mapping[int, float]) -> None:
+        self._wanted = biases
+        self._added: Tensor | None = None
 
     def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
-        known = (self._ids >= 0) & (self._ids < scores.shape[-1])
-        scores = scores.clone()
-        scores[:, self._ids[known]] += self._biases[known].to(scores)
-        return scores
+        if self._added is None:
+            added = torch.zeros(scores.shape[-1])
+            for id, bias in self._wanted.items():
+                if 0 <= id < len(added):
+                    added[id] = bias
+            self._added = added.to(scores)
+        return scores + self._added
 
 
 class Counted:

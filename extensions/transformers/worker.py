@@ -66,6 +66,7 @@ class Engine:
             check_loading(folder, loading)
             report(0.9, "Reading the vocabulary")
             self._model = model.to(device).eval()
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every length: 40 ms a token
         if sum(weight.numel() for weight in model.parameters()) < SMALL:
             torch.set_num_threads(1)
         self._batch: Batch[Writer] = Batch(self._model)
