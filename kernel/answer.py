@@ -31,11 +31,11 @@ class Answer:
         task.add_done_callback(lambda _: entry.leases.discard(lease))
 
     async def begins(self) -> bool:
-        """Wait for its first word; one that fails before that has not answered at all."""
+        """Wait for its first word; one that fails or ends before that has not answered at all."""
         try:
             self._first.append(await self._next())
         except StopAsyncIteration:
-            pass
+            return self.finish is not None
         except AnswerFailed:
             return False
         return True

@@ -39,6 +39,7 @@ class Changes:
             kernel.settings.update({"enabled": on}, "extensions", id)
             if kernel.only is not None:  # Safe mode and --extensions last as long as this server.
                 kernel.only = kernel.only | {id} if on else kernel.only - {id}
+            kernel.without -= {id}
 
         await self._change({f"extensions.{id}"}, write)
 

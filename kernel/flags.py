@@ -43,6 +43,9 @@ class Flags(Struct, frozen=True):
     loader: str = ""
     only: tuple[str, ...] | None = None
     """`--extensions`: these run, whatever the settings say; `--safe-mode`: none."""
+    without: tuple[str, ...] = ()
+    """These do not run, whatever the settings say, until they are switched on in Settings."""
+    safe_mode: bool = False
     strict: bool = False
     password: str = ""
     tls_cert: Path | None = None
@@ -85,7 +88,7 @@ def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flag
         arguments = extensions.pop("", {})
         values |= {"owner": command[0], "code": command[1].code, "arguments": arguments}
         return msgspec.convert(values, Flags)
-    if values.pop("safe_mode"):
+    if values["safe_mode"]:
         values["only"] = ()
     if (secret := values.pop("password_file")) and values["password"]:
         parser.error("--password and --password-file exclude each other. Leave one out.")
@@ -187,6 +190,7 @@ def _parser(
     _add_files(parser)
     add = parser.add_argument_group("extensions").add_argument
     add("--extensions", dest="only", nargs="+", metavar="ID", help="run these and no others")
+    add("--without", nargs="+", action="extend", default=[], metavar="ID", help="run all but these")
     add("--safe-mode", action="store_true", help="run none")
     add("--strict", action="store_true", help="raise their errors, contain none (for authors)")
     # fmt: on

@@ -35,6 +35,10 @@ from kernel.worker import Worker
 from kernel.workers import Engines, Workers
 
 log = logging.getLogger(__name__)
+LEFT_OUT = (
+    "Spindle was started without it (--without), as is done with what holds everything up. "
+    "Mend it, then switch it on."
+)
 
 
 class Kernel:
@@ -71,6 +75,8 @@ class Kernel:
         self.access = Access()
         self.only: set[str] | None = None
         """The extensions that may run (safe mode, `--extensions`); None: as the settings say."""
+        self.without: set[str] = set()
+        """Extensions left out until they are switched on in Settings (`--without`)."""
         self.patience = 30.0
         """Seconds that a `setup` may take."""
         self._slots: dict[str, Slot] = {}
@@ -99,6 +105,8 @@ class Kernel:
 
     def enabled(self, id: str) -> bool:
         """Whether the user wants it on."""
+        if id in self.without:
+            return False
         if self.only is not None:
             return id in self.only
         manifest = self.records[id].manifest
@@ -118,6 +126,8 @@ class Kernel:
         for id in self.ordered():
             if self.enabled(id):
                 await self.start(id)
+            elif id in self.without:
+                self.becomes(self.records[id], Status.OFF, LEFT_OUT)
         self.bus.emit(Started())
 
     async def draw(self, entry: Entry[Panel], client: Client | None, subject: str) -> Markup:

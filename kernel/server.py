@@ -2,19 +2,23 @@
 
 import asyncio
 import errno
+import os
 import shutil
 import signal
 import socket
 import sys
 import webbrowser
+from asyncio.trsock import TransportSocket
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import uvicorn
 from msgspec import Meta
+from starlette.types import ASGIApp
 
 from kernel import __version__
 from kernel.app import Application
@@ -24,9 +28,11 @@ from kernel.flags import Flags
 from kernel.keyring import Keyring
 from kernel.manager import Kernel
 from kernel.records import Access
+from kernel.rescue import Rescue
 from kernel.sampling import Struct
 from kernel.security import Security, own_names
 from kernel.settings import SettingsFile
+from kernel.watchdog import Watchdog
 from kernel.workers import Engines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,10 +45,14 @@ class Unable(Exception):
     """The server cannot start; the message says what to do."""
 
 
+HELD_UP = "Seconds that an extension may hold everything up until a restart without it is offered."
+
+
 class Server(Struct, frozen=True):
     """The section `server` of the settings."""
 
     open_browser: Annotated[bool, Meta(description="Open the page when Spindle starts.")] = True
+    patience: Annotated[float, Meta(ge=2, le=3600, description=HELD_UP)] = 10.0
 
 
 class Api(Struct, frozen=True):
@@ -66,8 +76,17 @@ class Patient(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         loop, ends = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.getsignal(number) for number in ends}
+        asked = False
+
+        def end(number: int, frame: FrameType | None) -> None:
+            nonlocal asked
+            if asked and not self.should_exit:  # The loop stands still and hears nothing.
+                os._exit(130)
+            asked = True
+            loop.call_soon_threadsafe(self._end)
+
         for number in ends:
-            signal.signal(number, lambda number, _: loop.call_soon_threadsafe(self._end))
+            signal.signal(number, end)
         try:
             yield
         finally:
@@ -76,6 +95,15 @@ class Patient(uvicorn.Server):
 
     def _end(self) -> None:
         self.should_exit = True
+
+    def idle(self) -> list[TransportSocket]:
+        """The sockets of connections on which no request is under way."""
+        found: list[TransportSocket] = []
+        for connection in tuple(self.server_state.connections):
+            cycle = getattr(connection, "cycle", self)  # A WebSocket has none, and is never idle.
+            if cycle is None or getattr(cycle, "response_complete", False):
+                found.append(connection.transport.get_extra_info("socket"))
+        return found
 
 
 def kernel_of(flags: Flags) -> Kernel:
@@ -107,9 +135,10 @@ def kernel_of(flags: Flags) -> Kernel:
         strict=flags.strict,
     )
     kernel.discover()
-    for id in flags.only or ():
+    for id in (*(flags.only or ()), *flags.without):
         if id not in kernel.records:
             raise Unable(unknown(id, kernel.records, "extension"))
+    kernel.without = set(flags.without)
     kernel.only = None if flags.only is None else {*flags.only, "settings"}
     return kernel
 
@@ -122,11 +151,11 @@ async def serve(flags: Flags) -> None:
         keyring = Keyring(kernel.data / "secrets", flags.password)
         address = _address(listener, flags)
         kernel.access = Access(f"{address}/v1", keyring.key, password=keyring.has_password)
-        door = Security(
-            web,
-            keyring,
-            web.access,
-            partial(kernel.pages.render, "token.html"),
+        sign_in = partial(kernel.pages.render, "token.html")
+        door = partial(
+            Security,
+            keyring=keyring,
+            sign_in=sign_in,
             port=listener.getsockname()[1],
             hosts=flags.allowed_host,
             listens=bool(flags.listen),
@@ -134,11 +163,14 @@ async def serve(flags: Flags) -> None:
             no_auth=flags.insecure_no_auth,
             require_key=lambda: kernel.settings.section("api", Api).require_key,
         )
-        async with _running(kernel, web):
-            token = "" if flags.insecure_no_auth else keyring.link()
-            server = Patient(_config(door, flags))
-            server.ready = partial(_greet, kernel, address, token, flags)
-            await server.serve(sockets=[listener])
+        server = Patient(_config(door(web, access_of=web.access), flags))
+        rescue = Rescue(kernel, listener, door, partial(_config, flags=flags), server.idle)
+        limit = kernel.settings.section("server", Server).patience
+        with Watchdog(kernel, limit=limit, rescue=rescue):
+            async with _running(kernel, web):
+                token = "" if flags.insecure_no_auth else keyring.link()
+                server.ready = partial(_greet, kernel, address, token, flags)
+                await server.serve(sockets=[listener])
 
 
 def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
@@ -218,7 +250,7 @@ def _address(listener: socket.socket, flags: Flags) -> str:
     return f"{'https' if flags.tls_cert else 'http'}://{name}:{port}"
 
 
-def _config(door: Security, flags: Flags) -> uvicorn.Config:
+def _config(door: ASGIApp, flags: Flags) -> uvicorn.Config:
     return uvicorn.Config(
         door,
         http="httptools",

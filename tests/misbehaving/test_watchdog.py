@@ -1,0 +1,242 @@
+"""The event loop stands still: who holds it is named, counted, and can be left out."""
+
+import asyncio
+import json
+import re
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import websockets
+
+from kernel.records import Status
+from kernel.rescue import Rescue, in_words
+from kernel.testing import running
+from kernel.watchdog import Watchdog
+from tests.live import Live, live
+
+from .zoo import told, write
+
+SLOW = """
+import time
+from kernel.api import Action
+class Press(Action, frozen=True):
+    seconds: float
+def work(seconds):
+    time.sleep(seconds)
+async def setup(ext):
+    @ext.on(Press)
+    async def press(action, client):
+        work(action.seconds)
+"""
+
+
+async def test_who_holds_the_loop_is_named_counted_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    write(tmp_path, "bad", SLOW)
+    async with running("settings", "bad", folders=[tmp_path]) as app:
+        with Watchdog(app.kernel, after=0.1):
+            page, record = app.page(), app.kernel.records["bad"]
+            await page.act("bad.press", seconds=0.3)
+            await page.until(r"Bad held everything up for 0\.[2-9] s\. Its card in Settings")
+            assert re.search(
+                r"It runs, but failed in event loop: TimeoutError: it held everything up for "
+                r"0\.[2-9] s at bad/__init__.py:7, in work\. If that goes on",
+                told(app),
+            )
+            assert "Bad holds everything up at bad/__init__.py:7, in work" in caplog.text
+            assert "time.sleep(seconds)" in caplog.text  # its stack
+            for _ in range(2):
+                await page.act("bad.press", seconds=0.3)
+                await asyncio.sleep(0.05)
+            await app.until(lambda: record.status is Status.QUARANTINED)
+
+
+async def test_a_pause_of_nobody_is_nobodys_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with running() as app:
+        with Watchdog(app.kernel, after=0.1):
+            time.sleep(0.3)  # noqa: ASYNC251
+            await asyncio.sleep(0.05)
+        assert "Something holds everything up" in caplog.text
+        assert app.kernel.trouble == {}
+
+
+async def test_it_costs_nothing_while_all_is_well():
+    async with running() as app:
+        before = time.process_time()
+        await asyncio.sleep(1)
+        without = time.process_time() - before
+        with Watchdog(app.kernel):
+            before = time.process_time()
+            await asyncio.sleep(1)
+            assert time.process_time() - before - without < 0.01
+
+
+def test_the_command_is_exact_and_keeps_a_password_to_itself(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["kernel", "serve", "--port", "7861", "--password", "p w"])
+    assert in_words("bad") == "python server.py --port 7861 --password '…' --without bad"
+
+
+# --- with a real server ---------------------------------------------------------------------
+
+HANGS = """
+from kernel.api import Action
+class Press(Action, frozen=True): pass
+async def setup(ext):
+    @ext.on(Press)
+    async def press(action, client):
+        while not (ext.folder / "calm").exists(): pass
+"""
+SETTINGS = "server:\n  patience: 2\n"
+
+
+def hanging(data: Path) -> None:
+    write(data / "extensions", "bad", HANGS)
+    (data / "settings.yaml").write_text(SETTINGS)
+
+
+async def press(server: Live, web: httpx.AsyncClient, action: str, **values: str) -> None:
+    """Press a button of a page, without waiting for anything."""
+    cookie = "; ".join(f"{name}={value}" for name, value in web.cookies.items())
+    address = server.address.replace("http", "ws") + "/ws?path=/chat"
+    headers = {"Cookie": cookie, "Origin": server.address}
+    socket = await websockets.connect(address, additional_headers=headers)
+    await socket.send(json.dumps({"action": action, **values}))
+    await asyncio.sleep(0.3)
+    socket.transport.abort()
+
+
+async def rescue_page(web: httpx.AsyncClient, address: str) -> httpx.Response:
+    """The page as soon as it is offered."""
+    for _ in range(60):
+        try:
+            answer = await web.get(address, timeout=0.5)
+        except httpx.TransportError:
+            continue
+        if answer.status_code == 503:
+            return answer
+        await asyncio.sleep(0.1)
+    raise AssertionError("no rescue came")
+
+
+async def test_what_hangs_for_ever_is_left_out_by_a_button_and_nothing_is_lost(tmp_path: Path):
+    data = tmp_path / "data"
+    hanging(data)
+    flags = ("--extensions", "chat", "bad")
+    async with live(data, tmp_path, *flags) as server, httpx.AsyncClient() as web:
+        await web.get(server.link)
+        await press(server, web, "chat.send", text="Remember me")
+        await press(server, web, "bad.press")
+        page = await rescue_page(web, server.address)
+        assert "<h1>Bad holds everything up</h1>" in page.text
+        assert re.search(r"bad/__init__.py:7, in press", page.text)
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert (await web.get(server.address + "/static/app.css")).status_code == 200
+        assert "Bad holds everything up, at bad/__init__.py:7" in server.said
+        assert re.search(r"python server.py .*--extensions chat bad .*--without bad\n", server.said)
+
+        # The same door: another name, another site and nobody in particular are refused.
+        button = server.address + "/restart-without"
+        own = {"Origin": server.address}
+        for headers in ({"Host": "evil.test"}, {"Origin": "http://evil.test"}):
+            assert (await web.post(button, headers=headers)).status_code == 403
+        async with httpx.AsyncClient() as stranger:
+            assert (await stranger.post(button, headers=own)).status_code == 401
+            assert (await stranger.get(server.address)).status_code == 401
+        assert (await web.get(server.address)).status_code == 503
+
+        process = psutil.Process(server._process.pid)  # type: ignore[union-attr]
+        started = process.create_time()
+        answer = await web.post(button, headers=own)
+        assert answer.status_code == 200
+        assert "It starts without Bad." in answer.text
+        for _ in range(100):
+            try:
+                if (await web.get(server.address, timeout=1)).status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.1)
+        assert process.create_time() == started  # the same process, at the same port
+        assert "--without" in process.cmdline()
+        settings = (await web.get(server.address + "/settings")).text
+        card = settings[settings.index('id="settings-bad"') :].partition("</li>")[0]
+        assert "Spindle was started without it (--without)" in card
+        assert "Mend it, then switch it on." in card
+        assert 'aria-checked="false"' in card
+        (data / "extensions" / "bad" / "calm").touch()
+        await press(server, web, "settings.toggle", id="bad", on="true")
+        settings = (await web.get(server.address + "/settings")).text
+        card = settings[settings.index('id="settings-bad"') :].partition("</li>")[0]
+        assert 'aria-checked="true"' in card
+        assert "--without" not in card
+    with sqlite3.connect(data / "chats.sqlite3") as chats:
+        assert chats.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert "Remember me" in str(chats.execute("SELECT * FROM messages").fetchall())
+    chats.close()
+
+
+async def test_what_goes_on_by_itself_is_not_restarted(tmp_path: Path):
+    data = tmp_path / "data"
+    hanging(data)
+    async with live(data, tmp_path, "--extensions", "bad") as server, httpx.AsyncClient() as web:
+        await web.get(server.link)
+        await press(server, web, "bad.press")
+        await rescue_page(web, server.address)
+        (data / "extensions" / "bad" / "calm").touch()
+        for _ in range(50):
+            settings = (await web.get(server.address + "/settings", timeout=2)).text
+            if "It runs, but failed in event loop" in settings:
+                break
+            await asyncio.sleep(0.1)
+        assert "It runs, but failed in event loop" in settings
+        assert (await web.post(server.address + "/restart-without")).status_code in (403, 405)
+
+
+async def test_two_signals_end_what_stands_still(tmp_path: Path):
+    data = tmp_path / "data"
+    hanging(data)
+    async with live(data, tmp_path, "--extensions", "bad") as server, httpx.AsyncClient() as web:
+        await web.get(server.link)
+        await press(server, web, "bad.press")
+        assert server._process
+        server._process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.2)
+        assert await server.kill(signal.SIGINT) == 130
+
+
+async def test_a_machine_that_slept_is_no_block(tmp_path: Path):
+    data = tmp_path / "data"
+    hanging(data)
+    async with live(data, tmp_path, "--extensions", "bad") as server, httpx.AsyncClient() as web:
+        assert server._process
+        server._process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(4)
+        server._process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(0.6)
+        assert (await web.get(server.link)).status_code == 303
+        assert "holds everything up" not in server.said
+
+
+async def test_where_sockets_cannot_be_shared_the_terminal_tells_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """As on Windows: the sentence is all, and no thread touches the socket."""
+    write(tmp_path, "bad", SLOW)
+    untouched: Any = None
+    async with running("bad", folders=[tmp_path]) as app:
+        nothing = Rescue(app.kernel, untouched, untouched, untouched, untouched, serves=False)
+        with Watchdog(app.kernel, after=0.1, limit=0.2, rescue=nothing):
+            await app.page().act("bad.press", seconds=0.6)
+        said = capsys.readouterr().err
+        assert "Bad holds everything up, at bad/__init__.py:7, in work." in said
+        assert "--without bad\n" in said
