@@ -193,6 +193,7 @@ async def test_what_goes_on_by_itself_is_not_restarted(tmp_path: Path):
         await press(server, web, "bad.press")
         await rescue_page(web, server.address)
         (data / "extensions" / "bad" / "calm").touch()
+        settings = ""
         for _ in range(50):
             settings = (await web.get(server.address + "/settings", timeout=2)).text
             if "It runs, but failed in event loop" in settings:
