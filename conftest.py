@@ -3,13 +3,12 @@
 import asyncio
 import os
 import shutil
-import threading
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import psutil
 import pytest
+
+from kernel.testing import leaving_nothing
 
 NO_CHROMIUM = "there is no Chromium; on Debian: sudo apt install chromium"
 
@@ -48,24 +47,6 @@ async def leaves_nothing() -> AsyncIterator[None]:
 
     What a fixture of a wider scope opened before the test is not the test's.
     """
-    before = open_things()
-    yield
-    patience = time.monotonic() + 1  # a closed transport needs a few turns of the loop to be gone
-    while left := open_things() - before:
+    async with leaving_nothing():
+        yield
         await asyncio.get_running_loop().shutdown_default_executor()
-        if time.monotonic() > patience:
-            things = "\n".join(sorted(map(str, left)))
-            pytest.fail(f"This test left something behind; close what it opened:\n{things}")
-        await asyncio.sleep(0.01)
-
-
-def open_things() -> set[object]:
-    """List all that a test could leave."""
-    me = psutil.Process()
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    return {
-        *tasks,
-        *threading.enumerate(),
-        *me.children(recursive=True),
-        *me.net_connections("all"),
-    }

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from kernel.contract import Turn
-from kernel.forms import fields
 from kernel.manager import Kernel
 from kernel.records import Status
 from kernel.settings import SettingsFile
 from kernel.testing import ROOT, Scripted, running
+from kernel.testing.conformance import CHECKS
+from kernel.testing.plugin import examine
 
 ALL = sorted(p.parent.name for p in (ROOT / "extensions").glob("*/extension.toml"))
 MANIFEST = 'id = "{id}"\nname = "{id}"\nversion = "1"\nsummary = "Tests."\napi = {api}\n{more}\n'
@@ -28,33 +29,10 @@ def write(root: Path, id: str, code: str, *, more: str = "", api: int = 1) -> st
     return id
 
 
-def threads_of_its_own() -> set[threading.Thread]:
-    """All but those of asyncio's own pool, which grows as the machine is busy."""
-    return {t for t in threading.enumerate() if not t.name.startswith("asyncio_")}
-
-
+@pytest.mark.parametrize("promise", CHECKS)
 @pytest.mark.parametrize("id", ALL)
-async def test_it_starts_and_stops_leaving_nothing(id: str):
-    async with running() as app:
-        kernel = app.kernel
-        kernel.only = {id, *kernel.records[id].needs}
-        await kernel.start(id)
-        await kernel.stop(id)
-        tasks, threads = asyncio.all_tasks(), threads_of_its_own()
-        for _ in range(100):
-            assert await kernel.start(id), kernel.records[id].reason
-            await kernel.stop(id)
-        assert kernel.registry.owned_by(id) == []
-        assert asyncio.all_tasks() - tasks == set()
-        assert threads_of_its_own() <= threads
-        assert not [m for m in sys.modules if m.startswith(f"extensions.{id}")]
-
-
-@pytest.mark.parametrize("id", ALL)
-async def test_its_settings_are_described(id: str):
-    async with running(id) as app:
-        for field in fields(app.kernel.records[id].kind):
-            assert field.help.endswith("."), f"{id}.{field.name} has no sentence"
+def test_it_keeps_what_every_extension_promises(id: str, promise: str):
+    examine(ROOT / "extensions" / id, promise)
 
 
 async def test_off_means_never_imported(tmp_path: Path):

@@ -10,8 +10,7 @@ from extensions.models.files import Shelf, find
 from extensions.models.loading import GUIDE
 from extensions.models.memory import Choice, Memory
 from extensions.models.views import Views, size_in_words
-from kernel.clients import Connected
-from kernel.records import Started
+from kernel.api import Connected, Started
 from kernel.testing import App, Scripted, ScriptedLoader, running
 
 

@@ -4,10 +4,10 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from extensions.settings.actions import Configure
-from kernel.records import Access
-from kernel.testing import App, Page, running
+from kernel.testing import App, running
 
 EXAMPLE = '''"""For the tests of the Settings tab."""
 from typing import Annotated
@@ -32,16 +32,10 @@ def example(root: Path) -> None:
     (folder / "__init__.py").write_text(EXAMPLE)
 
 
-async def opened(app: App) -> Page:
-    page = app.page("/settings")
-    await app.web.snapshot(page.client)
-    return page
-
-
 async def test_a_card_says_what_it_is_and_may_do_and_nothing_of_it_is_markup(tmp_path: Path):
     example(tmp_path)
     async with running("settings", "example", folders=[tmp_path]) as app:
-        page = await opened(app)
+        page = await app.open("/settings")
         await page.until("For &lt;b&gt;tests&lt;/b&gt;")
         assert "nothing on the network, read files in models" in page.html
 
@@ -49,7 +43,7 @@ async def test_a_card_says_what_it_is_and_may_do_and_nothing_of_it_is_markup(tmp
 async def test_a_switch_is_carried_out_shown_and_written(tmp_path: Path):
     example(tmp_path)
     async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
-        page = await opened(app)
+        page = await app.open("/settings")
         for on, word in ((False, "false"), (True, "true")):
             page.html = ""
             await page.act("settings.toggle", id="example", on=on)
@@ -60,7 +54,7 @@ async def test_a_switch_is_carried_out_shown_and_written(tmp_path: Path):
 
 async def test_settings_itself_stays_on():
     async with running("settings") as app:
-        page = await opened(app)
+        page = await app.open("/settings")
         await page.act("settings.toggle", id="settings", on=False)
         await page.until("Settings stays on")
         assert app.kernel.records["settings"].status == "running"
@@ -69,7 +63,7 @@ async def test_settings_itself_stays_on():
 async def test_a_form_saves_refuses_and_resets(tmp_path: Path):
     example(tmp_path)
     async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
-        page = await opened(app)
+        page = await app.open("/settings")
         await page.act("settings.configure", id="example", speed="1.5")
         assert "speed: 1.5" in (tmp_path / "settings.yaml").read_text()
         await page.act("settings.configure", id="example", speed="9")
@@ -85,7 +79,7 @@ SHOWN = '{"speed":"1"}'
 async def test_a_form_saves_only_what_was_changed_in_it(tmp_path: Path):
     example(tmp_path)
     async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
-        page = await opened(app)
+        page = await app.open("/settings")
         drawn = await page.until('name="as_shown" value="[^"]*speed[^"]*"')
         assert unescape(drawn).endswith(f'value="{SHOWN}"')
         file = tmp_path / "settings.yaml"
@@ -111,7 +105,7 @@ async def edited(app: App, tmp_path: Path, text: str) -> None:
 async def test_what_an_editor_changed_shows_on_the_card(tmp_path: Path):
     example(tmp_path)
     async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
-        page = await opened(app)
+        page = await app.open("/settings")
         for text, said in (
             ("speed: 1.25", r'value="1\.25"'),
             ("speed: fast", "Speed must be a number from 0.5 to 2"),
@@ -131,7 +125,7 @@ async def test_what_an_editor_changed_shows_on_the_card(tmp_path: Path):
 async def test_what_is_wrong_with_the_whole_file_shows_above_the_cards(tmp_path: Path):
     example(tmp_path)
     async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
-        page = await opened(app)
+        page = await app.open("/settings")
         await page.until('id="settings-problems"')
         for text, said in (
             ("appearence:\n  theme: dark\n", "There is no section “appearence”; did you mean"),
@@ -160,7 +154,7 @@ async def test_a_failed_start_is_told_and_tried_again(tmp_path: Path):
     example(tmp_path)
     (tmp_path / "fail").touch()
     async with running("settings", folders=[tmp_path], data=tmp_path) as app:
-        page = await opened(app)
+        page = await app.open("/settings")
         await page.act("settings.toggle", id="example", on=True)
         await page.until("the belt is torn")
         (tmp_path / "fail").unlink()
@@ -171,7 +165,7 @@ async def test_a_failed_start_is_told_and_tried_again(tmp_path: Path):
 async def test_the_order_can_be_changed(tmp_path: Path):
     example(tmp_path)
     async with running("settings", "example", folders=[tmp_path]) as app:
-        page = await opened(app)
+        page = await app.open("/settings")
         await page.act("settings.move", id="example", to=0)
         assert app.kernel.ordered()[0] == "example"
         await page.act("settings.move", id="example", to=99)
@@ -180,7 +174,7 @@ async def test_the_order_can_be_changed(tmp_path: Path):
 
 async def test_a_theme_reaches_every_page():
     async with running("settings") as app:
-        page, other = await opened(app), app.page("/settings/appearance")
+        page, other = await app.open("/settings"), app.page("/settings/appearance")
         await page.act("settings.appearance", theme="dark")
         await other.until('id="page-theme" hidden data-theme="dark"')
         await page.act("settings.appearance", theme="purple")
@@ -202,7 +196,9 @@ async def test_the_address_of_an_api_is_shown_only_while_one_answers(tmp_path: P
     toml = tmp_path / "example" / "extension.toml"
     toml.write_text(toml.read_text() + 'paths = ["/v1"]\n')
     async with running("settings", "example", folders=[tmp_path]) as app:
-        app.kernel.access = Access("http://test/v1", "sk-test")
+        app.kernel.access = structs.replace(
+            app.kernel.access, address="http://test/v1", key="sk-test"
+        )
         for on in (True, False):
             await app.kernel.changes.toggle("example", on=on)
             page = app.page("/settings/access")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from kernel.api import Worker, WorkerDied, WorkerError
 from kernel.contract import Request, Sampling
-from kernel.worker import Worker, WorkerDied, WorkerError
 from tests.engines.real import FAULTY, STORIES, STORY, ask, engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from kernel.contract import Message, Request, Sampling, Text
-from kernel.worker import Worker, WorkerError
+from kernel.api import Message, Request, Sampling, Text, Worker, WorkerError
 from tests.engines.real import STORIES, STORY, ask, engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]

@@ -1,0 +1,58 @@
+"""A page without a browser: it asks, and collects what it is sent."""
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kernel.clients import Client, Connected, Disconnected
+
+if TYPE_CHECKING:
+    from kernel.testing.running import App
+
+
+class Page:
+    """An open page; `html` is all that it was sent so far."""
+
+    def __init__(self, app: "App", path: str) -> None:
+        self._app = app
+        self.client = Client("test", "page:test", path)
+        self._html = ""
+
+    @property
+    def html(self) -> str:
+        self._html += "".join(self.client.outbox.take())
+        return self._html
+
+    @html.setter
+    def html(self, html: str) -> None:
+        self._html = html
+
+    async def connect(self) -> "Page":
+        """Come to the server as a browser does: it is told, and sends all that the page shows."""
+        self._app.kernel.bus.emit(Connected(self.client))
+        await self._app.web.snapshot(self.client)
+        return self
+
+    def close(self) -> None:
+        self._app.kernel.hub.clients.discard(self.client)
+        self._app.kernel.bus.emit(Disconnected(self.client))
+
+    async def act(self, action: str, **values: Any) -> None:
+        """Ask for something, and wait until it was carried out."""
+        before = set(asyncio.all_tasks())
+        hub = self._app.kernel.hub
+        hub.receive(self.client, msgspec.json.encode({"action": action, **values}).decode())
+        mine = asyncio.all_tasks() - before
+        await asyncio.gather(*mine, return_exceptions=True)
+
+    async def until(self, pattern: str, seconds: float = 5) -> str:
+        """Wait until what the page was sent matches; answers the match."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            if found := re.search(pattern, self.html, re.DOTALL):
+                return found.group()
+            if asyncio.get_running_loop().time() > deadline:
+                raise AssertionError(f"{pattern!r} never came; the page got:\n{self.html[-2000:]}")
+            await asyncio.sleep(0.005)
