@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from extensions.workshop.bisect import Bisect, Search
-from kernel.records import Status
+from kernel.api import Status
 from kernel.testing import App, running
 
 MANIFEST = 'id = "{id}"\nname = "{id}"\nversion = "1"\nsummary = "Tests."\napi = 1\n{more}\n'
