@@ -116,6 +116,7 @@ class Extension(Scope, Generic[S]):
         raise NotAvailable(f"No running extension offers {point.name}. See Settings.")
 
     def slot(self, name: str = "chat") -> Slot:
+        """Where a model is loaded: `slot().model` is None or has `info` and what it can do."""
         return self._kernel.slot(name)
 
     def flag(self, name: str) -> Any:
@@ -167,6 +168,7 @@ class Extension(Scope, Generic[S]):
         return await self.slot(request.slot).generate(request)
 
     def emit(self, event: object) -> None:
+        """Tell everyone who listens to its class; never waits."""
         self._kernel.bus.emit(event)
 
     def render(self, template: str, **context: Any) -> str:

@@ -76,6 +76,7 @@ class Job:
 
     async def _run(self, work: Awaitable[Any]) -> None:
         self._say("running", None, "")
+        self._due = 0.0  # the first word of the work is not held back
         try:
             result = await contained(work)
         except asyncio.CancelledError:

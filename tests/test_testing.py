@@ -51,7 +51,8 @@ async def setup(ext: Extension[Settings]) -> None:
         ext.gone.append(event.client)
 
     ext.add(PANELS, Panel("tab", "panel.html", context, title="Paper"))
-    ext.add(ROUTES, Routes(Router([Route("/ext/paper/echo", echo, methods=["GET", "POST"])]), "page"))
+    route = Route("/ext/paper/echo", echo, methods=["GET", "POST"])
+    ext.add(ROUTES, Routes(Router([route]), "page"))
     ext.start = lambda: ext.worker("worker.py:Engine")
 '''
 WORKER = '''"""A child."""

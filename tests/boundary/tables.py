@@ -14,6 +14,7 @@ ROUTES = {
     "settings /settings": "page",
     "settings /settings/x": "page",
     "workshop /ext/workshop/archive": "admin",
+    "example /ext/example/heard": "page",
 }
 """Every address of kernel and extensions; "door": the door itself answers, whoever asks."""
 

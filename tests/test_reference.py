@@ -1,0 +1,88 @@
+"""docs/reference.md is what the sources say, and nothing that authors use is untested."""
+
+import ast
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from kernel import api
+from kernel.pages import Region
+from tools import reference
+
+ROOT = Path(__file__).parent.parent
+TESTS = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "extensions").glob("*/test_*.py")]
+PYTHON = [*(ROOT / "kernel").glob("*.py"), *(ROOT / "extensions").glob("*/*.py")]
+TESTED = "\n".join(file.read_text("utf-8") for file in TESTS if file.name != "test_reference.py")
+USED = TESTED + "\n".join(file.read_text("utf-8") for file in PYTHON)
+
+
+def test_it_is_current():
+    said = reference.FILE.read_text("utf-8")
+    assert said == reference.text(), "run python -m tools.reference"
+
+
+@pytest.mark.parametrize(("module", "name"), [(m, n) for m, n, _ in reference.all_points()])
+def test_a_point_is_described_and_tested(module: str, name: str):
+    point = next(p for m, n, p in reference.all_points() if (m, n) == (module, name))
+    assert point.doc.endswith("."), f"{name} needs a sentence in {module}"
+    assert re.search(rf"\b{name}\b", TESTED), f"no test uses {name}"
+
+
+@pytest.mark.parametrize("name", reference.EVENTS)
+def test_an_event_is_described_and_tested(name: str):
+    assert (getattr(api, name).__doc__ or "").strip().split("\n\n")[0].endswith(".")
+    assert re.search(rf"\b{name}\b", TESTED), f"no test uses {name}"
+
+
+def test_every_event_of_the_kernel_is_listed():
+    emitted: set[str] = set()
+    for file in (ROOT / "kernel").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in (
+                "emit",
+                "_emit",
+                "_changed",
+            ):
+                emitted |= {
+                    argument.func.id
+                    for argument in node.args
+                    if isinstance(argument, ast.Call) and isinstance(argument.func, ast.Name)
+                }
+    assert emitted >= {"StatusChanged", "Connected", "Changed"}
+    assert emitted <= set(reference.EVENTS), "add it to EVENTS in tools/reference.py"
+
+
+@pytest.mark.parametrize("region", get_args(Region))
+def test_a_region_is_described_and_used(region: str):
+    assert reference.REGIONS[region].endswith(".")
+    assert re.search(rf"""Panel\(\s*["']{region}["']""", USED), f"nothing stands in {region}"
+
+
+@pytest.mark.parametrize("name", reference.css_variables())
+def test_a_variable_is_described_and_used(name: str):
+    assert reference.VARIABLES.get(name), f"say in tools/reference.py what --{name} is for"
+    styles = [*(ROOT / "static").glob("*.css"), *(ROOT / "extensions").glob("*/static/*.css")]
+    assert any(f"var(--{name})" in file.read_text("utf-8") for file in styles), "nothing uses it"
+
+
+@pytest.mark.parametrize("name", reference.template_blocks())
+def test_a_block_is_described_and_used(name: str):
+    assert reference.BLOCKS.get(name, "").endswith("."), f"say in tools/reference.py what {name} is"
+    block = name.partition(" ")[2]
+    templates = [*(ROOT / "templates").glob("*.html"), *(ROOT / "extensions").glob("*/templates/*")]
+    uses = [len(re.findall(rf"\b{block}\b", file.read_text("utf-8"))) for file in templates]
+    assert sum(uses) > 1, "nothing uses it"
+
+
+def test_nothing_is_described_that_is_not_there():
+    assert set(reference.REGIONS) == set(get_args(Region))
+    assert set(reference.VARIABLES) == set(reference.css_variables())
+    assert set(reference.BLOCKS) == set(reference.template_blocks())
+
+
+def test_every_verb_of_the_handle_has_its_sentence():
+    for name, method in vars(api.Extension).items():
+        if callable(method) and not name.startswith("_"):
+            assert method.__doc__, f"ext.{name} has no docstring"
