@@ -23,6 +23,7 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
     try:
         async with AsyncExitStack() as stack:
             stack.callback(forget_modules, record.id)
+            stack.callback(kernel.pages.forget, record.id)
             module = await called(run_module, record)
             record.kind = getattr(module, "Settings", NoSettings)
             settings = kernel.settings.extension(record.id, record.kind)

@@ -97,6 +97,12 @@ class Pages:
             raise ValueError(f"{template} came to {len(html) >> 20} MB, more than a page can show")
         return Markup(html.encode(errors="replace").decode())
 
+    def forget(self, id: str) -> None:
+        """Drop what was made of an extension's templates."""
+        cache: Any = self._jinja.cache
+        for key in [key for key in cache if key[1].startswith(f"{id}/")]:
+            del cache[key]
+
     def _load(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
         id, _, rest = name.partition("/")
         folder = self._of(id) if rest else self._kernel

@@ -37,7 +37,9 @@ async def test_a_card_says_what_it_is_and_may_do_and_nothing_of_it_is_markup(tmp
     async with running("settings", "example", folders=[tmp_path]) as app:
         page = await app.open("/settings")
         await page.until("For &lt;b&gt;tests&lt;/b&gt;")
-        assert "nothing on the network, read files in models" in page.html
+        assert "<dt>It asks for</dt><dd>no network, reading files in models</dd>" in page.html
+        assert "Its code runs inside the server, which cannot hold it to this" in page.html
+        assert "What has to be contained runs in a worker" in page.html
 
 
 async def test_a_switch_is_carried_out_shown_and_written(tmp_path: Path):

@@ -90,7 +90,7 @@ def _asked(manifest: Manifest) -> set[str]:
     """All that an extension asks for, as sentences of the same shape for any version."""
     worker = manifest.worker
     return {
-        *(f"it may {in_words(permission)}" for permission in manifest.permissions),
+        *(f"it asks for {in_words(permission)}" for permission in manifest.permissions),
         *(f"it answers at {path}" for path in manifest.paths),
         *(f"it needs the Python package {name}" for name in manifest.requires.python),
         *(f"its engine needs {name}" for name in (worker.python if worker else ())),

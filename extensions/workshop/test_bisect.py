@@ -138,7 +138,10 @@ async def test_one_extension_needs_no_question_and_none_a_sentence(tmp_path: Pat
 
 
 async def test_what_carries_a_conversation_goes_last(tmp_path: Path):
-    loads = "from kernel.api import LOADERS\nasync def setup(ext): ext.add(LOADERS, object())"
+    loads = (
+        "from kernel.api import LOADERS\nfrom kernel.testing import Scripted, ScriptedLoader\n"
+        "async def setup(ext): ext.add(LOADERS, ScriptedLoader(Scripted()))"
+    )
     ids = [make(tmp_path, "aa"), make(tmp_path, "bb", "cc", code=loads), make(tmp_path, "cc")]
     async with running("workshop", *ids, folders=[tmp_path]) as app:
         bisect = bisect_of(app, tmp_path / "bisect.json")

@@ -1,0 +1,177 @@
+"""E6: an extension is switched on and off while replies stream, and everything is as before."""
+
+import asyncio
+import gc
+import re
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kernel.contract import Turn
+from kernel.records import Status
+from kernel.testing import App, Page, Scripted, running
+
+from .zoo import write
+
+CODE = """
+import asyncio, socket
+from contextlib import asynccontextmanager
+from kernel.api import *
+from extensions.toggled.part import upper
+from starlette.responses import PlainTextResponse
+
+class Press(Action, frozen=True): pass
+
+class Mode:
+    id = label = "toggled"
+    async def request(self, turn, history): ...
+
+@asynccontextmanager
+async def listening():
+    with socket.create_server(("127.0.0.1", 0)) as listener: yield listener
+
+async def setup(ext):
+    await ext.enter(listening())
+    ballast = bytearray(100_000)
+    async def context(client, subject): return {"size": len(ballast)}
+    @ext.on(OUTPUT)
+    async def out(deltas, turn):
+        async for delta in deltas: yield upper(delta)
+    @ext.on(DISPLAY)
+    async def display(deltas, turn):
+        async for delta in deltas: yield delta
+    @ext.on(INPUT)
+    async def change(turn): return turn
+    @ext.on(Press)
+    async def press(action, client): ext.tell(str(len(ballast)), client)
+    @ext.on(SectionChanged)
+    async def section(event): ballast[0] = 1
+    @ext.on(SlotChanged)
+    async def slot(event): ballast[0] = 1
+    async def beat():
+        while True:
+            await asyncio.sleep(0.001)
+            ballast[0] ^= 1
+    ext.spawn(beat(), "beat")
+    async def work(job):
+        job.report(0.5, "half")
+        await asyncio.sleep(600)
+    ext.job("Working", work)
+    async def app(scope, receive, send):
+        await PlainTextResponse(str(len(ballast)))(scope, receive, send)
+    ext.add(ROUTES, Routes(app, "page"))
+    ext.add(MODES, Mode())
+    ext.add(PANELS, Panel("status", "it.html", context))
+    ext.add(PANELS, Panel("tab", "tab.html", context, title="Toggled"))
+    ext.defer(lambda: None)
+"""
+PART = """
+from msgspec import structs
+def upper(delta): return structs.replace(delta, text=delta.text.upper())
+"""
+SCRIPT = "one two three four five six seven eight nine ten."
+
+
+def toggled(root: Path) -> None:
+    folder = root / "toggled"
+    write(root, "toggled", CODE)
+    (folder / "part.py").write_text(PART)
+    (folder / "templates" / "it.html").write_text('{% include "toggled/deep.html" %}')
+    (folder / "templates" / "deep.html").write_text("{{ size }}")
+    (folder / "templates" / "tab.html").write_text("<p>{{ size }}</p>")
+    (folder / "static").mkdir()
+    (folder / "static" / "toggled.css").write_text("p { color: red }")
+
+
+class Head:
+    """The head of a page, as it is after all that was sent."""
+
+    def __init__(self, page: Page) -> None:
+        self._page, self.links = page, list[str]()
+
+    def look(self) -> None:
+        for part in self._page.client.outbox.take():
+            if found := re.search(r'beforeend:head"?>.*?id="(\w+)-css"', part):
+                self.links.append(found[1])
+            elif found := re.search(r'<link id="(\w+)-css" hx-swap-oob="delete"', part):
+                self.links = [link for link in self.links if link != found[1]]
+
+
+async def stream(app: App, done: asyncio.Event) -> int:
+    """One reply after the other: each arrives whole, with or without the modifier's change."""
+    replies = 0
+    while not done.is_set():
+        reply = app.run(Turn(prompt="x"))
+        _ = [delta async for delta in reply]
+        assert reply.finish
+        assert (reply.finish.reason, reply.text.lower()) == ("stop", SCRIPT)
+        assert reply.raw == SCRIPT
+        replies += 1
+    return replies
+
+
+def state(app: App) -> dict[str, object]:
+    """All of which nothing may be left."""
+    kernel, me = app.kernel, psutil.Process()
+    return {
+        "contributions": kernel.registry.owned_by("toggled"),
+        "modules": [name for name in sys.modules if "toggled" in name],
+        "templates": [key for key in (kernel.pages._jinja.cache or ()) if "toggled" in str(key)],
+        "queues": sum(map(len, kernel.bus._queues.values())),
+        "jobs": list(kernel.jobs.running),
+        "listening": [c for c in me.net_connections() if c.status == "LISTEN"],
+        "files": me.num_fds(),
+        "threads": sum(not t.name.startswith("asyncio_") for t in threading.enumerate()),
+        "tasks": sorted(t.get_name() for t in asyncio.all_tasks() if "toggled" in t.get_name()),
+        "handle": kernel.records["toggled"].handle,
+    }
+
+
+@pytest.mark.parametrize("times", [100, pytest.param(1000, marks=pytest.mark.long)])
+async def test_toggles_during_streams_leave_everything_as_before(tmp_path: Path, times: int):
+    toggled(tmp_path)
+    model = Scripted(SCRIPT, pause=0.0005)
+    async with running("settings", model=model, folders=[tmp_path]) as app:
+        kernel, record = app.kernel, app.kernel.records["toggled"]
+        head, done = Head(app.page("/settings")), asyncio.Event()
+        streams = [asyncio.create_task(stream(app, done)) for _ in range(3)]
+        before, memory = dict[str, object](), 0
+        tracemalloc.start()
+        try:
+            for turn in range(times // 2):
+                if turn == times // 4:  # Caches are warm now.
+                    await asyncio.sleep(0.05)
+                    head.look()
+                    before, memory = state(app), size()
+                await kernel.changes.toggle("toggled", on=True)
+                assert record.status is Status.RUNNING, record.reason
+                await app.web.snapshot(head._page.client)
+                head.look()
+                await asyncio.sleep(0.002)
+                await kernel.changes.toggle("toggled", on=False)
+                assert record.status is Status.OFF
+            await asyncio.sleep(0.05)
+            head.look()
+            grown = size() - memory
+        finally:
+            tracemalloc.stop()
+            done.set()
+            replies = await asyncio.gather(*streams)
+        assert state(app) == before
+        assert before["contributions"] == before["modules"] == before["tasks"] == []
+        assert before["templates"] == []
+        assert head.links in ([], ["settings"])
+        assert grown < 100_000, f"grew by {grown} bytes"
+        assert kernel.trouble == {}
+        assert min(replies) > 2
+
+
+def size() -> int:
+    """Bytes in use, but for the names that YAML's parser makes and the type cache keeps."""
+    gc.collect()
+    traces = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(False, "*/ruamel/*")])
+    return sum(trace.size for trace in traces.traces)
