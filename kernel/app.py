@@ -14,11 +14,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from kernel.clients import ACTIONS, Action, Client, Everyone, Handler
+from kernel.clients import ACTIONS, Action, Client, Everyone, Handler, wire_name
 from kernel.jobs import JobProgress
 from kernel.manager import Kernel
 from kernel.pages import PANELS, Panel, in_region
 from kernel.points import Changed, Entry, Phase, Point
+from kernel.records import Status
 from kernel.serving import served
 
 Access = Literal["public", "page", "inference", "admin"]
@@ -45,6 +46,14 @@ class CancelJob(Action, frozen=True):
     id: str
 
 
+class ScriptFailed(Action, frozen=True):
+    """An error in the script of an extension, as a page tells it."""
+
+    id: str
+    text: str
+    line: int = 0
+
+
 class Application:
     """Routes requests: static files, the page and its socket, extensions."""
 
@@ -54,8 +63,13 @@ class Application:
         self._shown: set[str] = set()
         self._toasts = itertools.count(1)
         kernel.hub.snapshot, kernel.hub.toast = self.snapshot, self.toast
-        cancel = Handler("kernel.cancel_job", CancelJob, self._cancel_job)
-        kernel.registry.add(ACTIONS, cancel, "kernel", phase=Phase.NORMAL, rank=0, rewrites=False)
+        for kind, carry_out in (
+            (CancelJob, self._cancel_job),
+            (ScriptFailed, self._script_failed),
+        ):
+            handler = Handler(wire_name("kernel", kind), kind, carry_out)
+            add = kernel.registry.add
+            add(ACTIONS, handler, "kernel", phase=Phase.NORMAL, rank=0, rewrites=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -112,6 +126,7 @@ class Application:
             title=tab.value.title,
             theme=self._kernel.theme.replace("system", ""),
             path=client.path,
+            safe=self._kernel.flag("kernel", "safe_mode"),
             tabs=self._tabs(client),
             main=main,
             status=await self._status(client),
@@ -225,6 +240,13 @@ class Application:
     async def _cancel_job(self, action: CancelJob, client: Client) -> None:
         if job := self._kernel.jobs.running.get(action.id):
             job.cancel()
+
+    async def _script_failed(self, action: ScriptFailed, client: Client) -> None:
+        record = self._kernel.records.get(action.id)
+        if record and record.is_(Status.RUNNING):
+            text = f"{action.text[:300]} (line {action.line}). If the page does not work, start "
+            text += "Spindle with --safe-mode"
+            self._kernel.guard.failed(action.id, "its script in the page", RuntimeError(text))
 
     # --- what extensions serve -----------------------------------------------------------
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import uvicorn
 from msgspec import Meta
@@ -123,7 +123,8 @@ def kernel_of(flags: Flags) -> Kernel:
         file = data / "settings.yaml"
         if not file.exists():
             shutil.copyfile(ROOT / "settings.yaml", file)
-    told = {"model": flags.model, "loader": flags.loader, "listen": flags.listen}
+    told: dict[str, Any] = {"model": flags.model, "loader": flags.loader, "listen": flags.listen}
+    told["safe_mode"] = flags.safe_mode
     kernel = Kernel(
         SettingsFile(file.resolve(), data / "secrets"),
         [*FOLDERS, data / "extensions"],

@@ -40,6 +40,27 @@ on('htmx:ws:before:message:outgoing', event => {  // never queue: what is sent l
   if (root.dataset.uiLink && root.dataset.uiLink !== 'online') { event.preventDefault(); say('offline'); }
 });
 
+// --- a script of an extension fails: the server is told at most every ten seconds, its card says it ---
+
+const failing = new Set(), untold = [];
+const failed = (where, text, line = 0) => {
+  const id = /\/ext\/(\w+)\/static\//.exec(where ?? '')?.[1];
+  if (!id || failing.has(id)) return;
+  failing.add(id);
+  setTimeout(() => failing.delete(id), 10_000);
+  untold.push({action: 'kernel.script_failed', id, text: String(text), line});
+  if (root.dataset.uiLink === 'online') tell();
+};
+const tell = () => {
+  while (untold.length) {
+    at('page-failed').setAttribute('hx-vals', JSON.stringify(untold.shift()));
+    at('page-failed').click();
+  }
+};
+addEventListener('error', ({filename, message, lineno}) => failed(filename, message, lineno));
+addEventListener('unhandledrejection', ({reason}) => failed(reason?.stack, reason));
+on('htmx:ws:after:connection', tell);
+
 // --- what the server tells the page as a whole: its new address, its theme ---
 
 on('htmx:ws:after:message:incoming', () => {
