@@ -37,26 +37,16 @@ from kernel.files import write
 from kernel.forms import Field, fields
 from kernel.guard import Failure
 from kernel.jobs import Job, JobKind, JobProgress
+from kernel.loaders import LOADERS, Generation, Installs, Loader, Model, ToInstall
 from kernel.manager import Kernel
 from kernel.manifest import Manifest
-from kernel.model import (
-    LOADERS,
-    SAMPLERS,
-    Generated,
-    Generation,
-    Loader,
-    LoadFailed,
-    Model,
-    NoModel,
-    Samplers,
-    Slot,
-    SlotChanged,
-)
+from kernel.model import Generated, LoadFailed, NoModel, Slot, SlotChanged
 from kernel.names import safe_name, safe_path
 from kernel.pages import PANELS, Panel
 from kernel.points import Changed, Phase, Point
 from kernel.records import Record, SectionChanged, Started, Status, StatusChanged
 from kernel.reply import Reply, Step
+from kernel.samplers import SAMPLERS, Samplers
 from kernel.settings import Secret, check
 from kernel.turn import (
     DISPLAY,
@@ -81,13 +71,13 @@ __all__ = [
     "DISPLAY", "GENERATE", "HISTORY", "INPUT", "LOADERS", "MODES", "OUTPUT", "PANELS",
     "REQUEST", "ROUTES", "SAMPLERS", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client",
     "Connected", "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension",
-    "Failure", "Field", "Finish", "Generated", "Generation", "Image", "Job", "JobKind",
-    "JobProgress", "Kernel", "LoadFailed", "Loader", "Manifest", "Mark", "Message", "Meta", "Mode",
-    "Model", "ModelInfo", "NoModel", "NotAvailable", "Panel", "Part", "Past", "Phase", "Point",
-    "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route",
-    "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "SettingsChanged",
-    "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text",
-    "Timings", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Worker",
-    "WorkerDied", "WorkerError", "WorkerLoader", "__version__", "check", "fields", "kill_at",
-    "safe_name", "safe_path", "whole_text", "write",
+    "Failure", "Field", "Finish", "Generated", "Generation", "Image", "Installs", "Job",
+    "JobKind", "JobProgress", "Kernel", "LoadFailed", "Loader", "Manifest", "Mark", "Message",
+    "Meta", "Mode", "Model", "ModelInfo", "NoModel", "NotAvailable", "Panel", "Part", "Past",
+    "Phase", "Point", "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role",
+    "Route", "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged",
+    "SettingsChanged", "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step",
+    "Struct", "Text", "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn",
+    "UnsetType", "Usage", "Worker", "WorkerDied", "WorkerError", "WorkerLoader", "__version__",
+    "check", "fields", "kill_at", "safe_name", "safe_path", "whole_text", "write",
 ]  # fmt: skip

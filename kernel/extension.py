@@ -11,7 +11,9 @@ from markupsafe import Markup
 from kernel.clients import ACTIONS, Action, Client, Conversation, Everyone, Handler, wire_name
 from kernel.contract import Delta, Message, Report, Request, Turn
 from kernel.jobs import Job, JobKind
-from kernel.model import TOLD, Generation, Slot
+from kernel.loaders import Generation, ToInstall
+from kernel.manifest import Manifest
+from kernel.model import TOLD, Slot
 from kernel.pages import Region, in_region
 from kernel.pipeline import modified
 from kernel.points import Phase, Point
@@ -152,6 +154,14 @@ class Extension(Scope, Generic[S]):
         """Start `"<file>.py:<Class>"` in a child process; the caller closes it."""
         return await self._kernel.start_worker(self._record, code, report, env or {})
 
+    async def missing(self) -> ToInstall | None:
+        """What the first worker would install before it starts; None when all is there."""
+        return await self.thread(self._kernel.workers.missing, *self._environment())
+
+    async def install(self, report: Report) -> None:
+        """Install it, as a job that the page shows; a worker that needs it does so by itself."""
+        await self._kernel.workers.prepare(*self._environment(), report)
+
     # --- talking -----------------------------------------------------------------------
 
     def run(self, turn: Turn, history: Sequence[Message] = (), *, record: bool = False) -> Reply:
@@ -201,6 +211,10 @@ class Extension(Scope, Generic[S]):
         self._kernel.hub.tell(text, to, kind)
 
     # --- inside ------------------------------------------------------------------------
+
+    def _environment(self) -> tuple[Manifest, str]:
+        assert self._record.manifest
+        return self._record.manifest, self._kernel.settings.variant(self.id)
 
     def _settings_listener(
         self, listener: Callable[[SettingsChanged], Awaitable[None]]

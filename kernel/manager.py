@@ -182,8 +182,7 @@ class Kernel:
             if record.handle:
                 record.handle.why = why
             for slot in self._slots.values():
-                if slot.owner == id:
-                    await slot.unload(f"{why} It ran this model.")
+                await slot.leave(id, why)
             record.stop.set()
             _, late = await asyncio.wait({record.task}, timeout=5)
             if late:

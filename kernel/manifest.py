@@ -33,6 +33,7 @@ class Variant(Table, frozen=True):
 
     index: str = ""
     python: tuple[str, ...] = ()
+    size: str = ""
 
 
 class WorkerTable(Table, frozen=True):
@@ -42,6 +43,8 @@ class WorkerTable(Table, frozen=True):
     python: tuple[str, ...] = ()
     variants: dict[str, Variant] = {}
     variables: dict[str, str] = {}
+    size: str = ""
+    """Roughly what it takes on disk, as measured: "130 MB"."""
 
 
 class Flag(Table, frozen=True):

@@ -6,74 +6,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import msgspec
 
 from kernel.bus import Bus
-from kernel.checks import check, unknown
-from kernel.contract import Delta, Finish, ModelInfo, Refused, Report, Request
+from kernel.checks import check
+from kernel.contract import Finish, ModelInfo, Refused, Request
+from kernel.environments import EnvironmentFailed
 from kernel.generation import WorkerDied, WorkerError
 from kernel.guard import called
-from kernel.points import Point, Registry
+from kernel.loaders import LOADERS, Generation, Installs, Loader, Model
+from kernel.points import Registry
 from kernel.records import told
+from kernel.samplers import SAMPLERS, checked
 from kernel.settings import SettingsError
 
 log = logging.getLogger(__name__)
+Wish = tuple[Path, str, dict[str, Any]]
 Work = Callable[[], Awaitable[None]]
-
-
-class Generation(Protocol):
-    """A reply as the engine makes it: iterate over its deltas, then look at `finish`."""
-
-    finish: Finish | None
-
-    def __aiter__(self) -> "Generation": ...
-    async def __anext__(self) -> Delta: ...
-    def cancel(self) -> None: ...
-
-
-class Model(Protocol):
-    """A loaded model, wherever it runs."""
-
-    info: ModelInfo
-    died: "asyncio.Future[str]"
-    """Resolved with a sentence when the model is gone by itself."""
-
-    def generate(self, request: Request) -> Generation: ...
-    async def call(self, name: str, **data: Any) -> Any: ...
-    async def close(self) -> None: ...
-
-
-@runtime_checkable
-class Loader(Protocol):
-    """Knows one family of model files; the fields of `Options` become the load form."""
-
-    id: str
-    label: str
-    Options: type[msgspec.Struct]
-
-    def accepts(self, path: Path, /) -> bool: ...
-    async def open(self, path: Path, options: Any, report: Report) -> Model: ...
-
-
-LOADERS: Point[Loader] = Point("loaders", "Ways to load a model.", Loader)
-
-
-class Samplers(msgspec.Struct, frozen=True):
-    """Sampling parameters of one loader: the fields of `kind` become form fields wherever
-    parameters are shown, and travel in `Sampling.extra` as plain data."""
-
-    loader: str
-    """The id of the loader; its models name "extra" in `ModelInfo.samplers`."""
-    kind: type[msgspec.Struct]
-
-    def __post_init__(self) -> None:
-        if not hasattr(cast(Any, self.kind), "__struct_fields__"):
-            raise TypeError("the kind of Samplers is a Struct class")
-
-
-SAMPLERS: Point[Samplers] = Point("samplers", "Sampling parameters that a loader adds.", Samplers)
 
 
 class SlotChanged(msgspec.Struct, frozen=True):
@@ -105,7 +56,10 @@ class LoadFailed(RuntimeError):
     """The model could not be loaded; the message is a sentence for the user."""
 
 
-TOLD = (Refused, SettingsError, NoModel, LoadFailed, WorkerError, WorkerDied, OSError)
+TOLD = (
+    *(Refused, SettingsError, NoModel, LoadFailed, WorkerError, WorkerDied, OSError),
+    EnvironmentFailed,
+)
 """Errors that are sentences for a person: whoever raises them did nothing wrong."""
 CLOSING = 10.0
 """Seconds that a model may take to end."""
@@ -129,7 +83,11 @@ class Slot:
         self.state = SlotChanged(name, "empty")
         self._bus, self._registry, self._failed = bus, registry, failed
         self._work: asyncio.Task[None] | None = None
-        self._wanted: tuple[Path, str, dict[str, Any]] | None = None
+        self._wanted: Wish | None = None
+        self._loaded: Wish | None = None
+        self._next = ""
+        """The extension that installs an engine while another model is still there."""
+        self._lost = False
         self._proven = False
 
     async def load(self, path: Path, loader: str = "", options: Mapping[str, Any] = {}) -> None:
@@ -148,6 +106,28 @@ class Slot:
         """Give all memory back; `why` is told to whoever still waits for a reply."""
         await self._instead(partial(self._empty, why))
 
+    async def cancel(self, why: str = "") -> None:
+        """Give up a load; a model that is still there, for only an engine is being made, stays."""
+        if self.model and self._work:
+            self._work.cancel()
+            await self.wait()
+        else:
+            await self.unload(why)
+
+    async def leave(self, owner: str, why: str) -> None:
+        """Do without an extension that stops: what it runs or loads goes, to come back with it."""
+        if owner == self.owner:
+            await self._instead(partial(self._empty, f"{why} It ran this model.", why))
+        elif owner == self._next:
+            await self.cancel()
+
+    async def recover(self) -> None:
+        """Load again what went with its extension, if something that takes it is there."""
+        if self._lost and self._wanted:
+            with suppress(NoModel):
+                self._loader(*self._wanted[:2])
+                await self.reload()
+
     async def wait(self) -> None:
         """Until a load or unload that is under way has ended, however it ends."""
         if self._work:
@@ -165,31 +145,13 @@ class Slot:
         if not self.model and self.state.state == "failed":
             raise LoadFailed(self.state.error)
         if not self.model:
-            raise NoModel(EMPTY)
-        return self.model.generate(self._checked(request))
+            raise NoModel(self.state.error or EMPTY)
+        return self.model.generate(checked(request, self.samplers()))
 
     def samplers(self) -> list[type[msgspec.Struct]]:
         """The parameters that the loader of the loaded model adds to `Sampling`."""
         loader = self.model.info.loader if self.model else ""
         return [each.kind for each in self._registry.values(SAMPLERS) if each.loader == loader]
-
-    def _checked(self, request: Request) -> Request:
-        """The request with its loader's own parameters as plain data; raises Refused."""
-        if not (asked := request.sampling.extra):
-            return request
-        rest, plain, problems = dict(asked), dict[str, Any](), list[str]()
-        for kind in self.samplers():
-            mine = {name: rest.pop(name) for name in kind.__struct_fields__ if name in rest}
-            good, bad = check(kind, mine)
-            good = {name: value for name, value in good.items() if value is not msgspec.UNSET}
-            plain |= msgspec.to_builtins(good)
-            problems += bad.values()
-        names = [name for kind in self.samplers() for name in kind.__struct_fields__]
-        problems += [unknown(name, names, "sampling parameter") for name in rest]
-        if problems:
-            raise Refused(" ".join(problems))
-        sampling = msgspec.structs.replace(request.sampling, extra=plain)
-        return msgspec.structs.replace(request, sampling=sampling)
 
     def ended(self, finish: Finish, seconds: float) -> None:
         """Remember that a generation ended; one without an error proves the engine."""
@@ -200,6 +162,7 @@ class Slot:
         await self.unload("Spindle is stopping.")
 
     async def _instead(self, work: Work) -> None:
+        self._lost = False
         task = self._work = asyncio.create_task(self._after(self._work, work))
         await asyncio.wait({task})
         if task.cancelled():
@@ -221,15 +184,19 @@ class Slot:
     async def _load(self, pause: float = 0) -> None:
         assert self._wanted
         path, wish, options = self._wanted
-        await self._drop("The model is being replaced.")
-        self._set("loading", note=f"Loading {path.name}")
         try:
+            self._report(0, f"Loading {path.name}")
             await asyncio.sleep(pause)
-            owner, loader = self._loader(path, wish)
+            self._next, loader = self._loader(path, wish)
             good, errors = check(loader.Options, options)
             if errors:
                 raise LoadFailed("; ".join(f"{k}: {v}" for k, v in errors.items()))
-            self.owner = owner
+            if isinstance(loader, Installs):
+                self.owner = self.owner or self._next
+                await called(loader.install, self._report)
+            await self._drop("The model is being replaced.")
+            self.owner = self._next
+            self._report(0, f"Loading {path.name}")
             options = {k: v for k, v in good.items() if v is not msgspec.UNSET}
             options = loader.Options(**options)
             model = await called(loader.open, path, options, self._report)
@@ -238,17 +205,28 @@ class Slot:
             model.died.add_done_callback(lambda died: self._on_death(model, died))
         except asyncio.CancelledError:
             if self._work is asyncio.current_task():
-                self._set("empty")
+                self._stay("empty", "")
             raise
         except Exception as error:
             log.warning("%s did not load: %s", path.name, told(error))
-            if self.owner and not isinstance(error, TOLD):
-                self._failed(self.owner, "loader", error)
+            if self._next and not isinstance(error, TOLD):
+                self._failed(self._next, "loader", error)
             why = str(error) if isinstance(error, TOLD) else told(error)
-            self._set("failed", error=f"{path.name} did not load. {why}")
+            self._stay("failed", f"{path.name} did not load. {why}")
             raise LoadFailed(self.state.error) from error
-        self.model, self.why = model, ""
+        finally:
+            self._next = ""
+        self.model, self.why, self._loaded, self._lost = model, "", self._wanted, False
         self._set("ready", info=model.info)
+
+    def _stay(self, state: str, error: str) -> None:
+        """After a load that came to nothing: with the model that is still there, or without."""
+        if self.model:
+            self._wanted = self._loaded
+            self._set("ready", info=self.model.info, error=error)
+        else:
+            self.owner = ""
+            self._set(state, error=error)
 
     def _loader(self, path: Path, wish: str) -> tuple[str, Loader]:
         entries = self._registry.entries(LOADERS)
@@ -262,10 +240,13 @@ class Slot:
         raise NoModel(f"No running loader takes this file (running: {known}). See Settings.")
 
     def _report(self, fraction: float, note: str) -> None:
-        self._set("loading", note=note, fraction=fraction)
+        if self.model:
+            self._set("ready", info=self.model.info, note=note, fraction=fraction)
+        else:
+            self._set("loading", note=note, fraction=fraction)
 
     def _on_death(self, model: Model, died: "asyncio.Future[str]") -> None:
-        if model is not self.model or died.cancelled():
+        if model is not self.model or died is not model.died or died.cancelled():
             return
         self.model, why = None, died.result()
         log.error("The model %s is gone: %s", model.info.name, why)
@@ -278,9 +259,11 @@ class Slot:
         task = self._work = asyncio.create_task(again)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    async def _empty(self, why: str) -> None:
+    async def _empty(self, why: str, lost: str = "") -> None:
         await self._drop(why)
-        self._set("empty")
+        self._lost = bool(lost) and self._wanted is not None
+        name = self._wanted[0].stem if self._wanted else ""
+        self._set("empty", error=f"{lost} {name} is loaded again when it is back." if lost else "")
 
     async def _drop(self, why: str) -> None:
         model, owner, self.model, self.owner, self.why = self.model, self.owner, None, "", ""

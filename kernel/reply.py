@@ -11,7 +11,8 @@ from msgspec import structs
 from kernel.answer import Answer
 from kernel.contract import Delta, Finish, Message, Request, Turn
 from kernel.guard import SwitchedOff, check
-from kernel.model import TOLD, Generation
+from kernel.loaders import Generation
+from kernel.model import TOLD
 from kernel.pipeline import Pipe, Stage, Transcript, modified
 from kernel.points import Entry, Point
 from kernel.records import told

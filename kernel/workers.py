@@ -13,8 +13,8 @@ from kernel.contract import ModelInfo, Report, Request
 from kernel.discovery import Discovery
 from kernel.environments import Environment, build, lock_for, python_of, ready
 from kernel.jobs import Job, Jobs
+from kernel.loaders import Generation, ToInstall
 from kernel.manifest import Manifest, Variant
-from kernel.model import Generation
 from kernel.sampling import Struct
 from kernel.worker import Limits, Worker
 
@@ -50,6 +50,14 @@ class Workers:
         name = f"{table.environment}-{variant}" if variant else table.environment
         lock = lock_for(table.environment, self._discovery.trusted())
         return Environment(name, (*table.python, *chosen.python), lock, chosen.index)
+
+    def missing(self, manifest: Manifest, variant: str) -> ToInstall | None:
+        """What is still to be installed, or None; blocking."""
+        env, table = self.environment(manifest, variant), manifest.worker
+        if ready(env, self.root) or not table:
+            return None
+        chosen = table.variants.get(variant, Variant())
+        return ToInstall(env.requirements, chosen.size or table.size)
 
     async def prepare(self, manifest: Manifest, variant: str, report: Report | None) -> Path:
         """The interpreter of the extension's environment, after building it if need be."""
@@ -127,6 +135,12 @@ class WorkerLoader:
     ) -> None:
         self.id, self.label, self.Options, self.accepts = id, label, Options, accepts
         self._ext, self._engine, self._env = ext, engine, env or {}
+
+    async def missing(self) -> ToInstall | None:
+        return await self._ext.missing()
+
+    async def install(self, report: Report) -> None:
+        await self._ext.install(report)
 
     async def open(self, path: Path, options: Any, report: Report) -> WorkerModel:
         """Start the worker and load; a cancelled or failed load leaves no process behind."""

@@ -4,15 +4,18 @@ import asyncio
 import random
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 import pytest
 
-from kernel.contract import UNSET, Finish, Meta, Request, Sampling, Struct, Turn
-from kernel.model import SAMPLERS, LoadFailed, NoModel, Samplers, SlotChanged
+from kernel.contract import UNSET, Finish, Meta, Report, Request, Sampling, Struct, Turn
+from kernel.environments import EnvironmentFailed
+from kernel.loaders import LOADERS, Installs, Loader, ToInstall
+from kernel.model import LoadFailed, NoModel, SlotChanged
 from kernel.points import Phase
-from kernel.testing import App, Scripted, running
+from kernel.samplers import SAMPLERS, Samplers
+from kernel.testing import App, Scripted, ScriptedLoader, running
 
 PATH = Path("scripted")
 
@@ -202,3 +205,172 @@ async def test_what_a_loader_adds_travels_with_the_request_as_plain_data():
         dispose()
         assert "no sampling parameter “wobble”" in await asked(app, wobble=0.5)
         assert len(model.asked) == before
+
+
+# --- an engine that is installed first -----------------------------------------------------
+
+
+class Installing(ScriptedLoader):
+    """Its engine is installed when the test says so."""
+
+    id = label = "installing"
+
+    def __init__(self) -> None:
+        super().__init__(Scripted("Anew."))
+        self.going = asyncio.Event()
+        self.fails = ""
+
+    async def missing(self) -> ToInstall | None:
+        return None if self.going.is_set() else ToInstall(("big==1",), "2 GB")
+
+    async def install(self, report: Report) -> None:
+        report(0.25, "Installing the big one")
+        await self.going.wait()
+        if self.fails:
+            raise EnvironmentFailed(self.fails)
+
+
+async def said(app: App) -> str:
+    return "".join([delta.text async for delta in app.run(Turn(prompt="x"))])
+
+
+async def installing(app: App) -> tuple[Installing, asyncio.Task[None]]:
+    """A load that is installing its engine, beside what was loaded before."""
+    loader = Installing()
+    assert isinstance(loader, Installs)
+    add = app.kernel.registry.add
+    add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.LATE, rank=0, rewrites=False)
+    slot = app.kernel.slot()
+    loading = asyncio.create_task(slot.load(Path("new.big"), "installing"))
+    await app.until(lambda: "big one" in slot.state.note)
+    return loader, loading
+
+
+async def test_the_old_model_answers_until_the_new_engine_is_installed():
+    async with running(model=Scripted("Old.")) as app:
+        slot = app.kernel.slot()
+        loader, loading = await installing(app)
+        assert (slot.state.state, slot.state.fraction) == ("ready", 0.25)
+        assert slot.state.info
+        assert slot.state.info.name == "scripted"
+        assert await said(app) == "Old."
+        loader.going.set()
+        await loading
+        assert await said(app) == "Anew."
+        assert (slot.state.state, slot.state.name, slot.state.note) == ("ready", "new", "")
+
+
+async def test_a_cancelled_installation_keeps_the_old_model():
+    async with running(model=Scripted("Old.")) as app:
+        slot = app.kernel.slot()
+        _, loading = await installing(app)
+        await slot.cancel()
+        with pytest.raises(LoadFailed):
+            await loading
+        assert (slot.state.state, slot.state.note) == ("ready", "")
+        assert await said(app) == "Old."
+        await asyncio.wait_for(slot.reload(), 5)
+        assert slot.state.name == "scripted"
+        assert await said(app) == "Old."
+
+
+async def test_a_failed_installation_keeps_the_old_model_and_says_why():
+    async with running(model=Scripted("Old.")) as app:
+        slot = app.kernel.slot()
+        loader, loading = await installing(app)
+        loader.fails = "The disk is full: free some space, then try again."
+        loader.going.set()
+        with pytest.raises(LoadFailed, match="disk is full"):
+            await loading
+        assert slot.state.state == "ready"
+        assert slot.state.error.startswith("new.big did not load. The disk is full")
+        assert await said(app) == "Old."
+
+
+async def test_a_newer_wish_ends_an_installation():
+    async with running(model=Scripted("Old.")) as app:
+        slot = app.kernel.slot()
+        _, loading = await installing(app)
+        await slot.load(PATH, "scripted")
+        with pytest.raises(LoadFailed, match="Another choice"):
+            await loading
+        assert (slot.state.state, slot.state.name) == ("ready", "scripted")
+
+
+async def test_an_old_engine_that_dies_meanwhile_leaves_the_new_one():
+    async with running(model=(old := Scripted("Old."))) as app:
+        slot = app.kernel.slot()
+        loader, loading = await installing(app)
+        old.die("It was killed.")
+        await app.until(lambda: slot.state.state == "loading" and "big one" in slot.state.note)
+        loader.going.set()
+        with pytest.raises(LoadFailed, match="Another choice"):
+            await loading
+        await app.until(lambda: slot.state.state == "ready")
+        assert await said(app) == "Anew."
+
+
+# --- an extension that goes and comes back -------------------------------------------------
+
+GATE = """
+import asyncio
+from kernel.api import LOADERS
+from kernel.testing import Scripted, ScriptedLoader
+
+class Slow(ScriptedLoader):
+    id = label = "slow"
+
+    async def open(self, path, options, report):
+        report(0.5, "Half way")
+        while not self.gate.exists():
+            await asyncio.sleep(0.005)
+        return await super().open(path, options, report)
+
+async def setup(ext):
+    loader = Slow(Scripted("Hi."))
+    loader.gate = ext.data_root / "gate"
+    ext.add(LOADERS, loader)
+"""
+
+
+async def test_what_goes_with_its_extension_is_told_and_comes_back_with_it(tmp_path: Path):
+    folder = tmp_path / "one_loader"
+    folder.mkdir()
+    (folder / "extension.toml").write_text(
+        'id = "one_loader"\nname = "One"\nversion = "1"\nsummary = "Loads."\napi = 1\n'
+    )
+    (folder / "__init__.py").write_text(GATE)
+    async with running("one_loader", "models", folders=[tmp_path], data=tmp_path) as app:
+        slot, page = app.kernel.slot(), app.page("/")
+        loading = asyncio.create_task(slot.load(tmp_path / "polly.x", "slow"))
+        await app.until(lambda: slot.state.note == "Half way")
+        await app.kernel.changes.toggle("one_loader", on=False)
+        with pytest.raises(LoadFailed):
+            await loading
+        told = "One was switched off. polly is loaded again when it is back."
+        assert (slot.state.state, slot.state.error) == ("empty", told)
+        await page.until(f'class="toast note"((?!</p>).)*{told}')
+        with pytest.raises(NoModel, match="is loaded again when it is back"):
+            await slot.generate(Request(prompt="x"))
+
+        (tmp_path / "gate").touch()
+        await app.kernel.changes.toggle("one_loader", on=True)
+        await app.until(lambda: slot.state.state == "ready" and slot.state.name == "polly")
+
+        # Loaded, it goes and comes back the same way; what a person unloads stays away.
+        await app.kernel.changes.toggle("one_loader", on=False)
+        assert slot.state.error == told
+        await app.kernel.changes.toggle("one_loader", on=True)
+        await app.until(lambda: slot.state.state == "ready")
+        for state in ("failed", "empty"):
+            await slot.load(tmp_path / "polly.x", "slow")
+            await app.kernel.changes.toggle("one_loader", on=False)
+            if state == "empty":
+                await page.act("models.unload")
+            else:
+                with pytest.raises(LoadFailed):
+                    await slot.load(tmp_path / "other.x", "slow")
+            await app.kernel.changes.toggle("one_loader", on=True)
+            await app.settled()
+            await asyncio.sleep(0.05)
+            assert slot.state.state == state

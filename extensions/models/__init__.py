@@ -49,6 +49,10 @@ async def setup(ext: Extension[Settings]) -> None:
     loading, views = Loading(ext, memory), Views(ext, memory)
     await views.look()
 
+    async def recover() -> None:
+        with suppress(LoadFailed, NoModel):  # The slot says so.
+            await slot.recover()
+
     @ext.on(Started)
     async def started(event: Started) -> None:
         ext.spawn(loading.at_start(views.say), "load")
@@ -59,8 +63,8 @@ async def setup(ext: Extension[Settings]) -> None:
 
     @ext.on(Choose)
     async def choose(action: Choose, client: Client) -> None:
-        views.choose(client, action.file, action.loader)
         await views.look()
+        await views.choose(client, action.file, action.loader)
         views.push_picker(client)
 
     @ext.on(Load)
@@ -70,7 +74,7 @@ async def setup(ext: Extension[Settings]) -> None:
         if not loader:
             raise Refused(f"Nothing that is switched on loads {action.file}. See Settings.")
         good, errors = check(loader.Options, action.rest)
-        views.choose(client, action.file, loader.id, errors)
+        await views.choose(client, action.file, loader.id, errors)
         if errors:
             return views.push_picker(client)
         default = loader.Options()
@@ -91,7 +95,7 @@ async def setup(ext: Extension[Settings]) -> None:
 
     @ext.on(Cancel)
     async def cancel(action: Cancel, client: Client) -> None:
-        await slot.unload("The loading was cancelled.")
+        await slot.cancel("The loading was cancelled.")
 
     @ext.on(AtStart)
     async def at_start(action: AtStart, client: Client) -> None:
@@ -107,6 +111,10 @@ async def setup(ext: Extension[Settings]) -> None:
             views.generated = None if event.state != "ready" else views.generated
             views.push_status()
             views.push_pickers()
+            if event.state == "ready":
+                await views.loaded()
+            if event.state == "empty" and event.error:
+                ext.tell(event.error, views.everyone)
 
     @ext.on(Generated)
     async def generated(event: Generated) -> None:
@@ -119,6 +127,7 @@ async def setup(ext: Extension[Settings]) -> None:
         if event.point == LOADERS.name:
             await views.look()
             views.push_pickers()
+            ext.spawn(recover(), "recover")
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -10,8 +12,8 @@ from extensions.models.files import Shelf, find
 from extensions.models.loading import GUIDE
 from extensions.models.memory import Choice, Memory
 from extensions.models.views import Views, size_in_words
-from kernel.api import Connected, Started
-from kernel.testing import App, Scripted, ScriptedLoader, running
+from kernel.api import LOADERS, Connected, Loader, Manifest, Phase, Started, ToInstall
+from kernel.testing import App, Page, Scripted, ScriptedLoader, running
 
 
 class OnlyGguf(ScriptedLoader):
@@ -260,3 +262,63 @@ async def test_a_first_start_without_a_guide_complains_of_nothing(tmp_path: Path
         await app.web.snapshot(page.client)
         await page.until("No model")
         assert 'role="alert"' not in page.html
+
+
+class Installed(OnlyGguf):
+    """Its engine is installed at the first load."""
+
+    there = False
+
+    async def missing(self) -> ToInstall | None:
+        return None if self.there else ToInstall(("torch==2", "<b>"), "2 GB")
+
+    async def install(self, report: Callable[[float, str], None]) -> None:
+        report(0.5, "Downloading torch")
+        while not self.there:
+            await asyncio.sleep(0.005)
+
+
+async def test_the_picker_says_what_a_load_installs_and_keeps_what_is_loaded_meanwhile():
+    async with running("models", model=Scripted("Hi.")) as app:
+        loader = Installed(Scripted("New."))
+        add = app.kernel.registry.add
+        add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
+        await with_files(app, "one.gguf")
+        page = app.page("/")
+        await app.web.snapshot(page.client)
+        await page.act("models.choose", file="one.gguf", loader="gguf")
+        said = await page.until('id="models-installs".*?</form>')
+        assert "torch==2, &lt;b&gt;. On disk that is about 2 GB." in said
+        assert "scripted stays loaded meanwhile" in said
+        assert "Install and load" in said
+
+        page.html = ""
+        loading = asyncio.create_task(page.act("models.load", file="one.gguf", loader="gguf"))
+        await page.until("Downloading torch <span[^>]*>scripted stays loaded until that is done")
+        assert app.kernel.slot().state.state == "ready"
+        await page.act("models.cancel")
+        await loading
+        page.html = ""
+        await app.web.snapshot(page.client)
+        drawn = await page.until("<dialog.*</dialog>")
+        assert "stays loaded until" not in drawn
+        assert app.kernel.slot().state.name == "scripted"
+
+        loader.there = True
+        page.html = ""
+        await page.act("models.load", file="one.gguf", loader="gguf")
+        assert app.kernel.slot().state.name == "one"
+        await app.until(lambda: "models-installs" not in drawn_last(page))
+
+
+def drawn_last(page: Page) -> str:
+    """The picker as it was sent last."""
+    page.html += "".join(page.client.outbox.take())
+    return page.html[page.html.rindex("<dialog") :]
+
+
+def test_every_engine_says_how_large_it_is():
+    for file in Path(__file__).parent.parent.glob("*/extension.toml"):
+        worker = Manifest.read(file.parent).worker
+        for table in (worker, *worker.variants.values()) if worker else ():
+            assert table.size, f"{file}: measure what its environment takes on disk"

@@ -6,14 +6,28 @@ from typing import Any
 
 from extensions.models.files import ModelFile, Shelf
 from extensions.models.memory import Memory
-from kernel.api import LOADERS, UNSET, Client, Everyone, Extension, Generated, Loader, check, fields
+from kernel.api import (
+    LOADERS,
+    UNSET,
+    Client,
+    Everyone,
+    Extension,
+    Generated,
+    Installs,
+    Loader,
+    ToInstall,
+    check,
+    fields,
+)
 
 
 class Chosen:
     """What one page looks at in its picker."""
 
-    def __init__(self, name: str, loader: str, errors: Mapping[str, str]) -> None:
-        self.name, self.loader, self.errors = name, loader, errors
+    def __init__(
+        self, name: str, loader: str, errors: Mapping[str, str], installs: ToInstall | None
+    ) -> None:
+        self.name, self.loader, self.errors, self.installs = name, loader, errors, installs
 
 
 class Views:
@@ -64,10 +78,14 @@ class Views:
                     return loader
         return able[0] if able else None
 
-    def choose(
-        self, client: Client, name: str, loader: str, errors: Mapping[str, str] | None = None
+    async def choose(
+        self, client: Client, name: str, wish: str, errors: Mapping[str, str] | None = None
     ) -> None:
-        self._chosen[client.id] = Chosen(name, loader, errors or {})
+        """Show a page this model, and what loading it would install first."""
+        model = self.file(name)
+        loader = self.loader(model, wish) if model else None
+        installs = await loader.missing() if isinstance(loader, Installs) else None
+        self._chosen[client.id] = Chosen(name, wish, errors or {}, installs)
 
     def forget(self, client: Client) -> None:
         self._chosen.pop(client.id, None)
@@ -102,6 +120,13 @@ class Views:
     def push_pickers(self) -> None:
         for client in self._pages.values():
             self.push_picker(client)
+
+    async def loaded(self) -> None:
+        """A model came: what was to be installed for it is there now."""
+        for id, chosen in list(self._chosen.items()):
+            if chosen.installs and id in self._pages:
+                await self.choose(self._pages[id], chosen.name, chosen.loader, chosen.errors)
+                self.push_picker(self._pages[id])
 
     # --- contexts ------------------------------------------------------------------------
 
@@ -166,6 +191,7 @@ class Views:
             ],
             "fields": self._fields(model, loader) if loader else [],
             "errors": dict(chosen.errors),
+            "installs": chosen.installs,
             "folder": model.path.is_dir(),
         }
 

@@ -11,9 +11,9 @@ from typing import Any, cast
 from kernel.app import Application
 from kernel.contract import Message, Report, Turn
 from kernel.extension import Extension
+from kernel.loaders import LOADERS, Loader
 from kernel.manager import Kernel
 from kernel.manifest import Manifest
-from kernel.model import LOADERS, Loader
 from kernel.points import Phase
 from kernel.records import Status
 from kernel.reply import Reply

@@ -14,7 +14,8 @@ import pytest
 
 from kernel.bus import Bus
 from kernel.contract import Report, Request, Sampling, Struct
-from kernel.model import LOADERS, Slot
+from kernel.loaders import LOADERS
+from kernel.model import Slot
 from kernel.points import Phase, Registry
 from kernel.worker import Worker, WorkerDied, WorkerError
 from kernel.workers import WorkerModel
