@@ -54,9 +54,9 @@ class ScriptedGeneration:
                 raise WorkerDied(self._model.died.result())
         elif self._model.pause:
             await asyncio.sleep(self._model.pause)
-        full = self._said == self._limit
-        word = None if full else next(self._words, None)
-        if word is None or self._stopped.is_set():
+        word = next(self._words, None)
+        full = word is not None and self._said == self._limit
+        if word is None or full or self._stopped.is_set():
             reason = "cancelled" if self._stopped.is_set() else "length" if full else "stop"
             self.finish = Finish(reason, usage=Usage(10, self._said))
             raise StopAsyncIteration
