@@ -63,6 +63,8 @@ class Outbox:
         self._size = 0
         self._serial = itertools.count()
         self._some = asyncio.Event()
+        self._since, self._stalled = 0.0, False
+        self._clock: asyncio.TimerHandle
 
     def put(self, owner: str, html: str, key: str | None = None, *, whole: bool = False) -> None:
         """Queue a part; `whole` is a snapshot, which may be as large as what it shows."""
@@ -98,17 +100,37 @@ class Outbox:
         After a quiet moment three may follow at once: a click is answered by several.
         """
         loop, due = asyncio.get_running_loop(), 0.0
-        while True:
-            await self._some.wait()
-            await asyncio.sleep(max(0.0, due - loop.time()))
-            self._some.clear()
-            if self.overflowed:
-                self.overflowed = False
-                behind()
-            for part in self.take():
-                async with asyncio.timeout(self._stall):
-                    await send(part.encode(errors="replace").decode())  # no half surrogates
-            due = max(due, loop.time() - 3 * self._pause) + self._pause
+        self._look(asyncio.current_task())
+        try:
+            while True:
+                await self._some.wait()
+                if (early := due - loop.time()) > 0:
+                    await asyncio.sleep(early)
+                self._some.clear()
+                if self.overflowed:
+                    self.overflowed = False
+                    behind()
+                for part in self.take():
+                    if not part.isascii():
+                        part = part.encode(errors="replace").decode()  # no half surrogates
+                    self._since = loop.time()
+                    await send(part)
+                self._since = 0.0
+                due = max(due, loop.time() - 3 * self._pause) + self._pause
+        except asyncio.CancelledError:
+            if self._stalled:
+                raise TimeoutError("the page takes nothing") from None
+            raise
+        finally:
+            self._clock.cancel()
+
+    def _look(self, sending: "asyncio.Task[None] | None") -> None:
+        """End a sending that takes too long: one clock for all, as one for each costs as much as
+        the sending itself."""
+        loop = asyncio.get_running_loop()
+        if sending and 0 < self._since < loop.time() - self._stall:
+            self._stalled = sending.cancel()
+        self._clock = loop.call_later(self._stall / 4, self._look, sending)
 
 
 class Client:

@@ -1,9 +1,14 @@
-"""An engine that says the same text at any speed, and an action that does nothing."""
+"""An engine that says the same text at any speed, an action that does nothing, and a broadcast."""
 
+import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
-from kernel.api import LOADERS, Action, Client, Extension, Struct, WorkerLoader
+from kernel.api import LOADERS, Action, Client, Everyone, Extension, Struct, WorkerLoader
+
+WORD = '<span id="page-go" hidden hx-swap-oob="true">{}</span>'
+FILLING = "as many words as a frame of a reply usually has " * 8
 
 
 class Options(Struct, frozen=True):
@@ -14,6 +19,13 @@ class Nothing(Action, frozen=True):
     """The least that an action can do: answer."""
 
     word: str
+
+
+class Broadcast(Action, frozen=True):
+    """Send every page the time, so many times a second."""
+
+    rate: int
+    seconds: int
 
 
 async def setup(ext: Extension[Any]) -> None:
@@ -29,5 +41,12 @@ async def setup(ext: Extension[Any]) -> None:
 
     @ext.on(Nothing)
     async def nothing(action: Nothing, client: Client) -> None:
-        html = f'<span id="page-go" hidden hx-swap-oob="true">{action.word}</span>'
-        ext.push_html(html, client)
+        ext.push_html(WORD.format(action.word), client)
+
+    @ext.on(Broadcast)
+    async def broadcast(action: Broadcast, _: Client) -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        for n in range(action.rate * action.seconds):
+            await asyncio.sleep(max(0.0, begun + n / action.rate - loop.time()))
+            ext.push_html(WORD.format(f"{FILLING} at {time.time()} "), Everyone())
