@@ -5,11 +5,11 @@ import itertools
 import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from kernel.contract import Refused
 from kernel.guard import called
@@ -207,15 +207,15 @@ class Hub:
         client = Client(str(next(self._ids)), principal, socket.query_params.get("path", "/"))
         client.near = socket.scope.get("spindle.near", False)
         async with self._connected(client, socket.send_text):
-            with suppress(WebSocketDisconnect):
-                async for text in socket.iter_text():
-                    self.receive(client, text)
+            while (message := await socket.receive())["type"] != "websocket.disconnect":
+                self.receive(client, message.get("text") or "")
+                await asyncio.sleep(0)  # A flood of messages must not stop the server.
 
     def receive(self, client: Client, text: str) -> None:
         """Carry out one message of a page, in a task of its own."""
         try:
             values = msgspec.json.decode(text, type=dict[str, Any])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return self.tell("The page sent something unreadable. Reload it.", client)
         self._spawn(self._act(client, values))
 

@@ -95,6 +95,9 @@ class Reply:
         self.cancel()
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
+        if self._stopped:  # before it began
+            self.finish = Finish("cancelled")
+            return
         source, stages = Pipe(), list[Stage]()
         self._task = asyncio.create_task(self._generate(source), name="reply")
         entries = self._kernel.registry.entries(OUTPUT)
@@ -125,6 +128,8 @@ class Reply:
                 source.put(delta)
             self.finish = getattr(deltas, "finish", None) or Finish("stop")
         except (asyncio.CancelledError, SwitchedOff):
+            if self._generation:  # It may have begun in the moment of the cancelling.
+                self._generation.cancel()
             self.finish = Finish("cancelled")
         except Exception as error:
             log.info("A reply failed: %s", error)

@@ -13,6 +13,7 @@ class Struct(msgspec.Struct, frozen=True, omit_defaults=True):
 
 Unit = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+Words = Annotated[tuple[str, ...], Meta(max_length=1000)]
 
 
 class Sampling(Struct, frozen=True):
@@ -44,7 +45,7 @@ class Sampling(Struct, frozen=True):
     dry_multiplier: Annotated[float, Meta(ge=0, le=5)] | UnsetType = UNSET
     dry_allowed_length: Annotated[int, Meta(ge=1, le=20)] | UnsetType = UNSET
     dry_base: Annotated[float, Meta(ge=1, le=4)] | UnsetType = UNSET
-    dry_sequence_breakers: tuple[str, ...] | UnsetType = UNSET
+    dry_sequence_breakers: Words | UnsetType = UNSET
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | UnsetType = UNSET
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | UnsetType = UNSET
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | UnsetType = UNSET
@@ -59,21 +60,21 @@ class Sampling(Struct, frozen=True):
     mirostat_eta: Unit | UnsetType = UNSET
     do_sample: bool | UnsetType = UNSET
     temperature_last: bool | UnsetType = UNSET
-    sampler_priority: tuple[str, ...] | UnsetType = UNSET
+    sampler_priority: Words | UnsetType = UNSET
     max_new_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType = UNSET
     auto_max_new_tokens: bool | UnsetType = UNSET
     min_length: Count | UnsetType = UNSET
     prompt_lookup_num_tokens: Annotated[int, Meta(ge=0, le=10)] | UnsetType = UNSET
     max_tokens_second: Count | UnsetType = UNSET
     ban_eos_token: bool | UnsetType = UNSET
-    custom_token_bans: tuple[Count, ...] | UnsetType = UNSET
-    logit_bias: Mapping[int, float] | UnsetType = UNSET
+    custom_token_bans: Annotated[tuple[Count, ...], Meta(max_length=10_000)] | UnsetType = UNSET
+    logit_bias: Annotated[Mapping[int, float], Meta(max_length=10_000)] | UnsetType = UNSET
     add_bos_token: bool | UnsetType = UNSET
     skip_special_tokens: bool | UnsetType = UNSET
     static_cache: bool | UnsetType = UNSET
     truncation_length: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     seed: Annotated[int, Meta(ge=-1, le=2**32 - 1)] | UnsetType = UNSET
-    custom_stopping_strings: tuple[str, ...] | UnsetType = UNSET
+    custom_stopping_strings: Words | UnsetType = UNSET
     num_beams: Annotated[int, Meta(ge=1, le=20)] | UnsetType = UNSET
     length_penalty: Annotated[float, Meta(ge=-5, le=5)] | UnsetType = UNSET
     early_stopping: bool | UnsetType = UNSET

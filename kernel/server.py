@@ -39,6 +39,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = [ROOT / "extensions"]
 PATIENCE = 20_000
 """Milliseconds after which a page that acknowledges nothing is cut off."""
+SIGNS = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""Seconds of quiet, seconds between and number of the probes for who vanished without a word."""
+UNREAD = 1 << 18
+"""Bytes that the system holds for somebody who reads too slowly."""
 
 
 class Unable(Exception):
@@ -237,8 +241,11 @@ def _listening(flags: Flags) -> Generator[socket.socket]:
             f"Spindle cannot listen at {host}:{flags.port} ({error.strerror}). Give another "
             "address or a port above 1023."
         ) from None
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PATIENCE)
+    options = {**SIGNS, "TCP_USER_TIMEOUT": PATIENCE}
+    for name in options.keys() & vars(socket):  # Every connection inherits what Linux has of them.
+        listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), options[name])
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD)
     with listener:
         yield listener
 
@@ -258,6 +265,8 @@ def _config(door: ASGIApp, flags: Flags) -> uvicorn.Config:
         ws="websockets-sansio",
         ws_max_size=1 << 20,
         ws_per_message_deflate=False,
+        ws_ping_interval=10,
+        ws_ping_timeout=15,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -4,6 +4,7 @@ import asyncio
 import re
 
 import pytest
+from websockets.asyncio.client import connect
 
 from kernel.clients import (
     ACTIONS,
@@ -18,6 +19,7 @@ from kernel.clients import (
 )
 from kernel.points import Phase
 from kernel.testing import App, running
+from tests.sockets import serving
 
 
 class Speak(Action, frozen=True):
@@ -205,3 +207,15 @@ async def test_text_that_cannot_be_sent_costs_no_connection():
         await asyncio.sleep(0)
     task.cancel()
     assert frames == [b"<p>odd ? name</p>"]
+
+
+async def test_what_is_no_message_costs_a_page_nothing():
+    async with running() as app, serving(app) as served:
+        headers = {"Authorization": f"Bearer {served.key}"}
+        address = served.ws.replace("/api/ws", "/ws")
+        async with connect(address, additional_headers=headers, proxy=None) as page:
+            for odd in (b"\x00\xff", '{"a":' + "[" * 20_000 + "]" * 20_000 + "}", "[]", "5"):
+                await page.send(odd)
+                while "Reload it" not in str(await page.recv()):
+                    pass
+            assert len(app.kernel.hub.clients) == 1

@@ -199,3 +199,35 @@ async def test_stop_cuts_what_a_slow_modifier_still_holds():
         assert reply.text == "one"
         assert reply.finish
         assert reply.finish.reason == "cancelled"
+
+
+async def test_a_reply_that_was_stopped_before_it_began_asks_no_engine():
+    async with running(model=Scripted("never")) as app:
+        reply = app.run(Turn(prompt="x"))
+        reply.cancel()
+        assert [delta async for delta in reply] == []
+        assert reply.finish
+        assert reply.finish.reason == "cancelled"
+        assert app.kernel.slot().model.asked == []
+
+
+async def test_an_engine_that_was_asked_in_the_moment_of_the_stop_is_told_too():
+    async with running(model=Scripted("word " * 9, gate=asyncio.Semaphore(0))) as app:
+        model, begun = app.kernel.slot().model, list[object]()
+        generate = model.generate
+
+        def noting(request: Request) -> object:
+            begun.append(generate(request))
+            return begun[-1]
+
+        model.generate = noting
+
+        async def last_moment(draft: Draft) -> Draft:
+            reply.cancel()
+            return draft
+
+        add(app, REQUEST, last_moment)
+        reply = app.run(Turn(prompt="x"))
+        assert [delta async for delta in reply] == []
+        assert len(begun) == 1, "the stop came too late for the question"
+        assert begun[0]._stopped.is_set(), "but the engine heard of it"

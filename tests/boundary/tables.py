@@ -15,6 +15,9 @@ ROUTES = {
     "settings /settings/x": "page",
     "workshop /ext/workshop/archive": "admin",
     "example /ext/example/heard": "page",
+    "websocket_api /api/ws": "inference",
+    "websocket_api /api/ws/schema.json": "inference",
+    "websocket_api /api/generate": "inference",
 }
 """Every address of kernel and extensions; "door": the door itself answers, whoever asks."""
 

@@ -1,0 +1,161 @@
+"""A program's socket: frames come in, events of the replies it follows go out."""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from .problems import Problem, refused
+from .protocol import Cancel, Failed, FromProgram, Resume, Start, read
+from .streams import Stream, Streams
+
+STALL = 15.0
+"""Seconds in which a program takes nothing until it is let go; it can resume."""
+STRIKES = 100
+"""Frames that are refused until the socket is closed."""
+TURN = 16
+"""Events of one reply until the next reply has its turn."""
+
+
+def owner_of(scope: Any) -> str:
+    """To whom a reply belongs: the session, key or machine that asks."""
+    principal = scope.get("spindle.principal")
+    return f"{getattr(principal, 'kind', '')}:{getattr(principal, 'id', '')}"
+
+
+class Connection:
+    """One socket. Nothing waits for it: it is told that there is news, and fetches."""
+
+    def __init__(self, socket: WebSocket, streams: Streams) -> None:
+        self._socket, self._streams = socket, streams
+        self._owner = owner_of(socket.scope)
+        self._at: dict[Stream, int] = {}
+        self._answers: deque[bytes] = deque()
+        self._news = asyncio.Event()
+        self._strikes = 0
+        self._closing = 0
+
+    def wake(self) -> None:
+        self._news.set()
+
+    def close(self, code: int) -> None:
+        """Send what waits, then say goodbye."""
+        self._closing = code
+        self.wake()
+
+    async def serve(self) -> None:
+        """Until either side has had enough."""
+        await self._socket.accept()
+        work = [asyncio.create_task(part) for part in (self._receive(), self._send())]
+        try:
+            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            for stream in self._at:
+                stream.leave(self)
+        for task in work:
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+
+    # --- in -----------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            self._hear(message.get("text"))
+            if max(self._strikes, len(self._answers)) >= STRIKES:
+                return  # Without a goodbye: its answer would be waited for behind the flood.
+            await asyncio.sleep(0)  # A flood of frames must not stop the server.
+
+    def _hear(self, text: str | None) -> None:
+        about = ""
+        try:
+            if text is None:
+                raise refused("Frames are text: send JSON as text.", None, "bad_json")
+            frame = read(text, FromProgram)
+            about = frame.id if isinstance(frame, Start) else frame.stream
+            self._carry_out(frame)
+            self._strikes = max(0, self._strikes - 1)
+        except Problem as problem:
+            self._strikes += 1
+            self._answers.append(msgspec.json.encode(Failed(about, 0, problem.fault)))
+            self.wake()
+
+    def _carry_out(self, frame: Start | Cancel | Resume) -> None:
+        if isinstance(frame, Start):
+            id, linger = frame.id, frame.linger
+            stream = self._streams.start(self._owner, frame, self, id=id, linger=linger)
+            self._at[stream] = 0
+            return
+        stream = self._streams.find(self._owner, frame.stream)
+        if isinstance(frame, Cancel):
+            return stream.reply.cancel()
+        if frame.last_seq > (last := len(stream.events)):
+            says = f"Its last event has the number {last}, so {frame.last_seq} was never sent."
+            raise refused(says, "last_seq", "last_seq_too_large")
+        self._at[stream] = frame.last_seq
+        stream.follow(self)
+        self.wake()
+
+    # --- out ----------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        with suppress(TimeoutError, WebSocketDisconnect):
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                while waiting := self._waiting():
+                    async with asyncio.timeout(STALL):
+                        for data in waiting:
+                            await self._socket.send_text(data.decode())
+                if self._closing:
+                    if self._socket.application_state is WebSocketState.CONNECTED:
+                        await self._socket.close(self._closing)
+                    return
+
+    def _waiting(self) -> list[bytes]:
+        """Some of what is new of every reply, so that none waits for another."""
+        found = [*self._answers]
+        self._answers.clear()
+        for stream, at in [*self._at.items()]:
+            events = stream.events[at : at + TURN]
+            found += events
+            self._at[stream] = at = at + len(events)
+            if stream.finish and at == len(stream.events):
+                del self._at[stream]
+                stream.leave(self)
+        return found
+
+
+class Connections:
+    """All sockets of programs."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._open: dict[Connection, asyncio.Event] = {}
+
+    async def serve(self, socket: WebSocket) -> None:
+        connection = Connection(socket, self._streams)
+        gone = self._open[connection] = asyncio.Event()
+        try:
+            await connection.serve()
+        finally:
+            del self._open[connection]
+            gone.set()
+
+    async def close(self) -> None:
+        """Tell every program that the server goes; who takes that in two seconds got all."""
+        waits = [asyncio.ensure_future(gone.wait()) for gone in self._open.values()]
+        for connection in self._open:
+            connection.close(1012)
+        if waits:
+            await asyncio.wait(waits, timeout=2)
+        for wait in waits:
+            wait.cancel()

@@ -1,0 +1,135 @@
+"""POST /api/generate: one reply as one answer, or as lines of JSON; it ends with its connection."""
+
+import asyncio
+import secrets
+from contextlib import suppress
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from . import protocol
+from .connection import STALL, owner_of
+from .problems import Fault, Problem
+from .streams import Stream, Streams
+
+QUIET = 15.0
+"""Seconds without an event until a program is told that it still has to wait."""
+
+
+class News:
+    """Wakes the one who reads."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def wake(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+        self._event.clear()
+
+
+class Generate:
+    """The ASGI application of the route."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        news = News()
+        try:
+            asked = await body(scope, receive)
+            id = asked.id or secrets.token_urlsafe(12)
+            owner = owner_of(scope)
+            stream = self._streams.start(owner, asked, news, id=id, linger=0, hold=asked.stream)
+        except Problem as problem:
+            return await problem.fault.response()(scope, receive, send)
+        answer = (lines if asked.stream else whole)(stream, news, scope, send)
+        work = [asyncio.create_task(answer), asyncio.create_task(left(receive))]
+        try:
+            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stream.leave(news)
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            self._streams.forget(stream)
+        for task in work:
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+
+
+async def body(scope: Scope, receive: Receive) -> protocol.Generate:
+    """What was asked; raises Problem."""
+    try:
+        data = await Request(scope, receive).body()
+    except HTTPException as error:
+        says = f"{error.detail} Send a shorter conversation."
+        raise Problem(Fault(says, "too_large_error", None, "body_too_large")) from None
+    return protocol.read(data, protocol.Generate)
+
+
+async def left(receive: Receive) -> None:
+    """Until the connection is closed."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def nothing() -> dict[str, str]:
+    """A response hears of no disconnect: it is `left` that waits for one."""
+    return await asyncio.Future()
+
+
+async def whole(stream: Stream, news: News, scope: Scope, send: Send) -> None:
+    """One answer when the reply has ended."""
+    while not (end := stream.finish):
+        await news.wait()
+    said = stream.reply
+    if isinstance(end, protocol.Failed):
+        response = end.error.response(said.text)
+    else:
+        more = (said.reasoning, end.model, end.usage, end.timings, end.cut_by)
+        answer = protocol.Answer(stream.id, said.text, end.reason, *more)
+        response = Response(msgspec.json.encode(answer), media_type="application/json")
+    await response(scope, nothing, send)
+
+
+async def lines(stream: Stream, news: News, scope: Scope, send: Send) -> None:
+    """A line for each event; a reply that fails before its first word has the error's status."""
+    at, begun = 0, False
+    with suppress(TimeoutError):  # Who takes nothing is let go.
+        while not stream.finish or at < len(stream.events):
+            events = await batch(stream, news, at)
+            at = len(stream.events)
+            if not begun:
+                if isinstance(stream.finish, protocol.Failed) and stream.finish.seq == 2:
+                    return await stream.finish.error.response()(scope, nothing, send)
+                begun = True
+                await send(opening(stream))
+            async with asyncio.timeout(STALL):
+                body = b"".join(event + b"\n" for event in events)
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def opening(stream: Stream) -> dict[str, object]:
+    """The headers: also whether text is held because a modifier may still replace it."""
+    headers = [(b"content-type", b"application/x-ndjson")]
+    headers += [(b"spindle-text", b"held")] if stream.held else []
+    return {"type": "http.response.start", "status": 200, "headers": headers}
+
+
+async def batch(stream: Stream, news: News, at: int) -> list[bytes]:
+    """The events after `at`, as soon as there are some; a sign of life when there are none."""
+    try:
+        async with asyncio.timeout(QUIET):
+            while at == len(stream.events) or not stream.begun:
+                await news.wait()
+        return stream.events[at:]
+    except TimeoutError:
+        waiting = protocol.Waiting(stream.id, len(stream.events))
+        return [*stream.events[at:], msgspec.json.encode(waiting)]
