@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -208,15 +209,17 @@ async def test_a_reply_that_was_stopped_before_it_began_asks_no_engine():
         assert [delta async for delta in reply] == []
         assert reply.finish
         assert reply.finish.reason == "cancelled"
-        assert app.kernel.slot().model.asked == []
+        model: Any = app.kernel.slot().model
+        assert model.asked == []
 
 
 async def test_an_engine_that_was_asked_in_the_moment_of_the_stop_is_told_too():
     async with running(model=Scripted("word " * 9, gate=asyncio.Semaphore(0))) as app:
-        model, begun = app.kernel.slot().model, list[object]()
+        model: Any = app.kernel.slot().model
+        begun = list[Any]()
         generate = model.generate
 
-        def noting(request: Request) -> object:
+        def noting(request: Request) -> Any:
             begun.append(generate(request))
             return begun[-1]
 
