@@ -226,7 +226,7 @@ async def test_an_engine_that_was_asked_in_the_moment_of_the_stop_is_told_too():
         model.generate = noting
 
         async def last_moment(draft: Draft) -> Draft:
-            reply.cancel()
+            asyncio.get_running_loop().call_soon(reply.cancel)
             return draft
 
         add(app, REQUEST, last_moment)

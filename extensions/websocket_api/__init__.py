@@ -4,10 +4,11 @@ from typing import Annotated
 
 from starlette.responses import JSONResponse
 from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
 from kernel.api import ROUTES, Extension, Meta, Route, Router, Routes, SettingsChanged, Struct
 
-from .connection import Connections
+from .connection import Connection
 from .generate import Generate
 from .protocol import schema
 from .streams import Streams
@@ -31,19 +32,20 @@ class Settings(Struct, frozen=True):
 
 async def setup(ext: Extension[Settings]) -> None:
     streams = Streams(ext)
-    connections = Connections(streams)
     ext.defer(streams.close)
-    ext.defer(connections.close)
 
     @ext.on(SettingsChanged)
     async def settings_changed(_: SettingsChanged) -> None:
         """They are read when they are needed: no reply is cut off by a change."""
 
+    async def serve(socket: WebSocket) -> None:
+        await Connection(socket, streams).serve()
+
     async def describe(_: object) -> JSONResponse:
         return JSONResponse(schema())
 
     routes = [
-        WebSocketRoute("/api/ws", connections.serve),
+        WebSocketRoute("/api/ws", serve),
         Route("/api/ws/schema.json", describe),
         Route("/api/generate", Generate(streams), methods=["POST"]),
     ]

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .problems import Problem, refused
 from .protocol import Cancel, Failed, FromProgram, Resume, Start, read
@@ -36,15 +36,9 @@ class Connection:
         self._answers: deque[bytes] = deque()
         self._news = asyncio.Event()
         self._strikes = 0
-        self._closing = 0
 
     def wake(self) -> None:
         self._news.set()
-
-    def close(self, code: int) -> None:
-        """Send what waits, then say goodbye."""
-        self._closing = code
-        self.wake()
 
     async def serve(self) -> None:
         """Until either side has had enough."""
@@ -52,6 +46,10 @@ class Connection:
         work = [asyncio.create_task(part) for part in (self._receive(), self._send())]
         try:
             await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if self._streams.stopping:
+                await self._goodbye()
+            raise
         finally:
             for task in work:
                 task.cancel()
@@ -61,6 +59,16 @@ class Connection:
         for task in work:
             if not task.cancelled() and (error := task.exception()):
                 raise error
+
+    async def _goodbye(self) -> None:
+        """Everything is switched off: who takes it in a second gets every word and the reason."""
+        with suppress(TimeoutError, WebSocketDisconnect):
+            async with asyncio.timeout(1):
+                await self._streams.farewell(self._at)
+                while self._at:
+                    self.wake()
+                    await asyncio.sleep(0.01)
+                await self._socket.close(1012)
 
     # --- in -----------------------------------------------------------------------------
 
@@ -115,10 +123,6 @@ class Connection:
                     async with asyncio.timeout(STALL):
                         for data in waiting:
                             await self._socket.send_text(data.decode())
-                if self._closing:
-                    if self._socket.application_state is WebSocketState.CONNECTED:
-                        await self._socket.close(self._closing)
-                    return
 
     def _waiting(self) -> list[bytes]:
         """Some of what is new of every reply, so that none waits for another."""
@@ -132,30 +136,3 @@ class Connection:
                 del self._at[stream]
                 stream.leave(self)
         return found
-
-
-class Connections:
-    """All sockets of programs."""
-
-    def __init__(self, streams: Streams) -> None:
-        self._streams = streams
-        self._open: dict[Connection, asyncio.Event] = {}
-
-    async def serve(self, socket: WebSocket) -> None:
-        connection = Connection(socket, self._streams)
-        gone = self._open[connection] = asyncio.Event()
-        try:
-            await connection.serve()
-        finally:
-            del self._open[connection]
-            gone.set()
-
-    async def close(self) -> None:
-        """Tell every program that the server goes; who takes that in two seconds got all."""
-        waits = [asyncio.ensure_future(gone.wait()) for gone in self._open.values()]
-        for connection in self._open:
-            connection.close(1012)
-        if waits:
-            await asyncio.wait(waits, timeout=2)
-        for wait in waits:
-            wait.cancel()

@@ -52,6 +52,11 @@ class Generate:
         work = [asyncio.create_task(answer), asyncio.create_task(left(receive))]
         try:
             await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if self._streams.stopping:
+                await self._streams.farewell([stream])
+                await asyncio.wait(work[:1], timeout=1)
+            raise
         finally:
             stream.leave(news)
             for task in work:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -35,6 +36,7 @@ class Stream:
         self.events: list[bytes] = []
         self.size = 0
         self.held = self.begun = False
+        self.over = asyncio.Event()
         self.finish: protocol.Done | protocol.Failed | None = None
         self.timer: asyncio.TimerHandle | None = None
         self._readers: set[Reader] = set()
@@ -80,6 +82,7 @@ class Stream:
             more = (finish.usage, finish.timings, finish.cut_by)
             self.finish = protocol.Done(self.id, self._next, finish.reason, model, *more)
         self.begun = True
+        self.over.set()
         self.say(self.finish)
 
     def say(self, event: msgspec.Struct) -> None:
@@ -132,6 +135,16 @@ class Streams:
             return stream
         raise unknown(id)
 
+    @property
+    def stopping(self) -> bool:
+        return bool(self._ext.why)
+
+    async def farewell(self, streams: Iterable[Stream]) -> None:
+        """End these because all is switched off, so that their readers are told."""
+        for stream in (mine := [*streams]):
+            stream.reply.cancel()
+        await asyncio.gather(*(stream.over.wait() for stream in mine))
+
     def forget(self, stream: Stream) -> None:
         if stream.timer:
             stream.timer.cancel()
@@ -166,16 +179,14 @@ class Streams:
                     says = "The reply became too long to be kept, and was stopped."
                     fault = Fault(says, "too_large_error", None, "reply_too_long")
                     reply.cancel()
-        except asyncio.CancelledError:
-            says = self._ext.why or "The WebSocket API was switched off. Switch it on in Settings."
-            fault = Fault(says, "unavailable_error", None, "switched_off")
-            raise
         except Exception as error:
             log.exception("A reply for a program failed")
             says = f"Spindle failed at this reply: {type(error).__name__}. Its log says more."
             fault = Fault(says, "engine_error", None, "internal_error")
         finally:
             finish = reply.finish or Finish("cancelled")
+            if finish.reason == "cancelled" and self._ext.why and not fault:
+                fault = Fault(self._ext.why, "unavailable_error", None, "switched_off")
             stream.end(finish, reply.model, fault or self._why(reply, finish))
             self._retire(stream)
 
