@@ -10,7 +10,7 @@ import sys
 import webbrowser
 from asyncio.trsock import TransportSocket
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -122,11 +122,10 @@ def kernel_of(flags: Flags) -> Kernel:
     for file in (flags.tls_cert, flags.tls_key, flags.settings and flags.settings.parent):
         if file and not file.exists():
             raise Unable(f"There is no {file}. Check the path.")
-    file = flags.settings or ROOT / "settings.yaml"
-    if flags.data_dir and not flags.settings:
-        file = data / "settings.yaml"
-        if not file.exists():
-            shutil.copyfile(ROOT / "settings.yaml", file)
+    file = flags.settings or (data if flags.data_dir else ROOT) / "settings.yaml"
+    if not flags.settings and not file.exists():
+        with suppress(OSError):  # A folder that takes no file: all stays as it is by default.
+            shutil.copyfile(ROOT / "settings.default.yaml", file)
     told: dict[str, Any] = {"model": flags.model, "loader": flags.loader, "listen": flags.listen}
     told["safe_mode"] = flags.safe_mode
     kernel = Kernel(

@@ -23,6 +23,7 @@ on('htmx:ws:before:connection', ({detail}) => {
 on('htmx:ws:after:connection', () => {
   if (root.dataset.uiLink === 'offline') say('online');
   root.dataset.uiLink = 'online';
+  delete root.dataset.uiNudge;
   tries = 0;
 });
 on('htmx:ws:close', async ({detail}) => {
@@ -60,6 +61,14 @@ const tell = () => {
 addEventListener('error', ({filename, message, lineno}) => failed(filename, message, lineno));
 addEventListener('unhandledrejection', ({reason}) => failed(reason?.stack, reason));
 on('htmx:ws:after:connection', tell);
+
+on('click', event => {                          // offline a link would leave the page, for nothing
+  const link = event.target.closest?.('a[href]');
+  if (root.dataset.uiLink !== 'offline' || link?.origin !== location.origin) return;
+  event.preventDefault();
+  root.dataset.uiNudge = '';
+  say('stay');
+}, true);
 
 // --- what the server tells the page as a whole: its new address, its theme ---
 
@@ -110,7 +119,7 @@ function editing(part, start) {
   if (!part) return;
   part.toggleAttribute('data-ui-edit', start);
   const field = part.querySelector('form :is(textarea, input:not([type=hidden]))');
-  if (start) { field.focus(); field.setSelectionRange(field.value.length, field.value.length); }
+  if (start) { field.focus(); field.setSelectionRange(field.type === 'textarea' ? field.value.length : 0, field.value.length); }
   else { field.form.reset(); part.querySelector('[data-edit]:not([data-edit=end])')?.focus(); }
 }
 on('htmx:ws:after:message:outgoing', ({target}) => target.closest('[data-ui-edit]')?.removeAttribute('data-ui-edit'));

@@ -127,3 +127,64 @@ async def test_the_palette_on_a_phone(tmp_path: Path):
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
         await palette.get_by_role("button", name="Close").click()
         await expect(palette).to_be_hidden()
+
+
+async def test_a_link_does_not_leave_the_page_for_a_dead_server(tmp_path: Path):
+    async with opened(tmp_path) as (server, _, page):
+        address = page.url
+        await page.fill("#chat-text", "half a sentence")
+        await server.kill()
+        await expect(page.get_by_text("Offline. Trying again.").first).to_be_visible()
+        for link in (
+            page.get_by_role("link", name="New conversation").first,
+            page.locator("#rail a").last,
+        ):
+            await link.click()
+            assert page.url == address
+        await expect(page.locator(".nudged")).to_be_visible()
+        await expect(page.locator("#chat-text")).to_have_value("half a sentence")
+        await server.start()
+        await expect(page.locator("html")).to_have_attribute(
+            "data-ui-link", "online", timeout=15_000
+        )
+        await expect(page.locator(".nudged")).to_be_hidden()
+        await page.locator("#rail a").last.click()
+        await page.wait_for_url("**/settings")
+
+
+async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(tmp_path: Path):
+    async with opened(tmp_path, "One.", "Two.") as (_, context, page):
+        await page.fill("#chat-text", "First words")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("article.chat-reply")).to_contain_text("One.")
+        mine = page.locator("article.chat-user")
+        await mine.hover()
+        await mine.get_by_role("button", name="Edit").click()
+        await mine.locator("textarea").fill("Other words")
+        await mine.get_by_role("button", name="Send again").click()
+        await expect(page.locator("article.chat-reply")).to_contain_text("Two.")
+        await page.mouse.move(5, 5)
+        await page.focus("#chat-text")
+        seen = "node => node.checkVisibility({checkOpacity: true})"
+        versions = mine.locator(".chat-versions")
+        assert await versions.evaluate(seen)
+        assert await versions.evaluate("node => getComputedStyle(node).opacity") == "1"
+        edit = mine.get_by_role("button", name="Edit")
+        await expect(edit).to_have_css("opacity", "0")
+
+        phone = await context.browser.new_context(  # type: ignore[union-attr]
+            viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+        )
+        await phone.add_cookies(await context.cookies())  # type: ignore[arg-type]
+        touch = await phone.new_page()
+        await touch.goto(page.url)
+        await expect(touch.locator("article.chat-reply")).to_contain_text("Two.")
+        await touch.locator(".chat-user .chat-versions").get_by_label("Version before").tap()
+        await expect(touch.locator("article.chat-reply")).to_contain_text("One.")
+        await phone.close()
+
+        await page.locator("#chat-conversations .entry").hover()
+        await page.get_by_label("Rename:").click()
+        await page.keyboard.type("Brass")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#chat-conversations a")).to_have_text("Brass")

@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from kernel import server
+from kernel.flags import Flags
 from tests.live import ROOT, free_port, live
 
 WITNESS = """
@@ -99,3 +101,18 @@ def test_a_start_that_cannot_be_says_so_without_a_traceback(
     assert told.returncode != 0
     assert sentence in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_a_checkout_stays_clean_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "ROOT", tmp_path)
+    shipped = (ROOT / "settings.default.yaml").read_bytes()
+    (tmp_path / "settings.default.yaml").write_bytes(shipped)
+    server.kernel_of(Flags())
+    mine = tmp_path / "settings.yaml"
+    assert mine.read_bytes() == shipped
+    mine.write_text("appearance:\n  theme: dark\n")
+    assert server.kernel_of(Flags()).theme == "dark"
+    assert (tmp_path / "settings.default.yaml").read_bytes() == shipped
+    ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
+    assert "/settings.yaml" in ignored
+    assert "/data/" in ignored

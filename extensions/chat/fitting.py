@@ -14,12 +14,19 @@ FRAME = 16
 """Bytes that a template may put around a message; more than enough for the quick look."""
 
 
+KEPT = 75
+"""Percent of the room that is used after something was left out: the next turns then begin with
+the same words, which the engine has read already."""
+
+
 class Fitting:
     """Leaves out what no longer fits, and remembers how much that was."""
 
     def __init__(self, ext: Extension[Any]) -> None:
         self._ext = ext
         self._left_out: dict[str, int] = {}
+        self._first: dict[str, str] = {}
+        """What the last prompt of each conversation began with, after something was left out."""
 
     def left_out(self, conversation: str) -> int:
         """How many messages the last turn of a conversation did without."""
@@ -46,15 +53,21 @@ class Fitting:
         cuts = [0, *starts(rest)]
         if await count(model, turn, messages) <= room:
             return messages
-        low, high = 1, len(cuts) - 1
-        while low < high:  # The fewest turns without which it fits.
+        first = self._first.get(turn.conversation_id, "")
+        begun = next((n for n in cuts[1:] if first and rest[n].id == first), 0)
+        if begun and await count(model, turn, [*head, *rest[begun:]]) <= room:
+            self._left_out[turn.conversation_id] = begun
+            return [*head, *rest[begun:]]
+        low, high, lean = 1, len(cuts) - 1, room * KEPT // 100
+        while low < high:  # The fewest turns without which it fits, with room for more.
             middle = (low + high) // 2
-            if await count(model, turn, [*head, *rest[cuts[middle] :]]) <= room:
+            if await count(model, turn, [*head, *rest[cuts[middle] :]]) <= lean:
                 high = middle
             else:
                 low = middle + 1
         cut = cuts[min(low, len(cuts) - 1)]
         self._left_out[turn.conversation_id] = cut
+        self._first[turn.conversation_id] = rest[cut].id if rest else ""
         return [*head, *rest[cut:]]
 
 

@@ -8,8 +8,35 @@ from kernel.api import Client, Extension
 
 from .views import Views
 
+Groups = list[tuple[str, list[dict[str, Any]]]]
 LISTED = 100
 """Conversations in the list, and how many more of them are shown at a time."""
+
+
+class Shown:
+    """A list as a page has it."""
+
+    def __init__(self, groups: Groups, more: bool) -> None:
+        self.more, self.labels = more, [label for label, _ in groups]
+        self.places = {item["id"]: label for label, items in groups for item in items}
+        self.items = {item["id"]: item for _, items in groups for item in items}
+
+    def changes(self, now: "Shown") -> dict[str, Any] | None:
+        """What makes this list that one, if it is but single rows: the context of _rows.html."""
+        if (self.labels, self.more) != (now.labels, now.more) or not now.items:
+            return None
+        gone = [id for id in self.items if id not in now.items]
+        stay, first, *rest = [id for id in self.items if id in now.items], *now.items
+        moved = stay != [first, *rest]
+        if moved:
+            gone += [first] if first in self.items else []
+            stay = [id for id in stay if id != first]
+            if stay != rest:
+                return None
+        if any(self.places[id] != now.places[id] for id in stay):
+            return None
+        changed = [now.items[id] for id in stay if self.items[id] != now.items[id]]
+        return {"gone": gone, "first": now.items[first] if moved else None, "changed": changed}
 
 
 class Side:
@@ -21,6 +48,8 @@ class Side:
         self._limits: dict[Client, int] = {}
         self._asked: dict[Client, str] = {}
         self._found: dict[Client, Sequence[Found]] = {}
+        self._shown: dict[Client, Shown] = {}
+        """The list as each page has it."""
 
     async def load(self) -> None:
         """Read the list; one more than is shown says whether there are more."""
@@ -28,9 +57,12 @@ class Side:
 
     def context(self, client: Client | None) -> dict[str, Any]:
         limit = self._limits.get(client, LISTED) if client else LISTED
+        groups, more = self._views.groups(self._listed[:limit]), len(self._listed) > limit
+        if client and client.id:
+            self._shown[client] = Shown(groups, more)
         return {
-            "groups": self._views.groups(self._listed[:limit]),
-            "more": len(self._listed) > limit,
+            "groups": groups,
+            "more": more,
             "asked": self._asked.get(client, "") if client else "",
             "found": self._found.get(client, ()) if client else (),
         }
@@ -44,7 +76,7 @@ class Side:
         for client in clients & self._asked.keys():
             await self._look(client)
         for client in tuple(clients):
-            self._tell(client)
+            self._tell(client, whole=False)
 
     async def more(self, client: Client) -> None:
         self._limits[client] = self._limits.get(client, LISTED) + LISTED
@@ -58,7 +90,7 @@ class Side:
         self._tell(client)
 
     def forget(self, client: Client) -> None:
-        for wanted in (self._limits, self._asked, self._found):
+        for wanted in (self._limits, self._asked, self._found, self._shown):
             wanted.pop(client, None)
 
     # --- inside ------------------------------------------------------------------------
@@ -71,6 +103,13 @@ class Side:
             if not text:
                 self._asked.pop(client)
 
-    def _tell(self, client: Client) -> None:
-        html = self._ext.render("_conversations.html", **self.context(client), oob=True)
+    def _tell(self, client: Client, *, whole: bool = True) -> None:
+        before, context = self._shown.get(client), self.context(client)
+        if before and not whole and client not in self._asked:
+            now = self._shown[client]
+            if (changes := before.changes(now)) is not None:
+                if any(changes.values()):
+                    self._ext.push_html(self._ext.render("_rows.html", **changes), client)
+                return
+        html = self._ext.render("_conversations.html", **context, oob=True)
         self._ext.push_html(html, client, "list")

@@ -856,6 +856,24 @@ async def test_neighbours_of_one_role_are_joined_for_the_model():
     ]  # fmt: skip
 
 
+async def test_an_empty_reply_is_tried_again_and_not_continued(app: App, tab: Tab, model: Scripted):
+    gate = slowly(model, "Two words.", "Here.")
+    await tab.send("Hello")
+    await tab.act("stop", conversation=tab.conversation)
+    await tab.idle()
+    assert tab.said == ["Hello", ""]
+    buttons = [n for n in tab.look().root.all() if n.tag == "button"]
+    said = [b.text for b in buttons if b.attributes.get("id", "").startswith("chat-m")]
+    assert "Continue" not in said
+    assert "Regenerate" not in said
+    [retry] = [b for b in buttons if b.text == "Try again"]
+    for _ in range(5):
+        gate.release()
+    await tab.act("retry", message=values_of(retry)["message"])
+    await tab.idle()
+    assert tab.said == ["Hello", "Here."]
+
+
 # --- safety -----------------------------------------------------------------------------
 
 HOSTILE = (

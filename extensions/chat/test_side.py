@@ -1,0 +1,105 @@
+"""What a reply costs beside its words: one row of the list, and a prompt that begins as before."""
+
+from itertools import pairwise
+
+from extensions.chat.side import Shown
+from kernel.testing import Scripted, running
+
+
+async def test_a_reply_sends_its_own_row_and_not_the_list():
+    async with running("conversations", "chat", model=Scripted("Hi.")) as app:
+        page = app.page("/chat")
+        await app.web.snapshot(page.client)
+        subjects: list[str] = []
+        for number in range(3):
+            await page.act("chat.new")
+            await page.act("chat.send", text=f"Question {number}")
+            subjects.append(page.client.subject)
+            page.html = ""
+            await page.until(f'id="chat-row-{page.client.subject}"[^>]*>((?!busy).)*</li>')
+
+        # One that stands below is answered: it goes to the top, and nothing else is sent.
+        await app.web.snapshot(page.client)
+        page.client.subject = subjects[0]
+        page.client.outbox.take()
+        page.html = ""
+        await page.act("chat.send", text="Again", conversation=subjects[0])
+        await page.until('id="chat-rows-1" hx-swap-oob="afterbegin".*Question 0')
+        await page.until(f'id="chat-row-{subjects[0]}"[^>]*hx-swap-oob="outerMorph"')
+        assert f'<li id="chat-row-{subjects[0]}" hx-swap-oob="delete">' in page.html
+        assert "chat-conversations" not in page.html
+        assert "Question 1" not in page.html
+
+        # Renamed, it is changed where it stands; deleted, it goes.
+        page.html = ""
+        await page.act("chat.rename", conversation=subjects[1], title="Another")
+        await page.until(f'id="chat-row-{subjects[1]}"[^>]*hx-swap-oob="outerMorph".*Another')
+        assert "Question 2" not in page.html
+        page.html = ""
+        await page.act("chat.delete", conversation=subjects[2])
+        await page.until(f'id="chat-row-{subjects[2]}" hx-swap-oob="delete"')
+        assert "Another" not in page.html
+
+
+def shown(*groups: tuple[str, str]) -> Shown:
+    rows = [(label, [{"id": id, "busy": id.isupper()} for id in ids]) for label, ids in groups]
+    return Shown(rows, more=False)
+
+
+def test_only_what_single_rows_can_say_is_said_by_rows():
+    before = shown(("Today", "abc"), ("May", "de"))
+    for groups, gone, first, changed in (
+        ((("Today", "abc"), ("May", "de")), [], None, []),
+        ((("Today", "xabc"), ("May", "de")), [], "x", []),
+        ((("Today", "cab"), ("May", "de")), ["c"], "c", []),
+        ((("Today", "eabc"), ("May", "d")), ["e"], "e", []),
+        ((("Today", "ac"), ("May", "de")), ["b"], None, []),
+        ((("Today", "xab"), ("May", "de")), ["c"], "x", []),
+    ):
+        told = before.changes(shown(*groups))
+        assert told, groups
+        assert told["gone"] == gone
+        assert (told["first"] and told["first"]["id"]) == first
+        assert [item["id"] for item in told["changed"]] == changed
+    for groups in (
+        (("Today", "acb"), ("May", "de")),
+        (("Today", "abcd"), ("May", "e")),
+        (("Today", "abcde"),),
+        (("Yesterday", "abc"), ("May", "de")),
+        (),
+    ):
+        assert before.changes(shown(*groups)) is None, groups
+
+
+class Counting(Scripted):
+    """A token is a word."""
+
+    async def call(self, name: str, **data: object) -> object:
+        if name == "template":
+            messages: list[dict[str, list[dict[str, str]]]] = data["messages"]  # type: ignore[assignment]
+            return " ".join(part["text"] for m in messages for part in m["parts"])
+        return str(data["text"]).split()
+
+
+async def test_after_something_was_left_out_the_next_prompts_begin_the_same():
+    words = " ".join(["word"] * 20)
+    model = Counting(words)
+    model.info = type(model.info)("scripted", loader="scripted", context_length=500)
+    settings = "extensions:\n  chat:\n    max_new_tokens: 100\n"
+    async with running("conversations", "chat", model=model, settings=settings) as app:
+        page = app.page("/chat")
+        await app.web.snapshot(page.client)
+        for number in range(24):
+            page.html = ""
+            await page.act("chat.send", text=f"{number} {words}", conversation=page.client.subject)
+            await page.until('id="chat-go" data-busy="false"')
+    prompts = [[m.text for m in asked.messages or ()] for asked in model.asked]
+    sizes = [len(" ".join(prompt).split()) for prompt in prompts]
+    cuts = [n for n, (a, b) in enumerate(pairwise(prompts), 1) if a[0] != b[0]]
+    assert len(cuts) >= 2
+    assert all(b - a >= 2 for a, b in pairwise(cuts)), "not at every turn"
+    assert all(size <= 400 for size in sizes)
+    assert all(sizes[cut] <= 300 for cut in cuts)
+    for before, after in pairwise(prompts):
+        if before[0] == after[0]:
+            assert after[: len(before)] == before
