@@ -3,7 +3,9 @@
 import asyncio
 import importlib
 import logging
+import os
 import sys
+import threading
 from contextlib import suppress
 
 from kernel.contract import Refused
@@ -11,6 +13,9 @@ from kernel.flags import Flags, parse
 from kernel.life import run_module
 from kernel.logs import Discreet
 from kernel.server import FOLDERS, ROOT, Unable, kernel_of, serve
+
+ENDING = 3.0
+"""Seconds that tasks and threads which extensions left behind may hold up the end."""
 
 
 def main() -> int:
@@ -22,11 +27,21 @@ def main() -> int:
     logging.basicConfig(level=level, handlers=[handler])
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(carry_out(flags) if flags.code else serve(flags))
+            asyncio.run(carry_out(flags) if flags.code else serve_and_end(flags))
     except (Unable, Refused) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+async def serve_and_end(flags: Flags) -> None:
+    """Serve; what does not end by itself once all is closed and kept ends with the process."""
+    try:
+        await serve(flags)
+    finally:
+        last = threading.Timer(ENDING, os._exit, (0,))
+        last.daemon = True
+        last.start()
 
 
 async def carry_out(flags: Flags) -> None:

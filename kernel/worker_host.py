@@ -158,5 +158,7 @@ if __name__ == "__main__":
     try:
         Host(channel, load_code(sys.argv[1])()).serve()
     except BaseException as error:
+        if isinstance(error, SystemExit) and not isinstance(error.code, str):
+            error = Refused(f"The engine ended itself (exit code {error.code}). See the log.")
         channel.sendall(frames.pack(failure(0, error, "start")))
         end()

@@ -1,14 +1,17 @@
 """Misbehaviour at the ends of an extension's life: its import, its setup, its stop; and claims."""
 
 import asyncio
+import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from kernel.records import Status
 from kernel.testing import Scripted, running
+from tests.live import live
 
 from .zoo import ALWAYS, GOOD, HANGS, HEAD, WORDS, reply, told, write
 
@@ -233,3 +236,28 @@ async def test_others_see_nothing_of_a_modifier_that_is_set_aside_in_a_reply(tmp
         await asyncio.gather(*(reply(app) for _ in range(9)))
         await app.settled()
         assert app.kernel.records["bad"].status is Status.QUARANTINED
+
+
+NEVER = """
+import asyncio, threading, time
+from pathlib import Path
+async def setup(ext):
+    async def stay():
+        while True:
+            try: await asyncio.sleep(600)
+            except asyncio.CancelledError: pass
+    ext.spawn(stay())
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    ext.spawn(ext.thread(time.sleep, 600))
+    ext.defer(lambda: (ext.data_root / "ended").touch())
+"""
+
+
+async def test_tasks_and_threads_that_never_end_do_not_hold_up_the_end(tmp_path: Path):
+    data = tmp_path / "data"
+    write(data / "extensions", "bad", NEVER)
+    async with live(data, tmp_path, "--extensions", "bad") as server:
+        started = time.monotonic()
+        assert await server.kill(signal.SIGTERM) == 0, server.said
+        assert time.monotonic() - started < 12
+    assert (data / "ended").exists()

@@ -17,6 +17,7 @@ from .zoo import told, write
 NOTHING = "async def setup(ext): pass"
 LOAD = "throw new Error('on purpose <i>');"
 MESSAGES = "document.addEventListener('htmx:ws:after:message:incoming', () => { nowhere.to(); });"
+LONG = pytest.mark.long
 LATER = "await Promise.reject(new Error('on purpose'));"
 
 
@@ -48,25 +49,27 @@ def scripted(data: Path, script: str) -> None:
 
 @pytest.mark.browser
 @pytest.mark.timeout(90)
-async def test_a_page_lives_on_when_a_script_throws(tmp_path: Path):
+@pytest.mark.parametrize(
+    "script", [MESSAGES, *(pytest.param(s, marks=LONG) for s in (LOAD, LATER))]
+)
+async def test_a_page_lives_on_when_a_script_throws(tmp_path: Path, script: str):
     """On load, in a promise, and at every message: the shell works and the card says it."""
-    for number, script in enumerate((LOAD, LATER, MESSAGES)):
-        data = tmp_path / str(number)
-        scripted(data, script)
-        async with live(data, tmp_path, "--extensions", "bad") as server, chromium() as browser:
-            page = await (await browser.new_context()).new_page()
-            await page.goto(server.link)
-            card = page.locator("#settings-bad")
-            await expect(card).to_contain_text("failed in its script in the page")
-            await expect(card).to_contain_text("start Spindle with --safe-mode")
-            await page.goto(server.address + "/settings/appearance")
-            await page.get_by_text("Dark", exact=True).click()
-            await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-            await page.goto(server.address)
-            await page.locator("#settings-bad-toggle").click()
-            await expect(page.locator("#settings-bad-toggle")).to_have_attribute(
-                "aria-checked", "false"
-            )
+    data = tmp_path / "data"
+    scripted(data, script)
+    async with live(data, tmp_path, "--extensions", "bad") as server, chromium() as browser:
+        page = await (await browser.new_context()).new_page()
+        await page.goto(server.link)
+        card = page.locator("#settings-bad")
+        await expect(card).to_contain_text("failed in its script in the page")
+        await expect(card).to_contain_text("start Spindle with --safe-mode")
+        await page.goto(server.address + "/settings/appearance")
+        await page.get_by_text("Dark", exact=True).click()
+        await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+        await page.goto(server.address)
+        await page.locator("#settings-bad-toggle").click()
+        await expect(page.locator("#settings-bad-toggle")).to_have_attribute(
+            "aria-checked", "false"
+        )
 
 
 async def test_safe_mode_says_so_and_how_to_leave_it(tmp_path: Path):

@@ -174,10 +174,14 @@ NAMES = ("*/ruamel/*", "*/jinja2/visitor.py", "*/pathlib.py")
 """Where names are made that Python's table of names and its cache of attributes keep a while."""
 
 
+LARGE = 500_000
+"""Bytes: no block of the extension is as large, but that table of names is when it grows."""
+
+
 def size(model: Scripted) -> int:
     """Bytes in use."""
     model.asked.clear()
     gc.collect()
     apart = [tracemalloc.Filter(False, name) for name in NAMES]
     traces = tracemalloc.take_snapshot().filter_traces(apart).traces
-    return sum(trace.size for trace in traces)
+    return sum(trace.size for trace in traces if trace.size < LARGE)

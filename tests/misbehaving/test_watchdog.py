@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +161,9 @@ async def test_what_hangs_for_ever_is_left_out_by_a_button_and_nothing_is_lost(t
         assert answer.status_code == 200
         assert "It starts without Bad." in answer.text
         for _ in range(100):
-            try:
+            with suppress(httpx.TransportError):
                 if (await web.get(server.address, timeout=1)).status_code == 200:
                     break
-            except httpx.TransportError:
-                pass
             await asyncio.sleep(0.1)
         assert process.create_time() == started  # the same process, at the same port
         assert "--without" in process.cmdline()
@@ -201,6 +200,31 @@ async def test_what_goes_on_by_itself_is_not_restarted(tmp_path: Path):
             await asyncio.sleep(0.1)
         assert "It runs, but failed in event loop" in settings
         assert (await web.post(server.address + "/restart-without")).status_code in (403, 405)
+
+
+@pytest.mark.parametrize("where", ["import", pytest.param("setup", marks=pytest.mark.long)])
+async def test_what_hangs_at_the_start_is_left_out_too(tmp_path: Path, where: str):
+    """Nobody was let in yet: the rescue page asks for the key, as every page does."""
+    data, hang = tmp_path / "data", "while True: pass"
+    code = hang if where == "import" else f"async def setup(ext):\n    {hang}"
+    write(data / "extensions", "bad", code)
+    (data / "settings.yaml").write_text(SETTINGS)
+    async with live(data, tmp_path, "--extensions", "bad") as server, httpx.AsyncClient() as web:
+        assert "Bad holds everything up" in server.said
+        assert (await web.get(server.address)).status_code == 401
+        key, own = (data / "secrets" / "api_key").read_text(), {"Origin": server.address}
+        answer = await web.post(server.address + "/login", data={"token": "no"}, headers=own)
+        assert answer.status_code == 401
+        answer = await web.post(server.address + "/login", data={"token": key}, headers=own)
+        assert answer.status_code == 303
+        assert "Bad holds everything up" in (await web.get(server.address)).text
+        await web.post(server.address + "/restart-without", headers=own)
+        for _ in range(100):
+            with suppress(httpx.TransportError):
+                if (await web.get(server.address, timeout=1)).status_code == 200:
+                    break
+            await asyncio.sleep(0.1)
+        assert "Spindle was started without it" in (await web.get(server.address)).text
 
 
 async def test_two_signals_end_what_stands_still(tmp_path: Path):

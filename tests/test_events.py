@@ -1,0 +1,114 @@
+"""Every event of the kernel reaches who listens to its class, and says what it is for."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel import api
+from kernel.clients import Client
+from kernel.contract import Turn
+from kernel.testing import App, Scripted, running
+from tools import reference
+
+LISTENER = """
+from typing import Annotated
+from kernel.api import *
+import kernel.api
+
+class Settings(Struct, frozen=True):
+    level: Annotated[int, Meta(ge=1, le=9, description="How much.")] = 1
+class Fail(Action, frozen=True): pass
+class Work(Action, frozen=True): pass
+
+async def setup(ext):
+    ext.seen = []
+    for name in {names}:
+        async def heard(event): ext.seen.append(event)
+        ext.on(getattr(kernel.api, name))(heard)
+    @ext.on(Fail)
+    async def fail(action, client): raise ValueError("on purpose")
+    @ext.on(Work)
+    async def work(action, client):
+        async def done(job): job.report(0.5, "half")
+        await ext.job("Counting", done).done
+"""
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    for id, code in (
+        ("listener", LISTENER.replace("{names}", repr(reference.EVENTS))),
+        (
+            "other",
+            "from kernel.api import *\nasync def setup(ext): ext.add(PANELS, Panel('tab', 'x'))",
+        ),
+    ):
+        folder = tmp_path / id
+        folder.mkdir()
+        (folder / "__init__.py").write_text(code)
+        (folder / "extension.toml").write_text(
+            f'id = "{id}"\nname = "{id}"\nversion = "1"\nsummary = "Tests."\napi = 1\n'
+        )
+    async with running("listener", model=Scripted("Hi."), folders=[tmp_path]) as app:
+        yield app
+
+
+async def toggled(app: App) -> None:
+    await app.kernel.changes.toggle("other", on=True)
+
+
+async def connected(app: App) -> None:
+    async with app.kernel.hub._connected(Client("1", "page", "/"), _nowhere):
+        pass
+
+
+async def _nowhere(text: str) -> None: ...
+
+
+async def acted(app: App, name: str) -> None:
+    await app.page().act(f"listener.{name}")
+
+
+async def replied(app: App) -> None:
+    _ = [delta async for delta in app.run(Turn(prompt="x"))]
+
+
+async def configured(app: App) -> None:
+    await app.kernel.changes.configure("listener", {"level": 2})
+
+
+STORY: Mapping[str, tuple[Callable[[App], Any], Callable[[Any], bool]]] = {
+    "Changed": (toggled, lambda e: e.point == "panels"),
+    "Connected": (connected, lambda e: e.client.path == "/"),
+    "Disconnected": (connected, lambda e: e.client.path == "/"),
+    "Failure": (
+        lambda app: acted(app, "fail"),
+        lambda e: (
+            (e.owner, e.point, str(e.error), e.fatal)
+            == ("listener", "action listener.fail", "on purpose", False)
+        ),
+    ),
+    "Generated": (replied, lambda e: e.slot == "chat" and e.finish.reason == "stop"),
+    "JobProgress": (
+        lambda app: acted(app, "work"),
+        lambda e: (e.owner, e.title, e.state) == ("listener", "Counting", "done"),
+    ),
+    "SectionChanged": (configured, lambda e: e.name == "extensions.listener"),
+    "SettingsChanged": (configured, lambda e: e.id == "listener"),
+    "SlotChanged": (lambda app: app.kernel.slot().unload(), lambda e: e.state == "empty"),
+    "Started": (lambda app: app.kernel.start_enabled(), lambda e: True),
+    "StatusChanged": (toggled, lambda e: (e.id, e.status, e.reason) == ("other", "running", "")),
+}
+"""What brings each event about, and what it then says."""
+
+
+@pytest.mark.parametrize("name", reference.EVENTS)
+async def test_it_reaches_who_listens(app: App, name: str):
+    assert name in STORY, "a public event needs a line in STORY"
+    bring_about, says = STORY[name]
+    kind: Any = getattr(api, name)
+    ext: Any = app.kernel.records["listener"].handle
+    await bring_about(app)
+    await app.until(lambda: any(type(e) is kind and says(e) for e in ext.seen))
