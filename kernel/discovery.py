@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from kernel.manifest import Manifest
+from kernel.names import safe_path
 from kernel.records import Record, Status
 
 GROUP = "spindle.extensions"
@@ -47,7 +48,8 @@ class Discovery:
         """`<id>.json` names the tree that is in use: changing it is the whole of an update."""
         for file in sorted(self._installed.glob("*.json")):
             with suppress(OSError, ValueError, KeyError, TypeError):
-                folder = self._installed / json.loads(file.read_bytes())["tree"] / file.stem
+                tree = json.loads(file.read_bytes())["tree"]
+                folder = safe_path(self._installed, tree, file.stem)
                 if (folder / "extension.toml").is_file():
                     yield folder
 

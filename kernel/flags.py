@@ -71,11 +71,11 @@ def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flag
     except ValueError as error:
         parser.error(f"{file.name} cannot be read: {error}")
     manifests = _manifests([*always, *argv], root, folders)
+    names = [each.name for _, each in _commands(manifests)]
     command = next((c for c in _commands(manifests) if c[1].name in argv[:1]), None)
     if command or "serve" in argv[:1]:
         argv = argv[1:]
     parser, owned = _parser(manifests, command)
-    names = [each.name for _, each in _commands(manifests)]
     if not command:
         _read(parser, always, said, f" (in {file.name})", names)
     _read(parser, argv, said, "", names)
@@ -145,17 +145,12 @@ def _parser(
     """The parser, and whose flag each destination that is not the kernel's is."""
     owned: dict[str, tuple[str, str]] = {}
     if command:
-        parser = _Parser(
-            prog=f"python -m kernel {command[1].name}",
-            description=command[1].help,
-            allow_abbrev=False,
-        )
-        for argument in command[1].arguments:
-            many: dict[str, Any] = {"nargs": "+"} if argument.many else {}
-            metavar = argument.name.upper()
-            dest = f":{argument.name}"
-            parser.add_argument(dest, metavar=metavar, help=argument.help, **many)
-            owned[dest] = "", argument.name
+        prog, description = f"python -m kernel {command[1].name}", command[1].help
+        parser = _Parser(prog=prog, description=description, allow_abbrev=False)
+        for word in command[1].arguments:
+            many, shown = "+" if word.many else None, word.name.upper()
+            parser.add_argument(f":{word.name}", metavar=shown, help=word.help, nargs=many)
+            owned[f":{word.name}"] = "", word.name
         for flag in command[1].flags:
             _add(parser, "", flag)
             owned[f":{flag.name}"] = "", flag.name.replace("-", "_")
@@ -204,14 +199,12 @@ def _parser(
 
 
 def _add_files(parser: _Parser) -> None:
-    # fmt: off
     add = parser.add_argument_group("files").add_argument
     add("--settings", type=Path, metavar="FILE", help="instead of settings.yaml")
     add("--data-dir", type=Path, metavar="FOLDER", help="for chats, jobs, secrets and settings")
     add("--model-dir", type=Path, metavar="FOLDER", help="where models lie; default: models")
     add("--environments-dir", type=Path, metavar="FOLDER", help="for the engines' environments")
     add("--verbose", action="store_true", help="log every step")
-    # fmt: on
 
 
 def _add(group: Any, id: str, flag: Flag) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -115,4 +116,8 @@ def told(error: BaseException) -> str:
     except Exception:  # It is an extension's class, and may fail even at this.
         text = type(error).__name__
     text = text if len(text) <= 500 else text[:500] + "…"
-    return text.encode(errors="replace").decode().rstrip(" .:")
+    steps = [(f.f_globals.get("__name__"), f, line) for f, line in walk_tb(error.__traceback__)]
+    own = [(f, line) for name, f, line in steps if str(name).startswith("extensions.")]
+    # Where in an extension, said as Python says a SyntaxError's.
+    at = f" ({Path(own[-1][0].f_code.co_filename).name}, line {own[-1][1]})" if own else ""
+    return text.encode(errors="replace").decode().rstrip(" .:") + at

@@ -332,7 +332,7 @@ async def test_one_that_failed_can_be_switched_off(tmp_path: Path):
     async with running(folders=[tmp_path]) as app:
         record = app.kernel.records[id]
         await app.kernel.changes.toggle(id, on=True)
-        assert record.reason == "RuntimeError: boom. Mend it, then try again."
+        assert record.reason == "RuntimeError: boom (__init__.py, line 2). Mend it, then try again."
         await app.kernel.changes.toggle(id, on=False)
         assert (record.status, record.reason) == (Status.OFF, "")
 

@@ -98,7 +98,8 @@ async def setup(ext: Extension[Any]) -> None:
 
     @ext.on(StatusChanged)
     async def status_changed(event: StatusChanged) -> None:
-        push_card(event.id)
+        if event.id in kernel.records:  # one that was removed is told of, too
+            push_card(event.id)
         await sections.follow()
 
     @ext.on(Changed)

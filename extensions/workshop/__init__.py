@@ -31,6 +31,7 @@ from kernel.api import (
     SectionChanged,
     SettingsChanged,
     Started,
+    Status,
     StatusChanged,
     Struct,
 )
@@ -51,6 +52,7 @@ async def setup(ext: Extension[Settings]) -> None:
     counter = views.counter = Counter(ext, views.push)
     bisect = views.bisect = Bisect(ext.admin, ext.data / "bisect.json", views.push)
     finding = counter.installer.finding
+    editing = Editing(ext, finding)
 
     @ext.on(Fetch)
     async def fetch(action: Fetch, client: Client) -> None:
@@ -101,6 +103,8 @@ async def setup(ext: Extension[Settings]) -> None:
 
     @ext.on(StatusChanged)
     async def status_changed(event: StatusChanged) -> None:
+        if event.status in (Status.RUNNING, Status.FAILED):
+            editing.started(event.id)
         views.push()
 
     @ext.on(SectionChanged)
@@ -116,4 +120,4 @@ async def setup(ext: Extension[Settings]) -> None:
     router = Router([Route("/ext/workshop/archive", counter.archive, methods=["POST"])])
     ext.add(ROUTES, Routes(router, access="admin"))
     ext.spawn(finding.watch(LOOK), "folders")
-    ext.spawn(Editing(ext, finding).watch(EDITS), "files")
+    ext.spawn(editing.watch(EDITS), "files")

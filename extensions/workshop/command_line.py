@@ -89,7 +89,8 @@ def in_words(shown: Review) -> str:
         f"  licence     {shown.license or 'none said'}",
         f"  files       {shown.files}, SHA-256 {shown.sha256}",
     ]
-    lines += [f"  asks anew   {what}" for what in shown.grows]
+    asks = "asks anew" if shown.replaces else "asks"
+    lines += [f"  {asks:12}{what}" for what in shown.grows]
     lines += [f"  gives up    {what}" for what in shown.lost_permissions]
     for need in shown.needs:
         how = {"new": "new in", "there": "is in", "other": "does not fit"}[need.state]

@@ -15,18 +15,24 @@ class Editing:
 
     def __init__(self, ext: Extension[Any], finding: Finding) -> None:
         self._ext, self._kernel, self._finding = ext, ext.admin, finding
+        self._seen: dict[str, Files] = {}
         self._fixed = {ext.id, *self._kernel.records[ext.id].needs}
+
+    def started(self, id: str) -> None:
+        """Its files are as they run now: whatever differs later was saved after."""
+        if self._ext.settings.edit_and_see and id in self._kernel.records:
+            self._seen |= self._look([id])
 
     async def watch(self, every: float) -> None:
         """Restart whatever differs from the last look, for ever."""
-        seen: dict[str, Files] = {}
         while True:
             await asyncio.sleep(every)
             ids = self._watched() if self._ext.settings.edit_and_see else []
             latest = await asyncio.to_thread(self._look, ids)
-            for id in [id for id in ids if id in seen and seen[id] != latest[id]]:
+            edited = [id for id in latest if self._seen.get(id, latest[id]) != latest[id]]
+            self._seen = latest
+            for id in edited:
                 await self._restart(id)
-            seen = latest
 
     async def _restart(self, id: str) -> None:
         self._kernel.trouble.pop(id, None)

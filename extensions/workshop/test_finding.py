@@ -1,0 +1,129 @@
+"""Extensions that come and go while everything runs, and edit and see."""
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kernel.api import Status
+from kernel.testing import App, Page, running
+
+MANIFEST = 'id = "{id}"\nname = "{name}"\nversion = "1"\nsummary = "Tests."\napi = 1\n'
+NOTHING = "async def setup(ext): pass"
+
+
+def make(root: Path, id: str, name: str = "Loom", code: str = NOTHING) -> Path:
+    folder = root / id
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "__init__.py").write_text(code)
+    (folder / "extension.toml").write_text(MANIFEST.format(id=id, name=name))
+    return folder
+
+
+def saved(file: Path, text: str) -> None:
+    """Write as an editor does; a clock that stands still would hide it."""
+    file.write_text(text)
+    now = time.time_ns()
+    os.utime(file, ns=(now, now))
+
+
+def status(app: App, id: str) -> Status | None:
+    record = app.kernel.records.get(id)
+    return record.status if record else None
+
+
+def last_cards(page: Page) -> str:
+    """The cards as the page was last sent them."""
+    page.html += "".join(page.client.outbox.take())
+    return page.html.rpartition('id="settings-cards"')[2]
+
+
+async def test_a_folder_that_comes_or_goes_gets_or_loses_its_card(tmp_path: Path):
+    own = tmp_path / "data" / "extensions"
+    async with running("workshop", "settings", folders=[own], data=tmp_path / "data") as app:
+        app.kernel.only = None
+        page = app.page("/settings")
+        make(own, "loom", "A new loom")
+        await page.until('id="settings-loom".*A new loom')
+        await app.until(lambda: status(app, "loom") == Status.RUNNING)
+        shutil.rmtree(own / "loom")
+        await app.until(lambda: status(app, "loom") is None)
+        await app.until(lambda: "A new loom" not in last_cards(page))
+        assert "extensions.loom" not in sys.modules
+
+
+async def test_a_manifest_that_is_mended_starts_it(tmp_path: Path):
+    make(tmp_path / "own", "loom")
+    (tmp_path / "own" / "loom" / "extension.toml").write_text("nonsense")
+    async with running("workshop", folders=[tmp_path / "own"]) as app:
+        app.kernel.only = None
+        assert status(app, "loom") == Status.INCOMPATIBLE
+        make(tmp_path / "own", "loom")
+        await app.until(lambda: status(app, "loom") == Status.RUNNING)
+
+
+async def test_the_users_copy_wins_while_it_is_there(tmp_path: Path):
+    make(tmp_path / "shipped", "loom", code="async def setup(ext): ext.emit(('loom', 'shipped'))")
+    own = tmp_path / "own"
+    async with running("workshop", "loom", folders=[tmp_path / "shipped", own]) as app:
+        queue, dispose = app.kernel.bus.open(tuple)
+        copy = make(own, "loom", code="async def setup(ext): ext.emit(('loom', 'own'))")
+        assert await queue.get() == ("loom", "own")
+        shutil.rmtree(copy)
+        assert await queue.get() == ("loom", "shipped")
+        dispose()
+
+
+EDITED = "extensions:\n  workshop:\n    edit_and_see: true\n"
+SAYS = """
+from kernel.api import PANELS, Panel
+async def setup(ext):
+    ext.add(PANELS, Panel("status", "s.html"))
+    {more}
+"""
+
+
+def woven(root: Path) -> Path:
+    folder = make(root, "loom", code=SAYS.format(more=""))
+    (folder / "templates").mkdir()
+    (folder / "templates" / "s.html").write_text("<p>first</p>")
+    return folder
+
+
+async def test_edit_and_see(tmp_path: Path):
+    folder = woven(tmp_path / "own")
+    async with running("workshop", "loom", folders=[tmp_path / "own"], settings=EDITED) as app:
+        page = app.page("/")
+        await app.web.snapshot(page.client)
+        await page.until("<p>first</p>")
+        saved(folder / "templates" / "s.html", "<p>second</p>")
+        await page.until("<p>second</p>")
+        saved(folder / "__init__.py", "\n\nasync def setup(ext):\n    torn +\n")
+        await app.until(lambda: status(app, "loom") == Status.FAILED)
+        assert "(__init__.py, line 4)" in app.kernel.records["loom"].reason
+        saved(folder / "__init__.py", "async def setup(ext):\n    sub()\n\ndef sub():\n    1 / 0\n")
+        await app.until(lambda: "division" in app.kernel.records["loom"].reason)
+        assert "(__init__.py, line 5)" in app.kernel.records["loom"].reason
+        saved(folder / "__init__.py", SAYS.format(more=""))
+        saved(folder / "templates" / "s.html", "<p>third</p>")
+        await page.until("<p>third</p>")
+        assert status(app, "loom") == Status.RUNNING
+
+
+async def test_without_the_setting_a_saved_file_changes_nothing_that_runs(tmp_path: Path):
+    folder = woven(tmp_path / "own")
+    async with running("workshop", "loom", folders=[tmp_path / "own"]) as app:
+        task = app.kernel.records["loom"].task
+        saved(folder / "__init__.py", "torn +")
+        with pytest.raises(AssertionError):
+            await app.until(lambda: app.kernel.records["loom"].task is not task, 1.2)
+        assert status(app, "loom") == Status.RUNNING
+        await app.kernel.changes.configure("workshop", {"edit_and_see": True})
+        await app.until(lambda: app.kernel.settings.path.exists())
+        with pytest.raises(AssertionError):  # what was saved before is known by now
+            await app.until(lambda: app.kernel.records["loom"].task is not task, 0.7)
+        saved(folder / "__init__.py", NOTHING)
+        await app.until(lambda: app.kernel.records["loom"].task is not task)
