@@ -115,7 +115,7 @@ async def test_f54_what_changed_after_it_was_shown_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ('permissions = ["network:none", "files:read models"]', "read files in models"),
+        ('permissions = ["network:none", "files:read models"]', "reading files in models"),
         ('paths = ["/weave"]', "answers at /weave"),
         ('[requires]\npython = ["yarn==1"]', "Python package yarn==1"),
         ('[worker]\nenvironment = "loom"\npython = ["yarn==1"]', "engine needs yarn==1"),
