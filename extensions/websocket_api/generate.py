@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -66,6 +66,8 @@ class Generate:
         for task in work:
             if not task.cancelled() and (error := task.exception()):
                 raise error
+        if work[0].cancelled():
+            raise ClientDisconnect
 
 
 async def body(scope: Scope, receive: Receive) -> protocol.Generate:
