@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from kernel.files import set_aside, write
 from kernel.guard import contained
 from kernel.sampling import Struct
 
+log = logging.getLogger(__name__)
 State = Literal["running", "done", "cancelled", "failed"]
 
 
@@ -149,8 +151,14 @@ class Jobs:
             with suppress(OSError):  # It is begun again at the next start, which is no loss.
                 path.unlink(missing_ok=True)
 
+        def keep_later(checkpoint: Any) -> None:
+            try:
+                keep(checkpoint)
+            except OSError as error:  # The record before it stays, and the work goes on.
+                log.warning("How far “%s” is could not be kept: %s.", title, error.strerror)
+
         async def work(job: Job) -> Any:
-            job.checkpoint, job.keep = checkpoint, keep
+            job.checkpoint, job.keep = checkpoint, keep_later
             try:
                 result = await run(job, params)
             except asyncio.CancelledError:

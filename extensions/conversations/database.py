@@ -227,7 +227,7 @@ class Database:
         try:
             then()
         finally:
-            self._writing = self._open()
+            self._begin()
 
     def _look(self, work: Work[T]) -> T:
         if self._reading is None or self._seen != self._inode:

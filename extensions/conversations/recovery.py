@@ -35,16 +35,19 @@ class Table(NamedTuple):
 
 def is_sound(connection: sqlite3.Connection, path: Path) -> bool:
     """Whether the file can be trusted; a large one is looked at only at its beginning."""
+    connection.text_factory = bytes  # Damaged words are no UTF-8.
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
         if version > len(schema.MIGRATIONS):
-            return True  # Of a newer Spindle: not for us to judge.
-        if names and not (version and {"conversations", "messages", "states"} <= names):
+            return version < 1000  # Of a newer Spindle, not for us to judge; or no number at all.
+        if names and not (version and {b"conversations", b"messages", b"states"} <= names):
             return False
         if path.stat().st_size > CHECKED:
             return True
-        return connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+        return connection.execute("PRAGMA quick_check(1)").fetchone()[0] == b"ok"
+    except UnicodeDecodeError:  # SQLite itself tells of the damage in words that are none.
+        return False
     except sqlite3.DatabaseError as error:
         name = getattr(error, "sqlite_errorname", "")
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):

@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import copyfile
 
 from .records import StoreFailed
+from .recovery import fill
 from .schema import upgrade
 
 LARGEST = 400_000_000
@@ -48,7 +49,11 @@ class Refuge:
             for end in ("", "-wal"):
                 with suppress(FileNotFoundError):
                     copyfile(f"{path}{end}", f"{copy}{end}")
-            with closing(sqlite3.connect(copy)) as connection:
+            with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(copy)) as connection:
+                return cls(connection)
+            with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+                upgrade(connection)
+                fill(connection, copy)
                 return cls(connection)
 
     def back(self, disk: sqlite3.Connection) -> None:

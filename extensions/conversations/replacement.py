@@ -66,6 +66,8 @@ def finish(path: Path) -> None:
 def _duplicate(old: Path, kept: Path) -> None:
     """The same bytes under a second name; nothing writes to the first any more."""
     with suppress(FileNotFoundError):
+        if not old.stat().st_size:
+            return
         try:
             os.link(old, kept)
         except (OSError, NotImplementedError):  # Some file systems know no second names.

@@ -37,6 +37,7 @@ def rows(path: Path) -> Iterator[Row]:
 
 def _pages(path: Path) -> dict[int, bytes]:
     data = path.read_bytes() if path.exists() else b""
+    data = data[max(0, data.find(MAGIC, 0, PAGE)) :]  # An editor may have put a BOM before it.
     pages = {n // PAGE + 1: data[n : n + PAGE] for n in range(0, len(data), PAGE)}
     wal = path.with_name(f"{path.name}-wal")
     return pages | _logged(wal.read_bytes() if wal.exists() else b"")

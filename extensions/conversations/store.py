@@ -141,6 +141,8 @@ class Store:
             self._notice()
 
     def _notice(self) -> None:
+        if self.failure:
+            self._news.set()  # The saver tries to get back to the disk.
         now = f"{self.failure} {self.damaged} {self.recovered}"
         if now != self._noticed:
             self._noticed = now
@@ -367,8 +369,6 @@ class Store:
             return result
         finally:
             self._notice()
-            if self.failure:
-                self._news.set()  # The saver tries to get back to the disk.
 
     async def _mark(self, id: str, deleted: float | None) -> Conversation:
         def work(c: sqlite3.Connection) -> Conversation:
@@ -398,8 +398,7 @@ class Store:
                 self._notice()
             with suppress(StoreFailed):
                 await self._save(durable=False)
-            if self.failure:
-                self._news.set()
+            self._notice()
 
     async def _save(self, *, durable: bool) -> None:
         """Commit what replies grew to; what cannot be saved stays here for the next try."""

@@ -7,6 +7,7 @@ which of the versions below it was shown last, so that going back to a branch fi
 import sqlite3
 import time
 from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
@@ -35,10 +36,20 @@ UP = """
     )
 """
 
+ATTACHMENT_LOST = "What was attached to this message can no longer be read. Its words are here."
+
+T = TypeVar("T")
 _parts = msgspec.json.Decoder(tuple[Part, ...])
 _sampling = msgspec.json.Decoder(Sampling)
 _usage = msgspec.json.Decoder(Usage)
 _timings = msgspec.json.Decoder(Timings)
+
+
+def _read(decoder: msgspec.json.Decoder[T], text: str) -> T | None:
+    try:
+        return decoder.decode(text)
+    except ValueError:
+        return None
 
 
 def as_json(value: object) -> str:
@@ -54,23 +65,25 @@ def conversation_of(row: sqlite3.Row) -> Conversation:
 
 
 def message_of(row: sqlite3.Row) -> StoredMessage:
+    """A row as a message; what of its details cannot be read is left out, and that is said."""
     text: str = row["text"]
+    parts = _read(_parts, row["parts"]) if row["parts"] else (Text(text),)
     return StoredMessage(
         id=row["id"],
         conversation=row["conversation"],
         role=row["role"],
         parent=row["parent"] or "",
-        parts=_parts.decode(row["parts"]) if row["parts"] else (Text(text),),
+        parts=parts or (Text(text),),
         text=text,
         raw=text if row["raw"] is None else row["raw"],
         reasoning=row["reasoning"],
         state=row["state"],
-        error=row["error"],
+        error=row["error"] or ("" if parts else ATTACHMENT_LOST),
         model=row["model"],
         loader=row["loader"],
-        sampling=_sampling.decode(row["sampling"]),
-        usage=_usage.decode(row["usage"]),
-        timings=_timings.decode(row["timings"]),
+        sampling=_read(_sampling, row["sampling"]) or Sampling(),
+        usage=_read(_usage, row["usage"]) or Usage(),
+        timings=_read(_timings, row["timings"]) or Timings(),
         reason=row["reason"],
         left_out=row["left_out"],
         created=row["created"],
