@@ -6,6 +6,7 @@ A name tells when it was made and why; the number in front orders them, because 
 import re
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Literal, get_args
@@ -46,11 +47,15 @@ class Listed(Struct, frozen=True):
     updated: float
 
 
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H-%M-%S")
+
+
 class Backups:
     """The folder of backups; every method blocks, and none touches the database that is in use."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, clock: Callable[[], str] = now) -> None:
+        self.folder, self._clock = folder, clock
 
     def make(self, source: sqlite3.Connection, cause: Cause) -> Path | None:
         """Copy what `source` shows now; None when there is nothing to keep."""
@@ -58,7 +63,7 @@ class Backups:
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
         number = max((b.number for b in self._named()), default=0) + 1
-        name = f"chats-{number:04}-{time.strftime('%Y-%m-%dT%H-%M-%S')}-{cause}.sqlite3"
+        name = f"chats-{number:04}-{self._clock()}-{cause}.sqlite3"
         draft = ready_beside(self.folder / name, ".draft")
         try:
             with closing(sqlite3.connect(draft)) as to:

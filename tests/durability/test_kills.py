@@ -239,6 +239,8 @@ def lives(writer: Writer, seed: int, figures: Figures, folder: Path, times: int)
         figures.most_lost = max(figures.most_lost, lost)
         figures.operations += sum(mark == "!" for mark, *_ in lines)
         model = Model.of(path)
+        for file in path.parent.glob("backups/*.sqlite3"):  # Made, and not said any more.
+            backups.setdefault(file.name, Model.of(file))
 
 
 async def _reopened(path: Path) -> None:

@@ -1,0 +1,267 @@
+"""Backups and *Restore version*: made off the way, kept sensibly, followed by all pages."""
+
+import asyncio
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from extensions.conversations import backups as backups_module
+from extensions.conversations import care
+from extensions.conversations.api import STORE, Store, StoreFailed, Unknown
+from extensions.conversations.backups import Backup, Backups
+from kernel.testing import App, Page, Scripted, running
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "chats.sqlite3"
+
+
+@pytest.fixture
+async def store(path: Path):
+    path.parent.mkdir()
+    async with Store.open(path) as store:
+        yield store
+
+
+async def titles(store: Store) -> list[str]:
+    return [conversation.title for conversation in await store.list()]
+
+
+async def test_a_backup_holds_everything_and_is_whole_by_itself(store: Store, path: Path):
+    await store.add_user("", "first")
+    await store.backup("start")
+    await store.add_user("", "second")
+    [backup] = await store.backups()
+    assert (backup.conversations, backup.messages, backup.cause) == (1, 1, "start")
+    [file] = (path.parent / "backups").iterdir()  # No log, no draft beside it.
+    assert file.stat().st_size == backup.size
+    [listed] = await store.look(backup.name)
+    assert (listed.title, listed.messages) == ("first", 1)
+    assert [f.name for f in (path.parent / "backups").iterdir()] == [backup.name]
+
+
+async def test_nothing_is_backed_up_while_there_is_nothing(store: Store, path: Path):
+    await store.backup("start")
+    assert await store.backups() == []
+
+
+async def test_a_backup_waits_for_nobody_and_nobody_for_it(store: Store):
+    await store.add_user("", "first")
+    slow = asyncio.create_task(store._database.write(lambda c: time.sleep(0.5)))
+    await asyncio.sleep(0.05)
+    began = time.perf_counter()
+    await store.backup("start")
+    assert time.perf_counter() - began < 0.4
+    await slow
+
+
+async def test_restoring_brings_everything_back_and_keeps_the_present(store: Store):
+    asked = await store.add_user("", "first")
+    await store.set_state(asked.conversation, "notes", "key", 1)
+    await store.backup("start")
+    await store.delete(asked.conversation)
+    await store.purge(older=-1)
+    await store.add_user("", "second")
+    [backup] = await store.backups()
+    await store.restore(backup.name)
+    assert await titles(store) == ["first"]
+    assert await store.state(asked.conversation, "notes", "key") == 1
+    assert len(await store.search("first")) == 1
+    present, _ = await store.backups()
+    assert present.cause == "restore"
+    await store.add_user(asked.conversation, "it goes on")
+    await store.restore(present.name)
+    assert await titles(store) == ["second"]
+
+
+async def test_a_reply_under_way_is_not_restored_over(store: Store):
+    asked = await store.add_user("", "first")
+    await store.backup("start")
+    reply = await store.begin_reply(asked.id)
+    store.grow(reply.id, "half", "half")
+    [backup] = await store.backups()
+    with pytest.raises(StoreFailed, match="Stop it or wait"):
+        await store.restore(backup.name)
+    await store.finish(reply.id, "done", "whole", "whole")
+    await store.restore(backup.name)
+
+
+@pytest.mark.parametrize("name", ["../chats.sqlite3", "nothing", "chats-0001-x-start.sqlite3", ""])
+async def test_only_a_backup_can_be_restored(store: Store, name: str):
+    await store.add_user("", "first")
+    for call in (store.restore, store.look):
+        with pytest.raises(Unknown, match="Choose another one"):
+            await call(name)
+    assert await titles(store) == ["first"]
+
+
+async def test_r13_a_backup_of_an_older_schema_is_brought_along(path: Path, store: Store):
+    await store.add_user("", "now")
+    folder = path.parent / "backups"
+    folder.mkdir()
+    old = folder / "chats-0001-2026-01-01T00-00-00-start.sqlite3"
+    with closing(sqlite3.connect(old)) as file, file:
+        file.executescript(f"{backups_module.schema.FIRST}; PRAGMA user_version = 1;")
+        file.execute(
+            "INSERT INTO conversations (id, title, leaf, touched, created, updated)"
+            " VALUES ('c', 'Old', 'm', 1, 0, 0)"
+        )
+        file.execute(
+            "INSERT INTO messages (id, conversation, role, text, state, created)"
+            " VALUES ('m', 'c', 'assistant', 'Hi', 'running', 0)"
+        )
+    before = old.read_bytes()
+    await store.restore(old.name)
+    [message] = (await store.get("c")).messages
+    assert (message.text, message.reason, message.state) == ("Hi", "", "interrupted")
+    assert old.read_bytes() == before
+
+
+async def test_a_backup_that_cannot_be_read_is_left_out(store: Store, path: Path):
+    await store.add_user("", "first")
+    await store.backup("start")
+    [good] = await store.backups()
+    (path.parent / "backups" / "chats-0009-2026-01-01T00-00-00-start.sqlite3").write_bytes(
+        b"x" * 99
+    )
+    assert await store.backups() == [good]
+
+
+class Calendar:
+    """Days of starts, without waiting for them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = ""
+        self.source = sqlite3.connect(":memory:", isolation_level=None)
+        backups_module.upgrade(self.source)
+        self.source.execute(
+            "INSERT INTO conversations (id, title, touched, created, updated)"
+            " VALUES ('c', 'C', 1, 0, 0)"
+        )
+        self.backups = Backups(folder, lambda: self.now)
+
+    def start(self, day: int, hour: int = 9, cause: str = "start") -> list[str]:
+        self.now = f"2026-01-{day:02}T{hour:02}-00-00"
+        self.backups.make(self.source, cause)  # type: ignore[arg-type]
+        return self.kept()
+
+    def kept(self) -> list[str]:
+        return [b.made[8:13] for b in self.backups.all() if b.cause == "start"]
+
+
+def test_seven_are_kept_and_a_start_soon_after_a_start_pushes_out_no_day(tmp_path: Path):
+    calendar = Calendar(tmp_path)
+    for day in range(1, 10):
+        calendar.start(day)
+    assert calendar.kept() == [f"{day:02}T09" for day in range(9, 2, -1)]
+    for hour in range(10, 20):
+        calendar.start(10, hour)
+    assert calendar.kept() == ["10T19", "10T10", *(f"{day:02}T09" for day in range(9, 4, -1))]
+    kept = calendar.start(11)
+    assert kept[:3] == ["11T09", "10T19", "09T09"]  # Of a day that is over, its end.
+    for _ in range(5):
+        calendar.start(11, 12, "restore")
+    kinds = [b.cause for b in calendar.backups.all()]
+    assert (kinds.count("start"), kinds.count("restore")) == (7, 3)
+    calendar.source.close()
+
+
+def test_r11_a_clock_that_jumps_back_costs_no_backup_its_place(tmp_path: Path):
+    calendar = Calendar(tmp_path)
+    calendar.start(20)
+    calendar.start(21)
+    kept = calendar.start(3)  # The battery was empty.
+    assert kept == ["03T09", "21T09", "20T09"]
+    newest: list[Backup] = calendar.backups.all()
+    assert [b.number for b in newest] == [3, 2, 1]
+    calendar.source.close()
+
+
+# --- in the page ------------------------------------------------------------------------
+
+
+async def backed_up(app: App, page: Page) -> str:
+    await page.act("conversations.back_up")
+    store = app.kernel.registry.values(STORE)[0]
+    return (await store.backups())[0].name
+
+
+async def test_every_start_makes_one_after_the_page_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(care, "PATIENCE", 0.01)
+    data = tmp_path / "data"
+    for times in (1, 2):
+        async with running("conversations", data=data) as app:
+            store = app.kernel.registry.values(STORE)[0]
+            await store.add_user("", f"question {times}")
+            if times == 1:
+                await app.until(lambda: not list((data / "backups").glob("*.draft*")))
+        async with running("conversations", data=data) as app:
+            await app.until(lambda: bool(list((data / "backups").glob("*-start.sqlite3"))))
+    async with running("conversations", data=data) as app:
+        store = app.kernel.registry.values(STORE)[0]
+        assert (await store.backups())[-1].conversations >= 1
+
+
+async def test_all_pages_follow_a_restore(tmp_path: Path):
+    model = Scripted("Answer.")
+    async with running("conversations", "chat", "settings", model=model) as app:
+        page, other, away = (
+            app.page("/chat"),
+            app.page("/chat"),
+            app.page("/settings/conversations"),
+        )
+        for each in (page, other, away):
+            await app.web.snapshot(each.client)
+        await away.until("There is no backup yet")
+        await page.act("chat.send", conversation="", text="kept question")
+        await page.until("Answer.")
+        name = await backed_up(app, page)
+        await away.until("1 conversation, 2 messages")
+        kept = page.client.subject
+        await other.act("chat.send", conversation="", text="later question")
+        await other.until("Answer.")
+        await away.act("conversations.look", backup=name)
+        await away.until("kept question · 2 messages")
+        page.html = other.html = away.html = ""
+        await away.act("conversations.restore", backup=name)
+        await away.until("What was there until now is the newest backup")
+        await away.until("Made before another backup was restored")
+        await page.until("kept question.*Answer")
+        assert page.client.subject == kept
+        await other.until('data-path="/chat"')  # Its conversation is not there any more.
+        assert "later question" not in other.html
+        assert away.client.tab == "settings"
+        await page.act("chat.send", conversation=kept, text="it goes on")
+        await page.until("it goes on")
+        await app.until(lambda: len(model.asked) == 3)
+
+
+async def test_damage_met_while_running_is_told_and_recovered_on_a_click(tmp_path: Path):
+    data = tmp_path / "data"
+    async with running("conversations", "chat", model=Scripted("Answer."), data=data) as app:
+        page = app.page("/chat")
+        await app.web.snapshot(page.client)
+        for n in range(30):
+            store = app.kernel.registry.values(STORE)[0]
+            await store.add_user("", f"question {n} " * 200)
+        with closing(sqlite3.connect(data / "chats.sqlite3")) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            query = "SELECT rootpage FROM sqlite_schema WHERE name = 'conversations'"
+            (root,) = other.execute(query).fetchone()
+        with (data / "chats.sqlite3").open("rb+") as file:
+            file.seek(4096 * (root - 1))
+            file.write(b"\xff" * 8)
+        await page.act("conversations.back_up")
+        await page.until("Conversations damaged")
+        await page.act("conversations.recover")
+        await page.until("Conversations recovered")
+        await page.act("conversations.accept")
+        store = app.kernel.registry.values(STORE)[0]
+        assert len(await store.list()) == 30
+        assert list(data.glob("*.corrupt-*"))
