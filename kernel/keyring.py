@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from kernel.files import set_aside, write
@@ -118,7 +119,9 @@ class Keyring:
             if re.fullmatch(form, kept):
                 return kept
             set_aside(file, "A new one is made: sign in again, and give programs the new key.")
-        write(file, (kept := make()).encode(), 0o600)
+        kept = make()
+        with suppress(OSError):  # It is good for as long as Spindle runs.
+            write(file, kept.encode(), 0o600)
         return kept
 
     def _signed_out(self) -> set[str]:

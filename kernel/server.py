@@ -215,7 +215,12 @@ async def _running(kernel: Kernel, web: Application) -> AsyncGenerator[None]:
 @contextmanager
 def _alone(data: Path) -> Generator[None]:
     """One server per data folder: two would write the same chats."""
-    with (data / ".lock").open("a") as file:
+    try:
+        file = (data / ".lock").open("a")
+    except OSError:  # What cannot be written to needs no lock, and chats can be kept in memory.
+        yield
+        return
+    with file:
         if not try_lock(file.fileno()):
             raise Unable(
                 f"Spindle runs already with the data in {data}. Use the one that runs, or give "

@@ -34,7 +34,8 @@ class Accept(Action, frozen=True):
 
 
 async def setup(ext: Extension[Any]) -> None:
-    store = await ext.enter(Store.open(ext.data_root / "chats.sqlite3"))
+    path = ext.data_root / "chats.sqlite3"
+    store = await ext.enter(Store.open(path, spawn=lambda work: ext.spawn(work, "saver")))
     care = Care(ext, store)
     ext.add(STORE, store)
     store.notices.append(care.tell)
@@ -48,4 +49,5 @@ async def setup(ext: Extension[Any]) -> None:
     ext.add(PANELS, Panel("status", "status.html", care.notice))
     ext.add(PANELS, Panel("composer", "_warning.html", care.notice))
     ext.add(PANELS, Panel("settings", "backups.html", care.listed, title="Backups"))
+    care.tell()
     ext.spawn(care.begin(), "care")

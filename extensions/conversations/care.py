@@ -25,7 +25,7 @@ class Care:
     async def begin(self) -> None:
         """What every start does: a backup, and only then what was deleted long ago goes."""
         await asyncio.sleep(PATIENCE)
-        if self._store.recovered:
+        if self._store.recovered or self._store.failure:
             return
         try:
             await self.back_up("start")

@@ -51,6 +51,8 @@ class Database:
     async def __aenter__(self) -> Self:
         try:
             await self._on(self._writer, self._begin)
+            if not self._refuge:
+                await self._on(self._reader, self._look, lambda _: None)
         except BaseException:
             self._shut()
             raise

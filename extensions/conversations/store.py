@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ PURGE_AFTER = 30 * 24 * 3600.0
 """Seconds between a deletion and its being final."""
 
 T = TypeVar("T")
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class Store:
@@ -49,7 +50,9 @@ class Store:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path, interval: float = 0.5) -> "AsyncIterator[Store]":
+    async def open(
+        cls, path: Path, interval: float = 0.5, spawn: Spawn = asyncio.create_task
+    ) -> "AsyncIterator[Store]":
         """Open the file, made and migrated as needed; `interval` seconds between saves of growth.
 
         Replies that a killed server left behind become `interrupted`, with the text they had.
@@ -58,7 +61,7 @@ class Store:
             store = cls(database, interval)
             if not database.recovered:
                 await store._write(interrupt)
-            saver = asyncio.create_task(store._keep_saving(), name="conversations:saver")
+            saver = spawn(store._keep_saving())
             try:
                 yield store
             finally:
