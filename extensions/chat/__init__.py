@@ -137,4 +137,5 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.add(MODES, ChatMode(lambda: ext.settings.system_message, fitting.fitted))
     ext.add(PANELS, Panel("tab", "panel.html", pages.panel, title="Chat", icon=ICON))
     ext.add(PANELS, Panel("command", "command.html", pages.commands, title="Chat"))
+    ext.add(PANELS, Panel("command", "recent.html", pages.commands, 50, title="Conversations"))
     ext.add(PANELS, Panel("shortcut", "shortcut.html", title="Chat"))

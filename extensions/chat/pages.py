@@ -42,7 +42,7 @@ class Pages:
         return {**self._views.panel(opened), **self.side.context(client), **others}
 
     async def commands(self, client: Client | None, subject: str) -> Mapping[str, Any]:
-        """The context of command.html."""
+        """The context of command.html and of recent.html."""
         here = bool(client and client in self.open)
         go = self._views.go(subject if here else "")
         recent = [kept for kept in self.side.newest(RECENT) if not here or kept.id != subject]
