@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -63,6 +64,8 @@ TOLD = (
 """Errors that are sentences for a person: whoever raises them did nothing wrong."""
 CLOSING = 10.0
 """Seconds that a model may take to end."""
+DEATHS, MINUTE = 4, 60
+"""An engine that dies so often in so many seconds is started again only by hand."""
 EMPTY = "No model is loaded. Choose one in the status line at the bottom of the page."
 
 
@@ -89,18 +92,24 @@ class Slot:
         """The extension that installs an engine while another model is still there."""
         self._lost = False
         self._proven = False
+        self._deaths: list[float] = []
 
     async def load(self, path: Path, loader: str = "", options: Mapping[str, Any] = {}) -> None:
         """Replace what is loaded; raises LoadFailed, also when a newer wish came meanwhile."""
-        self._wanted, self._proven = (path, loader, dict(options)), True
+        self._wanted = path, loader, dict(options)
+        self._trust()
         await self._instead(self._load)
 
     async def reload(self) -> None:
         """Load again what was loaded last."""
         if not self._wanted:
             raise NoModel(EMPTY)
-        self._proven = True
+        self._trust()
         await self._instead(self._load)
+
+    def _trust(self) -> None:
+        """A person chose: what went wrong before does not count."""
+        self._proven, self._deaths = True, []
 
     async def unload(self, why: str = "") -> None:
         """Give all memory back; `why` is told to whoever still waits for a reply."""
@@ -250,13 +259,15 @@ class Slot:
             return
         self.model, why = None, died.result()
         log.error("The model %s is gone: %s", model.info.name, why)
-        if not self._proven:
-            self._set("failed", error=f"The engine stopped again. {why} Load the model by hand.")
+        now = time.monotonic()
+        self._deaths = [at for at in self._deaths if at > now - MINUTE] + [now]
+        again = f"{len(self._deaths)} times in a minute" if self._proven else "again"
+        if not self._proven or len(self._deaths) >= DEATHS:
+            self._set("failed", error=f"The engine stopped {again}. {why} Load the model by hand.")
             return
         self._proven = False
         self._set("loading", note=f"The engine stopped. {why} Starting it again.", error=why)
-        again = self._after(self._work, partial(self._load, 0.2))
-        task = self._work = asyncio.create_task(again)
+        task = self._work = asyncio.create_task(self._after(self._work, partial(self._load, 0.2)))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _empty(self, why: str, lost: str = "") -> None:

@@ -15,9 +15,10 @@ from types import ModuleType
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from kernel import frames
-from kernel.contract import Engine, Refused, Report
+from kernel.contract import Engine, Output, Refused, Report
 from kernel.platform_ import die_unless_called_again, end, join
 
 STEP = 0.1
@@ -40,6 +41,14 @@ def failure(id: int, error: BaseException, kind: str = "") -> frames.Failed:
         return frames.Failed(id, str(error), kind)
     traceback.print_exception(error)
     return frames.Failed(id, f"The engine failed: {type(error).__name__}: {error}"[:2000], kind)
+
+
+def mended(output: Output) -> Output:
+    """With text that is text: what is half a character becomes the sign for that."""
+    if not (delta := output.delta):
+        return output
+    text = delta.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return structs.replace(output, delta=structs.replace(delta, text=text))
 
 
 class Host:
@@ -123,13 +132,27 @@ class Host:
     def step(self) -> None:
         try:
             if outputs := tuple(self.engine.poll(STEP)):
-                self.send(frames.Outputs(outputs))
+                self.tell(outputs)
             self.requests.difference_update(each.id for each in outputs if each.finish)
         except Exception as error:
             for id in tuple(self.requests):
                 self.requests.discard(id)
                 self.engine.cancel(id)
                 self.send(failure(id, error))
+
+    def tell(self, outputs: tuple[Output, ...]) -> None:
+        """All of a step at once; where that cannot be, one reply's nonsense costs that one."""
+        try:
+            return self.send(frames.Outputs(outputs))
+        except (ValueError, TypeError, OverflowError):  # half a character, or a number that no frame holds
+            pass
+        for output in outputs:
+            try:
+                self.send(frames.Outputs((mended(output),)))
+            except Exception as error:
+                self.requests.discard(output.id)
+                self.engine.cancel(output.id)
+                self.send(failure(output.id, error))
 
     def load(self, job: frames.Load) -> None:
         try:
