@@ -144,8 +144,8 @@ class Host:
         """All of a step at once; where that cannot be, one reply's nonsense costs that one."""
         try:
             return self.send(frames.Outputs(outputs))
-        except (ValueError, TypeError, OverflowError):  # half a character, or a number that no frame holds
-            pass
+        except (ValueError, TypeError, OverflowError):
+            pass  # half a character, or a number that no frame holds
         for output in outputs:
             try:
                 self.send(frames.Outputs((mended(output),)))

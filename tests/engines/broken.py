@@ -33,7 +33,8 @@ class Engine:
         for id, (_, *rest) in [*self._open.items()]:
             if rest:
                 self._open[id].pop(1)
-                outputs.append(Output(id, rest[0]() if callable(rest[0]) else rest[0]))
+                delta: Any = rest[0]() if callable(rest[0]) else rest[0]
+                outputs.append(Output(id, delta))
             else:
                 del self._open[id]
                 outputs.append(Output(id, finish=Finish("stop")))
