@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kernel.contract import Refused
 from kernel.guard import called
@@ -203,7 +203,10 @@ class Hub:
 
     async def serve(self, socket: WebSocket, principal: str) -> None:
         """Serve one page until it goes away."""
-        await socket.accept()
+        try:
+            await socket.accept()
+        except WebSocketDisconnect:  # It is gone before it was let in.
+            return
         client = Client(str(next(self._ids)), principal, socket.query_params.get("path", "/"))
         client.near = socket.scope.get("spindle.near", False)
         async with self._connected(client, socket.send_text):

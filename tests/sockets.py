@@ -30,13 +30,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(app: App, **config: Any) -> AsyncGenerator[Served]:
+async def serving(app: App, listen: str = "", **config: Any) -> AsyncGenerator[Served]:
     """Serve it as `kernel.server` does; `config` overrides what is told to uvicorn."""
-    flags = Flags(port=0)
+    flags = Flags(port=0, listen=listen)
     with _listening(flags) as listener:
         port = listener.getsockname()[1]
         keyring = Keyring(app.kernel.data / "secrets")
-        door = Security(app.web, keyring, app.web.access, str, port=port)
+        door = Security(app.web, keyring, app.web.access, str, port=port, listens=bool(listen))
         told = _config(door, flags)
         for name, value in config.items():
             setattr(told, name, value)
