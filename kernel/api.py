@@ -47,6 +47,7 @@ from kernel.points import Changed, Phase, Point
 from kernel.records import Record, SectionChanged, Started, Status, StatusChanged
 from kernel.reply import Reply, Step
 from kernel.samplers import SAMPLERS, Samplers
+from kernel.sentences import Sentences
 from kernel.settings import Secret, check
 from kernel.turn import (
     DISPLAY,
@@ -68,16 +69,16 @@ VERSION = 1
 """What `api` in extension.toml must say."""
 
 __all__ = [
-    "DISPLAY", "GENERATE", "HISTORY", "INPUT", "LOADERS", "MODES", "OUTPUT", "PANELS",
-    "REQUEST", "ROUTES", "SAMPLERS", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client",
-    "Connected", "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension",
-    "Failure", "Field", "Finish", "Generated", "Generation", "Image", "Installs", "Job",
-    "JobKind", "JobProgress", "Kernel", "LoadFailed", "Loader", "Manifest", "Mark", "Message",
-    "Meta", "Mode", "Model", "ModelInfo", "NoModel", "NotAvailable", "Panel", "Part", "Past",
-    "Phase", "Point", "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role",
-    "Route", "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged",
-    "SettingsChanged", "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step",
-    "Struct", "Text", "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn",
-    "UnsetType", "Usage", "Worker", "WorkerDied", "WorkerError", "WorkerLoader", "__version__",
-    "check", "fields", "kill_at", "safe_name", "safe_path", "whole_text", "write",
+    "DISPLAY", "GENERATE", "HISTORY", "INPUT", "LOADERS", "MODES", "OUTPUT", "PANELS", "REQUEST",
+    "ROUTES", "SAMPLERS", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client", "Connected",
+    "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension", "Failure", "Field",
+    "Finish", "Generated", "Generation", "Image", "Installs", "Job", "JobKind", "JobProgress",
+    "Kernel", "LoadFailed", "Loader", "Manifest", "Mark", "Message", "Meta", "Mode", "Model",
+    "ModelInfo", "NoModel", "NotAvailable", "Panel", "Part", "Past", "Phase", "Point",
+    "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route", "Router",
+    "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "Sentences", "SettingsChanged",
+    "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text",
+    "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage",
+    "Worker", "WorkerDied", "WorkerError", "WorkerLoader", "__version__", "check", "fields",
+    "kill_at", "safe_name", "safe_path", "whole_text", "write",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ class Page:
 
     def __init__(self, app: "App", path: str) -> None:
         self._app = app
-        self.client = Client("test", "page:test", path)
+        self.client = Client(f"test-{next(app.numbers)}", "page:test", path)
         self._html = ""
 
     @property

@@ -1,6 +1,7 @@
 """A whole server in this process, with the extensions a test is about."""
 
 import asyncio
+import itertools
 import json
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -32,6 +33,8 @@ class App:
 
     def __init__(self, kernel: Kernel, web: Application) -> None:
         self.kernel, self.web = kernel, web
+        self.numbers = itertools.count(1)
+        """Of the pages."""
         self._door: Door | None = None
 
     # --- extensions --------------------------------------------------------------------

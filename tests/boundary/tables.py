@@ -15,6 +15,7 @@ ROUTES = {
     "settings /settings/x": "page",
     "workshop /ext/workshop/archive": "admin",
     "example /ext/example/heard": "page",
+    "tts /ext/tts/clips/{name}": "page",
     "websocket_api /api/ws": "inference",
     "websocket_api /api/ws/schema.json": "inference",
     "websocket_api /api/generate": "inference",

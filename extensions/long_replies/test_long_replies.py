@@ -1,0 +1,73 @@
+"""Replies are as long as asked for, whatever the engine can do, or it is said that it cannot."""
+
+from typing import Any
+
+import pytest
+
+from kernel.api import Sampling, Turn
+from kernel.testing import Scripted, running
+
+BANS = ("temperature", "max_new_tokens", "ban_eos_token")
+SHORT = {"long_replies": {"least": 3}}
+
+
+async def test_an_engine_that_knows_a_least_length_is_asked_for_it():
+    model = Scripted("Yes.", samplers=("min_length",))
+    async with running("long_replies", model=model, settings=SHORT) as app:
+        assert await app.say() == "Yes."
+        assert [request.sampling.min_length for request in model.asked] == [3]
+        await app.say(sampling=Sampling(max_new_tokens=2))
+        assert model.asked[-1].sampling.min_length == 2
+
+
+async def test_one_that_can_only_be_kept_from_ending_writes_two_parts():
+    model = Scripted("One two three four", " five.", samplers=BANS)
+    async with running("long_replies", model=model, settings=SHORT) as app:
+        reply = app.run(Turn(prompt="Count: ", sampling=Sampling(temperature=0.5)))
+        text = "".join([delta.text async for delta in reply])
+        assert text == reply.raw == "One two three five."
+        first, second = model.asked
+        assert (first.sampling.ban_eos_token, first.sampling.max_new_tokens) == (True, 3)
+        assert second.prompt == "Count: One two three"
+        assert second.sampling == Sampling(temperature=0.5)
+        assert reply.finish
+        assert (reply.finish.reason, reply.finish.usage.completion) == ("stop", 4)
+
+
+async def test_the_most_is_kept_to():
+    model = Scripted("One two three four five six", samplers=BANS)
+    async with running("long_replies", model=model, settings=SHORT) as app:
+        assert await app.say(sampling=Sampling(max_new_tokens=3)) == "One two three"
+        assert len(model.asked) == 1
+        assert await app.say(sampling=Sampling(max_new_tokens=5)) == "One two threeOne two"
+
+
+async def test_in_a_chat_it_goes_on_with_the_reply():
+    model = Scripted("One two three and", " four.", samplers=BANS)
+    async with running("long_replies", "chat", model=model, settings=SHORT) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Count.")
+        await page.until("One two three four")
+        second: Any = model.asked[1]
+        assert second.continue_
+        assert [m.text for m in second.messages] == ["Count.", "One two three"]
+
+
+async def test_a_stop_ends_both():
+    model = Scripted("word " * 99, pause=0.002, samplers=BANS)
+    async with running("long_replies", model=model, settings=SHORT) as app:
+        reply = app.run(Turn(prompt="?"))
+        async for _ in reply:
+            if len(reply.text) > 20:
+                reply.cancel()
+        assert reply.finish
+        assert reply.finish.reason == "cancelled"
+
+
+@pytest.mark.parametrize("replies", [1, 3])
+async def test_a_model_that_can_do_neither_says_so_once(replies: int):
+    async with running("long_replies", model=Scripted("Yes.")) as app:
+        page = app.page()
+        for _ in range(replies):
+            assert await app.say() == "Yes."
+        assert page.html.count("scripted in scripted cannot be kept from ending") == 1

@@ -1,0 +1,118 @@
+"""Talk in your language to a model that is better in another."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from msgspec.structs import replace
+
+from kernel.api import (
+    HISTORY,
+    INPUT,
+    OUTPUT,
+    PANELS,
+    Client,
+    Delta,
+    Everyone,
+    Extension,
+    Message,
+    Meta,
+    NotAvailable,
+    Panel,
+    Past,
+    Phase,
+    Sentences,
+    Struct,
+    Text,
+    Turn,
+)
+
+from .api import TRANSLATORS, Translator
+from .memory import Memory
+
+Code = Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+NOBODY = (
+    "Translate finds no translator, so nothing is translated. "
+    "Translate in Settings tells how to add one."
+)
+
+
+class Settings(Struct, frozen=True):
+    """Between which languages."""
+
+    mine: Annotated[Code, Meta(description="The language you write and read, as a code.")] = "de"
+    model: Annotated[Code, Meta(description="The language the model is addressed in.")] = "en"
+    translator: Annotated[
+        str, Meta(max_length=60, description="Which translator; empty takes the first.")
+    ] = ""
+
+
+async def setup(ext: Extension[Settings]) -> None:
+    told = False
+
+    def translator() -> Translator:
+        wanted = ext.settings.translator
+        for each in ext.get(TRANSLATORS):
+            if wanted in ("", each.id):
+                return each
+        raise NotAvailable(NOBODY)
+
+    def ready() -> bool:
+        """Whether there is somebody to ask; it is said once if not."""
+        nonlocal told
+        try:
+            translator()
+        except NotAvailable as error:
+            if not told:
+                ext.tell(str(error), Everyone())
+            told = True
+            return False
+        return True
+
+    memory = Memory(translator)
+
+    async def for_model(message: Message) -> Message:
+        mine, model = ext.settings.mine, ext.settings.model
+        parts = [
+            Text(await memory.translate(part.text, mine, model)) if isinstance(part, Text) else part
+            for part in message.parts
+        ]
+        return replace(message, parts=tuple(parts)) if message.role == "user" else message
+
+    async def for_me(text: str) -> str:
+        return await memory.translate(text, ext.settings.model, ext.settings.mine)
+
+    @ext.on(INPUT, phase=Phase.EARLY)
+    async def mine(turn: Turn) -> Turn:
+        if not ready():
+            return turn
+        return replace(turn, messages=tuple([await for_model(each) for each in turn.messages]))
+
+    @ext.on(HISTORY, phase=Phase.EARLY)
+    async def before(past: Past) -> Past:
+        if not ready():
+            return past
+        return replace(past, messages=tuple([await for_model(each) for each in past.messages]))
+
+    @ext.on(OUTPUT, phase=Phase.LATE)
+    async def reply(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+        if turn.prompt is not None or not ready():
+            async for delta in deltas:
+                yield delta
+            return
+        sentences = Sentences()
+        async for delta in deltas:
+            if delta.channel != "text" or delta.choice:
+                yield delta
+                continue
+            if delta.replace:
+                sentences = Sentences()
+                yield Delta(replace=True)
+            for sentence in sentences.hear(replace(delta, replace=False)):
+                yield Delta(await for_me(sentence))
+        if rest := sentences.end():
+            yield Delta(await for_me(rest))
+
+    async def context(client: Client | None, subject: str) -> dict[str, object]:
+        return {"translators": ext.get(TRANSLATORS), "chosen": ext.settings.translator}
+
+    ext.add(PANELS, Panel("settings", "section.html", context, title="Translate"))

@@ -1,0 +1,108 @@
+"""Each side reads its own language; the model's own words are what is kept for it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from kernel.api import Message, Text, Turn
+from kernel.testing import Scripted, running
+
+OFFLINE = '''"""A dictionary: what a translator is, without a network."""
+from extensions.translate.api import TRANSLATORS
+
+WORDS = {"hallo": "hello", "wetter": "weather", "und": "and", "morgen": "tomorrow"}
+
+class Dictionary:
+    id = "dictionary"
+    label = "A small dictionary"
+
+    def __init__(self):
+        self.asked = []
+
+    async def translate(self, text, source, target):
+        self.asked.append(text)
+        if "explode" in text:
+            raise RuntimeError("the dictionary burnt")
+        pairs = WORDS if target == "en" else {b: a for a, b in WORDS.items()}
+        return " ".join(_word(word, pairs) for word in text.split(" "))
+
+def _word(word, pairs):
+    core = word.strip(".!?").lower()
+    return word.lower().replace(core, pairs.get(core, core))
+
+async def setup(ext):
+    ext.dictionary = ext.add(TRANSLATORS, Dictionary())
+'''
+
+
+def dictionary(root: Path) -> Path:
+    folder = root / "offline"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(OFFLINE)
+    (folder / "extension.toml").write_text(
+        'id = "offline"\nname = "Offline"\nversion = "1"\nsummary = "Tests."\napi = 1\n'
+        '[requires]\nextensions = ["translate"]\n'
+    )
+    return folder
+
+
+async def test_a_chat_in_two_languages(tmp_path: Path):
+    model = Scripted("Hello. Weather and hello.", "Tomorrow.")
+    async with running("translate", "chat", dictionary(tmp_path), model=model) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Wetter!")
+        await page.until(r"hallo\. wetter und hallo\.")
+        await page.until('data-busy="true".*data-busy="false"')
+        await page.act("chat.send", conversation=page.client.subject, text="Und morgen?")
+        await page.until(r"<p>morgen\.")
+        second: Any = model.asked[1]
+        seen = [message.text for message in second.messages]
+        assert seen == ["weather!", "Hello. Weather and hello.", "and tomorrow?"]
+        handle: Any = app.extension("offline")
+        asked = handle.dictionary.asked
+        assert asked.count("Wetter!") == 1  # remembered, not asked again with the second turn
+        assert "Wetter!" in (await app.open(page.client.path)).html
+
+
+async def test_sentences_come_while_the_reply_is_written(tmp_path: Path):
+    model = Scripted("Hello! Weather. And so on")
+    async with running("translate", "chat", dictionary(tmp_path), model=model) as app:
+        hello = Message("user", (Text("Hallo"),))
+        reply = app.run(Turn(messages=(hello,)))
+        assert [delta.text async for delta in reply] == ["hallo! ", "wetter. ", "und so on"]
+        assert reply.raw == "Hello! Weather. And so on"
+
+
+async def test_one_that_fails_costs_its_translation(tmp_path: Path):
+    model = Scripted("Hello! This will explode. And so on.")
+    async with running("translate", "chat", dictionary(tmp_path), model=model) as app:
+        reply = app.run(Turn(messages=(Message("user", (Text("Hallo"),)),)))
+        _ = [delta async for delta in reply]
+        assert "This will explode. And so on." in reply.text
+
+
+async def test_without_a_translator_nothing_changes_and_it_says_so_once():
+    async with running("translate", "chat", "settings", model=Scripted("Hello.")) as app:
+        page = await app.open("/chat")
+        for _ in range(2):
+            reply = app.run(Turn(messages=(Message("user", (Text("Hallo"),)),)))
+            assert "".join([delta.text async for delta in reply]) == "Hello."
+        assert page.html.count("finds no translator") == 1
+        settings = await app.open("/settings/translate")
+        await settings.until("No translator is here")
+
+
+async def test_a_plain_completion_is_left_alone(tmp_path: Path):
+    async with running("translate", dictionary(tmp_path), model=Scripted("Hello.")) as app:
+        assert await app.say("Hello") == "Hello."
+
+
+async def test_the_readme_s_translator_runs(tmp_path: Path):
+    text = (Path(__file__).parent / "README.md").read_text("utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code
+    (dictionary(tmp_path) / "__init__.py").write_text(code.group(1))
+    async with running("translate", "settings", tmp_path / "offline") as app:
+        await (await app.open("/settings/translate")).until(
+            "My program \\(<code>program</code>\\) can translate"
+        )
