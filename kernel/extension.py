@@ -198,7 +198,8 @@ class Extension(Scope, Generic[S]):
         **context: Any,
     ) -> None:
         """Render a template and send it to pages; its top-level nodes carry hx-swap-oob."""
-        self.push_html(self.render(template, **context), to, key)
+        if self._kernel.hub.clients:
+            self.push_html(self.render(template, **context), to, key)
 
     def push_html(
         self, html: str, to: Everyone | Conversation | Client, key: str | None = None

@@ -86,6 +86,7 @@ class Pages:
         self._jinja = Environment(
             loader=FunctionLoader(self._load),
             autoescape=select_autoescape(),
+            optimized=False,  # It costs a first start more than it ever gives back.
             trim_blocks=True,
             lstrip_blocks=True,
         )

@@ -110,6 +110,8 @@ class Views:
             self._ext.tell(self.trouble, client, "error")
 
     def push_status(self) -> None:
+        if not self.watched:
+            return
         html = self._ext.render("_status.html", slot=self.slot(), oob=True)
         self._ext.push_html(html, self.everyone, "status")
 
@@ -131,8 +133,9 @@ class Views:
     # --- contexts ------------------------------------------------------------------------
 
     async def context(self, client: Client | None, subject: str) -> Mapping[str, Any]:
-        if client and client.id:
-            self._pages[client.id] = client
+        if not client or not client.id:
+            return {"slot": self.slot(), "first": True}
+        self._pages[client.id] = client
         return self.picker(client)
 
     def picker(self, client: Client | None) -> dict[str, Any]:

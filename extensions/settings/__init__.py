@@ -36,6 +36,8 @@ async def setup(ext: Extension[Any]) -> None:
         return id
 
     def push_card(id: str, errors: Mapping[str, str] | None = None) -> None:
+        if not kernel.hub.clients:  # Nobody to draw it for, as at the start.
+            return
         index = kernel.ordered().index(id)
         html = ext.render(
             "_card.html", oob=True, card=card(kernel, kernel.records[id], index, errors or {})
