@@ -1,19 +1,21 @@
 """What a modifier costs per delta: python -m benchmarks.modifiers
 
-The floor is the same stream through no modifier. Process CPU, medians of several runs.
+The floor is the same stream through no modifier. Process CPU; the counts in turn.
 """
 
 import asyncio
-import statistics
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator
 
+from benchmarks.common import arguments, header, load, spread, table
 from kernel.contract import Delta, Turn
 from kernel.guard import Guard
 from kernel.pipeline import Pipe, modified
 from kernel.points import Entry, Phase
 
 DELTAS = 20_000
+COUNTS = (0, 1, 5, 20)
 
 
 async def through(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
@@ -42,13 +44,19 @@ async def measure(modifiers: int) -> float:
 
 
 def main() -> None:
-    floors = [asyncio.run(measure(0)) for _ in range(5)]
-    floor = statistics.median(floors)
-    print(f"{'modifiers':>9} {'us a delta':>11} {'of it each':>11}")
-    print(f"{0:9} {floor:11.1f}")
-    for count in (1, 5, 20):
-        cost = statistics.median(asyncio.run(measure(count)) for _ in range(5))
-        print(f"{count:9} {cost:11.1f} {(cost - floor) / count:11.2f}")
+    args = arguments(__doc__)
+    header("Modifiers")
+    kept: dict[int, list[float]] = defaultdict(list)
+    for _ in range(args.runs):
+        for count in COUNTS:
+            kept[count].append(asyncio.run(measure(count)))
+    rows = [("modifiers", "us a delta", "of it each")]
+    for count, costs in kept.items():
+        pairs = zip(costs, kept[0], strict=True)
+        each = spread((cost - bare) / count for cost, bare in pairs) if count else ""
+        rows.append((str(count or "floor: none"), spread(costs), each))
+    table(rows)
+    print(f"At the end: {load()}")
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ async def first_token(
         kept["  click to after the next paint"].append(painted - clicked)
         if stamps:
             said = stamps.read_text().splitlines()  # noqa: ASYNC240  it is two lines
-            asked, first = map(float, said[-1].split())
+            asked, first, _ = map(float, said[-1].split())
             kept["  of it: click to the engine has the request"].append(asked * 1000 - clicked)
             kept["  of it: the engine's first token to the page"].append(seen - first * 1000)
     return [(label, ""), *((name, spread(values, ".1f")) for name, values in kept.items())]

@@ -1,4 +1,7 @@
-"""The engine: `Speak 400 2000` asks for 2,000 tokens, 400 a second; 0 is as fast as it goes."""
+"""The engine: `Speak 400 2000` asks for 2,000 tokens, 400 a second; 0 is as fast as it goes.
+
+`Count 400 2000` are the numbers from 1 on, so that the words themselves say which token they are.
+"""
 
 import re
 import threading
@@ -15,10 +18,18 @@ PIECES = re.findall(r"\s*\S{1,4}", (Path(__file__).parent / "text.md").read_text
 class Reply:
     """One request; its first token is due at once."""
 
-    def __init__(self, rate: float, tokens: int) -> None:
+    def __init__(self, what: str, rate: float, tokens: int) -> None:
+        self.counts = what == "Count"
         self.pause, self.tokens, self.said = 1 / rate if rate else 0.0, tokens, 0
         self.began, self.asked, self.first = time.monotonic(), time.time(), 0.0
         self.cancelled = False
+
+    @property
+    def piece(self) -> str:
+        if not self.counts:
+            return PIECES[self.said % len(PIECES)]
+        number = self.said + 1
+        return f"{number} " if number % 60 else f"{number}\n\n"
 
     @property
     def due(self) -> float:
@@ -41,9 +52,9 @@ class Engine:
 
     def submit(self, id: int, request: Request) -> None:
         asked = request.prompt or (request.messages[-1].text if request.messages else "")
-        rate, tokens = asked.split()[-2:]
+        what, rate, tokens = asked.split()[-3:]
         with self._lock:
-            self._replies[id] = Reply(float(rate), int(tokens))
+            self._replies[id] = Reply(what, float(rate), int(tokens))
 
     def poll(self, timeout: float) -> Sequence[Output]:
         with self._lock:
@@ -73,7 +84,7 @@ class Engine:
         raise ValueError(f"There is no {name} here.")
 
     def _next(self, id: int, reply: Reply) -> Output:
-        piece = PIECES[reply.said % len(PIECES)]
+        piece = reply.piece
         reply.first = reply.first or time.time()
         reply.said += 1
         return Output(id, delta=Delta(piece, tokens=(Token(reply.said, piece.encode()),)))
@@ -82,7 +93,7 @@ class Engine:
         with self._lock:
             del self._replies[id]
         with self._stamps.open("a") as file:
-            file.write(f"{reply.asked} {reply.first}\n")
+            file.write(f"{reply.asked} {reply.first} {time.time()}\n")
         reason = "cancelled" if reply.cancelled else "stop"
         took = Timings(0.0, time.monotonic() - reply.began)
         return Output(id, finish=Finish(reason, usage=Usage(10, reply.said), timings=took))
