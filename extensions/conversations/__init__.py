@@ -46,7 +46,7 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(Recover)(lambda _, __: care.recover())
     ext.on(Accept)(lambda _, __: care.accept())
 
-    ext.add(PANELS, Panel("status", "status.html", care.notice))
+    ext.add(PANELS, Panel("status", "status.html", care.notice, order=50))
     ext.add(PANELS, Panel("composer", "_warning.html", care.notice))
     ext.add(PANELS, Panel("settings", "backups.html", care.listed, title="Backups"))
     care.tell()

@@ -527,7 +527,7 @@ async def test_two_tabs_at_once_converge(store: Store):
 # --- migrations -------------------------------------------------------------------------
 
 
-async def test_a_failing_migration_changes_nothing_and_keeps_a_copy(
+async def test_r13_a_failing_migration_changes_nothing_and_keeps_a_copy(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     async with Store.open(path) as store:
@@ -548,7 +548,7 @@ async def test_a_failing_migration_changes_nothing_and_keeps_a_copy(
         await opened_and_closed(path)
 
 
-async def test_a_file_of_the_first_schema_is_brought_along(
+async def test_r13_a_file_of_the_first_schema_is_brought_along(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with monkeypatch.context() as before:

@@ -7,12 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from playwright.async_api import expect
 
 from extensions.conversations import backups as backups_module
 from extensions.conversations import care
 from extensions.conversations.api import STORE, Store, StoreFailed, Unknown
 from extensions.conversations.backups import Backup, Backups
 from kernel.testing import App, Page, Scripted, running
+from tests.live import Watched, chromium, live, shoot
 
 
 @pytest.fixture
@@ -265,3 +267,48 @@ async def test_damage_met_while_running_is_told_and_recovered_on_a_click(tmp_pat
         store = app.kernel.registry.values(STORE)[0]
         assert len(await store.list()) == 30
         assert list(data.glob("*.corrupt-*"))
+
+
+@pytest.mark.long
+@pytest.mark.browser
+async def test_a_person_restores_a_version_and_goes_on_after_damage(tmp_path: Path):
+    (models := tmp_path / "models").mkdir()
+    data = tmp_path / "data"
+    started = live(data, tmp_path / "environments", "--model-dir", str(models))
+    async with started as server, chromium() as browser:
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        watched = Watched(context)
+        page = await context.new_page()
+        await page.goto(server.link)
+        mine = page.locator("article.chat-user")
+        await page.fill("#chat-text", "a question")
+        await page.keyboard.press("Enter")
+        await expect(mine).to_have_count(1)
+        settings = await context.new_page()
+        await settings.goto(f"{server.address}/settings")
+        await settings.get_by_role("link", name="Backups").click()
+        await settings.get_by_role("button", name="Back up now").click()
+        await settings.get_by_role("button", name="Look into it").first.click()
+        await expect(settings.locator(".card .rows li").first).to_contain_text("a question")
+        await shoot(settings, "backups-look")
+        await page.fill("#chat-text", "after the backup")
+        await page.keyboard.press("Enter")
+        await expect(mine).to_have_count(2)
+        await settings.get_by_role("button", name="Restore this version").last.click()
+        await expect(mine).to_have_count(1)
+        assert watched.complaints == []
+
+        await server.kill()
+        with (data / "chats.sqlite3").open("rb+") as file:
+            file.write(bytes(100))
+        await server.start()
+        warning = page.locator("#conversations-warning button")
+        await expect(warning).to_have_text("Read only: recovered", timeout=15_000)
+        await warning.click()
+        await shoot(page, "conversations-recovered")
+        await page.get_by_role("button", name="Go on with these").click()
+        await expect(warning).to_have_count(0)
+        await page.fill("#chat-text", "it goes on")
+        await page.keyboard.press("Enter")
+        await expect(mine.last).to_contain_text("it goes on")
+        assert watched.complaints == []

@@ -135,13 +135,13 @@ async def two_tabs(times: int) -> None:
             assert (await store.message(id)).state in ("done", "stopped")
 
 
-@pytest.mark.parametrize("position", range(0, 200, 25))
+@pytest.mark.parametrize("position", [0, 1, 100, 199])
 async def test_r6_stopped_there_and_then_removed(position: int):
     await stopped_and_removed(position)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("position", [n for n in range(200) if n % 25])
+@pytest.mark.parametrize("position", [n for n in range(200) if n not in (0, 1, 100, 199)])
 async def test_r6_stopped_anywhere_and_then_removed(position: int):
     await stopped_and_removed(position)
 
