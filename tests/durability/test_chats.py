@@ -122,6 +122,8 @@ async def two_tabs(times: int) -> None:
                     case _:
                         await tab.act("rename", conversation=conversation, title=f"{seed} {n}")
                 added.update(m.id for m in await kept(app, conversation))
+                one.look()  # As a browser would: what nobody takes is dropped in the end.
+                two.look()
 
         await asyncio.gather(use(one, 1), use(two, 2))
         await one.idle()

@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import websockets
 
@@ -85,6 +87,46 @@ def test_k3_little_of_something(limit: str, tmp_path: Path):
     command = [sys.executable, "-m", "tests.durability.failing_limits", str(tmp_path), limit]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+async def test_k3_a_server_with_64_files_and_more_pages_than_that(tmp_path: Path):
+    """A page that finds no file left waits; those that are open go on; nothing is lost."""
+    (models := tmp_path / "models").mkdir()
+    started = live(tmp_path / "data", tmp_path / "environments", "--model-dir", str(models))
+    async with started as server:
+        assert server._process
+        process = psutil.Process(server._process.pid)
+        key = (tmp_path / "data" / "secrets" / "api_key").read_text()
+        headers = {"Authorization": f"Bearer {key}"}
+        address = f"ws://127.0.0.1:{server.port}/ws?path=/chat"
+
+        async def opened() -> websockets.ClientConnection:
+            return await websockets.connect(address, additional_headers=headers, open_timeout=2)
+
+        pages = [await opened()]
+        process.rlimit(resource.RLIMIT_NOFILE, (64, 64))
+        with suppress(TimeoutError, OSError):
+            while len(pages) < 100:
+                pages.append(await opened())
+        assert 20 < len(pages) < 64
+        send = '{"action": "chat.send", "conversation": "", "text": "said with no file left"}'
+        await pages[0].send(send)
+        async with asyncio.timeout(10):
+            while "said with no file left" not in str(await pages[0].recv()):
+                pass
+        for page in pages:
+            await page.close()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await (await opened()).close()
+                    break
+                except (TimeoutError, OSError):
+                    await asyncio.sleep(0.1)
+    with closing(sqlite3.connect(tmp_path / "data" / "chats.sqlite3")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        rows = database.execute("SELECT text FROM messages WHERE role = 'user'").fetchall()
+        assert rows == [("said with no file left",)]
 
 
 @pytest.mark.parametrize("stderr", ["closed", "full"])
