@@ -105,10 +105,10 @@ class FaultProxy:
 
 
 @asynccontextmanager
-async def faulty(target: int) -> AsyncGenerator[FaultProxy]:
-    """A proxy before the port `target`."""
+async def faulty(target: int, port: int = 0) -> AsyncGenerator[FaultProxy]:
+    """A proxy before the port `target`, at any free port unless that is given."""
     proxy = FaultProxy(target)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", port)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy

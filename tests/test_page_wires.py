@@ -1,0 +1,117 @@
+"""S3 and M3 in a real browser: a page behind a bad wire, and an engine that falls silent."""
+
+import asyncio
+import re
+import shutil
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.async_api import expect
+
+from tests.live import Watched, chromium, free_port, live
+from tests.proxy import FaultProxy, faulty
+from tests.test_faults import drip, worker_of
+from tests.test_story import ready, replies, send
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+HERE = Path(__file__).parent
+QUIET = "extensions:\n  models:\n    at_start: false\n"
+
+
+def counting(data: Path) -> None:
+    """The user's own extension answers with numbers, so that no engine is needed."""
+    shutil.copytree(HERE / "data" / "counting", data / "extensions" / "counting")
+    (data / "settings.yaml").write_text(QUIET, "utf-8")
+
+
+async def misbehave(proxy: FaultProxy, fault: str) -> None:
+    match fault:
+        case "cut":
+            proxy.cut()
+        case "stall":
+            proxy.flows.clear()
+            await asyncio.sleep(1)
+            proxy.cut()
+            proxy.flows.set()
+        case "half-close":
+            proxy.half_close()
+        case "drip":
+            proxy.drip = 1
+            await asyncio.sleep(1)
+            proxy.drip = 0
+            proxy.cut()
+        case _:
+            await asyncio.sleep(0.5)
+
+
+async def test_s3_a_page_behind_a_bad_wire_comes_back_by_itself(tmp_path: Path):
+    data, port = tmp_path / "data", free_port()
+    data.mkdir()
+    counting(data)
+    flags = ("--allowed-host", f"127.0.0.1:{port}")
+    async with (
+        live(data, tmp_path, *flags) as server,
+        faulty(server.port, port) as proxy,
+        chromium() as browser,
+    ):
+        context = await browser.new_context()
+        watched = Watched(context)
+        page = await context.new_page()
+        await page.goto(server.link.replace(f":{server.port}", f":{port}"))
+        for fault in ("gather", "cut", "stall", "half-close", "drip"):
+            proxy.gather = 4096 if fault == "gather" else 0
+            before = proxy.connections
+            await send(page, f"count for {fault}")
+            body = replies(page).last.locator(".chat-body")
+            await expect(body).to_contain_text("3 4 5", timeout=10_000)
+            await misbehave(proxy, fault)
+            await expect(body).to_contain_text("97 98 99", timeout=30_000)
+            text = re.sub(r"\s+", " ", await body.inner_text()).strip()
+            assert text == " ".join(str(number) for number in range(100)), fault
+            assert (proxy.connections > before) == (fault != "gather"), fault
+        assert watched.complaints == []
+
+
+@pytest.mark.engine
+async def test_m3_a_silent_engine_in_the_page(tmp_path: Path, environments_dir: Path):
+    data, models = drip(tmp_path)
+    (data / "settings.yaml").write_text("model:\n  silence: 5\n", "utf-8")
+    flags = ("--model-dir", str(models), "--model", "count.drip")
+    async with live(data, environments_dir, *flags) as server, chromium() as browser:
+        context = await browser.new_context()
+        watched = Watched(context)
+        page = await context.new_page()
+        await page.goto(server.link)
+        await ready(page)
+
+        # It counts, then says nothing more: ended at the time that the settings say.
+        await send(page, "stall")
+        last = replies(page).last
+        await expect(last.locator(".chat-body")).to_contain_text("1 2 3")
+        worker, begun = worker_of(server.port), time.monotonic()
+        family = [worker, *worker.children(recursive=True)]
+        assert len(family) == 2, "it started a process of its own"
+        await expect(last.locator(".chat-error")).to_contain_text("silent for", timeout=15_000)
+        assert 3 < time.monotonic() - begun < 9
+        await expect(last.locator(".chat-body")).to_contain_text("1 2 3")
+        await ready(page, 20)
+        gone = psutil.STATUS_ZOMBIE
+        assert not [p for p in family if p.is_running() and p.status() != gone]
+
+        # Stop frees the page at once, though the engine hears nothing; the next reply is told why.
+        await send(page, "stall")
+        await expect(replies(page).last.locator(".chat-body")).to_contain_text("1 2 3")
+        await page.locator("#chat-stop").click()
+        await expect(page.locator("#chat-submit")).to_be_visible(timeout=3000)
+        await expect(replies(page).last.locator(".chat-body")).to_contain_text("1 2 3")
+        worker = worker_of(server.port)
+        deadline = time.monotonic() + 12
+        while worker.is_running() and worker.status() != gone:
+            assert time.monotonic() < deadline, "the silent engine was never ended"
+            await asyncio.sleep(0.1)
+        await ready(page, 20)
+        await send(page, "count")
+        await expect(replies(page).last.locator(".chat-body")).to_contain_text("1 2 3 4 5")
+        assert watched.complaints == []
