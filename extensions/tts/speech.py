@@ -78,7 +78,10 @@ class Speech:
         return name
 
     async def serve(self, request: Request) -> FileResponse:
-        file = safe_path(self._folder, request.path_params["name"])
+        try:
+            file = safe_path(self._folder, request.path_params["name"])
+        except ValueError:
+            raise HTTPException(404, "There is no such clip.") from None
         if not file.is_file():
             raise HTTPException(404, "This clip is gone. Press Read aloud again.")
         return FileResponse(file, media_type="audio/wav")

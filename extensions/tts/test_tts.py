@@ -10,6 +10,8 @@ import wave
 from pathlib import Path
 
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from extensions.tts.speech import KEPT, Speech, spoken
 from kernel.api import NotAvailable
@@ -87,6 +89,15 @@ async def test_clips_are_served_to_the_page_alone_and_only_they(espeak: None, tm
         for name in ("..%2Fsecret.wav", "none.wav"):
             assert (await app.fetch(f"/ext/tts/clips/{name}")).status in (400, 404)
         assert (await app.fetch("/ext/tts/clips/none.wav", who="nobody")).status == 401
+
+
+@pytest.mark.parametrize("name", ["../secret.wav", "..", "con", "link.wav"])
+async def test_no_name_leads_out_of_the_folder(espeak: None, tmp_path: Path, name: str):
+    (tmp_path / "secret.wav").write_text("no")
+    async with Speech.open(tmp_path / "clips") as speech:
+        (tmp_path / "clips" / "link.wav").symlink_to(tmp_path / "secret.wav")
+        with pytest.raises(HTTPException):
+            await speech.serve(Request({"type": "http", "path_params": {"name": name}}))
 
 
 async def test_old_clips_go_and_so_do_all_when_it_stops(espeak: None, tmp_path: Path):

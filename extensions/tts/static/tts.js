@@ -48,8 +48,11 @@ customElements.define('tts-player', class extends HTMLElement {
 
   async play() {
     this.show('play', false);
+    this.show('stop', true);
     try { await this.audio.play(); } catch (refused) {
-      if (refused.name === 'NotAllowedError') this.show('play', true);
+      if (refused.name !== 'NotAllowedError') return;
+      this.show('play', true);
+      this.show('stop', false);
     }
   }
 
