@@ -52,6 +52,7 @@ class Flags(Struct, frozen=True):
     tls_key: Path | None = None
     allowed_host: tuple[str, ...] = ()
     insecure_no_auth: bool = False
+    allow_remote_install: bool = False
     no_browser: bool = False
     verbose: bool = False
     extensions: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict[str, dict[str, Any]])
@@ -177,6 +178,8 @@ def _parser(
         help="more names this server goes by, such as those of a proxy before it")
     add("--tls-cert", type=Path, metavar="FILE", help="serve https with this certificate")
     add("--tls-key", type=Path, metavar="FILE", help="and its private key")
+    add("--allow-remote-install", action="store_true",
+        help="let other machines install extensions, too (whoever has the key runs code here)")
     add("--insecure-no-auth", action="store_true", help="ask nobody for anything: no token, no key")
     add("--no-browser", action="store_true", help="do not open the page")
     add = parser.add_argument_group("the model").add_argument

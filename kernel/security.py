@@ -40,6 +40,7 @@ HEADERS = {
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 Headers = Mapping[str, list[str]]
 CARRIER = "spindle.key."
+FAR = "Only the machine that Spindle runs on may do this; see --allow-remote-install."
 FOREIGN = "A page of another site sent this, so it was refused."
 USED = "This link was opened before, or is of an earlier start. Paste the key from the terminal."
 
@@ -66,11 +67,11 @@ class Security:
         sign_in: Callable[..., str],
         *,
         port: int, hosts: Iterable[str] = (),
-        listens: bool = False, tls: bool = False, no_auth: bool = False,
+        listens: bool = False, tls: bool = False, no_auth: bool = False, far_admin: bool = False,
         require_key: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         self._app, self._keyring, self._access_of, self._sign_in = app, keyring, access_of, sign_in
-        self._listens, self._tls, self._no_auth = listens, tls, no_auth
+        self._listens, self._tls, self._no_auth, self._far_admin = listens, tls, no_auth, far_admin
         self._require_key, self._cookie = require_key, f"spindle_{port}"
         self._ends = ends = [f":{port}", *([""] if port == (443 if tls else 80) else [])]
         self._loopback = {name + end for name in LOOPBACK for end in ends}
@@ -91,16 +92,17 @@ class Security:
         who = self._who(scope, headers)
         if http and (response := await self._sign(scope, headers, receive, who)):
             return await response(scope, receive, send)
-        access = self._access_of(scope)
-        access = access if access in LIMITS else "admin"
+        near = self._near(scope, headers)
+        access = said if (said := self._access_of(scope)) in LIMITS else "admin"
         if access != "public" and access not in RIGHTS.get(who.kind, ()):
             return await _answer(self._ask(scope, headers, access), scope, receive, send)
+        if access == "admin" and not (near or self._far_admin):
+            return await _answer(PlainTextResponse(FAR, 403), scope, receive, send)
         if int("0" + headers.get("content-length", [""])[0]) > LIMITS[access]:
             return await PlainTextResponse("This is too large.", 413)(scope, receive, send)
         offered: list[str] = scope.get("subprotocols", [])
         plain = [name for name in offered if not name.startswith(CARRIER)]
-        scope = {**scope, "spindle.principal": who, "subprotocols": plain}
-        scope["spindle.near"] = self._near(scope, headers)
+        scope = {**scope, "spindle.principal": who, "spindle.near": near, "subprotocols": plain}
         receive = _limited(receive, LIMITS[access])
         await self._run(scope, receive, send if http else _accepting(send, offered, plain), who)
 
@@ -222,9 +224,8 @@ class Security:
             return self._form(str(wait), 429, {"Retry-After": str(wait.seconds)})
         except HTTPException as large:
             return PlainTextResponse(large.detail, large.status_code)
-        response, age = RedirectResponse(target, 303), DAYS * 86400
+        response, age, cookie = RedirectResponse(target, 303), DAYS * 86400, self._keyring.begin()
         secure = self._tls or scope["scheme"] == "https"
-        cookie = self._keyring.begin()
         response.set_cookie(self._cookie, cookie, age, None, "/", None, secure, True, "strict")
         return response
 
@@ -265,8 +266,7 @@ def _protected(send: Send) -> Send:
         if message["type"] == "http.response.start":
             headers = [(name.lower(), value) for name, value in message.get("headers", ())]
             names = {name for name, _ in headers}
-            cache = b"no-cache" if b"etag" in names else b"no-store"
-            extra = {**HEADERS, b"cache-control": cache}
+            extra = {**HEADERS, b"cache-control": b"no-cache" if b"etag" in names else b"no-store"}
             headers += [pair for pair in extra.items() if pair[0] not in names]
             headers.append((b"content-security-policy", POLICY))  # several all apply: never looser
             message = {**message, "headers": headers}

@@ -9,7 +9,7 @@ import socket
 import sys
 import webbrowser
 from asyncio.trsock import TransportSocket
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import uvicorn
 from msgspec import Meta
+from msgspec.structs import replace
 from starlette.types import ASGIApp
 
 from kernel import __version__
@@ -126,8 +127,8 @@ def kernel_of(flags: Flags) -> Kernel:
     if not flags.settings and not file.exists():
         with suppress(OSError):  # A folder that takes no file: all stays as it is by default.
             shutil.copyfile(ROOT / "settings.default.yaml", file)
-    told: dict[str, Any] = {"model": flags.model, "loader": flags.loader, "listen": flags.listen}
-    told["safe_mode"] = flags.safe_mode
+    told = {n: getattr(flags, n) for n in ("model", "loader", "listen", "safe_mode")}
+    told["allow-remote-install"] = flags.allow_remote_install
     kernel = Kernel(
         SettingsFile(file.resolve(), data / "secrets"),
         [*FOLDERS, data / "extensions"],
@@ -165,13 +166,20 @@ async def serve(flags: Flags) -> None:
             listens=bool(flags.listen),
             tls=bool(flags.tls_cert),
             no_auth=flags.insecure_no_auth,
+            far_admin=flags.allow_remote_install,
             require_key=lambda: kernel.settings.section("api", Api).require_key,
         )
-        server = Patient(_config(door(web, access_of=web.access), flags))
+        guarded = door(web, access_of=web.access)
+        server = Patient(_config(guarded, flags))
         rescue = Rescue(kernel, listener, door, partial(_config, flags=flags), server.idle)
         limit = kernel.settings.section("server", Server).patience
+
+        def rekeyed(key: str) -> None:
+            kernel.access = replace(kernel.access, key=key)
+            guarded.revoke(lambda who: who.kind == "key")
+
         with Watchdog(kernel, limit=limit, rescue=rescue):
-            async with _running(kernel, web):
+            async with _running(kernel, web, keyring.watch(rekeyed)):
                 token = "" if flags.insecure_no_auth else keyring.link()
                 server.ready = partial(_greet, kernel, address, token, flags)
                 await server.serve(sockets=[listener])
@@ -194,12 +202,15 @@ def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
 
 
 @asynccontextmanager
-async def _running(kernel: Kernel, web: Application) -> AsyncGenerator[None]:
+async def _running(
+    kernel: Kernel, web: Application, key: Coroutine[Any, Any, None]
+) -> AsyncGenerator[None]:
     kernel.settings.section("server", Server)
     kernel.settings.section("api", Api)
     kernel.settings.section("model", Engines)
     tasks = [
         asyncio.create_task(web.follow(), name="follow"),
+        asyncio.create_task(key, name="key"),
         asyncio.create_task(kernel.settings.watch(kernel.changes.apply), name="settings"),
     ]
     try:

@@ -492,7 +492,7 @@ async def test_a11_what_is_open_ends_with_its_right(door: Door) -> None:
     stream = asyncio.ensure_future(door.ask("GET", "/v1/stream", {"X-Api-Key": door.keyring.key}))
     await asyncio.sleep(0.03)
     old = door.keyring.key
-    door.keyring.renew_key()
+    door.keyring.key = "sk-another"
     door.app.revoke(lambda who: who.kind == "key")
     await asyncio.wait_for(asyncio.gather(program.task, stream), 1)
     assert not page.task.done()
@@ -611,7 +611,8 @@ RULES: list[tuple[str, dict[str, Any], dict[str, str], str, list[int]]] = [
     ("keys required", {"require_key": lambda: True}, {}, "127.0.0.1", [401, 401, 401, 401, 200]),
     ("a password", {"password": "x"}, {}, "127.0.0.1", [401, 401, 401, 401, 200]),
     ("listening", {"listens": True, "password": "x"}, {}, "127.0.0.1", [401, 401, 401, 401, 200]),
-    ("no auth", {"no_auth": True, "listens": True}, {}, "10.0.0.9", [200, 200, 200, 200, 200]),
+    ("no auth", {"no_auth": True, "listens": True}, {}, "10.0.0.9", [200, 200, 403, 403, 200]),
+    ("far admin", {"no_auth": True, "listens": True, "far_admin": True}, {}, "10.0.0.9", [200] * 5),
 ]  # fmt: skip
 
 
@@ -699,3 +700,16 @@ def test_tracebacks_too() -> None:
     assert text.startswith("at /?token=…\nTraceback")
     assert "secret" not in text.splitlines()[-1]
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("name", ["api_key", "session_key"])
+async def test_an_emptied_secret_lets_nobody_in(tmp_path: Path, name: str) -> None:
+    """As a full disk may leave it: an empty key would be said by whoever says nothing."""
+    cookie = await Door(tmp_path).signed_in()
+    (tmp_path / "secrets" / name).write_text("")
+    door = Door(tmp_path)
+    assert len((tmp_path / "secrets" / name).read_text()) > 40
+    for headers in ({"X-Api-Key": ""}, {"Authorization": "Bearer "}):
+        assert (await door.ask("GET", "/admin/x", headers)).status == 401
+    status = 401 if name == "session_key" else 200
+    assert (await door.ask("GET", "/", cookie)).status == status

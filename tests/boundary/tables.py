@@ -129,6 +129,7 @@ TEXTS = {
     "data StoredMessage.parent": IDS,
     "data StoredMessage.conversation": IDS,
     "data Text.text": STORED,
+    "data ToInstall.*": FILES,
     "data Token.*": ENGINE,
     "data ToolCall.*": ENGINE,
     "data ToolResult.*": ENGINE,

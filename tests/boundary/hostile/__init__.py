@@ -23,6 +23,7 @@ from kernel.api import (
     Refused,
     Request,
     Struct,
+    ToInstall,
 )
 
 CHUNK = 40
@@ -100,6 +101,12 @@ class Parrots:
 
     def accepts(self, path: Path) -> bool:
         return path.is_file()
+
+    async def missing(self) -> ToInstall:
+        return ToInstall(tuple(self._vectors[:CHUNK]), " ".join(self._vectors[CHUNK:]))
+
+    async def install(self, report: Callable[[float, str], None]) -> None:
+        report(0.5, self.words)
 
     async def open(self, path: Path, options: Any, report: Callable[[float, str], None]) -> Parrot:
         report(0.5, self.words)
