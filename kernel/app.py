@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket
 from kernel.clients import ACTIONS, Action, Client, Everyone, Handler, wire_name
 from kernel.jobs import JobProgress
 from kernel.manager import Kernel
+from kernel.names import UnsafeName, safe_name
 from kernel.pages import PANELS, Panel, in_region
 from kernel.points import Changed, Entry, Phase, Point
 from kernel.records import Status
@@ -266,7 +267,10 @@ class Application:
         if not name or not record or record.status != "running":
             return None
         folder = (record.folder / "static").resolve()
-        file = (folder / name).resolve()
+        try:  # Resolved once: what is checked is what is opened.
+            file = folder.joinpath(*map(safe_name, name.split("/"))).resolve()
+        except UnsafeName:
+            return None
         return file if file.is_relative_to(folder) and file.is_file() else None
 
     def _assets(self, suffix: str) -> list[dict[str, str]]:

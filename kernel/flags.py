@@ -13,6 +13,7 @@ import msgspec
 
 from kernel import __version__
 from kernel.discovery import Discovery
+from kernel.logs import discreet
 from kernel.manifest import Command, Flag
 from kernel.sampling import Struct
 
@@ -111,7 +112,10 @@ def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flag
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message[:1].upper()}{message[1:]}\n")
+        self.exit(2, discreet(f"{message[:1].upper()}{message[1:]}") + "\n")
+
+    def format_help(self) -> str:
+        return "\n".join(map(discreet, super().format_help().split("\n")))
 
 
 def _manifests(

@@ -27,6 +27,7 @@ from kernel.checks import unknown
 from kernel.environments import try_lock
 from kernel.flags import Flags
 from kernel.keyring import Keyring
+from kernel.logs import discreet
 from kernel.manager import Kernel
 from kernel.records import Access
 from kernel.rescue import Rescue
@@ -196,7 +197,8 @@ def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
     print(f"Key for browsers and programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)
     opens = kernel.settings.section("server", Server).open_browser
     for where, problem in kernel.settings.problems.items():
-        print(f"In settings.yaml, {where or 'as a whole'}: {problem}", file=sys.stderr)
+        said = discreet(f"In settings.yaml, {where or 'as a whole'}: {problem}")
+        print(said, file=sys.stderr)
     if opens and not flags.no_browser:
         asyncio.get_running_loop().run_in_executor(None, webbrowser.open, link)
 
