@@ -44,6 +44,11 @@ class Keyring:
         self._password = self._hash(password) if password else b""
         self._signer = hmac.digest(self._seal, b"session" + self._password, "sha256")
 
+    def renew_key(self) -> str:
+        self.key = new_key()
+        write(self._folder / "api_key", self.key.encode(), 0o600)
+        return self.key
+
     async def watch(self, changed: Callable[[str], None]) -> None:
         """Follow the key's file for ever: another key in it counts; without one a new is made."""
         while True:
