@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from kernel.guard import Failure, Guard
 from kernel.jobs import Jobs
 from kernel.life import live
 from kernel.manifest import API
-from kernel.model import Slot
+from kernel.model import LoadFailed, Slot
 from kernel.pages import Pages, Panel, drawn
 from kernel.points import Entry, Registry
 from kernel.records import (
@@ -181,10 +182,10 @@ class Kernel:
             self.becomes(record, Status.STOPPING)
             if record.handle:
                 record.handle.why = why
-            for slot in self._slots.values():
-                await slot.leave(id, why)
+            await self._leave_slots(id, why)
             record.stop.set()
             _, late = await asyncio.wait({record.task}, timeout=5)
+            await self._leave_slots(id, why)  # What was wished for meanwhile.
             if late:
                 self.becomes(record, Status.STUCK, "It did not stop in time. Restart the server.")
             elif record.is_(Status.STOPPING):
@@ -192,6 +193,11 @@ class Kernel:
                 if not reason and last.startswith("stop: "):
                     reason = f"It is off, but failed at its {last}. To be safe, restart Spindle."
                 self.becomes(record, then, reason)
+
+    async def _leave_slots(self, id: str, why: str) -> None:
+        for slot in self._slots.values():
+            with suppress(LoadFailed):  # A newer wish took its place already.
+                await slot.leave(id, why)
 
     async def restart(self, id: str) -> bool:
         """Stop and start an extension, and those that need it with it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -14,7 +15,7 @@ from kernel.records import Status
 from kernel.testing import App, Scripted, running
 from kernel.watchdog import Watchdog
 
-from .zoo import ALWAYS, GOOD, NO_CODE, POINTS, WORDS, module, told, write
+from .zoo import ALWAYS, GOOD, NO_CODE, NO_LIMIT, POINTS, WORDS, module, reply, told, web, write
 
 RARE = (
     "raises 100 MB",
@@ -101,3 +102,38 @@ def test_what_is_left_out_says_why():
         assert set(place.unlike) <= set(ALWAYS), where
         assert all(place.unlike.values()), where
     assert len(CASES) > 150
+
+
+PATIENT = [where for where, place in POINTS.items() if place.unlike.get("hangs") == NO_LIMIT]
+
+
+@pytest.mark.parametrize("where", PATIENT)
+async def test_what_may_take_its_time_ends_with_its_extension(tmp_path: Path, where: str):
+    """Nobody waits for it, nobody counts it, and a switch ends it at once."""
+    async with zoo(tmp_path, where, ALWAYS["hangs"]) as app:
+        kernel, record = app.kernel, app.kernel.records["bad"]
+        hanging = asyncio.create_task(POINTS[where].act(app))
+        await asyncio.sleep(0.05)
+        assert not hanging.done()
+        if where != "LOADERS, open":  # There the slot is being loaded, and a reply waits for it.
+            await reply(app)
+        started = time.monotonic()
+        await kernel.changes.toggle("bad", on=False)
+        assert time.monotonic() - started < 1
+        assert record.status is Status.OFF
+        await asyncio.wait({hanging}, timeout=4)
+        assert hanging.done()
+        hanging.exception()  # What it asked for was not answered, as it should be.
+        await kernel.slot().load(Path("some.file"), "scripted")
+        await reply(app)
+        assert kernel.trouble == {}
+
+
+async def test_a_request_that_hangs_is_told_that_its_extension_was_switched_off(tmp_path: Path):
+    async with zoo(tmp_path, "ROUTES", ALWAYS["hangs"]) as app, web(app) as client:
+        asking = asyncio.create_task(client.get("/ext/bad/page"))
+        await asyncio.sleep(0.05)
+        await app.kernel.changes.toggle("bad", on=False)
+        answer = await asking
+        assert answer.status_code == 503
+        assert answer.text == "Bad was switched off. Switch it on in Settings."

@@ -6,6 +6,7 @@ import re
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -239,7 +240,34 @@ async def test_two_signals_end_what_stands_still(tmp_path: Path):
         assert await server.kill(signal.SIGINT) == 130
 
 
-async def test_a_machine_that_slept_is_no_block(tmp_path: Path):
+class Waits:
+    """An event that is set after so many waits."""
+
+    def __init__(self, times: int) -> None:
+        self._left = times
+
+    def wait(self, timeout: float) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+
+@pytest.mark.parametrize(("worked", "blocked"), [(0.01, False), (3600, True)])
+async def test_a_machine_that_slept_is_no_block_and_a_library_that_worked_is(
+    monkeypatch: pytest.MonkeyPatch, worked: float, blocked: bool
+):
+    """One wait took an hour: nobody's, unless the processor worked all the while."""
+    async with running() as app:
+        dog: Any = Watchdog(app.kernel)
+        dog._watched, dog._free = threading.get_ident(), Waits(1)
+        monkeypatch.setattr("time.monotonic", iter([0.0, 3600.0]).__next__)
+        monkeypatch.setattr("time.process_time", iter([0.0, worked]).__next__)
+        block = dog._await()
+        monkeypatch.undo()
+        assert bool(block) == blocked
+
+
+@pytest.mark.long
+async def test_a_server_that_was_stopped_for_a_while_saw_no_block(tmp_path: Path):
     data = tmp_path / "data"
     hanging(data)
     async with live(data, tmp_path, "--extensions", "bad") as server, httpx.AsyncClient() as web:
