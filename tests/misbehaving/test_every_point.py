@@ -112,7 +112,7 @@ async def test_what_may_take_its_time_ends_with_its_extension(tmp_path: Path, wh
     """Nobody waits for it, nobody counts it, and a switch ends it at once."""
     async with zoo(tmp_path, where, ALWAYS["hangs"]) as app:
         kernel, record = app.kernel, app.kernel.records["bad"]
-        hanging = asyncio.create_task(POINTS[where].act(app))
+        hanging = asyncio.ensure_future(POINTS[where].act(app))
         await asyncio.sleep(0.05)
         assert not hanging.done()
         if where != "LOADERS, open":  # There the slot is being loaded, and a reply waits for it.
