@@ -142,6 +142,8 @@ async def load_bad(app: App) -> None:
         await app.kernel.slot().load(Path("some.file"), "bad")
     error = app.kernel.slot().state.error
     assert not error or error.startswith("some.file did not load. ")
+    await asyncio.sleep(0.02)
+    await app.settled()  # Who is being set aside takes the model of its loader along.
     await app.kernel.slot().load(Path("some.file"), "scripted")
     await reply(app)
 
