@@ -68,6 +68,7 @@ async def test_s3_a_page_behind_a_bad_wire_comes_back_by_itself(tmp_path: Path):
             await expect(body).to_contain_text("3 4 5", timeout=10_000)
             await misbehave(proxy, fault)
             await expect(body).to_contain_text("97 98 99", timeout=30_000)
+            await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
             text = re.sub(r"\s+", " ", await body.inner_text()).strip()
             assert text == " ".join(str(number) for number in range(100)), fault
             assert (proxy.connections > before) == (fault != "gather"), fault
