@@ -3,10 +3,17 @@
 import asyncio
 import shutil
 import sys
+from pathlib import Path
 
+from extensions.workshop import checking
+from extensions.workshop.drafting import draft
 from extensions.workshop.installer import Installer, prepare
 from extensions.workshop.review import Review
 from kernel.api import Kernel, Refused
+
+
+def _absolute(target: str) -> Path:
+    return Path(target).resolve()
 
 
 def _print(text: str) -> None:
@@ -17,6 +24,30 @@ def _print(text: str) -> None:
 def _said(fraction: float | None, note: str) -> None:
     # The environment is the first half of loading a model, for which the report is made.
     _print(f"{'' if fraction is None else f'{min(1, fraction * 2):4.0%}  '}{note}")
+
+
+async def new(kernel: Kernel, name: str, into: Path | None = None) -> None:
+    """Make an extension that works and has a test."""
+    folder = draft(kernel, name, into or kernel.data / "extensions")
+    where = "has it already" if not into else "has it once it lies in data/extensions"
+    _print(
+        f"{folder} is made: a manifest, a setting, a modifier, a panel, a README and a test.\n\n"
+        f"    python -m kernel check {folder}\n\n"
+        "runs its test and the suite that every extension must pass. A server that runs\n"
+        f"{where}. Change __init__.py now: with “Edit and see”, a setting of the\n"
+        "Workshop, what you save is what runs. docs/extending.md goes on from here."
+    )
+
+
+async def check(kernel: Kernel, target: str) -> None:
+    """Run the suite that every extension must pass, and its tests."""
+    record = kernel.records.get(target)
+    folder = record.folder if record else _absolute(target)
+    _print(f"{folder}")
+    well = await checking.check(folder)
+    if not await checking.tests(folder) or not well:
+        raise Refused("It does not keep all of that yet.")
+    _print("All is well.")
 
 
 async def install(kernel: Kernel, targets: list[str], consent: str | None = None) -> None:

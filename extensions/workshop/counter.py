@@ -65,7 +65,7 @@ class Counter:
                     raise Refused(f"An archive ends with {', '.join(archives.ENDINGS)}.")
                 file = self._ext.data / "arrived" / name
                 await self._ext.thread(_keep, upload.file, file)
-                self._look(f"Unpacking {name}", str(file))
+                self._look(f"Unpacking {name}", str(file), name)
             except (Refused, ValueError) as error:
                 self._ext.tell(str(error), Everyone(), "error")
         return Response(status_code=204)
@@ -112,10 +112,10 @@ class Counter:
 
         self._start(title, run)
 
-    def _look(self, title: str, source: str) -> None:
+    def _look(self, title: str, source: str, called: str = "") -> None:
         async def work(job: Job) -> None:
-            fetch = self.installer.fetch
-            self.review = await self._ext.thread(fetch, source, job.report, job.cancelled)
+            words = (source, job.report, job.cancelled, "", called)
+            self.review = await self._ext.thread(self.installer.fetch, *words)
 
         self._start(title, work)
 

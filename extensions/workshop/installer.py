@@ -25,8 +25,11 @@ class Installer:
         self.shelf = Shelf(kernel.data / "installed")
         self.staging = kernel.data / "state" / "workshop" / "staging"
 
-    def fetch(self, source: str, say: Say, cancelled: Callable[[], bool], id: str = "") -> Review:
-        """Copy what a source holds to the side and read its manifest; `id` is what it must be."""
+    def fetch(
+        self, source: str, say: Say, cancelled: Callable[[], bool], id: str = "", called: str = ""
+    ) -> Review:
+        """Copy what a source holds to the side and read its manifest; `id` is what it must be, and
+        `called` how the source is called where that is not where it lies."""
         tree = self.staging / "tree"
         shutil.rmtree(self.staging, ignore_errors=True)
         self.staging.mkdir(parents=True)
@@ -46,7 +49,7 @@ class Installer:
                 f"{source} is no folder, no archive ({', '.join(archives.ENDINGS)}) and no "
                 "address. Look at how it is written."
             )
-        manifest = trees.settle(tree)
+        source, manifest = called or source, trees.settle(tree)
         if id and manifest.id != id:
             raise Refused(f"That is {manifest.id}, not {id}. Look at the address.")
         current = self.shelf.get(manifest.id)
@@ -110,7 +113,9 @@ class Installer:
         if "://" in source:
             return repository.newest(source, self.staging / "ask", cancelled)
         if not Path(source).exists():
-            raise Refused(f"{source} is not there any more. Choose the new version itself.")
+            raise Refused(
+                f"It came from {source}, which is not there. Bring the new version itself."
+            )
         return source
 
 
