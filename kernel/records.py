@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import product
 from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -101,11 +102,11 @@ class Started(Struct, frozen=True):
 
 def path_clash(manifest: Manifest, records: Iterable[Record]) -> str:
     """Who serves already what `manifest` claims, in words for its card; empty when nobody does."""
-    for other in records:
-        theirs = other.manifest.paths if other.manifest else ()
-        taken = [path for path in theirs if path in manifest.paths]
-        if taken and other.id != manifest.id and other.is_(Status.RUNNING):
-            return f"{other.name} serves {', '.join(taken)} already. Switch that off first."
+    for other in (other for other in records if other.id != manifest.id):
+        theirs = other.manifest.paths if other.manifest and other.is_(Status.RUNNING) else ()
+        for path, their in product(manifest.paths, (f"/{other.id}", *theirs)):
+            if f"{path}/".startswith(f"{their}/") or f"{their}/".startswith(f"{path}/"):
+                return f"{other.name} serves {their} already. Switch that off first."
     return ""
 
 

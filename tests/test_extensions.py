@@ -392,3 +392,15 @@ def test_the_kernel_finds_every_extension(tmp_path: Path):
         return set(kernel.records)
 
     assert asyncio.run(look()) == set(ALL)
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/models", "/settings", "/settings/about", "/old"])
+async def test_f55_an_address_of_another_cannot_be_claimed(tmp_path: Path, path: str):
+    write(tmp_path, "old", NOTHING, more='paths = ["/v1"]')
+    write(tmp_path, "new", NOTHING, more=f'paths = ["{path}"]')
+    async with running("old", folders=[tmp_path]) as app:
+        app.kernel.only = {"old", "new", "settings"}
+        assert not await app.kernel.start("new")
+        assert f"serves {path[:3] if 'v1' in path else '/' + path.split('/')[1]} already" in (
+            app.kernel.records["new"].reason
+        )

@@ -63,6 +63,12 @@ def review(
     needs = [_need(wanted, locked) for wanted in (worker.python if worker else ())]
     server = [Need(n, "new" if n in here else "there") for n in manifest.requires.python]
     asked, had = _asked(manifest), _asked(before) if before else set[str]()
+    if (
+        before
+        and "network:none" in before.permissions
+        and "network:none" not in manifest.permissions
+    ):
+        asked.add("it no longer promises to stay off the network")
     return Review(
         manifest.id,
         manifest.name,
@@ -81,7 +87,11 @@ def review(
         tuple(command.name for command in manifest.commands),
         f"{current.now.version} {current.now.sha256}" if current else "",
         tuple(p for p in manifest.permissions if before and p not in before.permissions),
-        tuple(p for p in (before.permissions if before else ()) if p not in manifest.permissions),
+        tuple(
+            p
+            for p in (before.permissions if before else ())
+            if p not in (*manifest.permissions, "network:none")
+        ),
         tuple(sorted(asked - had)),
     )
 

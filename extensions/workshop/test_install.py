@@ -116,6 +116,7 @@ async def test_f54_what_changed_after_it_was_shown_is_refused(tmp_path: Path):
     ("more", "words"),
     [
         ('permissions = ["network:none", "files:read models"]', "reading files in models"),
+        ("permissions = []", "no longer promises to stay off the network"),
         ('paths = ["/weave"]', "answers at /weave"),
         ('[requires]\npython = ["yarn==1"]', "Python package yarn==1"),
         ('[worker]\nenvironment = "loom"\npython = ["yarn==1"]', "engine needs yarn==1"),

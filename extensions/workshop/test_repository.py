@@ -243,8 +243,12 @@ def test_f51_a_redirect_and_a_question_for_a_password_are_refused(host: Host, tm
 
     def answer(status: int, name: str, value: str) -> Callable[[BaseHTTPRequestHandler], bool]:
         def send(request: BaseHTTPRequestHandler) -> bool:
+            if "moved" not in request.path:
+                return False
             request.send_response(status)
-            request.send_header(name, value)
+            request.send_header(
+                name, value + request.path.removeprefix("/moved.git") * (status < 400)
+            )
             request.send_header("content-length", "0")
             request.end_headers()
             return True
@@ -252,13 +256,13 @@ def test_f51_a_redirect_and_a_question_for_a_password_are_refused(host: Host, tm
         return send
 
     for before in (
-        answer(302, "location", "http://127.0.0.1:1/x.git/info/refs?service=git-upload-pack"),
-        answer(302, "location", f"{host.address}/other.git/info/refs"),
+        answer(302, "location", f"{host.address}/loom.git"),
+        answer(302, "location", "http://127.0.0.1:1/loom.git"),
         answer(401, "www-authenticate", 'Basic realm="x"'),
     ):
         host.before = before
         with pytest.raises(Refused, match="could not be fetched"):
-            repository.fetch(address, tmp_path / "in" / "tree", never)
+            repository.fetch(address.replace("/loom.git", "/moved.git"), tmp_path / "a", never)
 
 
 @needs_git
