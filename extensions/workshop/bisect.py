@@ -64,7 +64,7 @@ class Bisect:
         async with self._lock:
             if self.search:
                 return
-            order = ordered(self._kernel)
+            order = ordered(self._kernel, running(self._kernel))
             if not order:
                 raise Refused("No extension is on that could be switched off for a test.")
             only = self._kernel.only
@@ -129,16 +129,20 @@ class Bisect:
                 await self._kernel.start(id)
 
 
-def ordered(kernel: Kernel) -> tuple[str, ...]:
-    """What takes part: needs first, and early what carries a conversation, for without that
-    nobody could tell whether it is still wrong."""
+def running(kernel: Kernel) -> list[str]:
+    """What runs, in the user's order."""
+    return [id for id in kernel.ordered() if kernel.records[id].is_(Status.RUNNING)]
+
+
+def ordered(kernel: Kernel, ids: Sequence[str]) -> tuple[str, ...]:
+    """Which of these take part: needs first, and early what carries a conversation, for without
+    that nobody could tell whether it is still wrong."""
     registry = kernel.registry
     entries = [*registry.entries(LOADERS), *registry.entries(MODES)]
     entries += [entry for entry in registry.entries(PANELS) if entry.value.region == "tab"]
     carriers = _with_needs(kernel, [entry.owner for entry in entries])
     essential = _with_needs(kernel, [id for id in kernel.records if _leads(kernel, id)])
-    running = [id for id in kernel.ordered() if kernel.records[id].is_(Status.RUNNING)]
-    left = [id for id in running if id not in essential]
+    left = [id for id in ids if id not in essential]
     left.sort(key=lambda id: id not in carriers)
     order: list[str] = []
     while left:

@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from extensions.workshop import checking
+from extensions.workshop import checking, terminal
 from extensions.workshop.drafting import draft
 from extensions.workshop.installer import Installer, prepare
 from extensions.workshop.review import Review
@@ -48,6 +48,11 @@ async def check(kernel: Kernel, target: str) -> None:
     if not await checking.tests(folder) or not well:
         raise Refused("It does not keep all of that yet.")
     _print("All is well.")
+
+
+async def bisect(kernel: Kernel) -> None:
+    """Find the extension that causes trouble, with the questions in the terminal."""
+    await terminal.search(kernel)
 
 
 async def install(kernel: Kernel, targets: list[str], consent: str | None = None) -> None:

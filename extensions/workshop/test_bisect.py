@@ -1,12 +1,17 @@
 """Finding the extension that causes trouble: n extensions, ⌈log₂ n⌉ questions, nothing lost."""
 
+import io
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from math import ceil, log2
 from pathlib import Path
 
 import pytest
 
+from extensions.workshop import terminal
 from extensions.workshop.bisect import Bisect, Search
-from kernel.api import Status
+from kernel.api import Kernel, Refused, Status
 from kernel.testing import App, running
 
 MANIFEST = 'id = "{id}"\nname = "{id}"\nversion = "1"\nsummary = "Tests."\napi = 1\n{more}\n'
@@ -149,3 +154,44 @@ async def test_what_carries_a_conversation_goes_last(tmp_path: Path):
         assert bisect.search
         assert bisect.search.order == ("cc", "bb", "aa")
         await bisect.finish(off=False)
+
+
+async def test_in_a_terminal_a_server_runs_for_each_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    ids = [make(tmp_path, f"e{number}") for number in range(5)]
+    served: list[set[str]] = []
+
+    @asynccontextmanager
+    async def serving(kernel: Kernel, on: list[str]) -> AsyncIterator[None]:
+        served.append(set(on))
+        answer = "yes\n" if "e3" in on else "no\n"
+        monkeypatch.setattr(sys, "stdin", io.StringIO("perhaps\n" + answer))
+        yield
+
+    monkeypatch.setattr(terminal, "serving", serving)
+    settings = "extensions:\n" + "".join(f"  {id}:\n    enabled: true\n" for id in ids)
+    async with running(folders=[tmp_path], settings=settings) as app:
+        app.kernel.only = {"settings", "workshop", *ids}
+        await terminal.search(app.kernel)
+        assert "It is e3." in capsys.readouterr().out
+        assert len(served) <= 3
+        assert all({"settings", "workshop"} <= on for on in served)
+        monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+        with pytest.raises(Refused, match="Nobody answers"):
+            await terminal.wrong()
+
+
+async def test_the_server_of_a_step_runs_with_what_is_on_and_ends(tmp_path: Path):
+    data = tmp_path / "data"
+    (data / "extensions").mkdir(parents=True)
+    make(data / "extensions", "e1", code=LEAVES)
+    make(data / "extensions", "e2", code=LEAVES)
+    async with running(folders=[data / "extensions"], data=data) as app:
+        app.kernel.settings.path.touch()
+        async with terminal.serving(app.kernel, ["e1"], "--port", "0"):
+            await app.until((data / "e1").exists, 20)
+        assert not (data / "e2").exists()
+
+
+LEAVES = "async def setup(ext): (ext.data_root / ext.id).touch()"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from extensions.settings.api import in_words
-from extensions.workshop.bisect import Bisect, ordered
+from extensions.workshop.bisect import Bisect, ordered, running
 from extensions.workshop.counter import Counter
 from kernel.api import Client, Everyone, Extension, Status
 
@@ -75,7 +75,9 @@ class Views:
             "culprit": name(search.culprit) if search and search.culprit else "",
             "on": [name(id) for id in search.on] if search else [],
             "off": [name(id) for id in search.order if id not in search.on] if search else [],
-            "count": len(search.order) if search else len(ordered(self._kernel)),
+            "count": len(search.order)
+            if search
+            else len(ordered(self._kernel, running(self._kernel))),
         }
 
     def _send(self, template: str, to: Client | Everyone, context: Mapping[str, Any]) -> None:

@@ -1,0 +1,62 @@
+"""The search for a culprit where no page opens: a server for each step, and the question here."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from extensions.workshop.bisect import Search, ordered
+from kernel.api import Kernel, Refused
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def search(kernel: Kernel) -> None:
+    """Ask until the culprit is known; nothing is written to the settings."""
+    on = [id for id in kernel.ordered() if kernel.enabled(id) and kernel.records[id].manifest]
+    order = ordered(kernel, on)
+    if not order:
+        raise Refused("No extension is on that could be switched off for a test.")
+    always = [id for id in on if id not in order]
+    found = Search(order, 0, len(order), None)
+    while not found.culprit:
+        off = ", ".join(kernel.name(id) for id in order if id not in found.on)
+        say(f"Step {found.step} of at most {found.steps}: without {off}.")
+        async with serving(kernel, [*always, *found.on]):
+            found = found.answered(await wrong())
+    say(f"It is {kernel.name(found.culprit)}. To leave it off, switch it off in Settings, or write")
+    say(f"extensions: {found.culprit}: enabled: false, one below the other, into settings.yaml.")
+
+
+@asynccontextmanager
+async def serving(kernel: Kernel, ids: Sequence[str], *more: str) -> AsyncGenerator[None]:
+    """A server with these extensions, on the user's data."""
+    flags = ("--data-dir", str(kernel.data), "--settings", str(kernel.settings.path))
+    command = ("-m", "kernel", "serve", "--no-browser", *more, *flags, "--extensions", *ids)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, *command, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        if child.returncode is None:
+            child.send_signal(signal.SIGTERM)
+        await child.wait()
+
+
+async def wrong() -> bool:
+    """The answer to the question; without anybody to answer it the search ends."""
+    while True:
+        say("Is it still wrong? Type yes or no.")
+        answer = (await asyncio.to_thread(sys.stdin.readline)).lower()
+        if answer.strip() in ("y", "yes", "n", "no"):
+            return answer.startswith("y")
+        if not answer:
+            raise Refused("Nobody answers, so the search ended. Everything is as it was.")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
