@@ -61,7 +61,7 @@ class Application:
     def __init__(self, kernel: Kernel, static: Path) -> None:
         self._kernel = kernel
         self._static = StaticFiles(directory=static)
-        self._shown: set[str] = set()
+        self._shown: set[tuple[str, str]] = set()
         self._toasts = itertools.count(1)
         kernel.hub.snapshot, kernel.hub.toast = self.snapshot, self.toast
         for kind, carry_out in (
@@ -121,7 +121,7 @@ class Application:
 
     async def _shell(self, client: Client, tab: Entry[Panel]) -> str:
         main = await self._panel(tab, client)
-        self._shown |= {style["id"] for style in self._assets(".css")}
+        self._shown |= {(style["id"], style["href"]) for style in self._assets(".css")}
         return self._kernel.pages.render(
             "page.html",
             title=tab.value.title,
@@ -177,19 +177,18 @@ class Application:
 
     async def _panels_changed(self) -> None:
         styles, gone = self._assets(".css"), set(self._shown)
-        self._shown = {style["id"] for style in styles}
+        self._shown = {(style["id"], style["href"]) for style in styles}
         for client in list(self._kernel.hub.clients):
             rail = self._kernel.pages.render("_rail.html", tabs=self._tabs(client), oob=True)
             client.outbox.put("kernel", rail, "rail")
             parts = {"status": await self._status(client), "jobs": self._jobs()}
             footer = self._kernel.pages.render("_status.html", oob=True, **parts)
             client.outbox.put("kernel", footer, "status")
-            for style in styles:
-                if style["id"] not in gone:
-                    link = f'<link rel="stylesheet" id="{style["id"]}-css" href="{style["href"]}">'
-                    client.outbox.put("kernel", f'<div hx-swap-oob="beforeend:head">{link}</div>')
-            for id in gone - self._shown:
+            for id, _ in gone - self._shown:  # or another file by now
                 client.outbox.put("kernel", f'<link id="{id}-css" hx-swap-oob="delete">')
+            for id, href in self._shown - gone:
+                link = f'<link rel="stylesheet" id="{id}-css" href="{href}">'
+                client.outbox.put("kernel", f'<div hx-swap-oob="beforeend:head">{link}</div>')
             tab = self._tab(client)
             if tab and tab.serial != client.shows:
                 await self.snapshot(client)

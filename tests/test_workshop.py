@@ -1,6 +1,7 @@
 """The Workshop in a browser: an archive is dropped, agreed to and taken back; a culprit found."""
 
 import asyncio
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -153,4 +154,31 @@ async def test_the_culprit_is_found_from_the_status_line(tmp_path: Path, environ
         await page.click("#workshop-off")
         await expect(page.locator("#workshop-search")).to_contain_text("Something is wrong?")
         assert "helper_3:\n    enabled: false" in (data / "settings.yaml").read_text()
+        assert watched.complaints == []
+
+
+async def test_a_saved_style_is_on_the_open_page(tmp_path: Path, environments_dir: Path):
+    data = tmp_path / "data"
+    folder = data / "extensions" / "loom"
+    packed(tmp_path / "loom.zip", "1.0", "", "http://127.0.0.1:1")
+    with zipfile.ZipFile(tmp_path / "loom.zip") as archive:
+        archive.extractall(tmp_path)
+    shutil.copytree(tmp_path / "loom-main", folder)
+    style = folder / "static" / "loom.css"
+    (folder / "static" / "loom.js").unlink()
+    style.write_text("#loom-is { color: rgb(1, 2, 3); }")
+    settings = "extensions:\n  workshop:\n    edit_and_see: true\n"
+    (data / "settings.yaml").write_text(settings)
+    flags = ("--extensions", "settings", "workshop", "loom")
+    async with live(data, environments_dir, *flags) as server, chromium() as browser:
+        page = await (await browser.new_context()).new_page()
+        watched = Watched(page.context)
+        await page.goto(server.link)
+        is_ = page.locator("#loom-is")
+        await expect(is_).to_have_css("color", "rgb(1, 2, 3)")
+        await page.evaluate("document.body.dataset.same = 'page'")
+        style.write_text("#loom-is { color: rgb(4, 5, 6); }")
+        await expect(is_).to_have_css("color", "rgb(4, 5, 6)")
+        assert await page.locator("link#loom-css").count() == 1
+        assert await page.evaluate("document.body.dataset.same") == "page", "not loaded anew"
         assert watched.complaints == []
