@@ -21,7 +21,7 @@ class Editing:
     def started(self, id: str) -> None:
         """Its files are as they run now: whatever differs later was saved after."""
         if self._ext.settings.edit_and_see and id in self._kernel.records:
-            self._seen |= self._look([id])
+            self._seen = self._look([id]) | self._seen  # what it was restarted for counts
 
     async def watch(self, every: float) -> None:
         """Restart whatever differs from the last look, for ever."""
