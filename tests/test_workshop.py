@@ -62,7 +62,7 @@ def broken(data: Path, count: int) -> None:
 async def shots(page: Page, name: str) -> None:
     """Wide and narrow, light and dark."""
     for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await page.emulate_media(color_scheme=scheme)
         for width, height in ((1280, 800), (390, 844)):
             await page.set_viewport_size({"width": width, "height": height})
             await asyncio.sleep(0.2)  # for the eye alone: what moves has come to rest
