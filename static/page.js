@@ -83,6 +83,8 @@ on('htmx:ws:after:message:incoming', () => {
 htmx.registerExtension('page', {
   htmx_before_morph_node(element, {oldNode, newNode}) {
     if (oldNode.tagName !== newNode.tagName) return;
+    const edit = oldNode.dataset?.uiEdit != null && drawn(oldNode);                                  // it goes on
+    if (edit) newNode.querySelector(':scope > template')?.after(edit.cloneNode(true));
     if (oldNode.tagName === 'INPUT' && oldNode.defaultChecked !== newNode.defaultChecked) oldNode.checked = newNode.defaultChecked;
     const chosen = select => [...select.options].find(option => option.defaultSelected)?.value;
     if (oldNode.tagName === 'SELECT' && chosen(oldNode) !== chosen(newNode)) queueMicrotask(() => { oldNode.value = newNode.value; });
@@ -118,14 +120,18 @@ on('click', ({target}) => {
 function editing(part, start) {
   if (!part) return;
   part.toggleAttribute('data-ui-edit', start);
+  const form = part.querySelector(':scope > template');         // a form in each of thousands would cost
+  if (form && start && !drawn(part)) { form.after(form.content.cloneNode(true)); htmx.process(part); }
   const field = part.querySelector('form :is(textarea, input:not([type=hidden]))');
-  if (start) { field.focus(); field.setSelectionRange(field.type === 'textarea' ? field.value.length : 0, field.value.length); }
-  else { field.form.reset(); part.querySelector('[data-edit]:not([data-edit=end])')?.focus(); }
+  if (start) { field.focus(); field.setSelectionRange(field.type === 'textarea' ? field.value.length : 0, field.value.length); return; }
+  if (form) drawn(part)?.remove(); else field.form.reset();
+  part.querySelector('[data-edit]:not([data-edit=end])')?.focus();
 }
+const drawn = part => part.querySelector(':scope > template + [data-form]');
 on('htmx:ws:after:message:outgoing', ({target}) => target.closest('[data-ui-edit]')?.removeAttribute('data-ui-edit'));
 
 async function copying(source, button) {
-  const text = source.value ?? source.textContent;
+  const text = (source.content?.querySelector('textarea') ?? source).value ?? source.textContent;
   try { await navigator.clipboard.writeText(text); } catch {          // not over plain http
     const box = document.body.appendChild(document.createElement('textarea'));
     box.value = text; box.select(); document.execCommand('copy'); box.remove(); button.focus();

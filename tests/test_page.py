@@ -188,3 +188,35 @@ async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(t
         await page.keyboard.type("Brass")
         await page.keyboard.press("Enter")
         await expect(page.locator("#chat-conversations a")).to_have_text("Brass")
+
+
+async def test_an_edit_is_drawn_when_it_begins_and_outlives_news_of_its_message(tmp_path: Path):
+    async with opened(tmp_path, "One.", "Two.") as (_, context, page):
+        await page.fill("#chat-text", "First words")
+        await page.keyboard.press("Enter")
+        reply = page.locator("article.chat-reply").first
+        await expect(reply).to_contain_text("One.")
+        await expect(page.locator(".chat-edit")).to_have_count(0)
+        await reply.get_by_role("button", name="Edit").click()
+        await reply.locator("textarea").fill("Half a thought")
+
+        other = await context.new_page()
+        await other.goto(page.url)
+        await other.fill("#chat-text", "More words")
+        await other.keyboard.press("Enter")  # which draws the message above anew, everywhere
+        await expect(page.locator("article.chat-reply").last).to_contain_text("Two.")
+        await expect(reply.locator("textarea")).to_have_value("Half a thought")
+        await expect(reply.locator("textarea")).to_be_focused()
+
+        await reply.get_by_role("button", name="Save").click()
+        await expect(page.locator("article.chat-reply")).to_have_count(1)
+        await expect(reply).to_contain_text("Half a thought")
+        await expect(page.locator(".chat-edit")).to_have_count(0)
+
+        mine = page.locator("article.chat-user").first
+        await mine.get_by_role("button", name="Edit").click()
+        await mine.locator("textarea").fill("Thrown away")
+        await page.keyboard.press("Escape")
+        await expect(page.locator(".chat-edit")).to_have_count(0)
+        await mine.get_by_role("button", name="Edit").click()
+        await expect(mine.locator("textarea")).to_have_value("First words")
