@@ -13,7 +13,8 @@ GUESS = 4
 FRAME = 16
 """Bytes that a template may put around a message; more than enough for the quick look."""
 
-
+WIDEST = 16
+"""Bytes of a token, on average over a prompt, at the very most: what is longer is not counted."""
 KEPT = 75
 """Percent of the room that is used after something was left out: the next turns then begin with
 the same words, which the engine has read already."""
@@ -50,15 +51,15 @@ class Fitting:
             return messages
         head = [*messages[: messages[0].role == "system"]] if messages else []
         rest = messages[len(head) :]
-        cuts = [0, *starts(rest)]
-        if await count(model, turn, messages) <= room:
+        cuts = within(rest, room * WIDEST)
+        if not cuts[0] and await count(model, turn, messages) <= room:
             return messages
         first = self._first.get(turn.conversation_id, "")
-        begun = next((n for n in cuts[1:] if first and rest[n].id == first), 0)
+        begun = next((n for n in cuts if n and first and rest[n].id == first), 0)
         if begun and await count(model, turn, [*head, *rest[begun:]]) <= room:
             self._left_out[turn.conversation_id] = begun
             return [*head, *rest[begun:]]
-        low, high, lean = 1, len(cuts) - 1, room * KEPT // 100
+        low, high, lean = int(not cuts[0]), len(cuts) - 1, room * KEPT // 100
         while low < high:  # The fewest turns without which it fits, with room for more.
             middle = (low + high) // 2
             if await count(model, turn, [*head, *rest[cuts[middle] :]]) <= lean:
@@ -69,6 +70,15 @@ class Fitting:
         self._left_out[turn.conversation_id] = cut
         self._first[turn.conversation_id] = rest[cut].id if rest else ""
         return [*head, *rest[cut:]]
+
+
+def within(messages: Sequence[Message], most: int) -> list[int]:
+    """Where one may begin, so that at most so many bytes follow; at least the last such place."""
+    places, size = [0, *starts(messages)], 0
+    before = [0]
+    for message in messages:
+        before.append(size := size + len(message.text.encode()))
+    return [n for n in places if size - before[n] <= most] or places[-1:]
 
 
 def starts(messages: Sequence[Message]) -> list[int]:

@@ -844,6 +844,30 @@ async def test_a_program_is_not_told_what_to_leave_out():
         assert len(model.asked[0].messages or ()) == 3
 
 
+async def test_a_very_long_past_is_not_counted_whole():
+    counted: list[int] = []
+
+    class Measuring(Counting):
+        async def call(self, name: str, **data: Any) -> Any:
+            counted.append(len(str(data)))
+            return await super().call(name, **data)
+
+    model = Measuring("Yes.", context=200)
+    history = [
+        Message(role, (Text(f"{n} " + "word " * 20),), id=f"{n}{role}")
+        for n in range(500)
+        for role in ("user", "assistant")
+    ]
+    async with running("conversations", "chat", model=model) as app:
+        turn = Turn((Message("user", (Text("Hello"),)),), conversation_id="long")
+        async for _ in app.run(turn, history):
+            pass
+    asked = model.asked[0].messages or ()
+    assert [m.text.split()[0] for m in asked[-3:]] == ["499", "499", "Hello"]
+    assert 4 < len(asked) < 12
+    assert 0 < max(counted) < 200 * 16 * 4
+
+
 async def test_neighbours_of_one_role_are_joined_for_the_model():
     def said(role: Any, text: str) -> Message:
         return Message(role, (Text(text),))
