@@ -8,7 +8,10 @@ import sys
 import threading
 from contextlib import suppress
 
-from kernel.contract import Refused
+try:
+    from kernel.contract import Refused
+except ModuleNotFoundError as missing:
+    sys.exit(f"No {missing.name} here. After `python server.py --setup-only`, use .venv's python.")
 from kernel.flags import Flags, parse
 from kernel.life import run_module
 from kernel.logs import Discreet

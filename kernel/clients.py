@@ -134,7 +134,7 @@ class Outbox:
 
 
 class Client:
-    """One open page."""
+    """One open page; its `path` is made of a `tab` and a `subject`."""
 
     def __init__(self, id: str, principal: str, path: str) -> None:
         self.id, self.principal, self.path = id, principal, path

@@ -149,7 +149,7 @@ Channel = Literal["text", "reasoning", "tool"]
 
 
 class Delta(Struct, frozen=True):
-    """A piece of a reply: text to append, or text that replaces all of its channel so far."""
+    """Text to append to a channel of a reply, or to `replace` all of it; `onto` does either."""
 
     text: str = ""
     channel: Channel = "text"

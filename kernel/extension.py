@@ -208,7 +208,7 @@ class Extension(Scope, Generic[S]):
         self._kernel.hub.push(self.id, html, to, key)
 
     def tell(self, text: str, to: Everyone | Conversation | Client, kind: str = "note") -> None:
-        """Show a sentence in the corner of the pages; `kind` is note or error."""
+        """Show a sentence to a client, Conversation(id) or Everyone(); `kind` is note or error."""
         self._kernel.hub.tell(text, to, kind)
 
     # --- inside ------------------------------------------------------------------------

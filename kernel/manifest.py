@@ -101,7 +101,9 @@ class Manifest(Table, frozen=True):
         try:
             manifest = msgspec.convert(tomllib.loads(file.read_text("utf-8")), cls)
         except (tomllib.TOMLDecodeError, msgspec.ValidationError, OSError, UnicodeError) as error:
-            raise ValueError(f"extension.toml cannot be used: {error}") from None
+            raise ValueError(
+                f"extension.toml cannot be used: {error}. See docs/reference.md."
+            ) from None
         if manifest.id != folder.name:
             raise ValueError(
                 f"The id {manifest.id!r} must equal the folder's name {folder.name!r}: rename one."

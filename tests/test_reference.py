@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from extensions.settings.api import WORDS
 from kernel import api
 from kernel.pages import Region
 from tools import reference
@@ -80,6 +81,17 @@ def test_nothing_is_described_that_is_not_there():
     assert set(reference.REGIONS) == set(get_args(Region))
     assert set(reference.VARIABLES) == set(reference.css_variables())
     assert set(reference.BLOCKS) == set(reference.template_blocks())
+    assert set(reference.MANIFEST) == set(reference.manifest_keys())
+
+
+@pytest.mark.parametrize("permission", sorted(WORDS))
+def test_a_permission_that_has_words_is_described(permission: str):
+    assert permission in {*reference.PERMISSIONS, "process", "processes"}
+
+
+@pytest.mark.parametrize("name", reference.DATA)
+def test_what_modifiers_handle_is_described(name: str):
+    assert reference.first(getattr(api, name)).endswith("."), f"{name} needs a sentence"
 
 
 def test_every_verb_of_the_handle_has_its_sentence():

@@ -6,11 +6,15 @@ What is not described there is an error: a test runs this and looks for gaps.
 import inspect
 import re
 from collections.abc import Iterator
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
-from kernel import api
+from extensions.conversations.api import Conversation, StoredMessage
+from extensions.conversations.api import Store as Conversations
+from kernel import api, testing
+from kernel.manifest import Argument, Command, Flag, Manifest, Requires, Variant, WorkerTable
 from kernel.pages import Region
 from kernel.points import Point
 
@@ -22,6 +26,67 @@ EVENTS = (
     "SectionChanged", "SettingsChanged", "SlotChanged", "Started", "StatusChanged",
 )  # fmt: skip
 """What the kernel emits; `@ext.on(Event)` listens."""
+
+DATA = (
+    "Delta", "Turn", "Message", "Text", "Reasoning", "Image", "Audio", "Request", "Finish", "Usage",
+    "Timings", "Token", "Mark", "Panel", "Routes", "Everyone", "Conversation", "Client", "Action",
+    "JobKind", "Refused", "Sentences", "Secret", "Phase",
+)  # fmt: skip
+"""What modifiers, actions and panels handle."""
+
+INTERNAL = ("leave", "start", "purge")
+"""Methods that only their owner calls."""
+
+MANIFEST = {
+    "id": "The folder's name: small letters, digits, `_`. Ids and actions begin with it.",
+    "name": "What people read.",
+    "version": "Yours, as text.",
+    "summary": "What it does, in a sentence.",
+    "api": "1.",
+    "license": "Such as `Apache-2.0`.",
+    "authors": "A list of names.",
+    "paths": "Addresses besides `/ext/<id>` that it serves, such as `/v1/audio`.",
+    "permissions": "What it does outside itself, shown before it is installed; see below.",
+    "enabled": "Whether it is on until a user says otherwise; by default it is.",
+    "requires": "`[requires]`: what must be there first.",
+    "requires.extensions": "Their ids; their `api.py` may be imported then.",
+    "requires.python": "Packages beside the server, `name==version`.",
+    "worker": "`[worker]`: the environment of its child processes.",
+    "worker.environment": "Its name; extensions of one name share it.",
+    "worker.python": "Packages in it, `name==version`.",
+    "worker.variants": "`[worker.variants.cuda]`: another build, for other hardware.",
+    "worker.variants.index": "The package index it comes from.",
+    "worker.variants.python": "Its packages.",
+    "worker.variants.size": "What it takes on disk.",
+    "worker.variables": "Environment variables.",
+    "worker.size": 'What it takes on disk, such as `"130 MB"`.',
+    "flags": "`[[flags]]`: flags of the command line, read with `ext.flag(name)`.",
+    "flags.name": "Without the dashes.",
+    "flags.help": "What `--help` says.",
+    "flags.type": "`bool` (the default), `str`, `int`, `float`, `path` or `list`.",
+    "flags.metavar": "What stands for its value in `--help`.",
+    "flags.default": "Its value when nobody gives one.",
+    "commands": "`[[commands]]`: `python -m kernel <name>`.",
+    "commands.name": "Small letters and dashes.",
+    "commands.help": "What `--help` says.",
+    "commands.code": "`file.py:function`, called with the kernel and the words.",
+    "commands.arguments": "Its words: `{name, help, many}`.",
+    "commands.arguments.name": "What the function calls it.",
+    "commands.arguments.help": "What `--help` says.",
+    "commands.arguments.many": "Whether it takes several.",
+    "commands.flags": "Its flags, as above.",
+}
+
+PERMISSIONS = {
+    "network:none": "it sends nothing and asks for nothing elsewhere",
+    "network:loopback": "only within this machine",
+    "network:WHAT": "such as `network:the repositories you install from`",
+    "files:data": "its own folder in the data folder, `ext.data`",
+    "files:read WHERE": "also `write`, `change`, `delete`; without WHERE the data folder",
+    "processes:WHAT": "programs that it runs, such as `processes:git`",
+    "processes:engine": "a worker",
+    "kernel:admin": "`ext.admin`: it switches extensions and changes settings",
+}
 
 REGIONS = {
     "tab": "A tab of the rail, at `/<extension>`. `title` and `icon` are the rail's; `subject` is "
@@ -96,13 +161,30 @@ def text() -> str:
     parts = [
         "# Reference\n\nWritten by `python -m tools.reference` from the sources; do not edit. "
         "[extending.md](extending.md) tells how to use it.\n",
-        section("The handle", "`ext`, which `setup` receives.", methods()),
+        section("The handle", "`ext`, which `setup` receives. `ext.settings` are its settings, "
+                "`ext.data` is a folder of its own, `ext.folder` where its files lie, `ext.log` a "
+                "logger.", methods()),
+        section("Data", "Of `kernel.api`. A modifier makes new ones; what it got never changes.",
+                data(DATA, api)),
+        section("Jobs", "What the work of `ext.job(title, work)` and the handler of a `JobKind` "
+                "are given. A `JobKind` keeps plain data with `job.keep(data)`, and finds it in "
+                "`job.checkpoint` after a restart.", methods(api.Job, "job")),
         section("Points", "`@ext.on(POINT)` modifies, `ext.add(POINT, thing)` contributes, "
                 "`ext.get(POINT)` and `ext.one(POINT)` find.", points()),
         section("Events", "`@ext.on(Event)` listens; `ext.emit` sends your own.", events()),
         section("Page regions", "The first argument of a `Panel`.", rows(regions())),
         section("CSS variables", "`var(--name)`; each knows light and dark.", rows(variables())),
         section("Template blocks", "Of the kernel's templates, for yours.", rows(blocks())),
+        section("Conversations", "With `conversations` in `requires`: `store = ext.one(STORE)`. "
+                "`(await store.get(id)).messages` are those that are shown, oldest first.",
+                store()),
+        section("The manifest", "`extension.toml`; a key that is not here is an error.",
+                rows(manifest())),
+        section("Permissions", "Shown in these words or as they stand; not enforced.",
+                rows(iter(PERMISSIONS.items()))),
+        section("Tests", "Of `kernel.testing`: `async with running(*extensions, model=…, "
+                "settings=…) as app`, where each is an id or a folder, and nothing else runs but "
+                "what they require; `page = await app.open(path)`.", tests()),
     ]  # fmt: skip
     return "\n".join(parts)
 
@@ -117,17 +199,92 @@ def rows(pairs: Iterator[tuple[str, str]]) -> Iterator[str]:
         yield f"| `{name}` | {words.replace('|', chr(92) + '|')} |"
 
 
-def methods() -> Iterator[str]:
+def methods(kind: Any = api.Extension, name: str = "ext") -> Iterator[str]:
     yield from ("| | |", "|---|---|")
-    for name, method in inspect.getmembers(api.Extension):
-        if not name.startswith("_") and name != "leave" and inspect.getdoc(method):
+    yield from verbs(kind, name)
+
+
+def verbs(kind: Any, said: str) -> Iterator[str]:
+    for name, method in inspect.getmembers(kind):
+        if not name.startswith("_") and name not in INTERNAL and inspect.getdoc(method):
             called = "" if isinstance(method, property) else arguments(method)
-            yield f"| `ext.{name}{called}` | {first(method)} |"
+            yield f"| `{said}.{name}{called}` | {first(method)} |"
 
 
 def arguments(function: Any) -> str:
-    names = [n for n in inspect.signature(function).parameters if n != "self"]
-    return "(" + ", ".join(names) + ")"
+    parts: list[str] = []
+    for each in inspect.signature(function).parameters.values():
+        if each.kind is each.KEYWORD_ONLY and not any(part.startswith("*") for part in parts):
+            parts.append("*")
+        if each.name != "self":
+            parts.append(argument(each))
+    return "(" + ", ".join(parts) + ")"
+
+
+def argument(parameter: inspect.Parameter) -> str:
+    default = parameter.default
+    if default is parameter.empty:
+        return str(parameter.replace(annotation=parameter.empty))
+    said = (
+        f"{type(default).__name__}.{default.name}" if isinstance(default, Enum) else repr(default)
+    )
+    return f"{parameter.name}={said}"
+
+
+def data(names: tuple[str, ...], where: Any) -> Iterator[str]:
+    yield from ("| | fields | |", "|---|---|---|")
+    for name in names:
+        yield described(name, getattr(where, name))
+
+
+def described(name: str, kind: Any) -> str:
+    types: dict[str, Any] = inspect.get_annotations(kind)
+    fields = ", ".join(f"`{field}: {typed(t)}`" for field, t in types.items() if field[0] != "_")
+    if issubclass(kind, Enum):
+        fields = ", ".join(f"`{member.name}`" for member in kind)
+    return f"| `{name}` | {fields} | {first(kind)} |"
+
+
+def typed(kind: Any) -> str:
+    """A type in few words."""
+    words = kind if isinstance(kind, str) else inspect.formatannotation(kind)
+    words = re.sub(r"\b[a-z_]\w*\.(?=[\w.]*\w)", "", words).replace("|", "\\|")
+    words = re.sub(r"Callable\[.*", "function", words)
+    words = re.sub(r"Annotated\[(\w+), Meta\(.*?\)\]", r"\1", words)
+    words = re.sub(r"Optional\[(\w+)\]", r"\1 \\| None", words)
+    return words if len(words) < 70 else words.split("[")[0] + "[…]"
+
+
+def store() -> Iterator[str]:
+    yield from ("| | |", "|---|---|")
+    yield from (line for line in verbs(Conversations, "store") if "`store.open(" not in line)
+    for kind in (Conversation, StoredMessage):
+        names = ", ".join(f"`{name}`" for name in kind.__struct_fields__)
+        yield f"| `{kind.__name__}` | {first(kind)} {names} |"
+
+
+def manifest() -> Iterator[tuple[str, str]]:
+    for name in manifest_keys():
+        yield name, MANIFEST[name]
+
+
+def manifest_keys() -> list[str]:
+    """Every key of extension.toml, those of tables with the table's name before them."""
+    tables: dict[str, Any] = {
+        "requires.": Requires, "worker.": WorkerTable, "worker.variants.": Variant, "flags.": Flag,
+        "commands.": Command, "commands.arguments.": Argument,
+    }  # fmt: skip
+    names = list(Manifest.__struct_fields__)
+    for table, kind in tables.items():
+        names += [table + field for field in kind.__struct_fields__]
+    return sorted(names, key=list(MANIFEST).index) if set(names) <= set(MANIFEST) else names
+
+
+def tests() -> Iterator[str]:
+    yield from ("| | |", "|---|---|")
+    yield from verbs(testing.App, "app")
+    yield from verbs(testing.Page, "page")
+    yield f"| `Scripted(*scripts, pause, gate, …)` | {first(testing.Scripted)} |"
 
 
 def all_points() -> Iterator[tuple[str, str, Point[Any]]]:

@@ -17,6 +17,7 @@ class Finding:
         """Take up what is there now; what ran in another folder starts again from the new one."""
         async with self._looking:
             kernel = self._kernel
+            serving = any(r.is_(Status.RUNNING) for r in kernel.records.values())  # or a command
             found = {r.id: r for r in await asyncio.to_thread(list, kernel.discovery.found())}
             ids = [id for id in {**kernel.records, **found} if _differs(kernel, id, found.get(id))]
             for id in ids:
@@ -28,7 +29,7 @@ class Finding:
             if ids:
                 kernel.bus.emit(SectionChanged("order"))
             for id in ids:
-                if id in found and found[id].manifest and kernel.enabled(id):
+                if serving and id in found and found[id].manifest and kernel.enabled(id):
                     await kernel.start(id)
 
     async def watch(self, every: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -83,6 +84,23 @@ async def test_nothing_of_it_runs_before_the_consent(tmp_path: Path):
         assert (tmp_path / "src" / "imported").exists()
         assert app.kernel.records["loom"].is_(Status.RUNNING)
         assert not (tmp_path / "data" / "state" / "workshop" / "staging").exists()
+
+
+async def test_a_command_starts_nothing(tmp_path: Path):
+    source, data = loom(tmp_path / "src" / "loom"), tmp_path / "data"
+    told = await asyncio.to_thread(
+        subprocess.run,
+        [
+            *(sys.executable, "-P", "-m", "kernel", "install", source),
+            *("--data-dir", data, "--consent", trees.digest(source)),
+        ],
+        cwd=ROOT, env={"PYTHONPATH": str(ROOT), **os.environ}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "Loom 1 is installed." in told.stdout
+    assert not (tmp_path / "src" / "imported").exists()
+    assert not (data / "chats.sqlite3").exists()
 
 
 @pytest.mark.parametrize(("said", "taken"), [("yes\n", True), ("no\n", False), ("", False)])
