@@ -88,14 +88,15 @@ async def live(data: Path, environments: Path, *flags: str) -> AsyncGenerator[Li
 
 
 @asynccontextmanager
-async def chromium() -> AsyncGenerator[Browser]:
-    """The system's Chromium, without a window and without a network of its own."""
+async def chromium(*more: str) -> AsyncGenerator[Browser]:
+    """The system's Chromium, without a window and without a network of its own; `more` flags."""
     path = shutil.which("chromium")
     assert path
     async with async_playwright() as playwright:
         flags = [
             *("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync"),
             *("--disable-background-networking", "--disable-component-update"),
+            *more,
         ]
         browser = await playwright.chromium.launch(executable_path=path, args=flags)
         try:
