@@ -43,6 +43,7 @@ ALLOWED = {
     'extensions/chat/views.py: "thought": Markup(thought),': "its blocks of reasoning",
     'extensions/settings/sections.py: return Markup("").join(':
         "panels, each rendered; join escapes what is not",
+    "static/page.js: htmx.process(part)": "a form of the page's own template, cloned as it is",
     'templates/page.html: <script src="{{ script }}" type="module"></script>':
         "addresses that the kernel makes of the ids of extensions, see App._assets",
 }  # fmt: skip
