@@ -57,8 +57,7 @@ async urls => {
 
 INCLUDED = """
 async urls => {
-  const tags = {img: 'src', script: 'src', link: 'href', audio: 'src', object: 'data',
-    embed: 'src'};
+  const tags = {img: 'src', script: 'src', link: 'href', audio: 'src'};
   const late = new Promise(end => setTimeout(end, 3000, ''));
   const settled = (name, work) => Promise.race([work, late]).then(read => [name, read]);
   const tries = [];
@@ -67,11 +66,11 @@ async urls => {
       tries.push(settled(`<${tag}> ${url}`, new Promise(end => {
         const e = document.createElement(tag);
         if (tag === 'link') e.rel = 'stylesheet';
-        e.onload = e.onloadeddata = () => end(['object', 'embed'].includes(tag) ? '' : 'it loaded');
+        e.onload = e.onloadeddata = () => end('it loaded');
         e.onerror = () => end('');
         e[attribute] = url;
         document.body.append(e);
-        if (tag === 'embed' || tag === 'audio') setTimeout(end, 300, '');
+        if (tag === 'audio') setTimeout(end, 300, '');
       })));
     tries.push(settled(`EventSource ${url}`, new Promise(end => {
       const source = new EventSource(url, {withCredentials: true});
@@ -99,12 +98,19 @@ async urls => {
 """
 
 FRAMED = """
-async urls => Promise.all(urls.map(url => new Promise(end => {
-  const frame = document.createElement('iframe');
-  frame.src = url;
-  frame.onload = () => end(frame.contentDocument ? 'it reads' : '');
-  document.body.append(frame);
-})))
+async urls => {
+  const tags = {iframe: 'src', object: 'data', embed: 'src'};
+  const tries = urls.flatMap(url => Object.entries(tags).map(([tag, attribute]) =>
+    new Promise(end => {
+      const frame = document.createElement(tag);
+      frame[attribute] = url;
+      const read = () => frame.contentDocument?.documentElement?.textContent.trim() ?? '';
+      frame.onload = frame.onerror = () => end(read());
+      setTimeout(end, 1000, '');
+      document.body.append(frame);
+    })));
+  return (await Promise.all(tries)).filter(read => read);
+}
 """
 
 OPENED = """
@@ -198,7 +204,7 @@ async def submit(page: Page, at: str, urls: list[str]) -> list[str]:
 
     page.on("response", answered)
     await page.evaluate(SUBMITTED, [urls, archive(), ""])
-    assert len(answers) == 2 * len(urls)
+    assert len(answers) >= 2 * len(urls)
     taken = next(url for url in urls if "archive" in url)
     async with page.expect_navigation(wait_until="commit"):
         await page.evaluate(SUBMITTED, [[taken], archive(), "_self"])
@@ -218,12 +224,12 @@ async def attack(page: Page, server: Served, at: str, all_places: list[Place]) -
     got["talked"] = await page.evaluate(SOCKETS, sockets(all_places, f"ws://{server.name}"))
     got["reached"] = server.sung().removeprefix(before)
     await page.goto(at)
-    got["read in frames"] = [said for said in await page.evaluate(FRAMED, urls) if said]
-    assert len(page.frames) == 1 + len(urls)
+    got["read in frames"] = await page.evaluate(FRAMED, urls)
+    assert len(page.frames) > len(urls)
     async with asyncio.timeout(5):
         while not all(shown := [frame.url for frame in page.frames[1:]]):
             await page.wait_for_timeout(10)  # The browser tells of a frame a moment later.
-    got["shown in frames"] = [url for url in shown if url != BLOCKED]
+    got["shown in frames"] = [url for url in shown if url not in (BLOCKED, "about:blank")]
     got["held"] = await page.evaluate(OPENED, urls)
     for window in [other for other in page.context.pages if other not in there]:
         await window.close()

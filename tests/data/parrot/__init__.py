@@ -20,9 +20,9 @@ from kernel.api import (
     Request,
     Struct,
     Timings,
+    Token,
     Usage,
 )
-
 
 Report = Callable[[float, str], None]
 
@@ -37,9 +37,10 @@ class Options(Struct, frozen=True):
 class Saying:
     """One reply, word by word."""
 
-    def __init__(self, script: str, pause: float) -> None:
+    def __init__(self, script: str, pause: float, sure: int | None) -> None:
         self.finish: Finish | None = None
         self._words = re.findall(r"\S+\s*", script)
+        self._sure = sure
         self._pause, self._said, self._cancelled = pause, 0, False
 
     def __aiter__(self) -> Generation:
@@ -53,7 +54,12 @@ class Saying:
             self.finish = Finish(reason, usage=Usage(10, self._said), timings=timings)
             raise StopAsyncIteration
         self._said += 1
-        return Delta(self._words[self._said - 1])
+        word = self._words[self._said - 1]
+        if self._sure is None:
+            return Delta(word)
+        said, other = word.encode(), b"<other>"
+        top = ((said, -0.3), (other, -1.4))[: self._sure]
+        return Delta(word, tokens=(Token(self._said, said, -0.3 * (self._said % 9), top),))
 
     def cancel(self) -> None:
         self._cancelled = True
@@ -63,7 +69,9 @@ class Parrot:
     """Says its replies in turn."""
 
     def __init__(self, path: Path, options: Options) -> None:
-        self.info = ModelInfo(path.stem, loader="parrot", context_length=4096)
+        self.info = ModelInfo(
+            path.stem, loader="parrot", context_length=4096, capabilities=("text", "logprobs")
+        )
         self.died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._scripts = re.split(r"\n=+\n", path.read_text("utf-8"))
         self._options, self._asked = options, 0
@@ -71,7 +79,7 @@ class Parrot:
     def generate(self, request: Request) -> Generation:
         script = self._scripts[self._asked % len(self._scripts)]
         self._asked += 1
-        return Saying(script, self._options.pause)
+        return Saying(script, self._options.pause, request.logprobs)
 
     async def call(self, name: str, **data: Any) -> Any:
         raise LookupError(f"A parrot knows no call {name!r}.")
