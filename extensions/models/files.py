@@ -50,13 +50,14 @@ def find(
     loaders = list(loaders)
     found: list[ModelFile] = []
     for path in _candidates(root, set() if folders is None else folders):
-        takers = tuple(loader.id for loader in loaders if _takes(loader, path))
+        takers = tuple(loader.id for loader in loaders if takes(loader, path))
         if takers:
             found.append(ModelFile(path.relative_to(root).as_posix(), path, takers, _size(path)))
     return sorted(found, key=lambda model: model.name.lower())
 
 
-def _takes(loader: Loader, path: Path) -> bool:
+def takes(loader: Loader, path: Path) -> bool:
+    """Whether a loader takes a path; one that fails over it does not."""
     try:
         return loader.accepts(path)
     except Exception as error:  # It costs this one file, not the list.

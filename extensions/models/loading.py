@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from extensions.models.files import takes
 from extensions.models.memory import Choice, Memory
-from kernel.api import Extension, LoadFailed, NoModel, Refused, safe_path
+from kernel.api import LOADERS, Extension, Installs, LoadFailed, NoModel, Refused, safe_path
 
 GUIDE = "guide/guide.gguf"
 """What a first start loads."""
@@ -40,25 +41,55 @@ class Loading:
 
     async def at_start(self, say: Callable[[str], None]) -> None:
         """The model that `--model` names, or the one used last, or the guide; `say` is told when
-        that is not there. What is only missed for now is not forgotten: the guide stands in."""
+        that cannot be. What is only missed for now is not forgotten: the guide stands in."""
         wish, last = self._ext.flag("model"), self._memory.last
         if not wish and not self._ext.settings.at_start:
             return
-        name, instead = wish or last or GUIDE, False
-        try:
-            self.path(name)
-        except Refused as error:
-            if not (wish or last):  # There is no guide, and nobody asked for it.
-                return
-            self._ext.log.warning("%s", error)
-            instead = not wish and name != GUIDE and (self._ext.models / GUIDE).exists()
-            say(f"{error} The guide stands in." if instead else str(error))
+        name = wish or last or GUIDE
+        instead = False
+        if trouble := await self._trouble(name):
+            if not (wish or last or (self._ext.models / GUIDE).exists()):
+                return  # There is no guide, and nobody asked for it.
+            instead = not wish and name != GUIDE and not await self._trouble(GUIDE)
+            self._ext.log.warning("%s", trouble)
+            say(f"{trouble} The guide stands in." if instead else trouble)
             if not instead:
                 return
             name = GUIDE
-        choice = self._memory.choice(name)
-        loader = self._ext.flag("loader") or choice.loader
         try:
-            await self.load(name, loader, choice.options, remember=not instead)
+            options = self._memory.choice(name).options
+            await self.load(name, self._loader(name), options, remember=not instead)
         except (LoadFailed, NoModel) as error:  # The slot shows it.
             self._ext.log.warning("%s", error)
+
+    def _loader(self, name: str) -> str:
+        return self._ext.flag("loader") or self._memory.choice(name).loader
+
+    async def _trouble(self, name: str) -> str:
+        """Why a start does not load this: it is gone, or its engine would come without a question.
+        Two have that answered: who names a model, and the very first start."""
+        try:
+            path = self.path(name)
+        except Refused as error:
+            return str(error)
+        if not (needs := await self._needs(path, self._loader(name))):
+            return ""
+        needs = f"{name} needs {needs}, which is not installed."
+        if name == self._ext.flag("model"):
+            self._ext.log.warning("%s It is downloaded now, for --model asks for it.", needs)
+            return ""
+        first = name == GUIDE and not self._memory.last and not self._ext.flag("loader")
+        return "" if first else f"{needs} Choose it in the picker to install it."
+
+    async def _needs(self, path: Path, wish: str) -> str:
+        """The engine that a load would install first, and its size; empty when it is there."""
+        for loader in self._ext.get(LOADERS):
+            if loader.id == wish if wish else takes(loader, path):
+                try:
+                    what = await loader.missing() if isinstance(loader, Installs) else None
+                except Exception as error:  # The load meets it again, and tells it.
+                    self._ext.log.debug("%s cannot say what it installs: %s", loader.id, error)
+                    return ""
+                size = f" ({what.size} on disk)" if what and what.size else ""
+                return f"{loader.label}{size}" if what else ""
+        return ""

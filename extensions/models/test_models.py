@@ -322,3 +322,87 @@ def test_every_engine_says_how_large_it_is():
         worker = Manifest.read(file.parent).worker
         for table in (worker, *worker.variants.values()) if worker else ():
             assert table.size, f"{file}: measure what its environment takes on disk"
+
+
+# --- nothing large is installed unasked ---------------------------------------------------------
+
+
+class BigFolders(OnlyFolders):
+    """Its engine is not there; notes whether anybody began to install it."""
+
+    label = "Big"
+
+    def __init__(self, model: Scripted) -> None:
+        super().__init__(model)
+        self.begun = 0
+
+    async def missing(self) -> ToInstall | None:
+        return None if self.begun else ToInstall(("torch==2",), "1.2 GB")
+
+    async def install(self, report: Callable[[float, str], None]) -> None:
+        self.begun += not self.begun
+
+
+class BigGguf(BigFolders):
+    """The same for the guide."""
+
+    id = "gguf"
+
+    def accepts(self, path: Path) -> bool:
+        return path.suffix == ".gguf"
+
+
+async def begun(app: App, loader: ScriptedLoader, *files: str) -> None:
+    """As a start finds it with this loader first of all."""
+    await app.kernel.slot().unload()
+    add = app.kernel.registry.add
+    add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
+    await started_without(app, *files)
+
+
+NEEDS = r"big needs Big \(1.2 GB on disk\), which is not installed. Choose it in the picker"
+
+
+async def test_a_start_installs_nothing_for_the_model_used_last(tmp_path: Path):
+    file = tmp_path / "state" / "models" / "models.json"
+    Memory(file).loaded("big", Choice("folders"))
+    async with running("models", model=Scripted("Hi."), data=tmp_path) as app:
+        loader, slot, page = BigFolders(Scripted("Big.")), app.kernel.slot(), app.page("/")
+        await begun(app, loader, "big/config.json", GUIDE)
+        await app.until(lambda: slot.state.state == "ready" and slot.state.name == "guide")
+        await app.web.snapshot(page.client)
+        await page.until(rf'id="models-trouble" role="alert"><p>{NEEDS} to install it. The guide')
+        assert loader.begun == 0
+        assert Memory(file).last == "big", "it may be installed yet"
+        await page.act("models.load", file="big", loader="folders")
+        assert (loader.begun, slot.state.name) == (1, "big"), "a choice in the picker installs"
+
+
+async def test_a_guide_without_its_engine_does_not_stand_in(tmp_path: Path):
+    Memory(tmp_path / "state" / "models" / "models.json").loaded("two.gguf", Choice())
+    async with running("models", model=Scripted("Hi."), data=tmp_path) as app:
+        loader, page = BigGguf(Scripted("Big.")), app.page("/")
+        await begun(app, loader, "two.gguf", GUIDE)
+        await app.web.snapshot(page.client)
+        await page.until("two.gguf needs Big .*to install it.</p>")
+        assert (loader.begun, app.kernel.slot().state.state) == (0, "empty")
+
+
+async def test_a_first_start_installs_the_engine_of_the_guide(tmp_path: Path):
+    async with running("models", model=Scripted("Hi."), data=tmp_path) as app:
+        loader, slot = BigGguf(Scripted("Guide.")), app.kernel.slot()
+        await begun(app, loader, GUIDE)
+        await app.until(lambda: slot.state.state == "ready" and slot.state.name == "guide")
+        assert loader.begun == 1
+
+
+async def test_a_model_named_at_the_start_is_installed_with_a_line_in_the_terminal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with running("models", model=Scripted("Hi."), data=tmp_path) as app:
+        app.kernel.flags = {"kernel": {"model": "big"}}
+        loader, slot = BigFolders(Scripted("Big.")), app.kernel.slot()
+        await begun(app, loader, "big/config.json", GUIDE)
+        await app.until(lambda: slot.state.state == "ready" and slot.state.name == "big")
+        assert loader.begun == 1
+        assert "big needs Big (1.2 GB on disk), which is not installed. It is downl" in caplog.text
