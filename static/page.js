@@ -101,6 +101,7 @@ const here = () => {
 };
 on('htmx:after:swap', here);
 here();
+document.querySelector('.strip [aria-current]')?.scrollIntoView({inline: 'center', block: 'nearest'});
 
 // --- one listener for clicks: data-open, data-close, data-edit, data-copy, data-dismiss ---
 
