@@ -14,7 +14,7 @@ except ModuleNotFoundError as missing:
     sys.exit(f"No {missing.name} here. After `python server.py --setup-only`, use .venv's python.")
 from kernel.flags import Flags, parse
 from kernel.life import run_module
-from kernel.logs import Discreet
+from kernel.logs import Discreet, discreet
 from kernel.server import FOLDERS, ROOT, Unable, kernel_of, serve
 
 ENDING = 3.0
@@ -32,7 +32,7 @@ def main() -> int:
         with suppress(KeyboardInterrupt):
             asyncio.run(carry_out(flags) if flags.code else serve_and_end(flags))
     except (Unable, Refused) as error:
-        print(error, file=sys.stderr)
+        print("\n".join(map(discreet, str(error).split("\n"))), file=sys.stderr)
         return 1
     return 0
 

@@ -62,7 +62,7 @@ def _convert(info: structs.FieldInfo, kind: str, value: Any) -> Any:
         tries = [value.replace("\r\n", "\n")]
     tries += [WORDS[one.lower()] for one in tries if isinstance(one, str) and one.lower() in WORDS]
     for one in tries if value is not UNSET else ():
-        with suppress(msgspec.ValidationError):
+        with suppress(msgspec.ValidationError, RecursionError):
             got = msgspec.convert(one, info.type, strict=False, dec_hook=_secret)
             plain = msgspec.to_builtins(got, str_keys=True, enc_hook=Secret.reveal)
             json.dumps(plain, ensure_ascii=False, allow_nan=False).encode()  # NaN, half a surrogate

@@ -218,6 +218,7 @@ class Hub:
         """Carry out one message of a page, in a task of its own."""
         try:
             values = msgspec.json.decode(text, type=dict[str, Any])
+            values["action"] = str(values.get("action", ""))[:99]
         except (msgspec.DecodeError, RecursionError):
             return self.tell("The page sent something unreadable. Reload it.", client)
         self._spawn(self._act(client, values))
@@ -231,11 +232,11 @@ class Hub:
         serving = asyncio.current_task()
         work = client.outbox.send(send, lambda: self._spawn(self.snapshot(client)))
         sender = asyncio.create_task(work, name=f"outbox:{client.id}")
-        stalled = False
+        stalled = leaving = False
 
         def hang_up(sender: "asyncio.Task[None]") -> None:
-            nonlocal stalled  # A page that takes nothing for 15 s is let go.
-            if serving and not sender.cancelled():
+            nonlocal stalled  # A page that takes nothing for 15 s, or is gone, is let go.
+            if serving and not leaving and not sender.cancelled():
                 stalled = serving.cancel()
 
         sender.add_done_callback(hang_up)
@@ -246,6 +247,7 @@ class Hub:
             if not stalled:
                 raise
         finally:
+            leaving = True
             self.clients.discard(client)
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
@@ -257,11 +259,11 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
 
     async def _act(self, client: Client, values: dict[str, Any]) -> None:
-        name = values.pop("action", "")
+        name = values.pop("action")
         values.pop("headers", None)
         entry = next((e for e in self._registry.entries(ACTIONS) if e.value.name == name), None)
         if not entry:
-            owner = self.name(str(name).partition(".")[0])
+            owner = self.name(name.partition(".")[0])
             return self.tell(f"{owner} is switched off. Switch it on in Settings.", client)
         kind, known = entry.value.kind, entry.value.kind.__struct_fields__
         if "rest" in known:  # An action for a form whose fields are known at run time only.

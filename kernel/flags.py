@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import shlex
-import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ import msgspec
 from kernel import __version__
 from kernel.discovery import Discovery
 from kernel.logs import discreet
-from kernel.manifest import Command, Flag
+from kernel.manifest import Command, Flag, Manifest
 from kernel.sampling import Struct
 
 EXPOSED = (
@@ -128,8 +127,8 @@ def _manifests(
         root = early.parse_known_args(argv)[0].data_dir
     found: dict[str, dict[str, Any]] = {}
     for id, folder in Discovery([*folders, root / "extensions"], root / "installed").folders():
-        with suppress(OSError, ValueError):  # the manager says so on its card
-            found[id] = tomllib.loads((folder / "extension.toml").read_text("utf-8"))
+        with suppress(ValueError):  # the manager says so on its card
+            found[id] = Manifest.said(folder)
     return found
 
 

@@ -18,7 +18,15 @@ class Discreet(logging.Formatter):
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:
-        return "\n".join(map(discreet, super().formatException(ei).split("\n")))
+        return _inside(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:
+        return _inside(super().formatStack(stack_info))
+
+
+def _inside(text: str) -> str:
+    """Lines that belong to the one before: what an exception says cannot begin a line of ours."""
+    return "\n".join(f"  | {discreet(line)}" for line in text.split("\n"))
 
 
 def discreet(text: str) -> str:

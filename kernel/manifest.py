@@ -11,6 +11,10 @@ from msgspec import Meta
 API = 1
 """The version of `kernel.api` that this kernel offers."""
 
+LARGEST, DOTS = 64 << 10, 200
+"""Bytes of a manifest, and dots in a line of it."""
+UNUSABLE = "extension.toml cannot be used: {}. See docs/reference.md."
+
 RESERVED = ("ext", "kernel", "login", "logout", "static", "ws")
 """Names and first parts of addresses that are the kernel's own."""
 Id = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,30}$")]
@@ -97,13 +101,11 @@ class Manifest(Table, frozen=True):
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
         """Read a folder's manifest; raises ValueError with a sentence for the user."""
-        file = folder / "extension.toml"
+        said = cls.said(folder)
         try:
-            manifest = msgspec.convert(tomllib.loads(file.read_text("utf-8")), cls)
-        except (tomllib.TOMLDecodeError, msgspec.ValidationError, OSError, UnicodeError) as error:
-            raise ValueError(
-                f"extension.toml cannot be used: {error}. See docs/reference.md."
-            ) from None
+            manifest = msgspec.convert(said, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(UNUSABLE.format(error)) from None
         if manifest.id != folder.name:
             raise ValueError(
                 f"The id {manifest.id!r} must equal the folder's name {folder.name!r}: rename one."
@@ -112,6 +114,23 @@ class Manifest(Table, frozen=True):
             if name in RESERVED:
                 raise ValueError(f"{name!r} is the server's own name and address. Take another.")
         return manifest
+
+    @staticmethod
+    def said(folder: Path) -> dict[str, Any]:
+        """What a folder's manifest says, unchecked; raises ValueError as `read` does."""
+        try:
+            with (folder / "extension.toml").open("rb") as file:
+                data = file.read(LARGEST + 1)
+            if len(data) > LARGEST:
+                raise ValueError(f"it is larger than {LARGEST >> 10} KB")
+            text = data.decode()
+            if max(line.count(".") for line in text.split("\n")) > DOTS:  # names cost their square
+                raise ValueError(f"a line of it has more than {DOTS} dots")
+            return tomllib.loads(text)
+        except RecursionError:
+            raise ValueError(UNUSABLE.format("it is nested too deeply")) from None
+        except (OSError, ValueError) as error:
+            raise ValueError(UNUSABLE.format(error)) from None
 
     def missing(self) -> list[str]:
         """Python requirements (`name==version`) that the server's environment does not meet."""

@@ -15,6 +15,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kernel.logs import discreet
 from kernel.watchdog import Block
 
 if TYPE_CHECKING:
@@ -61,11 +62,11 @@ class Rescue:
 
     def __call__(self, block: Block, free: threading.Event) -> None:
         """Offer a restart until the loop is free."""
-        name = self._kernel.name(block.owner) if block.owner else "Something"
-        says = f"\n{name} holds everything up, at {block.where}.\n"
+        name = discreet(self._kernel.name(block.owner)) if block.owner else "Something"
+        says = f"\n{name} holds everything up, at {discreet(block.where)}.\n"
         says += "Press Ctrl+C twice to stop Spindle; what was said is kept.\n"
         if block.owner:
-            says += f"To start it without {name}:\n\n    {in_words(block.owner)}\n\n"
+            says += f"To start it without {name}:\n\n    {discreet(in_words(block.owner))}\n\n"
         sys.stderr.write(says)
         if block.owner and self._serves:
             for connection in self._idle():
@@ -102,7 +103,7 @@ class Rescue:
     async def _restart(self, id: str) -> None:
         """Become a new server. Nothing is lost by it: what matters was committed as it came."""
         await asyncio.sleep(0.2)  # The answer is on its way.
-        sys.stderr.write(f"Starting again without {self._kernel.name(id)}.\n")
+        sys.stderr.write(f"Starting again without {discreet(self._kernel.name(id))}.\n")
         sys.stdout.flush()
         os.execv(sys.executable, without(id))
 

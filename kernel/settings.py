@@ -16,12 +16,13 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from kernel.checks import check, unknown
 from kernel.files import set_aside, write
 from kernel.forms import Secret, describe
-from kernel.yamltext import Tree, arrange, at, load, put
+from kernel.yamltext import Malformed, Tree, arrange, at, load, put
 
 S = TypeVar("S", bound=Struct)
 Where = tuple[str, ...]
 
 SECTIONS = ("server", "model", "api", "appearance", "extensions")
+LARGEST = 256 << 10
 BOM = b"\xef\xbb\xbf"
 NO_LIST = "Below this name belongs a list of settings, each with its value."
 NO_SECRET = "A secret does not belong in this file. Remove it and set it in Settings."
@@ -145,6 +146,8 @@ class SettingsFile:
         if self._stamp in (old, None):  # a file that went keeps its say: it may be on its way back
             return
         try:
+            if self.path.stat().st_size > LARGEST:
+                raise Malformed(f"it is larger than {LARGEST >> 10} KB")
             data = self.path.read_bytes()
             text = data.removeprefix(BOM).decode().replace("\r\n", "\n")
             tree = load(text)

@@ -12,6 +12,7 @@ from kernel import frames
 from kernel.child import Frames, Process
 from kernel.contract import ModelInfo, Report, Request, Struct
 from kernel.generation import Generation, WorkerDied, WorkerError
+from kernel.logs import discreet
 from kernel.platform_ import kill_tree, spawn
 
 ALWAYS = {
@@ -75,7 +76,7 @@ class Worker:
     @property
     def log_tail(self) -> Sequence[str]:
         """The last lines it printed."""
-        return tuple(self._process.tail)
+        return tuple(map(discreet, self._process.tail))
 
     async def load(
         self, path: str | Path, options: Mapping[str, Any], report: Report | None = None

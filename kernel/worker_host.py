@@ -37,10 +37,11 @@ def load_code(reference: str) -> Any:
 def failure(id: int, error: BaseException, kind: str = "") -> frames.Failed:
     """A sentence for the user; what was no refusal is printed too, for the log."""
     kind = kind or type(error).__name__
+    said = str(error).encode(errors="replace").decode()  # Half a character ends no engine.
     if isinstance(error, Refused | SystemExit):
-        return frames.Failed(id, str(error), kind)
+        return frames.Failed(id, said, kind)
     traceback.print_exception(error)
-    return frames.Failed(id, f"The engine failed: {type(error).__name__}: {error}"[:2000], kind)
+    return frames.Failed(id, f"The engine failed: {type(error).__name__}: {said}"[:2000], kind)
 
 
 def mended(output: Output) -> Output:

@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Sequence
 from copy import deepcopy
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, cast
 
 from msgspec import UNSET
@@ -13,6 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.representer import SafeRepresenter
 
 Tree = dict[str, Any]
+DEEPEST = 100
 _KEY = re.compile(r"""(["']?)([\w.-]+)\1 *:(?=\s|$)""")
 _COMMENT = re.compile(r"""[^"'#]*?:[^"'#]*?(\s*#.*)""")
 
@@ -30,9 +31,14 @@ class Malformed(ValueError):
 
 def load(text: str) -> Tree:
     """The mapping that a text holds."""
+    depths = accumulate((c in "[{") - (c in "]}") for c in text)
+    if max(depths, default=0) > DEEPEST:  # each level costs the parser more than the one before
+        raise Malformed("it is nested too deeply")
     try:
         tree = _yaml().load(text)
-    except Exception as error:  # ruamel lets ValueError, RecursionError and others through
+    except RecursionError:
+        raise Malformed("it is nested too deeply") from None
+    except Exception as error:  # ruamel lets ValueError and others through
         if isinstance(error, MarkedYAMLError):
             told = cast(Any, error)
             raise Malformed(f"line {told.problem_mark.line + 1}: {told.problem}") from None

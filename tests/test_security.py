@@ -697,7 +697,7 @@ def test_tracebacks_too() -> None:
         info = (ValueError, error, error.__traceback__)
     record = logging.LogRecord("x", 40, "f", 1, "at %s", ("/?token=abc",), info)
     text = Discreet("%(message)s").format(record)
-    assert text.startswith("at /?token=…\nTraceback")
+    assert text.startswith("at /?token=…\n  | Traceback")
     assert "secret" not in text.splitlines()[-1]
     assert "\x1b" not in text
 

@@ -24,7 +24,7 @@ def from_folder(folder: Path) -> Sampling:
     """The defaults in a folder's generation_config.json; greedy where it says do_sample: false."""
     try:
         said = json.loads((folder / "generation_config.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return Sampling()
     if not isinstance(said, dict):
         return Sampling()

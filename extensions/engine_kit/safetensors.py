@@ -87,7 +87,7 @@ def shards(folder: Path) -> list[str]:
     if index.is_file():
         try:
             names = set(msgspec.json.decode(index.read_bytes(), type=Index).weight_map.values())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refused(f"{index.name} is damaged: {error}. Download it again.") from error
         for name in sorted(names):
             if Path(name).name != name or not name.endswith(".safetensors"):

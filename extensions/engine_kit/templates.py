@@ -143,7 +143,7 @@ def as_entries(message: Message) -> list[dict[str, Any]]:
 def arguments(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

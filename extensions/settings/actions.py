@@ -30,7 +30,7 @@ class Configure(Action, frozen=True):
     def changed(self) -> dict[str, Any]:
         """The fields that the person changed."""
         shown: dict[str, str] = {}
-        with suppress(msgspec.DecodeError):
+        with suppress(msgspec.DecodeError, RecursionError):
             shown = msgspec.json.decode(self.as_shown, type=dict[str, str])
         return {k: v for k, v in self.rest.items() if _text(v) != shown.get(k)}
 

@@ -182,6 +182,8 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
     for name in ("config.json", "tokenizer_config.json"):
         try:
             config = json.loads((folder / name).read_text("utf-8"))
+            if not isinstance(config, dict):
+                raise ValueError("it is no object")
         except FileNotFoundError:
             continue
         except (ValueError, RecursionError) as error:

@@ -49,7 +49,7 @@ class Shelf:
         return {id: each for id, each in found.items() if each}
 
     def get(self, id: str) -> Installed | None:
-        with suppress(OSError, msgspec.DecodeError):
+        with suppress(OSError, ValueError, RecursionError):
             return msgspec.json.decode(self._file(id).read_bytes(), type=Installed)
         return None
 

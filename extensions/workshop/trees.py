@@ -5,11 +5,10 @@ import os
 import re
 import shutil
 import stat
-import tomllib
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from kernel.api import Manifest, Refused, safe_name
 
@@ -137,10 +136,9 @@ def _id(file: Path) -> str:
     if file.stat().st_size > MANIFEST:
         raise Refused("Its extension.toml is far too large. Tell its author.")
     try:
-        said: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Refused(f"extension.toml cannot be used: {error}. Tell its author.") from None
-    id = said.get("id")
+        id = Manifest.said(file.parent).get("id")
+    except ValueError as error:
+        raise Refused(f"{error} Tell its author.") from None
     if not isinstance(id, str) or not re.fullmatch(r"[a-z][a-z0-9_]{1,30}", id):
         shown = ascii(str(id)[:40])
         raise Refused(

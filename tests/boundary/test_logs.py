@@ -1,16 +1,23 @@
 """C30: nothing that is named or said moves a cursor, ends a line or rings in terminal and log."""
 # ruff: noqa: E501, a name a line would be long
 
+import asyncio
 import json
+import logging
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kernel.logs import discreet
-from kernel.testing import ROOT
+from kernel.logs import Discreet, discreet
+from kernel.rescue import Rescue
+from kernel.testing import ROOT, running
+from kernel.watchdog import Block
+from kernel.worker import Worker, WorkerError
 from tests.boundary.planted import toml
 from tests.boundary.served import Served, served
 
@@ -21,6 +28,9 @@ ODD = (
 )  # fmt: skip
 BAD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 """What must not reach a terminal: everything that is no letter, but for ends of our own lines."""
+OURS = re.compile(r"\d\d:\d\d:\d\d [A-Z]+ [\w.]+: |  \| ")
+"""How every line of a log begins."""
+FORGED = "12:00:00 WARNING kernel.security: all is well"
 
 
 def calm(said: str) -> None:
@@ -92,3 +102,98 @@ def test_c30_the_check_can_fail():
         if text != "\ud800":
             with pytest.raises(AssertionError):
                 calm(f"before {text}\r after")
+
+
+def raised() -> None:
+    """An exception whose message, notes and cause end lines."""
+    try:
+        raise KeyError(f"x\n{FORGED}")
+    except KeyError as cause:
+        error = RuntimeError(f"a\n{FORGED}\r\n{FORGED}\n\n{FORGED}")
+        error.add_note(f"\n{FORGED}")
+        raise error from cause
+
+
+def test_c30_what_an_exception_says_begins_no_line(capsys: pytest.CaptureFixture[str]):
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
+    log = logging.Logger("spindle.test")
+    log.addHandler(handler)
+    try:
+        raised()
+    except RuntimeError as error:
+        log.exception("It failed: %s", error, stack_info=True)
+        log.error(FORGED.join("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"))
+    said = capsys.readouterr().err
+    calm(said)
+    assert said.count(FORGED) > 10
+    lines = said.splitlines()
+    assert "  | Stack (most recent call last):" in lines
+    for line in lines:
+        assert OURS.match(line), line
+        assert not line.startswith(FORGED)
+
+
+def test_c30_an_extension_that_fails_writes_no_line_of_ours(tmp_path: Path):
+    folder = tmp_path / "data" / "extensions" / "odd"
+    folder.mkdir(parents=True)
+    manifest = 'id = "odd"\nname = "Odd"\nsummary = "x"\nversion = "1"\napi = 1\n'
+    (folder / "extension.toml").write_text(manifest, "utf-8")
+    code = f"async def setup(ext):\n    raise RuntimeError({'a' + chr(10) + FORGED!a})\n"
+    (folder / "__init__.py").write_text(code, "utf-8")
+    with served(tmp_path) as server:
+        server.ask("GET", "/settings", {"Authorization": f"Bearer {server.key}"})
+    assert FORGED in server.said
+    assert not [line for line in server.said.splitlines() if line.startswith(FORGED)]
+
+
+async def test_c30_the_name_of_what_holds_everything_up(capsys: pytest.CaptureFixture[str]):
+    """It goes straight to the terminal, past the log."""
+    untouched: Any = None
+    async with running() as app:
+        rescue = Rescue(app.kernel, untouched, untouched, untouched, untouched, serves=False)
+        free = threading.Event()
+        free.set()
+        for odd in ODD:
+            app.kernel.name = lambda id, odd=odd: f"Name {odd}"  # type: ignore[method-assign]
+            rescue(Block("odd", f"a place {odd}", ""), free)
+            said = capsys.readouterr().err
+            assert "holds everything up, at a place" in said
+            calm(said)
+            assert "FAKE" not in [line[:4] for line in said.splitlines()]
+
+
+ENGINE = f"""
+class Engine:
+    def load(self, path, options, report):
+        for text in {ODD!a}:
+            text = text.encode("utf-8", "surrogatepass")
+            __import__("os").write(2, b"loading " + text + b"\\n")
+        raise RuntimeError("cannot: " + "".join({ODD!a}))
+"""
+
+
+async def test_c30_what_an_engine_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """In the log, and in the last lines that tell why it ended."""
+    (tmp_path / "odd.py").write_text(ENGINE, "utf-8")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
+    log = logging.Logger("spindle.worker")
+    log.addHandler(handler)
+    worker = await Worker.start(
+        Path(sys.executable), f"{tmp_path / 'odd.py'}:Engine", on_log=log.debug
+    )
+    try:
+        with pytest.raises(WorkerError):
+            await worker.load("model", {})
+        async with asyncio.timeout(10):
+            while "Traceback" not in "\n".join(worker.log_tail):
+                await asyncio.sleep(0.01)
+    finally:
+        await worker.close()
+    said = capsys.readouterr().err
+    assert said.count("loading ") >= len(ODD)
+    assert len(worker.log_tail) > 20
+    for text in (said, *worker.log_tail):
+        calm(text)
+    assert all(OURS.match(line) for line in said.splitlines())
