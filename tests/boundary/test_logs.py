@@ -155,7 +155,7 @@ async def test_c30_the_name_of_what_holds_everything_up(capsys: pytest.CaptureFi
         free = threading.Event()
         free.set()
         for odd in ODD:
-            app.kernel.name = lambda id, odd=odd: f"Name {odd}"  # type: ignore[method-assign]
+            app.kernel.name = lambda id, odd=odd: f"Name {odd}"
             rescue(Block("odd", f"a place {odd}", ""), free)
             said = capsys.readouterr().err
             assert "holds everything up, at a place" in said
