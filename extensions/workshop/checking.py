@@ -44,7 +44,9 @@ async def tests(folder: Path) -> bool:
     flags = ("-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-o", scope)
     python = next((p for p in (sys.executable, *_others()) if _has_pytest(Path(p))), "")
     if not python:
-        sys.stdout.write("Its tests did not run: python -m tests makes what they need.\n")
+        sys.stdout.write(
+            "Its tests did not run: python -m tests --only ruff makes what they need.\n"
+        )
         return True
     command = ("-m", "pytest", "-c", os.devnull, "--import-mode=importlib", *flags, "--rootdir")
     command = (*command, str(folder), str(folder))
