@@ -72,7 +72,7 @@ class Version(OnMessage, frozen=True):
 
 
 class DeleteMessage(OnMessage, frozen=True):
-    """Delete one message; what follows it stays."""
+    """Delete one message; what follows it stays, unless another version takes its place."""
 
 
 class UndeleteMessage(OnMessage, frozen=True):

@@ -8,6 +8,9 @@ from kernel.api import Client, Refused
 from .pages import Pages
 from .replies import Replies
 
+DELETED = "The message was deleted."
+WITH_MORE = "The message was deleted, and what follows it. Another version is shown."
+
 
 class Talk:
     """Changes a conversation, has it answered, and shows every page what became of it."""
@@ -82,10 +85,12 @@ class Talk:
     async def delete_message(self, client: Client, id: str) -> None:
         message = await self._store.message(id)
         self._replies.refuse_if_busy(message.conversation)
+        leaf = (await self._store.conversation(message.conversation)).leaf
+        more = message.versions > 1 and leaf != id  # Another version has other followers.
         await self._store.delete_message(id)
         await self._pages.tell_log(message.conversation)
         undo = {"action": "chat.undelete_message", "message": id}
-        self._pages.offer_undo("The message was deleted.", client, undo)
+        self._pages.offer_undo(WITH_MORE if more else DELETED, client, undo)
 
     async def undelete_message(self, id: str) -> None:
         message = await self._store.undelete_message(id)

@@ -435,6 +435,27 @@ async def test_deleting_a_message_can_be_undone(app: App, tab: Tab):
     assert tab.said == ["Hello", "One two three.", "And?", "Four five."]
 
 
+async def test_deleting_a_version_says_that_what_follows_goes_with_it(app: App, tab: Tab):
+    await tab.ask("Hello")
+    first = (await kept(app, tab.conversation))[0]
+    await tab.act("edit", message=first.id, text="Hello!")
+    await tab.idle()
+    edited = (await kept(app, tab.conversation))[0]
+    await tab.act("delete_message", message=edited.id)
+    assert tab.said == ["Hello", "One two three."]
+    assert "deleted, and what follows it." in tab.toasts
+    await tab.act("undelete_message", message=edited.id)
+    assert tab.said == ["Hello!", "Four five."]
+    reply = (await kept(app, tab.conversation))[1]
+    await tab.act("regenerate", message=reply.id)
+    await tab.idle()
+    tab.close()
+    tab = await Tab(app, tab.page.client.path).connect()
+    await tab.act("delete_message", message=(await kept(app, tab.conversation))[1].id)
+    assert "The message was deleted." in tab.toasts
+    assert tab.said == ["Hello!", "Four five."]
+
+
 async def test_a_message_whose_reply_was_deleted_offers_another(app: App, tab: Tab):
     await tab.ask("Hello")
     asked, reply = await kept(app, tab.conversation)

@@ -8,7 +8,9 @@ from kernel.api import Timings, Usage
 from . import tree
 from .records import Ended, Why
 
-INTERRUPTED = "Spindle was stopped while this reply was being written. Continue it, or retry."
+INTERRUPTED = "Spindle was stopped while this reply was being written. "
+ON, AGAIN = "Continue it, or try again.", "Try again."
+"""A reply without a word cannot be continued."""
 
 
 class Growth(NamedTuple):
@@ -49,6 +51,7 @@ def write_growth(connection: sqlite3.Connection, batch: dict[str, Growth]) -> No
 
 def interrupt(connection: sqlite3.Connection) -> None:
     connection.execute(
-        "UPDATE messages SET state = 'interrupted', error = ? WHERE state = 'running'",
-        (INTERRUPTED,),
+        "UPDATE messages SET state = 'interrupted', error = ? || iif(text = '', ?, ?)"
+        " WHERE state = 'running'",
+        (INTERRUPTED, AGAIN, ON),
     )

@@ -22,6 +22,8 @@ from .replacement import put_in_place
 from .search import search
 from .text import clean, title_of
 
+FIRST = 0.04
+"""Seconds between a reply's first words and their being saved, at most."""
 PURGE_AFTER = 30 * 24 * 3600.0
 """Seconds between a deletion and its being final."""
 
@@ -42,7 +44,9 @@ class Store:
         self._interval = interval
         self._growing: dict[str, Growth] = {}
         self._changes = 0
-        self._news = asyncio.Event()
+        self._news, self._first = asyncio.Event(), asyncio.Event()
+        self._wordless: set[str] = set()
+        """Running replies that have not said anything yet."""
         self._unsaved = ""
         self._noticed = ""
         self.notices: list[Callable[[], None]] = []
@@ -277,12 +281,17 @@ class Store:
                 model=model, loader=loader, sampling=sampling,
             )  # fmt: skip
 
-        return await self._write(work)
+        begun = await self._write(work)
+        self._wordless.add(begun.id)
+        return begun
 
     def grow(self, id: str, text: str, raw: str, reasoning: str = "") -> None:
         """Say what a running reply amounts to by now; committed within a second, never waits."""
         self._growing[id] = Growth(clean(text), clean(raw), clean(reasoning))
         self._news.set()
+        if id in self._wordless:
+            self._wordless.remove(id)
+            self._first.set()
 
     async def finish(
         self,
@@ -304,6 +313,7 @@ class Store:
         said = clean(text), clean(raw), clean(reasoning)
         how = state, clean(error), usage or Usage(), timings or Timings()
         self._growing[id] = Growth(*said, *how, model, loader, reason, left_out)
+        self._wordless.discard(id)
         self._news.set()
         await self._save(durable=True)
         return await self.message(id)
@@ -335,7 +345,7 @@ class Store:
         return await self._write(work)
 
     async def delete_message(self, id: str) -> StoredMessage:
-        """Mark one message deleted; the nearest version is shown instead, what follows stays."""
+        """Mark one message deleted; what follows stays, unless another version is shown instead."""
         return await self._write(lambda c: tree.mark_message(c, id, deleted=True))
 
     async def undelete_message(self, id: str) -> StoredMessage:
@@ -395,7 +405,11 @@ class Store:
         while True:
             await self._news.wait()
             self._news.clear()
-            await asyncio.sleep(self._interval)
+            with suppress(TimeoutError):  # What is on a page is soon on the disk, too.
+                async with asyncio.timeout(self._interval - FIRST):
+                    await self._first.wait()
+            self._first.clear()
+            await asyncio.sleep(min(FIRST, self._interval))
             if self.failure:
                 await self._database.retry()
                 self._notice()

@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -355,8 +357,41 @@ async def test_a_reply_left_by_a_killed_server_is_interrupted_and_keeps_its_text
     async with Store.open(path) as store:
         kept = await store.message(reply.id)
         assert (kept.text, kept.state) == ("half a reply", "interrupted")
-        assert kept.error
+        assert kept.error.endswith("written. Continue it, or try again.")
         assert len(await store.search("half")) == 1
+
+
+async def test_an_interrupted_reply_without_a_word_is_not_to_be_continued(path: Path):
+    async with Store.open(path) as store:
+        asked = await store.add_user("", "Hello")
+        reply = await store.begin_reply(asked.id)
+    async with Store.open(path) as store:
+        assert (await store.message(reply.id)).error.endswith("written. Try again.")
+
+
+async def test_the_first_words_are_saved_at_once_and_the_others_at_the_interval(path: Path):
+    saves = list[str]()
+    async with Store.open(path, interval=60) as store:
+        asked = await store.add_user("", "Hello")
+        write = store._write
+
+        async def counted(work: Any, *, durable: bool = True) -> Any:
+            saves.append("save")
+            return await write(work, durable=durable)
+
+        store._write = counted  # type: ignore[method-assign]
+        for number, id in enumerate([(await store.begin_reply(asked.id)).id for _ in "ab"], 1):
+            saves.clear()
+            store.grow(id, "six lines", "six lines")  # The other one's interval holds up nothing.
+            began = time.perf_counter()
+            with closing(sqlite3.connect(path)) as disk:
+                query = "SELECT count(*) FROM messages WHERE text = 'six lines'"
+                await until(lambda: disk.execute(query).fetchone() == (number,))  # noqa: B023
+            assert time.perf_counter() - began < 1
+            for _ in range(100):
+                store.grow(id, "six lines", "six lines")
+                await asyncio.sleep(0.001)
+            assert saves == ["save"]
 
 
 ROOT = Path(__file__).parents[2]

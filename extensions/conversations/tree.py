@@ -215,10 +215,11 @@ def is_shown(connection: Connection, conversation: str, id: str) -> bool:
 
 
 def mark_message(connection: Connection, id: str, *, deleted: bool) -> StoredMessage:
-    """Mark one message deleted, or take the mark back; what follows it stays.
+    """Mark one message deleted, or take the mark back.
 
-    Where there are other versions, the nearest is shown instead; a message without others is
-    left out of its branch, which goes on below it.
+    A message without other versions is left out of its branch, which goes on below it. Where
+    there are others, the nearest is shown instead, with what follows that one: what followed
+    the deleted one is out of sight until the mark is taken back.
     """
     query = f"SELECT m.*, {VERSIONS} FROM messages m WHERE m.id = ? AND (m.deleted IS NULL) = ?"
     row = connection.execute(query, (id, deleted)).fetchone()
