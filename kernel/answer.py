@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from kernel.contract import Delta, Finish
+from kernel.generation import GONE
 from kernel.guard import Guard, Lease, SwitchedOff
 from kernel.pipeline import Pipe, checked, pump
 from kernel.points import Entry
@@ -36,7 +37,7 @@ class Answer:
             self._first.append(await self._next())
         except StopAsyncIteration:
             return self.finish is not None
-        except AnswerFailed:
+        except (AnswerFailed, *GONE):
             return False
         return True
 
@@ -59,6 +60,8 @@ class Answer:
         except Exception as error:
             if self._lease.left:
                 raise SwitchedOff(f"{self._name} was switched off.") from None
+            if isinstance(error, GONE):
+                raise
             if isinstance(error, TimeoutError):
                 error = TimeoutError(f"said nothing for {self._guard.silence:g} s")
             self._guard.failed(self._entry.owner, "generate", error)

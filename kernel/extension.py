@@ -13,7 +13,7 @@ from kernel.contract import Delta, Message, Report, Request, Turn
 from kernel.jobs import Job, JobKind
 from kernel.loaders import Generation, ToInstall
 from kernel.manifest import Manifest
-from kernel.model import TOLD, Slot
+from kernel.model import ASKED, TOLD, Slot
 from kernel.pages import Region, in_region
 from kernel.pipeline import modified
 from kernel.points import Phase, Point
@@ -175,7 +175,11 @@ class Extension(Scope, Generic[S]):
 
     async def generate(self, request: Request) -> Generation:
         """Ask the bare model; raises NoModel when the slot is empty."""
-        return await self.slot(request.slot).generate(request)
+        slot = self.slot(request.slot)
+        generation = await slot.generate(request)
+        if asked := ASKED.get():
+            asked(generation, slot.model.info.name if slot.model else "")
+        return generation
 
     def emit(self, event: object) -> None:
         """Tell everyone who listens to its class; never waits."""

@@ -14,6 +14,18 @@ class WorkerDied(ConnectionError):
     """The worker is gone; a sentence for the user says why."""
 
 
+class NoModel(LookupError):
+    """Nothing is loaded, or no running loader accepts the file."""
+
+
+class LoadFailed(RuntimeError):
+    """The model could not be loaded; the message is a sentence for the user."""
+
+
+GONE = (NoModel, LoadFailed, WorkerError, WorkerDied)
+"""A model fails or is not there: not the fault of an extension that asked it."""
+
+
 class Generation:
     """A reply as it is written: iterate over its deltas; then `finish` says how it ended.
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
+from kernel.generation import GONE
 from kernel.points import Entry
 from kernel.records import told
 
@@ -119,8 +120,10 @@ class Guard:
         self.silence = silence
         """Seconds without a word after which an answer in the engine's place counts as hung."""
 
-    def failed(self, owner: str, point: str, error: BaseException) -> None:
-        """Count a failure, log it and report it."""
+    def failed(self, owner: str, point: str, error: BaseException, *, asked: bool = False) -> None:
+        """Count a failure, log it and report it; where it `asked` a model, that may be to blame."""
+        if asked and isinstance(error, GONE):
+            return log.info("%s went without a model in %s: %s", owner, point, error)
         history = self._history[owner]
         history.append(now := time.monotonic())
         while history[0] < now - self._window:
@@ -144,7 +147,7 @@ class Guard:
         except SwitchedOff:
             return fallback
         except Exception as error:
-            self.failed(entry.owner, point, error)
+            self.failed(entry.owner, point, error, asked=True)
             if self.strict:
                 raise
             return fallback

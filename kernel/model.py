@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,7 @@ from kernel.bus import Bus
 from kernel.checks import check
 from kernel.contract import Finish, ModelInfo, Refused, Request
 from kernel.environments import EnvironmentFailed
-from kernel.generation import WorkerDied, WorkerError
+from kernel.generation import GONE, LoadFailed, NoModel
 from kernel.guard import called
 from kernel.loaders import LOADERS, Generation, Installs, Loader, Model
 from kernel.points import Registry
@@ -49,21 +50,15 @@ class Generated(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class NoModel(LookupError):
-    """Nothing is loaded, or no running loader accepts the file."""
-
-
-class LoadFailed(RuntimeError):
-    """The model could not be loaded; the message is a sentence for the user."""
-
-
 TOLD = (
-    *(Refused, SettingsError, NoModel, LoadFailed, WorkerError, WorkerDied, OSError),
-    EnvironmentFailed,
+    *(Refused, SettingsError, OSError, EnvironmentFailed),
+    *GONE,
 )
 """Errors that are sentences for a person: whoever raises them did nothing wrong."""
 CLOSING = 10.0
 """Seconds that a model may take to end."""
+ASKED: "ContextVar[Callable[[Generation, str], None] | None]" = ContextVar("asked", default=None)
+"""Set where an extension answers a reply: it hears of the generation that the answer asks for."""
 DEATHS, MINUTE = 4, 60
 """An engine that dies so often in so many seconds is started again only by hand."""
 EMPTY = "No model is loaded. Choose one in the status line at the bottom of the page."

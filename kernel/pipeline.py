@@ -218,7 +218,7 @@ class Stage:
         elif task and not task.cancelled():
             error = task.exception()
         if error:
-            self._guard.failed(self.owner, self._point, error)
+            self._guard.failed(self.owner, self._point, error, asked=True)
         ended = task and not task.cancelled() and not error
         if ended or (error and self._guard.strict):
             return self.pipe.close(error)

@@ -12,7 +12,7 @@ from kernel.answer import Answer
 from kernel.contract import Delta, Finish, Message, Request, Turn
 from kernel.guard import SwitchedOff, check
 from kernel.loaders import Generation
-from kernel.model import TOLD
+from kernel.model import ASKED, TOLD
 from kernel.pipeline import Pipe, Stage, Transcript, modified
 from kernel.points import Entry, Point
 from kernel.records import told
@@ -85,7 +85,7 @@ class Reply:
         if self._generation:
             self._generation.cancel()
         if self._task:  # An engine that does not answer costs two seconds, not a minute.
-            pause = 2.0 if self._generation else 0.0
+            pause = 2.0 if self._generation and not self._answer else 0.0
             asyncio.get_running_loop().call_later(pause, self._task.cancel)
 
     def _without(self, owner: str) -> None:
@@ -142,7 +142,9 @@ class Reply:
                 await self._answer.close()
             source.close()
             if self._generation and self.finish:
-                self._kernel.slot(self.turn.slot).ended(self.finish, time.monotonic() - started)
+                said, theirs = self.finish, self._generation.finish  # An answer may not count.
+                said = said if said.usage.completion else theirs or said
+                self._kernel.slot(self.turn.slot).ended(said, time.monotonic() - started)
 
     async def _begin(self) -> AsyncIterator[Delta]:
         turn = self.turn = await self._each(INPUT, Turn, self.turn)
@@ -151,6 +153,7 @@ class Reply:
         draft = await self._each(REQUEST, Draft, Draft(request, turn))
         self.request = draft.request
         guard = self._kernel.guard
+        ASKED.set(self._asked)
         for entry in self._kernel.registry.entries(GENERATE):
             deltas = await guard.call(entry, "generate", draft, AsyncIterator | None, None)
             if deltas is not None:
@@ -159,9 +162,13 @@ class Reply:
                 if await self._answer.begins():
                     return self._answer
         slot = self._kernel.slot(draft.request.slot)
-        self._generation = await slot.generate(draft.request)
-        self.model = slot.model.info.name if slot.model else ""
-        return self._generation
+        generation = await slot.generate(draft.request)
+        self._asked(generation, slot.model.info.name if slot.model else "")
+        return generation
+
+    def _asked(self, generation: Generation, model: str) -> None:
+        """This is where the words, or an answer's words, come from: by now."""
+        self._generation, self.model = generation, model
 
     async def _each(self, point: Point[Any], kind: type[Any], value: Any) -> Any:
         for entry in self._kernel.registry.entries(point):

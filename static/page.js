@@ -195,17 +195,20 @@ on('click', ({target}) => { if (target.closest('[role=option]')) target.closest(
 on('close', ({target}) => { const box = target.querySelector('[role=combobox]'); if (box) box.value = ''; }, true);
 on('htmx:after:swap', () => { const box = document.querySelector('dialog[open] > [role=combobox]'); if (box) filtering(box); });
 
-// --- toasts: above everything, gone after a while unless they are errors ---
+// --- toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most ---
 
 const toasts = at('toasts');
-function leave(toast) {
-  if (!toast.matches(':hover, :focus-within')) toast.remove();
-  else setTimeout(leave, 2000, toast);
+const held = toast => toast.matches(':hover, :focus-within');
+function leave(toast, seconds) {
+  if (!seconds) return toast.remove();
+  setTimeout(leave, 1000, toast, document.hidden || held(toast) ? Math.max(seconds, 2) : seconds - 1);
 }
 new MutationObserver(changes => {
   for (const {addedNodes} of changes) for (const toast of addedNodes) {
-    if (toast instanceof Element && !toast.matches('.error')) setTimeout(leave, 7000, toast);
+    if (toast instanceof Element) leave(toast, toast.matches('.error') ? 20 : 7);
   }
+  const free = [...toasts.children].filter(toast => !held(toast));
+  while (toasts.childElementCount > 3 && free.length > 1) free.shift().remove();
   if (toasts.matches(':popover-open')) toasts.hidePopover();
   if (toasts.firstElementChild) toasts.showPopover();          // again, to lie above a dialog opened since
 }).observe(toasts, {childList: true});

@@ -220,3 +220,34 @@ async def test_an_edit_is_drawn_when_it_begins_and_outlives_news_of_its_message(
         await expect(page.locator(".chat-edit")).to_have_count(0)
         await mine.get_by_role("button", name="Edit").click()
         await expect(mine.locator("textarea")).to_have_value("First words")
+
+
+TOAST = """kind => document.getElementById("toasts").insertAdjacentHTML("beforeend",
+    `<div class="toast ${kind}"><p>It failed. Try again.</p></div>`)"""
+
+
+async def test_an_error_leaves_in_the_end_and_covers_no_way_out(tmp_path: Path):
+    async with opened(tmp_path) as (_, _, page):
+        toasts = page.locator(".toast")
+        await page.clock.install()
+        for _ in range(5):
+            await page.evaluate(TOAST, "error")
+        await expect(toasts).to_have_count(3)
+        await page.clock.run_for(15_000)
+        await expect(toasts).to_have_count(3)
+        await toasts.first.hover()
+        await page.clock.run_for(8_000)
+        await expect(toasts).to_have_count(1)
+        await page.mouse.move(5, 400)
+        await page.clock.run_for(3_000)
+        await expect(toasts).to_have_count(0)
+        for width, height in ((1280, 800), (700, 800), (390, 800)):
+            await page.set_viewport_size({"width": width, "height": height})
+            await page.locator("#models-open").click()
+            close = page.locator("#models-picker").get_by_role("button", name="Close")
+            await expect(close).to_be_visible()
+            for _ in range(3):
+                await page.evaluate(TOAST, "error")
+            await close.click(timeout=3_000)
+            await page.clock.run_for(25_000)
+            await expect(toasts).to_have_count(0)

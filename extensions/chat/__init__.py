@@ -10,6 +10,7 @@ from kernel.api import (
     MODES,
     PANELS,
     UNSET,
+    Changed,
     Client,
     Disconnected,
     Extension,
@@ -125,6 +126,11 @@ async def setup(ext: Extension[Settings]) -> None:
     async def slot_changed(event: SlotChanged) -> None:
         if event.slot == ext.slot().name:
             await pages.tell_model()
+
+    @ext.on(Changed)
+    async def changed(event: Changed) -> None:
+        if event.point == PANELS.name:
+            await pages.tell_guests()
 
     @ext.on(Restored)
     async def restored(_: Restored) -> None:

@@ -11,11 +11,13 @@ from markupsafe import Markup
 
 from extensions.conversations.api import Conversation as Kept
 from extensions.conversations.api import Store, StoredMessage, Unknown
-from kernel.api import Client, Conversation, Extension
+from kernel.api import PANELS, Client, Conversation, Extension, Panel
 
 from .side import Side
-from .views import EXAMPLES, Views
+from .views import BESIDE, EXAMPLES, Views
 
+LAID_OUT = ("sidebar", "composer", *BESIDE.values())
+"""Regions of the page that the chat lays out."""
 RECENT = 12
 """Conversations among the commands."""
 
@@ -28,11 +30,15 @@ class Pages:
         self.side = Side(ext, store, views)
         self._ext, self._views = ext, views
         self._model: dict[str, Any] = {}
+        self._guests: list[Panel] = []
+        """The panels of others that the pages have."""
         self._notices = 0
 
     async def panel(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The context of the tab: what a page shows when it comes, or comes back."""
         if client and client.id:
+            if not self.open:
+                self._guests = self._panels()
             self.open.add(client)
         others = await self._others(client, subject)
         try:
@@ -129,6 +135,19 @@ class Pages:
         """Show all pages what is in the store now; one whose conversation is gone begins anew."""
         self._views.forget()
         await self.tell_list()
+        await self._draw_anew()
+
+    async def tell_guests(self) -> None:
+        """The panels of other extensions, where one came or went: at once, reply or not."""
+        before, self._guests = self._guests, self._panels()
+        if before != self._guests:
+            self._views.forget_others()
+            await self._draw_anew()
+
+    def _panels(self) -> list[Panel]:
+        return [panel for panel in self._ext.get(PANELS) if panel.region in LAID_OUT]
+
+    async def _draw_anew(self) -> None:
         for client in [page for page in self.open if page.tab in ("", "chat")]:
             try:
                 await self.move(client, client.subject)

@@ -1114,3 +1114,24 @@ async def test_other_extensions_have_a_place_in_every_message(beside: Path, mode
         await app.kernel.stop("beside")
         fresh = await Tab(app, tab.page.client.path).connect()
         assert not [n for n in fresh.look().root.all() if n.text == "Act"]
+
+
+async def test_what_others_show_comes_and_goes_with_them_also_while_a_reply_is_written(
+    beside: Path, model: Scripted
+):
+    async with running("chat", "beside", folders=[beside], model=model) as app:
+        tab = await Tab(app).connect()
+        await tab.ask("Hello")
+        model.gate = asyncio.Semaphore(1)
+        await tab.act("send", text="And?", conversation=tab.conversation)
+        ids = ("beside-side", "beside-pill", f"act-{(await kept(app, tab.conversation))[0].id}")
+        await until(lambda: tab.said[-1:] == ["Four"] and all(map(tab.dom.get, ids)))
+        await app.kernel.stop("beside")
+        await until(lambda: not any(map(tab.look().get, ids)))
+        assert tab.said == ["Hello", "One two three.", "And?", "Four"]
+        await app.kernel.start("beside")
+        await until(lambda: all(map(tab.look().get, ids)))
+        model.gate.release()
+        model.gate.release()
+        await tab.idle()
+        assert tab.said[-1] == "Four five."

@@ -82,6 +82,10 @@ class Views:
         if len(self._beside) > REMEMBERED:
             self._beside.popitem(last=False)
 
+    def forget_others(self) -> None:
+        """Other extensions show other things than before."""
+        self._beside.clear()
+
     def _shared(self) -> bool:
         """Whether another extension shows something with every message."""
         regions = {panel.region for panel in self._ext.get(PANELS)}

@@ -379,7 +379,7 @@ async def test_the_first_words_are_saved_at_once_and_the_others_at_the_interval(
             saves.append("save")
             return await write(work, durable=durable)
 
-        store._write = counted  # type: ignore[method-assign]
+        store._write = counted
         for number, id in enumerate([(await store.begin_reply(asked.id)).id for _ in "ab"], 1):
             saves.clear()
             store.grow(id, "six lines", "six lines")  # The other one's interval holds up nothing.

@@ -1,10 +1,11 @@
 """Replies are as long as asked for, whatever the engine can do, or it is said that it cannot."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from kernel.api import Sampling, Turn
+from kernel.api import Generated, Reply, Sampling, Turn
 from kernel.testing import Scripted, running
 
 BANS = ("temperature", "max_new_tokens", "ban_eos_token")
@@ -71,3 +72,40 @@ async def test_a_model_that_can_do_neither_says_so_once(replies: int):
         for _ in range(replies):
             assert await app.say() == "Yes."
         assert page.html.count("scripted in scripted cannot be kept from ending") == 1
+
+
+async def test_its_figures_are_those_of_the_model_and_told_once():
+    model = Scripted("One two three four", " five.", samplers=BANS)
+    async with running("long_replies", model=model, settings=SHORT) as app:
+        heard, dispose = app.kernel.bus.open(Generated)
+        reply = app.run(Turn(prompt="?"))
+        assert len([delta async for delta in reply]) == 4
+        assert reply.model == "scripted"
+        assert heard.get_nowait().finish.usage.completion == 4
+        assert heard.empty()
+        dispose()
+
+
+@pytest.mark.parametrize(("words", "steps"), [(0, 0), (1, 1), (4, 5)])
+async def test_a_model_that_goes_away_is_not_its_fault(words: int, steps: int):
+    model = Scripted("One two three and", " four five.", samplers=BANS)
+    async with running("long_replies", model=model, settings=SHORT) as app:
+        slot = app.kernel.slot()
+        for _ in range(4):  # More often than a guilty one would be let go on.
+            model.gate = asyncio.Semaphore(steps)
+            model.asked.clear()
+            reply = app.run(Turn(prompt="?"))
+
+            async def read(reply: Reply = reply) -> None:
+                async for _ in reply:
+                    pass
+
+            reading = asyncio.create_task(read())
+            await app.until(lambda r=reply: bool(model.asked) and len(r.text.split()) == words)
+            await slot.unload("The engine was switched off.")
+            await reading
+            assert reply.finish
+            assert reply.finish.error == "The engine was switched off."
+            await slot.reload()
+        assert not app.kernel.trouble.get("long_replies")
+        assert app.kernel.records["long_replies"].status == "running"
