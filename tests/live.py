@@ -11,9 +11,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 ROOT = Path(__file__).parent.parent
+expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 SHOTS = os.environ.get("SPINDLE_SHOTS", "")
 """A folder for screenshots; none are kept without it."""
 

@@ -57,13 +57,13 @@ async def tell(program: ClientConnection, **frame: Any) -> None:
     await program.send(msgspec.json.encode(frame).decode())
 
 
-async def hear(program: ClientConnection, seconds: float = 5) -> dict[str, Any]:
+async def hear(program: ClientConnection, seconds: float = 20) -> dict[str, Any]:
     async with asyncio.timeout(seconds):
         return msgspec.json.decode(await program.recv(), type=dict[str, Any])
 
 
 async def until(
-    program: ClientConnection, *types: str, seconds: float = 10
+    program: ClientConnection, *types: str, seconds: float = 20
 ) -> list[dict[str, Any]]:
     """What comes, up to the first event of one of these types."""
     events: list[dict[str, Any]] = []

@@ -47,7 +47,7 @@ class Page:
         mine = asyncio.all_tasks() - before
         await asyncio.gather(*mine, return_exceptions=True)
 
-    async def until(self, pattern: str, seconds: float = 5) -> str:
+    async def until(self, pattern: str, seconds: float = 20) -> str:
         """Wait until what the page was sent matches; answers the match."""
         deadline = asyncio.get_running_loop().time() + seconds
         while True:

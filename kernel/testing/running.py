@@ -61,7 +61,7 @@ class App:
         busy = (Status.STARTING, Status.STOPPING)
         await self.until(lambda: not any(r.is_(*busy) for r in self.kernel.records.values()))
 
-    async def until(self, true: Callable[[], bool], seconds: float = 5) -> None:
+    async def until(self, true: Callable[[], bool], seconds: float = 20) -> None:
         """Wait until something became true."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not true():
