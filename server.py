@@ -51,7 +51,8 @@ def main() -> None:
         return
     # -P and PYTHONPATH: `kernel` is the one beside this file, whatever folder this is started in.
     os.environ["PYTHONPATH"] = str(ROOT)
-    command = [str(python), "-P", "-m", "kernel", "serve", *arguments]
+    words = arguments if arguments and not arguments[0].startswith("-") else ["serve", *arguments]
+    command = [str(python), "-P", "-m", "kernel", *words]
     if sys.platform != "win32":
         os.execv(command[0], command)
     with subprocess.Popen(command) as server:  # Windows has no exec: stay, and end with it

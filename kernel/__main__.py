@@ -1,4 +1,4 @@
-"""The command line: `python -m kernel serve` (what server.py runs), and commands of extensions."""
+"""The command line behind server.py: `serve`, and commands of extensions."""
 
 import asyncio
 import importlib
@@ -11,7 +11,8 @@ from contextlib import suppress
 try:
     from kernel.contract import Refused
 except ModuleNotFoundError as missing:
-    sys.exit(f"No {missing.name} here. After `python server.py --setup-only`, use .venv's python.")
+    words = " ".join(["python server.py", *sys.argv[1:]])
+    sys.exit(f"This Python has no {missing.name}, Spindle's own has it. In its folder run: {words}")
 from kernel.flags import Flags, parse
 from kernel.life import run_module
 from kernel.logs import Discreet, discreet

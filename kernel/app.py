@@ -127,7 +127,7 @@ class Application:
             title=tab.value.title,
             theme=self._kernel.theme.replace("system", ""),
             path=client.path,
-            safe=self._kernel.flag("kernel", "safe_mode"),
+            safe=self._kernel.safe,
             tabs=self._tabs(client),
             main=main,
             status=await self._status(client),

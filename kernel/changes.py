@@ -37,11 +37,20 @@ class Changes:
 
         def write() -> None:
             kernel.settings.update({"enabled": on}, "extensions", id)
-            if kernel.only is not None:  # Safe mode and --extensions last as long as this server.
-                kernel.only = kernel.only | {id} if on else kernel.only - {id}
+            if kernel.only is not None and not on:  # It lasts as long as this server.
+                kernel.only = kernel.only - {id}
+            elif kernel.only is not None and not kernel.safe:  # In safe mode it is but a wish.
+                kernel.only = kernel.only | {id}
             kernel.without -= {id}
 
         await self._change({f"extensions.{id}"}, write)
+
+    async def run(self, id: str, on: bool) -> None:
+        """Start or stop one in safe mode, with what it needs; the user's file stays as it is."""
+        kernel = self._kernel
+        if kernel.only is not None:
+            kernel.only = kernel.only | kernel.with_needs([id]) if on else kernel.only - {id}
+        await (kernel.start(id) if on else kernel.stop(id))
 
     async def configure(self, id: str, values: Mapping[str, Any]) -> dict[str, str]:
         """Change settings of an extension; answers a sentence for each field that is no good."""

@@ -149,7 +149,7 @@ def _parser(
     """The parser, and whose flag each destination that is not the kernel's is."""
     owned: dict[str, tuple[str, str]] = {}
     if command:
-        prog, description = f"python -m kernel {command[1].name}", command[1].help
+        prog, description = f"python server.py {command[1].name}", command[1].help
         parser = _Parser(prog=prog, description=description, allow_abbrev=False)
         for word in command[1].arguments:
             many, shown = "+" if word.many else None, word.name.upper()
@@ -165,7 +165,7 @@ def _parser(
         prog="python server.py",
         description="Talk to language models on your own machine, in the browser.",
         epilog="Flags for every start can stand in CMD_FLAGS.txt.\n\n"
-        f"commands, as in python -m kernel NAME --help:{commands}",
+        f"commands, as in python server.py NAME --help:{commands}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -236,9 +236,12 @@ def _read(
     if strange:
         flag = strange[0].partition("=")[0]
         known = [option for action in parser._actions for option in action.option_strings]
+        if flag in commands:
+            parser.error(f"A command comes first: python server.py {flag}")
         close = difflib.get_close_matches(flag, [*known, *commands], 1)
         hint = f"Did you mean {close[0]}?" if close else "See --help."
-        parser.error(f"There is no flag {flag}{where}. {hint}")
+        what = "flag" if flag.startswith("-") else "command"
+        parser.error(f"There is no {what} {flag}{where}. {hint}")
 
 
 def _port(text: str) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,11 @@ class Kernel:
     def slot(self, name: str = "chat") -> Slot:
         return self._slots.setdefault(name, Slot(name, self.bus, self.registry, self.guard.failed))
 
+    @property
+    def safe(self) -> bool:
+        """Safe mode: Settings alone runs, and what a person starts by hand."""
+        return bool(self.flag("kernel", "safe_mode"))
+
     def flag(self, id: str, name: str) -> Any:
         return self.flags.get(id, {}).get(name, self.flags.get("kernel", {}).get(name))
 
@@ -105,11 +110,13 @@ class Kernel:
         self.records |= {record.id: record for record in self.discovery.found()}
 
     def enabled(self, id: str) -> bool:
-        """Whether the user wants it on."""
+        """Whether it is to run."""
         if id in self.without:
             return False
-        if self.only is not None:
-            return id in self.only
+        return self.wished(id) if self.only is None else id in self.only
+
+    def wished(self, id: str) -> bool:
+        """Whether the user's file wants it on, whatever may run just now."""
         manifest = self.records[id].manifest
         return self.settings.enabled(id, default=bool(manifest and manifest.enabled))
 
@@ -117,13 +124,17 @@ class Kernel:
         """Every extension, in the order of the user's file."""
         return sorted(self.records, key=lambda id: (self.settings.rank(id), id))
 
-    async def start_enabled(self) -> None:
-        """Start what the user wants; what a choice on the command line needs comes with it."""
-        chosen = list(self.only or ())
+    def with_needs(self, ids: Iterable[str]) -> set[str]:
+        """These, and all that they need."""
+        chosen = list(ids)
         for id in chosen:
             needs = self.records[id].needs if id in self.records else ()
             chosen += [need for need in needs if need not in chosen]
-        self.only = None if self.only is None else set(chosen)
+        return set(chosen)
+
+    async def start_enabled(self) -> None:
+        """Start what the user wants; what a choice on the command line needs comes with it."""
+        self.only = None if self.only is None else self.with_needs(self.only)
         for id in self.ordered():
             if self.enabled(id):
                 await self.start(id)
@@ -158,6 +169,8 @@ class Kernel:
             if not started.done():
                 why = "Its setup neither ends nor can be stopped. Restart Spindle without it: "
                 self.becomes(record, Status.STUCK, f"{why}python server.py --without {id}")
+        for slot in self._slots.values() if record.is_(Status.RUNNING) else ():
+            self._later(slot.recover())
         for other in () if needed_by else map(self.records.__getitem__, self.ordered()):
             if other.needs and other.is_(Status.OFF, Status.INCOMPATIBLE) and self._wanted(other):
                 await self.start(other.id)
@@ -235,7 +248,7 @@ class Kernel:
         if manifest.api != API:
             return f"It was made for API {manifest.api}; this is API {API}. Look for an update."
         if missing := manifest.missing():
-            return f"It needs {', '.join(missing)}. Run: python -m kernel install {record.id}"
+            return f"It needs {', '.join(missing)}. Run: python server.py install {record.id}"
         if clash := path_clash(manifest, self.records.values()):
             return clash
         for need in manifest.requires.extensions:
@@ -268,10 +281,12 @@ class Kernel:
             reason = f"It failed three times within a minute, last in {failure.point}: "
             reason += f"{told(failure.error)}. Mend it, then try again."
             why = f"{record.name} failed three times within a minute and was set aside."
-            work = self.stop(failure.owner, Status.QUARANTINED, reason, why)
-            task = asyncio.create_task(work)
-            self._doomed.add(task)
-            task.add_done_callback(self._doomed.discard)
+            self._later(self.stop(failure.owner, Status.QUARANTINED, reason, why))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._doomed.add(task)
+        task.add_done_callback(self._doomed.discard)
 
     def becomes(self, record: Record, status: Status, reason: str = "") -> None:
         """Note and tell where an extension is in its life; `reason` is a sentence for its card."""

@@ -70,7 +70,7 @@ class Argument(Table, frozen=True):
 
 
 class Command(Table, frozen=True):
-    """A command, `python -m kernel <name> …`: `code` is called with the kernel and the words."""
+    """A command, `python server.py <name> …`: `code` is called with the kernel and the words."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z-]+$")]
     help: str

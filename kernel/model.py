@@ -128,7 +128,7 @@ class Slot:
     async def recover(self) -> None:
         """Load again what went with its extension, if something that takes it is there."""
         if self._lost and self._wanted:
-            with suppress(NoModel):
+            with suppress(NoModel, LoadFailed):  # The state says so.
                 self._loader(*self._wanted[:2])
                 await self.reload()
 

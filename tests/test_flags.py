@@ -59,7 +59,7 @@ def test_safe_mode(tmp_path: Path) -> None:
         ("--data-folder=x", "There is no flag --data-folder. Did you mean --data-dir?"),
         ("--xyzzy", "See --help."),
         ("--verb", "Did you mean --verbose?"),
-        ("stray", "There is no flag stray."),
+        ("stray", "There is no command stray."),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(
@@ -102,10 +102,17 @@ def test_commands_of_extensions_are_read_without_importing(
     assert not flags.listen, "CMD_FLAGS.txt is for the server"
     assert "required" in refusal(capsys, tmp_path, "weave")
     assert "There is no flag --prot." in refusal(capsys, tmp_path, "weave", "red", "--prot")
+    late = refusal(capsys, tmp_path, "--verbose", "weave", "red")
+    assert late == "A command comes first: python server.py weave"
     assert "Did you mean weave?" in refusal(capsys, tmp_path, "waeve")
     with pytest.raises(SystemExit):
         parse(["--help"], tmp_path, [folder.parent])
-    assert "weave     Weave a cloth; 100%" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "as in python server.py NAME --help" in shown
+    assert "weave     Weave a cloth; 100%" in shown
+    with pytest.raises(SystemExit):
+        parse(["weave", "--help"], tmp_path, [folder.parent])
+    assert capsys.readouterr().out.startswith("usage: python server.py weave")
 
 
 @pytest.mark.parametrize("where", ["extensions/loom", "installed/loom-1/loom"])

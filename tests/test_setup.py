@@ -62,6 +62,20 @@ def test_the_second_start_goes_straight_to_the_kernel(checkout: Path, tmp_path: 
     assert said == f"['serve', '--port', '1'] {tmp_path} {checkout / '.venv'}\n"
 
 
+def test_a_command_is_handed_on(checkout: Path, tmp_path: Path) -> None:
+    said = start(checkout / "server.py", "install", "x", "--verbose", cwd=tmp_path)
+    assert said.startswith("['install', 'x', '--verbose']")
+
+
+def test_a_python_without_what_the_kernel_needs_names_the_command() -> None:
+    command = [sys.executable, "-S", "-m", "kernel", "check", "tts"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("This Python has no msgspec, ")
+    assert ran.stderr.endswith("run: python server.py check tts\n")
+    assert ran.stderr.count("\n") == 1
+
+
 def test_started_with_the_python_inside(checkout: Path) -> None:
     command = [python_of(checkout / ".venv"), checkout / "server.py"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)

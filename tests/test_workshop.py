@@ -122,6 +122,11 @@ async def test_an_archive_is_dropped_agreed_to_updated_and_taken_back(
         await page.click("#workshop-loom-back")
         await expect(page.locator("#loom-is")).to_have_text("Loom 1.0")
         await page.click("#workshop-loom-remove")
+        await expect(page.locator("#workshop-loom-sure")).to_contain_text("settings and data stay")
+        await shoot(page, "workshop-7-remove")
+        await expect(page.locator("#workshop-loom")).to_have_count(1)
+        await page.click("#workshop-loom-gone")
+        await expect(page.get_by_text("Loom is removed.").first).to_be_visible()
         await expect(page.locator("#workshop-loom")).to_have_count(0)
         await expect(page.locator("#loom-is")).to_have_count(0)
 

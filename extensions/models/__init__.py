@@ -49,10 +49,6 @@ async def setup(ext: Extension[Settings]) -> None:
     loading, views = Loading(ext, memory), Views(ext, memory)
     await views.look()
 
-    async def recover() -> None:
-        with suppress(LoadFailed, NoModel):  # The slot says so.
-            await slot.recover()
-
     @ext.on(Started)
     async def started(event: Started) -> None:
         ext.spawn(loading.at_start(views.say), "load")
@@ -127,7 +123,6 @@ async def setup(ext: Extension[Settings]) -> None:
         if event.point == LOADERS.name:
             await views.look()
             views.push_pickers()
-            ext.spawn(recover(), "recover")
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:

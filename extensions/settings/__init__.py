@@ -4,7 +4,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from extensions.settings.actions import Appearance, Configure, Move, Reset, Retry, Toggle
+from extensions.settings.actions import Appearance, Configure, Move, Reset, Retry, Run, Toggle
 from extensions.settings.cards import access, card, cards, other_problems, problems_of
 from extensions.settings.sections import Sections
 from kernel.api import (
@@ -80,6 +80,13 @@ async def setup(ext: Extension[Any]) -> None:
     async def retry(action: Retry, client: Client) -> None:
         kernel.trouble.pop(known(action.id), None)
         await kernel.start(action.id)
+        push_card(action.id)
+
+    @ext.on(Run)
+    async def run(action: Run, client: Client) -> None:
+        if not kernel.safe or known(action.id) == ext.id:
+            raise Refused("Spindle is not in safe mode. Use the switch.")
+        await kernel.changes.run(action.id, action.on)
         push_card(action.id)
 
     @ext.on(Appearance)

@@ -55,6 +55,13 @@ class Retry(Action, frozen=True):
     id: str
 
 
+class Run(Action, frozen=True):
+    """Start or stop an extension in safe mode; settings.yaml stays as it is."""
+
+    id: str
+    on: bool
+
+
 class Appearance(Action, frozen=True):
     """Choose a theme for all pages."""
 

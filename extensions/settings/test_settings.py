@@ -54,6 +54,31 @@ async def test_a_switch_is_carried_out_shown_and_written(tmp_path: Path):
             assert app.kernel.records["example"].status == ("running" if on else "off")
 
 
+async def test_in_safe_mode_a_switch_is_a_wish_and_starting_is_a_way_of_its_own(tmp_path: Path):
+    example(tmp_path)
+    settings = "extensions:\n  example:\n    enabled: true\n"
+    async with running("settings", folders=[tmp_path], data=tmp_path, settings=settings) as app:
+        app.kernel.flags["kernel"] = {"safe_mode": True}
+        file, record = tmp_path / "settings.yaml", app.kernel.records["example"]
+        page = await app.open("/settings")
+        switch = 'id="settings-example-toggle"[^>]*aria-checked="{}"'
+        await page.until("Not running: safe mode")
+        await page.until(switch.format("true"))
+        for on, word in ((False, "false"), (True, "true")):
+            page.html = ""
+            await page.act("settings.toggle", id="example", on=on)
+            await page.until(switch.format(word))
+            assert f"enabled: {word}" in file.read_text()
+            assert record.status == "off"
+        await page.act("settings.toggle", id="example", on=False)
+        for on, word in ((True, "running"), (False, "off")):
+            page.html = ""
+            await page.act("settings.run", id="example", on=on)
+            await page.until("Running for now" if on else "Not running: safe mode")
+            assert record.status == word
+            assert "enabled: false" in file.read_text()
+
+
 async def test_settings_itself_stays_on():
     async with running("settings") as app:
         page = await app.open("/settings")

@@ -22,6 +22,7 @@ from kernel.api import (
     PANELS,
     ROUTES,
     Client,
+    Everyone,
     Extension,
     Meta,
     Panel,
@@ -83,7 +84,12 @@ async def setup(ext: Extension[Settings]) -> None:
     async def remove(action: Remove, client: Client) -> None:
         counter.admit(client)
         name = ext.admin.name(action.id)
-        counter.change(f"Removing {name}", partial(counter.installer.remove, action.id))
+
+        async def work() -> None:
+            await counter.installer.remove(action.id)
+            ext.tell(f"{name} is removed. Its settings and data stay.", Everyone())
+
+        counter.change(f"Removing {name}", work)
 
     @ext.on(Begin)
     async def begin(action: Begin, client: Client) -> None:

@@ -42,10 +42,10 @@ class Begin(Action, frozen=True):
 
 
 class Answer(Action, frozen=True):
-    """Whether it is still wrong, at this step of the search."""
+    """Whether it is still wrong, at this step of the search; None: that cannot be tried."""
 
     step: int
-    wrong: bool
+    wrong: bool | None
 
 
 class Finish(Action, frozen=True):

@@ -7,6 +7,7 @@ from math import ceil, log2
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from kernel.api import LOADERS, MODES, PANELS, Kernel, Refused, Status, Struct, write
 
@@ -14,8 +15,9 @@ AWAY = "It is off for a moment, while the one that causes the trouble is looked 
 
 
 class Search(Struct, frozen=True):
-    """What is known so far: the culprit is in `order[low:high]`.
+    """What is known so far: with `order[:low]` on all is well, with `order[:high]` on it is wrong.
 
+    At first `low` is -1: even with none of them on it may be wrong, and then none is the culprit.
     In `order` whatever an extension needs comes before it, so that the beginning of it, which is
     on at a step, lacks nothing.
     """
@@ -26,27 +28,61 @@ class Search(Struct, frozen=True):
     only: tuple[str, ...] | None
     """What might run before the search, where that was a choice for this start of the server."""
     step: int = 1
+    carriers: int = 0
+    """How many at the beginning of `order` carry a conversation."""
+    untold: bool = False
+    """Ended because without the carriers nobody could tell."""
 
     @property
     def on(self) -> tuple[str, ...]:
-        """What runs at this step; once the culprit is known, all but it and what needs it."""
+        """What runs at this step."""
         return self.order[: (self.low + self.high) // 2]
 
     @property
     def steps(self) -> int:
         """How many questions it takes at most."""
-        return ceil(log2(len(self.order)))
+        return ceil(log2(len(self.order) + 1))
 
     @property
     def culprit(self) -> str:
         """The one that is left, or ""."""
-        return self.order[self.low] if self.high - self.low == 1 else ""
+        return self.order[self.low] if self.low >= 0 and self.high - self.low == 1 else ""
 
-    def answered(self, wrong: bool) -> "Search":
-        """What is known after the question whether it is still wrong."""
+    @property
+    def none(self) -> bool:
+        """Whether it was wrong with all of them off."""
+        return self.high == 0
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.culprit or self.none or self.untold)
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Those among which the culprit still may be."""
+        return self.order[max(0, self.low) : self.high]
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """What carries a conversation and is off at this step."""
+        return self.order[len(self.on) : self.carriers]
+
+    def answered(self, wrong: bool | None) -> "Search":
+        """What is known after the question whether it is still wrong; None: it cannot be tried."""
         middle = len(self.on)
+        if wrong is None:
+            return replace(self, untold=True)
         low, high = (self.low, middle) if wrong else (middle, self.high)
-        return Search(self.order, low, high, self.only, self.step + 1)
+        return replace(self, low=low, high=high, step=self.step + 1)
+
+
+def begun(kernel: Kernel, ids: Sequence[str], only: tuple[str, ...] | None) -> Search:
+    """A search among these; raises Refused when none of them could be switched off."""
+    order, carriers = ordered(kernel, ids), carrying(kernel)
+    if not order:
+        raise Refused("No extension is on that could be switched off for a test.")
+    count = sum(id in carriers for id in order)
+    return Search(order, -1, len(order), only, carriers=count)
 
 
 class Bisect:
@@ -64,17 +100,14 @@ class Bisect:
         async with self._lock:
             if self.search:
                 return
-            order = ordered(self._kernel, running(self._kernel))
-            if not order:
-                raise Refused("No extension is on that could be switched off for a test.")
             only = self._kernel.only
-            search = Search(order, 0, len(order), None if only is None else tuple(sorted(only)))
-            await self._go_on(search)
+            chosen = None if only is None else tuple(sorted(only))
+            await self._go_on(begun(self._kernel, running(self._kernel), chosen))
 
-    async def answer(self, step: int, wrong: bool) -> None:
+    async def answer(self, step: int, wrong: bool | None) -> None:
         """Take the answer to the question of a step; one that came twice counts once."""
         async with self._lock:
-            if self.search and self.search.step == step and not self.search.culprit:
+            if self.search and self.search.step == step and not self.search.ended:
                 await self._go_on(self.search.answered(wrong))
 
     async def finish(self, off: bool) -> None:
@@ -97,16 +130,18 @@ class Bisect:
             if self.search:
                 only = self._kernel.only
                 chosen = None if only is None else tuple(sorted(only))
-                await self._go_on(msgspec.structs.replace(self.search, only=chosen))
+                await self._go_on(replace(self.search, only=chosen))
 
     async def _go_on(self, search: Search) -> None:
         self.search = search
         await asyncio.to_thread(write, self._file, msgspec.json.encode(search))
         kernel, on = self._kernel, set(search.on)
-        if search.culprit:
+        if search.ended:
             on = set(search.order) - {search.culprit}
         ids = set(search.order)
-        kernel.only = {id for id in kernel.records if id not in ids and self._may(search, id)} | on
+        kernel.only = {
+            id for id in kernel.records if id not in ids and self._might(search, id)
+        } | on
         self._changed()
         for id in reversed(search.order):
             if id not in on and id in kernel.records:
@@ -114,7 +149,7 @@ class Bisect:
         await self._start([id for id in search.order if id in on])
         self._changed()
 
-    def _may(self, search: Search, id: str) -> bool:
+    def _might(self, search: Search, id: str) -> bool:
         """Whether an extension that takes no part might run before the search."""
         record = self._kernel.records[id]
         if search.only is not None:
@@ -137,11 +172,8 @@ def running(kernel: Kernel) -> list[str]:
 def ordered(kernel: Kernel, ids: Sequence[str]) -> tuple[str, ...]:
     """Which of these take part: needs first, and early what carries a conversation, for without
     that nobody could tell whether it is still wrong."""
-    registry = kernel.registry
-    entries = [*registry.entries(LOADERS), *registry.entries(MODES)]
-    entries += [entry for entry in registry.entries(PANELS) if entry.value.region == "tab"]
-    carriers = _with_needs(kernel, [entry.owner for entry in entries])
-    essential = _with_needs(kernel, [id for id in kernel.records if _leads(kernel, id)])
+    carriers = carrying(kernel)
+    essential = kernel.with_needs(id for id in kernel.records if _may(kernel, id, "kernel:admin"))
     left = [id for id in ids if id not in essential]
     left.sort(key=lambda id: id not in carriers)
     order: list[str] = []
@@ -152,17 +184,15 @@ def ordered(kernel: Kernel, ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(order)
 
 
-def _with_needs(kernel: Kernel, ids: list[str]) -> set[str]:
-    """These, and all that they need."""
-    found, todo = set[str](), list(ids)
-    while todo:
-        if (id := todo.pop()) in kernel.records and id not in found:
-            found.add(id)
-            todo += kernel.records[id].needs
-    return found
+def carrying(kernel: Kernel) -> set[str]:
+    """What carries a conversation: its tab and its kinds, what loads a model, and all they need."""
+    registry = kernel.registry
+    entries = [*registry.entries(LOADERS), *registry.entries(MODES)]
+    entries += [entry for entry in registry.entries(PANELS) if entry.value.region == "tab"]
+    models = [id for id in kernel.records if _may(kernel, id, "files:read models")]
+    return kernel.with_needs([*(entry.owner for entry in entries), *models])
 
 
-def _leads(kernel: Kernel, id: str) -> bool:
-    """Whether it leads to the others: it may switch them."""
+def _may(kernel: Kernel, id: str, what: str) -> bool:
     manifest = kernel.records[id].manifest
-    return bool(manifest and "kernel:admin" in manifest.permissions)
+    return bool(manifest and what in manifest.permissions)

@@ -1,4 +1,4 @@
-"""`python -m kernel new | check | install | update | remove | bisect`."""
+"""`python server.py new | check | install | update | remove | bisect`."""
 
 import asyncio
 import shutil
@@ -32,7 +32,7 @@ async def new(kernel: Kernel, name: str, into: Path | None = None) -> None:
     where = "has it already" if not into else "has it once it lies in data/extensions"
     _print(
         f"{folder} is made: a manifest, a setting, a modifier, a panel, a README and a test.\n\n"
-        f"    python -m kernel check {folder}\n\n"
+        f"    python server.py check {folder}\n\n"
         "runs its test and the suite that every extension must pass. A server that runs\n"
         f"{where}. Change __init__.py now: with “Edit and see”, a setting of the\n"
         "Workshop, what you save is what runs. docs/extending.md goes on from here."

@@ -16,11 +16,11 @@ from kernel.api import Client, Everyone, Extension, Job, Refused, safe_name
 
 LISTENS = (
     "Other machines can reach this server, so extensions are installed at its own keyboard only: "
-    "python -m kernel install. To allow it in the page, start it with --allow-remote-install."
+    "python server.py install. To allow it in the page, start it with --allow-remote-install."
 )
 FAR = (
     "Extensions are installed on the machine that Spindle runs on: open the page there, or run "
-    "python -m kernel install."
+    "python server.py install."
 )
 
 

@@ -112,6 +112,10 @@ class Installer:
         source = current.now.source
         if "://" in source:
             return repository.newest(source, self.staging / "ask", cancelled)
+        if not Path(source).is_absolute() or Path(source).is_relative_to(self.staging.parent):
+            raise Refused(
+                f"It came as the archive {Path(source).name}. Drop a newer one here to update it."
+            )
         if not Path(source).exists():
             raise Refused(
                 f"It came from {source}, which is not there. Bring the new version itself."

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from extensions.workshop.bisect import Search, ordered
+from extensions.workshop.bisect import begun
 from kernel.api import Kernel, Refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,16 +16,19 @@ ROOT = Path(__file__).resolve().parents[2]
 async def search(kernel: Kernel) -> None:
     """Ask until the culprit is known; nothing is written to the settings."""
     on = [id for id in kernel.ordered() if kernel.enabled(id) and kernel.records[id].manifest]
-    order = ordered(kernel, on)
-    if not order:
-        raise Refused("No extension is on that could be switched off for a test.")
+    found = begun(kernel, on, None)
+    order = found.order
     always = [id for id in on if id not in order]
-    found = Search(order, 0, len(order), None)
-    while not found.culprit:
+    while not found.ended:
         off = ", ".join(kernel.name(id) for id in order if id not in found.on)
         say(f"Step {found.step} of at most {found.steps}: without {off}.")
         async with serving(kernel, [*always, *found.on]):
             found = found.answered(await wrong())
+    if found.none:
+        return say("None of them: it is wrong with every extension off that can be switched.")
+    if found.untold:
+        left = ", ".join(map(kernel.name, found.left))
+        return say(f"It is one of these, or no extension: {left}.")
     say(f"It is {kernel.name(found.culprit)}. To leave it off, switch it off in Settings, or write")
     say(f"extensions: {found.culprit}: enabled: false, one below the other, into settings.yaml.")
 
@@ -46,13 +49,13 @@ async def serving(kernel: Kernel, ids: Sequence[str], *more: str) -> AsyncGenera
         await child.wait()
 
 
-async def wrong() -> bool:
+async def wrong() -> bool | None:
     """The answer to the question; without anybody to answer it the search ends."""
     while True:
-        say("Is it still wrong? Type yes or no.")
+        say("Is it still wrong? Type yes or no, or ? if that cannot be tried without what is off.")
         answer = (await asyncio.to_thread(sys.stdin.readline)).lower()
-        if answer.strip() in ("y", "yes", "n", "no"):
-            return answer.startswith("y")
+        if answer.strip() in ("y", "yes", "n", "no", "?"):
+            return None if answer.startswith("?") else answer.startswith("y")
         if not answer:
             raise Refused("Nobody answers, so the search ended. Everything is as it was.")
 

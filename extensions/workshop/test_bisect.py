@@ -38,14 +38,25 @@ def test_the_culprit_is_found_in_log2_n_steps(n: int):
     order = tuple(f"e{number}" for number in range(n))
     worst = 0
     for culprit in order:
-        search = Search(order, 0, n, None)
-        while not search.culprit:
+        search = Search(order, -1, n, None)
+        while not search.ended:
             assert abs(2 * (len(search.on) - search.low) - (search.high - search.low)) <= 1
             search = search.answered(culprit in search.on)
         assert search.culprit == culprit
-        assert search.step - 1 <= search.steps == ceil(log2(n))
+        assert search.step - 1 <= search.steps == ceil(log2(n + 1))
         worst = max(worst, search.step - 1)
-    assert worst == ceil(log2(n))
+    assert worst == ceil(log2(n + 1))
+
+
+@pytest.mark.parametrize("n", range(1, 20))
+def test_what_is_wrong_with_all_of_them_off_is_none_of_them(n: int):
+    search, tried = Search(tuple(f"e{number}" for number in range(n)), -1, n, None), set[int]()
+    while not search.ended:
+        tried.add(len(search.on))
+        search = search.answered(wrong=True)
+    assert search.none
+    assert not search.culprit
+    assert 0 in tried, "the last one was tried off, too"
 
 
 async def test_a_search_switches_what_runs_and_writes_no_setting(tmp_path: Path):
@@ -59,7 +70,7 @@ async def test_a_search_switches_what_runs_and_writes_no_setting(tmp_path: Path)
             before, bisect = kernel.only, bisect_of(app, tmp_path / "state" / "bisect.json")
             await bisect.begin()
             asked = 0
-            while bisect.search and not bisect.search.culprit:
+            while bisect.search and not bisect.search.ended:
                 running_now = on(app, ids)
                 assert running_now == set(bisect.search.on)
                 if "peak" in running_now:
@@ -68,7 +79,7 @@ async def test_a_search_switches_what_runs_and_writes_no_setting(tmp_path: Path)
                 asked += 1
             assert bisect.search
             assert bisect.search.culprit == culprit
-            assert asked <= ceil(log2(len(ids)))
+            assert asked <= ceil(log2(len(ids) + 1))
             lost = {"base": {"base", "top", "peak"}, "top": {"top", "peak"}}.get(culprit, {culprit})
             assert on(app, ids) == set(ids) - lost, "all others are back"
             await bisect.finish(off=False)
@@ -115,21 +126,21 @@ async def test_a_crash_in_the_middle_loses_nothing(tmp_path: Path):
         await page.act("workshop.begin")
         await page.act("workshop.answer", step=1, wrong=True)
         half = on(app, ids)
-        assert len(half) == 2
+        assert half == {"e0"}
     async with running("workshop", *ids, folders=[tmp_path], data=data) as app:
         page = app.page("/settings/workshop")
         await app.web.snapshot(page.client)
-        await page.until(r"Step 2 of 3")
+        await page.until(r"Step 2 of 4")
         await app.until(lambda: on(app, ids) == half)
         await page.act("workshop.answer", step=2, wrong=False)
-        await page.act("workshop.answer", step=3, wrong=True)
+        await page.act("workshop.answer", step=3, wrong=False)
         await page.until(r"It is e2")
         assert on(app, ids) == set(ids) - {"e2"}
         await page.act("workshop.finish", off=False)
         assert on(app, ids) == set(ids)
 
 
-async def test_one_extension_needs_no_question_and_none_a_sentence(tmp_path: Path):
+async def test_one_extension_needs_one_question_and_none_a_sentence(tmp_path: Path):
     make(tmp_path, "only")
     async with running("workshop", folders=[tmp_path]) as app:
         page = app.page("/settings/workshop")
@@ -137,6 +148,7 @@ async def test_one_extension_needs_no_question_and_none_a_sentence(tmp_path: Pat
         await page.until("No extension is on that could be switched off")
         await app.kernel.changes.toggle("only", on=True)
         await page.act("workshop.begin")
+        await page.act("workshop.answer", step=1, wrong=False)
         await page.until("It is only")
         await page.act("workshop.finish", off=False)
         assert app.kernel.records["only"].is_(Status.RUNNING)
@@ -154,6 +166,28 @@ async def test_what_carries_a_conversation_goes_last(tmp_path: Path):
         assert bisect.search
         assert bisect.search.order == ("cc", "bb", "aa")
         await bisect.finish(off=False)
+
+
+async def test_what_cannot_be_tried_ends_honestly_and_the_model_comes_back(tmp_path: Path):
+    loads = (
+        "from kernel.api import LOADERS\nfrom kernel.testing import Scripted, ScriptedLoader\n"
+        "async def setup(ext): ext.add(LOADERS, ScriptedLoader(Scripted()))"
+    )
+    ids = [make(tmp_path, "aa"), make(tmp_path, "loads", code=loads)]
+    async with running("workshop", "models", *ids, folders=[tmp_path]) as app:
+        page, slot = app.page("/settings/workshop"), app.kernel.slot()
+        await slot.load(tmp_path / "polly.x", "scripted")
+        for answers, said in (([True, True], "None of them"), ([True, None], "It cannot be told")):
+            await page.act("workshop.begin")
+            for step, wrong in enumerate(answers, 1):
+                await page.act("workshop.answer", step=step, wrong=wrong)
+                page.html = ""
+                await page.connect()
+            await page.until(said)
+            assert on(app, [*ids, "models"]) == {*ids, "models"}, "all run again"
+            await page.act("workshop.finish")
+            await app.until(lambda: slot.state.state == "ready" and slot.state.name == "polly")
+            assert not slot.state.error
 
 
 async def test_in_a_terminal_a_server_runs_for_each_question(

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import subprocess
 import sys
@@ -241,6 +242,21 @@ async def test_an_archive_is_reviewed_and_agreed_to_in_the_page(tmp_path: Path):
         await page.until("These very files are installed already")
         await page.act("workshop.dismiss")
         await page.until("Drop an archive here")
+        kept = tmp_path / "data" / "state" / "workshop" / "arrived" / "loom.zip"
+        for source in ("loom.zip", str(kept)):  # as it is noted now, and as it once was
+            pointer = tmp_path / "data" / "installed" / "loom.json"
+            noted = json.loads(pointer.read_text())
+            noted["now"]["source"] = source
+            pointer.write_text(json.dumps(noted))
+            page.html = ""
+            await page.act("workshop.update", id="loom")
+            await page.until("It came as the archive loom.zip. Drop a newer one here")
+            await free(app, page)
+            await page.connect()
+            await page.until(r", from loom\.zip<")
+        await page.act("workshop.remove", id="loom")
+        await page.until("Loom is removed. Its settings and data stay")
+        await free(app, page)
 
 
 async def post(app: App, path: str, archive: Path, near: bool) -> int:
@@ -289,7 +305,7 @@ async def test_a15_only_this_machine_may_install_unless_a_flag_says_otherwise(
         page = app.page("/settings/workshop")
         page.client.near = near
         await app.web.snapshot(page.client)
-        await page.until("Drop an archive here" if allowed else "python -m kernel install")
+        await page.until("Drop an archive here" if allowed else "python server.py install")
         assert (await post(app, "/ext/workshop/archive", archive, near) == 204) == allowed
         await free(app, page)
         for action, values in {
@@ -302,7 +318,7 @@ async def test_a15_only_this_machine_may_install_unless_a_flag_says_otherwise(
             page.html = ""
             await page.act(f"workshop.{action}", **values)
             if not allowed:
-                await page.until("python -m kernel install")
+                await page.until("python server.py install")
             await free(app, page)
         assert ("loom" in app.kernel.records) != allowed
 

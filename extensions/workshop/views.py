@@ -1,6 +1,7 @@
 """What the Workshop's section and its part of the status line show."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from extensions.settings.api import in_words
@@ -58,7 +59,7 @@ class Views:
                     "name": self._kernel.name(id) if record else id,
                     "version": each.now.version,
                     "before": each.before.version if each.before else "",
-                    "source": each.now.source,
+                    "source": self._origin(each.now.source),
                     "at": each.now.at[:10],
                     "sha256": each.now.sha256,
                     "trouble": record.reason if record and failed else "",
@@ -67,12 +68,19 @@ class Views:
         fixed = bool(self.counter.busy or self.counter.refusal(near))
         return {"installed": rows, "fixed": fixed}
 
+    def _origin(self, source: str) -> str:
+        """Where it came from; of what was dropped here the name alone."""
+        dropped = "://" not in source and Path(source).is_relative_to(self._kernel.data / "state")
+        return Path(source).name if dropped else source
+
     def search(self) -> dict[str, Any]:
         """How far the search for the culprit is."""
         search, name = self.bisect.search, self._kernel.name
         return {
             "search": search,
             "culprit": name(search.culprit) if search and search.culprit else "",
+            "missed": [name(id) for id in search.missed] if search else [],
+            "left": [name(id) for id in search.left] if search else [],
             "on": [name(id) for id in search.on] if search else [],
             "off": [name(id) for id in search.order if id not in search.on] if search else [],
             "count": len(search.order)
