@@ -66,7 +66,7 @@ MANIFEST = {
     "flags.type": "`bool` (the default), `str`, `int`, `float`, `path` or `list`.",
     "flags.metavar": "What stands for its value in `--help`.",
     "flags.default": "Its value when nobody gives one.",
-    "commands": "`[[commands]]`: `python -m kernel <name>`.",
+    "commands": "`[[commands]]`: `python server.py <name>`.",
     "commands.name": "Small letters and dashes.",
     "commands.help": "What `--help` says.",
     "commands.code": "`file.py:function`, called with the kernel and the words.",
