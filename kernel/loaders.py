@@ -1,13 +1,15 @@
 """What loads a model, and what is loaded: the protocols that loaders of extensions keep to."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from kernel.contract import Delta, Finish, ModelInfo, Report, Request
-from kernel.points import Point
+from kernel.generation import NoModel
+from kernel.points import Point, Registry
 
 
 class Generation(Protocol):
@@ -61,3 +63,20 @@ class Installs(Protocol):
 
     async def missing(self) -> ToInstall | None: ...
     async def install(self, report: Report) -> None: ...
+
+
+def loader_for(
+    path: Path, wish: str, registry: Registry, failed: Callable[[str, str, BaseException], None]
+) -> tuple[str, Loader]:
+    """The loader with this id, or else the first that takes the file, after its extension's id."""
+    entries = registry.entries(LOADERS)
+    for entry in entries:
+        try:
+            if entry.value.id == wish if wish else entry.value.accepts(path):
+                return entry.owner, entry.value
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            failed(entry.owner, f"loader {entry.value.id}", error)
+    known = ", ".join(each.value.id if wish else each.value.label for each in entries) or "none"
+    if wish:
+        raise NoModel(f"There is no loader {wish}; running: {known}. Choose one of these.")
+    raise NoModel(f"No running loader takes this file (running: {known}). See Settings.")

@@ -18,7 +18,7 @@ from kernel.contract import Finish, ModelInfo, Refused, Request
 from kernel.environments import EnvironmentFailed
 from kernel.generation import GONE, LoadFailed, NoModel
 from kernel.guard import called
-from kernel.loaders import LOADERS, Generation, Installs, Loader, Model
+from kernel.loaders import Generation, Installs, Model, loader_for
 from kernel.points import Registry
 from kernel.records import told
 from kernel.samplers import SAMPLERS, checked
@@ -93,14 +93,14 @@ class Slot:
         """Replace what is loaded; raises LoadFailed, also when a newer wish came meanwhile."""
         self._wanted = path, loader, dict(options)
         self._trust()
-        await self._instead(self._load)
+        await self._instead(self._replace)
 
     async def reload(self) -> None:
         """Load again what was loaded last."""
         if not self._wanted:
             raise NoModel(EMPTY)
         self._trust()
-        await self._instead(self._load)
+        await self._instead(self._replace)
 
     def _trust(self) -> None:
         """A person chose: what went wrong before does not count."""
@@ -129,7 +129,7 @@ class Slot:
         """Load again what went with its extension, if something that takes it is there."""
         if self._lost and self._wanted:
             with suppress(NoModel, LoadFailed):  # The state says so.
-                self._loader(*self._wanted[:2])
+                loader_for(*self._wanted[:2], self._registry, self._failed)
                 await self.reload()
 
     async def wait(self) -> None:
@@ -185,13 +185,25 @@ class Slot:
         else:
             raise asyncio.CancelledError
 
-    async def _load(self, pause: float = 0) -> None:
+    async def _replace(self) -> None:
+        """Load; what is refused gives its place back to what was there before."""
+        before = self._loaded if self.model and self._loaded != self._wanted else None
+        try:
+            await self._load()
+        except LoadFailed as error:
+            if before and not self.model and isinstance(error.__cause__, TOLD):
+                self._wanted = before
+                with suppress(LoadFailed):
+                    await self._load(said=f"{error} ")
+            raise
+
+    async def _load(self, pause: float = 0, said: str = "") -> None:
         assert self._wanted
         path, wish, options = self._wanted
         try:
             self._report(0, f"Loading {path.name}")
             await asyncio.sleep(pause)
-            self._next, loader = self._loader(path, wish)
+            self._next, loader = loader_for(path, wish, self._registry, self._failed)
             good, errors = check(loader.Options, options)
             if errors:
                 raise LoadFailed("; ".join(f"{k}: {v}" for k, v in errors.items()))
@@ -216,12 +228,12 @@ class Slot:
             if self._next and not isinstance(error, TOLD):
                 self._failed(self._next, "loader", error)
             why = str(error) if isinstance(error, TOLD) else told(error)
-            self._stay("failed", f"{path.name} did not load. {why}")
+            self._stay("failed", f"{said}{path.name} did not load. {why}")
             raise LoadFailed(self.state.error) from error
         finally:
             self._next = ""
         self.model, self.why, self._loaded, self._lost = model, "", self._wanted, False
-        self._set("ready", info=model.info)
+        self._set("ready", info=model.info, error=said and f"{said}{path.stem} is loaded again.")
 
     def _stay(self, state: str, error: str) -> None:
         """After a load that came to nothing: with the model that is still there, or without."""
@@ -231,17 +243,6 @@ class Slot:
         else:
             self.owner = ""
             self._set(state, error=error)
-
-    def _loader(self, path: Path, wish: str) -> tuple[str, Loader]:
-        entries = self._registry.entries(LOADERS)
-        for entry in entries:
-            try:
-                if entry.value.id == wish if wish else entry.value.accepts(path):
-                    return entry.owner, entry.value
-            except (Exception, SystemExit, asyncio.CancelledError) as error:
-                self._failed(entry.owner, f"loader {entry.value.id}", error)
-        known = ", ".join(entry.value.label for entry in entries) or "none"
-        raise NoModel(f"No running loader takes this file (running: {known}). See Settings.")
 
     def _report(self, fraction: float, note: str) -> None:
         if self.model:

@@ -11,6 +11,7 @@ import pytest
 
 from kernel.contract import UNSET, Finish, Meta, Report, Request, Sampling, Struct, Turn
 from kernel.environments import EnvironmentFailed
+from kernel.generation import WorkerError
 from kernel.loaders import LOADERS, Installs, Loader, ToInstall
 from kernel.model import LoadFailed, NoModel, SlotChanged
 from kernel.points import Phase
@@ -308,6 +309,90 @@ async def test_an_old_engine_that_dies_meanwhile_leaves_the_new_one():
             await loading
         await app.until(lambda: slot.state.state == "ready")
         assert await said(app) == "Anew."
+
+
+# --- a model that is refused ----------------------------------------------------------------
+
+
+class Refusing(ScriptedLoader):
+    """Its files are all cut short; notes what was in the slot when it looked at one."""
+
+    id = label = "refusing"
+
+    def __init__(self, app: App) -> None:
+        super().__init__(Scripted("Never."))
+        self.slot, self.beside = app.kernel.slot(), list[object]()
+        add = app.kernel.registry.add
+        add(LOADERS, cast(Loader, self), "kernel", phase=Phase.LATE, rank=0, rewrites=False)
+
+    async def open(self, path: Path, options: object, report: Report) -> Scripted:
+        self.beside.append(self.slot.model)
+        raise WorkerError(f"{path.name} is cut short. Download it again.")
+
+
+REFUSED = "y.big did not load. y.big is cut short. Download it again."
+
+
+async def test_a_refused_model_gives_its_place_back_and_both_are_told():
+    async with running() as app:
+        scripts = await app.load(Scripted("Old."))
+        slot, loader = app.kernel.slot(), Refusing(app)
+        for _ in range(2):
+            with pytest.raises(LoadFailed, match="cut short"):
+                await slot.load(Path("y.big"), "refusing")
+            assert (slot.state.state, slot.state.name) == ("ready", "scripted")
+            assert slot.state.error == f"{REFUSED} scripted is loaded again."
+            assert await said(app) == "Old."
+        assert loader.beside == [None, None], "never two models at once"
+        assert scripts.loads == 3
+        await slot.reload()
+        assert (slot.state.state, slot.state.name, slot.state.error) == ("ready", "scripted", "")
+
+
+async def test_when_the_old_model_does_not_come_back_both_reasons_are_told():
+    async with running() as app:
+        scripts = await app.load(Scripted("Old."))
+        slot, _ = app.kernel.slot(), Refusing(app)
+
+        async def gone(*_: object) -> Scripted:
+            raise OSError("The disk was pulled out.")
+
+        scripts.open = gone  # type: ignore[method-assign]
+        with pytest.raises(LoadFailed, match="cut short"):
+            await slot.load(Path("y.big"), "refusing")
+        assert slot.state.state == "failed"
+        assert slot.state.error == f"{REFUSED} scripted did not load. The disk was pulled out."
+        assert slot.model is None
+
+
+async def test_a_newer_wish_wins_over_a_way_back():
+    async with running() as app:
+        scripts = await app.load(Scripted("Old."))
+        slot, _ = app.kernel.slot(), Refusing(app)
+        open_, back = scripts.open, asyncio.Event()
+
+        async def slow(path: Path, options: object, report: Report) -> Scripted:
+            back.set()
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+        scripts.open = slow
+        loading = asyncio.create_task(slot.load(Path("y.big"), "refusing"))
+        await back.wait()
+        scripts.open = open_
+        await slot.load(Path("newer"), "scripted")
+        with pytest.raises(LoadFailed, match="Another choice"):
+            await loading
+        assert (slot.state.state, slot.state.name, slot.state.error) == ("ready", "newer", "")
+
+
+async def test_a_loader_that_is_not_there_is_named_and_the_model_stays():
+    async with running(model=Scripted("Old.")) as app:
+        slot = app.kernel.slot()
+        with pytest.raises(LoadFailed, match=r"no loader foo; running: scripted[.] Choose"):
+            await slot.load(Path("y.big"), "foo")
+        assert slot.state.state == "ready"
+        assert await said(app) == "Old."
 
 
 # --- an extension that goes and comes back -------------------------------------------------

@@ -90,6 +90,6 @@ class Loading:
                 except Exception as error:  # The load meets it again, and tells it.
                     self._ext.log.debug("%s cannot say what it installs: %s", loader.id, error)
                     return ""
-                size = f" ({what.size} on disk)" if what and what.size else ""
+                size = f" (on disk {what.size})" if what and what.size else ""
                 return f"{loader.label}{size}" if what else ""
         return ""

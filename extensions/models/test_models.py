@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 
 from extensions.models.files import Shelf, find
@@ -324,6 +325,21 @@ def test_every_engine_says_how_large_it_is():
             assert table.size, f"{file}: measure what its environment takes on disk"
 
 
+async def test_two_models_of_one_name_are_told_apart():
+    async with running("models") as app:
+        await with_files(app, GUIDE, "guide/config.json")
+        model = Scripted("Hi.")
+        await app.load(model)
+        for name, form in (("guide", "folder"), (GUIDE, "GGUF")):
+            path = str(app.kernel.models / name)
+            model.info = msgspec.structs.replace(model.info, name="guide", path=path)
+            await app.kernel.slot().reload()
+            page = app.page("/")
+            await app.web.snapshot(page.client)
+            await page.until(f"<b>guide</b><span>{form}</span>")
+            await page.until(f'<b>guide</b> <span class="quiet">{form} · ')
+
+
 # --- nothing large is installed unasked ---------------------------------------------------------
 
 
@@ -360,7 +376,7 @@ async def begun(app: App, loader: ScriptedLoader, *files: str) -> None:
     await started_without(app, *files)
 
 
-NEEDS = r"big needs Big \(1.2 GB on disk\), which is not installed. Choose it in the picker"
+NEEDS = r"big needs Big \(on disk 1.2 GB\), which is not installed. Choose it in the picker"
 
 
 async def test_a_start_installs_nothing_for_the_model_used_last(tmp_path: Path):
@@ -405,4 +421,4 @@ async def test_a_model_named_at_the_start_is_installed_with_a_line_in_the_termin
         await begun(app, loader, "big/config.json", GUIDE)
         await app.until(lambda: slot.state.state == "ready" and slot.state.name == "big")
         assert loader.begun == 1
-        assert "big needs Big (1.2 GB on disk), which is not installed. It is downl" in caplog.text
+        assert "big needs Big (on disk 1.2 GB), which is not installed. It is downl" in caplog.text

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from extensions.models.files import ModelFile, Shelf
@@ -170,6 +171,7 @@ class Views:
         return {
             "state": "failed" if now.state == "empty" and self.trouble else now.state,
             "name": info.name if info else now.name,
+            "form": form_of(Path(info.path)) if info and info.path else "",
             "loader": labels.get(info.loader, info.loader) if info else "",
             "context_length": info.context_length if info else 0,
             "used": usage.prompt + usage.completion if usage and info else 0,
@@ -213,3 +215,8 @@ def size_in_words(size: int) -> str:
             return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
         size = size / 1000  # type: ignore[assignment]
     return ""
+
+
+def form_of(path: Path) -> str:
+    """A model's format, for two of one name may lie side by side."""
+    return "folder" if path.is_dir() else path.suffix[1:].upper()
