@@ -56,6 +56,7 @@ async def test_m6_what_is_no_text_becomes_text(prompt: str, text: str):
 
 
 async def test_m6_a_token_that_cannot_be_costs_its_own_reply():
+    before = {*sys.modules}  # of other tests in this process
     async with running() as app:
         loader = await broken(app)
         beside = asyncio.create_task(ask(app, "slow"))
@@ -82,6 +83,7 @@ async def test_m6_what_is_no_delta_is_told_in_a_sentence_and_the_engine_replaced
 
 
 async def test_m8_an_engine_without_its_card_is_replaced():
+    before = {*sys.modules}  # of other tests in this process
     async with running() as app:
         loader = await broken(app)
         beside = asyncio.create_task(ask(app, "slow"))
@@ -92,7 +94,8 @@ async def test_m8_an_engine_without_its_card_is_replaced():
         assert await ask(app, "sound") == ("a sound answer", "stop", "")
         assert len(loader.workers) == 2
         assert loader.workers[0].died.done()
-        assert not {"torch", "numpy", "transformers"} & sys.modules.keys(), "not in the server"
+        new = sys.modules.keys() - before
+        assert not {"torch", "numpy", "transformers"} & new, "not in the server"
 
 
 # --- M4 -----------------------------------------------------------------------------------------
