@@ -56,7 +56,6 @@ async def test_m6_what_is_no_text_becomes_text(prompt: str, text: str):
 
 
 async def test_m6_a_token_that_cannot_be_costs_its_own_reply():
-    before = {*sys.modules}  # of other tests in this process
     async with running() as app:
         loader = await broken(app)
         beside = asyncio.create_task(ask(app, "slow"))
@@ -83,6 +82,7 @@ async def test_m6_what_is_no_delta_is_told_in_a_sentence_and_the_engine_replaced
 
 
 async def test_m8_an_engine_without_its_card_is_replaced():
+    before = {*sys.modules}  # of other tests in this process
     before = {*sys.modules}  # of other tests in this process
     async with running() as app:
         loader = await broken(app)
