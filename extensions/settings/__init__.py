@@ -1,11 +1,10 @@
 """The Settings tab: a card for every extension, the look of the page, keys, about."""
 
-import platform
 from collections.abc import Mapping
 from typing import Any
 
 from extensions.settings.actions import Appearance, Configure, Move, Reset, Retry, Run, Toggle
-from extensions.settings.cards import access, card, cards, other_problems, problems_of
+from extensions.settings.cards import about, access, card, cards, other_problems, problems_of
 from extensions.settings.sections import Sections
 from kernel.api import (
     PANELS,
@@ -18,7 +17,6 @@ from kernel.api import (
     Refused,
     SectionChanged,
     StatusChanged,
-    __version__,
 )
 
 ICON = (
@@ -133,15 +131,7 @@ async def setup(ext: Extension[Any]) -> None:
             "problems": other_problems(kernel),
             "theme": kernel.theme,
             "access": access(kernel),
-            "about": [
-                ("Version", __version__),
-                ("Licence", "Apache-2.0"),
-                ("Python", platform.python_version()),
-                ("Settings", str(kernel.settings.path)),
-                ("Chats and other data", str(kernel.data)),
-                ("Models", str(kernel.models)),
-                ("Engines", str(kernel.workers.root)),
-            ],
+            "about": about(kernel),
         }
 
     async def commands(client: Client | None, subject: str) -> Mapping[str, Any]:

@@ -1,12 +1,13 @@
 """What the cards of the Settings tab show of each extension."""
 
+import platform
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from extensions.settings.api import in_words
-from kernel.api import Field, Kernel, Record, Status, fields
+from kernel.api import Field, Kernel, Record, Status, __version__, fields
 
 REMEDY = "If that goes on, switch it off; after three failures within a minute it is set aside."
 
@@ -85,6 +86,19 @@ def access(kernel: Kernel) -> dict[str, Any]:
         "note": given.note,
         "password": given.password,
     }
+
+
+def about(kernel: Kernel) -> list[tuple[str, str]]:
+    """What runs here, and where its files are."""
+    return [
+        ("Version", __version__),
+        ("Licence", "Apache-2.0"),
+        ("Python", platform.python_version()),
+        ("Settings", str(kernel.settings.path)),
+        ("Chats and other data", str(kernel.data)),
+        ("Models", str(kernel.models)),
+        ("Engines", str(kernel.workers.root)),
+    ]
 
 
 def _status(record: Record) -> str:

@@ -101,7 +101,7 @@ def prepare(folder: Path) -> None:
 
 def main(folder: Path, code: int, cut: bool) -> None:
     disk, failed = Disk(), 0
-    base, work = folder / "base", folder / "work"
+    base, work = folder / "base", folder / "attempt"
     prepare(base)
     for name, (file, action) in FILES.items():
         whole = 0
@@ -109,7 +109,7 @@ def main(folder: Path, code: int, cut: bool) -> None:
             shutil.rmtree(work, ignore_errors=True)
             shutil.copytree(base, work)
             old, error = (work / file).read_bytes(), None
-            disk.fail("/work/", k, code, cut=cut)
+            disk.fail("/attempt/", k, code, cut=cut)
             try:
                 action(work)
             except (OSError, SettingsError) as said:

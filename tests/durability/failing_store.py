@@ -127,7 +127,7 @@ async def one(
     name: str, base: Path, ids: Ids, k: int, code: int, cut: bool, disk: Disk, tried: Tried
 ) -> bool:
     """One operation with its k-th disk call failing; whether that call was made."""
-    work = base.parent / "work"
+    work = base.parent / "attempt"
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(base, work)
     path = work / "chats.sqlite3"
@@ -137,7 +137,7 @@ async def one(
             ids["running"] = (await store.begin_reply(ids["asked"])).id
         old = on_disk(path, base.parent / "scratch")
         refused = ""
-        disk.fail("/work/", k, code, cut=cut)
+        disk.fail("/attempt/", k, code, cut=cut)
         try:
             await OPERATIONS[name](store, ids)
         except StoreFailed as error:
@@ -168,12 +168,12 @@ async def one(
 
 async def opening(base: Path, k: int, code: int, cut: bool, disk: Disk, tried: Tried) -> bool:
     """Open a file of the first schema: a migration, with the backup before it."""
-    work = base.parent / "work"
+    work = base.parent / "attempt"
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(base, work)
     path = work / "chats.sqlite3"
     before = path.read_bytes()
-    disk.fail("/work/", k, code, cut=cut)
+    disk.fail("/attempt/", k, code, cut=cut)
     hit = False
     try:
         async with Store.open(path, interval=0.01) as store:
