@@ -83,6 +83,7 @@ async def test_r4_the_chat_is_switched_while_a_reply_is_written():
         assert tab.said == ["second", "Other words."]
 
 
+@pytest.mark.long
 async def test_r5_two_tabs_and_a_hundred_operations():
     await two_tabs(50)
 
