@@ -164,8 +164,11 @@ async def what_is_said_while_it_runs(watch: Watch, page: Page, vectors: list[str
     for where in ("refusal", "failure", "toasts"):
         await watch.act(page, "hostile.say", where=where, **whole)
     said = page.locator(".toast > p")
-    await expect(said).to_have_count(len(vectors) + 2)
-    assert (await said.all_text_contents())[2:] == [as_parsed(vector) for vector in vectors]
+    for _ in range(200):  # All were in the page; the last three stay.
+        if (await said.all_text_contents())[-1:] == [as_parsed(vectors[-1])]:
+            break
+        await page.wait_for_timeout(100)
+    assert (await said.all_text_contents())[-3:] == [as_parsed(v) for v in vectors[-3:]]
     assert not await watch.look(page)
     await go(watch, page, "/chat")
     await watch.act(page, "hostile.say", where="jobs", **whole)
@@ -173,7 +176,7 @@ async def what_is_said_while_it_runs(watch: Watch, page: Page, vectors: list[str
     await page.click("#tray-open")
     assert not await watch.look(page)
     await watch.act(page, "hostile.say", where="failing jobs")
-    await expect(said).to_have_count(len(vectors))
+    await expect(said).to_have_count(3)
     assert not await watch.look(page)
     await go(watch, page, "/chat")
     for where in ("loading", "failed", "ready"):

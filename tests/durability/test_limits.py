@@ -89,6 +89,7 @@ def test_k3_little_of_something(limit: str, tmp_path: Path):
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+@pytest.mark.long
 async def test_k3_a_server_with_64_files_and_more_pages_than_that(tmp_path: Path):
     """A page that finds no file left waits; those that are open go on; nothing is lost."""
     (models := tmp_path / "models").mkdir()
