@@ -23,6 +23,8 @@ from kernel.points import Changed, Entry, Phase, Point
 from kernel.records import Status
 from kernel.serving import served
 
+LONGEST_NOTICE = 1_000
+"""Characters; what a page sends may be quoted in it."""
 Access = Literal["public", "page", "inference", "admin"]
 
 
@@ -153,6 +155,8 @@ class Application:
 
     def toast(self, text: str, kind: str) -> str:
         id = next(self._toasts)
+        if len(text) > LONGEST_NOTICE:
+            text = text[:LONGEST_NOTICE] + "…"
         return self._kernel.pages.render("_toast.html", id=id, text=text, kind=kind, button=None)
 
     async def follow(self) -> None:

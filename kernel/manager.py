@@ -97,7 +97,7 @@ class Kernel:
 
     def name(self, id: str) -> str:
         """What people call an extension."""
-        return self.records[id].name if id in self.records else repr(id)
+        return self.records[id].name if id in self.records else repr(id[:99])
 
     @property
     def theme(self) -> str:

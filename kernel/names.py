@@ -29,9 +29,16 @@ def safe_path(root: Path, *names: str, follow: bool = False) -> Path:
     """The path of a file below `root`; links that lead out are refused, unless `follow` says that
     they are the user's own (models on another disk)."""
     path = root.joinpath(*map(safe_name, names))
-    if not follow and not path.resolve().is_relative_to(root.resolve()):
+    if not follow and not _below(path, root):
         raise UnsafeName(f"“{'/'.join(names)}” leads out of {root.name}. Choose another name.")
     return path
+
+
+def _below(path: Path, root: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except OSError:  # A link that went while it was followed.
+        return False
 
 
 def _flaw(name: str) -> str:

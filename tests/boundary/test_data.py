@@ -112,6 +112,15 @@ async def test_c29_odd_values_in_every_field_of_every_action(
     assert "set aside" not in answer.text
 
 
+async def test_c29_what_a_notice_quotes_is_cut(server: Served):
+    """So that a few notices cannot be more than a page may be behind, and be forgotten."""
+    async with page(server) as socket:
+        for action in ("update", "rollback"):
+            await socket.send(json.dumps({"action": f"workshop.{action}", "id": NESTED}))
+            assert len(await heard(socket, 'class="toast')) < 2000
+        await alive(socket)
+
+
 async def test_c29_every_message_with_something_odd_is_answered(server: Served):
     """One sentence for each, which ends with what can be done."""
     async with page(server) as socket:
