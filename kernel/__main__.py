@@ -15,7 +15,7 @@ except ModuleNotFoundError as missing:
     sys.exit(f"This Python has no {missing.name}, Spindle's own has it. In its folder run: {words}")
 from kernel.flags import Flags, parse
 from kernel.life import run_module
-from kernel.logs import Discreet, discreet
+from kernel.logs import Crowded, Discreet, discreet
 from kernel.server import FOLDERS, ROOT, Unable, kernel_of, serve
 
 ENDING = 3.0
@@ -27,6 +27,7 @@ def main() -> int:
     flags = parse(sys.argv[1:], ROOT, FOLDERS)
     handler = logging.StreamHandler()
     handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
+    handler.addFilter(Crowded())
     level = logging.DEBUG if flags.verbose else logging.WARNING
     logging.basicConfig(level=level, handlers=[handler])
     try:

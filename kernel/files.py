@@ -1,5 +1,6 @@
 """Files that a person may edit are replaced in one step, or not at all."""
 
+import errno
 import itertools
 import logging
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from kernel.crash import kill_at
 
 log = logging.getLogger(__name__)
+LACKS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 
 def write(path: Path, data: bytes, mode: int = 0, still: Callable[[], bool] = lambda: True) -> None:
@@ -46,6 +48,12 @@ def write(path: Path, data: bytes, mode: int = 0, still: Callable[[], bool] = la
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def passing(error: BaseException) -> bool:
+    """Whether it tells of a lack of the moment, of open files or memory: nobody's fault, and no
+    sign of damage."""
+    return isinstance(error, OSError) and error.errno in LACKS
 
 
 def set_aside(path: Path, cost: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
+from kernel.files import passing
 from kernel.generation import GONE
 from kernel.points import Entry
 from kernel.records import told
@@ -125,8 +126,10 @@ class Guard:
         if asked and isinstance(error, GONE):
             return log.info("%s went without a model in %s: %s", owner, point, error)
         history = self._history[owner]
-        history.append(now := time.monotonic())
-        while history[0] < now - self._window:
+        now = time.monotonic()
+        if not passing(error):
+            history.append(now)
+        while history and history[0] < now - self._window:
             history.popleft()
         log.error("%s failed in %s: %s", owner, point, told(error), exc_info=error)
         self._report(Failure(owner, point, error, len(history) >= self._allowance))

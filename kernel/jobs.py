@@ -13,7 +13,7 @@ import msgspec
 
 from kernel.bus import Bus
 from kernel.contract import Refused
-from kernel.files import set_aside, write
+from kernel.files import passing, set_aside, write
 from kernel.guard import contained
 from kernel.sampling import Struct
 
@@ -188,7 +188,9 @@ class Jobs:
         for file in sorted(files, key=_number):
             try:
                 found.append((file.name, msgspec.json.decode(file.read_bytes(), type=Kept[params])))
-            except (OSError, ValueError):
+            except (OSError, ValueError) as error:
+                if passing(error):
+                    raise
                 set_aside(file, "The work it tells of does not go on; start it again.")
         return found
 

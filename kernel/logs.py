@@ -2,12 +2,35 @@
 
 import logging
 import re
+import time
 import unicodedata
 from typing import Any
 
 _SECRET = re.compile(
     r"((?:token|password)=|\bsk-|\bspindle_\d+=|(?i:\bbearer )|spindle\.key\.)[\w.%~+/=-]+"
 )
+
+CROWDED = (
+    "No file is left for a new connection, which has to wait: too many pages are open. Close some, "
+    "or allow Spindle more open files (ulimit -n)."
+)
+
+
+class Crowded(logging.Filter):
+    """That no file is left for a new connection is said once in ten seconds, in a sentence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = -10.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.getMessage().startswith("socket.accept() out of system resource"):
+            return True
+        if time.monotonic() - self._said < 10:
+            return False
+        self._said = time.monotonic()
+        record.msg, record.args, record.exc_info = CROWDED, (), None
+        return True
 
 
 class Discreet(logging.Formatter):

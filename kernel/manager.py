@@ -273,7 +273,8 @@ class Kernel:
 
     def _on_failure(self, failure: Failure) -> None:
         self.note(failure.owner, failure.point, failure.error)
-        self.bus.emit(failure)
+        if failure.point != f"listener {Failure.__name__}":  # One that fails at this would hear it.
+            self.bus.emit(failure)
         record = self.records.get(failure.owner)
         manifest = record and record.manifest
         # Who leads to all the others stays, whatever fails.

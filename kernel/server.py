@@ -27,6 +27,7 @@ from kernel.checks import unknown
 from kernel.environments import try_lock
 from kernel.flags import Flags
 from kernel.keyring import Keyring
+from kernel.listener import ACCEPTED, WAITING, listen
 from kernel.logs import discreet
 from kernel.manager import Kernel
 from kernel.records import Access
@@ -39,12 +40,6 @@ from kernel.workers import Engines
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = [ROOT / "extensions"]
-PATIENCE = 20_000
-"""Milliseconds after which a page that acknowledges nothing is cut off."""
-SIGNS = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""Seconds of quiet, seconds between and number of the probes for who vanished without a word."""
-UNREAD = 1 << 18
-"""Bytes that the system holds for somebody who reads too slowly."""
 
 
 class Unable(Exception):
@@ -76,6 +71,8 @@ class Patient(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(WAITING)
         self.ready()
 
     @contextmanager
@@ -245,9 +242,8 @@ def _alone(data: Path) -> Generator[None]:
 @contextmanager
 def _listening(flags: Flags) -> Generator[socket.socket]:
     host = flags.listen or "127.0.0.1"
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, flags.port), family=family)
+        listener = listen(host, flags.port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Unable(
@@ -258,11 +254,6 @@ def _listening(flags: Flags) -> Generator[socket.socket]:
             f"Spindle cannot listen at {host}:{flags.port} ({error.strerror}). Give another "
             "address or a port above 1023."
         ) from None
-    options = {**SIGNS, "TCP_USER_TIMEOUT": PATIENCE}
-    for name in options.keys() & vars(socket):  # Every connection inherits what Linux has of them.
-        listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), options[name])
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD)
     with listener:
         yield listener
 
@@ -285,6 +276,7 @@ def _config(door: ASGIApp, flags: Flags) -> uvicorn.Config:
         ws_ping_interval=10,
         ws_ping_timeout=15,
         lifespan="off",
+        backlog=ACCEPTED,
         log_config=None,
         access_log=False,
         server_header=False,

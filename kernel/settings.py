@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from kernel.checks import check, unknown
-from kernel.files import set_aside, write
+from kernel.files import passing, set_aside, write
 from kernel.forms import Secret, describe
 from kernel.yamltext import Malformed, Tree, arrange, at, load, put
 
@@ -240,7 +240,9 @@ class SettingsFile:
             return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            if passing(error):
+                raise
             set_aside(file, f"The secrets of {path[-1]} must be entered again, in Settings.")
             return {}
 

@@ -93,6 +93,45 @@ async def test_three_failures_set_it_aside_and_a_new_start_forgives(tmp_path: Pa
         assert await app.kernel.start(id)
 
 
+async def test_a_lack_of_open_files_is_nobodys_fault(tmp_path: Path):
+    lack = 'OSError(24, "Too many open files")'
+    lacking = RAISING.replace('ZeroDivisionError("on purpose")', lack)
+    id = write(tmp_path, "lacking", lacking)
+    async with running(id, model=Scripted("Hi."), folders=[tmp_path]) as app:
+        for _ in range(5):
+            reply = app.run(Turn(prompt="x"))
+            assert "".join([delta.text async for delta in reply]) == "Hi."
+        await app.settled()
+        assert app.kernel.records[id].status is Status.RUNNING
+        assert "Too many open files" in app.kernel.trouble[id][-1]
+
+
+DEAF = """
+from kernel.api import Failure, INPUT
+async def setup(ext):
+    ext.heard = []
+    @ext.on(Failure)
+    async def failed(event):
+        ext.heard.append(event)
+        raise OSError(24, "Too many open files")
+    @ext.on(INPUT)
+    async def modify(turn):
+        raise OSError(24, "Too many open files")
+"""
+
+
+async def test_who_fails_at_a_failure_does_not_hear_of_it(tmp_path: Path):
+    """Else one failure would go round for ever."""
+    id = write(tmp_path, "deaf", DEAF)
+    async with running(id, model=Scripted("Hi."), folders=[tmp_path]) as app:
+        reply = app.run(Turn(prompt="x"))
+        assert "".join([delta.text async for delta in reply]) == "Hi."
+        for _ in range(5):
+            await app.settled()
+        said = app.kernel.trouble[id]
+        assert [line.partition(":")[0] for line in said] == ["input", "listener Failure"]
+
+
 UPPER = """
 from kernel.api import OUTPUT, Delta
 async def setup(ext):

@@ -2,6 +2,7 @@
 # ruff: noqa: ASYNC240, the files are small
 
 import asyncio
+import errno
 import os
 import stat
 import time
@@ -408,6 +409,23 @@ def test_a_secret_has_a_file_of_its_own(file: SettingsFile, path: Path) -> None:
     file.update({"token": None}, "extensions", "tts")
     assert not file.extension("tts", Tts).token
     assert "s3cret" not in kept.read_text()
+
+
+def test_secrets_that_cannot_be_read_just_now_stay(
+    file: SettingsFile, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.extension("tts", Tts)
+    file.update({"token": "s3cret"}, "extensions", "tts")
+
+    def full(self: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "read_bytes", full)
+        with pytest.raises(OSError, match="Too many open files"):
+            file.extension("tts", Tts)
+    again = SettingsFile(path, path.parent / "secrets").extension("tts", Tts)
+    assert again.token.reveal() == "s3cret"
 
 
 # --- order ------------------------------------------------------------------------------
