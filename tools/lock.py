@@ -28,6 +28,10 @@ def declared(extensions: Path = EXTENSIONS) -> dict[str, Environment]:
             others = found[name].requirements if name in found else ()
             needs = dict.fromkeys((*others, *worker.get("python", ())))
             found[name] = Environment(name, tuple(needs), lock_for(name, folders))
+            for variant, table in worker.get("variants", {}).items():
+                if more := table.get("python"):
+                    full = f"{name}-{variant}"
+                    found[full] = Environment(full, (*needs, *more), lock_for(name, folders))
     return found
 
 

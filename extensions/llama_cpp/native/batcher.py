@@ -1,0 +1,211 @@
+"""Continuous batching: in each step every reply gets a token, and prompts are read beside them.
+
+One thread owns the context and calls `step`; `cancel` may be called from another.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from extensions.llama_cpp.native.context import ABORTED, FULL, Context
+from extensions.llama_cpp.native.prefixes import Prefixes
+from extensions.llama_cpp.native.row import Adapters, Row
+from kernel.contract import Output
+
+PAUSE = 0.1
+"""Seconds that replies may stand still while prompts are read beside them."""
+LEAST = 32
+"""Tokens of prompts read in a step, however slow that is."""
+
+
+class Batcher:
+    """The requests that run, those that wait, and the next step of all of them."""
+
+    def __init__(self, context: Context, prefixes: Prefixes, *, keep: int = -1) -> None:
+        self._context, self._prefixes = context, prefixes
+        self._keep = keep
+        """Tokens at the beginning that stay when a full context shifts; -1: it does not shift."""
+        self._waiting: deque[Row] = deque()
+        self._rows: list[Row] = []
+        self._cancelled: set[int] = set()
+        self._stepping: frozenset[int] = frozenset()
+        self._lock = threading.Lock()
+        self._speed = 0.0
+        """Tokens of prompts read in a second, as measured."""
+        self._adapters: Adapters = ()
+        self._switch = lambda adapters: None
+        self.limit = context.cells
+        """Tokens that one request may read and write."""
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._rows or self._waiting)
+
+    def add(self, row: Row) -> None:
+        self._waiting.append(row)
+
+    def cancel(self, id: int) -> None:
+        """End a request, within the step under way where nobody else takes part in that."""
+        with self._lock:
+            self._cancelled.add(id)
+            if self._stepping and self._stepping <= self._cancelled:
+                self._context.stop()
+
+    def step(self) -> list[Output]:
+        """Advance all requests by one decode step; what is new of each."""
+        outputs = self._leave()
+        self._admit()
+        writing, reading = self._gather()
+        if not self._context.batch.used:
+            return outputs
+        taking_part = [*writing, *(row for row, _ in reading)]
+        with self._lock:
+            self._stepping = frozenset(row.id for row in taking_part)
+            stopped = self._stepping <= self._cancelled
+        begun = time.monotonic()
+        code = ABORTED if stopped else self._context.decode()
+        with self._lock:
+            self._stepping = frozenset()
+        if code == FULL:
+            return [*outputs, *self._make_room()]
+        if code == ABORTED:
+            self._look_again(writing, reading)
+            return [*outputs, *self._leave()]
+        self._learn(reading, time.monotonic() - begun)
+        for row in writing:
+            row.past += 1
+        return [*outputs, *self._advance(reading), *self._choose(taking_part)]
+
+    def end(self, error: str) -> list[Output]:
+        """End every request with an error: the step failed."""
+        outputs = [row.finish("error", error) for row in (*self._rows, *self._waiting)]
+        for row in (*self._rows, *self._waiting):
+            self._drop(row)
+        return outputs
+
+    # --- before the step ---
+
+    def _leave(self) -> list[Output]:
+        with self._lock:
+            cancelled, self._cancelled = self._cancelled, set()
+        if not cancelled:
+            return []
+        leaving = [row for row in (*self._rows, *self._waiting) if row.id in cancelled]
+        for row in leaving:
+            self._drop(row)
+        return [row.finish("cancelled") for row in leaving]
+
+    def _drop(self, row: Row) -> None:
+        if row in self._rows:
+            self._rows.remove(row)
+            self._prefixes.release(row)
+        else:
+            self._waiting.remove(row)
+        row.chooser.close()
+
+    def _admit(self) -> None:
+        for row in tuple(self._waiting):
+            if not self._prefixes.place(row, self._rows):
+                continue
+            self._waiting.remove(row)
+            self._rows.append(row)
+
+    def _gather(self) -> tuple[list[Row], list[tuple[Row, int]]]:
+        """Fill the batch: the replies of one set of adapters, and what prompts of it find room."""
+        batch = self._context.batch
+        batch.used = 0
+        if not self._rows:
+            return [], []
+        self._take_turns()
+        rows = [row for row in self._rows if row.adapters == self._adapters]
+        writing = [row for row in rows if not row.reading]
+        for row in writing:
+            row.at = batch.add(row.last, row.past, row.sequence)
+        waiting = [row for row in rows if row.reading]
+        budget = batch.room
+        if writing:
+            budget = min(budget, max(LEAST, int(self._speed * PAUSE)))
+        reading: list[tuple[Row, int]] = []
+        for number, row in enumerate(waiting):
+            share = budget // (len(waiting) - number)
+            count = min(len(row.tokens) - row.past, share)
+            if count:
+                end = row.past + count
+                last = end == len(row.tokens)
+                part = row.tokens[row.past : end]
+                row.at = batch.extend(part, row.past, row.sequence, last=last)
+                reading.append((row, count))
+                budget -= count
+        return writing, reading
+
+    def _take_turns(self) -> None:
+        """Requests with other adapters cannot share a step: the sets take turns."""
+        sets = list(dict.fromkeys(row.adapters for row in self._rows))
+        now = self._adapters
+        turn = sets.index(now) + 1 if now in sets else 0
+        chosen = sets[turn % len(sets)]
+        if chosen != now:
+            self._switch(chosen)
+            self._adapters = chosen
+
+    # --- after it ---
+
+    def _learn(self, reading: list[tuple[Row, int]], seconds: float) -> None:
+        count = sum(count for _, count in reading)
+        if count >= LEAST and seconds > 0:
+            now = count / seconds
+            self._speed = now if not self._speed else 0.7 * self._speed + 0.3 * now
+
+    def _advance(self, reading: list[tuple[Row, int]]) -> Iterable[Output]:
+        for row, count in reading:
+            row.past += count
+            if row.past < len(row.tokens):
+                yield Output(row.id, progress=row.past / len(row.tokens))
+
+    def _choose(self, rows: list[Row]) -> Iterable[Output]:
+        model, context = self._context.model, self._context
+        for row in rows:
+            if row.reading and row.past < len(row.tokens):
+                continue
+            try:
+                outputs = row.choose(context, model)
+            except Exception as error:  # One request's sampler costs no other reply.
+                outputs = [row.finish("error", f"Its sampler failed: {error}")]
+            if outputs and outputs[-1].finish:
+                self._drop(row)
+            elif row.past >= self.limit:
+                outputs = [*outputs, *self._shift(row)]
+            yield from outputs
+
+    def _shift(self, row: Row) -> list[Output]:
+        """Make room in a full conversation by forgetting its middle; else it ends here."""
+        begin = min(self._keep, row.past // 2)
+        end = begin + (row.past - begin) // 2
+        if self._keep < 0 or not self._context.cut_out(row.sequence, begin, end):
+            self._drop(row)
+            return row.end()
+        row.forgot(begin, end)
+        return []
+
+    def _make_room(self) -> list[Output]:
+        """There was no room: forget idle conversations, then take the youngest's memory away."""
+        if self._prefixes.make_room():
+            return []
+        youngest = self._rows[-1]
+        if len(self._rows) == 1:
+            self._drop(youngest)
+            return youngest.end()
+        self._rows.remove(youngest)
+        self._prefixes.release(youngest)
+        self._prefixes.make_room()
+        youngest.put_back()
+        self._waiting.appendleft(youngest)
+        return []
+
+    def _look_again(self, writing: list[Row], reading: list[tuple[Row, int]]) -> None:
+        """A step that was stopped may have been carried out in part."""
+        for row, _ in reading:
+            row.past = max(row.past, self._context.length(row.sequence))
+        for row in writing:
+            self._context.forget(row.sequence, row.past)

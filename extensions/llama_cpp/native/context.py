@@ -1,0 +1,191 @@
+"""A llama.cpp context: what its sequences remember, and one decode step for all of them.
+
+Every call that would end the process is fenced here: more tokens than a batch holds, rows without
+logits, sequences that do not exist, numbers of threads that no machine has.
+"""
+
+import ctypes
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import llama_cpp.llama_cpp as C
+from extensions.llama_cpp.native.library import Log, Model
+from kernel.contract import Refused
+
+MOST_SEQUENCES = 256
+"""As many as llama.cpp keeps apart."""
+MOST_THREADS = 512
+"""llama.cpp dies of more than the system gives it."""
+MOST_CELLS = 1 << 24
+"""Tokens; it hangs for minutes where a number is beyond all memory."""
+FULL, ABORTED = 1, 2
+"""What a decode step answers beside 0: no room, and told to stop."""
+
+_decode = C.llama_decode
+
+
+class Batch:
+    """The tokens of one step: arrays that are made once, and that C reads from."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.used = size, 0
+        self.tokens, self.positions, self.sequences = (np.zeros(size, np.int32) for _ in range(3))
+        self.outputs = np.zeros(size, np.int8)
+        self._counts = np.ones(size, np.int32)
+        integers, flags = ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(ctypes.c_int8)
+        self._pointers = (integers * size)(
+            *[ctypes.cast(self.sequences.ctypes.data + 4 * row, integers) for row in range(size)]
+        )
+        self.native = native = C.llama_batch()
+        native.token = ctypes.cast(self.tokens.ctypes.data, type(native.token))
+        native.pos = ctypes.cast(self.positions.ctypes.data, type(native.pos))
+        native.n_seq_id = ctypes.cast(self._counts.ctypes.data, type(native.n_seq_id))
+        native.seq_id = ctypes.cast(self._pointers, type(native.seq_id))
+        native.logits = ctypes.cast(self.outputs.ctypes.data, flags)
+        native.embd = None
+
+    def add(self, token: int, position: int, sequence: int) -> int:
+        """One token whose logits are wanted; answers its row."""
+        row = self.used
+        self.tokens[row], self.positions[row] = token, position
+        self.sequences[row], self.outputs[row] = sequence, 1
+        self.used = row + 1
+        return row
+
+    def extend(
+        self, tokens: "np.ndarray[Any, Any]", position: int, sequence: int, *, last: bool
+    ) -> int:
+        """Tokens of a prompt; the logits of the `last` one are wanted where it is that of all."""
+        begin, self.used = self.used, self.used + len(tokens)
+        rows = slice(begin, self.used)
+        self.tokens[rows] = tokens
+        self.positions[rows] = np.arange(position, position + len(tokens), dtype=np.int32)
+        self.sequences[rows], self.outputs[rows] = sequence, 0
+        self.outputs[self.used - 1] = last
+        return self.used - 1
+
+    @property
+    def room(self) -> int:
+        return self.size - self.used
+
+
+class Context:
+    """The memory of up to `sequences` conversations, `cells` tokens in all."""
+
+    def __init__(self, model: Model, log: Log, *, cells: int, sequences: int, **more: Any) -> None:
+        if not 1 <= sequences <= MOST_SEQUENCES:
+            raise Refused(f"llama.cpp keeps 1 to {MOST_SEQUENCES} sequences apart.")
+        if not 1 <= cells <= MOST_CELLS:
+            raise Refused(f"A context of {cells:,} tokens is beyond all memory. Choose less.")
+        given = C.llama_context_default_params()
+        given.n_ctx, given.n_seq_max = cells, sequences
+        given.kv_unified, given.no_perf = True, True
+        for name, value in more.items():
+            if name in ("n_threads", "n_threads_batch"):
+                value = max(1, min(value, MOST_THREADS))
+            setattr(given, name, value)
+        given.n_ubatch = min(given.n_ubatch, given.n_batch)
+        log.troubles.clear()
+        self.handle = C.llama_init_from_model(model.handle, given)
+        if not self.handle:
+            raise OutOfMemory(log.reason() or "it did not say why")
+        self.model = model
+        self.memory = C.llama_get_memory(self.handle)
+        self.cells, self.sequences = C.llama_n_ctx(self.handle), sequences
+        self.batch = Batch(C.llama_n_batch(self.handle))
+        self.shiftable = bool(self.memory) and C.llama_memory_can_shift(self.memory)
+        self._stop = ctypes.create_string_buffer(2)
+        self._watch_stop()
+
+    def decode(self) -> int:
+        """Carry out the batch: 0, or FULL, or ABORTED; raises RuntimeError for all else."""
+        batch = self.batch
+        batch.native.n_tokens = batch.used
+        self._stop[0] = b"\0"
+        code = _decode(self.handle, batch.native)
+        if code not in (0, FULL, ABORTED):
+            raise RuntimeError(f"llama.cpp could not carry out a step (code {code})")
+        return code
+
+    def stop(self) -> None:
+        """End the step that is under way, from another thread; it answers ABORTED."""
+        self._stop[0] = b"\1"
+
+    def logits(self, row: int) -> "np.ndarray[Any, Any]":
+        """The logits of a row, as a view: what is written there is what will be sampled from."""
+        if not self.batch.outputs[row]:
+            raise RuntimeError("a row without logits was asked for")
+        pointer = C.llama_get_logits_ith(self.handle, row)
+        if not pointer:
+            raise RuntimeError("llama.cpp has no logits for a row")
+        return np.ctypeslib.as_array(pointer, (self.model.vocabulary_size,))
+
+    # --- what sequences remember ---
+
+    def forget(self, sequence: int, begin: int = 0) -> bool:
+        """Forget from a position on; False where only all can be forgotten, which is then done."""
+        if begin and C.llama_memory_seq_rm(self.memory, sequence, begin, -1):
+            return True
+        C.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+        return not begin
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let a sequence remember what another does, without copying anything."""
+        C.llama_memory_seq_rm(self.memory, target, -1, -1)
+        end = length if self.model.cuttable else -1
+        C.llama_memory_seq_cp(self.memory, source, target, 0 if end > 0 else -1, end)
+
+    def cut_out(self, sequence: int, begin: int, end: int) -> bool:
+        """Forget a middle part; what follows moves to its place."""
+        if not self.shiftable or not C.llama_memory_seq_rm(self.memory, sequence, begin, end):
+            return False
+        C.llama_memory_seq_add(self.memory, sequence, end, -1, begin - end)
+        return True
+
+    def length(self, sequence: int) -> int:
+        """How many tokens a sequence remembers."""
+        return C.llama_memory_seq_pos_max(self.memory, sequence) + 1
+
+    def state(self, sequence: int) -> bytes:
+        """Everything that a sequence remembers."""
+        size = C.llama_state_seq_get_size(self.handle, sequence)
+        buffer = (ctypes.c_uint8 * size)()
+        written = C.llama_state_seq_get_data(self.handle, buffer, size, sequence)
+        return bytes(memoryview(buffer)[:written])
+
+    def restore(self, sequence: int, state: bytes) -> bool:
+        """Let a sequence remember again; False where it does not fit in. `state` must be whole
+        and of this very model: llama.cpp aborts otherwise."""
+        C.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        read = C.llama_state_seq_set_data(self.handle, buffer, len(state), sequence)
+        if not read:
+            C.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+        return bool(read)
+
+    def use_adapters(self, adapters: Sequence[tuple[Any, float]]) -> None:
+        """Let exactly these LoRA adapters change the weights from the next step on."""
+        count = len(adapters)
+        handles = (C.llama_adapter_lora_p_ctypes * count)(*[handle for handle, _ in adapters])
+        scales = (ctypes.c_float * count)(*[scale for _, scale in adapters])
+        if C.llama_set_adapters_lora(self.handle, handles, count, scales):
+            raise RuntimeError("llama.cpp could not switch to these adapters")
+
+    def close(self) -> None:
+        C.llama_free(self.handle)
+
+    def _watch_stop(self) -> None:
+        # llama.cpp asks before every node of its graph, hundreds of times a token. The C library's
+        # strlen answers at once whether the flag is set; a function of ours would cost more than
+        # the decoding of a small model (benchmarks/README.md, "abort").
+        libc = ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)
+        asks = ctypes.cast(libc.strlen, C.ggml_abort_callback)
+        C.llama_set_abort_callback(self.handle, asks, ctypes.cast(self._stop, ctypes.c_void_p))
+        self._asks = asks
+
+
+class OutOfMemory(RuntimeError):
+    """A context could not be made; says what llama.cpp said."""

@@ -1,0 +1,217 @@
+"""The native engine: a model, a context, a batcher; requests in, outputs of each step out."""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+import llama_cpp.llama_cpp as C
+from extensions.engine_kit.api import (
+    ChatTemplate,
+    TextStream,
+    check_request,
+    finish_of,
+    neutral,
+    with_defaults,
+)
+from extensions.llama_cpp.files import check_model, describe, threads_for, token_text
+from extensions.llama_cpp.native import library
+from extensions.llama_cpp.native.batcher import Batcher
+from extensions.llama_cpp.native.chain import Chain
+from extensions.llama_cpp.native.context import Context, OutOfMemory
+from extensions.llama_cpp.native.prefixes import Prefixes
+from extensions.llama_cpp.native.row import Row
+from extensions.llama_cpp.prebuilt_sampling import HONOURED
+from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, Request
+
+LONGEST = 40
+"""Letters of a token: a longer prompt is refused before the time it takes to count it."""
+CAPABILITIES = ("text", "logits", "logprobs", "grammar", "batch", "state")
+
+
+class Native:
+    """llama.cpp with our own batcher; see kernel.contract.Engine."""
+
+    concurrent = ("tokenize", "detokenize", "template")
+
+    def __init__(self) -> None:
+        self._ready: queue.SimpleQueue[Row | Output] = queue.SimpleQueue()
+        self._news = threading.Event()
+        self._readers = ThreadPoolExecutor(2)
+        self._cancelled: set[int] = set()
+        self._lock = threading.Lock()
+
+    def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
+        report(0.0, "Checking the file")
+        file = check_model(path)
+        self._log = library.start(options.get("numa", False))
+        megabytes = f"{file.size / 1e6:,.0f} MB"
+        self._model = library.Model.load(
+            path,
+            self._log,
+            lambda share: report(0.1 + 0.8 * share, f"Loading {megabytes}"),
+            **model_parameters(options),
+        )
+        report(0.9, "Making room for conversations")
+        self._info = describe(path, file, options, HONOURED, CAPABILITIES)
+        limit = self._info.context_length
+        try:
+            self._context = Context(
+                self._model, self._log, cells=limit, **context_parameters(options, file.size)
+            )
+        except OutOfMemory as error:
+            raise Refused(
+                f"There is not enough memory for a context of {limit:,} tokens ({error}). "
+                "Load the model with less context, or a smaller cache type."
+            ) from error
+        prefixes = Prefixes(
+            self._context,
+            running=options.get("parallel", 16),
+            memory=options.get("cache_ram", 512) << 20,
+        )
+        keep = options.get("attention_sink_size", 5) if options.get("streaming_llm") else -1
+        self._batcher = Batcher(self._context, prefixes, keep=keep)
+        self._batcher.limit = limit
+        ids = self._info.special_tokens
+        tokens = {f"{role}_token": token_text(file, id) for role, id in ids.items()}
+        self._template = ChatTemplate(self._info.chat_template, tokens)
+        self._bos = tokens.get("bos_token", "")
+        return self._info
+
+    # --- requests, from the reader's thread ---
+
+    def submit(self, id: int, request: Request) -> None:
+        self._readers.submit(self._prepare, id, request)
+
+    def cancel(self, id: int) -> None:
+        with self._lock:
+            self._cancelled.add(id)
+        self._batcher.cancel(id)
+        self._news.set()
+
+    def poll(self, timeout: float) -> Sequence[Output]:
+        if not self._batcher.busy and self._ready.empty():
+            self._news.wait(timeout)
+        self._news.clear()
+        outputs = self._take()
+        if not self._batcher.busy:
+            return outputs
+        try:
+            return [*outputs, *self._batcher.step()]
+        except Exception as error:
+            said = finish_of(error).error
+            return [*outputs, *self._batcher.end(said)]
+
+    def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
+        """`tokenize(text, special=True)`, `detokenize(token_ids)`, `template(messages, …)`."""
+        match name:
+            case "tokenize":
+                return self._tokenize(data["text"], data.get("special", True))
+            case "detokenize":
+                return self._model.detokenize(data["token_ids"])
+            case "template":
+                messages = msgspec.convert(data.pop("messages"), tuple[Message, ...])
+                return self._template.render(messages, **data)
+            case _:
+                raise Refused(f"llama.cpp knows no call {name!r}.")
+
+    # --- what becomes of a request ---
+
+    def _prepare(self, id: int, request: Request) -> None:
+        """Everything that takes time and needs no context: templates, tokens, samplers."""
+        try:
+            self._ready.put(self._row(id, request))
+        except Exception as error:
+            self._ready.put(Output(id, finish=finish_of(error)))
+        self._news.set()
+
+    def _take(self) -> list[Output]:
+        outputs: list[Output] = []
+        while not self._ready.empty():
+            row = self._ready.get()
+            if isinstance(row, Output):
+                outputs.append(row)
+                continue
+            with self._lock:
+                cancelled = row.id in self._cancelled
+                self._cancelled.discard(row.id)
+            if cancelled:
+                row.chooser.close()
+                outputs.append(row.finish("cancelled"))
+            else:
+                self._batcher.add(row)
+        return outputs
+
+    def _row(self, id: int, request: Request) -> Row:
+        request = with_defaults(request, self._info.defaults)
+        check_request(self._info, request)
+        sampling, prompt = request.sampling, self._prompt(request)
+        context = self._info.context_length
+        if not prompt:
+            raise Refused("The prompt is empty. Write something.")
+        if len(prompt) >= context:
+            raise Refused(
+                f"The prompt has {len(prompt):,} tokens, and the context of this model "
+                f"{context:,}. Shorten it, or load the model with more context."
+            )
+        limit = sampling.max_new_tokens
+        if limit is UNSET or neutral(sampling, "auto_max_new_tokens"):
+            limit = context
+        stops = [*neutral(sampling, "custom_stopping_strings"), *self._template.stops]
+        return Row(
+            id,
+            prompt,
+            Chain(self._model, request),
+            TextStream(stops),
+            limit=limit,
+            adapters=request.adapters,
+            logprobs=request.logprobs,
+            special=not neutral(sampling, "skip_special_tokens"),
+            endless=neutral(sampling, "ban_eos_token"),
+        )
+
+    def _prompt(self, request: Request) -> Sequence[int]:
+        if request.token_ids is not None:
+            self._model.check(request.token_ids)
+            return request.token_ids
+        prompt = request.prompt
+        if request.messages is not None:
+            prompt = self._template.render(request.messages, request.tools, request.continue_)
+        return self._tokenize(prompt or "", neutral(request.sampling, "add_bos_token"))
+
+    def _tokenize(self, text: str, special: bool) -> list[int]:
+        if len(text) > self._info.context_length * LONGEST:
+            raise Refused(f"The prompt has {len(text):,} characters, far too many for this model.")
+        beginning = special and not (self._bos and text.startswith(self._bos))
+        return self._model.tokenize(text, beginning=beginning)
+
+
+def model_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of llama_model_params that the options name."""
+    mapped, locked = options.get("mmap", True), options.get("mlock", False)
+    modes = {
+        (True, False): C.LLAMA_LOAD_MODE_MMAP,
+        (True, True): C.LLAMA_LOAD_MODE_MMAP_MLOCK,
+        (False, True): C.LLAMA_LOAD_MODE_MLOCK,
+        (False, False): C.LLAMA_LOAD_MODE_NONE,
+    }
+    layers = options.get("gpu_layers", -1)
+    return {"n_gpu_layers": layers if layers >= 0 else 999, "load_mode": modes[mapped, locked]}
+
+
+def context_parameters(options: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """The fields of llama_context_params that the options name, for a file of `size` bytes."""
+    threads = threads_for(options.get("threads", 0), size)
+    batch = options.get("batch_size", 512)
+    return {
+        "sequences": min(256, 2 * options.get("parallel", 16)),
+        "n_batch": batch,
+        "n_ubatch": options.get("ubatch_size", 512),
+        "n_threads": threads,
+        "n_threads_batch": options.get("threads_batch", 0) or threads,
+        "flash_attn_type": 0,
+        "swa_full": True,
+    }

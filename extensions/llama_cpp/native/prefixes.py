@@ -1,0 +1,186 @@
+"""Where a prompt is placed, so that nothing that is remembered already is read again.
+
+The longest common beginning counts over all sequences: idle ones, which are taken over or copied;
+those that are reading or writing, which are copied, as that costs nothing; and those that were
+moved out to ordinary memory.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from extensions.llama_cpp.native.context import Context
+from extensions.llama_cpp.native.row import Adapters, Row
+
+WORTH = 32
+"""Tokens; for fewer, nobody waits and nothing is copied out."""
+
+
+def common(a: Any, b: Any) -> int:
+    """The length of the common beginning of two arrays of tokens."""
+    length = min(len(a), len(b))
+    if not length:
+        return 0
+    different = np.flatnonzero(a[:length] != b[:length])
+    return int(different[0]) if len(different) else length
+
+
+@dataclass
+class Place:
+    """A sequence, and what it remembers while nobody uses it."""
+
+    sequence: int
+    tokens: Any = field(default_factory=lambda: np.zeros(0, np.int32))
+    adapters: Adapters = ()
+    used: float = 0.0
+
+
+@dataclass(frozen=True)
+class Away:
+    """What a sequence remembered, moved out."""
+
+    tokens: Any
+    adapters: Adapters
+    state: bytes
+
+
+class Prefixes:
+    """The places of a context: who has which, and what the others still remember."""
+
+    def __init__(self, context: Context, *, running: int, memory: int) -> None:
+        self._context, self._running, self._memory = context, running, memory
+        self._idle = [Place(number) for number in range(context.sequences)]
+        self._busy: dict[int, Place] = {}
+        self._away: OrderedDict[bytes, Away] = OrderedDict()
+        self._away_size = 0
+
+    def place(self, row: Row, rows: Iterable[Row]) -> bool:
+        """Give a row its place; False while it has to wait for one, or for what another reads."""
+        if len(self._busy) >= self._running or not self._idle:
+            return False
+        others = [other for other in rows if other.adapters == row.adapters]
+        idle = max(self._idle, key=lambda place: (self._known(place, row), -place.used))
+        best = self._known(idle, row)
+        source: Row | None = None
+        for other in others:
+            shared = common(other.tokens, row.tokens)
+            if other.reading and shared > other.past and shared - max(best, other.past) > WORTH:
+                return False  # It reads right now what this one would read again.
+            if (usable := self._usable(min(shared, other.past), other.past, row)) > best:
+                source, best = other, usable
+        if key := self._best_away(row, best):
+            place = self._empty(keep=None)
+            known = self._bring(key, place, row)
+        elif source:
+            place, known = self._empty(keep=None), best
+            self._context.copy(source.sequence, place.sequence, known)
+        elif best and len(idle.tokens) - best > WORTH and len(self._idle) > 1 and self._cuttable:
+            place, known = self._empty(keep=idle), best  # what it remembers more stays as it is
+            self._context.copy(idle.sequence, place.sequence, known)
+        else:
+            place, known = (idle, best) if best else (self._empty(keep=None), 0)
+        if not self._context.forget(place.sequence, known):
+            known = 0
+        self._idle.remove(place)
+        place.tokens, place.adapters = row.tokens[:known], row.adapters
+        self._busy[place.sequence] = place
+        row.admitted(place.sequence, known)
+        return True
+
+    def release(self, row: Row) -> None:
+        """A row leaves its place, which goes on remembering what it read and wrote."""
+        place = self._busy.pop(row.sequence)
+        place.tokens, place.used = row.remembered(row.past), time.monotonic()
+        self._idle.append(place)
+
+    def make_room(self) -> bool:
+        """Forget what the longest unused idle sequence remembers; False when there is none."""
+        held = [place for place in self._idle if len(place.tokens)]
+        if not held:
+            return False
+        self._move_out(min(held, key=lambda place: place.used))
+        return True
+
+    def remembered(self) -> list[tuple[Any, Adapters, bytes]]:
+        """All that idle sequences know, the longest unused first: to be saved."""
+        idle = sorted(self._idle, key=lambda place: place.used)
+        inside = [
+            (place.tokens, place.adapters, self._context.state(place.sequence))
+            for place in idle
+            if len(place.tokens) > WORTH
+        ]
+        return [(a.tokens, a.adapters, a.state) for a in self._away.values()] + inside
+
+    def remember(self, tokens: Sequence[int], adapters: Adapters, state: bytes) -> None:
+        """Know again what was saved."""
+        self._keep(Away(np.array(tokens, np.int32), adapters, state))
+
+    # --- what of it is known ---
+
+    @property
+    def _cuttable(self) -> bool:
+        return self._context.model.cuttable
+
+    def _known(self, place: Place, row: Row) -> int:
+        if place.adapters != row.adapters:
+            return 0
+        return self._usable(common(place.tokens, row.tokens), len(place.tokens), row)
+
+    def _usable(self, shared: int, held: int, row: Row) -> int:
+        """How much of what is shared saves reading: the last token is read for its logits."""
+        if self._cuttable:
+            return min(shared, len(row.tokens) - 1)
+        return shared if shared == held and shared < len(row.tokens) else 0
+
+    # --- places and what lies outside ---
+
+    def _empty(self, keep: Place | None) -> Place:
+        """A place that remembers nothing, or the one that is missed least."""
+        place = min(
+            (each for each in self._idle if each is not keep),
+            key=lambda each: (len(each.tokens) > 0, each.used),
+        )
+        self._move_out(place)
+        return place
+
+    def _move_out(self, place: Place) -> None:
+        if len(place.tokens) > WORTH and self._memory:
+            state = self._context.state(place.sequence)
+            self._keep(Away(place.tokens, place.adapters, state))
+        self._context.forget(place.sequence)
+        place.tokens = place.tokens[:0]
+
+    def _keep(self, away: Away) -> None:
+        key = repr(away.adapters).encode() + away.tokens.tobytes()
+        if old := self._away.pop(key, None):
+            self._away_size -= len(old.state)
+        if len(away.state) > self._memory:
+            return
+        self._away[key] = away
+        self._away_size += len(away.state)
+        while self._away_size > self._memory:
+            _, gone = self._away.popitem(last=False)
+            self._away_size -= len(gone.state)
+
+    def _best_away(self, row: Row, best: int) -> bytes | None:
+        found: bytes | None = None
+        for key, away in self._away.items():
+            if away.adapters != row.adapters:
+                continue
+            shared = common(away.tokens, row.tokens)
+            usable = self._usable(shared, len(away.tokens), row)
+            if usable - best > WORTH:
+                found, best = key, usable
+        return found
+
+    def _bring(self, key: bytes, place: Place, row: Row) -> int:
+        away = self._away.pop(key)
+        self._away_size -= len(away.state)
+        if not self._context.restore(place.sequence, away.state):
+            return 0
+        shared = common(away.tokens, row.tokens)
+        return self._usable(shared, len(away.tokens), row)
