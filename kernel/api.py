@@ -63,7 +63,7 @@ from kernel.turn import (
     whole_text,
 )
 from kernel.worker import Worker, WorkerDied, WorkerError
-from kernel.workers import WorkerLoader
+from kernel.workers import WorkerLoader, WorkerModel
 
 VERSION = 1
 """What `api` in extension.toml must say."""
@@ -79,6 +79,6 @@ __all__ = [
     "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "Sentences", "SettingsChanged",
     "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text",
     "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage",
-    "Worker", "WorkerDied", "WorkerError", "WorkerLoader", "__version__", "check", "fields",
-    "kill_at", "safe_name", "safe_path", "whole_text", "write",
+    "Worker", "WorkerDied", "WorkerError", "WorkerLoader", "WorkerModel", "__version__", "check",
+    "fields", "kill_at", "safe_name", "safe_path", "whole_text", "write",
 ]  # fmt: skip

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from kernel.api import LOADERS, Extension, Meta, Struct, WorkerLoader
+from extensions.llama_cpp.loader import LlamaLoader
+from kernel.api import LOADERS, Extension, Meta, Struct
 
 
 class Options(Struct, frozen=True):
@@ -22,6 +23,9 @@ class Options(Struct, frozen=True):
     batch_size: Annotated[
         int, Meta(ge=32, le=8192, description="Tokens of a prompt that are read in one step.")
     ] = 512
+    keep_cache: Annotated[
+        bool, Meta(description="Keep what conversations left on the disk until the next load.")
+    ] = True
 
 
 def accepts(path: Path) -> bool:
@@ -29,14 +33,13 @@ def accepts(path: Path) -> bool:
 
 
 async def setup(ext: Extension[Any]) -> None:
-    ext.add(
-        LOADERS,
-        WorkerLoader(
-            id="llama_cpp",
-            label="llama.cpp",
-            engine="worker.py:Engine",
-            Options=Options,
-            accepts=accepts,
-            ext=ext,
-        ),
+    loader = LlamaLoader(
+        id="llama_cpp",
+        label="llama.cpp",
+        engine="worker.py:Engine",
+        Options=Options,
+        accepts=accepts,
+        ext=ext,
     )
+    loader.folder = ext.data / "states"
+    ext.add(LOADERS, loader)

@@ -6,7 +6,7 @@ One thread owns the context and calls `step`; `cancel` may be called from anothe
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from extensions.llama_cpp.native.context import ABORTED, FULL, Context
 from extensions.llama_cpp.native.prefixes import Prefixes
@@ -22,8 +22,18 @@ LEAST = 32
 class Batcher:
     """The requests that run, those that wait, and the next step of all of them."""
 
-    def __init__(self, context: Context, prefixes: Prefixes, *, keep: int = -1) -> None:
-        self._context, self._prefixes = context, prefixes
+    def __init__(
+        self,
+        context: Context,
+        prefixes: Prefixes,
+        switch: Callable[[Adapters], None],
+        *,
+        limit: int,
+        keep: int = -1,
+    ) -> None:
+        self._context, self._prefixes, self._switch = context, prefixes, switch
+        self.limit = limit
+        """Tokens that one request may read and write."""
         self._keep = keep
         """Tokens at the beginning that stay when a full context shifts; -1: it does not shift."""
         self._waiting: deque[Row] = deque()
@@ -34,9 +44,6 @@ class Batcher:
         self._speed = 0.0
         """Tokens of prompts read in a second, as measured."""
         self._adapters: Adapters = ()
-        self._switch = lambda adapters: None
-        self.limit = context.cells
-        """Tokens that one request may read and write."""
 
     @property
     def busy(self) -> bool:

@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,17 +20,21 @@ from extensions.engine_kit.api import (
 )
 from extensions.llama_cpp.files import check_model, describe, threads_for, token_text
 from extensions.llama_cpp.native import library
+from extensions.llama_cpp.native.adapters import Loras
 from extensions.llama_cpp.native.batcher import Batcher
 from extensions.llama_cpp.native.chain import Chain
 from extensions.llama_cpp.native.context import Context, OutOfMemory
 from extensions.llama_cpp.native.prefixes import Prefixes
 from extensions.llama_cpp.native.row import Row
+from extensions.llama_cpp.native.states import fingerprint, load, save
 from extensions.llama_cpp.prebuilt_sampling import HONOURED
 from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, Request
 
 LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
-CAPABILITIES = ("text", "logits", "logprobs", "grammar", "batch", "state")
+CAPABILITIES = ("text", "logprobs", "grammar", "lora", "batch", "state")
+SHAPING = ("cache_type", "rope_freq_base", "alpha_value", "compress_pos_emb", "override_kv", "lora")
+"""Options that change what the model remembers: states of others do not fit."""
 
 
 class Native:
@@ -73,8 +78,10 @@ class Native:
             memory=options.get("cache_ram", 512) << 20,
         )
         keep = options.get("attention_sink_size", 5) if options.get("streaming_llm") else -1
-        self._batcher = Batcher(self._context, prefixes, keep=keep)
-        self._batcher.limit = limit
+        self._prefixes, self._loras = prefixes, Loras(self._model, self._context, self._log)
+        self._batcher = Batcher(self._context, prefixes, self._loras.use, keep=keep, limit=limit)
+        given = {name: value for name, value in options.items() if name in SHAPING}
+        self._fingerprint = fingerprint(path, sorted(given.items()))
         ids = self._info.special_tokens
         tokens = {f"{role}_token": token_text(file, id) for role, id in ids.items()}
         self._template = ChatTemplate(self._info.chat_template, tokens)
@@ -106,7 +113,8 @@ class Native:
             return [*outputs, *self._batcher.end(said)]
 
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
-        """`tokenize(text, special=True)`, `detokenize(token_ids)`, `template(messages, …)`."""
+        """`tokenize(text, special=True)`, `detokenize(token_ids)`, `template(messages, …)`;
+        `save(folder)` and `restore(folder)` what conversations left, answering how many."""
         match name:
             case "tokenize":
                 return self._tokenize(data["text"], data.get("special", True))
@@ -115,8 +123,23 @@ class Native:
             case "template":
                 messages = msgspec.convert(data.pop("messages"), tuple[Message, ...])
                 return self._template.render(messages, **data)
+            case "save":
+                return save(self._states(data["folder"]), self._prefixes.remembered())
+            case "restore":
+                return self._restore(self._states(data["folder"]))
             case _:
                 raise Refused(f"llama.cpp knows no call {name!r}.")
+
+    def _states(self, folder: str) -> Path:
+        return Path(folder) / f"{self._fingerprint}.states"
+
+    def _restore(self, file: Path) -> int:
+        count = 0
+        for tokens, adapters, state in load(file):
+            if all(Path(path).is_file() for path, _ in adapters):
+                self._prefixes.remember(tokens, adapters, state)
+                count += 1
+        return count
 
     # --- what becomes of a request ---
 
@@ -141,8 +164,14 @@ class Native:
             if cancelled:
                 row.chooser.close()
                 outputs.append(row.finish("cancelled"))
-            else:
+                continue
+            try:
+                for path, _ in row.adapters:
+                    self._loras.get(path)
                 self._batcher.add(row)
+            except Exception as error:
+                row.chooser.close()
+                outputs.append(row.finish("error", finish_of(error).error))
         return outputs
 
     def _row(self, id: int, request: Request) -> Row:

@@ -1,0 +1,90 @@
+"""What a model remembers, kept in a file from one load to the next.
+
+A record is only ever handed to llama.cpp when it is whole and of the very same model and settings:
+a file of state that was cut off ends the process, and one of another model is read without a word.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from extensions.llama_cpp.native.row import Adapters
+
+MAGIC = b"spindle-states-1\n"
+SAMPLES, SAMPLE = 64, 1 << 16
+"""Places of a model file that its fingerprint looks at, and the bytes it reads at each."""
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    """What precedes the state of one sequence in the file."""
+
+    tokens: bytes
+    adapters: Adapters
+    length: int
+    sha256: bytes
+
+
+def fingerprint(path: str, settings: object) -> str:
+    """Tells models and settings apart whose states do not fit each other.
+
+    Reading all of a large file would take as long as loading it: its size and 4 MB of it, spread
+    over the whole, must do.
+    """
+    digest = hashlib.sha256(repr(settings).encode())
+    size = os.path.getsize(path)
+    digest.update(size.to_bytes(8, "little"))
+    with open(path, "rb") as file:
+        for place in np.linspace(0, max(0, size - SAMPLE), SAMPLES).astype(int).tolist():
+            file.seek(place)
+            digest.update(file.read(SAMPLE))
+    return digest.hexdigest()[:32]
+
+
+def save(file: Path, states: Iterable[tuple[Any, Adapters, bytes]]) -> int:
+    """Write the states in one step, the last ones being the most precious; answers how many."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    count = 0
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(MAGIC)
+            for tokens, adapters, state in states:
+                record = Record(
+                    tokens.tobytes(), adapters, len(state), hashlib.sha256(state).digest()
+                )
+                head = msgspec.msgpack.encode(record)
+                out.write(len(head).to_bytes(4, "little") + head + state)
+                count += 1
+        os.replace(draft, file)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(draft)
+        raise
+    return count
+
+
+def load(file: Path) -> Iterator[tuple[Any, Adapters, bytes]]:
+    """The states of a file, up to the first that is not whole."""
+    try:
+        opened = file.open("rb")
+    except OSError:
+        return
+    with opened:
+        if opened.read(len(MAGIC)) != MAGIC:
+            return
+        while head := opened.read(int.from_bytes(opened.read(4), "little")):
+            try:
+                record = msgspec.msgpack.decode(head, type=Record)
+            except msgspec.DecodeError:
+                return
+            state = opened.read(record.length)
+            if hashlib.sha256(state).digest() != record.sha256:
+                return
+            yield np.frombuffer(record.tokens, np.int32), record.adapters, state
