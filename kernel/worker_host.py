@@ -21,17 +21,21 @@ from kernel import frames
 from kernel.contract import Engine, Output, Refused, Report
 from kernel.platform_ import die_unless_called_again, end, join
 
+EXTENSIONS = Path(__file__).parents[1] / "extensions"
 STEP = 0.1
 """Seconds that a call may have to wait for the engine's step."""
 
 
 def load_code(reference: str) -> Any:
-    """Import `"<file>.py:<Name>"` from an extension's folder without running its `__init__`."""
+    """Import `"<file>.py:<Name>"` from an extension's folder, without running the `__init__` of
+    that or of any other that it imports from: those are the server's."""
     file, _, name = reference.rpartition(":")
-    package = ModuleType(f"extensions.{Path(file).parent.name}")
-    package.__path__ = [str(Path(file).parent)]
-    sys.modules.setdefault(package.__name__, package)
-    return getattr(importlib.import_module(f"{package.__name__}.{Path(file).stem}"), name)
+    own = Path(file).parent
+    for folder in (own, *EXTENSIONS.glob("[a-z]*")):
+        package = ModuleType(f"extensions.{folder.name}")
+        package.__path__ = [str(folder)]
+        sys.modules.setdefault(package.__name__, package)
+    return getattr(importlib.import_module(f"extensions.{own.name}.{Path(file).stem}"), name)
 
 
 def failure(id: int, error: BaseException, kind: str = "") -> frames.Failed:

@@ -217,6 +217,20 @@ async def test_no_sign_of_life_is_a_hang():
             await asyncio.wait_for(frozen, 5)
 
 
+async def test_an_engine_imports_from_others_without_running_them(tmp_path):
+    """An extension's `__init__` is the server's: an engine's environment lacks what it needs."""
+    (tmp_path / "borrowing.py").write_text(
+        "import sys\n"
+        "import extensions.llama_cpp.files\n"
+        "from tests.engines.scripted import Engine as Scripted\n"
+        "class Engine(Scripted):\n"
+        "    def here(self):\n"
+        "        return [name for name in ('kernel.api', 'starlette') if name in sys.modules]\n"
+    )
+    async with running(f"{tmp_path / 'borrowing.py'}:Engine") as worker:
+        assert await worker.call("here") == []
+
+
 async def test_an_engine_that_cannot_start_says_why(tmp_path):
     (tmp_path / "__init__.py").write_text("raise SystemExit('no package is imported in a child')")
     (tmp_path / "broken.py").write_text("import a_library_that_is_not_there")

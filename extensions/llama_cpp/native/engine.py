@@ -25,7 +25,7 @@ from extensions.llama_cpp.native.batcher import Batcher
 from extensions.llama_cpp.native.chain import Chain
 from extensions.llama_cpp.native.context import Context, OutOfMemory
 from extensions.llama_cpp.native.prefixes import Prefixes
-from extensions.llama_cpp.native.row import Row
+from extensions.llama_cpp.native.row import Chooser, Row
 from extensions.llama_cpp.native.states import fingerprint, load, save
 from extensions.llama_cpp.prebuilt_sampling import HONOURED
 from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, Request
@@ -193,7 +193,7 @@ class Native:
         return Row(
             id,
             prompt,
-            Chain(self._model, request),
+            self._chooser(request, prompt),
             TextStream(stops),
             limit=limit,
             adapters=request.adapters,
@@ -201,6 +201,10 @@ class Native:
             special=not neutral(sampling, "skip_special_tokens"),
             endless=neutral(sampling, "ban_eos_token"),
         )
+
+    def _chooser(self, request: Request, prompt: Sequence[int]) -> Chooser:
+        """What chooses the tokens of a reply; an engine beside this one has its own."""
+        return Chain(self._model, request)
 
     def _prompt(self, request: Request) -> Sequence[int]:
         if request.token_ids is not None:
