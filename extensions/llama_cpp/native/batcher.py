@@ -41,6 +41,8 @@ class Batcher:
         self._cancelled: set[int] = set()
         self._stepping: frozenset[int] = frozenset()
         self._lock = threading.Lock()
+        self._crowded = False
+        """Whether those that run are all that find room, until one of them ends."""
         self._speed = 0.0
         """Tokens of prompts read in a second, as measured."""
         self._adapters: Adapters = ()
@@ -107,13 +109,14 @@ class Batcher:
         if row in self._rows:
             self._rows.remove(row)
             self._prefixes.release(row)
+            self._crowded = False
         else:
             self._waiting.remove(row)
         row.chooser.close()
 
     def _admit(self) -> None:
         for row in tuple(self._waiting):
-            if not self._prefixes.place(row, self._rows):
+            if self._crowded or not self._prefixes.place(row, self._rows):
                 continue
             self._waiting.remove(row)
             self._rows.append(row)
@@ -203,6 +206,7 @@ class Batcher:
         if len(self._rows) == 1:
             self._drop(youngest)
             return youngest.end()
+        self._crowded = True
         self._rows.remove(youngest)
         self._prefixes.release(youngest)
         self._prefixes.make_room()

@@ -180,7 +180,8 @@ class Prefixes:
     def _bring(self, key: bytes, place: Place, row: Row) -> int:
         away = self._away.pop(key)
         self._away_size -= len(away.state)
-        if not self._context.restore(place.sequence, away.state):
-            return 0
+        while not self._context.restore(place.sequence, away.state):
+            if not self.make_room():
+                return 0
         shared = common(away.tokens, row.tokens)
         return self._usable(shared, len(away.tokens), row)

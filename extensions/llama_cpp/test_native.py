@@ -1,0 +1,170 @@
+"""The native engine: prefixes that are read once, full contexts, adapters, states, cancels."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.api import Request, Sampling, Worker, WorkerError
+from tests.engines.real import STORIES, STORY, ask, engine
+
+pytestmark = pytest.mark.engine
+MODEL = STORIES / "stories260K.gguf"
+LORA = STORIES.parent / "lora-stories260K" / "lora-shakespeare-f32.gguf"
+LONG = " ".join(f"Lily saw {n} birds and she was happy." for n in range(40))
+"""Many hundred tokens."""
+
+
+@pytest.fixture(scope="module")
+def environment(environments_dir: Path) -> Path:
+    return environments_dir / "xllamacpp-native"
+
+
+@asynccontextmanager
+async def loaded(environment: Path, **options: Any) -> AsyncIterator[Worker]:
+    """A fresh worker, which remembers nothing."""
+    async with engine("llama_cpp", environment) as worker:
+        await worker.load(MODEL, options)
+        yield worker
+
+
+async def test_many_users_with_one_long_beginning_read_it_once(environment: Path):
+    async with loaded(environment) as worker:
+        prompts = [f"{LONG} Then user {n} said" for n in range(16)]
+        replies = await asyncio.gather(*(ask(worker, p, max_new_tokens=4) for p in prompts))
+        usages = [finish.usage for _, finish, _ in replies]
+        read = sum(usage.prompt - usage.cached for usage in usages)
+        assert read <= 1.15 * max(usage.prompt for usage in usages)
+
+
+async def test_an_early_edit_is_read_again_from_there_only(environment: Path):
+    async with loaded(environment) as worker:
+        begin, end = LONG[:1500], LONG[1500:]
+        _, first, _ = await ask(worker, begin + end)
+        text, edited, _ = await ask(worker, f"{begin} And then{end}")
+        shared = len(await worker.call("tokenize", text=begin))
+        assert abs(edited.usage.cached - shared) <= 3
+        _, again, _ = await ask(worker, begin + end)
+        assert again.usage.cached == first.usage.prompt - 1, "the first one was not given up for it"
+    async with loaded(environment) as other:
+        assert (await ask(other, f"{begin} And then{end}"))[0] == text
+
+
+async def test_the_second_turn_reads_what_is_new(environment: Path):
+    async with loaded(environment) as worker:
+        text, first, _ = await ask(worker, LONG)
+        _, second, _ = await ask(worker, f"{LONG}{text} The end.")
+        known = first.usage.prompt + first.usage.completion - 1
+        assert abs(second.usage.cached - known) <= 2
+
+
+async def test_more_than_fits_gets_the_same_words_one_after_another(environment: Path):
+    """Sixteen conversations in a context for two: some wait, or read again what they had."""
+    async with loaded(environment, **{"context_length": 256, "cache_ram": 0}) as worker:
+        prompts = [f"Tom had {n} cats. " * 6 for n in range(16)]
+        alone = [await ask(worker, p, max_new_tokens=80, ban_eos_token=True) for p in prompts]
+        asked = (ask(worker, p, max_new_tokens=80, ban_eos_token=True) for p in prompts)
+        together = await asyncio.gather(*asked)
+        assert [text for text, _, _ in together] == [text for text, _, _ in alone]
+        assert {finish.reason for _, finish, _ in together} == {"length"}
+
+
+async def test_what_is_pushed_out_is_kept_in_memory(environment: Path):
+    async with loaded(environment, **{"context_length": 2048, "cache_ram": 64}) as worker:
+        prompts = [f"{name} went out. {LONG}" for name in ("Tom", "Lily", "Ben", "Sue")]
+        texts = [(await ask(worker, prompt))[0] for prompt in prompts]
+        text, finish, _ = await ask(worker, prompts[0])
+        assert text == texts[0]
+        assert finish.usage.cached == finish.usage.prompt - 1
+
+
+async def test_a_full_context_ends_the_reply_or_forgets_its_middle(environment: Path):
+    more: dict[str, Any] = {"max_new_tokens": 600, "ban_eos_token": True}
+    async with loaded(environment, **{"context_length": 256}) as worker:
+        _, finish, _ = await ask(worker, **more)
+        assert finish.reason == "length"
+        assert finish.usage.prompt + finish.usage.completion == 257
+    async with loaded(environment, **{"context_length": 256, "streaming_llm": True}) as shifting:
+        text, finish, _ = await ask(shifting, **more)
+        assert finish.usage.completion == 600
+        assert len(text) > 1000
+        assert (await ask(shifting))[0] == STORY
+
+
+async def test_adapters_change_the_words_of_those_who_want_them(environment: Path):
+    async with loaded(environment) as worker:
+        wants = [(), ((str(LORA), 1.0),), ((str(LORA), 0.5),), ()] * 3
+        alone = [(await ask(worker, adapters=each))[0] for each in wants[:4]]
+        assert alone[0] == STORY == alone[3]
+        assert len({*alone}) == 3
+        together = await asyncio.gather(*(ask(worker, adapters=each) for each in wants))
+        assert [text for text, _, _ in together] == alone * 3
+        assert (await ask(worker, adapters=((str(LORA), 0.0),)))[0] == STORY
+
+
+async def test_an_adapter_that_is_none_is_refused(environment: Path, tmp_path: Path):
+    async with loaded(environment) as worker:
+        (other := tmp_path / "other.gguf").write_bytes(LORA.read_bytes()[:5000])
+        for path, words in (
+            (tmp_path / "none.gguf", "There is no adapter"),
+            (MODEL, "no LoRA adapter"),
+            (other, "other.gguf"),
+        ):
+            with pytest.raises(WorkerError, match=words):
+                await ask(worker, adapters=((str(path), 1.0),))
+            assert (await ask(worker))[0] == STORY
+
+
+async def test_what_was_read_is_known_after_the_next_load(environment: Path, tmp_path: Path):
+    async with loaded(environment) as worker:
+        text, first, _ = await ask(worker, LONG)
+        adapted, _, _ = await ask(worker, LONG, adapters=((str(LORA), 1.0),))
+        assert await worker.call("save", folder=str(tmp_path)) == 2
+    async with loaded(environment) as later:
+        assert await later.call("restore", folder=str(tmp_path)) == 2
+        again, finish, _ = await ask(later, LONG)
+        assert (again, finish.usage.cached) == (text, first.usage.prompt - 1)
+        more, finish, _ = await ask(later, LONG, adapters=((str(LORA), 1.0),))
+        assert (more, finish.usage.cached) == (adapted, first.usage.prompt - 1)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "head", "foreign"])
+async def test_a_damaged_state_is_not_used(environment: Path, tmp_path: Path, damage: str):
+    async with loaded(environment) as worker:
+        text, _, _ = await ask(worker, LONG)
+        await worker.call("save", folder=str(tmp_path))
+    [file] = tmp_path.iterdir()  # noqa: ASYNC240
+    data = bytearray(file.read_bytes())
+    options: dict[str, Any] = {}
+    if damage == "cut":
+        del data[-1000:]
+    elif damage == "changed":
+        data[len(data) // 2] ^= 1
+    elif damage == "head":
+        data[5] ^= 1
+    else:
+        options = {"rope_freq_base": 20_000.0}
+    file.write_bytes(data)
+    async with loaded(environment, **options) as later:
+        assert await later.call("restore", folder=str(tmp_path)) == 0
+        again, finish, _ = await ask(later, LONG)
+        assert finish.usage.cached == 0
+        assert damage == "foreign" or again == text
+
+
+async def test_a_cancel_ends_the_reading_of_a_prompt(environment: Path):
+    """Within one node of the graph; what was read until then is known."""
+    async with loaded(environment, **{"batch_size": 2048, "ubatch_size": 2048}) as worker:
+        reply = worker.generate(Request(prompt=LONG, sampling=Sampling(max_new_tokens=1)))
+        await asyncio.sleep(0)
+        begun = time.monotonic()
+        reply.cancel()
+        assert [delta async for delta in reply] == []
+        assert time.monotonic() - begun < 0.2
+        assert reply.finish
+        assert reply.finish.reason == "cancelled"
+        assert (await ask(worker))[0] == STORY
