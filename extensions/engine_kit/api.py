@@ -2,7 +2,12 @@
 
 from extensions.engine_kit.adapters import Callbacks, Emit, OneAtATime, Stepped
 from extensions.engine_kit.defaults import from_folder, from_gguf, with_defaults
-from extensions.engine_kit.gguf import Gguf, check_gguf
+from extensions.engine_kit.gguf import Gguf, Tensor, check_gguf
+from extensions.engine_kit.gguf_kinds import (
+    check_gguf_adapter,
+    check_gguf_model,
+    check_gguf_projector,
+)
 from extensions.engine_kit.requests import check_request, finish_of, neutral, unsupported
 from extensions.engine_kit.safetensors import check_folder, check_safetensors
 from extensions.engine_kit.stops import StopStrings, TextStream
@@ -16,9 +21,13 @@ __all__ = [
     "OneAtATime",
     "Stepped",
     "StopStrings",
+    "Tensor",
     "TextStream",
     "check_folder",
     "check_gguf",
+    "check_gguf_adapter",
+    "check_gguf_model",
+    "check_gguf_projector",
     "check_request",
     "check_safetensors",
     "finish_of",

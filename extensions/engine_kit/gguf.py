@@ -2,12 +2,11 @@
 
 import math
 import mmap
-import re
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from extensions.engine_kit.gguf_rules import check_architecture, check_vocabulary
 from kernel.contract import Refused
 
 SCALARS = {
@@ -20,42 +19,68 @@ BLOCKS = {
     15: (256, 292), 16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18),
     21: (256, 110), 22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4),
     27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66),
-    39: (32, 17), 40: (64, 36),
+    39: (32, 17), 40: (64, 36), 41: (128, 18), 42: (64, 18),
 }  # fmt: skip
 """ggml's types: weights in a block, and its bytes."""
 MOST = 2_000_000
 """Tensors, keys, tokens: no real model comes near."""
-LARGEST_TEMPLATE = 1_000_000
-COUNTS = {
-    "block_count": (1, 10_000), "context_length": (8, 2**31), "embedding_length": (1, 2**22),
-    "feed_forward_length": (0, 2**24), "attention.head_count": (0, 2**14),
-    "attention.head_count_kv": (0, 2**14), "expert_count": (0, 2**14),
-}  # fmt: skip
-"""The least and the most of what engines allocate, loop and divide by."""
+MOST_NUMBERS = 8_000_000
+"""In one list; the longest known is a table of a tokenizer, of 500,000."""
+MOST_PARTS = 999
+LARGEST_HEADER = 512 << 20
+"""Bytes before the weights; a vocabulary of 260,000 tokens takes 12 MB."""
+
+
+class Tensor(NamedTuple):
+    """What the header says of one tensor; `bytes` is what it takes in the file."""
+
+    shape: tuple[int, ...]
+    kind: int
+    bytes: int
 
 
 class Gguf(NamedTuple):
-    """What the header says; `tensors` maps names to shapes."""
+    """What the header says, of all parts where there are several."""
 
     metadata: dict[str, Any]
-    tensors: dict[str, tuple[int, ...]]
+    tensors: dict[str, Tensor]
     size: int
 
     def of_arch(self, key: str, default: Any = 0) -> Any:
         return self.metadata.get(f"{self.metadata.get('general.architecture')}.{key}", default)
 
+    @property
+    def weights(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.bytes for tensor in self.tensors.values())
 
-def check_gguf(path: str | Path) -> Gguf:
-    """Read the header; raises Refused with what is wrong with the file."""
+
+def check_gguf(path: str | Path, file: Gguf | None = None) -> Gguf:
+    """Read the header (or go on with the one given), and those of the other parts.
+
+    Raises Refused with what is wrong, and with which of the files.
+    """
+    name = Path(path).name
+    file = file or read_header(path)
+    if (parts := file.metadata.get("split.count", 1)) != 1:
+        file = whole(Path(path), file, parts)
+    try:
+        check_architecture(file.metadata, file.tensors)
+        check_vocabulary(file.metadata, file.tensors)
+    except ValueError as error:
+        raise Refused(f"{name} cannot be loaded: {error}. Download it again.") from error
+    return file
+
+
+def read_header(path: str | Path) -> Gguf:
+    """What one file says, each number checked against the file; raises Refused."""
     name = Path(path).name
     try:
         with open(path, "rb") as file:
             if file.seek(0, 2) < 24:
                 raise ValueError("it is too short to be a GGUF file")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                header = Reader(data).header()
-        check_architecture(header)
-        check_vocabulary(header)
+                return Reader(data).header()
     except OSError as error:
         raise Refused(f"{name} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
@@ -63,7 +88,48 @@ def check_gguf(path: str | Path) -> Gguf:
         raise Refused(said) from error
     except ValueError as error:
         raise Refused(f"{name} cannot be loaded: {error}. Download it again.") from error
-    return header
+
+
+def whole(path: Path, first: Gguf, count: Any) -> Gguf:
+    """A file that lies in several: the parts are those that llama.cpp's names say."""
+    number = first.metadata.get("split.no")
+    if not isinstance(count, int) or not isinstance(number, int) or not 2 <= count <= MOST_PARTS:
+        said = f"{path.name} says that it is part {number} of {count}"
+        raise Refused(f"{said[:200]}, which cannot be. Download it again.")
+    ending = f"-{number + 1:05}-of-{count:05}.gguf"
+    if not path.name.endswith(ending):
+        raise Refused(
+            f"{path.name} is part of a model in {count} files, and was renamed. Its name must "
+            f"end in {ending}, and those of the others in the same way."
+        )
+    paths = [
+        path.with_name(f"{path.name.removesuffix(ending)}-{part:05}-of-{count:05}.gguf")
+        for part in range(1, count + 1)
+    ]
+    if number:
+        raise Refused(f"{path.name} is part {number + 1} of {count}. Load {paths[0].name}.")
+    if missing := [part.name for part in paths if not part.is_file()]:
+        raise Refused(
+            f"{path.name} is the first of {count} files, and {len(missing)} of them "
+            f"{'is' if len(missing) == 1 else 'are'} missing: {', '.join(missing[:3])}"
+            f"{' and more' if len(missing) > 3 else ''}. Download them into the same folder."
+        )
+    tensors, size = dict(first.tensors), first.size
+    for expected, part in enumerate(paths[1:], 1):
+        file = read_header(part)
+        said = file.metadata.get("split.no"), file.metadata.get("split.count")
+        if said != (expected, count):
+            raise Refused(f"{part.name} belongs to another model. Download it again.")
+        if twice := tensors.keys() & file.tensors.keys():
+            raise Refused(f"{part.name} repeats {min(twice)}. Download the parts again.")
+        tensors.update(file.tensors)
+        size += file.size
+    if (claimed := first.metadata.get("split.tensors.count")) != len(tensors):
+        raise Refused(
+            f"The {count} parts of {path.name} have {len(tensors):,} tensors together instead of "
+            f"{claimed}: they are not of one model. Download them again."
+        )
+    return Gguf(first.metadata, tensors, size)
 
 
 class Reader:
@@ -71,6 +137,7 @@ class Reader:
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data, self.at, self.size = data, 0, len(data)
+        self.end = min(self.size, LARGEST_HEADER)
 
     def number(self, code: str) -> Any:
         length = struct.calcsize(code)
@@ -79,8 +146,8 @@ class Reader:
 
     def skip(self, length: int) -> int:
         at, self.at = self.at, self.at + length
-        if self.at > self.size:
-            raise ValueError(f"its header ends at byte {self.size:,}, in the middle of something")
+        if self.at > self.end:
+            raise ValueError(f"its header ends at byte {self.end:,}, in the middle of something")
         return at
 
     def string(self) -> bytes:
@@ -101,15 +168,17 @@ class Reader:
                 raise ValueError(f"a list claims {count:,} texts, more than a file can have")
             return self.strings(count)
         code = scalar(kind)
+        if count > MOST_NUMBERS:
+            raise ValueError(f"a list claims {count:,} numbers, more than any model has")
         at = self.skip(count * struct.calcsize(code))
         return struct.unpack_from(f"<{count}{code}", self.data, at)
 
     def strings(self, count: int) -> list[bytes]:
         """The hot loop: a vocabulary has hundreds of thousands of these."""
-        data, at, size, texts = self.data, self.at, self.size, []
+        data, at, end, texts = self.data, self.at, self.end, []
         length_of = struct.Struct("<Q").unpack_from
         for _ in range(count):
-            if at + 8 > size:
+            if at + 8 > end:
                 raise ValueError("a list of texts runs past the end of the file")
             begin = at + 8
             at = begin + length_of(data, at)[0]
@@ -130,6 +199,8 @@ class Reader:
         metadata: dict[str, Any] = {}
         for _ in range(key_count):
             key = self.string().decode()
+            if not 0 < len(key) < 65_536:
+                raise ValueError("the name of a key is empty or unreasonably long")
             if key in metadata:
                 raise ValueError(f"the key {key[:80]} is there twice")
             value = self.value(self.number("I"))
@@ -137,14 +208,14 @@ class Reader:
         tensors = self.tensors(tensor_count, metadata.get("general.alignment", 32))
         return Gguf(metadata, tensors, self.size)
 
-    def tensors(self, count: int, alignment: Any) -> dict[str, tuple[int, ...]]:
+    def tensors(self, count: int, alignment: Any) -> dict[str, Tensor]:
         if not isinstance(alignment, int) or not 8 <= alignment <= 2**20 or alignment % 8:
             raise ValueError(f"its alignment is {alignment}")
-        shapes: dict[str, tuple[int, ...]] = {}
+        found: dict[str, Tensor] = {}
         spans: list[tuple[int, int, str]] = []
         for _ in range(count):
             name = self.string().decode()
-            if not 0 < len(name) < 64 or name in shapes:
+            if not 0 < len(name) < 64 or name in found:
                 raise ValueError(f"the name of a tensor, {name[:80]!r}, is too long or there twice")
             dimensions = self.number("I")
             if not 1 <= dimensions <= 4:
@@ -158,8 +229,9 @@ class Reader:
                 raise ValueError(f"the tensor {name} has the impossible shape {shape}")
             if offset % alignment:
                 raise ValueError(f"the tensor {name} begins between two aligned places")
-            shapes[name] = shape
-            spans.append((offset, math.prod(shape) // per_block * block_size, name))
+            length = math.prod(shape) // per_block * block_size
+            found[name] = Tensor(shape, kind, length)
+            spans.append((offset, length, name))
         begin = -(-self.at // alignment) * alignment
         end = 0
         for offset, length, name in sorted(spans):
@@ -169,59 +241,10 @@ class Reader:
             if begin + end > self.size:
                 missing = begin + end - self.size
                 raise ValueError(f"the tensor {name} ends {missing:,} bytes after the file does")
-        return shapes
+        return found
 
 
 def scalar(kind: int) -> str:
     if kind not in SCALARS:
         raise ValueError(f"it holds a value of the unknown type {kind}")
     return SCALARS[kind]
-
-
-def check_architecture(file: Gguf) -> None:
-    """The numbers that engines trust."""
-    if not isinstance(file.metadata.get("general.architecture"), str):
-        raise ValueError("it does not say what architecture it has")
-    if not file.tensors:
-        raise ValueError("there is no tensor in it")
-    for key, (least, most) in COUNTS.items():
-        for value in numbers(file.of_arch(key, least)):
-            if not least <= value <= most:
-                raise ValueError(f"its {key} is {value:,}")
-    for key, value in file.metadata.items():
-        if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"its {key} is {value}")
-    blocks = {match[0] for name in file.tensors if (match := re.match(r".*\bblk\.\d+\.", name))}
-    claimed = file.of_arch("block_count") - file.of_arch("nextn_predict_layers")
-    if file.metadata.get("split.count", 1) == 1 and claimed > len(blocks):
-        raise ValueError(f"it claims {claimed:,} blocks and has {len(blocks):,}")
-
-
-def numbers(value: Any) -> Iterator[int]:
-    for each in value if isinstance(value, tuple) else (value,):
-        if not isinstance(each, int):
-            raise ValueError("one of its sizes is not a whole number")
-        yield each
-
-
-def check_vocabulary(file: Gguf) -> None:
-    """What tokenizers take for granted: llama.cpp aborts without a token for every byte."""
-    get = file.metadata.get
-    tokens = get("tokenizer.ggml.tokens", ())
-    kind = get("tokenizer.ggml.model", "")
-    if kind not in ("", "none", "no_vocab") and not isinstance(tokens, list):
-        raise ValueError(f"it has a tokenizer ({kind}) and no tokens")
-    for key in ("scores", "token_type"):
-        if (extra := get(f"tokenizer.ggml.{key}")) is not None and len(extra) != len(tokens):
-            raise ValueError(f"it has {len(tokens):,} tokens and {len(extra):,} of their {key}s")
-    if kind == "llama":
-        known = set(tokens)
-        for byte in range(256):
-            if b"<0x%02X>" % byte not in known and bytes([byte]) not in known:
-                raise ValueError(f"its vocabulary has no token for the byte 0x{byte:02X}")
-    rows = file.tensors.get("token_embd.weight", (0, len(tokens)))[-1]
-    if tokens and rows < len(tokens):
-        raise ValueError(f"it has {len(tokens):,} tokens and embeddings for {rows:,}")
-    template = get("tokenizer.chat_template", "")
-    if not isinstance(template, str) or len(template) > LARGEST_TEMPLATE:
-        raise ValueError("its chat template is no text or unreasonably long")

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 import struct
 import threading
 import time
@@ -18,7 +17,6 @@ from extensions.engine_kit.api import (
     StopStrings,
     TextStream,
     check_folder,
-    check_gguf,
     check_request,
     check_safetensors,
 )
@@ -222,126 +220,6 @@ def test_a_hostile_template_costs_two_seconds_at_most(template, source):
 
 
 # --- files ------------------------------------------------------------------------------
-
-
-def text(value):
-    return struct.pack("<Q", len(value)) + value
-
-
-def a_gguf(keys=None, tensors=None, data=64, version=3, counts=None, magic=b"GGUF"):
-    """A small file; keys are given as (type, bytes), tensors as (name, shape, type, offset)."""
-    all_keys = {
-        b"general.architecture": (8, text(b"llama")),
-        b"llama.block_count": (4, struct.pack("<I", 1)),
-        **(keys or {}),
-    }
-    tensors = [(b"blk.0.w", (4, 4), 0, 0)] if tensors is None else tensors
-    made = magic + struct.pack("<I", version)
-    made += struct.pack("<QQ", *(counts or (len(tensors), len(all_keys))))
-    for key, (kind, value) in all_keys.items():
-        made += text(key) + struct.pack("<I", kind) + value
-    for name, shape, kind, offset in tensors:
-        made += text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
-    return made + bytes(-len(made) % 32 + data)
-
-
-def number(value):
-    return 4, struct.pack("<I", value)
-
-
-def texts(*values):
-    return 9, struct.pack("<IQ", 8, len(values)) + b"".join(map(text, values))
-
-
-BYTES = tuple(b"<0x%02X>" % byte for byte in range(256))
-BAD_GGUF = {
-    "empty": b"",
-    "not a GGUF": a_gguf(magic=b"GGML"),
-    "a future version": a_gguf(version=99),
-    "too many tensors": a_gguf(counts=(2**62, 2)),
-    "too many keys": a_gguf(counts=(1, 2**63)),
-    "fewer keys than it says": a_gguf(counts=(1, 500)),
-    "a long string": a_gguf({b"a": (8, struct.pack("<Q", 2**40))}),
-    "a list that never ends": a_gguf({b"a": (9, struct.pack("<IQ", 8, 2**60))}),
-    "a long list of numbers": a_gguf({b"a": (9, struct.pack("<IQ", 4, 2**60))}),
-    "lists in lists": a_gguf({b"a": (9, struct.pack("<IQ", 9, 1) * 100_000)}),
-    "an unknown type": a_gguf({b"a": (77, b"")}),
-    "a key that is no text": a_gguf({b"\xff\xfe": number(1)}),
-    "an architecture that is a number": a_gguf({b"general.architecture": number(1)}),
-    "an absurd alignment": a_gguf({b"general.alignment": number(0)}),
-    "no tensors": a_gguf(tensors=[]),
-    "five dimensions": a_gguf(tensors=[(b"a", (1,) * 5, 0, 0)]),
-    "dimensions that overflow": a_gguf(tensors=[(b"a", (2**33, 2**33), 0, 0)]),
-    "an empty dimension": a_gguf(tensors=[(b"a", (4, 0), 0, 0)]),
-    "half a block": a_gguf(tensors=[(b"a", (33,), 8, 0)]),
-    "an unknown kind of tensor": a_gguf(tensors=[(b"a", (4,), 4000, 0)]),
-    "an offset past the end": a_gguf(tensors=[(b"a", (4, 4), 0, 2**40)]),
-    "a crooked offset": a_gguf(tensors=[(b"a", (4,), 0, 3)]),
-    "tensors on top of each other": a_gguf(tensors=[(b"a", (16,), 0, 0), (b"b", (8,), 0, 32)]),
-    "one name twice": a_gguf(tensors=[(b"a", (4,), 0, 0), (b"a", (4,), 0, 32)]),
-    "cut off": a_gguf(data=40),
-    "blocks that are not there": a_gguf({b"llama.block_count": number(3)}),
-    "a million blocks": a_gguf({b"llama.block_count": number(10**6)}),
-    "no room for a word": a_gguf({b"llama.context_length": number(0)}),
-    "a size that is no number": a_gguf({b"llama.embedding_length": (8, text(b"x"))}),
-    "a negative epsilon": a_gguf({b"llama.epsilon": (6, struct.pack("<f", -1))}),
-    "a number that is none": a_gguf({b"llama.freq_base": (6, struct.pack("<f", math.nan))}),
-    "a tokenizer without bytes": a_gguf(
-        {b"tokenizer.ggml.model": (8, text(b"llama")), b"tokenizer.ggml.tokens": texts(b"a", b"b")}
-    ),
-    "a tokenizer without tokens": a_gguf({b"tokenizer.ggml.model": (8, text(b"gpt2"))}),
-    "more scores than tokens": a_gguf(
-        {
-            b"tokenizer.ggml.tokens": texts(b"a"),
-            b"tokenizer.ggml.scores": (9, struct.pack("<IQ2f", 6, 2, 0, 0)),
-        }
-    ),
-    "an endless template": a_gguf({b"tokenizer.chat_template": (8, text(b"x" * 1_000_001))}),
-}
-
-
-@pytest.mark.parametrize("what", BAD_GGUF)
-def test_a_malformed_gguf_is_refused_with_a_sentence(tmp_path, what):
-    file = tmp_path / "bad.gguf"
-    file.write_bytes(BAD_GGUF[what])
-    begun = time.monotonic()
-    with pytest.raises(Refused, match=r"^bad\.gguf cannot be loaded: .+\.") as refusal:
-        check_gguf(file)
-    assert time.monotonic() - begun < 1
-    assert len(str(refusal.value)) < 300
-
-
-def test_a_good_gguf_says_what_it_is(tmp_path):
-    file = tmp_path / "good.gguf"
-    keys = {
-        b"tokenizer.ggml.model": (8, text(b"llama")),
-        b"tokenizer.ggml.tokens": texts(*BYTES),
-        b"llama.attention.head_count": (9, struct.pack("<IQ2I", 4, 2, 8, 8)),
-    }
-    file.write_bytes(a_gguf(keys))
-    header = check_gguf(file)
-    assert header.of_arch("block_count") == 1
-    assert header.tensors == {"blk.0.w": (4, 4)}
-    assert check_gguf(DATA / "stories260K/stories260K.gguf").of_arch("context_length") == 2048
-    with pytest.raises(Refused, match="cannot be read"):
-        check_gguf(tmp_path / "missing.gguf")
-
-
-def test_every_cut_of_a_header_is_refused(tmp_path):
-    whole, file = a_gguf(), tmp_path / "cut.gguf"
-    for cut in range(len(whole)):
-        file.write_bytes(whole[:cut])
-        with pytest.raises(Refused):
-            check_gguf(file)
-
-
-def test_a_large_vocabulary_is_checked_within_a_second(tmp_path):
-    file = tmp_path / "large.gguf"
-    keys = {b"tokenizer.ggml.tokens": texts(*(b"token %d" % n for n in range(400_000)))}
-    file.write_bytes(a_gguf(keys))
-    begun = time.monotonic()
-    check_gguf(file)
-    assert time.monotonic() - begun < 1
 
 
 def a_safetensors(header, data=16):

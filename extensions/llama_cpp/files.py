@@ -5,19 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from extensions.engine_kit.api import Gguf, check_gguf, from_gguf
-from kernel.contract import Capability, ModelInfo, Refused
+from extensions.engine_kit.api import Gguf, from_gguf
+from kernel.contract import Capability, ModelInfo
 
 SMALL = 100_000_000
 """Bytes; a smaller model is fastest on one thread."""
-
-
-def check_model(path: str) -> Gguf:
-    """The header of a file that holds a whole model; raises Refused."""
-    file = check_gguf(path)
-    if (kind := file.metadata.get("general.type", "model")) != "model":
-        raise Refused(f"{Path(path).name} is no model but a part of one ({kind}). Load the model.")
-    return file
 
 
 def threads_for(wanted: int, size: int) -> int:
