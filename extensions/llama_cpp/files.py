@@ -5,11 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from extensions.engine_kit.api import Gguf, from_gguf
+from extensions.engine_kit.api import Gguf, check_gguf_model, from_gguf
 from kernel.contract import Capability, ModelInfo
 
 SMALL = 100_000_000
 """Bytes; a smaller model is fastest on one thread."""
+
+
+def check_model(path: str) -> Gguf:
+    """The header of a file that holds a whole model; raises Refused."""
+    return check_gguf_model(path)
 
 
 def threads_for(wanted: int, size: int) -> int:

@@ -15,13 +15,13 @@ from extensions.engine_kit.api import (
     Emit,
     Gguf,
     TextStream,
-    check_gguf_model,
     check_request,
     neutral,
     with_defaults,
 )
 from extensions.llama_cpp.files import (
     SMALL,
+    check_model,
     context_length,
     describe,
     threads_for,
@@ -68,7 +68,7 @@ class Prebuilt:
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         report(0.0, "Checking the file")
-        file = check_gguf_model(path)
+        file = check_model(path)
         report(0.1, f"Loading {file.size / 1e6:,.0f} MB")
         import xllamacpp  # noqa: PLC0415 - a large library, and the header comes first
 

@@ -13,13 +13,12 @@ import llama_cpp.llama_cpp as C
 from extensions.engine_kit.api import (
     ChatTemplate,
     TextStream,
-    check_gguf_model,
     check_request,
     finish_of,
     neutral,
     with_defaults,
 )
-from extensions.llama_cpp.files import describe, threads_for, token_text
+from extensions.llama_cpp.files import check_model, describe, threads_for, token_text
 from extensions.llama_cpp.native import library
 from extensions.llama_cpp.native.adapters import Loras
 from extensions.llama_cpp.native.batcher import Batcher
@@ -52,7 +51,7 @@ class Native:
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         report(0.0, "Checking the file")
-        file = check_gguf_model(path)
+        file = check_model(path)
         self._log = library.start(options.get("numa", False))
         megabytes = f"{file.size / 1e6:,.0f} MB"
         self._model = library.Model.load(
