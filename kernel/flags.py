@@ -39,6 +39,7 @@ class Flags(Struct, frozen=True):
     data_dir: Path | None = None
     environments_dir: Path | None = None
     model_dir: Path | None = None
+    lora_dir: Path | None = None
     model: str = ""
     loader: str = ""
     only: tuple[str, ...] | None = None
@@ -209,6 +210,7 @@ def _add_files(parser: _Parser) -> None:
     add("--settings", type=Path, metavar="FILE", help="instead of settings.yaml")
     add("--data-dir", type=Path, metavar="FOLDER", help="for chats, jobs, secrets and settings")
     add("--model-dir", type=Path, metavar="FOLDER", help="where models lie; default: models")
+    add("--lora-dir", type=Path, metavar="FOLDER", help="where adapters lie; default: loras")
     add("--environments-dir", type=Path, metavar="FOLDER", help="for the engines' environments")
     add("--verbose", action="store_true", help="log every step")
 

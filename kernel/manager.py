@@ -53,12 +53,13 @@ class Kernel:
         *,
         environments: Path | None = None,
         models: Path | None = None,
+        loras: Path | None = None,
         templates: Path | None = None,
         flags: dict[str, dict[str, Any]] | None = None,
         strict: bool = False,
     ) -> None:
         self.settings, self.data, self.flags = settings, data, flags or {}
-        self.models = models or data / "models"
+        self.models, self.loras = models or data / "models", loras or data / "loras"
         self.bus = Bus()
         self.registry = Registry(self.bus.emit)
         self.guard = Guard(self._on_failure, strict=strict)

@@ -133,6 +133,7 @@ def kernel_of(flags: Flags) -> Kernel:
         data,
         environments=flags.environments_dir and flags.environments_dir.resolve(),
         models=(flags.model_dir or ROOT / "models").resolve(),
+        loras=(flags.lora_dir or ROOT / "loras").resolve(),
         templates=ROOT / "templates",
         flags={"kernel": told, **flags.extensions},
         strict=flags.strict,

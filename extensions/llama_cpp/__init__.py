@@ -41,5 +41,4 @@ async def setup(ext: Extension[Any]) -> None:
         accepts=accepts,
         ext=ext,
     )
-    loader.folder = ext.data / "states"
     ext.add(LOADERS, loader)

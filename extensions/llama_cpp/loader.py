@@ -1,4 +1,5 @@
-"""The loader: as for every worker, and what the model remembers is kept between two loads."""
+"""The loader: as for every worker; adapters are named by their files below loras/, and what the
+model remembers is kept between two loads."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,38 +7,78 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kernel.api import WorkerDied, WorkerError, WorkerLoader, WorkerModel
+import msgspec
+
+from kernel.api import (
+    Extension,
+    Generation,
+    Refused,
+    Request,
+    WorkerDied,
+    WorkerError,
+    WorkerLoader,
+    WorkerModel,
+    safe_path,
+)
 
 PATIENCE = 10
 """Seconds that keeping what a model remembers may hold up its end."""
 
 
-class Remembering(WorkerModel):
-    """A model that saves what its conversations left before it goes."""
+class LlamaModel(WorkerModel):
+    """A model whose adapters lie below `loras`, and which leaves what it remembers in `states`."""
 
-    folder: Path | None = None
+    loras: Path
+    states: Path | None = None
+
+    def generate(self, request: Request) -> Generation:
+        """As the worker does; raises Refused for an adapter that is not there."""
+        if request.adapters:
+            found = tuple((adapter(self.loras, name), scale) for name, scale in request.adapters)
+            request = msgspec.structs.replace(request, adapters=found)
+        return super().generate(request)
 
     async def close(self) -> None:
-        if self.folder and not self.died.done():
+        if self.states and not self.died.done():
             with suppress(WorkerError, WorkerDied, TimeoutError):
                 async with asyncio.timeout(PATIENCE):
-                    await self.worker.call("save", folder=str(self.folder))
+                    await self.worker.call("save", folder=str(self.states))
         await super().close()
 
 
 class LlamaLoader(WorkerLoader):
-    """Loads GGUF files; `folder` is where what models remember is kept."""
+    """Loads GGUF files."""
 
-    folder: Path
+    def __init__(self, ext: "Extension[Any]", **more: Any) -> None:
+        super().__init__(ext, **more)
+        self._loras, self._states = ext.loras, ext.data / "states"
 
     async def open(
         self, path: Path, options: Any, report: Callable[[float, str], None]
     ) -> WorkerModel:
         opened = await super().open(path, options, report)
-        if not options.keep_cache or "state" not in opened.info.capabilities:
-            return opened
-        with suppress(WorkerError):
-            await opened.worker.call("restore", folder=str(self.folder))
-        model = Remembering(opened.worker, opened.info)
-        model.folder = self.folder
+        model = LlamaModel(opened.worker, opened.info)
+        model.loras = self._loras
+        if options.keep_cache and "state" in opened.info.capabilities:
+            model.states = self._states
+            with suppress(WorkerError):
+                await opened.worker.call("restore", folder=str(self._states))
         return model
+
+
+def adapter(folder: Path, name: str) -> str:
+    """The file of an adapter by its name below the folder: a GGUF file, with or without its
+    ending, or a folder with one in it; raises Refused."""
+    try:
+        path = safe_path(folder, *name.split("/"))
+    except ValueError as unsafe:
+        raise Refused(str(unsafe)) from None
+    for found in (path, path.with_name(f"{path.name}.gguf"), *sorted(path.glob("*.gguf"))):
+        if found.is_file() and found.suffix == ".gguf":
+            return str(found)
+    files = (*folder.glob("*.gguf"), *folder.glob("*/*.gguf"))
+    there = sorted(each.relative_to(folder).as_posix() for each in files)
+    raise Refused(
+        f"There is no adapter “{name}” below {folder.name}/. "
+        + (f"There: {', '.join(there[:20])}." if there else "Put one there, as a GGUF file.")
+    )

@@ -87,11 +87,13 @@ class Batcher:
         return [*outputs, *self._advance(reading), *self._choose(taking_part)]
 
     def end(self, error: str) -> list[Output]:
-        """End every request with an error: the step failed."""
-        outputs = [row.finish("error", error) for row in (*self._rows, *self._waiting)]
-        for row in (*self._rows, *self._waiting):
+        """End every request with an error: the step failed, and nothing that sequences remember
+        can be relied on any more."""
+        rows = (*self._rows, *self._waiting)
+        for row in rows:
             self._drop(row)
-        return outputs
+        self._prefixes.forget_all()
+        return [row.finish("error", error) for row in rows]
 
     # --- before the step ---
 

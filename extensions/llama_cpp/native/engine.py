@@ -103,14 +103,18 @@ class Native:
         if not self._batcher.busy and self._ready.empty():
             self._news.wait(timeout)
         self._news.clear()
-        outputs = self._take()
+        outputs = [*self._take(), *self._step()]
+        with self._lock:
+            self._cancelled.difference_update(each.id for each in outputs if each.finish)
+        return outputs
+
+    def _step(self) -> Sequence[Output]:
         if not self._batcher.busy:
-            return outputs
+            return ()
         try:
-            return [*outputs, *self._batcher.step()]
+            return self._batcher.step()
         except Exception as error:
-            said = finish_of(error).error
-            return [*outputs, *self._batcher.end(said)]
+            return self._batcher.end(finish_of(error).error)
 
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
         """`tokenize(text, special=True)`, `detokenize(token_ids)`, `template(messages, …)`;
@@ -160,7 +164,6 @@ class Native:
                 continue
             with self._lock:
                 cancelled = row.id in self._cancelled
-                self._cancelled.discard(row.id)
             if cancelled:
                 row.chooser.close()
                 outputs.append(row.finish("cancelled"))

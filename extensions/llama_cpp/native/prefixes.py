@@ -105,6 +105,12 @@ class Prefixes:
         self._move_out(min(held, key=lambda place: place.used))
         return True
 
+    def forget_all(self) -> None:
+        """Forget whatever idle sequences remember."""
+        for place in self._idle:
+            self._context.forget(place.sequence)
+            place.tokens = place.tokens[:0]
+
     def remembered(self) -> list[tuple[Any, Adapters, bytes]]:
         """All that idle sequences know, the longest unused first: to be saved."""
         idle = sorted(self._idle, key=lambda place: place.used)

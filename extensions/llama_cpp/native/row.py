@@ -64,7 +64,7 @@ class Row:
         """It has a place; the first `known` tokens are remembered already."""
         self.sequence, self.past = sequence, known
         if not self.written:
-            self.cached = known
+            self.cached, self._begun = known, time.monotonic()
 
     def put_back(self) -> None:
         """Its memory was taken away: it reads again what it has read and written."""

@@ -1,0 +1,67 @@
+"""Adapters by name, and what a model leaves behind when it goes."""
+
+from pathlib import Path
+
+import pytest
+
+from extensions.llama_cpp.loader import LlamaModel, adapter
+from kernel.api import Refused, Request, Sampling
+from tests.engines.real import STORIES, STORY, engine
+
+LORAS = STORIES.parent / "lora-stories260K"
+NAME = "lora-shakespeare-f32"
+
+
+@pytest.fixture
+def loras(tmp_path: Path) -> Path:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "one.gguf").touch()
+    (tmp_path / "deep" / "weights.gguf").touch()
+    (tmp_path.parent / "outside.gguf").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("one", "one.gguf"), ("one.gguf", "one.gguf"), ("deep", "deep/weights.gguf")],
+)
+def test_an_adapter_is_found_by_its_name(loras: Path, name: str, file: str):
+    assert adapter(loras, name) == str(loras / file)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("two", "There: deep/weights.gguf, one.gguf."),
+        ("../outside.gguf", "cannot be the name"),
+        ("/etc/passwd", "cannot be the name"),
+        ("", "cannot be the name"),
+    ],
+)
+def test_an_adapter_that_is_not_there_is_refused(loras: Path, name: str, words: str):
+    with pytest.raises(Refused, match=words):
+        adapter(loras, name)
+    with pytest.raises(Refused, match="Put one there"):
+        adapter(loras / "deep" / "none", "two")
+
+
+@pytest.mark.engine
+async def test_a_model_takes_adapters_by_name_and_keeps_what_it_read(
+    environments_dir: Path, tmp_path: Path
+):
+    environment = environments_dir / "xllamacpp-native"
+    texts: list[str] = []
+    for _ in range(2):
+        async with engine("llama_cpp", environment) as worker:
+            info = await worker.load(STORIES / "stories260K.gguf", {})
+            model = LlamaModel(worker, info)
+            model.loras, model.states = LORAS, tmp_path
+            restored = await worker.call("restore", folder=str(tmp_path))
+            sampling = Sampling(temperature=0.0, max_new_tokens=24)
+            prompt = "Once upon a time" * (1 + restored)
+            for adapters in ((), ((NAME, 1.0),)):
+                reply = model.generate(Request(prompt=prompt, sampling=sampling, adapters=adapters))
+                texts.append("".join([delta.text async for delta in reply]))
+            await model.close()
+    assert texts[0] == STORY != texts[1]
+    assert len(list(tmp_path.glob("*.states"))) == 1  # noqa: ASYNC240
