@@ -95,6 +95,20 @@ async def test_a_full_context_ends_the_reply_or_forgets_its_middle(environment: 
         assert (await ask(shifting))[0] == STORY
 
 
+async def test_a_chat_that_lost_its_oldest_messages_is_moved_not_read_again(environment: Path):
+    first, second = LONG.index(" Lily saw 10"), LONG.index(" Lily saw 20")
+    begin, oldest, rest = LONG[:first], LONG[first:second], LONG[second:]
+    known: list[int] = []
+    for streaming in (False, True):
+        async with loaded(environment, streaming_llm=streaming) as worker:
+            await ask(worker, begin + oldest + rest)
+            text, finish, _ = await ask(worker, begin + rest)
+            assert len(text) > 20
+            known.append(finish.usage.cached)
+    assert known[0] < known[1]
+    assert finish.usage.prompt - known[1] < 10
+
+
 async def test_adapters_change_the_words_of_those_who_want_them(environment: Path):
     async with loaded(environment) as worker:
         wants = [(), ((str(LORA), 1.0),), ((str(LORA), 0.5),), ()] * 3

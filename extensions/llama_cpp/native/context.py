@@ -139,8 +139,14 @@ class Context:
         C.llama_memory_seq_cp(self.memory, source, target, 0 if end > 0 else -1, end)
 
     def cut_out(self, sequence: int, begin: int, end: int) -> bool:
-        """Forget a middle part; what follows moves to its place."""
-        if not self.shiftable or not C.llama_memory_seq_rm(self.memory, sequence, begin, end):
+        """Forget a middle part; what follows moves to its place. Where that fails, all of it may
+        be forgotten.
+
+        What is shared with other sequences would move for them too: it gets its own copy first.
+        """
+        if not self.shiftable or not self.restore(sequence, self.state(sequence)):
+            return False
+        if not C.llama_memory_seq_rm(self.memory, sequence, begin, end):
             return False
         C.llama_memory_seq_add(self.memory, sequence, end, -1, begin - end)
         return True

@@ -76,6 +76,7 @@ class Native:
             self._context,
             running=options.get("parallel", 16),
             memory=options.get("cache_ram", 512) << 20,
+            shifts=options.get("streaming_llm", False),
         )
         keep = options.get("attention_sink_size", 5) if options.get("streaming_llm") else -1
         self._prefixes, self._loras = prefixes, Loras(self._model, self._context, self._log)

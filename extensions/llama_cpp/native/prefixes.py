@@ -51,8 +51,12 @@ class Away:
 class Prefixes:
     """The places of a context: who has which, and what the others still remember."""
 
-    def __init__(self, context: Context, *, running: int, memory: int) -> None:
+    def __init__(
+        self, context: Context, *, running: int, memory: int, shifts: bool = False
+    ) -> None:
         self._context, self._running, self._memory = context, running, memory
+        self._shifts = shifts and context.shiftable
+        """Whether what follows a part that was cut out of a prompt counts as known."""
         self._idle = [Place(number) for number in range(context.sequences)]
         self._busy: dict[int, Place] = {}
         self._away: OrderedDict[bytes, Away] = OrderedDict()
@@ -79,8 +83,10 @@ class Prefixes:
             place, known = self._empty(keep=None), best
             self._context.copy(source.sequence, place.sequence, known)
         elif best and len(idle.tokens) - best > WORTH and len(self._idle) > 1 and self._cuttable:
-            place, known = self._empty(keep=idle), best  # what it remembers more stays as it is
-            self._context.copy(idle.sequence, place.sequence, known)
+            place = self._empty(keep=idle)  # What the other one remembers more stays as it is.
+            self._context.copy(idle.sequence, place.sequence, len(idle.tokens))
+            place.tokens = idle.tokens
+            known = self._moved(place, row, best)
         else:
             place, known = (idle, best) if best else (self._empty(keep=None), 0)
         if not self._context.forget(place.sequence, known):
@@ -141,6 +147,23 @@ class Prefixes:
         if self._cuttable:
             return min(shared, len(row.tokens) - 1)
         return shared if shared == held and shared < len(row.tokens) else 0
+
+    def _moved(self, place: Place, row: Row, known: int) -> int:
+        """A long chat lost its oldest messages: move what followed them instead of reading it
+        again. It was read after them, so this is not quite the same (StreamingLLM, 2309.17453)."""
+        old, new = place.tokens[known:], row.tokens[known:-1]
+        if not self._shifts or min(len(old), len(new)) < WORTH:
+            return known
+        windows = np.lib.stride_tricks.sliding_window_view(old, WORTH)
+        found = np.flatnonzero((windows == new[:WORTH]).all(axis=1))
+        if not len(found):
+            return known
+        begin = int(found[0])
+        length = common(old[begin:], new)
+        self._context.forget(place.sequence, known + begin + length)
+        if not self._context.cut_out(place.sequence, known, known + begin):
+            return 0
+        return known + length
 
     # --- places and what lies outside ---
 
