@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -25,6 +26,15 @@ def show(fraction: float, note: str) -> None:
         print(f"\r\x1b[K  {fraction:4.0%}  {note[:70]}", end="", flush=True)
 
 
+def compiling() -> AbstractContextManager[object]:
+    """Write Spindle's bytecode, as pip does that of the packages; waits for it on leaving."""
+    if sys.dont_write_bytecode:
+        return nullcontext()
+    command = [sys.executable, "-m", "compileall", "-q", ROOT / "kernel", ROOT / "extensions"]
+    quiet = subprocess.DEVNULL  # What cannot be written or read shows itself soon enough.
+    return subprocess.Popen(command, stdout=quiet, stderr=quiet)
+
+
 def set_up() -> Path:
     """Make the server's own environment, unless it is there already."""
     env = environments.Environment(VENV.name, (), lock=ROOT / "requirements.lock")
@@ -32,7 +42,8 @@ def set_up() -> Path:
         return environments.python_of(VENV)
     print(f"Setting up Spindle in {VENV}: once, in less than a minute.", flush=True)
     try:
-        python = environments.build(env, VENV.parent, show, lambda: False)
+        with compiling():  # beside pip, which waits for the network most of the time
+            python = environments.build(env, VENV.parent, show, lambda: False)
     except environments.EnvironmentFailed as error:
         hint = "\n(SPINDLE_VENV=FOLDER is another place.)" if error.__cause__ else ""
         sys.exit(f"\nSpindle could not be set up. {error}{hint}")

@@ -1,7 +1,6 @@
 """extension.toml: everything the kernel must know before it imports a line of the extension."""
 
 import tomllib
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,6 +137,8 @@ class Manifest(Table, frozen=True):
 
 
 def _installed(requirement: str) -> bool:
+    from importlib import metadata  # noqa: PLC0415 - 15 ms of a start; what comes with us asks not
+
     name, _, version = requirement.partition("==")
     try:
         return metadata.version(name.strip()) == version.strip() or not version

@@ -10,6 +10,7 @@ from jinja2 import Environment, FunctionLoader, select_autoescape
 from markupsafe import Markup
 
 from kernel.clients import Client
+from kernel.compiled import Compiled
 from kernel.guard import called
 from kernel.points import Entry, Point, Registry
 
@@ -86,6 +87,7 @@ class Pages:
         self._jinja = Environment(
             loader=FunctionLoader(self._load),
             autoescape=select_autoescape(),
+            bytecode_cache=Compiled(),
             optimized=False,  # It costs a first start more than it ever gives back.
             trim_blocks=True,
             lstrip_blocks=True,

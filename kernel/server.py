@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import uvicorn
 from msgspec import Meta
@@ -267,11 +267,20 @@ def _address(listener: socket.socket, flags: Flags) -> str:
     return f"{'https' if flags.tls_cert else 'http'}://{name}:{port}"
 
 
+def _websocket(**words: Any) -> asyncio.Protocol:
+    """Speaks to a page's socket; loaded with the first one, so that the page itself is sooner."""
+    from uvicorn.protocols.websockets import (  # noqa: PLC0415 - a twentieth of a start
+        websockets_sansio_impl as websockets,
+    )
+
+    return websockets.WebSocketsSansIOProtocol(**words)
+
+
 def _config(door: ASGIApp, flags: Flags) -> uvicorn.Config:
     return uvicorn.Config(
         door,
         http="httptools",
-        ws="websockets-sansio",
+        ws=cast(Any, _websocket),  # uvicorn calls it where a class would be made
         ws_max_size=1 << 20,
         ws_per_message_deflate=False,
         ws_ping_interval=10,

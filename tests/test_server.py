@@ -1,6 +1,7 @@
 """The server as a process: how it starts, what it says when it cannot, and how it ends."""
 
 import asyncio
+import re
 import signal
 import subprocess
 import sys
@@ -61,6 +62,19 @@ async def test_the_page_needs_the_link_and_then_no_more(tmp_path: Path):
             assert asset.status_code == 200
             size += len(asset.content)
         assert size < 150_000
+
+
+async def test_a_start_loads_nothing_that_the_first_page_does_not_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    flags = ("--model-dir", str(tmp_path))
+    async with live(tmp_path / "data", tmp_path, *flags) as server, httpx.AsyncClient() as web:
+        assert (await web.get(server.link, follow_redirects=True)).status_code == 200
+        loaded = set(re.findall(r"\| +(\S+)$", server.said, re.MULTILINE))
+    assert {"kernel.app", "extensions.workshop.bisect"} <= loaded
+    late = {"markdown_it", "pygments", "tarfile", "importlib.metadata", "websockets"}
+    assert not loaded & late, "each takes more than a hundredth of a start"
 
 
 async def test_two_servers_never_share_a_data_folder_or_a_port(tmp_path: Path):

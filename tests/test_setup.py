@@ -55,6 +55,18 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, wheelhouse: Path) -> Path
     return folder
 
 
+@pytest.mark.parametrize(("switch", "writes"), [("-B", False), ("-q", True)])
+def test_the_set_up_compiles_the_sources(
+    checkout: Path, tmp_path: Path, switch: str, writes: bool
+) -> None:
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    env["PYTHONPYCACHEPREFIX"] = str(tmp_path)
+    command = [sys.executable, switch, "-c", "import server\nwith server.compiling(): pass"]
+    subprocess.run(command, cwd=checkout, env=env, check=True)
+    names = {file.name.partition(".")[0] for file in tmp_path.rglob("kernel/*.pyc")}
+    assert ("reply" in names) == writes  # server.py itself imports little of the kernel
+
+
 def test_the_second_start_goes_straight_to_the_kernel(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "kernel").mkdir()  # a folder of the user's that happens to have that name
     (tmp_path / "kernel" / "__main__.py").write_text("exit('the wrong kernel')")

@@ -12,6 +12,7 @@ from kernel.api import (
     UNSET,
     Changed,
     Client,
+    Connected,
     Disconnected,
     Extension,
     Meta,
@@ -96,6 +97,7 @@ async def setup(ext: Extension[Settings]) -> None:
     talk = Talk(store, replies, pages)
     await pages.side.load()
 
+    ext.on(Connected)(lambda _: ext.thread(markdown.prepare))
     ext.on(Send)(lambda a, client: talk.send(client, a.conversation, a.text))
     ext.on(Stop)(lambda a, _: talk.stop(a.conversation))
     ext.on(Regenerate)(lambda a, client: talk.again(client, a.message))

@@ -1,9 +1,9 @@
 """A conversation, from a page's side: what is asked, what is kept, what every page then shows."""
 
 import asyncio
+import importlib
 import json
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from html.parser import HTMLParser
@@ -1032,7 +1032,7 @@ def refuse(*_: Any) -> Any:
     "broken",
     [
         "blocks.Blocks.frame", "blocks.Blocks.finish", "drawing.Drawing.finish",
-        "markdown.colour", "drawing.Drawing.draw", "drawing.Drawing.hear",
+        "reading.colour", "drawing.Drawing.draw", "drawing.Drawing.hear",
     ],
 )  # fmt: skip
 async def test_a_reply_that_cannot_be_drawn_is_kept_and_blocks_nothing(
@@ -1040,10 +1040,9 @@ async def test_a_reply_that_cannot_be_drawn_is_kept_and_blocks_nothing(
 ):
     model.scripts = ["See <b>:\n\n```python\nx = 1\n```\n"]
     with monkeypatch.context() as patch:
-        module, *names = broken.split(
-            "."
-        )  # As it runs: an extension is imported anew when started.
-        thing: Any = sys.modules[f"extensions.chat.{module}"]
+        # As it runs: an extension is imported anew when started.
+        module, *names = broken.split(".")
+        thing: Any = importlib.import_module(f"extensions.chat.{module}")
         for name in names[:-1]:
             thing = getattr(thing, name)
         patch.setattr(thing, names[-1], refuse)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from extensions.chat.blocks import Blocks
-from extensions.chat.markdown import LONGEST, LONGEST_PARAGRAPH, Markdown
+from extensions.chat.markdown import Markdown
+from extensions.chat.reading import LONGEST, LONGEST_PARAGRAPH
 
 TEXT = """# Title
 para one

@@ -17,6 +17,7 @@ from extensions.workshop.actions import (
 from extensions.workshop.bisect import Bisect
 from extensions.workshop.counter import Counter
 from extensions.workshop.editing import Editing
+from extensions.workshop.finding import Finding
 from extensions.workshop.views import Views
 from kernel.api import (
     PANELS,
@@ -50,9 +51,9 @@ class Settings(Struct, frozen=True):
 
 async def setup(ext: Extension[Settings]) -> None:
     views = Views(ext)
-    counter = views.counter = Counter(ext, views.push)
+    finding = Finding(ext.admin)
+    counter = views.counter = Counter(ext, finding, views.push)
     bisect = views.bisect = Bisect(ext.admin, ext.data / "bisect.json", views.push)
-    finding = counter.installer.finding
     editing = Editing(ext, finding)
 
     @ext.on(Fetch)

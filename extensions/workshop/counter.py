@@ -3,16 +3,19 @@
 import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from extensions.workshop import archives, repository
-from extensions.workshop.installer import Installer
-from extensions.workshop.review import Review
+from extensions.workshop.finding import Finding
 from kernel.api import Client, Everyone, Extension, Job, Refused, safe_name
+
+if TYPE_CHECKING:
+    from extensions.workshop.installer import Installer
+    from extensions.workshop.review import Review
 
 LISTENS = (
     "Other machines can reach this server, so extensions are installed at its own keyboard only: "
@@ -27,12 +30,18 @@ FAR = (
 class Counter:
     """What is being brought in, for the page."""
 
-    def __init__(self, ext: Extension[Any], changed: Callable[[], None]) -> None:
-        self.installer = Installer(ext.admin)
+    def __init__(self, ext: Extension[Any], finding: Finding, changed: Callable[[], None]) -> None:
         self.review: Review | None = None
         self.busy = ""
-        self._ext, self._changed = ext, changed
-        shutil.rmtree(self.installer.staging, ignore_errors=True)
+        self._ext, self._finding, self._changed = ext, finding, changed
+        shutil.rmtree(ext.data / "staging", ignore_errors=True)
+
+    @cached_property
+    def installer(self) -> "Installer":
+        """Made when it is needed: archives, git and hashes have no part in a start."""
+        from extensions.workshop.installer import Installer  # noqa: PLC0415 - 20 ms of a start
+
+        return Installer(self._ext.admin, self._finding)
 
     def refusal(self, near: bool) -> str:
         """Why a page may not install here, or ""."""
@@ -47,7 +56,7 @@ class Counter:
     def fetch(self, address: str) -> None:
         """Look at what an address holds."""
         address = address.strip()
-        repository.parse(address)
+        self.installer.parse(address)
         self._look(f"Fetching {address.rpartition('/')[2].partition('@')[0]}", address)
 
     async def archive(self, request: Request) -> Response:
@@ -61,8 +70,8 @@ class Counter:
             try:
                 self._free()
                 name = safe_name(upload.filename or "")
-                if not name.endswith(archives.ENDINGS):
-                    raise Refused(f"An archive ends with {', '.join(archives.ENDINGS)}.")
+                if not name.endswith(endings := self.installer.endings):
+                    raise Refused(f"An archive ends with {', '.join(endings)}.")
                 file = self._ext.data / "arrived" / name
                 await self._ext.thread(_keep, upload.file, file)
                 self._look(f"Unpacking {name}", str(file), name)

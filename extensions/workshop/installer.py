@@ -20,8 +20,11 @@ CHANGED = "What lies there is not what you were shown, so it was not installed. 
 class Installer:
     """Brings extensions in. Of what comes, nothing runs before `use`, which is told the consent."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel, self.finding = kernel, Finding(kernel)
+    endings = archives.ENDINGS
+    parse = staticmethod(repository.parse)
+
+    def __init__(self, kernel: Kernel, finding: Finding | None = None) -> None:
+        self.kernel, self.finding = kernel, finding or Finding(kernel)
         self.shelf = Shelf(kernel.data / "installed")
         self.staging = kernel.data / "state" / "workshop" / "staging"
 
