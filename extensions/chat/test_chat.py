@@ -220,6 +220,10 @@ async def test_a_first_message_is_answered_and_makes_a_conversation(app: App, ta
     assert (asked.text, reply.text, reply.raw) == ("Hello", "One **two** three.", reply.text)
     assert (reply.state, reply.model, reply.loader) == ("done", "scripted", "scripted")
     assert reply.usage.completion == 3
+    [figures] = tab.look().having("chat-figures")
+    known = reply.usage.cached
+    assert figures.attributes["title"].startswith(f"{reply.usage.prompt} tokens were read")
+    assert ("known already" in figures.attributes["title"]) == bool(known)
 
 
 async def test_the_message_is_kept_before_the_model_is_asked(app: App, tab: Tab, model: Scripted):

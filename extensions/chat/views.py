@@ -172,6 +172,8 @@ class Views:
             "version": message.number,
             "versions": message.versions,
             "tokens": message.usage.completion,
+            "prompt": message.usage.prompt,
+            "cached": message.usage.cached,
             "seconds": message.timings.prompt + message.timings.completion or None,
             "last": last,
             **self._beside.get(message.id, {}),
