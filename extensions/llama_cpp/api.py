@@ -7,14 +7,18 @@ from extensions.llama_cpp.files import check_model
 from extensions.llama_cpp.native.context import FULL, Context, OutOfMemory
 from extensions.llama_cpp.native.engine import Native, context_parameters
 from extensions.llama_cpp.native.library import Log, Model
+from extensions.llama_cpp.native.row import Adapters, Chooser, Row
 
 __all__ = [
     "FULL",
+    "Adapters",
+    "Chooser",
     "Context",
     "Log",
     "Model",
     "Native",
     "OutOfMemory",
+    "Row",
     "check_model",
     "context_parameters",
 ]

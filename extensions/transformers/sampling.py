@@ -58,14 +58,17 @@ class Sampler:
 
     def __call__(self, ids: Sequence[int], scores: Tensor) -> int:
         """The next token after `ids`, from the model's scores [vocabulary]."""
-        scores = scores[None]
-        if self._processes:
-            so_far = torch.tensor([ids], device=scores.device)
-            for process in self._processes:
-                scores = process(so_far, scores)
-        if self._greedy:
-            return int(scores.argmax())
-        return self._choose(scores[0])
+        scores = self.process(ids, scores)
+        return int(scores.argmax()) if self._greedy else self._choose(scores)
+
+    def process(self, ids: Sequence[int], scores: Tensor) -> Tensor:
+        """The scores as penalties and filters leave them."""
+        if not self._processes:
+            return scores
+        scores, so_far = scores[None], torch.tensor([ids], device=scores.device)
+        for process in self._processes:
+            scores = process(so_far, scores)
+        return scores[0]
 
     def _choose(self, scores: Tensor) -> int:
         """A token by its share. PyTorch's multinomial needs milliseconds for a large vocabulary."""

@@ -38,6 +38,11 @@ class Vocabulary:
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(ids))
 
+    @property
+    def tokens(self) -> dict[str, int]:
+        """Every token as the tokenizer writes it, with its id."""
+        return self._tokenizer.get_vocab()
+
     def bytes_of(self, id: int, skip_special: bool = True) -> bytes:
         """The bytes that a token stands for inside a text."""
         if skip_special and id in self._special:

@@ -18,15 +18,22 @@ STORY = ", there was a little girl named Lily. She loved to play outside in the 
 """How both engines go on after "Once upon a time": the likeliest 24 tokens."""
 
 
+def interpreter(environment: Path, package: str = "") -> Path:
+    """The Python of an engine's environment; the test is skipped where that was never built, or
+    lacks a package."""
+    python = python_of(environment)
+    if not python.is_file() or (package and not [*environment.glob(f"**/site-packages/{package}")]):
+        pytest.skip(f"{environment} has no {package or 'Python'}; python -m tests builds it")
+    return python
+
+
 @asynccontextmanager
 async def engine(
     extension: str, environment: Path, file: Path | None = None
 ) -> AsyncIterator[Worker]:
     """The worker of an extension, or another `file` in its environment; the test is skipped where
     that was never built."""
-    python = python_of(environment)
-    if not python.is_file():
-        pytest.skip(f"{environment} does not exist; python -m tests builds it")
+    python = interpreter(environment)
     file = file or ROOT / "extensions" / extension / "worker.py"
     worker = await Worker.start(python, f"{file}:Engine")
     try:

@@ -222,6 +222,9 @@ class Native:
     def _tokenize(self, text: str, special: bool) -> list[int]:
         if len(text) > self._info.context_length * LONGEST:
             raise Refused(f"The prompt has {len(text):,} characters, far too many for this model.")
+        return self._encode(text, special)
+
+    def _encode(self, text: str, special: bool) -> list[int]:
         beginning = special and not (self._bos and text.startswith(self._bos))
         return self._model.tokenize(text, beginning=beginning)
 

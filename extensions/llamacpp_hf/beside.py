@@ -1,0 +1,135 @@
+"""A second memory of the model, for what is read beside replies: negative prompts, candidates.
+
+It is a context of its own, so that nothing here disturbs the steps that replies share.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import llama_cpp.llama_cpp as C
+import numpy as np
+
+from extensions.llama_cpp.api import FULL, Adapters, Context
+from kernel.contract import Refused
+
+CANDIDATES = 32
+"""Sequences for tokens that are only tried."""
+
+
+class Line:
+    """What is read beside one reply; `scores` are the logits after the last of its tokens."""
+
+    def __init__(
+        self, sequence: int, tokens: Sequence[int], adapters: Adapters, together: bool
+    ) -> None:
+        self.sequence, self.tokens, self.adapters = sequence, list(tokens), adapters
+        self.together = together
+        """Whether it may be read in one step with others, for its scores alone."""
+        self.past, self.row = 0, -1
+        self.scores: Any = None
+
+    def add(self, token: int) -> None:
+        self.tokens.append(token)
+        self.scores = None
+
+
+class Beside:
+    """The lines of all replies that have one; those that lag behind are read in one step."""
+
+    def __init__(self, context: Context, use: Callable[[Adapters], None]) -> None:
+        self.context, self._use = context, use
+        self._adapters: Adapters = ()
+        self._hidden = False
+        self._lines: list[Line] = []
+        self._free = list(range(CANDIDATES, context.sequences))
+
+    def open(self, tokens: Sequence[int], adapters: Adapters, *, together: bool = False) -> Line:
+        """A line of its own for a reply; it has to be closed."""
+        if not self._free:
+            raise Refused("Too many replies with guidance are written at once. Try again later.")
+        line = Line(self._free.pop(), tokens, adapters, together)
+        self._lines.append(line)
+        return line
+
+    def close(self, line: Line) -> None:
+        self._lines.remove(line)
+        self.context.forget(line.sequence)
+        self._free.append(line.sequence)
+
+    def scores(self, line: Line) -> "np.ndarray[Any, Any]":
+        """The logits after a line's last token; others that have to be read are read with it."""
+        alone = False
+        while line.scores is None:
+            parts = self._gather(line, alone)
+            if not self.carried_out(line):
+                alone = True
+                continue
+            for part, count in parts:
+                part.past += count
+                if part.past == len(part.tokens):
+                    part.scores = self.context.logits(part.row).copy()
+        return line.scores
+
+    def take_back(self, line: Line, count: int) -> None:
+        """A line's last tokens were not meant; the one before them is read again."""
+        if not count:
+            return
+        del line.tokens[-count:]
+        line.scores = None
+        self.cut(line, min(line.past, len(line.tokens) - 1))
+
+    def cut(self, line: Line, length: int) -> None:
+        """Let a line forget what it read from a position on."""
+        line.past = length if self.context.forget(line.sequence, length) else 0
+
+    def carried_out(self, line: Line, *, hidden: bool = False) -> bool:
+        """Carry out what is in the batch for a line, with the `hidden` states where they are
+        wanted; False after another line had to make room."""
+        self._prepare(line.adapters, hidden)
+        code = self.context.decode()
+        if code == FULL:
+            self._make_room(line)
+        elif code:
+            raise RuntimeError("reading beside a reply was stopped")
+        return not code
+
+    def _prepare(self, adapters: Adapters, hidden: bool) -> None:
+        if adapters != self._adapters:
+            self._use(adapters)
+            self._adapters = adapters
+        if hidden != self._hidden:
+            C.llama_set_embeddings(self.context.handle, hidden)
+            self._hidden = hidden
+
+    def _gather(self, line: Line, alone: bool) -> list[tuple[Any, int]]:
+        batch = self.context.batch
+        batch.used = 0
+        others = [
+            each
+            for each in self._lines
+            if each.together
+            and each is not line
+            and each.scores is None
+            and each.adapters == line.adapters
+        ]
+        parts: list[tuple[Any, int]] = []
+        for each in [line, *(() if alone else others)]:
+            part = each.tokens[each.past : each.past + batch.room]
+            if part:
+                last = each.past + len(part) == len(each.tokens)
+                ids = np.array(part, np.int32)
+                each.row = batch.extend(ids, each.past, each.sequence, last=last)
+                parts.append((each, len(part)))
+        return parts
+
+    def _make_room(self, line: Line) -> None:
+        """Let the longest other line forget what it read; it is read again when it is needed."""
+        others = [each for each in self._lines if each is not line and each.past]
+        if not others:
+            raise Refused(
+                "There is no room for what has to be read beside this reply. Shorten the prompt "
+                "or the negative prompt, or load the model with more context."
+            )
+        longest = max(others, key=lambda each: each.past)
+        self.context.forget(longest.sequence)
+        longest.past = 0

@@ -1,0 +1,340 @@
+"""llamacpp_HF on a real, tiny model, beside what transformers itself and llama.cpp write."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from extensions.llamacpp_hf import accepts
+from kernel.api import Request, Sampling, Worker, WorkerError
+from tests.engines.real import ROOT, STORIES, STORY, ask, engine, interpreter
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+MODEL, HALF, FOLDER = (
+    STORIES / name for name in ("stories260K.gguf", "stories260K-f16.gguf", "hf")
+)
+ADAPTER = STORIES.parent / "lora-stories260K"
+LORA = ((str(ADAPTER / "lora-shakespeare-f32.gguf"), 1.0),)
+PLAIN = ROOT / "tests" / "engines" / "plain_transformers.py"
+NEGATIVE = "Once upon a time, there was a boy named Tim"
+SCALES = (1.5, 3.0)
+ODD = (
+    "Once upon a time", "  two  spaces ", " lead", "\n\nnew\nline", "héllo wörld", "日本語", "🙂",
+    "\ttab", "", "a" * 50, "<s>", "</s>x", "<unk>", " <s> x", "Don't—stop…", "\r\n", "\x00nul",
+    "0123 456", "ABC_def-ghi", "▁under", "  ", "no\u00a0break", "e\u0301", "\ufeffmark", "<0x0A>",
+)  # fmt: skip
+ASKED = {
+    "prompt": "Once upon a time", "negative": NEGATIVE, "scales": SCALES, "contrast": (0.6, 4),
+    "texts": ODD, "count": 200,
+}  # fmt: skip
+ALL = {"cfg_cache": True, "logits_all": True}
+
+
+@pytest.fixture(scope="module")
+def environment(environments_dir: Path) -> Path:
+    """The one that is shared with the Transformers loader, where it has llama.cpp too."""
+    interpreter(environments_dir / "torch", "llama_cpp")
+    return environments_dir / "torch"
+
+
+@pytest.fixture(scope="module")
+def expected(environment: Path) -> Iterator[Any]:
+    """What transformers itself says; asked once, while the tests that need it not yet run."""
+    child = subprocess.Popen(
+        [interpreter(environment), PLAIN, FOLDER, ADAPTER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    said = ""
+
+    def ask_once() -> dict[str, Any]:
+        nonlocal said
+        said = said or child.communicate(json.dumps(ASKED))[0]
+        return json.loads(said)
+
+    yield ask_once
+    child.kill()
+    child.wait()
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", autouse=True)
+async def worker(environment: Path, expected: Any) -> AsyncIterator[Worker]:
+    async with engine("llamacpp_hf", environment) as worker:
+        await worker.load(MODEL, ALL)
+        yield worker
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def spare(environment: Path) -> AsyncIterator[Worker]:
+    """For loading otherwise."""
+    async with engine("llamacpp_hf", environment) as worker:
+        yield worker
+
+
+async def test_a_story_with_its_figures(worker: Worker):
+    text, finish, deltas = await ask(worker)
+    assert text == STORY
+    assert (finish.reason, finish.usage.prompt, finish.usage.completion) == ("length", 5, 24)
+    assert len(deltas) > 20, "it streams"
+
+
+async def test_a_stop_string_across_tokens(worker: Worker):
+    text, finish, _ = await ask(worker, custom_stopping_strings=("e girl", "zzz"))
+    assert text == ", there was a littl"
+    assert (finish.reason, finish.cut_by) == ("stop", "e girl")
+
+
+async def test_logprobs(worker: Worker):
+    _, _, deltas = await ask(worker, logprobs=3)
+    first = deltas[0].tokens[0]
+    assert (first.id, len(first.top)) == (432, 3)
+    assert first.logprob == pytest.approx(-0.0318, abs=1e-3)
+
+
+async def test_eight_at_once_write_what_one_does(worker: Worker):
+    alone, _, _ = await ask(worker, max_new_tokens=60)
+    together = await asyncio.gather(*(ask(worker, max_new_tokens=60) for _ in range(8)))
+    assert [text for text, _, _ in together] == [alone] * 8
+    guided = {"guidance_scale": 3.0, "negative_prompt": NEGATIVE, "max_new_tokens": 40}
+    mixed = [
+        guided,
+        {"guidance_scale": 1.5, "max_new_tokens": 40},
+        {"penalty_alpha": 0.6, "top_k": 4},
+    ]
+    one_by_one = [(await ask(worker, **each))[0] for each in mixed]
+    together = await asyncio.gather(*(ask(worker, **each) for each in (mixed + mixed + mixed)[:8]))
+    assert [text for text, _, _ in together] == (one_by_one * 3)[:8]
+
+
+async def test_a_cancelled_reply_ends(worker: Worker):
+    """Also one with guidance, whose line beside is free again afterwards."""
+    for more in ({}, {"guidance_scale": 2.0, "negative_prompt": NEGATIVE}):
+        for _ in range(20):
+            sampling = Sampling(max_new_tokens=1500, ban_eos_token=True, **more)
+            reply = worker.generate(Request(prompt="Once", sampling=sampling))
+            async for _ in reply:
+                reply.cancel()
+            assert reply.finish
+            assert reply.finish.reason == "cancelled"
+    assert (await ask(worker))[0] == STORY
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("logit_bias", {432: -100.0}),
+        ("custom_token_bans", (432,)),
+        ("repetition_penalty", 3.0),
+        ("frequency_penalty", 2.0),
+        ("presence_penalty", 2.0),
+        ("no_repeat_ngram_size", 1),
+        ("encoder_repetition_penalty", 1.5),
+    ],
+)
+async def test_a_penalty_changes_the_words(worker: Worker, field: str, value: Any):
+    plain, _, _ = await ask(worker, max_new_tokens=60)
+    changed, _, _ = await ask(worker, max_new_tokens=60, **{field: value})
+    assert changed != plain
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("top_k", 1),
+        ("top_p", 0.01),
+        ("min_p", 0.99),
+        ("top_n_sigma", 0.01),
+        ("epsilon_cutoff", 9.0),
+        ("eta_cutoff", 20.0),
+        ("typical_p", 0.2),
+    ],
+)
+async def test_a_filter_narrows_the_choice(worker: Worker, field: str, value: Any):
+    hot = {"temperature": 2.0, "temperature_last": True, "seed": 3, "max_new_tokens": 12}
+    plain, _, _ = await ask(worker, **hot)
+    narrow, _, _ = await ask(worker, **hot, **{field: value})
+    assert narrow != plain
+    if field in ("top_k", "top_p", "min_p", "top_n_sigma"):
+        assert STORY.startswith(narrow)
+
+
+async def test_seeds_repeat_and_differ(worker: Worker):
+    one, two, three = [(await ask(worker, temperature=1.5, seed=seed))[0] for seed in (7, 7, 8)]
+    assert one == two
+    assert one != three
+
+
+# --- what llama.cpp's own engine cannot do ---
+
+
+async def test_guidance_is_what_transformers_does(worker: Worker, expected: Any):
+    """With a negative prompt, and without one: then the last token of the prompt stands for it."""
+    texts: list[str] = []
+    for scale in SCALES:
+        for negative in (NEGATIVE, ""):
+            more = {"guidance_scale": scale, "negative_prompt": negative, "max_new_tokens": 60}
+            texts.append((await ask(worker, ban_eos_token=True, **more))[0].lstrip())
+    assert texts == [text.lstrip() for text in expected()["guided"]]
+    assert not texts[2].startswith(STORY)
+
+
+async def test_guidance_of_1_changes_nothing(worker: Worker):
+    text, _, _ = await ask(worker, guidance_scale=1.0, negative_prompt=NEGATIVE)
+    assert text == STORY
+
+
+async def test_contrastive_search_is_what_its_definition_says(worker: Worker, expected: Any):
+    wish = {"penalty_alpha": 0.6, "top_k": 4, "max_new_tokens": 40}
+    text, _, _ = await ask(worker, **wish)
+    assert text == expected()["contrasted"]
+    assert text != (await ask(worker, max_new_tokens=40))[0]
+
+
+async def test_the_scores_of_a_whole_text(worker: Worker, expected: Any):
+    said = await worker.call("logits", text="Once upon a time", top=2)
+    assert said["logprobs"][0] is None
+    assert said["logprobs"][1:] == pytest.approx(expected()["logprobs"], abs=2e-3)
+    assert said["top"][-1][0] == [432, pytest.approx(-0.0318, abs=1e-3)]
+    long = await worker.call("logits", token_ids=said["token_ids"] * 100)
+    assert len(long["logprobs"]) == 500, "it is read in parts"
+    again = await worker.call("logits", token_ids=said["token_ids"] * 50)
+    assert again["logprobs"][1:] == pytest.approx(long["logprobs"][1:250], abs=2e-2)
+    with pytest.raises(WorkerError, match="Read it in parts"):
+        await worker.call("logits", token_ids=[403] * 5000)
+    with pytest.raises(WorkerError, match="invalid tokens"):
+        await worker.call("logits", token_ids=[1, 512])
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"penalty_alpha": 0.6}, "set top_k to 2 to 32"),
+        ({"penalty_alpha": 0.6, "top_k": 33}, "set top_k to 2 to 32"),
+        ({"penalty_alpha": 0.6, "top_k": 4, "temperature": 1.0}, "Switch do_sample off"),
+        ({"penalty_alpha": 0.6, "top_k": 4, "guidance_scale": 2.0}, "do not go together"),
+        ({"guidance_scale": 2.0, "negative_prompt": "a b c " * 1000}, "negative prompt has"),
+        ({"tfs": 0.5}, "in llamacpp_HF cannot do this: tfs"),
+    ],
+)
+async def test_what_cannot_be_is_refused(worker: Worker, wish: Any, words: str):
+    with pytest.raises(WorkerError, match=words):
+        await ask(worker, **wish)
+
+
+async def test_a_reply_with_guidance_ends_where_its_negative_prompt_leaves_no_room(spare: Worker):
+    await spare.load(MODEL, {**ALL, "context_length": 256})
+    negative = "Once upon a time there was " * 20
+    taken = len(await spare.call("tokenize", text=negative))
+    wish = {"guidance_scale": 1.2, "negative_prompt": negative, "ban_eos_token": True}
+    _, finish, _ = await ask(spare, max_new_tokens=500, **wish)
+    assert (finish.reason, finish.usage.completion) == ("length", 256 - taken)
+    alone, _, _ = await ask(spare, max_new_tokens=12, **wish)
+    many = await asyncio.gather(*(ask(spare, max_new_tokens=12, **wish) for _ in range(4)))
+    assert [text for text, _, _ in many] == [alone] * 4, "who had to make room is read again"
+
+
+async def test_memory_beside_is_only_there_when_it_was_wanted(spare: Worker):
+    info = await spare.load(MODEL, {})
+    assert "logits" not in info.capabilities
+    assert (await ask(spare))[0] == STORY
+    with pytest.raises(WorkerError, match=r"Guidance .* Load the model with cfg_cache"):
+        await ask(spare, guidance_scale=2.0)
+    with pytest.raises(WorkerError, match=r"Contrastive .* Load the model with cfg_cache"):
+        await ask(spare, penalty_alpha=0.6, top_k=4)
+    with pytest.raises(WorkerError, match="Load the model with logits_all"):
+        await spare.call("logits", text="Once")
+
+
+# --- the same text everywhere ---
+
+
+async def test_the_same_200_tokens_from_three_loaders(
+    spare: Worker, environments_dir: Path, environment: Path, expected: Any
+):
+    """From 16 bits through this loader and llama.cpp's own, and from 32 through Transformers;
+    this one's also with an adapter."""
+    wish = {"max_new_tokens": 200, "ban_eos_token": True}
+    await spare.load(HALF, {})
+    text, finish, _ = await ask(spare, **wish)
+    assert finish.usage.completion == 200
+    assert text == expected()["plain"]
+    adapted, _, _ = await ask(spare, adapters=LORA, **wish)
+    assert adapted == expected()["adapted"]
+    assert adapted != text
+    async with engine("transformers", environment) as other:
+        await other.load(FOLDER, {"dtype": "float32"})
+        assert (await ask(other, **wish))[0] == text
+    async with engine("llama_cpp", environments_dir / "xllamacpp-native") as other:
+        await other.load(HALF, {})
+        assert (await ask(other, **wish))[0] == text
+        assert (await ask(other, adapters=LORA, **wish))[0] == adapted
+
+
+async def test_adapters_work_beside_too(worker: Worker):
+    """The negative prompt is read with the reply's adapters, not with those of others."""
+    wish = {"guidance_scale": 1.5, "negative_prompt": NEGATIVE}
+    plain, adapted = [(await ask(worker, adapters=each, **wish))[0] for each in ((), LORA)]
+    assert plain != adapted
+    both = await asyncio.gather(*(ask(worker, adapters=each, **wish) for each in ((), LORA)))
+    assert [text for text, _, _ in both] == [plain, adapted]
+
+
+# --- tokenizers ---
+
+
+async def test_the_files_own_tokenizer_is_that_of_transformers(worker: Worker, expected: Any):
+    found = [await worker.call("tokenize", text=text) for text in ODD]
+    assert found == expected()["ids"]
+
+
+def copied(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        source = FOLDER / name if (FOLDER / name).exists() else STORIES / name
+        (folder / name).symlink_to(source)
+    return folder
+
+
+async def test_a_folders_tokenizer_and_template(spare: Worker, tmp_path: Path, expected: Any):
+    names = ("tokenizer.json", "tokenizer_config.json", "stories260K.gguf")
+    folder = copied(tmp_path / "stories", *names)
+    assert accepts(folder)
+    info = await spare.load(folder, {})
+    assert info.chat_template, "the file has none, the folder has"
+    assert [await spare.call("tokenize", text=text) for text in ODD] == expected()["ids"]
+    assert (await ask(spare))[0] == STORY
+    named = await spare.load(MODEL, {"tokenizer_dir": str(folder)})
+    assert named.chat_template == info.chat_template
+
+
+async def test_a_tokenizer_that_is_none_or_another_models(spare: Worker, tmp_path: Path):
+    with pytest.raises(WorkerError, match=r"no tokenizer in nowhere: it needs tokenizer\.json"):
+        await spare.load(MODEL, {"tokenizer_dir": "nowhere"})
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "tokenizer.json").write_text("{}")
+    with pytest.raises(WorkerError, match="cannot be read"):
+        await spare.load(MODEL, {"tokenizer_dir": str(bad)})
+    other = copied(tmp_path / "other", "tokenizer_config.json")
+    said = json.loads((FOLDER / "tokenizer.json").read_text("utf-8"))
+    words = said["model"]["vocab"]
+    said["model"]["vocab"] = dict(zip(words, reversed(words.values()), strict=True))
+    (other / "tokenizer.json").write_text(json.dumps(said))
+    with pytest.raises(WorkerError, match="that of another model: of 512 tokens"):
+        await spare.load(MODEL, {"tokenizer_dir": str(other)})
+
+
+def test_what_it_takes(tmp_path: Path):
+    assert accepts(Path("a.gguf"))
+    assert not accepts(tmp_path)
+    (tmp_path / "a.gguf").touch()
+    assert accepts(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    assert not accepts(tmp_path), "that is for Transformers"

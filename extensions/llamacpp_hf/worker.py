@@ -1,0 +1,151 @@
+"""GGUF weights with transformers' samplers: llama.cpp's batching, with another choice of tokens."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from msgspec import UNSET, structs
+
+from extensions.engine_kit.api import ChatTemplate, check_gguf, neutral, with_defaults
+from extensions.llama_cpp.api import Adapters, Context, Native, OutOfMemory, Row, context_parameters
+from extensions.llamacpp_hf import scores, tokenizer
+from extensions.llamacpp_hf.beside import CANDIDATES, Beside
+from extensions.llamacpp_hf.chooser import Chooser, wants
+from extensions.llamacpp_hf.contrast import Contrast
+from extensions.llamacpp_hf.guidance import Guidance
+from extensions.transformers.api import HONOURED, Vocabulary
+from kernel.contract import ModelInfo, Refused, Report, Request
+
+CAPABILITIES = ("text", "logprobs", "lora", "batch", "state")
+BESIDE = ("guidance_scale", "negative_prompt", "penalty_alpha")
+"""What is honoured beside what the Transformers loader does."""
+
+
+class Engine(Native):
+    """The native engine of llama.cpp, whose tokens transformers chooses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._vocabulary: Vocabulary | None = None
+        self._encoding = threading.Lock()
+        self._beside: Beside | None = None
+
+    def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
+        file_path = model_in(Path(path))
+        path, file = str(file_path), check_gguf(file_path)
+        folder = tokenizer.find(file_path, file, options.get("tokenizer_dir", ""))
+        torch.set_num_threads(1)  # One row is too little to share; llama.cpp needs the processor.
+        info = super().load(path, options, report)
+        if folder:
+            self._vocabulary = tokenizer.read(folder, file_path, file)
+        if options.get("cfg_cache") or options.get("logits_all"):
+            report(0.95, "Making room for what is read beside replies")
+            self._beside = self._second(options, file.size)
+        self._options = options
+        template = self._vocabulary.template if self._vocabulary else ""
+        if self._vocabulary and template:
+            self._template = ChatTemplate(template, self._vocabulary.special_texts)
+        self._info = structs.replace(
+            info,
+            loader="llamacpp_HF",
+            chat_template=template or info.chat_template,
+            samplers=(*HONOURED, *BESIDE),
+            capabilities=(*CAPABILITIES, *("logits",) * bool(options.get("logits_all"))),
+        )
+        return self._info
+
+    def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
+        """As llama.cpp's; and `logits(text or token_ids, top=0, adapters=())`: see scores.py."""
+        if name != "logits":
+            return super().call(name, report, cancelled, **data)
+        beside = self._needs("logits_all", "The scores of every token")
+        ids = data.get("token_ids")
+        if ids is None:
+            ids = self._tokenize(data["text"], data.get("special", True))
+        self._model.check(ids)
+        adapters = tuple((path, weight) for path, weight in data.get("adapters", ()))
+        return scores.of_text(beside, ids, data.get("top", 0), adapters, report, cancelled)
+
+    # --- what differs from llama.cpp's engine ---
+
+    def _row(self, id: int, request: Request) -> Row:
+        request = with_defaults(request, self._info.defaults)
+        guided, _ = wants(request.sampling)
+        if guided:
+            request = self._bounded(request)
+        return super()._row(id, request)
+
+    def _bounded(self, request: Request) -> Request:
+        """At most as many tokens as there is room for after the negative prompt."""
+        negative = len(self._negative(request))
+        room = self._info.context_length - negative
+        if room < 1:
+            raise Refused(
+                f"The negative prompt has {negative:,} tokens, and the context of this model "
+                f"{self._info.context_length:,}. Shorten it."
+            )
+        limit = request.sampling.max_new_tokens
+        limit = room if limit is UNSET else min(limit, room)
+        sampling = structs.replace(
+            request.sampling, max_new_tokens=limit, auto_max_new_tokens=False
+        )
+        return structs.replace(request, sampling=sampling)
+
+    def _negative(self, request: Request) -> list[int]:
+        text = neutral(request.sampling, "negative_prompt")
+        return self._tokenize(text, neutral(request.sampling, "add_bos_token")) if text else []
+
+    def _chooser(self, request: Request, prompt: Sequence[int]) -> Chooser:
+        sampling = request.sampling
+        guided, contrasted = wants(sampling)
+        guidance = contrast = None
+        if guided:
+            beside = self._needs("cfg_cache", "Guidance (guidance_scale)")
+            negative = self._negative(request) or prompt[-1:]
+            scale = neutral(sampling, "guidance_scale")
+            guidance = Guidance(beside, scale, negative, request.adapters)
+        if contrasted:
+            beside = self._needs("cfg_cache", "Contrastive search (penalty_alpha)")
+            alpha, count = neutral(sampling, "penalty_alpha"), neutral(sampling, "top_k")
+            contrast = Contrast(beside, alpha, count, prompt, request.adapters)
+        return Chooser(sampling, prompt, self._model.eog, guidance, contrast)
+
+    def _encode(self, text: str, special: bool) -> list[int]:
+        if not self._vocabulary:
+            return super()._encode(text, special)
+        with self._encoding:
+            return self._vocabulary.encode(text, special)
+
+    def _needs(self, option: str, what: str) -> Beside:
+        if not self._beside or not self._options.get(option):
+            raise Refused(f"{what} needs memory of its own. Load the model with {option}.")
+        return self._beside
+
+    def _second(self, options: Mapping[str, Any], size: int) -> Beside:
+        given = context_parameters(options, size)
+        given["sequences"] = CANDIDATES + given["sequences"] // 2
+        cells = self._info.context_length + CANDIDATES
+        try:
+            context = Context(self._model, self._log, cells=cells, pooling_type=0, **given)
+        except OutOfMemory as error:
+            raise Refused(
+                f"There is not enough memory for a second context of {cells:,} tokens ({error}). "
+                "Load the model with less context, or without cfg_cache and logits_all."
+            ) from error
+
+        def use(adapters: Adapters) -> None:
+            context.use_adapters([(self._loras.get(path), weight) for path, weight in adapters])
+
+        return Beside(context, use)
+
+
+def model_in(path: Path) -> Path:
+    """The GGUF file of a folder, or the file itself."""
+    if path.is_file():
+        return path
+    files = sorted(path.glob("*.gguf"))
+    if len(files) != 1:
+        raise Refused(f"{path.name} holds {len(files)} GGUF files. Choose one of them.")
+    return files[0]
