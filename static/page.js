@@ -99,7 +99,12 @@ const here = () => {
     else link.removeAttribute('aria-current');
   }
 };
-on('htmx:after:swap', here);
+// Only when a swap has to do with such a list: in a long chat, looking through the page 60 times a second costs.
+on('htmx:before:swap', ({detail: {ctx, tasks}}) => {
+  const lists = ({target, fragment}) => target?.closest?.('[data-here]') || fragment?.querySelector?.('[data-here]');
+  ctx.links = tasks.some(lists);
+});
+on('htmx:after:swap', ({detail: {ctx}}) => { if (ctx.links) here(); });
 here();
 document.querySelector('.strip [aria-current]')?.scrollIntoView({inline: 'center', block: 'nearest'});
 
@@ -193,7 +198,7 @@ on('keydown', event => {
 });
 on('click', ({target}) => { if (target.closest('[role=option]')) target.closest('dialog')?.close(); }, true);
 on('close', ({target}) => { const box = target.querySelector('[role=combobox]'); if (box) box.value = ''; }, true);
-on('htmx:after:swap', () => { const box = document.querySelector('dialog[open] > [role=combobox]'); if (box) filtering(box); });
+on('htmx:after:swap', () => { const box = document.activeElement; if (box?.role === 'combobox') filtering(box); });
 
 // --- toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most ---
 

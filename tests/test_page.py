@@ -222,6 +222,30 @@ async def test_an_edit_is_drawn_when_it_begins_and_outlives_news_of_its_message(
         await expect(mine.locator("textarea")).to_have_value("First words")
 
 
+LOOKS = """() => {
+  window.looks = 0;
+  for (const name of ['querySelector', 'querySelectorAll']) {
+    const look = Document.prototype[name];
+    Document.prototype[name] = function(what) {
+      if (!/^#[\\w-]+$/.test(what) && this === document) window.looks++;
+      return look.call(this, what);
+    };
+  }
+}"""
+
+
+async def test_no_token_makes_the_page_look_through_all_of_itself(tmp_path: Path):
+    """Each such look costs a millisecond in a chat of 2,000 messages."""
+    async with opened(tmp_path, "word " * 400) as (_, _, page):
+        await page.evaluate(LOOKS)
+        await page.fill("#chat-text", "Talk")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("#chat-go[data-busy=true]")
+        begun = await page.evaluate("looks")
+        await page.wait_for_selector("#chat-go[data-busy=false]")
+        assert await page.evaluate("looks") - begun < 12, "as many as when it begins and ends"
+
+
 TOAST = """kind => document.getElementById("toasts").insertAdjacentHTML("beforeend",
     `<div class="toast ${kind}"><p>It failed. Try again.</p></div>`)"""
 
