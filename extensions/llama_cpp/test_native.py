@@ -1,6 +1,7 @@
 """The native engine: prefixes that are read once, full contexts, adapters, states, cancels."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -182,3 +183,43 @@ async def test_a_cancel_ends_the_reading_of_a_prompt(environment: Path):
         assert reply.finish
         assert reply.finish.reason == "cancelled"
         assert (await ask(worker))[0] == STORY
+
+
+@pytest.mark.parametrize("count", [80, pytest.param(2000, marks=[pytest.mark.long])])
+async def test_a_storm_of_requests_gets_the_words_that_each_gets_alone(
+    environment: Path, count: int
+):
+    """Shared beginnings, adapters, cancels, in a context that holds few of them."""
+    chance = random.Random(count)
+    begins = [LONG[: 200 * n] for n in range(5)]
+    kinds = [
+        (f"{chance.choice(begins)} Tom had {n} cats.", chance.choice(((), ((str(LORA), 1.0),))))
+        for n in range(24)
+    ]
+    more: dict[str, Any] = {"max_new_tokens": 30, "ban_eos_token": True}
+    async with loaded(environment, context_length=768, cache_ram=4, parallel=8) as worker:
+        alone = {kind: (await ask(worker, kind[0], adapters=kind[1], **more))[0] for kind in kinds}
+
+        async def one() -> None:
+            kind = chance.choice(kinds)
+            sampling = Sampling(temperature=0.0, **more)
+            reply = worker.generate(Request(prompt=kind[0], adapters=kind[1], sampling=sampling))
+            stops_at, text, number = chance.choice((None, None, 0, 3, 12)), "", 0
+            if stops_at == 0:
+                reply.cancel()
+            async for delta in reply:
+                text, number = text + delta.text, number + 1
+                if number == stops_at:
+                    reply.cancel()
+            assert reply.finish
+            assert alone[kind].startswith(text)
+            if reply.finish.reason != "cancelled":
+                assert (reply.finish.reason, text) == ("length", alone[kind])
+
+        at_once = asyncio.Semaphore(20)
+
+        async def soon() -> None:
+            async with at_once:
+                await one()
+
+        await asyncio.gather(*(soon() for _ in range(count)))
