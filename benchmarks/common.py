@@ -30,7 +30,7 @@ def load() -> str:
     return "load " + " ".join(Path("/proc/loadavg").read_text().split()[:3])
 
 
-def arguments(doc: str | None, **more: int) -> argparse.Namespace:
+def arguments(doc: str | None, **more: int | str) -> argparse.Namespace:
     """The flags that all of them have, and `more` of their own with their defaults."""
     parser = argparse.ArgumentParser(description=doc)
     help = "where the engines' environments are; made there if they are missing"
@@ -39,7 +39,9 @@ def arguments(doc: str | None, **more: int) -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=int, default=RUNS, help="of each kind, in turn")
     for name, default in more.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=type(default), default=default, help="%(default)s"
+        )
     return parser.parse_args()
 
 
