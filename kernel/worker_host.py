@@ -124,11 +124,10 @@ class Host:
     def serve(self) -> None:
         threading.Thread(target=self.read, daemon=True).start()
         while True:
-            try:
-                job = self.jobs.get(block=not self.requests)
-            except queue.Empty:
+            if self.requests and self.jobs.empty():
                 self.step()
                 continue
+            job = self.jobs.get()
             if isinstance(job, frames.Load):
                 self.load(job)
             elif job:

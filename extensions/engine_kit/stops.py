@@ -2,7 +2,7 @@
 
 import codecs
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from kernel.contract import Delta, Token
 
@@ -13,10 +13,13 @@ class StopStrings:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
         self._longest = max(map(len, self._stops), default=0)
+        self._begins = frozenset(stop[0] for stop in self._stops)
         self._held = ""
 
     def feed(self, text: str) -> tuple[str, str]:
         """What may be shown, and the stop string that was reached or ""."""
+        if not self._held and self._begins.isdisjoint(text):
+            return text, ""  # as nearly always: no letter with which one begins
         text = self._held + text
         found = [(text.find(stop) + len(stop), -len(stop), stop) for stop in self._stops]
         found = [each for each in found if each[0] + each[1] >= 0]
@@ -41,28 +44,45 @@ class TextStream:
     """A reply's text from the bytes of its tokens, with stop strings."""
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._split = False
+        """The bytes so far end within a letter."""
         self._stops = StopStrings(stops)
         self._tokens: deque[tuple[int, Token]] = deque()
         self._read = self._given = 0
 
-    def feed(self, data: bytes | str, tokens: Iterable[Token] = ()) -> tuple[Delta | None, str]:
+    def feed(self, data: bytes | str, tokens: Sequence[Token] = ()) -> tuple[Delta | None, str]:
         """The next delta, if there is something to show, and the stop string reached or "".
 
         Tokens are given on together with the last letter of theirs.
         """
         text = data if isinstance(data, str) else self._decode(data)
         self._read += len(text)
-        self._tokens.extend((self._read, token) for token in tokens)
+        if tokens:
+            self._tokens.extend((self._read, token) for token in tokens)
         text, stop = self._stops.feed(text)
         return self._delta(text), stop
 
     def end(self) -> Delta | None:
         """What was held back."""
-        return self._delta(self._stops.flush() + self._stops.feed(self._decode(b"", True))[0])
+        return self._delta(
+            self._stops.flush() + self._stops.feed(self._decoder.decode(b"", True))[0]
+        )
+
+    def _decode(self, data: bytes) -> str:
+        if not self._split:
+            try:
+                return data.decode()  # the decoder would take several times as long
+            except UnicodeDecodeError:
+                self._split = True
+        text = self._decoder.decode(data)
+        self._split = bool(self._decoder.getstate()[0])
+        return text
 
     def _delta(self, text: str) -> Delta | None:
         self._given += len(text)
+        if not self._tokens:
+            return Delta(text) if text else None
         tokens: list[Token] = []
         while self._tokens and self._tokens[0][0] <= self._given:
             tokens.append(self._tokens.popleft()[1])

@@ -6,7 +6,7 @@ One thread owns the context and calls `step`; `cancel` may be called from anothe
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from extensions.llama_cpp.native.context import ABORTED, FULL, Context
 from extensions.llama_cpp.native.prefixes import Prefixes
@@ -39,7 +39,7 @@ class Batcher:
         self._waiting: deque[Row] = deque()
         self._rows: list[Row] = []
         self._cancelled: set[int] = set()
-        self._stepping: frozenset[int] = frozenset()
+        self._stepping: Sequence[Row] = ()
         self._lock = threading.Lock()
         self._crowded = False
         """Whether those that run are all that find room, until one of them ends."""
@@ -58,33 +58,37 @@ class Batcher:
         """End a request, within the step under way where nobody else takes part in that."""
         with self._lock:
             self._cancelled.add(id)
-            if self._stepping and self._stepping <= self._cancelled:
+            if self._in_vain():
                 self._context.stop()
 
     def step(self) -> list[Output]:
         """Advance all requests by one decode step; what is new of each."""
-        outputs = self._leave()
-        self._admit()
+        outputs = self._leave() if self._cancelled else []
+        if self._waiting:
+            self._admit()
         writing, reading = self._gather()
         if not self._context.batch.used:
             return outputs
-        taking_part = [*writing, *(row for row, _ in reading)]
-        with self._lock:
-            self._stepping = frozenset(row.id for row in taking_part)
-            stopped = self._stepping <= self._cancelled
+        taking_part = [*writing, *(row for row, _ in reading)] if reading else writing
+        # `cancel` notes who it is about before it looks who takes part; here it is the other way
+        # round, so that one of them sees the other. A stop that comes too late ends the next
+        # step, which is then done again.
+        self._stepping = taking_part
         begun = time.monotonic()
-        code = ABORTED if stopped else self._context.decode()
-        with self._lock:
-            self._stepping = frozenset()
+        code = ABORTED if self._cancelled and self._in_vain() else self._context.decode()
+        self._stepping = ()
         if code == FULL:
             return [*outputs, *self._make_room()]
         if code == ABORTED:
             self._look_again(writing, reading)
             return [*outputs, *self._leave()]
-        self._learn(reading, time.monotonic() - begun)
         for row in writing:
             row.past += 1
-        return [*outputs, *self._advance(reading), *self._choose(taking_part)]
+        if reading:
+            self._learn(reading, time.monotonic() - begun)
+            outputs += self._advance(reading)
+        self._choose(taking_part, outputs)
+        return outputs
 
     def end(self, error: str) -> list[Output]:
         """End every request with an error: the step failed, and nothing that sequences remember
@@ -95,13 +99,16 @@ class Batcher:
         self._prefixes.forget_all()
         return [row.finish("error", error) for row in rows]
 
+    def _in_vain(self) -> bool:
+        """Whether all who take part in the step were cancelled."""
+        rows = self._stepping
+        return bool(rows) and all(row.id in self._cancelled for row in rows)
+
     # --- before the step ---
 
     def _leave(self) -> list[Output]:
         with self._lock:
             cancelled, self._cancelled = self._cancelled, set()
-        if not cancelled:
-            return []
         leaving = [row for row in (*self._rows, *self._waiting) if row.id in cancelled]
         for row in leaving:
             self._drop(row)
@@ -130,11 +137,18 @@ class Batcher:
         if not self._rows:
             return [], []
         self._take_turns()
-        rows = [row for row in self._rows if row.adapters == self._adapters]
-        writing = [row for row in rows if not row.reading]
-        for row in writing:
-            row.at = batch.add(row.last, row.past, row.sequence)
-        waiting = [row for row in rows if row.reading]
+        writing: list[Row] = []
+        waiting: list[Row] = []
+        for row in self._rows:
+            if row.adapters != self._adapters:
+                continue
+            if row.reading:
+                waiting.append(row)
+            else:
+                row.at = batch.add(row.last, row.past, row.sequence)
+                writing.append(row)
+        if not waiting:
+            return writing, []
         budget = batch.room
         if writing:
             budget = min(budget, max(LEAST, int(self._speed * PAUSE)))
@@ -153,8 +167,13 @@ class Batcher:
 
     def _take_turns(self) -> None:
         """Requests with other adapters cannot share a step: the sets take turns."""
-        sets = list(dict.fromkeys(row.adapters for row in self._rows))
         now = self._adapters
+        for row in self._rows:
+            if row.adapters != now:
+                break
+        else:
+            return
+        sets = list(dict.fromkeys(row.adapters for row in self._rows))
         turn = sets.index(now) + 1 if now in sets else 0
         chosen = sets[turn % len(sets)]
         if chosen != now:
@@ -175,20 +194,19 @@ class Batcher:
             if row.past < len(row.tokens):
                 yield Output(row.id, progress=row.past / len(row.tokens))
 
-    def _choose(self, rows: list[Row]) -> Iterable[Output]:
+    def _choose(self, rows: list[Row], outputs: list[Output]) -> None:
         model, context = self._context.model, self._context
         for row in rows:
             if row.reading and row.past < len(row.tokens):
                 continue
             try:
-                outputs = row.choose(context, model)
+                outputs += row.choose(context, model)
             except Exception as error:  # One request's sampler costs no other reply.
-                outputs = [row.finish("error", f"Its sampler failed: {error}")]
-            if outputs and outputs[-1].finish:
+                outputs.append(row.finish("error", f"Its sampler failed: {error}"))
+            if row.finished:
                 self._drop(row)
             elif row.past >= self.limit:
-                outputs = [*outputs, *self._shift(row)]
-            yield from outputs
+                outputs += self._shift(row)
 
     def _shift(self, row: Row) -> list[Output]:
         """Make room in a full conversation by forgetting its middle; else it ends here."""

@@ -34,6 +34,8 @@ class Batch:
         self.size, self.used = size, 0
         self.tokens, self.positions, self.sequences = (np.zeros(size, np.int32) for _ in range(3))
         self.outputs = np.zeros(size, np.int8)
+        parts = self.tokens, self.positions, self.sequences, self.outputs
+        self._cells = tuple(map(memoryview, parts))  # of them a single one is set twice as fast
         self._counts = np.ones(size, np.int32)
         integers, flags = ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(ctypes.c_int8)
         self._pointers = (integers * size)(
@@ -49,9 +51,8 @@ class Batch:
 
     def add(self, token: int, position: int, sequence: int) -> int:
         """One token whose logits are wanted; answers its row."""
-        row = self.used
-        self.tokens[row], self.positions[row] = token, position
-        self.sequences[row], self.outputs[row] = sequence, 1
+        row, (tokens, positions, sequences, outputs) = self.used, self._cells
+        tokens[row], positions[row], sequences[row], outputs[row] = token, position, sequence, 1
         self.used = row + 1
         return row
 
@@ -104,14 +105,14 @@ class Context:
         """Carry out the batch: 0, or FULL, or ABORTED; raises RuntimeError for all else."""
         batch = self.batch
         batch.native.n_tokens = batch.used
-        self._stop[0] = b"\0"
         code = _decode(self.handle, batch.native)
+        self._stop[0] = b"\0"
         if code not in (0, FULL, ABORTED):
             raise RuntimeError(f"llama.cpp could not carry out a step (code {code})")
         return code
 
     def stop(self) -> None:
-        """End the step that is under way, from another thread; it answers ABORTED."""
+        """End the step that is under way, or the next one, from another thread: it is ABORTED."""
         self._stop[0] = b"\1"
 
     def logits(self, row: int) -> "np.ndarray[Any, Any]":

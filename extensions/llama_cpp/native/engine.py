@@ -103,10 +103,13 @@ class Native:
     def poll(self, timeout: float) -> Sequence[Output]:
         if not self._batcher.busy and self._ready.empty():
             self._news.wait(timeout)
-        self._news.clear()
-        outputs = [*self._take(), *self._step()]
-        with self._lock:
-            self._cancelled.difference_update(each.id for each in outputs if each.finish)
+        if self._news.is_set():
+            self._news.clear()
+        outputs = self._take()
+        outputs += self._step()
+        if self._cancelled:
+            with self._lock:
+                self._cancelled.difference_update(each.id for each in outputs if each.finish)
         return outputs
 
     def _step(self) -> Sequence[Output]:

@@ -55,6 +55,7 @@ class Row:
         self._special, self._endless = special, endless
         self._begun, self._first = time.monotonic(), 0.0
         self._cut_by = ""
+        self.finished = False
 
     @property
     def reading(self) -> bool:
@@ -101,6 +102,7 @@ class Row:
     def finish(self, reason: Reason, error: str = "") -> Output:
         now = time.monotonic()
         first = self._first or now
+        self.finished = True
         return Output(
             self.id,
             finish=Finish(
