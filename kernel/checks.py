@@ -18,11 +18,14 @@ def check(kind: type[Struct], values: Mapping[str, Any]) -> tuple[dict[str, Any]
     """The good values, converted, and a sentence for each bad field ("": all of them together).
 
     Takes the values of a file and the texts of a form alike. What a form left empty is the
-    default, but a secret left empty is left out: it stays as it is.
+    default, but a secret left empty is left out: it stays as it is. A struct with a method `modern`
+    is asked first what the values are called today, and why some are gone.
     """
     infos = {info.name: info for info in structs.fields(kind)}
     good: dict[str, Any] = {}
     bad: dict[str, str] = {}
+    if callable(modern := getattr(kind, "modern", None)):
+        values, bad = cast(tuple[dict[str, Any], dict[str, str]], modern(values))
     for name, value in values.items():
         if name not in infos:
             bad[name] = unknown(name, infos, "setting")

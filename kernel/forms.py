@@ -50,6 +50,8 @@ class Field(Struct, frozen=True):
     low: float | None = None
     high: float | None = None
     step: float | None = None
+    group: str = ""
+    """What it is folded away below, until somebody opens that; empty: it stands there at once."""
 
 
 def fields(kind: type[msgspec.Struct], now: msgspec.Struct | None = None) -> list[Field]:
@@ -60,7 +62,7 @@ def fields(kind: type[msgspec.Struct], now: msgspec.Struct | None = None) -> lis
 
 def describe(info: FieldInfo, value: Any = UNSET) -> Field:
     """One field. `Meta(title=)` is its label, `description=` its help; of `extra=`, `step` is the
-    step of a number and `area` asks for several lines of text."""
+    step of a number, `area` asks for several lines of text, and `group` folds it away there."""
     default: Any = default_of(info)
     default = UNSET if default is NODEFAULT else default
     value = default if value is UNSET else value
@@ -93,6 +95,7 @@ def describe(info: FieldInfo, value: Any = UNSET) -> Field:
         low,
         high,
         step,
+        extra.get("group", ""),
     )
 
 

@@ -146,7 +146,9 @@ class WorkerLoader:
         """Start the worker and load; a cancelled or failed load leaves no process behind."""
         worker = await self._ext.worker(self._engine, report, self._env)
         try:
-            info = await worker.load(path, msgspec.to_builtins(options), report)
+            # All of them: another class with other defaults may read them there.
+            given = msgspec.to_builtins(msgspec.structs.asdict(options))
+            info = await worker.load(path, given, report)
         except BaseException:
             await asyncio.shield(worker.close(grace=0))
             raise

@@ -1,0 +1,111 @@
+"""Names that options of llama.cpp have, or had, elsewhere."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+SAME = {
+    "n_ctx": "context_length", "ctx_size": "context_length", "max_seq_len": "context_length",
+    "n_gpu_layers": "gpu_layers", "n_batch": "batch_size", "n_ubatch": "ubatch_size",
+    "n_threads": "threads", "n_threads_batch": "threads_batch", "n_parallel": "parallel",
+    "no_offload_kqv": "no_kv_offload", "low_vram": "no_kv_offload", "use_mlock": "mlock",
+    "rope_freq_scale": "compress_pos_emb", "kv_overrides": "override_kv", "loras": "lora",
+    "type_k": "cache_type", "flash_attention": "flash_attn", "cache_capacity": "cache_ram",
+}  # fmt: skip
+"""Another name for the same thing; some of their values are converted, see VALUES."""
+SWITCHES: Mapping[str, tuple[str, Any]] = {
+    "no_mmap": ("mmap", False), "row_split": ("split_mode", "row"),
+    "cache_8bit": ("cache_type", "q8_0"), "cache_4bit": ("cache_type", "q4_0"),
+    "cpu": ("gpu_layers", 0), "no_flash_attn": ("flash_attn", "off"),
+}  # fmt: skip
+"""What a switch sets when it is on; when it is off it says nothing."""
+DRAFT = "This loader guesses no tokens ahead (speculative decoding)."
+GONE = {
+    "tensorcores": "A native engine that is built for CUDA uses tensor cores by itself.",
+    "no_mul_mat_q": "llama.cpp chooses its kernels by itself.",
+    "n_gqa": "The file says it itself; override_kv corrects a file that is wrong.",
+    "rms_norm_eps": "The file says it itself; override_kv with "
+    "llama.attention.layer_norm_rms_epsilon=float:… corrects it.",
+    "llama_cpp_seed": "The seed is a parameter of each reply: seed.",
+    "logits_all": "The loader llamacpp_HF has it.",
+    "cfg_cache": "The loader llamacpp_HF has it.",
+    "extra_flags": "Each of llama.cpp's flags has an option here; values of the file are set with "
+    "override_kv.",
+    "ik": "There is one llama.cpp here, the original.",
+    "fit_target": "gpu_layers -1 leaves 1 GiB of each card free by itself.",
+    **dict.fromkeys(
+        (
+            "model_draft", "draft_max", "gpu_layers_draft", "device_draft", "ctx_size_draft",
+            "spec_type", "spec_ngram_size_n", "spec_ngram_size_m", "spec_ngram_min_hits",
+        ),
+        DRAFT,
+    ),
+}  # fmt: skip
+"""What exists no longer, and what takes its place."""
+OFF = (None, False, "", 0, "0", "false", "False", "none")
+"""Values at which one of those asked for nothing."""
+
+
+def modern(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values by their names of today, and a sentence for each that has no successor."""
+    good: dict[str, Any] = {}
+    bad: dict[str, str] = {}
+    for name, value in values.items():
+        name = name.replace("-", "_")
+        if name in GONE:
+            if not _off(value):
+                bad[name] = f"{GONE[name]} Leave {name} out."
+        elif name in SWITCHES:
+            if not _off(value):
+                now, set_to = SWITCHES[name]
+                good.setdefault(now, set_to)
+        elif name in SAME:
+            now = SAME[name]
+            good.setdefault(now, _converted(VALUES.get(name, VALUES.get(now)), value))
+        else:
+            good[name] = _converted(VALUES.get(name), value)
+    return good, bad
+
+
+def _off(value: Any) -> bool:
+    value = value[-1] if isinstance(value, list) and value else value  # a checkbox in a form
+    return any(value == off and type(value) is type(off) for off in OFF)
+
+
+def _converted(convert: Callable[[Any], Any] | None, value: Any) -> Any:
+    return convert(value) if convert else value
+
+
+def _scale(value: Any) -> Any:
+    """The scale is one through what positions are divided by."""
+    try:
+        return 1 / float(value) if float(value) else 1.0
+    except (TypeError, ValueError):
+        return value
+
+
+def _mebibytes(value: Any) -> Any:
+    """`2000MiB`, `2GiB`, or bytes."""
+    found = re.fullmatch(r"\s*(\d+)\s*([MG]i?B)?\s*", str(value))
+    if not found:
+        return value
+    number, unit = int(found[1]), found[2] or ""
+    return number * 1024 if unit[:1] == "G" else number if unit else number >> 20
+
+
+def _cache_type(value: Any) -> Any:
+    known: Mapping[Any, str] = {"fp16": "f16", 8: "q8_0", 2: "q4_0", 1: "f16"}
+    return known.get(value, value) if isinstance(value, str | int) else value
+
+
+def _flash(value: Any) -> Any:
+    value = value[-1] if isinstance(value, list) and value else value
+    known: Mapping[Any, str] = {True: "on", False: "off", "true": "on", "false": "off"}
+    return known.get(value, value) if isinstance(value, str | bool) else value
+
+
+VALUES: Mapping[str, Callable[[Any], Any]] = {
+    "rope_freq_scale": _scale, "cache_capacity": _mebibytes, "cache_type": _cache_type,
+    "flash_attn": _flash,
+}  # fmt: skip
+"""Old ways of writing a value, by its old name or that of today."""
