@@ -131,11 +131,15 @@ class Reader(HTMLParser):
             self.sent[self.area] += data
 
 
-def render(now: Settings, errors: Mapping[str, str] = {}, id: str = "tts") -> Reader:
-    jinja = Environment(
+def environment() -> Environment:
+    return Environment(
         loader=FileSystemLoader(ROOT / "templates"), autoescape=select_autoescape(),
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+
+
+def render(now: Settings, errors: Mapping[str, str] = {}, id: str = "tts") -> Reader:
+    jinja = environment()
     source = '{% from "_form.html" import fields %}{{ fields(items, errors, "p", id) }}'
     template = jinja.from_string(source)
     template.environment.autoescape = True
@@ -189,3 +193,40 @@ def test_a_secret_is_not_in_the_page() -> None:
     reader = render(Settings(token=Secret("hush")))
     assert "hush" not in repr(reader.tags)
     assert check(Settings, {"token": ""}) == ({}, {}), "left empty, it stays as it is"
+
+
+class Grouped(Struct, frozen=True):
+    """One field at once, two below a heading, and another name of yesterday."""
+
+    plain: int = 1
+    fast: Annotated[int, Meta(extra={"group": "Speed & size"})] = 2
+    slow: Annotated[int, Meta(extra={"group": "Speed & size"})] = 3
+
+    @staticmethod
+    def modern(values: Any) -> tuple[dict[str, Any], dict[str, str]]:
+        """`quick` is `fast` today."""
+        gone = {"never": "It is gone. Leave it out."} if "never" in values else {}
+        names = {"quick": "fast"}
+        return {names.get(k, k): v for k, v in values.items() if k not in gone}, gone
+
+
+def test_a_group_is_folded_away_and_says_what_is_changed_in_it() -> None:
+    assert [field.group for field in fields(Grouped)] == ["", "Speed & size", "Speed & size"]
+    source = '{% from "_form.html" import fields %}{{ fields(items, errors, "p") }}'
+    template = environment().from_string(source)
+    template.environment.autoescape = True
+    html = template.render(items=fields(Grouped, Grouped(fast=5)), errors={})
+    assert "Speed &amp; size · 1 changed</summary>" in html
+    assert html.index('id="p-plain"') < html.index("<details") < html.index('id="p-fast"')
+    assert html.count("<details") == 1
+    assert " open>" not in html
+    wrong = template.render(items=fields(Grouped), errors={"slow": "No."})
+    assert '<details class="group" id="p-group-1" open>' in wrong
+
+
+def test_a_struct_may_know_names_of_yesterday() -> None:
+    assert check(Grouped, {"quick": "7"}) == ({"fast": 7}, {})
+    assert check(Grouped, {"never": 1, "plain": 2}) == (
+        {"plain": 2},
+        {"never": "It is gone. Leave it out."},
+    )

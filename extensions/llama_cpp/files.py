@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from extensions.engine_kit.api import Gguf, check_gguf_model, from_gguf
+from extensions.llama_cpp.meaning import BITS, stretch
 from kernel.contract import Capability, ModelInfo
 
 SMALL = 100_000_000
@@ -24,16 +25,24 @@ def threads_for(wanted: int, size: int) -> int:
 
 def context_length(file: Gguf, options: Mapping[str, Any]) -> int:
     """What the user wants, at most what the model was trained for; or what memory allows."""
-    trained = file.of_arch("context_length") or 2048
+    trained = int((file.of_arch("context_length") or 2048) * stretch(options))
     if wanted := options.get("context_length", 0):
         return min(wanted, trained)
+    if options.get("rope_freq_base"):
+        trained = file.of_arch("context_length") or 2048  # How far it reaches, only the user knows.
+    per_token = max(1, cache_bytes(file, options))
+    return min(trained, max(512, memory() // 4 // per_token // 256 * 256))
+
+
+def cache_bytes(file: Gguf, options: Mapping[str, Any]) -> int:
+    """What one token of a conversation takes: its keys and values in every layer."""
     heads = file.of_arch("attention.head_count", 1)
     heads = max(heads) if isinstance(heads, tuple) else heads
     kv_heads = file.of_arch("attention.head_count_kv", heads)
     kv_heads = max(kv_heads) if isinstance(kv_heads, tuple) else kv_heads
     width = file.of_arch("embedding_length", 1) // max(1, heads) * kv_heads
-    per_token = max(1, 4 * width * file.of_arch("block_count", 1))  # keys and values, 16 bits each
-    return min(trained, max(512, memory() // 4 // per_token // 256 * 256))
+    bits = 2 * BITS[options.get("cache_type", "f16")]
+    return int(width * file.of_arch("block_count", 1) * bits / 8)
 
 
 def memory() -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from extensions.llama_cpp.meaning import weighted
 from kernel.api import (
     Extension,
     Generation,
@@ -56,6 +57,8 @@ class LlamaLoader(WorkerLoader):
     async def open(
         self, path: Path, options: Any, report: Callable[[float, str], None]
     ) -> WorkerModel:
+        lora = tuple(self._found(line, path) for line in options.lora)
+        options = msgspec.structs.replace(options, lora=lora)
         opened = await super().open(path, options, report)
         model = LlamaModel(opened.worker, opened.info)
         model.loras = self._loras
@@ -64,6 +67,13 @@ class LlamaLoader(WorkerLoader):
             with suppress(WorkerError):
                 await opened.worker.call("restore", folder=str(self._states))
         return model
+
+    def _found(self, line: str, model: Path) -> str:
+        """The same adapter by its file, where the name alone means one below `loras`."""
+        name, weight = weighted(line)
+        if Path(name).is_file() or (model.parent / name).is_file():
+            return line
+        return f"{adapter(self._loras, name)} = {weight}"
 
 
 def adapter(folder: Path, name: str) -> str:

@@ -1,7 +1,7 @@
 """What a user may choose when loading a GGUF file: in the form, by flags, for both engines."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -169,7 +169,7 @@ class Options(Struct, frozen=True):
         folded(
             ADDED,
             "LoRA adapters, one GGUF file a line, with a weight if it is not 1: style.gguf = 0.5. "
-            "A name without a folder is looked for beside the model.",
+            "They lie below loras/, or beside the model.",
             max_length=32,
         ),
     ] = ()
@@ -203,7 +203,7 @@ def with_flags(said: Mapping[str, Any]) -> type[Options]:
         (info.name, info.type, said.get(info.name, info.default))
         for info in msgspec.structs.fields(Options)
     ]
-    return msgspec.defstruct("Options", fields, bases=(Options,), frozen=True)
+    return cast(type[Options], msgspec.defstruct("Options", fields, bases=(Options,), frozen=True))
 
 
 def complete(options: Mapping[str, Any]) -> dict[str, Any]:

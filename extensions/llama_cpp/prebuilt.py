@@ -13,23 +13,19 @@ from extensions.engine_kit.api import (
     Callbacks,
     ChatTemplate,
     Emit,
-    Gguf,
     TextStream,
     check_request,
     neutral,
     with_defaults,
 )
-from extensions.llama_cpp.files import (
-    SMALL,
-    check_model,
-    context_length,
-    describe,
-    threads_for,
-    token_text,
-)
+from extensions.llama_cpp.files import check_model, describe, token_text
+from extensions.llama_cpp.meaning import loras
+from extensions.llama_cpp.prebuilt_parameters import TOGETHER, parameters, together
 from extensions.llama_cpp.prebuilt_sampling import HONOURED, as_parameters
+from extensions.llama_cpp.prebuilt_vectors import Vectors
 from kernel.contract import (
     UNSET,
+    Capability,
     Finish,
     Message,
     ModelInfo,
@@ -42,9 +38,7 @@ from kernel.contract import (
     Usage,
 )  # fmt: skip
 
-TOGETHER = 4
-"""Requests that are decoded in one step; more wait."""
-CAPABILITIES = ("text", "logprobs", "grammar", "batch")
+CAPABILITIES = ("text", "logprobs", "grammar", "batch", "embeddings")
 LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
 DEEPEST = 100
@@ -59,12 +53,10 @@ class Prebuilt:
     concurrent = ("tokenize", "detokenize", "template")
 
     def __init__(self) -> None:
-        self._work = Callbacks(self._generate, TOGETHER)
-        self.submit, self.poll, self.cancel = (
-            self._work.submit,
-            self._work.poll,
-            self._work.cancel,
-        )
+        self._use(Callbacks(self._generate, TOGETHER))
+
+    def _use(self, work: Callbacks) -> None:
+        self.submit, self.poll, self.cancel = work.submit, work.poll, work.cancel
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         report(0.0, "Checking the file")
@@ -73,14 +65,19 @@ class Prebuilt:
         import xllamacpp  # noqa: PLC0415 - a large library, and the header comes first
 
         self._key = secrets.token_urlsafe()
+        given = parameters(xllamacpp, path, file, options, self._key)
+        self._loras = loras(options, path, file)
+        self._use(Callbacks(self._generate, together(options)))
         try:
-            self._server = xllamacpp.Server(parameters(xllamacpp, path, file, options, self._key))
+            self._server = xllamacpp.Server(given)
         except RuntimeError as error:
             raise Refused(
                 f"llama.cpp could not load {Path(path).name}. Its log says why; a smaller "
                 "context length or fewer GPU layers need less memory."
             ) from error
-        self._info = describe(path, file, options, HONOURED, CAPABILITIES)
+        self._vectors = Vectors(lambda key: parameters(xllamacpp, path, file, options, key), file)
+        more: tuple[Capability, ...] = ("lora",) if self._loras else ()
+        self._info = describe(path, file, options, HONOURED, (*CAPABILITIES, *more))
         ids = self._info.special_tokens
         tokens = {f"{role}_token": token_text(file, id) for role, id in ids.items()}
         self._template = ChatTemplate(self._info.chat_template, tokens)
@@ -88,7 +85,8 @@ class Prebuilt:
         return self._info
 
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
-        """`tokenize(text, special=True)`, `detokenize(token_ids)`, `template(messages, …)`."""
+        """`tokenize(text, special=True)`, `detokenize(token_ids)`, `template(messages, …)`,
+        `embed(texts)`, answering a vector for each."""
         match name:
             case "tokenize":
                 return self._tokenize(data["text"], data.get("special", True))
@@ -97,6 +95,8 @@ class Prebuilt:
             case "template":
                 messages = msgspec.convert(data.pop("messages"), tuple[Message, ...])
                 return self._template.render(messages, **data)
+            case "embed":
+                return self._vectors.embed(data["texts"])
             case _:
                 raise Refused(f"llama.cpp knows no call {name!r}.")
 
@@ -124,8 +124,21 @@ class Prebuilt:
         }  # fmt: skip
         if request.grammar:
             asked["grammar"] = request.grammar
+        if self._loras:
+            asked["lora"] = self._weights(request.adapters or self._loras)
         self._server.handle_completions(asked, reply.hear)
         return reply.finish()
+
+    def _weights(self, adapters: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+        """The weights of one request; those of adapters that it does not name are 0."""
+        known = [path for path, _ in self._loras]
+        for path, _ in adapters:
+            if path not in known:
+                raise Refused(
+                    f"The prebuilt engine has not loaded {Path(path).name}. Add it to the "
+                    "model's options, or build the native engine, which loads adapters at any time."
+                )
+        return [{"id": known.index(path), "scale": weight} for path, weight in adapters]
 
     def _prompt(self, request: Request) -> list[int]:
         if request.token_ids is not None:
@@ -198,23 +211,6 @@ class Reply:
             Timings(took("prompt_ms", 0) / 1000, took("predicted_ms", 0) / 1000),
             self.cut_by,
         )
-
-
-def parameters(xllamacpp: Any, path: str, file: Gguf, options: Mapping[str, Any], key: str) -> Any:
-    p = xllamacpp.CommonParams()
-    p.model.path = path
-    p.n_ctx = context_length(file, options)
-    p.n_batch = p.n_ubatch = options.get("batch_size", 512)
-    p.n_gpu_layers = options.get("gpu_layers", -1)
-    threads = threads_for(options.get("threads", 0), file.size)
-    p.cpuparams.n_threads = p.cpuparams_batch.n_threads = threads
-    p.n_parallel, p.kv_unified = TOGETHER, True  # one user may have all of the context
-    if len(xllamacpp.get_device_info()) == 1:  # on a processor flash attention halves the speed
-        p.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    p.api_keys, p.ui, p.endpoint_slots = [key], False, False
-    p.chat_template = "chatml"  # so that it never runs the model's own: a hostile one crashes it
-    p.cache_ram_mib, p.verbosity, p.warmup = 512, 1, file.size >= SMALL
-    return p
 
 
 def check_grammar(grammar: str) -> None:

@@ -189,7 +189,7 @@ async def test_tokens_there_and_back(worker: Worker):
     assert await worker.call("tokenize", text="<s>Once upon") == ids, "one beginning is enough"
     assert await worker.call("detokenize", token_ids=ids[1:]) == " Once upon"
     with pytest.raises(WorkerError, match="no call"):
-        await worker.call("embed")
+        await worker.call("dance")
 
 
 async def test_no_prompt_goes_to_a_proxy(environment: Path, monkeypatch: pytest.MonkeyPatch):

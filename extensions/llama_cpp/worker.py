@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from extensions.llama_cpp.options import complete
 from kernel.contract import ModelInfo, Output, Refused, Report, Request
 
 
@@ -13,7 +14,8 @@ class Engine:
     concurrent = ("tokenize", "detokenize", "template")
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
-        self._engine = choose(options.get("engine", "auto"))
+        options = complete(options)
+        self._engine = choose(options["engine"])
         return self._engine.load(path, options, report)
 
     def submit(self, id: int, request: Request) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-import llama_cpp.llama_cpp as C
 from extensions.engine_kit.api import (
     ChatTemplate,
     TextStream,
@@ -18,12 +17,15 @@ from extensions.engine_kit.api import (
     neutral,
     with_defaults,
 )
-from extensions.llama_cpp.files import check_model, describe, threads_for, token_text
+from extensions.llama_cpp.files import check_model, describe, token_text
+from extensions.llama_cpp.meaning import loras
 from extensions.llama_cpp.native import library
 from extensions.llama_cpp.native.adapters import Loras
 from extensions.llama_cpp.native.batcher import Batcher
 from extensions.llama_cpp.native.chain import Chain
 from extensions.llama_cpp.native.context import Context, OutOfMemory
+from extensions.llama_cpp.native.embedder import Embedder
+from extensions.llama_cpp.native.parameters import context_parameters, model_parameters, running
 from extensions.llama_cpp.native.prefixes import Prefixes
 from extensions.llama_cpp.native.row import Chooser, Row
 from extensions.llama_cpp.native.states import fingerprint, load, save
@@ -32,7 +34,7 @@ from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, 
 
 LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
-CAPABILITIES = ("text", "logprobs", "grammar", "lora", "batch", "state")
+CAPABILITIES = ("text", "logprobs", "grammar", "lora", "batch", "state", "embeddings")
 SHAPING = ("cache_type", "rope_freq_base", "alpha_value", "compress_pos_emb", "override_kv", "lora")
 """Options that change what the model remembers: states of others do not fit."""
 
@@ -52,20 +54,21 @@ class Native:
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         report(0.0, "Checking the file")
         file = check_model(path)
+        self._adapters = loras(options, path, file)
         self._log = library.start(options.get("numa", False))
         megabytes = f"{file.size / 1e6:,.0f} MB"
         self._model = library.Model.load(
             path,
             self._log,
             lambda share: report(0.1 + 0.8 * share, f"Loading {megabytes}"),
-            **model_parameters(options),
+            **model_parameters(options, file),
         )
         report(0.9, "Making room for conversations")
         self._info = describe(path, file, options, HONOURED, CAPABILITIES)
         limit = self._info.context_length
         try:
             self._context = Context(
-                self._model, self._log, cells=limit, **context_parameters(options, file.size)
+                self._model, self._log, cells=limit, **context_parameters(options, file.size, file)
             )
         except OutOfMemory as error:
             raise Refused(
@@ -74,13 +77,16 @@ class Native:
             ) from error
         prefixes = Prefixes(
             self._context,
-            running=options.get("parallel", 16),
+            running=running(options),
             memory=options.get("cache_ram", 512) << 20,
             shifts=options.get("streaming_llm", False),
         )
         keep = options.get("attention_sink_size", 5) if options.get("streaming_llm") else -1
         self._prefixes, self._loras = prefixes, Loras(self._model, self._context, self._log)
         self._batcher = Batcher(self._context, prefixes, self._loras.use, keep=keep, limit=limit)
+        for adapter, _ in self._adapters:
+            self._loras.get(adapter)
+        self._embedder = Embedder(self._model, self._log, options, file, limit)
         given = {name: value for name, value in options.items() if name in SHAPING}
         self._fingerprint = fingerprint(path, sorted(given.items()))
         ids = self._info.special_tokens
@@ -122,7 +128,8 @@ class Native:
 
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
         """`tokenize(text, special=True)`, `detokenize(token_ids)`, `template(messages, …)`;
-        `save(folder)` and `restore(folder)` what conversations left, answering how many."""
+        `save(folder)` and `restore(folder)` what conversations left, answering how many;
+        `embed(texts)`, answering a vector for each."""
         match name:
             case "tokenize":
                 return self._tokenize(data["text"], data.get("special", True))
@@ -131,6 +138,8 @@ class Native:
             case "template":
                 messages = msgspec.convert(data.pop("messages"), tuple[Message, ...])
                 return self._template.render(messages, **data)
+            case "embed":
+                return self._embedder.embed(data["texts"])
             case "save":
                 return save(self._states(data["folder"]), self._prefixes.remembered())
             case "restore":
@@ -203,7 +212,7 @@ class Native:
             self._chooser(request, prompt),
             TextStream(stops),
             limit=limit,
-            adapters=request.adapters,
+            adapters=request.adapters or self._adapters,
             logprobs=request.logprobs,
             special=not neutral(sampling, "skip_special_tokens"),
             endless=neutral(sampling, "ban_eos_token"),
@@ -230,31 +239,3 @@ class Native:
     def _encode(self, text: str, special: bool) -> list[int]:
         beginning = special and not (self._bos and text.startswith(self._bos))
         return self._model.tokenize(text, beginning=beginning)
-
-
-def model_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of llama_model_params that the options name."""
-    mapped, locked = options.get("mmap", True), options.get("mlock", False)
-    modes = {
-        (True, False): C.LLAMA_LOAD_MODE_MMAP,
-        (True, True): C.LLAMA_LOAD_MODE_MMAP_MLOCK,
-        (False, True): C.LLAMA_LOAD_MODE_MLOCK,
-        (False, False): C.LLAMA_LOAD_MODE_NONE,
-    }
-    layers = options.get("gpu_layers", -1)
-    return {"n_gpu_layers": layers if layers >= 0 else 999, "load_mode": modes[mapped, locked]}
-
-
-def context_parameters(options: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """The fields of llama_context_params that the options name, for a file of `size` bytes."""
-    threads = threads_for(options.get("threads", 0), size)
-    batch = options.get("batch_size", 512)
-    return {
-        "sequences": min(256, 2 * options.get("parallel", 16)),
-        "n_batch": batch,
-        "n_ubatch": options.get("ubatch_size", 512),
-        "n_threads": threads,
-        "n_threads_batch": options.get("threads_batch", 0) or threads,
-        "flash_attn_type": 0,
-        "swa_full": True,
-    }

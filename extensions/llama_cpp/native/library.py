@@ -98,7 +98,8 @@ class Model:
     ) -> "Model":
         """Read a file; raises Refused with llama.cpp's own reason.
 
-        `parameters` are fields of `llama_model_params`; `tensor_split` a sequence of shares.
+        `parameters` are fields of `llama_model_params`; `tensor_split` a sequence of shares and
+        `tensor_buft_overrides` an array of the struct of that name.
         """
         given = C.llama_model_default_params()
         split: Sequence[float] = parameters.pop("tensor_split", ())
@@ -108,6 +109,8 @@ class Model:
         overrides = key_values(parameters.pop("kv_overrides", {}))
         if overrides:
             given.kv_overrides = ctypes.cast(overrides, ctypes.POINTER(C.llama_model_kv_override))
+        if (moved := parameters.pop("tensor_buft_overrides", None)) is not None:
+            given.tensor_buft_overrides = ctypes.addressof(moved)
         for name, value in parameters.items():
             setattr(given, name, value)
 

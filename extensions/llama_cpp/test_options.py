@@ -1,0 +1,318 @@
+"""The options of llama.cpp: their names, old and new, and what both engines make of them."""
+
+import asyncio
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extensions.llama_cpp import meaning
+from extensions.llama_cpp.options import FLAGS, Options, complete, with_flags
+from kernel.api import LOADERS, Message, Text, WorkerError, check, fields
+from kernel.testing import running
+from tests.engines.real import ROOT, STORIES, STORY, ask, engine
+from tests.engines.tiny import make_lora, make_rwkv
+
+MODEL = STORIES / "stories260K.gguf"
+GUIDE = ROOT / "models" / "guide" / "guide.gguf"
+QUESTION = (Message("user", (Text("What is a GGUF file?"),)),)
+HERE = Path(__file__).parent
+
+
+# --- their names ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        ({"n_ctx": "4096"}, {"context_length": 4096}),
+        ({"ctx_size": 0}, {"context_length": 0}),
+        ({"n-gpu-layers": 33}, {"gpu_layers": 33}),
+        ({"n_batch": 256, "n_ubatch": 64}, {"batch_size": 256, "ubatch_size": 64}),
+        ({"no_mmap": True}, {"mmap": False}),
+        ({"no_mmap": "false"}, {}),
+        ({"no_offload_kqv": True}, {"no_kv_offload": True}),
+        ({"row_split": True}, {"split_mode": "row"}),
+        ({"cache_8bit": True}, {"cache_type": "q8_0"}),
+        ({"cache_4bit": "true"}, {"cache_type": "q4_0"}),
+        ({"cache_type": "fp16"}, {"cache_type": "f16"}),
+        ({"cpu": True}, {"gpu_layers": 0}),
+        ({"cpu": False, "n_gqa": 0, "tensorcores": False, "spec_type": "none"}, {}),
+        ({"cache_capacity": "2GiB"}, {"cache_ram": 2048}),
+        ({"cache_capacity": "300MiB"}, {"cache_ram": 300}),
+        ({"flash_attn": True}, {"flash_attn": "on"}),
+        ({"rope_freq_scale": 0.5}, {"compress_pos_emb": 2.0}),
+        ({"gpu_layers": 5, "cpu": True}, {"gpu_layers": 5}),
+    ],
+)
+def test_an_old_name_is_understood(old: dict[str, Any], now: dict[str, Any]):
+    assert check(Options, old) == (now, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "instead"),
+    [
+        ("tensorcores", True, "by itself"),
+        ("n_gqa", 8, "override_kv"),
+        ("rms_norm_eps", 1e-6, "override_kv"),
+        ("logits_all", "true", "llamacpp_HF"),
+        ("extra_flags", "--temp 1", "an option here"),
+        ("model_draft", "small.gguf", "speculative"),
+        ("llama_cpp_seed", 7, "seed"),
+    ],
+)
+def test_what_is_gone_names_what_takes_its_place(name: str, value: Any, instead: str):
+    good, errors = check(Options, {name: value, "threads": 2})
+    assert good == {"threads": 2}
+    assert instead in errors[name]
+    assert errors[name].endswith(f"Leave {name} out.")
+
+
+@pytest.mark.parametrize("value", [[], {}, None, "x", 1e400, [["on"]], -1])
+def test_odd_values_are_told_and_raise_nothing(value: Any):
+    odd = dict.fromkeys((*Options.__struct_fields__, "cache_capacity", "rope_freq_scale"), value)
+    check(Options, odd)
+    check(Options, {"n_ctx": value, "no_mmap": value, "n_gqa": value})
+
+
+def test_the_form_is_short_and_says_what_everything_is():
+    rows = fields(Options)
+    assert [row.name for row in rows if not row.group] == [
+        "context_length", "gpu_layers", "threads", "cache_type",
+    ]  # fmt: skip
+    for row in rows:
+        assert row.help.endswith("."), row.name
+        assert row.wants != "something else", row.name
+        bounded = row.low is not None and row.high is not None
+        assert bounded or row.kind not in ("number", "range"), row.name
+
+
+def test_all_options_with_their_defaults_satisfy_themselves():
+    given = complete({"threads": 2})
+    assert given.keys() == set(Options.__struct_fields__)
+    assert check(Options, {**given, "lora": list(given["lora"]), "override_kv": []})[1] == {}
+
+
+def test_flags_are_options_by_some_name():
+    manifest = tomllib.loads((HERE / "extension.toml").read_text("utf-8"))
+    assert tuple(flag["name"] for flag in manifest["flags"]) == FLAGS
+    kinds = {"int": 40, "float": 2.0, "list": ["a"], "bool": True, "str": "7"}
+    words: dict[str, Any] = {
+        "main-gpu": 1,
+        "cache-type": "q8_0",
+        "flash-attn": "on",
+        "split-mode": "row",
+        "engine": "native",
+    }
+    for flag in manifest["flags"]:
+        value = words.get(flag["name"]) or kinds[flag.get("type", "bool")]
+        good, errors = check(Options, {flag["name"]: value})
+        assert len(good) == 1, errors
+
+
+def test_a_flag_is_the_default_of_the_form():
+    kind = with_flags({"threads": 3, "mmap": False, "lora": ("a.gguf",)})
+    assert kind.__struct_fields__ == Options.__struct_fields__
+    shown = {row.name: row for row in fields(kind)}
+    assert (shown["threads"].default, shown["mmap"].default) == ("3", False)
+    assert not any(row.changed for row in shown.values())
+    assert check(kind, {"n_ctx": 64}) == ({"context_length": 64}, {})
+
+
+async def test_flags_fill_the_form_and_a_bad_one_is_told_on_the_card():
+    async with running("llama_cpp", "engine_kit") as app:
+        kernel = app.kernel
+        kernel.flags["llama_cpp"] = {"ctx-size": 300, "n-gpu-layers": 0}
+        assert await kernel.restart("llama_cpp")
+        options: Any = app.extension("llama_cpp").get(LOADERS)[0].Options()
+        assert (options.context_length, options.gpu_layers) == (300, 0)
+        kernel.flags["llama_cpp"] = {"threads": 1000}
+        assert not await kernel.restart("llama_cpp")
+        assert "Threads must be a whole number from 0 to 256" in kernel.records["llama_cpp"].reason
+
+
+# --- what they mean ---------------------------------------------------------------------
+
+
+def test_a_stretched_context():
+    assert meaning.rope({"alpha_value": 2.5})[0] == pytest.approx(10_000 * 2.5 ** (64 / 63))
+    assert meaning.rope({"alpha_value": 2.5, "rope_freq_base": 5e5})[0] == 5e5
+    assert meaning.rope({"compress_pos_emb": 4.0}) == (0.0, 0.25)
+    assert meaning.rope({}) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "card", "mode"),
+    [
+        ({}, False, 0),
+        ({}, True, -1),
+        ({"flash_attn": "on"}, False, 1),
+        ({"flash_attn": "off"}, True, 0),
+        ({"cache_type": "q8_0"}, False, 1),
+    ],
+)
+def test_flash_attention_is_off_where_it_costs(options: dict[str, Any], card: bool, mode: int):
+    assert meaning.flash_attention(options, card) == mode
+
+
+def test_a_small_cache_needs_flash_attention():
+    with pytest.raises(Exception, match="q4_0 needs flash attention"):
+        meaning.flash_attention({"cache_type": "q4_0", "flash_attn": "off"}, card=True)
+
+
+def test_overrides():
+    lines = ("a.b=int:5", "c=bool:false", "d = float: 0.5", "e=str:x=y:z")
+    assert meaning.overrides(lines) == {"a.b": 5, "c": False, "d": 0.5, "e": "x=y:z"}
+    for bad in ("a", "a=5", "a=int:x", "a=bool:maybe", "=int:5", "a=int:" + "9" * 30):
+        with pytest.raises(Exception, match=r"override"):
+            meaning.overrides((bad,))
+
+
+# --- in the engines ---------------------------------------------------------------------
+
+ENGINES = pytest.mark.parametrize("name", ["xllamacpp", "xllamacpp-native"])
+HARMLESS: list[dict[str, Any]] = [
+    {"flash_attn": "on", "cache_type": "f32"},
+    {"batch_size": 64, "ubatch_size": 16, "threads": 2, "threads_batch": 1},
+    {"mmap": False, "gpu_layers": 0, "no_kv_offload": True, "cpu_moe": True},
+    {"mmap": True, "mlock": True, "numa": True},
+    {"tensor_split": "60,40", "split_mode": "none", "main_gpu": 0},
+    {"parallel": 2, "cache_ram": 0, "streaming_llm": True, "attention_sink_size": 4},
+]
+"""Options with which the story stays what it is."""
+
+
+@pytest.mark.engine
+@ENGINES
+async def test_options_reach_the_engine_and_the_story_stays(name: str, environments_dir: Path):
+    async with engine("llama_cpp", environments_dir / name) as worker:
+        for options in HARMLESS:
+            await worker.load(MODEL, options)
+            assert (await ask(worker))[0] == STORY, options
+        await worker.load(GUIDE, {"cache_type": "q8_0"})
+        answer, _, _ = await ask(worker, messages=QUESTION)
+        await worker.load(GUIDE, {})
+        assert (await ask(worker, messages=QUESTION))[0][:20] == answer[:20] != ""
+
+
+@pytest.mark.engine
+@ENGINES
+@pytest.mark.parametrize(
+    "options",
+    [{"rope_freq_base": 100.0}, {"alpha_value": 20.0}, {"compress_pos_emb": 8.0}],
+    ids=lambda options: next(iter(options)),
+)
+async def test_a_stretched_model_writes_other_words(
+    name: str, options: dict[str, Any], environments_dir: Path
+):
+    async with engine("llama_cpp", environments_dir / name) as worker:
+        info = await worker.load(MODEL, {**options, "context_length": 4096})
+        assert info.context_length == 4096, "it may be longer than it was trained for"
+        stretched, _, _ = await ask(worker, max_new_tokens=200)
+        await worker.load(MODEL, {})
+        plain, _, _ = await ask(worker, max_new_tokens=200)
+        assert plain.startswith(STORY)
+        assert stretched != plain
+
+
+@pytest.mark.engine
+@ENGINES
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"cache_type": "q8_0"}, "32, and this model's are 8 wide"),
+        ({"lora": ["gone.gguf"]}, "no file gone.gguf"),
+        ({"lora": [f"{MODEL}=0.5"]}, "no LoRA adapter"),
+        ({"tensor_split": "0,0"}, "add up to nothing"),
+        ({"override_kv": ["nonsense"]}, "override"),
+    ],
+)
+async def test_what_cannot_be_is_refused_before_the_engine_sees_it(
+    name: str, options: dict[str, Any], words: str, environments_dir: Path
+):
+    async with engine("llama_cpp", environments_dir / name) as worker:
+        with pytest.raises(WorkerError, match=words):
+            await worker.load(MODEL, options)
+        await worker.load(MODEL, {})
+        assert (await ask(worker))[0] == STORY
+
+
+@pytest.mark.engine
+@ENGINES
+async def test_a_value_of_the_file_is_overridden_or_refused_by_name(
+    name: str, environments_dir: Path
+):
+    options = {"override_kv": ["llama.rope.freq_base=float:100.0"]}
+    async with engine("llama_cpp", environments_dir / name) as worker:
+        if name == "xllamacpp":
+            with pytest.raises(WorkerError, match="cannot do this: override_kv"):
+                await worker.load(MODEL, options)
+            return
+        await worker.load(MODEL, options)
+        assert (await ask(worker))[0] != STORY
+
+
+@pytest.mark.engine
+@ENGINES
+async def test_adapters_from_the_options_and_for_each_request(
+    name: str, environments_dir: Path, tmp_path: Path
+):
+    one, two = make_lora(tmp_path / "one.gguf"), make_lora(tmp_path / "two.gguf", seed=2)
+    async with engine("llama_cpp", environments_dir / name) as worker:
+        info = await worker.load(MODEL, {"lora": [str(one), f"{two} = 0"]})
+        assert "lora" in info.capabilities
+        with_one, _, _ = await ask(worker)
+        assert with_one != STORY
+        asked = [((str(one), 1.0),), ((str(two), 1.0),), ((str(one), 0.0),), ()]
+        replies = await asyncio.gather(*(ask(worker, adapters=each) for each in asked))
+        first, second, none, default = [text for text, _, _ in replies]
+        assert first == default == with_one
+        assert none == STORY
+        assert second not in (first, none)
+        other = make_lora(tmp_path / "other.gguf", width=32)
+        with pytest.raises(WorkerError, match=r"other\.gguf"):
+            await ask(worker, adapters=((str(other), 1.0),))
+        assert (await ask(worker))[0] == with_one
+
+
+@pytest.mark.engine
+@ENGINES
+async def test_texts_become_vectors(name: str, environments_dir: Path):
+    texts = ["Once upon a time", "The dog was happy", "Once upon a time", "A"]
+    async with engine("llama_cpp", environments_dir / name) as worker:
+        info = await worker.load(MODEL, {})
+        assert "embeddings" in info.capabilities
+        vectors = await worker.call("embed", texts=texts)
+        assert [len(vector) for vector in vectors] == [64] * 4
+        assert sum(x * x for x in vectors[0]) == pytest.approx(1, abs=1e-4)
+        assert vectors[0] == pytest.approx(vectors[2], abs=1e-4)
+        assert sum(a * b for a, b in zip(vectors[0], vectors[1], strict=True)) < 0.99
+        many = await worker.call("embed", texts=[f"{n} dogs" for n in range(40)])
+        alone = await worker.call("embed", texts=["7 dogs"])
+        assert many[7] == pytest.approx(alone[0], abs=1e-3)
+        for bad, words in ((["a", ""], "empty"), (["x " * 2000], "tokens|large|characters")):
+            with pytest.raises(WorkerError, match=words):
+                await worker.call("embed", texts=bad)
+        assert (await ask(worker))[0] == STORY, "the context for replies is another one"
+
+
+@pytest.mark.engine
+@ENGINES
+async def test_an_rwkv_writes_together_what_it_writes_alone(
+    name: str, environments_dir: Path, tmp_path: Path
+):
+    model = make_rwkv(tmp_path / "rwkv.gguf")
+    async with engine("llama_cpp", environments_dir / name) as worker:
+        info = await worker.load(model, {})
+        assert info.context_length == 4096
+        prompts = ["Once upon a time", "The dog", "Once upon a", "The dog"]
+        alone = [(await ask(worker, prompt, ban_eos_token=True))[0] for prompt in prompts]
+        together = await asyncio.gather(
+            *(ask(worker, prompt, ban_eos_token=True) for prompt in prompts)
+        )
+        assert [text for text, _, _ in together] == alone
+        assert alone[0] != alone[1]
+        first = await ask(worker, "Once upon a time there was a little dog")
+        again = await ask(worker, "Once upon a time there was a little dog")
+        assert first[0] == again[0]
