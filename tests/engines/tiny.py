@@ -130,10 +130,10 @@ def make_lora(path: Path, seed: int = 1, width: int = 0) -> Path:
         "adapter.lora.alpha": 8.0,
     }  # fmt: skip
     chance, tensors, rank = random.Random(seed), dict[str, Values](), 4
-    for name, shape in check_gguf(STORY_FILE).tensors.items():
+    for name, tensor in check_gguf(STORY_FILE).tensors.items():
         if not name.endswith(("attn_q.weight", "attn_v.weight", "ffn_down.weight")):
             continue
-        read, written = width or shape[0], shape[1]
+        read, written = width or tensor.shape[0], tensor.shape[1]
         for end, form in (("lora_a", (read, rank)), ("lora_b", (rank, written))):
             numbers = array("f", (chance.gauss(0, 0.2) for _ in range(_product(form))))
             tensors[f"{name}.{end}"] = form, numbers
