@@ -207,7 +207,7 @@ class Grouped(Struct, frozen=True):
         """`quick` is `fast` today."""
         gone = {"never": "It is gone. Leave it out."} if "never" in values else {}
         names = {"quick": "fast"}
-        return {names.get(k, k): v for k, v in values.items() if k not in gone}, gone
+        return {str(names.get(k, k)): v for k, v in values.items() if k not in gone}, gone
 
 
 def test_a_group_is_folded_away_and_says_what_is_changed_in_it() -> None:
