@@ -33,6 +33,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not shutil.which("chromium"):
         terminalreporter.section("THE BROWSER TESTS DID NOT RUN", red=True, bold=True)
         terminalreporter.line(NO_CHROMIUM, red=True)
+    if why := os.environ.get("SPINDLE_NOT_BUILT"):
+        terminalreporter.section(
+            "THE TESTS OF THE NATIVE LLAMA.CPP DID NOT RUN", red=True, bold=True
+        )
+        terminalreporter.line(why, red=True)
 
 
 @pytest.fixture(scope="session")

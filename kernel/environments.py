@@ -125,6 +125,10 @@ def _pip(env: Environment, folder: Path, with_index: bool) -> list[str]:
     pip += ["--progress-bar", "off", "--disable-pip-version-check"]
     if env.index and with_index:
         pip += ["--extra-index-url", env.index]
+    wheels = folder.parent / "wheels"  # what was compiled here: for this environment, or for others
+    own = wheels / folder.name
+    for built in [own] if own.is_dir() else sorted(wheels.glob("*/")):
+        pip += ["--find-links", str(built)]
     if env.lock:
         pip += ["-c" if env.requirements else "-r", str(env.lock)]
     return [*pip, "--", *env.requirements, *BASE]

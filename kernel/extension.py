@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import msgspec
@@ -154,13 +155,23 @@ class Extension(Scope, Generic[S]):
         """Start `"<file>.py:<Class>"` in a child process; the caller closes it."""
         return await self._kernel.start_worker(self._record, code, report, env or {})
 
-    async def missing(self) -> ToInstall | None:
+    async def missing(self, variant: str | None = None) -> ToInstall | None:
         """What the first worker would install before it starts; None when all is there."""
-        return await self.thread(self._kernel.workers.missing, *self._environment())
+        return await self.thread(self._kernel.workers.missing, *self._environment(variant))
 
-    async def install(self, report: Report) -> None:
+    async def install(self, report: Report, variant: str | None = None) -> None:
         """Install it, as a job that the page shows; a worker that needs it does so by itself."""
-        await self._kernel.workers.prepare(*self._environment(), report)
+        await self._kernel.workers.prepare(*self._environment(variant), report)
+
+    @property
+    def variant(self) -> str:
+        """Which build of its environment the user chose; `configure(variant=…)` chooses another."""
+        return self._kernel.settings.variant(self.id)
+
+    @property
+    def environments(self) -> Path:
+        """Where environments are made; pip looks for wheels below `wheels/<environment>` there."""
+        return self._kernel.workers.root
 
     # --- talking -----------------------------------------------------------------------
 
@@ -217,9 +228,9 @@ class Extension(Scope, Generic[S]):
 
     # --- inside ------------------------------------------------------------------------
 
-    def _environment(self) -> tuple[Manifest, str]:
+    def _environment(self, variant: str | None) -> tuple[Manifest, str]:
         assert self._record.manifest
-        return self._record.manifest, self._kernel.settings.variant(self.id)
+        return self._record.manifest, self.variant if variant is None else variant
 
     def _settings_listener(
         self, listener: Callable[[SettingsChanged], Awaitable[None]]

@@ -134,6 +134,8 @@ class WorkerLoader:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.id, self.label, self.Options, self.accepts = id, label, Options, accepts
+        self.note = self.about = ""
+        """A sentence for whoever is about to load, and the address of the loader's settings."""
         self._ext, self._engine, self._env = ext, engine, env or {}
 
     async def missing(self) -> ToInstall | None:

@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 if sys.version_info < (3, 11):
     sys.exit("The tests need Python 3.11 or newer; this is %d.%d." % sys.version_info[:2])
 
-from kernel.environments import Environment, EnvironmentFailed, build, ready
+from kernel.environments import Environment, EnvironmentFailed, build, ready, remove
 from tools.lock import declared
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,9 @@ CHECKS = {
     "ruff format": ("ruff", "format", "--check", "."),
     "pyright": ("pyright", "--pythonpath", "{}"),
 }
+COMPILED = "llama-cpp-python==0.3.36"
+"""What is built from source, by extensions/llama_cpp/building.py."""
+COMPILER = ("g++", "make")
 CHROMIUM = ("chromium", "fonts-noto-core")
 """Debian's packages for the browser tests."""
 
@@ -51,8 +55,7 @@ def main() -> int:
     if options.only not in (None, "pytest"):
         return max(code for code, _ in results)
 
-    for env in declared().values():
-        prepare(env, options.environments_dir)
+    not_built = prepare_engines(python, options.environments_dir.resolve())
     if not install_chromium():
         print("The browser tests will not run: see the end of this output.", flush=True)
     os.environ.update(
@@ -60,6 +63,7 @@ def main() -> int:
         HF_HUB_OFFLINE="1",
         SPINDLE_ENVIRONMENTS_DIR=str(options.environments_dir.resolve()),
         SPINDLE_CHECKS="\n".join(line for _, line in results),  # conftest.py prints them at the end
+        SPINDLE_NOT_BUILT=not_built,
     )
     if options.long:
         others.append("--long")
@@ -82,15 +86,54 @@ def prepare(env: Environment, root: Path) -> str:
     return str(python)
 
 
+def prepare_engines(python: str, root: Path) -> str:
+    """Make the engines' environments; answers why what is compiled is missing, or nothing."""
+    wanted = declared()
+    compiled = [env for env in wanted.values() if COMPILED in env.requirements]
+    problem = compile_engine(python, root) if compiled else ""
+    for name, env in wanted.items():
+        if problem and env in compiled:
+            if name.rpartition("-")[0] in wanted:  # Without it, it would be another one.
+                continue
+            env = replace(env, requirements=tuple(r for r in env.requirements if r != COMPILED))
+        prepare(env, root)
+    return problem
+
+
+def compile_engine(python: str, root: Path) -> str:
+    """Build the wheel, unless it is there or nothing needs it; answers why it could not be."""
+    wheels = root / "wheels"
+    before = {each: each.stat().st_mtime_ns for each in wheels.glob("*/*.whl")}
+    needed = [env for env in declared().values() if COMPILED in env.requirements]
+    if not before and all(ready(env, root) for env in needed):
+        return ""
+    install(COMPILER, "c++")
+    print(f"Building {COMPILED}: 12 minutes of a processor, once ...", flush=True)
+    command = [python, "-m", "extensions.llama_cpp.building", str(root)]
+    built = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if built.returncode:
+        print(built.stderr, flush=True)
+        return built.stderr.strip() or "The build was killed."
+    after = {each: each.stat().st_mtime_ns for each in wheels.glob("*/*.whl")}
+    for env in needed if before and before != after else ():
+        remove(env.name, root)  # It was made for another processor.
+    return ""
+
+
 def install_chromium() -> bool:
     """Have a Chromium for the browser tests, installing Debian's where that may be done."""
-    if not shutil.which("chromium") and shutil.which("apt-get"):
+    return install(CHROMIUM, "chromium")
+
+
+def install(packages: "tuple[str, ...]", program: str) -> bool:
+    """Have a program, installing Debian's packages where it is missing and that may be done."""
+    if not shutil.which(program) and shutil.which("apt-get"):
         sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-        print("Installing", *CHROMIUM, "...", flush=True)
-        for command in (["update"], ["install", "-y", "--no-install-recommends", *CHROMIUM]):
+        print("Installing", *packages, "...", flush=True)
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
             quiet = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", *command]
             subprocess.run(quiet, stdout=subprocess.DEVNULL, check=False)
-    return bool(shutil.which("chromium"))
+    return bool(shutil.which(program))
 
 
 def check(name: str, python: str, module: str, *arguments: str) -> "tuple[int, str]":

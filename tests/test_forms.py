@@ -221,7 +221,7 @@ def test_a_group_is_folded_away_and_says_what_is_changed_in_it() -> None:
     assert html.count("<details") == 1
     assert " open>" not in html
     wrong = template.render(items=fields(Grouped), errors={"slow": "No."})
-    assert '<details class="group" id="p-group-1" open>' in wrong
+    assert '<details class="folded" id="p-group-1" open>' in wrong
 
 
 def test_a_struct_may_know_names_of_yesterday() -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kernel.environments import BASE, python_of
+from extensions.llama_cpp.building import PACKAGE
+from kernel.environments import BASE, Environment, _pip, python_of
+from tests import __main__ as runner
+from tests.__main__ import COMPILED
 from tests.wheels import wheelhouse
 from tools.lock import declared
 
@@ -184,3 +187,59 @@ def test_extensions_share_an_environment(tmp_path: Path) -> None:
     env = declared(tmp_path)["torch"]
     assert env.requirements == ("torch==2.13.0", "transformers==5", "peft==1")
     assert env.lock == tmp_path / "training" / "requirements-torch.lock"
+
+
+def test_what_only_varies_the_build_is_no_environment_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "extension.toml").write_text(
+        '[worker]\nenvironment = "fast"\npython = ["a==1"]\n'
+        '[worker.variants.cpu]\nindex = "https://example.org"\n'
+        '[worker.variants.native]\npython = ["b==2"]\n'
+        '[worker.variants.native-cuda]\npython = ["b==2"]\n'
+    )
+    found = declared(tmp_path)
+    assert {name: env.requirements for name, env in found.items()} == {
+        "fast": ("a==1",),
+        "fast-native": ("a==1", "b==2"),
+    }
+
+
+def test_every_lock_pins_what_its_environments_ask_for() -> None:
+    for env in declared().values():
+        assert env.lock, env.name
+        pinned = {line.replace("_", "-") for line in env.lock.read_text("utf-8").splitlines()}
+        assert {plain(each).replace("_", "-") for each in env.requirements} <= pinned, env.name
+
+
+def test_the_tests_compile_what_the_extension_builds() -> None:
+    assert COMPILED == PACKAGE
+    assert any(COMPILED in env.requirements for env in declared().values())
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_engines_without_a_compiler_are_prepared_as_far_as_that_goes(
+    built: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: dict[str, tuple[str, ...]] = {}
+    problem = "" if built else "There is no C++ compiler."
+    monkeypatch.setattr(runner, "compile_engine", lambda *_: problem)
+    monkeypatch.setattr(runner, "prepare", lambda e, _: prepared.update({e.name: e.requirements}))
+    assert runner.prepare_engines("python", Path("nowhere")) == problem
+    assert ("xllamacpp-native" in prepared) == built
+    assert any(COMPILED in needs for needs in prepared.values()) == built
+    assert "xllamacpp" in prepared
+    assert any(need.startswith("torch==") for need in prepared["torch"])
+
+
+def test_a_compiled_wheel_is_found_by_pip(tmp_path: Path) -> None:
+    env = Environment("engine", ("tiny",))
+
+    def places() -> list[str]:
+        command = _pip(env, tmp_path / "engine", False)
+        return [command[n + 1] for n, word in enumerate(command) if word == "--find-links"]
+
+    assert places() == []
+    (tmp_path / "wheels" / "other").mkdir(parents=True)
+    assert places() == [str(tmp_path / "wheels" / "other")]
+    (tmp_path / "wheels" / "engine").mkdir()
+    assert places() == [str(tmp_path / "wheels" / "engine")], "its own come first"

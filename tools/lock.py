@@ -4,17 +4,19 @@ A lock is what pip chose for the direct requirements, in a fresh environment: th
 and of the tests stand in pyproject.toml, an engine's in the [worker] tables that share its name.
 """
 
-import re
+import json
 import subprocess
 import sys
 import tempfile
 import tomllib
 from pathlib import Path
 
-from kernel.environments import Environment, build, lock_for
+from kernel.environments import BASE, Environment, build, lock_for
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTENSIONS = ROOT / "extensions"
+TOOLS = ("pip", "setuptools", "wheel")
+"""What pip freeze leaves out, too."""
 
 
 def declared(extensions: Path = EXTENSIONS) -> dict[str, Environment]:
@@ -29,19 +31,23 @@ def declared(extensions: Path = EXTENSIONS) -> dict[str, Environment]:
             needs = dict.fromkeys((*others, *worker.get("python", ())))
             found[name] = Environment(name, tuple(needs), lock_for(name, folders))
             for variant, table in worker.get("variants", {}).items():
-                if more := table.get("python"):
-                    full = f"{name}-{variant}"
-                    found[full] = Environment(full, (*needs, *more), lock_for(name, folders))
+                full = tuple(dict.fromkeys((*needs, *table.get("python", ()))))
+                if all(set(full) != set(env.requirements) for env in found.values()):
+                    more = f"{name}-{variant}"  # what only is another build of it is left out
+                    found[more] = Environment(more, full, lock_for(name, folders))
     return found
 
 
 def freeze(env: Environment) -> str:
-    """Install the requirements somewhere and tell what came, without the marks of local builds."""
+    """Tell what pip would install, without the marks of local builds; nothing is compiled."""
     with tempfile.TemporaryDirectory() as root:
-        python = build(env, Path(root), lambda _, note: print(" ", note or "…"), lambda: False)
-        command = [python, "-m", "pip", "freeze"]
-        frozen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return re.sub(r"\+\S+$", "", frozen, flags=re.MULTILINE).lower()
+        python = build(Environment("pip", ()), Path(root), lambda *_: None, lambda: False)
+        command = [python, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-input"]
+        command += ["--quiet", "--report", "-", *env.requirements, *BASE]
+        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    chosen = (each["metadata"] for each in json.loads(said)["install"])
+    pins = {each["name"].lower(): each["version"].partition("+")[0] for each in chosen}
+    return "".join(f"{name}=={pins[name]}\n" for name in sorted(pins) if name not in TOOLS)
 
 
 def home(name: str) -> Path:
@@ -64,8 +70,12 @@ def main(names: list[str]) -> None:
             (*server, *project["dependency-groups"]["tests"]),
         ),
     }
+    files: dict[Path, str] = {}
     for name, env in declared().items():
-        wanted[name] = (env.lock or home(name), env.requirements)
+        file = env.lock or home(name)
+        name = files.setdefault(file, name)  # variants share the lock of what they vary
+        before = wanted[name][1] if name in wanted else ()
+        wanted[name] = (file, tuple(dict.fromkeys((*before, *env.requirements))))
     for name in names or wanted:
         file, requirements = wanted[name]
         print(f"{name}: {', '.join(requirements)}")

@@ -148,6 +148,7 @@ BLOCKS = {
     "_alone.html title": "What the browser calls a page without the shell.",
     "_alone.html body": "What stands on a page without the shell.",
     "_form.html fields": "The rows of a form for `kernel.api.fields`, with errors and resets.",
+    "_form.html row": "One of these rows.",
     "_form.html control": "One control of such a row.",
     "_form.html said": "A default in words.",
     "_icon.html icon": 'An icon: `{% from "_icon.html" import icon %}`, then `{{ icon("plus") }}`.',

@@ -3,9 +3,28 @@
 from pathlib import Path
 from typing import Any
 
+from extensions.llama_cpp.choosing import Build, Choosing, Stop, Use
 from extensions.llama_cpp.loader import LlamaLoader
 from extensions.llama_cpp.options import FLAGS, Options, with_flags
-from kernel.api import LOADERS, Extension, Refused, check
+from kernel.api import (
+    LOADERS,
+    PANELS,
+    Client,
+    Extension,
+    JobProgress,
+    LoadFailed,
+    NoModel,
+    Panel,
+    Refused,
+    Started,
+    check,
+    safe_path,
+)
+
+UNBUILT = (
+    "The prebuilt engine runs it. A native one, built once in about seven minutes, serves several "
+    "replies at once faster."
+)
 
 
 def accepts(path: Path) -> bool:
@@ -22,6 +41,7 @@ def options(ext: Extension[Any]) -> type[Options]:
 
 
 async def setup(ext: Extension[Any]) -> None:
+    choosing = Choosing(ext)
     loader = LlamaLoader(
         id="llama_cpp",
         label="llama.cpp",
@@ -30,4 +50,44 @@ async def setup(ext: Extension[Any]) -> None:
         accepts=accepts,
         ext=ext,
     )
+    loader.before = choosing.install
+    loader.about = "/settings/llama_cpp"
+
+    def told(built: bool) -> None:
+        loader.note = "" if built else UNBUILT
+
+    choosing.told = told
+    await choosing.look()
+
+    @ext.on(Build)
+    async def build(action: Build, client: Client) -> None:
+        choosing.build(action.variant, client)
+
+    @ext.on(Use)
+    async def use(action: Use, client: Client) -> None:
+        await choosing.use(action.variant)
+
+    @ext.on(Stop)
+    async def stop(action: Stop, client: Client) -> None:
+        choosing.stop()
+
+    @ext.on(JobProgress)
+    async def progress(event: JobProgress) -> None:
+        choosing.heard(event)
+
+    @ext.on(Started)
+    async def started(event: Started) -> None:
+        if name := ext.flag("embedding-model"):
+            ext.spawn(embedding(ext, name), "embedding model")
+
     ext.add(LOADERS, loader)
+    ext.add(PANELS, Panel("settings", "settings.html", choosing.section, title="llama.cpp"))
+
+
+async def embedding(ext: Extension[Any], name: str) -> None:
+    """Load the model that makes vectors into a slot of its own."""
+    try:
+        path = safe_path(ext.models, *name.split("/"), follow=True)
+        await ext.slot("embedding").load(path, "llama_cpp")
+    except (ValueError, LoadFailed, NoModel) as error:
+        ext.log.warning("--embedding-model: %s", error)

@@ -2,7 +2,7 @@
 model remembers is kept between two loads."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from kernel.api import (
     safe_path,
 )
 
+Report = Callable[[float, str], None]
 PATIENCE = 10
 """Seconds that keeping what a model remembers may hold up its end."""
 
@@ -53,10 +54,15 @@ class LlamaLoader(WorkerLoader):
     def __init__(self, ext: "Extension[Any]", **more: Any) -> None:
         super().__init__(ext, **more)
         self._loras, self._states = ext.loras, ext.data / "states"
+        self.before: Callable[[Report], Awaitable[None]] | None = None
+        """What comes before the environment is made: a compiler's work."""
 
-    async def open(
-        self, path: Path, options: Any, report: Callable[[float, str], None]
-    ) -> WorkerModel:
+    async def install(self, report: Report) -> None:
+        if self.before:
+            await self.before(report)
+        await super().install(report)
+
+    async def open(self, path: Path, options: Any, report: Report) -> WorkerModel:
         lora = tuple(self._found(line, path) for line in options.lora)
         options = msgspec.structs.replace(options, lora=lora)
         opened = await super().open(path, options, report)

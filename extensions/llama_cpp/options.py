@@ -23,13 +23,13 @@ FLAGS = (
 """Those that extension.toml declares; each is an option, by its name of today or an old one."""
 
 
-def main(words: str, **bounds: Any) -> Any:
-    return Meta(description=words, **bounds)
+def main(words: str, title: str | None = None, **bounds: Any) -> Any:
+    return Meta(description=words, title=title, **bounds)
 
 
-def folded(group: str, words: str, **bounds: Any) -> Any:
+def folded(group: str, words: str, title: str | None = None, **bounds: Any) -> Any:
     """A field that the form shows below a heading which is opened with a click."""
-    return Meta(description=words, extra={"group": group}, **bounds)
+    return Meta(description=words, title=title, extra={"group": group}, **bounds)
 
 
 class Options(Struct, frozen=True):
@@ -40,7 +40,10 @@ class Options(Struct, frozen=True):
         main("Tokens of one conversation; 0 is the model's own.", ge=0, le=10_000_000),
     ] = 0
     gpu_layers: Annotated[
-        int, main("Layers on the graphics card; -1 is all that fit.", ge=-1, le=10_000)
+        int,
+        main(
+            "Layers on the graphics card; -1 is all that fit.", ge=-1, le=10_000, title="GPU layers"
+        ),
     ] = -1
     threads: Annotated[
         int, main("Processor threads; 0 chooses by the model's size.", ge=0, le=256)
@@ -61,7 +64,13 @@ class Options(Struct, frozen=True):
     ] = 512
     ubatch_size: Annotated[
         int,
-        folded(SPEED, "The part of it that is computed at once; more takes memory.", ge=8, le=8192),
+        folded(
+            SPEED,
+            "The part of it that is computed at once; more takes memory.",
+            ge=8,
+            le=8192,
+            title="Micro-batch size",
+        ),
     ] = 512
     flash_attn: Annotated[
         Literal["auto", "on", "off"],
@@ -69,6 +78,7 @@ class Options(Struct, frozen=True):
             SPEED,
             "Flash attention. Auto is on where a graphics card computes, and off on a processor, "
             "where it halves the speed of long conversations.",
+            title="Flash attention",
         ),
     ] = "auto"
     parallel: Annotated[
@@ -79,6 +89,7 @@ class Options(Struct, frozen=True):
             "prebuilt one. They share the context.",
             ge=0,
             le=128,
+            title="Replies at once",
         ),
     ] = 0
 
@@ -95,24 +106,49 @@ class Options(Struct, frozen=True):
         folded(CARDS, "What several cards divide: whole layers, or rows or tensors of each."),
     ] = "layer"
     main_gpu: Annotated[
-        int, folded(CARDS, "The card that is used where nothing is divided.", ge=0, le=15)
+        int,
+        folded(
+            CARDS, "The card that is used where nothing is divided.", ge=0, le=15, title="Main GPU"
+        ),
     ] = 0
     no_kv_offload: Annotated[
-        bool, folded(CARDS, "Keep conversations in the machine's memory, not on the card.")
+        bool,
+        folded(
+            CARDS,
+            "Keep conversations in the machine's memory, not on the card.",
+            title="No KV offload",
+        ),
     ] = False
     cpu_moe: Annotated[
         bool,
-        folded(CARDS, "Keep the experts of a mixture of experts in the machine's memory."),
+        folded(
+            CARDS,
+            "Keep the experts of a mixture of experts in the machine's memory.",
+            title="Experts on the processor",
+        ),
     ] = False
 
     mmap: Annotated[
-        bool, folded(MEMORY, "Read the file as it is needed, instead of all of it at first.")
+        bool,
+        folded(
+            MEMORY,
+            "Read the file as it is needed, instead of all of it at first.",
+            title="Memory map (mmap)",
+        ),
     ] = True
-    mlock: Annotated[bool, folded(MEMORY, "Forbid the system to move the model to the disk.")] = (
-        False
-    )
+    mlock: Annotated[
+        bool,
+        folded(
+            MEMORY,
+            "Forbid the system to move the model to the disk.",
+            title="Lock in memory (mlock)",
+        ),
+    ] = False
     numa: Annotated[
-        bool, folded(MEMORY, "Spread the work over the processors of a machine with several.")
+        bool,
+        folded(
+            MEMORY, "Spread the work over the processors of a machine with several.", title="NUMA"
+        ),
     ] = False
     cache_ram: Annotated[
         int,
@@ -122,6 +158,7 @@ class Options(Struct, frozen=True):
             "it is not read again.",
             ge=0,
             le=1_048_576,
+            title="Prefix cache (MiB)",
         ),
     ] = 512
 
@@ -140,6 +177,7 @@ class Options(Struct, frozen=True):
             LONG,
             "A reply that fills the context goes on: the oldest part is forgotten without "
             "reading the rest again.",
+            title="StreamingLLM",
         ),
     ] = False
     attention_sink_size: Annotated[
@@ -147,7 +185,13 @@ class Options(Struct, frozen=True):
     ] = 5
     rope_freq_base: Annotated[
         float,
-        folded(LONG, "The base of the rotary embedding; 0 is the model's own.", ge=0, le=1e10),
+        folded(
+            LONG,
+            "The base of the rotary embedding; 0 is the model's own.",
+            ge=0,
+            le=1e10,
+            title="RoPE frequency base",
+        ),
     ] = 0.0
     alpha_value: Annotated[
         float,
@@ -157,11 +201,18 @@ class Options(Struct, frozen=True):
             "where that is 0.",
             ge=1,
             le=32,
+            title="Alpha value (NTK)",
         ),
     ] = 1.0
     compress_pos_emb: Annotated[
         float,
-        folded(LONG, "Divides positions: the context wanted by the context trained.", ge=1, le=128),
+        folded(
+            LONG,
+            "Divides positions: the context wanted by the context trained.",
+            ge=1,
+            le=128,
+            title="Position divisor",
+        ),
     ] = 1.0
 
     lora: Annotated[
@@ -171,11 +222,16 @@ class Options(Struct, frozen=True):
             "LoRA adapters, one GGUF file a line, with a weight if it is not 1: style.gguf = 0.5. "
             "They lie below loras/, or beside the model.",
             max_length=32,
+            title="LoRA",
         ),
     ] = ()
     mmproj: Annotated[
         str,
-        folded(ADDED, "The file that lets a model see images, often called mmproj-….gguf."),
+        folded(
+            ADDED,
+            "The file that lets a model see images, often called mmproj-….gguf.",
+            title="Images (mmproj)",
+        ),
     ] = ""
     override_kv: Annotated[
         tuple[str, ...],
@@ -184,6 +240,7 @@ class Options(Struct, frozen=True):
             "Values that count instead of those in the file, one a line: "
             "tokenizer.ggml.add_bos_token=bool:false (also int, float, str).",
             max_length=64,
+            title="Overrides of the file",
         ),
     ] = ()
     engine: Annotated[

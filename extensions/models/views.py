@@ -197,6 +197,8 @@ class Views:
             "fields": self._fields(model, loader) if loader else [],
             "errors": dict(chosen.errors),
             "installs": chosen.installs,
+            "note": getattr(loader, "note", ""),
+            "about": getattr(loader, "about", ""),
             "folder": model.path.is_dir(),
         }
 

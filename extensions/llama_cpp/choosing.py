@@ -1,0 +1,173 @@
+"""Which engine runs GGUF files: building the native one, and changing between the two."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from extensions.llama_cpp import building
+from kernel.api import (
+    UNSET,
+    Action,
+    Client,
+    Everyone,
+    Extension,
+    Job,
+    JobProgress,
+    LoadFailed,
+    NoModel,
+    Refused,
+)
+
+Report = Callable[[float, str], None]
+SLOTS = ("chat", "embedding")
+
+
+class Build(Action, frozen=True):
+    """Build the native engine and use it."""
+
+    variant: str = "native"
+
+
+class Use(Action, frozen=True):
+    """Use an engine that is there: the prebuilt one has no name."""
+
+    variant: str = ""
+
+
+class Stop(Action, frozen=True):
+    """Build no further."""
+
+
+class Choosing:
+    """The engine in use, those that are built, and the one that is being built."""
+
+    def __init__(self, ext: Extension[Any]) -> None:
+        self._ext = ext
+        self._job: Job | None = None
+        self._title, self._fraction, self._note = "", 0.0, ""
+        self._failure, self._log = "", ""
+        self._built: frozenset[str] = frozenset()
+        self.told: Callable[[bool], None] = lambda built: None
+        """Hears whether a native engine is there."""
+
+    async def look(self) -> None:
+        """See again which environments are there."""
+        found = [
+            each.variant
+            for each in building.BACKENDS
+            if await self._ext.missing(each.variant) is None
+        ]
+        self._built = frozenset(found)
+        self.told(bool(found) or bool(self._ext.variant))
+
+    def build(self, variant: str, client: Client) -> None:
+        """Begin; what is loaded answers until the new engine is there. Raises Refused."""
+        if not client.near and not self._ext.flag("allow_remote_install"):
+            raise Refused(
+                "Building runs programs on the server's machine, so it begins only in a browser "
+                "there. Open the page there, or start Spindle with --allow-remote-install."
+            )
+        if self._job:
+            raise Refused("An engine is being built already. Wait for it, or cancel it.")
+        try:
+            chosen = building.backend(variant)
+        except building.NotBuilt as error:
+            raise Refused(str(error)) from None
+        self._title, self._failure, self._log = chosen.title, "", ""
+        self._job = self._ext.job(f"Building llama.cpp for {chosen.title}", self._work(variant))
+        self.push()
+
+    def stop(self) -> None:
+        if self._job:
+            self._job.cancel()
+
+    async def use(self, variant: str) -> None:
+        """Change the engine, and load again what is loaded; raises Refused where that fails."""
+        await self.look()
+        if variant and variant not in self._built:
+            raise Refused("That engine is not built. Build it first.")
+        before = self._ext.variant
+        self._ext.configure({"variant": variant or UNSET})
+        self.push()
+        for name in SLOTS:
+            slot = self._ext.slot(name)
+            if not slot.model or slot.owner != self._ext.id:
+                continue
+            try:
+                await slot.reload()
+            except (LoadFailed, NoModel) as error:
+                self._ext.configure({"variant": before or UNSET})
+                self.push()
+                if not slot.model:
+                    await slot.reload()
+                raise Refused(f"{error} The engine from before is in use again.") from error
+
+    async def install(self, report: Report) -> None:
+        """Before a load: build the wheel of an engine that was chosen and is not there."""
+        loop, variant = asyncio.get_running_loop(), self._ext.variant
+        if not variant or await self._ext.missing(variant) is None:
+            return
+
+        def said(fraction: float, note: str) -> None:
+            loop.call_soon_threadsafe(report, fraction / 2, f"Building llama.cpp: {note}")
+
+        stop = threading.Event()
+        try:
+            await self._wheel(variant, said, stop.is_set)
+        finally:
+            stop.set()  # A load that is cancelled builds no further.
+
+    def heard(self, progress: JobProgress) -> None:
+        """How far the job is."""
+        if self._job and progress.id == self._job.progress.id and progress.state == "running":
+            self._fraction, self._note = progress.fraction or 0.0, progress.note
+            self.push()
+
+    # --- the job ---
+
+    def _work(self, variant: str) -> Callable[[Job], Awaitable[None]]:
+        async def work(job: Job) -> None:
+            try:
+                await self._wheel(variant, job.report, job.cancelled)
+                await self._ext.install(job.report, variant)
+                await self.use(variant)
+            except Exception as error:
+                self._failure = str(error)
+                raise
+            finally:
+                self._job, self._fraction, self._note = None, 0.0, ""
+                self.push()
+
+        return work
+
+    async def _wheel(self, variant: str, report: Report, cancelled: Callable[[], bool]) -> None:
+        try:
+            await self._ext.thread(
+                building.build, self._ext.environments, variant, report, cancelled
+            )
+        except building.NotBuilt as error:
+            self._log = error.log
+            raise Refused(str(error)) from None
+
+    # --- the page ---
+
+    def push(self) -> None:
+        html = self._ext.render("_engine.html", oob=True, **self.context())
+        self._ext.push_html(html, Everyone(), "llama_cpp-engine")
+
+    def context(self) -> Mapping[str, Any]:
+        return {
+            "variant": self._ext.variant,
+            "backends": building.BACKENDS,
+            "built": self._built,
+            "building": self._title if self._job else "",
+            "fraction": self._fraction,
+            "note": self._note,
+            "failure": self._failure,
+            "log": self._log,
+        }
+
+    async def section(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        await self.look()
+        return self.context()
