@@ -22,8 +22,8 @@ class Prepared:
 
     def __init__(self, app: App, root: Path) -> None:
         self._root, self.asked = root, list[str]()
-        app.kernel.workers.prepare = self.prepare  # type: ignore[method-assign]
-        app.kernel.workers.missing = self.missing  # type: ignore[method-assign]
+        app.kernel.workers.prepare = self.prepare
+        app.kernel.workers.missing = self.missing
 
     async def prepare(self, manifest: Any, variant: str, report: Any) -> Path:
         self.asked.append(variant)
@@ -79,7 +79,7 @@ async def test_an_engine_that_does_not_load_it_gives_the_place_back(app: App):
     async def broken(manifest: Any, variant: str, report: Any) -> Path:
         return Path("/nowhere/python") if variant else await prepare(manifest, variant, report)
 
-    app.kernel.workers.prepare = broken  # type: ignore[method-assign]
+    app.kernel.workers.prepare = broken
     with pytest.raises(Refused, match=r"did not load.*The engine from before is in use again"):
         await choosing.use("native")
     assert app.kernel.settings.variant("llama_cpp") == ""
