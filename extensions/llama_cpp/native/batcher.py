@@ -66,6 +66,8 @@ class Batcher:
         outputs = self._leave() if self._cancelled else []
         if self._waiting:
             self._admit()
+        if self._prefixes.untidy and self._rows:
+            self._prefixes.tidy(self._rows)
         writing, reading = self._gather()
         if not self._context.batch.used:
             return outputs

@@ -156,9 +156,13 @@ class Context:
         """How many tokens a sequence remembers."""
         return C.llama_memory_seq_pos_max(self.memory, sequence) + 1
 
+    def size(self, sequence: int) -> int:
+        """Bytes of everything that a sequence remembers."""
+        return C.llama_state_seq_get_size(self.handle, sequence)
+
     def state(self, sequence: int) -> bytes:
         """Everything that a sequence remembers."""
-        size = C.llama_state_seq_get_size(self.handle, sequence)
+        size = self.size(sequence)
         buffer = (ctypes.c_uint8 * size)()
         written = C.llama_state_seq_get_data(self.handle, buffer, size, sequence)
         return bytes(memoryview(buffer)[:written])

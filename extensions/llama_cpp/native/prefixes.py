@@ -18,6 +18,10 @@ from extensions.llama_cpp.native.row import Adapters, Row
 
 WORTH = 32
 """Tokens; for fewer, nobody waits and nothing is copied out."""
+LIGHT = 256
+"""Tokens of idle sequences that may stay: so few slow nobody down by more than a tenth."""
+MOVING = 0.05
+"""Seconds that a step may wait while idle sequences are moved out."""
 
 
 def common(a: Any, b: Any) -> int:
@@ -61,6 +65,8 @@ class Prefixes:
         self._busy: dict[int, Place] = {}
         self._away: OrderedDict[bytes, Away] = OrderedDict()
         self._away_size = 0
+        self.untidy = False
+        """Whether there may be something for `tidy` to do."""
 
     def place(self, row: Row, rows: Iterable[Row]) -> bool:
         """Give a row its place; False while it has to wait for one, or for what another reads."""
@@ -95,6 +101,7 @@ class Prefixes:
         place.tokens, place.adapters = row.tokens[:known], row.adapters
         self._busy[place.sequence] = place
         row.admitted(place.sequence, known)
+        self.untidy = True
         return True
 
     def release(self, row: Row) -> None:
@@ -102,6 +109,22 @@ class Prefixes:
         place = self._busy.pop(row.sequence)
         place.tokens, place.used = row.remembered(row.past), time.monotonic()
         self._idle.append(place)
+        self.untidy = True
+
+    def tidy(self, rows: Sequence[Row]) -> None:
+        """Move idle sequences out that would slow down those that run.
+
+        Each step looks at all cells up to the last one that is used, whoever's they are
+        (benchmarks/README.md, "idle"). What is shared with one that runs costs nothing more.
+        """
+        begun, room = time.monotonic(), LIGHT
+        for place in sorted(self._idle, key=lambda place: -place.used):
+            room -= len(place.tokens) - max(common(place.tokens, row.tokens) for row in rows)
+            if room < 0 and len(place.tokens) > WORTH and self._fits(place):
+                self._move_out(place)
+                if time.monotonic() - begun > MOVING:
+                    return
+        self.untidy = False
 
     def make_room(self) -> bool:
         """Forget what the longest unused idle sequence remembers; False when there is none."""
@@ -183,6 +206,11 @@ class Prefixes:
         self._context.forget(place.sequence)
         place.tokens = place.tokens[:0]
 
+    def _fits(self, place: Place) -> bool:
+        """Whether moving it out costs nothing that others remember."""
+        size = self._context.size(place.sequence)
+        return self._cuttable and self._away_size + size <= self._memory
+
     def _keep(self, away: Away) -> None:
         key = repr(away.adapters).encode() + away.tokens.tobytes()
         if old := self._away.pop(key, None):
@@ -207,8 +235,10 @@ class Prefixes:
         return found
 
     def _bring(self, key: bytes, place: Place, row: Row) -> int:
-        away = self._away.pop(key)
-        self._away_size -= len(away.state)
+        away = self._away[key]
+        if common(away.tokens, row.tokens) + WORTH >= len(away.tokens):
+            del self._away[key]  # else it is still worth having for the one whose it is
+            self._away_size -= len(away.state)
         while not self._context.restore(place.sequence, away.state):
             if not self.make_room():
                 return 0

@@ -1,0 +1,67 @@
+"""What idle conversations left: each step looks at all of it, so it leaves the context in time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.api import Worker
+from tests.engines.real import ROOT, STORIES, ask, engine
+
+pytestmark = pytest.mark.engine
+LONG = " ".join(f"Lily saw {n} birds and she was happy." for n in range(30))
+COUNTED = ROOT / "tests" / "engines" / "counted.py"
+
+
+@asynccontextmanager
+async def loaded(environments: Path, **options: Any) -> AsyncIterator[Worker]:
+    async with engine("llama_cpp", environments / "xllamacpp-native", COUNTED) as worker:
+        await worker.load(STORIES / "stories260K.gguf", options)
+        yield worker
+
+
+async def held(worker: Worker) -> int:
+    """Tokens in the context, those counted twice that are shared."""
+    return sum(await worker.call("held"))
+
+
+async def test_it_leaves_when_another_begins_and_is_known_again(environments_dir: Path):
+    async with loaded(environments_dir) as worker:
+        text, first, _ = await ask(worker, LONG)
+        assert await held(worker) > first.usage.prompt
+        await ask(worker, "Ben had a dog")
+        assert await held(worker) < 60
+        again, second, _ = await ask(worker, LONG)
+        assert again == text
+        assert second.usage.cached == first.usage.prompt - 1
+
+
+async def test_what_is_shared_with_the_other_stays(environments_dir: Path):
+    async with loaded(environments_dir) as worker:
+        _, first, _ = await ask(worker, f"{LONG} Tom said", max_new_tokens=60)
+        _, second, _ = await ask(worker, f"{LONG} Ben asked", max_new_tokens=4)
+        assert second.usage.cached > first.usage.prompt - 10
+        assert await held(worker) > 2 * second.usage.cached
+
+
+async def test_it_stays_where_memory_would_have_to_forget_for_it(environments_dir: Path):
+    async with loaded(environments_dir, cache_ram=0) as worker:
+        _, first, _ = await ask(worker, LONG)
+        await ask(worker, "Ben had a dog")
+        assert await held(worker) > first.usage.prompt
+        _, second, _ = await ask(worker, LONG)
+        assert second.usage.cached == first.usage.prompt - 1
+
+
+async def test_who_shares_only_its_beginning_does_not_take_it_away(environments_dir: Path):
+    async with loaded(environments_dir) as worker:
+        tale = f"{LONG} Tom said. {LONG[:600]}"
+        _, first, _ = await ask(worker, tale)
+        await ask(worker, "Ben had a dog")
+        _, other, _ = await ask(worker, f"{LONG} Sue ran")
+        assert other.usage.cached > 300
+        await ask(worker, "Ben had a cat")
+        _, again, _ = await ask(worker, tale)
+        assert again.usage.cached == first.usage.prompt - 1
