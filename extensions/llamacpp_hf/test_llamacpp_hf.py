@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import struct
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -23,13 +24,15 @@ LORA = ((str(ADAPTER / "lora-shakespeare-f32.gguf"), 1.0),)
 PLAIN = ROOT / "tests" / "engines" / "plain_transformers.py"
 NEGATIVE = "Once upon a time, there was a boy named Tim"
 SCALES = (1.5, 3.0)
+CONTRASTS = ((0.5, 3), (0.7, 4))
+"""penalty_alpha and top_k with which no two candidates are nearly equal."""
 ODD = (
     "Once upon a time", "  two  spaces ", " lead", "\n\nnew\nline", "héllo wörld", "日本語", "🙂",
     "\ttab", "", "a" * 50, "<s>", "</s>x", "<unk>", " <s> x", "Don't—stop…", "\r\n", "\x00nul",
     "0123 456", "ABC_def-ghi", "▁under", "  ", "no\u00a0break", "e\u0301", "\ufeffmark", "<0x0A>",
 )  # fmt: skip
 ASKED = {
-    "prompt": "Once upon a time", "negative": NEGATIVE, "scales": SCALES, "contrast": (0.6, 4),
+    "prompt": "Once upon a time", "negative": NEGATIVE, "scales": SCALES, "contrasts": CONTRASTS,
     "texts": ODD, "count": 200,
 }  # fmt: skip
 ALL = {"cfg_cache": True, "logits_all": True}
@@ -45,13 +48,6 @@ def environment(environments_dir: Path) -> Path:
 @pytest.fixture(scope="module")
 def expected(environment: Path) -> Iterator[Any]:
     """What transformers itself says; asked once, while the tests that need it not yet run."""
-    child = subprocess.Popen(
-        [interpreter(environment), PLAIN, FOLDER, ADAPTER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
     said = ""
 
     def ask_once() -> dict[str, Any]:
@@ -59,9 +55,15 @@ def expected(environment: Path) -> Iterator[Any]:
         said = said or child.communicate(json.dumps(ASKED))[0]
         return json.loads(said)
 
-    yield ask_once
-    child.kill()
-    child.wait()
+    with subprocess.Popen(
+        [interpreter(environment), PLAIN, FOLDER, ADAPTER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        yield ask_once
+        child.kill()
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module", autouse=True)
@@ -106,7 +108,7 @@ async def test_eight_at_once_write_what_one_does(worker: Worker):
     mixed = [
         guided,
         {"guidance_scale": 1.5, "max_new_tokens": 40},
-        {"penalty_alpha": 0.6, "top_k": 4},
+        {"penalty_alpha": 0.5, "top_k": 3},
     ]
     one_by_one = [(await ask(worker, **each))[0] for each in mixed]
     together = await asyncio.gather(*(ask(worker, **each) for each in (mixed + mixed + mixed)[:8]))
@@ -191,10 +193,10 @@ async def test_guidance_of_1_changes_nothing(worker: Worker):
 
 
 async def test_contrastive_search_is_what_its_definition_says(worker: Worker, expected: Any):
-    wish = {"penalty_alpha": 0.6, "top_k": 4, "max_new_tokens": 40}
-    text, _, _ = await ask(worker, **wish)
-    assert text == expected()["contrasted"]
-    assert text != (await ask(worker, max_new_tokens=40))[0]
+    wishes = [{"penalty_alpha": a, "top_k": k, "max_new_tokens": 40} for a, k in CONTRASTS]
+    assert [(await ask(worker, **each))[0] for each in wishes] == expected()["contrasted"]
+    together = await asyncio.gather(*(ask(worker, **each) for each in wishes * 3))
+    assert [text for text, _, _ in together] == expected()["contrasted"] * 3
 
 
 async def test_the_scores_of_a_whole_text(worker: Worker, expected: Any):
@@ -312,6 +314,43 @@ async def test_a_folders_tokenizer_and_template(spare: Worker, tmp_path: Path, e
     assert (await ask(spare))[0] == STORY
     named = await spare.load(MODEL, {"tokenizer_dir": str(folder)})
     assert named.chat_template == info.chat_template
+
+
+def without_tokenizer(file: Path) -> Path:
+    """The same model without tokens: what is in their place fills just as many bytes."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    data, key = MODEL.read_bytes(), text("general.architecture")
+    end = data.index(key)  # The first four keys are the tokenizer's lists and its kind.
+    model = text("tokenizer.ggml.model") + struct.pack("<I", 8) + text("no_vocab")
+    size = text("llama.vocab_size") + struct.pack("<II", 4, 512)
+    filler = text("general.description") + struct.pack("<I", 8)
+    missing = end - 24 - len(model + size + filler) - 8
+    count = int.from_bytes(data[16:24], "little") - 1
+    head = data[:16] + struct.pack("<Q", count) + model + size + filler + text("x" * missing)
+    file.write_bytes(head + data[end:])
+    return file
+
+
+async def test_a_file_without_tokens_needs_a_folder(
+    spare: Worker, tmp_path: Path, environments_dir: Path
+):
+    file = without_tokenizer(tmp_path / "mute.gguf")
+    with pytest.raises(WorkerError, match=r"mute\.gguf has no tokenizer\. Name the folder"):
+        await spare.load(file, {})
+    async with engine("llama_cpp", environments_dir / "xllamacpp-native") as other:
+        with pytest.raises(
+            WorkerError, match=r"no tokenizer of its own\. Load it with llamacpp_HF"
+        ):
+            await other.load(file, {})
+    copied(tmp_path / "oobabooga_llama-tokenizer", "tokenizer.json", "tokenizer_config.json")
+    info = await spare.load(file, {})
+    assert info.special_tokens["eos"] == 2
+    assert (await ask(spare))[0] == STORY
+    text, finish, _ = await ask(spare, logit_bias={2: 100.0})
+    assert (text, finish.reason) == ("", "stop")
 
 
 async def test_a_tokenizer_that_is_none_or_another_models(spare: Worker, tmp_path: Path):

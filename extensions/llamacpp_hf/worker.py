@@ -19,6 +19,8 @@ from extensions.transformers.api import HONOURED, Vocabulary
 from kernel.contract import ModelInfo, Refused, Report, Request
 
 CAPABILITIES = ("text", "logprobs", "lora", "batch", "state")
+ENDS = ("eos", "eot")
+"""The special tokens that end a reply, by a folder's names."""
 BESIDE = ("guidance_scale", "negative_prompt", "penalty_alpha")
 """What is honoured beside what the Transformers loader does."""
 
@@ -37,20 +39,24 @@ class Engine(Native):
         path, file = str(file_path), check_gguf(file_path)
         folder = tokenizer.find(file_path, file, options.get("tokenizer_dir", ""))
         torch.set_num_threads(1)  # One row is too little to share; llama.cpp needs the processor.
+        self._vocabulary = tokenizer.read(folder, file_path, file) if folder else None
+        self.reads_itself = not self._vocabulary
         info = super().load(path, options, report)
-        if folder:
-            self._vocabulary = tokenizer.read(folder, file_path, file)
+        if self._vocabulary and not self._model.readable:
+            self._teach(self._vocabulary)
         if options.get("cfg_cache") or options.get("logits_all"):
             report(0.95, "Making room for what is read beside replies")
             self._beside = self._second(options, file.size)
         self._options = options
         template = self._vocabulary.template if self._vocabulary else ""
+        special = self._vocabulary.special_ids if self._vocabulary else {}
         if self._vocabulary and template:
             self._template = ChatTemplate(template, self._vocabulary.special_texts)
         self._info = structs.replace(
             info,
             loader="llamacpp_HF",
             chat_template=template or info.chat_template,
+            special_tokens=info.special_tokens or special,
             samplers=(*HONOURED, *BESIDE),
             capabilities=(*CAPABILITIES, *("logits",) * bool(options.get("logits_all"))),
         )
@@ -67,6 +73,21 @@ class Engine(Native):
         self._model.check(ids)
         adapters = tuple((path, weight) for path, weight in data.get("adapters", ()))
         return scores.of_text(beside, ids, data.get("top", 0), adapters, report, cancelled)
+
+    def _teach(self, vocabulary: Vocabulary) -> None:
+        """Let the model know its tokens by a folder's tokenizer, as its file has none."""
+        ids = range(self._model.vocabulary_size)
+        if len(ids) < len(vocabulary.tokens):
+            raise Refused(
+                f"The file has {len(ids):,} tokens, and the tokenizer {len(vocabulary.tokens):,}: "
+                "it is that of another model. Choose another folder."
+            )
+        ends = [vocabulary.special_ids[name] for name in ENDS if name in vocabulary.special_ids]
+        self._model.learn(
+            [vocabulary.bytes_of(id) for id in ids],
+            [vocabulary.bytes_of(id, False) for id in ids],
+            frozenset(ends),
+        )
 
     # --- what differs from llama.cpp's engine ---
 

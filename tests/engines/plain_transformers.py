@@ -77,7 +77,9 @@ def main(folder, adapter):
         "ids": [encoded(tokenizer, text) for text in asked["texts"]],
         "plain": tokenizer.decode(written(model, prompt, count, **eos)),
         "guided": [tokenizer.decode(each) for each in guided],
-        "contrasted": tokenizer.decode(contrasted(model, prompt, 40, *asked["contrast"])),
+        "contrasted": [
+            tokenizer.decode(contrasted(model, prompt, 40, *each)) for each in asked["contrasts"]
+        ],
         "logprobs": [float(logprobs[at, id]) for at, id in enumerate(prompt[1:])],
         "adapted": tokenizer.decode(written(adapted(model, adapter), prompt, count, **eos)),
     }))  # fmt: skip

@@ -43,6 +43,8 @@ class Native:
     """llama.cpp with our own batcher; see kernel.contract.Engine."""
 
     concurrent = ("tokenize", "detokenize", "template")
+    reads_itself = True
+    """Whether the model's own tokenizer is needed; an engine beside this one may bring another."""
 
     def __init__(self) -> None:
         self._ready: queue.SimpleQueue[Row | Output] = queue.SimpleQueue()
@@ -63,6 +65,11 @@ class Native:
             lambda share: report(0.1 + 0.8 * share, f"Loading {megabytes}"),
             **model_parameters(options, file),
         )
+        if self.reads_itself and not self._model.readable:
+            raise Refused(
+                f"{Path(path).name} has no tokenizer of its own. Load it with llamacpp_HF and the "
+                "folder that holds the model's."
+            )
         report(0.9, "Making room for conversations")
         self._info = describe(path, file, options, HONOURED, CAPABILITIES)
         limit = self._info.context_length

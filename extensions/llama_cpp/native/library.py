@@ -88,7 +88,9 @@ class Model:
         self.eog = frozenset(i for i in range(size) if C.llama_vocab_is_eog(vocabulary, i))
         """The tokens that end a reply."""
         self.bos, self.eos = C.llama_vocab_bos(vocabulary), C.llama_vocab_eos(vocabulary)
-        self.pieces = self._pieces(special=False)
+        self.readable = C.llama_vocab_type(vocabulary) != C.LLAMA_VOCAB_TYPE_NONE
+        """Whether there is a tokenizer; without one, asking for text ends the process."""
+        self.pieces = self._pieces(special=False) if self.readable else [b""] * size
         """The bytes of each token, looked up once: no call a token later."""
         self._special: list[bytes] | None = None
 
@@ -128,6 +130,10 @@ class Model:
                 f"{log.reason() or 'it did not say why'}."
             )
         return cls(handle)
+
+    def learn(self, pieces: "list[bytes]", special: "list[bytes]", ends: "frozenset[int]") -> None:
+        """Know the tokens by a tokenizer from elsewhere, where the file has none."""
+        self.pieces, self._special, self.eog = pieces, special, ends
 
     def piece(self, token: int, special: bool) -> bytes:
         """The bytes of a token; of a special one only when they are wanted."""
