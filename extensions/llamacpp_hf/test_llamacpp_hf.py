@@ -370,7 +370,7 @@ async def test_a_tokenizer_that_is_none_or_another_models(spare: Worker, tmp_pat
         await spare.load(MODEL, {"tokenizer_dir": str(other)})
 
 
-def test_what_it_takes(tmp_path: Path):
+async def test_what_it_takes(tmp_path: Path):
     assert accepts(Path("a.gguf"))
     assert not accepts(tmp_path)
     (tmp_path / "a.gguf").touch()
