@@ -1,24 +1,53 @@
-"""All that the workers of other extensions may import from here: the native engine and its parts.
+"""All that other extensions may import from here: the load form and the loader on the server's
+side; in workers whose environment holds llama-cpp-python, the native engine and its parts.
 
-It imports the C library, so it is for environments that hold llama-cpp-python.
+Each name is imported when it is asked for, as neither side has what the other one needs.
 """
 
-from extensions.llama_cpp.files import check_model
-from extensions.llama_cpp.native.context import FULL, Context, OutOfMemory
-from extensions.llama_cpp.native.engine import Native, context_parameters
-from extensions.llama_cpp.native.library import Log, Model
-from extensions.llama_cpp.native.row import Adapters, Chooser, Row
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from extensions.llama_cpp.building import NotBuilt, build
+    from extensions.llama_cpp.loader import LlamaLoader
+    from extensions.llama_cpp.native.context import FULL, Context, OutOfMemory
+    from extensions.llama_cpp.native.engine import Native
+    from extensions.llama_cpp.native.library import Log, Model
+    from extensions.llama_cpp.native.parameters import context_parameters, running
+    from extensions.llama_cpp.native.row import Adapters, Chooser, Row
+    from extensions.llama_cpp.options import Options, folded, with_flags
+
+WHERE = {
+    "NotBuilt": "building", "build": "building", "LlamaLoader": "loader", "FULL": "native.context",
+    "Context": "native.context", "OutOfMemory": "native.context", "Native": "native.engine",
+    "Log": "native.library", "Model": "native.library",
+    "context_parameters": "native.parameters", "running": "native.parameters",
+    "Adapters": "native.row", "Chooser": "native.row", "Row": "native.row",
+    "Options": "options", "folded": "options", "with_flags": "options",
+}  # fmt: skip
 
 __all__ = [
     "FULL",
     "Adapters",
     "Chooser",
     "Context",
+    "LlamaLoader",
     "Log",
     "Model",
     "Native",
+    "NotBuilt",
+    "Options",
     "OutOfMemory",
     "Row",
-    "check_model",
+    "build",
     "context_parameters",
+    "folded",
+    "running",
+    "with_flags",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in WHERE:
+        raise AttributeError(name)
+    return getattr(import_module(f"extensions.llama_cpp.{WHERE[name]}"), name)

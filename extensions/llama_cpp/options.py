@@ -1,7 +1,7 @@
 """What a user may choose when loading a GGUF file: in the form, by flags, for both engines."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -254,13 +254,16 @@ class Options(Struct, frozen=True):
         return modern(values)
 
 
-def with_flags(said: Mapping[str, Any]) -> type[Options]:
+Form = TypeVar("Form", bound=Options)
+
+
+def with_flags(said: Mapping[str, Any], kind: type[Form] = Options) -> type[Form]:
     """The same options with other defaults: those of the command line."""
     fields = [
         (info.name, info.type, said.get(info.name, info.default))
-        for info in msgspec.structs.fields(Options)
+        for info in msgspec.structs.fields(kind)
     ]
-    return cast(type[Options], msgspec.defstruct("Options", fields, bases=(Options,), frozen=True))
+    return cast(type[Form], msgspec.defstruct("Options", fields, bases=(kind,), frozen=True))
 
 
 def complete(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,44 +1,48 @@
 """Loads GGUF models with llama.cpp, and lets transformers choose the tokens."""
 
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from kernel.api import LOADERS, Extension, Meta, Struct, WorkerLoader
+from extensions.llama_cpp.api import LlamaLoader, NotBuilt, Options, build, folded, with_flags
+from kernel.api import LOADERS, Extension, Refused, check
+
+HERE = "Guidance, perplexity, tokenizer"
+OWN = ("cfg_cache", "logits_all", "tokenizer_dir")
 
 
-class Options(Struct, frozen=True):
-    """What a user may choose when loading a model."""
+class HfOptions(Options, frozen=True):
+    """What llama.cpp's form has, and what only this loader knows."""
 
-    context_length: Annotated[
-        int,
-        Meta(ge=0, le=10_000_000, description="Tokens of one conversation; 0 is the model's own."),
-    ] = 0
-    gpu_layers: Annotated[
-        int, Meta(ge=-1, le=10_000, description="Layers on the graphics card; -1 is all that fit.")
-    ] = -1
-    threads: Annotated[
-        int, Meta(ge=0, le=256, description="Processor threads; 0 chooses by the model's size.")
-    ] = 0
-    batch_size: Annotated[
-        int, Meta(ge=32, le=8192, description="Tokens of a prompt that are read in one step.")
-    ] = 512
     cfg_cache: Annotated[
         bool,
-        Meta(
-            description="A second memory as large as the first, for guidance with a negative "
-            "prompt and for contrastive search."
+        folded(
+            HERE,
+            "A second memory as large as the first: for guidance with a negative prompt, and for "
+            "contrastive search.",
         ),
     ] = False
     logits_all: Annotated[
-        bool, Meta(description="A second memory, for the scores of every token of a text.")
+        bool, folded(HERE, "The same memory, for the scores of every token of a text.")
     ] = False
     tokenizer_dir: Annotated[
         str,
-        Meta(
-            description="A folder with the model's tokenizer.json; empty is the one beside the "
-            "file, or else the file's own."
+        folded(
+            HERE,
+            "A folder with the model's tokenizer.json; empty is the one beside the file, or else "
+            "the file's own.",
         ),
     ] = ""
+
+    @staticmethod
+    def modern(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """As llama.cpp's, which knows that these three are here."""
+        named = {name.replace("-", "_"): value for name, value in values.items()}
+        own = {name: named.pop(name) for name in OWN if name in named}
+        good, bad = Options.modern(named)
+        return good | own, bad
 
 
 def accepts(path: Path) -> bool:
@@ -50,14 +54,40 @@ def accepts(path: Path) -> bool:
 
 
 async def setup(ext: Extension[Any]) -> None:
-    ext.add(
-        LOADERS,
-        WorkerLoader(
-            id="llamacpp_hf",
-            label="llamacpp_HF",
-            engine="worker.py:Engine",
-            Options=Options,
-            accepts=accepts,
-            ext=ext,
-        ),
+    loader = LlamaLoader(
+        id="llamacpp_hf",
+        label="llamacpp_HF",
+        engine="worker.py:Engine",
+        Options=options(ext),
+        accepts=accepts,
+        ext=ext,
     )
+
+    async def compiled(report: Callable[[float, str], None]) -> None:
+        """Build the wheel, unless it is there; pip finds it then. Raises Refused."""
+        if await ext.missing() is None:
+            return
+        loop, stop = asyncio.get_running_loop(), threading.Event()
+
+        def said(fraction: float, note: str) -> None:
+            loop.call_soon_threadsafe(report, fraction / 2, f"Building llama.cpp: {note}")
+
+        try:
+            await ext.thread(build, ext.environments, "native", said, stop.is_set)
+        except NotBuilt as error:
+            raise Refused(str(error)) from None
+        finally:
+            stop.set()  # A load that is cancelled builds no further.
+
+    loader.before = compiled
+    ext.add(LOADERS, loader)
+
+
+def options(ext: Extension[Any]) -> type[HfOptions]:
+    """The load form; its own three begin as the command line says."""
+    said = {name: ext.flag(name.replace("_", "-")) for name in OWN}
+    given = {name: value for name, value in said.items() if value}
+    good, errors = check(HfOptions, given)
+    if errors:
+        raise Refused(f"The flags of llamacpp_HF cannot be used: {' '.join(errors.values())}")
+    return with_flags(good, HfOptions) if good else HfOptions

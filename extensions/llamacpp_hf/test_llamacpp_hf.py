@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from extensions.llamacpp_hf import accepts
-from kernel.api import Request, Sampling, Worker, WorkerError
+from extensions.llamacpp_hf import accepts, options
+from kernel.api import LOADERS, Request, Sampling, Worker, WorkerError, check
+from kernel.testing import running
 from tests.engines.real import ROOT, STORIES, STORY, ask, engine, interpreter
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
@@ -368,6 +369,28 @@ async def test_a_tokenizer_that_is_none_or_another_models(spare: Worker, tmp_pat
     (other / "tokenizer.json").write_text(json.dumps(said))
     with pytest.raises(WorkerError, match="that of another model: of 512 tokens"):
         await spare.load(MODEL, {"tokenizer_dir": str(other)})
+
+
+async def test_llama_cpp_stays_the_first_choice_and_lends_its_form():
+    async with running("llamacpp_hf") as app:
+        ext = app.extension("llamacpp_hf")
+        takers = [loader for loader in ext.get(LOADERS) if loader.accepts(Path("a.gguf"))]
+        assert [loader.id for loader in takers] == ["llama_cpp", "llamacpp_hf"]
+        first, own = (set(loader.Options.__struct_fields__) for loader in takers)
+        assert own - first == {"cfg_cache", "logits_all", "tokenizer_dir"}
+        said = {"n_ctx": 512, "cfg-cache": True, "logits_all": "true", "no_mmap": True}
+        good, bad = check(takers[1].Options, said)
+        assert good == {"context_length": 512, "cfg_cache": True, "logits_all": True, "mmap": False}
+        assert not bad
+        assert "llamacpp_HF has it" in check(takers[0].Options, {"cfg_cache": True})[1]["cfg_cache"]
+
+
+async def test_flags_are_the_forms_defaults():
+    async with running("llamacpp_hf") as app:
+        ext = app.extension("llamacpp_hf")
+        app.kernel.flags["llamacpp_hf"] = {"cfg-cache": True, "tokenizer-dir": "x"}
+        form = options(ext)()
+        assert (form.cfg_cache, form.logits_all, form.tokenizer_dir) == (True, False, "x")
 
 
 async def test_what_it_takes(tmp_path: Path):

@@ -8,8 +8,16 @@ from typing import Any
 import torch
 from msgspec import UNSET, structs
 
-from extensions.engine_kit.api import ChatTemplate, check_gguf, neutral, with_defaults
-from extensions.llama_cpp.api import Adapters, Context, Native, OutOfMemory, Row, context_parameters
+from extensions.engine_kit.api import ChatTemplate, Gguf, check_gguf, neutral, with_defaults
+from extensions.llama_cpp.api import (
+    Adapters,
+    Context,
+    Native,
+    OutOfMemory,
+    Row,
+    context_parameters,
+    running,
+)
 from extensions.llamacpp_hf import scores, tokenizer
 from extensions.llamacpp_hf.beside import CANDIDATES, Beside
 from extensions.llamacpp_hf.chooser import Chooser, wants
@@ -46,7 +54,7 @@ class Engine(Native):
             self._teach(self._vocabulary)
         if options.get("cfg_cache") or options.get("logits_all"):
             report(0.95, "Making room for what is read beside replies")
-            self._beside = self._second(options, file.size)
+            self._beside = self._second(options, file)
         self._options = options
         template = self._vocabulary.template if self._vocabulary else ""
         special = self._vocabulary.special_ids if self._vocabulary else {}
@@ -122,15 +130,16 @@ class Engine(Native):
         sampling = request.sampling
         guided, contrasted = wants(sampling)
         guidance = contrast = None
+        adapters = request.adapters or self._adapters
         if guided:
             beside = self._needs("cfg_cache", "Guidance (guidance_scale)")
             negative = self._negative(request) or prompt[-1:]
             scale = neutral(sampling, "guidance_scale")
-            guidance = Guidance(beside, scale, negative, request.adapters)
+            guidance = Guidance(beside, scale, negative, adapters)
         if contrasted:
             beside = self._needs("cfg_cache", "Contrastive search (penalty_alpha)")
             alpha, count = neutral(sampling, "penalty_alpha"), neutral(sampling, "top_k")
-            contrast = Contrast(beside, alpha, count, prompt, request.adapters)
+            contrast = Contrast(beside, alpha, count, prompt, adapters)
         return Chooser(sampling, prompt, self._model.eog, guidance, contrast)
 
     def _encode(self, text: str, special: bool) -> list[int]:
@@ -144,9 +153,9 @@ class Engine(Native):
             raise Refused(f"{what} needs memory of its own. Load the model with {option}.")
         return self._beside
 
-    def _second(self, options: Mapping[str, Any], size: int) -> Beside:
-        given = context_parameters(options, size)
-        given["sequences"] = CANDIDATES + given["sequences"] // 2
+    def _second(self, options: Mapping[str, Any], file: Gguf) -> Beside:
+        given = context_parameters(options, file.size, file)
+        given["sequences"] = CANDIDATES + running(options)
         cells = self._info.context_length + CANDIDATES
         try:
             context = Context(self._model, self._log, cells=cells, pooling_type=0, **given)
