@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from kernel.contract import ModelInfo, Output, Request
+from kernel.contract import ModelInfo, Output
 from kernel.sampling import Struct
 
 LARGEST = 64 * 1024 * 1024
@@ -20,10 +20,10 @@ class Load(Struct, frozen=True, tag=True):
 
 
 class Submit(Struct, frozen=True, tag=True):
-    """Begin a request; answered by `Outputs` until one has a finish."""
+    """Begin a `Request`, which the child checks; answered by `Outputs` until one has a finish."""
 
     id: int
-    request: Request
+    request: Any
 
 
 class Cancel(Struct, frozen=True, tag=True):

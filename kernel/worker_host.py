@@ -18,7 +18,7 @@ import msgspec
 from msgspec import structs
 
 from kernel import frames
-from kernel.contract import Engine, Output, Refused, Report
+from kernel.contract import Engine, Output, Refused, Report, Request
 from kernel.platform_ import die_unless_called_again, end, join
 
 EXTENSIONS = Path(__file__).parents[1] / "extensions"
@@ -100,7 +100,7 @@ class Host:
             case frames.Submit(id, request):
                 self.requests.add(id)
                 try:
-                    self.engine.submit(id, request)
+                    self.engine.submit(id, msgspec.convert(request, Request))
                 except Exception as error:
                     self.requests.discard(id)
                     self.send(failure(id, error))

@@ -13,7 +13,7 @@ import pytest
 
 from kernel import frames, platform_
 from kernel.child import Frames
-from kernel.contract import Request
+from kernel.contract import Request, Sampling
 from kernel.manifest import Manifest
 from kernel.worker import Limits, Worker, WorkerDied, WorkerError
 from kernel.workers import Engines, Workers
@@ -147,6 +147,15 @@ async def test_a_death_fails_what_is_open_after_the_text_so_far(what, words):
         with pytest.raises(WorkerDied):
             await worker.call("echo")
         reply.cancel()
+
+
+async def test_values_that_cannot_be_cost_their_own_request(worker):
+    """What an extension's modifier made of a request was checked by nobody."""
+    other = worker.generate(Request(prompt="a " * 500))
+    for wrong in (Sampling(custom_stopping_strings=("x",) * 100_000), Sampling(top_p=7.0)):
+        with pytest.raises(WorkerError, match="ValidationError: Expected"):
+            await text(worker.generate(Request(prompt="b", sampling=wrong)))
+    assert await text(other) == "a " * 500
 
 
 async def test_an_engine_may_read_a_prompt_for_longer_than_it_may_pause():

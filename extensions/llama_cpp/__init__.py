@@ -6,9 +6,11 @@ from typing import Any
 from extensions.llama_cpp.choosing import Build, Choosing, Stop, Use
 from extensions.llama_cpp.loader import LlamaLoader
 from extensions.llama_cpp.options import FLAGS, Options, with_flags
+from extensions.llama_cpp.samplers import Bans
 from kernel.api import (
     LOADERS,
     PANELS,
+    SAMPLERS,
     Client,
     Extension,
     JobProgress,
@@ -16,6 +18,7 @@ from kernel.api import (
     NoModel,
     Panel,
     Refused,
+    Samplers,
     Started,
     check,
     safe_path,
@@ -81,6 +84,7 @@ async def setup(ext: Extension[Any]) -> None:
             ext.spawn(embedding(ext, name), "embedding model")
 
     ext.add(LOADERS, loader)
+    ext.add(SAMPLERS, Samplers("llama.cpp", Bans))
     ext.add(PANELS, Panel("settings", "settings.html", choosing.section, title="llama.cpp"))
 
 

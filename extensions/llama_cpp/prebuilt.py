@@ -19,6 +19,7 @@ from extensions.engine_kit.api import (
     with_defaults,
 )
 from extensions.llama_cpp.files import check_model, describe, token_text
+from extensions.llama_cpp.grammar import as_gbnf
 from extensions.llama_cpp.meaning import loras
 from extensions.llama_cpp.prebuilt_parameters import TOGETHER, parameters, together
 from extensions.llama_cpp.prebuilt_sampling import HONOURED, as_parameters
@@ -41,8 +42,6 @@ from kernel.contract import (
 CAPABILITIES = ("text", "logprobs", "grammar", "batch", "embeddings")
 LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
-DEEPEST = 100
-"""Brackets within brackets in a grammar; llama.cpp's parser overflows its stack at some point."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens addresses of this machine whatever proxy the user's environment names."""
 PATIENCE = 60
@@ -115,7 +114,6 @@ class Prebuilt:
         limit = request.sampling.max_new_tokens
         if limit is UNSET or neutral(request.sampling, "auto_max_new_tokens"):
             limit = room
-        check_grammar(request.grammar)
         asked = {
             **as_parameters(request.sampling, self._info.context_length),
             "prompt": reply.prompt, "n_predict": min(limit, room), "stream": True,
@@ -123,7 +121,7 @@ class Prebuilt:
             "n_probs": 0 if request.logprobs is None else max(request.logprobs, 1),
         }  # fmt: skip
         if request.grammar:
-            asked["grammar"] = request.grammar
+            asked["grammar"] = as_gbnf(request.grammar)
         if self._loras:
             asked["lora"] = self._weights(request.adapters or self._loras)
         self._server.handle_completions(asked, reply.hear)
@@ -211,12 +209,3 @@ class Reply:
             Timings(took("prompt_ms", 0) / 1000, took("predicted_ms", 0) / 1000),
             self.cut_by,
         )
-
-
-def check_grammar(grammar: str) -> None:
-    depth = deepest = 0
-    for letter in grammar:
-        depth += (letter == "(") - (letter == ")")
-        deepest = max(deepest, depth)
-    if deepest > DEEPEST or len(grammar) > 200_000:
-        raise Refused("The grammar is too large or nested too deeply. Simplify it.")

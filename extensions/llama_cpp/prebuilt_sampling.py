@@ -3,6 +3,7 @@
 from typing import Any
 
 from extensions.engine_kit.api import neutral
+from extensions.llama_cpp.priority import order
 from kernel.contract import Sampling
 
 PLAIN = {
@@ -24,11 +25,6 @@ HONOURED = (
 )  # fmt: skip
 ORDER = ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc",
          "temperature"]  # fmt: skip
-NAMES = {
-    "repetition_penalty": "penalties", "presence_penalty": "penalties",
-    "frequency_penalty": "penalties", "typical_p": "typ_p", "dynamic_temperature": "temperature",
-}  # fmt: skip
-"""What `sampler_priority` calls differently."""
 
 
 def as_parameters(sampling: Sampling, context: int) -> dict[str, Any]:
@@ -54,18 +50,8 @@ def as_parameters(sampling: Sampling, context: int) -> dict[str, Any]:
         "dry_penalty_last_n": past,
         "dry_sequence_breakers": list(value("dry_sequence_breakers")),
         "logit_bias": [[token, bias] for token, bias in biases.items()],
-        "samplers": order(sampling),
+        "samplers": order(sampling, ORDER) + ["adaptive_p"] * bool(value("adaptive_target")),
     }
     if value("seed") != -1:
         parameters["seed"] = value("seed")
     return parameters
-
-
-def order(sampling: Sampling) -> list[str]:
-    """The samplers' order; what the user's list does not name keeps its place at the front."""
-    wished = [NAMES.get(name, name) for name in neutral(sampling, "sampler_priority")]
-    wished = [name for name in dict.fromkeys(wished) if name in ORDER]
-    names = [name for name in ORDER if name not in wished] + wished
-    if neutral(sampling, "temperature_last"):
-        names.sort(key=lambda name: name == "temperature")
-    return names + ["adaptive_p"] * bool(neutral(sampling, "adaptive_target"))

@@ -147,9 +147,11 @@ async def test_a_grammar(worker: Worker):
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"tfs": 0.5}, "stories260K in llama.cpp cannot do this: tfs"),
+        ({"penalty_alpha": 0.5}, "stories260K in llama.cpp cannot do this: penalty_alpha"),
         ({"token_ids": (1, 5000)}, "invalid tokens"),
         ({"token_ids": ()}, "empty"),
+        ({"custom_stopping_strings": ("x",) * 100_000}, "Expected .* length <= 1000"),
+        ({"top_p": float("nan")}, "Expected `float`"),
         ({"prompt": "x " * 3000}, "6,002 tokens"),
         ({"prompt": "x" * 1_000_000}, "1,000,000 characters"),
         ({"adapters": (("a", 1.0),)}, "lora"),

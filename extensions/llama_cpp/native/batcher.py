@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from extensions.llama_cpp.native.context import ABORTED, FULL, Context
 from extensions.llama_cpp.native.prefixes import Prefixes
 from extensions.llama_cpp.native.row import Adapters, Row
-from kernel.contract import Output
+from kernel.contract import Output, Refused
 
 PAUSE = 0.1
 """Seconds that replies may stand still while prompts are read beside them."""
@@ -203,6 +203,8 @@ class Batcher:
                 continue
             try:
                 outputs += row.choose(context, model)
+            except Refused as error:
+                outputs.append(row.finish("error", str(error)))
             except Exception as error:  # One request's sampler costs no other reply.
                 outputs.append(row.finish("error", f"Its sampler failed: {error}"))
             if row.finished:

@@ -18,23 +18,24 @@ from extensions.engine_kit.api import (
     with_defaults,
 )
 from extensions.llama_cpp.files import check_model, describe, token_text
+from extensions.llama_cpp.grammar import as_gbnf
 from extensions.llama_cpp.meaning import loras
 from extensions.llama_cpp.native import library
 from extensions.llama_cpp.native.adapters import Loras
+from extensions.llama_cpp.native.bans import Bans
 from extensions.llama_cpp.native.batcher import Batcher
-from extensions.llama_cpp.native.chain import Chain
+from extensions.llama_cpp.native.chain import HONOURED, Chain
 from extensions.llama_cpp.native.context import Context, OutOfMemory
 from extensions.llama_cpp.native.embedder import Embedder
 from extensions.llama_cpp.native.parameters import context_parameters, model_parameters, running
 from extensions.llama_cpp.native.prefixes import Prefixes
 from extensions.llama_cpp.native.row import Chooser, Row
 from extensions.llama_cpp.native.states import fingerprint, load, save
-from extensions.llama_cpp.prebuilt_sampling import HONOURED
 from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, Request
 
 LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
-CAPABILITIES = ("text", "logprobs", "grammar", "lora", "batch", "state", "embeddings")
+CAPABILITIES = ("text", "logprobs", "grammar", "lora", "batch", "state", "embeddings", "processors")
 SHAPING = ("cache_type", "rope_freq_base", "alpha_value", "compress_pos_emb", "override_kv", "lora")
 """Options that change what the model remembers: states of others do not fit."""
 
@@ -213,6 +214,7 @@ class Native:
         if limit is UNSET or neutral(sampling, "auto_max_new_tokens"):
             limit = context
         stops = [*neutral(sampling, "custom_stopping_strings"), *self._template.stops]
+        banned = neutral(sampling, "extra").get("banned_strings", ())
         return Row(
             id,
             prompt,
@@ -222,12 +224,14 @@ class Native:
             adapters=request.adapters or self._adapters,
             logprobs=request.logprobs,
             special=not neutral(sampling, "skip_special_tokens"),
-            endless=neutral(sampling, "ban_eos_token"),
+            endless=neutral(sampling, "ban_eos_token") and not request.grammar,
+            bans=Bans(banned) if banned else None,
         )
 
     def _chooser(self, request: Request, prompt: Sequence[int]) -> Chooser:
         """What chooses the tokens of a reply; an engine beside this one has its own."""
-        return Chain(self._model, request)
+        grammar, most = as_gbnf(request.grammar), self._info.context_length
+        return Chain(self._model, request, prompt, grammar=grammar, most=most)
 
     def _prompt(self, request: Request) -> Sequence[int]:
         if request.token_ids is not None:

@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from extensions.engine_kit.api import TextStream
+from extensions.llama_cpp.native.bans import Bans
 from extensions.llama_cpp.native.context import Context
 from extensions.llama_cpp.native.library import Model
 from kernel.contract import Delta, Finish, Output, Reason, Timings, Token, Usage
@@ -20,6 +21,10 @@ class Chooser(Protocol):
     """Chooses a request's next token; see chain.py."""
 
     def sample(self, context: Context, row: int) -> int: ...
+
+    def take_back(self, count: int, banned: Iterable[int] = ()) -> None:
+        """Forget the last tokens; the next choice is none of those `banned`."""
+        ...
 
     def close(self) -> None: ...
 
@@ -39,6 +44,7 @@ class Row:
         logprobs: int | None = None,
         special: bool = False,
         endless: bool = False,
+        bans: Bans | None = None,
     ) -> None:
         self.id, self.chooser, self.adapters = id, chooser, adapters
         self.tokens = np.array(prompt, np.int32)
@@ -52,7 +58,7 @@ class Row:
         self.last = -1
         """The token that was chosen and is not yet remembered; none while it reads."""
         self._stream, self._limit, self._logprobs = stream, limit, logprobs
-        self._special, self._endless = special, endless
+        self._special, self._endless, self._bans = special, endless, bans
         self._begun, self._first = time.monotonic(), 0.0
         self._cut_by = ""
         self.finished = False
@@ -92,7 +98,12 @@ class Row:
         piece = model.piece(token, self._special)
         if logprobs is not None:
             tokens = (_described(token, logprobs, self._logprobs or 0, model),)
-        delta, self._cut_by = self._stream.feed(piece, tokens)
+        if self._bans is None:
+            delta, self._cut_by = self._stream.feed(piece, tokens)
+        elif count := self._bans.feed(token, piece, tokens):
+            return self._take_back(count, self._bans.not_next, context)
+        else:
+            delta = self._released(self._bans)
         if self._cut_by:
             return self._end("stop", delta)
         if len(self.written) >= self._limit:
@@ -125,8 +136,32 @@ class Row:
         self._read_again = len(self.written) - 1  # The last one is not remembered yet.
         self.past -= end - begin
 
+    def _released(self, bans: Bans, *, all: bool = False) -> Delta | None:
+        """What can be said without saying what is banned."""
+        ready = bans.release(all=all)
+        described = [token for each in ready for token in each.described]
+        delta, self._cut_by = self._stream.feed(b"".join(each.piece for each in ready), described)
+        return delta
+
+    def _take_back(self, count: int, banned: Iterable[int], context: Context) -> list[Output]:
+        """Unwrite the last tokens: what comes before them is evaluated again for its logits."""
+        kept = self.remembered(self.past + 1 - count)
+        del self.written[-count:]
+        if len(kept) < len(self.tokens):
+            self.tokens, self._read_again = kept, len(self.written)
+        self.last, self.past = int(kept[-1]), len(kept) - 1
+        if not context.forget(self.sequence, self.past):  # It can only forget all, and reads again.
+            self.tokens, self._read_again = kept, len(self.written)
+            self.last, self.past = -1, 0
+        self.chooser.take_back(count, banned)
+        return []
+
     def _end(self, reason: Reason, delta: Delta | None = None) -> list[Output]:
-        found = [delta] if self._cut_by else [delta, self._stream.end()]
+        found = [delta]
+        if self._bans and not self._cut_by:
+            found.append(self._released(self._bans, all=True))
+        if not self._cut_by:
+            found.append(self._stream.end())
         return [*(Output(self.id, each) for each in found if each), self.finish(reason)]
 
 

@@ -1,0 +1,344 @@
+"""The native engine draws as the formulas say: 20,000 tokens from given logits for each sampler."""
+
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from kernel.api import Sampling, Worker, WorkerError
+from tests.engines import formulas as f
+from tests.engines.real import ROOT, STORIES, engine
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+DRAWS = 20_000
+LOGITS = {300 + at: 2.6 - 0.19 * at + (at * 7 % 5) * 0.11 for at in range(24)}
+"""From 2.6 down to below zero, not quite in order."""
+PAST = (300, 301, 302, 305, 300, 301, 303, 310, 300, 301, 300, 319, 320)
+LOOP = (305, 306, 307, 308, 305, 306, 307, 309, 306, 307)
+"""Ends with what was there before, followed by 308 and by 309."""
+FEWER = 5_000
+"""Enough to tell one order from another."""
+FAR, CLEAR = 4, 10
+"""Standard deviations; beyond FAR no chance explains it, and CLEAR is what a sampler must do."""
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def worker(environments_dir: Path) -> AsyncIterator[Worker]:
+    file = ROOT / "tests" / "engines" / "drawing.py"
+    async with engine("llama_cpp", environments_dir / "xllamacpp-native", file) as worker:
+        await worker.load(STORIES / "stories260K.gguf", {})
+        yield worker
+
+
+async def draw(
+    worker: Worker, sampling: dict[str, Any], logits: f.Logits = LOGITS, **more: Any
+) -> dict[int, int]:
+    """How often each token came."""
+    given = {str(token): value for token, value in logits.items()}
+    more = {"count": DRAWS, **more}
+    runs = await worker.call("draw", logits=given, sampling=sampling, **more)
+    return {run[0]: times for run, times in runs}
+
+
+def mixed(one: dict[int, float], other: dict[int, float], part: float) -> dict[int, float]:
+    """Shares of `one`, except in a part of the cases."""
+    return {token: (1 - part) * one[token] + part * other.get(token, 0.0) for token in one}
+
+
+ALONE: dict[str, tuple[dict[str, Any], Any]] = {
+    "nothing": ({}, lambda x: x),
+    "temperature": ({"temperature": 0.6}, partial(f.temperature, t=0.6)),
+    "dynamic temperature": (
+        {"dynamic_temperature": True, "dynatemp_low": 0.2, "dynatemp_high": 0.7,
+         "dynatemp_exponent": 1.7},
+        partial(f.dynamic, low=0.2, high=0.7, exponent=1.7),
+    ),
+    "smoothing": (
+        {"smoothing_factor": 0.7, "smoothing_curve": 2.2},
+        partial(f.quadratic, factor=0.7, curve=2.2),
+    ),
+    "top_k": ({"top_k": 6}, partial(f.top_k, k=6)),
+    "top_p": ({"top_p": 0.6}, partial(f.top_p, p=0.6)),
+    "min_p": ({"min_p": 0.3}, partial(f.min_p, p=0.3)),
+    "typical_p": ({"typical_p": 0.5}, partial(f.typical, p=0.5)),
+    "top_n_sigma": ({"top_n_sigma": 0.8}, partial(f.top_n_sigma, n=0.8)),
+    "top_a": ({"top_a": 0.9}, partial(f.top_a, a=3 * 0.3)),
+    "tfs": ({"tfs": 0.7}, partial(f.tail_free, z=0.7)),
+    "epsilon_cutoff": ({"epsilon_cutoff": 9.0}, partial(f.epsilon, value=9.0)),
+    "eta_cutoff": ({"eta_cutoff": 20.0}, partial(f.eta, value=20.0)),
+    "bias": (
+        {"logit_bias": {302: 1.5, 300: -1.0}, "custom_token_bans": [301]},
+        lambda x: f.only({**x, 302: x[302] + 1.5, 300: x[300] - 1}, [t for t in x if t != 301]),
+    ),
+}  # fmt: skip
+STEEP = {300 + at: 6.0 - 0.45 * at for at in range(24)}
+"""Where some tokens are as rare as the cut-offs in ten-thousandths want them."""
+
+
+@pytest.mark.parametrize("name", ALONE)
+async def test_each_sampler_alone(worker: Worker, name: str):
+    sampling, formula = ALONE[name]
+    logits = STEEP if "cutoff" in name or name == "top_a" else LOGITS
+    drawn = await draw(worker, sampling, logits)
+    assert f.surprise(drawn, f.shares(formula(logits))) < FAR
+    if name != "nothing":
+        before = f.shares(logits)
+        cut = len(formula(logits)) < len(logits)
+        assert cut or f.surprise(drawn, before) > CLEAR, "it changes something"
+
+
+async def test_xtc_takes_the_likely_ones_out_as_often_as_it_should(worker: Worker):
+    drawn = await draw(worker, {"xtc_probability": 0.4, "xtc_threshold": 0.07})
+    before = f.shares(LOGITS)
+    expected = mixed(before, f.shares(f.xtc(LOGITS, 0.07)), 0.4)
+    assert f.surprise(drawn, expected) < FAR
+    assert f.surprise(drawn, before) > CLEAR
+
+
+LOOKING_BACK: dict[str, tuple[dict[str, Any], Sequence[int], Any]] = {
+    "penalties": (
+        {"repetition_penalty": 1.4, "frequency_penalty": 0.3, "presence_penalty": 0.2},
+        PAST,
+        partial(f.penalties, past=PAST, repetition=1.4, frequency=0.3, presence=0.2),
+    ),
+    "penalties in a range": (
+        {"repetition_penalty": 2.5, "repetition_penalty_range": 3},
+        PAST,
+        partial(f.penalties, past=PAST[-3:], repetition=2.5, frequency=0, presence=0),
+    ),
+    "dry": (
+        {"dry_multiplier": 0.8, "dry_base": 1.5, "dry_allowed_length": 2},
+        LOOP,
+        partial(f.dry, past=LOOP, multiplier=0.8, base=1.5, allowed=2),
+    ),
+    "the prompt's own words": (
+        {"encoder_repetition_penalty": 1.3},
+        PAST,
+        partial(f.from_prompt, prompt=PAST, penalty=1.3),
+    ),
+    "no repeated ngram": (
+        {"no_repeat_ngram_size": 3},
+        LOOP,
+        partial(f.no_repeat, past=LOOP, size=3),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOOKING_BACK)
+async def test_each_sampler_that_looks_back(worker: Worker, name: str):
+    sampling, past, formula = LOOKING_BACK[name]
+    drawn = await draw(worker, sampling, prompt=past)
+    assert f.surprise(drawn, f.shares(formula(LOGITS))) < FAR
+    assert f.surprise(drawn, f.shares(LOGITS)) > CLEAR or len(formula(LOGITS)) < len(LOGITS)
+
+
+ITSELF: dict[str, tuple[dict[str, Any], Any]] = {
+    "mirostat 1": (
+        {"mirostat_mode": 1, "mirostat_tau": 1.4},
+        partial(f.mirostat_1, tau=1.4, vocabulary=512),
+    ),
+    "mirostat 2": ({"mirostat_mode": 2, "mirostat_tau": 1.9}, partial(f.mirostat_2, tau=1.9)),
+    "adaptive p": ({"adaptive_target": 0.07}, partial(f.adaptive, target=0.07)),
+}
+
+
+@pytest.mark.parametrize("name", ITSELF)
+async def test_each_sampler_that_chooses_itself(worker: Worker, name: str):
+    sampling, formula = ITSELF[name]
+    drawn = await draw(worker, sampling, fresh=True)
+    assert f.surprise(drawn, f.shares(formula(LOGITS))) < FAR
+    assert f.surprise(drawn, f.shares(LOGITS)) > CLEAR or len(formula(LOGITS)) < len(LOGITS)
+
+
+TEXTGEN = (
+    "repetition_penalty", "presence_penalty", "frequency_penalty", "dry", "top_n_sigma",
+    "temperature", "dynamic_temperature", "quadratic_sampling", "top_k", "top_p", "typical_p",
+    "epsilon_cutoff", "eta_cutoff", "tfs", "top_a", "min_p", "adaptive_p", "mirostat", "xtc",
+    "encoder_repetition_penalty", "no_repeat_ngram",
+)  # fmt: skip
+"""The order that text-generation-webui's presets were made for."""
+
+
+def simple_1(x: f.Logits) -> dict[int, float]:
+    x = f.penalties(x, PAST, 1.15, 0, 0)
+    return f.shares(f.temperature(f.top_p(f.top_k(x, 20), 0.9), 0.7))
+
+
+def creative(x: f.Logits) -> dict[int, float]:
+    x = f.min_p(x, 0.02)
+    return mixed(f.shares(x), f.shares(f.xtc(x, 0.1)), 0.5)
+
+
+def big_o(x: f.Logits) -> dict[int, float]:
+    x = f.temperature(f.penalties(x, PAST, 1.01, 0, 0), 0.87)
+    return f.shares(f.tail_free(f.typical(f.top_p(f.top_k(x, 85), 0.99), 0.68), 0.68))
+
+
+PRESETS = {
+    "Creative": ({"min_p": 0.02, "xtc_probability": 0.5, "xtc_threshold": 0.1}, creative),
+    "simple-1": (
+        {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.15, "top_k": 20},
+        simple_1,
+    ),
+    "Big O": (
+        {"temperature": 0.87, "top_p": 0.99, "typical_p": 0.68, "tfs": 0.68,
+         "repetition_penalty": 1.01, "top_k": 85, "sampler_priority": TEXTGEN},
+        big_o,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRESETS)
+async def test_presets_that_stack_them(worker: Worker, name: str):
+    sampling, formula = PRESETS[name]
+    drawn = await draw(worker, sampling, STEEP, prompt=PAST)
+    assert f.surprise(drawn, formula(STEEP)) < FAR
+
+
+@pytest.mark.parametrize(
+    ("sampling", "first", "second"),
+    [
+        (
+            {"temperature": 2.5, "top_p": 0.5},
+            lambda x: f.temperature(f.top_p(x, 0.5), 2.5),
+            lambda x: f.top_p(f.temperature(x, 2.5), 0.5),
+        ),
+        (
+            {"smoothing_factor": 0.3, "top_a": 0.9},
+            lambda x: f.quadratic(f.top_a(x, 0.9), 0.3, 1),
+            lambda x: f.top_a(f.quadratic(x, 0.3, 1), 0.9),
+        ),
+        (
+            {"tfs": 0.6, "top_k": 9},
+            lambda x: f.tail_free(f.top_k(x, 9), 0.6),
+            lambda x: f.top_k(f.tail_free(x, 0.6), 9),
+        ),
+    ],
+    ids=["both in C", "both ours", "one of each"],
+)
+async def test_the_order_is_the_users(worker: Worker, sampling: Any, first: Any, second: Any):
+    names = list(sampling)
+    for priority, formula, other in ((names, second, first), (names[::-1], first, second)):
+        wanted, unwanted = f.shares(formula(STEEP)), f.shares(other(STEEP))
+        priority = [{"smoothing_factor": "quadratic_sampling"}.get(n, n) for n in priority]
+        drawn = await draw(worker, {**sampling, "sampler_priority": priority}, STEEP, count=FEWER)
+        assert f.surprise(drawn, wanted) < FAR
+        assert f.surprise(drawn, unwanted) > CLEAR or wanted.keys() != unwanted.keys()
+
+
+async def test_temperature_last_comes_after_all(worker: Worker):
+    sampling = {"temperature": 2.5, "tfs": 0.6, "sampler_priority": ["temperature", "tfs"]}
+    drawn = await draw(worker, {**sampling, "temperature_last": True}, STEEP, count=FEWER)
+    expected = f.shares(f.temperature(f.tail_free(STEEP, 0.6), 2.5))
+    assert f.surprise(drawn, expected) < FAR
+
+
+async def test_what_is_impossible_is_not_counted(worker: Worker):
+    """llama.cpp's typical-p and dynamic temperature count banned tokens, and are wrong then."""
+    kept = f.only(LOGITS, [token for token in LOGITS if token not in (300, 303)])
+    ban = {"custom_token_bans": [300, 303]}
+    drawn = await draw(worker, {**ban, "typical_p": 0.5})
+    assert f.surprise(drawn, f.shares(f.typical(kept, 0.5))) < FAR
+    heat = {"dynamic_temperature": True, "dynatemp_low": 0.2, "dynatemp_high": 1.8}
+    drawn = await draw(worker, {**ban, **heat})
+    assert f.surprise(drawn, f.shares(f.dynamic(kept, 0.2, 1.8, 1))) < FAR
+
+
+async def test_greedy_takes_the_best_after_penalties(worker: Worker):
+    best, second = f.falling(LOGITS)[:2]
+    for sampling in (
+        {"temperature": 0.0, "top_p": 0.5, "xtc_probability": 1.0},
+        {"do_sample": False, "temperature": 3.0},
+    ):
+        assert await draw(worker, sampling, count=1) == {best: 1}
+        penalised = {**sampling, "presence_penalty": 2.0}
+        assert await draw(worker, penalised, count=1, prompt=(best,)) == {second: 1}
+
+
+async def test_no_reply_ends_before_its_least_length(worker: Worker):
+    wishes = {**LOGITS, 2: 50.0}
+    given = {str(token): value for token, value in wishes.items()}
+    for sampling in ({}, {"tfs": 0.9}, {"temperature": 0.0}):
+        asked = {"logits": given, "sampling": {**sampling, "min_length": 3}, "length": 4}
+        for run, _ in await worker.call("draw", **asked):
+            assert run[3] == 2
+            assert 2 not in run[:3]
+
+
+async def test_a_bias_is_only_for_tokens_that_there_are(worker: Worker):
+    """A number beyond 32 bits would arrive at llama.cpp as another one."""
+    best = f.falling(LOGITS)[0]
+    odd = {"logit_bias": {2**32 + best: -50.0, -1: 9.0, 10**9: 50.0}, "temperature": 0.0}
+    assert await draw(worker, odd, count=1) == {best: 1}
+    assert await draw(worker, {**odd, "logit_bias": {best: -50.0}}, count=1) != {best: 1}
+
+
+async def test_a_seed_repeats_also_the_greatest(worker: Worker):
+    for seed in (0, 7, 2**32 - 1):
+        again = [await draw(worker, {"seed": seed}, count=1, length=1) for _ in range(3)]
+        assert again[0] == again[1] == again[2]
+    given = {str(token): value for token, value in LOGITS.items()}
+    asked = {"logits": given, "sampling": {"seed": -1}, "length": 30}
+    runs = [await worker.call("draw", **asked) for _ in range(2)]
+    assert runs[0] != runs[1]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "words"),
+    [
+        ({"custom_token_bans": list(range(512))}, "All tokens of this model are banned"),
+        ({"dry_multiplier": 1.0, "dry_sequence_breakers": ["x"] * 51}, "51 sequence breakers"),
+    ],
+)
+async def test_what_leaves_nothing_is_refused(worker: Worker, sampling: Any, words: str):
+    with pytest.raises(WorkerError, match=words):
+        await draw(worker, sampling)
+
+
+NOT_HERE = {
+    "penalty_alpha", "guidance_scale", "negative_prompt", "prompt_lookup_num_tokens",
+    "max_tokens_second", "static_cache", "truncation_length", "num_beams", "length_penalty",
+    "early_stopping",
+}  # fmt: skip
+"""What needs a second context, several rows, or is the server's to honour."""
+
+
+async def test_it_honours_all_parameters_but_these(worker: Worker):
+    info = await worker.load(STORIES / "stories260K.gguf", {})
+    assert len(set(info.samplers)) == len(info.samplers)
+    assert set(info.samplers) == set(Sampling.__struct_fields__) - NOT_HERE
+
+
+ODD = [
+    {"logit_bias": {10**9: 5.0, 511: 2.0}, "custom_token_bans": [999_999]},
+    {"repetition_penalty": 10.0, "repetition_penalty_range": 1_000_000},
+    {"repetition_penalty": 1e-9},
+    {"temperature": 1e-30},
+    {"temperature": 5.0, "top_k": 1_000_000},
+    {"top_p": 0.0, "min_p": 1.0, "typical_p": 0.0, "tfs": 0.0, "top_a": 1.0},
+    {"mirostat_mode": 1, "mirostat_tau": 0.0},
+    {"mirostat_mode": 2, "mirostat_tau": 0.0},
+    {"dynamic_temperature": True, "dynatemp_low": 5.0, "dynatemp_high": 0.01},
+    {"smoothing_factor": 10.0, "smoothing_curve": 10.0},
+    {"dry_multiplier": 5.0, "dry_base": 4.0, "dry_sequence_breakers": ["", "x" * 500, "é"]},
+    {"custom_token_bans": list(LOGITS)},
+    {"no_repeat_ngram_size": 1},
+]
+
+
+@pytest.mark.parametrize("sampling", ODD, ids=range(len(ODD)))
+async def test_what_is_odd_still_gives_tokens(worker: Worker, sampling: Any):
+    drawn = await draw(worker, sampling, count=50, prompt=LOOP * 20)
+    assert sum(drawn.values()) == 50
+    assert set(drawn) <= set(range(512))
+
+
+@pytest.mark.parametrize("sampling", [{}, {"tfs": 0.5}, {"temperature": 0.0}])
+async def test_logits_that_are_no_numbers_end_the_request_only(worker: Worker, sampling: Any):
+    broken = {**LOGITS, 305: float("nan"), 309: float("inf")}
+    with pytest.raises(WorkerError, match="what is no number"):
+        await draw(worker, sampling, broken, count=1)
+    assert await draw(worker, sampling, count=1)
