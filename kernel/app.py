@@ -172,7 +172,7 @@ class Application:
                 if jobs:
                     self._kernel.hub.push("kernel", self._tray(), Everyone(), "tray")
                 for job in jobs:
-                    if job.state == "failed":
+                    if job.state == "failed" and not job.awaited:
                         self._kernel.hub.tell(f"{job.title} failed. {job.note}", Everyone())
                 if Changed(PANELS.name) in events:
                     await self._panels_changed()

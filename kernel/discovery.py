@@ -7,9 +7,8 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from kernel.manifest import Manifest
 from kernel.names import safe_path
-from kernel.records import Record, Status
+from kernel.records import Record
 
 GROUP = "spindle.extensions"
 """The entry points by which a Python package names the folder of an extension inside it."""
@@ -38,10 +37,7 @@ class Discovery:
         """A record of each; one whose manifest is no good says so and cannot start."""
         for id, folder in self.folders():
             record = Record(id, folder)
-            try:
-                record.manifest = Manifest.read(folder)
-            except ValueError as error:
-                record.status, record.reason = Status.INCOMPATIBLE, str(error)
+            record.read()
             yield record
 
     def _current(self) -> Iterator[Path]:

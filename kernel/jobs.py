@@ -30,6 +30,8 @@ class JobProgress(Struct, frozen=True):
     state: State = "running"
     fraction: float | None = None
     note: str = ""
+    awaited: bool = False
+    """Who started it waits for it, and tells where it is looked for when it fails."""
 
 
 class JobKind(msgspec.Struct, frozen=True):
@@ -50,8 +52,8 @@ class Kept(msgspec.Struct, Generic[J], frozen=True):
 class Job:
     """What the work reports to; reports may come from any thread."""
 
-    def __init__(self, jobs: "Jobs", id: str, owner: str, title: str) -> None:
-        self.progress = JobProgress(id, owner, title)
+    def __init__(self, jobs: "Jobs", id: str, owner: str, title: str, awaited: bool) -> None:
+        self.progress = JobProgress(id, owner, title, awaited=awaited)
         self.checkpoint: Any = None
         """Durable kinds: what the work kept last, plain data."""
         self.keep: Callable[[Any], None] = lambda checkpoint: None
@@ -117,8 +119,10 @@ class Jobs:
         self._bus, self._folder = bus, folder
         self._ids = itertools.count(1)
 
-    def start(self, owner: str, title: str, work: Callable[[Job], Awaitable[Any]]) -> Job:
-        job = Job(self, f"{owner}-{next(self._ids)}", owner, title)
+    def start(
+        self, owner: str, title: str, work: Callable[[Job], Awaitable[Any]], awaited: bool = False
+    ) -> Job:
+        job = Job(self, f"{owner}-{next(self._ids)}", owner, title, awaited)
         self.running[job.progress.id] = job
         job.start(work(job))
         return job

@@ -157,6 +157,7 @@ class Kernel:
         async with record.lock:
             if record.is_(Status.RUNNING, Status.STUCK):
                 return record.is_(Status.RUNNING)
+            record.read()
             if reason := await self._unfit(record, (*needed_by, id)):
                 self.becomes(record, Status.INCOMPATIBLE, reason)
                 return False

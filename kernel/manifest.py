@@ -1,5 +1,6 @@
 """extension.toml: everything the kernel must know before it imports a line of the extension."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,17 @@ API = 1
 LARGEST, DOTS = 64 << 10, 200
 """Bytes of a manifest, and dots in a line of it."""
 UNUSABLE = "extension.toml cannot be used: {}. See docs/reference.md."
+FAULTS = (
+    (r"Object missing required field `(.+)`", "the key {} is missing"),
+    (r"Object contains unknown field `(.+)`", "there is no key {}"),
+    (r"Expected `(.+)`, got `(.+)`", "it must be {}, not {}"),
+    (r"Expected `str` matching regex", "it has signs that cannot stand there, or too few or many"),
+)
+KINDS = {
+    "str": "text in quotes", "int": "a whole number", "float": "a number", "array": "a list",
+    "object": "a table", "bool": "true or false",
+}  # fmt: skip
+"""What msgspec says of a value, and how that is said to who writes a manifest."""
 
 RESERVED = ("ext", "kernel", "login", "logout", "static", "ws")
 """Names and first parts of addresses that are the kernel's own."""
@@ -104,7 +116,7 @@ class Manifest(Table, frozen=True):
         try:
             manifest = msgspec.convert(said, cls)
         except msgspec.ValidationError as error:
-            raise ValueError(UNUSABLE.format(error)) from None
+            raise ValueError(UNUSABLE.format(_plainly(str(error)))) from None
         if manifest.id != folder.name:
             raise ValueError(
                 f"The id {manifest.id!r} must equal the folder's name {folder.name!r}: rename one."
@@ -134,6 +146,14 @@ class Manifest(Table, frozen=True):
     def missing(self) -> list[str]:
         """Python requirements (`name==version`) that the server's environment does not meet."""
         return [wanted for wanted in self.requires.python if not _installed(wanted)]
+
+
+def _plainly(error: str) -> str:
+    said, _, where = error.partition(" - at `$.")
+    for pattern, words in FAULTS:
+        if found := re.match(pattern, said):
+            said = words.format(*(KINDS.get(each, each) for each in found.groups()))
+    return f"{where[:-1]}: {said}" if where else said
 
 
 def _installed(requirement: str) -> bool:

@@ -233,7 +233,7 @@ class Slot:
         finally:
             self._next = ""
         self.model, self.why, self._loaded, self._lost = model, "", self._wanted, False
-        self._set("ready", info=model.info, error=said and f"{said}{path.stem} is loaded again.")
+        self._set("ready", info=model.info, error=said and f"{said}{_shown(path)} is loaded again.")
 
     def _stay(self, state: str, error: str) -> None:
         """After a load that came to nothing: with the model that is still there, or without."""
@@ -269,7 +269,7 @@ class Slot:
     async def _empty(self, why: str, lost: str = "") -> None:
         await self._drop(why)
         self._lost = bool(lost) and self._wanted is not None
-        name = self._wanted[0].stem if self._wanted else ""
+        name = _shown(self._wanted[0]) if self._wanted else ""
         self._set("empty", error=f"{lost} {name} is loaded again when it is back." if lost else "")
 
     async def _drop(self, why: str) -> None:
@@ -283,6 +283,11 @@ class Slot:
                 self._failed(owner, "loader: closing its model", error)
 
     def _set(self, state: str, **fields: Any) -> None:
-        name = self._wanted[0].stem if self._wanted and state != "empty" else ""
+        name = _shown(self._wanted[0]) if self._wanted and state != "empty" else ""
         self.state = SlotChanged(self.name, state, name, **fields)
         self._bus.emit(self.state)
+
+
+def _shown(path: Path) -> str:
+    """A model's name: of a file without its ending, of a folder with all its dots."""
+    return path.name if path.is_dir() else path.stem

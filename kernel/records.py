@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
@@ -50,6 +51,21 @@ class Record:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    stamp: int = 0
+    """Of the manifest's file when it was read."""
+
+    def read(self) -> None:
+        """Read the manifest, if its file is another one by now; one that is no good says so."""
+        with suppress(OSError):
+            stamp = (self.folder / "extension.toml").stat().st_mtime_ns
+            if stamp == self.stamp:
+                return
+            self.stamp = stamp
+        try:
+            self.manifest, self.reason = Manifest.read(self.folder), ""
+        except ValueError as error:
+            self.manifest, self.reason = None, str(error)
+            self.status = Status.INCOMPATIBLE
 
     @property
     def name(self) -> str:

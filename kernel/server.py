@@ -121,6 +121,8 @@ def kernel_of(flags: Flags) -> Kernel:
     for file in (flags.tls_cert, flags.tls_key, flags.settings and flags.settings.parent):
         if file and not file.exists():
             raise Unable(f"There is no {file}. Check the path.")
+    if flags.model_dir and not flags.model_dir.is_dir():
+        raise Unable(f"There is no folder {flags.model_dir} for models. Make it, or give another.")
     file = flags.settings or (data if flags.data_dir else ROOT) / "settings.yaml"
     if not flags.settings and not file.exists():
         with suppress(OSError):  # A folder that takes no file: all stays as it is by default.
@@ -193,6 +195,8 @@ def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
         names = ", ".join(f"{name}:{port}" for name in sorted(own_names()))
         print(f"Other machines reach it, with the password, at {names}\n")
     print(f"Key for browsers and programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)
+    if flags.environments_dir and not flags.environments_dir.exists():
+        print(f"Engines will be installed in a new folder, {flags.environments_dir.resolve()}")
     opens = kernel.settings.section("server", Server).open_browser
     for where, problem in kernel.settings.problems.items():
         said = discreet(f"In settings.yaml, {where or 'as a whole'}: {problem}")
@@ -269,11 +273,9 @@ def _address(listener: socket.socket, flags: Flags) -> str:
 
 def _websocket(**words: Any) -> asyncio.Protocol:
     """Speaks to a page's socket; loaded with the first one, so that the page itself is sooner."""
-    from uvicorn.protocols.websockets import (  # noqa: PLC0415 - a twentieth of a start
-        websockets_sansio_impl as websockets,
-    )
+    import uvicorn.protocols.websockets.websockets_sansio_impl as impl  # noqa: PLC0415 - 20 ms
 
-    return websockets.WebSocketsSansIOProtocol(**words)
+    return impl.WebSocketsSansIOProtocol(**words)
 
 
 def _config(door: ASGIApp, flags: Flags) -> uvicorn.Config:

@@ -78,7 +78,7 @@ class Workers:
             async def work(job: Job) -> Path:
                 return await asyncio.to_thread(blocking, job)
 
-            job = self._jobs.start(manifest.id, f"Installing {manifest.name}", work)
+            job = self._jobs.start(manifest.id, f"Installing {manifest.name}", work, awaited=True)
             try:
                 return await asyncio.shield(job.done)
             except asyncio.CancelledError:

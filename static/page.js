@@ -70,6 +70,8 @@ on('click', event => {                          // offline a link would leave th
   say('stay');
 }, true);
 
+on('click', event => { if (event.target.closest?.('a[hx-ws\\:send]') && !event.ctrlKey && !event.metaKey) event.preventDefault(); });
+
 // --- what the server tells the page as a whole: its new address, its theme ---
 
 on('htmx:ws:after:message:incoming', () => {
@@ -181,7 +183,7 @@ function filtering(box) {
 // --- a palette: the buttons and links of its list are options; the keys stay in the box, Enter presses the chosen one ---
 
 function choosing(box, list, step = 0) {
-  const rows = [...list.querySelectorAll('a, button')], shown = rows.filter(row => !row.matches('[data-ui-out]'));
+  const rows = [...list.querySelectorAll('a, button')], shown = rows.filter(row => row.checkVisibility());
   const now = step ? shown.findIndex(row => row.ariaSelected === 'true') : 0;
   const chosen = shown.at((now + step) % shown.length);
   rows.forEach((row, n) => Object.assign(row, {id: `${list.id}-${n}`, role: 'option', tabIndex: -1, ariaSelected: row === chosen}));

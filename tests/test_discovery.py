@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kernel.discovery import Discovery
+from kernel.manifest import Manifest
 from kernel.records import Status
 from kernel.testing import running
 
@@ -75,3 +76,38 @@ def test_a_strangers_lock_does_not_stand_for_the_built_in_one(tmp_path: Path):
         (make(tmp_path / root, "loom" if root == "a_own" else "other") / "x.lock").touch()
     found = Discovery([tmp_path / "b_shipped", tmp_path / "a_own"], tmp_path / "none").trusted()
     assert [folder.name for folder in found] == ["other", "loom"]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("name = 5", "name: it must be text in quotes, not a whole number"),
+        ("", "the key name is missing"),
+        ('name = "Loom"\nnmae = "Loom"', "there is no key nmae"),
+        ('name = "Loom"\npaths = ["x"]', r"paths\[0\]: it has signs that cannot stand there"),
+    ],
+)
+def test_a_bad_manifest_is_told_in_words(tmp_path: Path, line: str, sentence: str):
+    folder = make(tmp_path, "loom")
+    text = MANIFEST.replace('name = "{name}"', line.replace("{", "{{")).format(id="loom")
+    (folder / "extension.toml").write_text(text)
+    with pytest.raises(ValueError, match=f"^extension.toml cannot be used: {sentence}"):
+        Manifest.read(folder)
+
+
+async def test_off_and_on_reads_a_manifest_that_changed_while_it_ran(tmp_path: Path):
+    folder = make(tmp_path / "own", "loom")
+    async with running("loom", folders=[tmp_path / "own"]) as app:
+        file = folder / "extension.toml"
+        file.write_text(MANIFEST.format(id="loom", name="A better loom"))
+        assert app.kernel.name("loom") == "Loom"
+        await app.kernel.restart("loom")
+        assert app.kernel.name("loom") == "A better loom"
+        file.write_text("nonsense")
+        assert not await app.kernel.restart("loom")
+        record = app.kernel.records["loom"]
+        assert record.is_(Status.INCOMPATIBLE)
+        assert "cannot be used" in record.reason
+        make(tmp_path / "own", "loom", "Mended")
+        assert await app.kernel.start("loom")
+        assert app.kernel.name("loom") == "Mended"

@@ -101,6 +101,7 @@ def run(*flags: str) -> "subprocess.CompletedProcess[str]":
         (("--data-dir", "/proc/nope"), "cannot be the data folder"),
         (("--tls-cert", "/nope.pem", "--tls-key", "/nope.key"), "There is no /nope.pem"),
         (("--settings", "/nope/settings.yaml"), "There is no /nope"),
+        (("--model-dir", "/nope/models"), "There is no folder /nope/models for models. Make it"),
         (("--extensions", "chta"), "did you mean “chat”"),
         (("--listen",), "needs --password"),
         (("--prot", "1"), "Did you mean --port?"),

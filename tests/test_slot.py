@@ -27,6 +27,19 @@ async def test_an_empty_slot_says_where_to_look():
             await app.kernel.slot().generate(None)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", ["folder", "file"])
+async def test_a_name_with_dots_is_shown_whole(tmp_path: Path, kind: str):
+    path = tmp_path / ("Qwen2.5-7B" if kind == "folder" else "Qwen2.5-7B.Q4_K_M.gguf")
+    path.mkdir() if kind == "folder" else path.touch()
+    async with running() as app:
+        loader = await app.load(Scripted("Hi."))
+        queue, dispose = app.kernel.bus.open(SlotChanged)
+        await app.kernel.slot().load(path, loader.id)
+        dispose()
+        shown = "Qwen2.5-7B" if kind == "folder" else "Qwen2.5-7B.Q4_K_M"
+        assert {queue.get_nowait().name for _ in range(queue.qsize())} == {shown}
+
+
 async def test_it_loads_unloads_and_reloads():
     async with running(model=Scripted("Hi.")) as app:
         slot = app.kernel.slot()

@@ -35,6 +35,7 @@ from .actions import (
     Regenerate,
     Rename,
     Retry,
+    Reveal,
     Search,
     Send,
     Stop,
@@ -104,6 +105,7 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.on(Retry)(lambda a, client: talk.again(client, a.message))
     ext.on(Continue_)(lambda a, client: talk.go_on(client, a.message))
     ext.on(Edit)(lambda a, client: talk.edit(client, a.message, a.text))
+    ext.on(Reveal)(lambda a, client: talk.reveal(client, a.message))
     ext.on(Version)(lambda a, _: talk.version(a.message, a.step))
     ext.on(DeleteMessage)(lambda a, client: talk.delete_message(client, a.message))
     ext.on(UndeleteMessage)(lambda a, _: talk.undelete_message(a.message))
@@ -134,9 +136,7 @@ async def setup(ext: Extension[Settings]) -> None:
         if event.point == PANELS.name:
             await pages.tell_guests()
 
-    @ext.on(Restored)
-    async def restored(_: Restored) -> None:
-        await pages.show_anew()
+    ext.on(Restored)(lambda _: pages.show_anew())
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:

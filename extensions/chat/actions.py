@@ -47,6 +47,10 @@ class OnMessage(Action, frozen=True):
     message: str
 
 
+class Reveal(OnMessage, frozen=True):
+    """Go to a message that a search found and another version hides."""
+
+
 class Regenerate(OnMessage, frozen=True):
     """Answer again, as another version."""
 

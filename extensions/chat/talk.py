@@ -82,6 +82,14 @@ class Talk:
         await self._store.select_version(id, step)
         await self._pages.tell_log(message.conversation)
 
+    async def reveal(self, client: Client, id: str) -> None:
+        """Go to a message that other versions hide: its own are shown instead."""
+        message = await self._store.message(id)
+        self._replies.refuse_if_busy(message.conversation)
+        await self._store.show_message(id)
+        await self._pages.tell_log(message.conversation)
+        await self._pages.move(client, message.conversation)
+
     async def delete_message(self, client: Client, id: str) -> None:
         message = await self._store.message(id)
         self._replies.refuse_if_busy(message.conversation)

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 from extensions.chat.side import Shown
+from extensions.conversations.api import STORE
 from kernel.testing import Scripted, running
 
 
@@ -103,3 +104,21 @@ async def test_after_something_was_left_out_the_next_prompts_begin_the_same():
     for before, after in pairwise(prompts):
         if before[0] == after[0]:
             assert after[: len(before)] == before
+
+
+async def test_a_hit_in_a_hidden_version_leads_to_it():
+    async with running("chat", model=Scripted("An apricot.", "A banana.")) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Which fruit?")
+        await page.until("An apricot")
+        [store] = app.kernel.registry.values(STORE)
+        [hit] = await store.search("apricot")
+        await page.act("chat.regenerate", message=hit.message)
+        await page.until("A banana")
+        other = await app.open("/chat")
+        await other.act("chat.search", text="apricot")
+        await other.until("In a version that is not shown now")
+        await other.act("chat.reveal", message=hit.message)
+        await other.until("<p>An <b>apricot|<p>An apricot")
+        assert other.client.subject == hit.conversation.id
+        assert not (await store.search("apricot"))[0].hidden

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from weakref import WeakSet
 
 from kernel.api import Client, Everyone, Extension
 
@@ -21,6 +22,8 @@ class Care:
     def __init__(self, ext: Extension[Any], store: Store) -> None:
         self._ext, self._store = ext, store
         self._problem, self._kind = "", ""
+        self._looking: WeakSet[Client] = WeakSet()
+        """The pages that have the list of backups."""
 
     async def begin(self) -> None:
         """What every start does: a backup, and only then what was deleted long ago goes."""
@@ -50,6 +53,8 @@ class Care:
 
     async def listed(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The backups, newest first."""
+        if client and client.id:
+            self._looking.add(client)
         backups = await self._store.backups()
         return {"backups": [described(backup) for backup in backups], "problem": self._problem}
 
@@ -101,10 +106,11 @@ class Care:
         await self._tell_list()
 
     async def _tell_list(self) -> None:
+        """To the pages that look at them."""
         context = await self.listed(None, "")
-        self._ext.push_html(
-            self._ext.render("_backups.html", oob=True, **context), Everyone(), "backups"
-        )
+        html = self._ext.render("_backups.html", oob=True, **context)
+        for client in tuple(self._looking):
+            self._ext.push_html(html, client, "backups")
 
     def _shown(self) -> dict[str, Any]:
         store, kind, text = self._store, "", ""

@@ -84,13 +84,17 @@ class Opened(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """A search hit: the excerpt around it, in three pieces; `message` is empty for a title."""
+    """A search hit: the excerpt around it, in three pieces; `message` is empty for a title.
+
+    It is `hidden` when another version is shown in its place, or before it.
+    """
 
     conversation: Conversation
     message: str = ""
     before: str = ""
     hit: str = ""
     after: str = ""
+    hidden: bool = False
 
 
 class Restored(Struct, frozen=True):

@@ -56,4 +56,5 @@ def _like(term: str) -> str:
 
 def _hit(connection: sqlite3.Connection, id: str, message: str, terms: list[str]) -> Found:
     text = tree.find_message(connection, message).text
-    return Found(tree.find_conversation(connection, id), message, *excerpt(text, terms))
+    hidden = not tree.is_shown(connection, id, message)
+    return Found(tree.find_conversation(connection, id), message, *excerpt(text, terms), hidden)

@@ -344,6 +344,16 @@ class Store:
 
         return await self._write(work)
 
+    async def show_message(self, id: str) -> StoredMessage:
+        """Show the branch that a message is on."""
+
+        def work(c: sqlite3.Connection) -> StoredMessage:
+            message = tree.find_message(c, id)
+            tree.show(c, message.conversation, id)
+            return message
+
+        return await self._write(work)
+
     async def delete_message(self, id: str) -> StoredMessage:
         """Mark one message deleted; what follows stays, unless another version is shown instead."""
         return await self._write(lambda c: tree.mark_message(c, id, deleted=True))

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from extensions.conversations import schema, text, tree
-from extensions.conversations.api import Store, StoredMessage, StoreFailed, Unknown
+from extensions.conversations.api import STORE, Store, StoredMessage, StoreFailed, Unknown
 from kernel.api import Image, Sampling, Text, Usage
+from kernel.testing import running
 
 
 @pytest.fixture
@@ -622,3 +623,30 @@ async def test_opening_and_closing_is_quick_and_leaves_nothing_running(path: Pat
     assert time.perf_counter() - start < 2
     assert not [t.name for t in threading.enumerate() if t.name.startswith("chats-")]
     assert os.listdir(path.parent) == [path.name]
+
+
+async def test_a_hit_in_a_hidden_version_says_so_and_can_be_shown(store: Store):
+    asked = await store.add_user("", "Which fruit?")
+    first = await store.begin_reply(asked.id, model="m", loader="l")
+    await store.finish(first.id, "done", "An apricot.", "An apricot.")
+    second = await store.begin_reply(asked.id, model="m", loader="l")
+    await store.finish(second.id, "done", "A banana.", "A banana.")
+    [hit] = await store.search("banana")
+    assert (hit.message, hit.hidden) == (second.id, False)
+    [hit] = await store.search("apricot")
+    assert (hit.message, hit.hidden) == (first.id, True)
+    await store.show_message(first.id)
+    assert (await store.get(asked.conversation)).messages[-1].id == first.id
+    [hit] = await store.search("apricot")
+    assert not hit.hidden
+
+
+async def test_the_list_of_backups_goes_to_those_who_look_at_it():
+    async with running("conversations", "settings") as app:
+        looking, other = await app.open("/settings/conversations"), await app.open("/settings")
+        await app.kernel.registry.values(STORE)[0].add_user("", "Keep this.")
+        other.client.outbox.take()
+        other.html = ""
+        await looking.act("conversations.back_up")
+        await looking.until("Made when you asked for it")
+        assert "conversations-backups" not in other.html + "".join(other.client.outbox.take())

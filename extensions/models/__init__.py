@@ -109,7 +109,7 @@ async def setup(ext: Extension[Settings]) -> None:
             views.push_pickers()
             if event.state == "ready":
                 await views.loaded()
-            if event.state == "empty" and event.error:
+            if event.state in ("empty", "ready") and event.error:  # Else the status line says it.
                 ext.tell(event.error, views.everyone)
 
     @ext.on(Generated)

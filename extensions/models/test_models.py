@@ -67,7 +67,7 @@ def test_links_are_followed_and_a_loop_ends(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [(0, "0 B"), (999, "999 B"), (1234, "1.2 KB"), (3_112_096, "3.1 MB"), (42e9, "42 GB")],
+    [(0, "0 B"), (1234, "1.2 KB"), (999_600, "1.0 MB"), (3_112_096, "3.1 MB"), (42e9, "42 GB")],
 )
 def test_sizes_are_read_by_people(size: int, words: str):
     assert size_in_words(size) == words

@@ -213,7 +213,7 @@ class Views:
 def size_in_words(size: int) -> str:
     """Bytes as a person reads them."""
     for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
+        if size < 999.5 or unit == "GB":
             return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
         size = size / 1000  # type: ignore[assignment]
     return ""

@@ -113,6 +113,8 @@ async def setup(ext: Extension[Settings]) -> None:
             yield Delta(await for_me(rest))
 
     async def context(client: Client | None, subject: str) -> dict[str, object]:
-        return {"translators": ext.get(TRANSLATORS), "chosen": ext.settings.translator}
+        known, now = ext.get(TRANSLATORS), ext.settings
+        chosen = next((e.label for e in known if now.translator in ("", e.id)), "Nobody")
+        return {"translators": known, "chosen": chosen, "mine": now.mine, "model": now.model}
 
     ext.add(PANELS, Panel("settings", "section.html", context, title="Translate"))

@@ -89,7 +89,7 @@ async def test_without_a_translator_nothing_changes_and_it_says_so_once():
             assert "".join([delta.text async for delta in reply]) == "Hello."
         assert page.html.count("finds no translator") == 1
         settings = await app.open("/settings/translate")
-        await settings.until("No translator is here")
+        await settings.until("Nothing is translated yet")
 
 
 async def test_a_plain_completion_is_left_alone(tmp_path: Path):
@@ -104,5 +104,5 @@ async def test_the_readme_s_translator_runs(tmp_path: Path):
     (dictionary(tmp_path) / "__init__.py").write_text(code.group(1))
     async with running("translate", "settings", tmp_path / "offline") as app:
         await (await app.open("/settings/translate")).until(
-            "My program \\(<code>program</code>\\) can translate"
+            "My program can translate. My program does: what you write from “de” into “en”"
         )

@@ -159,7 +159,10 @@ class Streams:
 
     def _check(self, owner: str, id: str, asked: protocol.Asked) -> None:
         if (owner, id) in self._all:
-            says = f"There is a reply {id} already. Resume it, or choose another id."
+            says = (
+                f"You asked for a reply {id} before, and it is still kept. To hear that one, send "
+            )
+            says += "resume with this id; for a new reply, choose another id."
             raise refused(says, "id", "stream_exists")
         modes = [mode.id for mode in self._ext.get(MODES)]
         if asked.prompt is None and asked.mode not in modes:

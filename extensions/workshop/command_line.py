@@ -95,8 +95,9 @@ async def _bring(installer: Installer, source: str, consent: str | None, id: str
         _print(in_words(shown))
         if shown.same:
             return _print("These very files are installed already: there is nothing to do.")
-        if shown.replaces and not shown.grows and consent is None:
-            consent = shown.sha256  # It asks for nothing that was not agreed to before.
+        if shown.replaces and not shown.grows and consent is None and not sys.stdin.isatty():
+            _print("It asks for nothing that was not agreed to before.")
+            consent = shown.sha256
         consent = consent or _asked(shown)
         await installer.use(shown, consent, _said)
     finally:
@@ -110,7 +111,7 @@ def _asked(shown: Review) -> str:
             "Nothing was installed: nobody is here to agree. Agree to just these files with\n"
             f"    --consent {shown.sha256}"
         )
-    _print("Install it? Type yes.")
+    _print("Update it? Type yes." if shown.replaces else "Install it? Type yes.")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Refused("Nothing was installed.")
     return shown.sha256

@@ -118,6 +118,22 @@ async def test_a_terminal_is_asked(
         assert ("loom" in app.kernel.records) == taken
 
 
+@pytest.mark.parametrize(("said", "taken"), [("yes\n", "2"), ("no\n", "1"), (None, "2")])
+async def test_a_terminal_is_asked_before_an_update_too_and_a_script_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, taken: str
+):
+    source = loom(tmp_path / "src" / "loom")
+    keyboard = io.StringIO(said or "")
+    monkeypatch.setattr(keyboard, "isatty", lambda: said is not None)
+    monkeypatch.setattr(sys, "stdin", keyboard)
+    async with running("workshop", data=tmp_path / "data") as app:
+        await bring(app, source)
+        loom(source, "2")
+        with nullcontext() if taken == "2" else pytest.raises(Refused, match="Nothing was"):
+            await command_line.update(app.kernel, "loom")
+        assert used(app.kernel) == taken
+
+
 async def test_f54_what_changed_after_it_was_shown_is_refused(tmp_path: Path):
     source = loom(tmp_path / "src" / "loom")
     async with running("workshop", data=tmp_path / "data") as app:

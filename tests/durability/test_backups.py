@@ -288,13 +288,13 @@ async def test_a_person_restores_a_version_and_goes_on_after_damage(tmp_path: Pa
         await settings.goto(f"{server.address}/settings")
         await settings.get_by_role("link", name="Backups").click()
         await settings.get_by_role("button", name="Back up now").click()
-        await settings.get_by_role("button", name="Look into it").first.click()
+        await settings.get_by_role("button", name="What is in it").first.click()
         await expect(settings.locator(".card .rows li").first).to_contain_text("a question")
         await shoot(settings, "backups-look")
         await page.fill("#chat-text", "after the backup")
         await page.keyboard.press("Enter")
         await expect(mine).to_have_count(2)
-        await settings.get_by_role("button", name="Restore this version").last.click()
+        await settings.get_by_role("button", name="Go back to it").last.click()
         await expect(mine).to_have_count(1)
         assert watched.complaints == []
 
