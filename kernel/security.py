@@ -84,8 +84,7 @@ class Security:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
-        headers = _headers(scope)
-        http = scope["type"] == "http"
+        headers, http = _headers(scope), scope["type"] == "http"
         send = _protected(send) if http else send
         if refusal := self._refusal(scope, headers):
             return await _answer(PlainTextResponse(refusal, 403), scope, receive, send)
@@ -140,7 +139,8 @@ class Security:
             ours = [[f"{scheme}://{host}"] for scheme in schemes]
             return "" if [origin.lower() for origin in origins] in ours else FOREIGN
         site, mode = headers.get("sec-fetch-site", ["none"]), headers.get("sec-fetch-mode")
-        link = mode == ["navigate"] and scope.get("method") in ("GET", "HEAD")
+        whole = headers.get("sec-fetch-dest", ["document"]) == ["document"]  # and in no frame
+        link = mode == ["navigate"] and whole and scope.get("method") in ("GET", "HEAD")
         return "" if link or site in (["none"], ["same-origin"]) else FOREIGN
 
     def _here(self, scope: Scope) -> set[str]:

@@ -103,7 +103,7 @@ HIDDEN = (
 def test_b22_b23_what_is_kept_and_what_was_dropped_is_not_served(holding: Served):
     keys = [f.read_text() for f in (holding.data / "secrets").iterdir()]
     roots = ("/", "/static/", "/static/../", "/data/", "/ext/canary_page/", "/ext/chat/", "/models/",
-             "/ext/canary_page/static/../", "/user_data/", "/file=", "/view?filename=")  # fmt: skip
+             "/ext/canary_page/static/", "/ext/canary_page/static/../", "/user_data/", "/file=", "/view?filename=")  # fmt: skip
     for root in roots:
         for name in HIDDEN:
             answer = holding.ask("GET", root + name, mine(holding))

@@ -99,6 +99,20 @@ def test_a3_pages_of_others_read_nothing(server: Served, pages: list[Place]):
                 assert server.ask("GET", place.sample, pairs).status == 403, (place, headers)
 
 
+@pytest.mark.parametrize("dest", ["iframe", "frame", "object", "embed", "fencedframe"])
+def test_a8_a_frame_of_another_site_reaches_nobody(server: Served, pages: list[Place], dest: str):
+    """Its picture is refused by frame-ancestors anyway; this keeps it from asking at all."""
+    for site in ("cross-site", "same-site"):
+        framed = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": dest}
+        for place in pages:
+            pairs = [*framed.items(), *credentials(server)]
+            answer = server.ask("GET", place.sample, pairs)
+            assert answer.status == 403, place
+            assert SECRET not in answer.text
+    link = {**framed, "Sec-Fetch-Dest": "document"}
+    assert server.ask("GET", "/", [*link.items(), *credentials(server)]).status == 200
+
+
 def test_a5_sockets_of_others_are_refused(server: Served, sockets: list[Place]):
     cookie = [*server.sign_in().items()]
     for place in sockets:

@@ -1,6 +1,7 @@
 """A9 to A11, A14, A15 at a real server: cookies, guessing, what ends with its right, exposure."""
 
 import asyncio
+import hmac
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from kernel.keyring import Keyring
 from kernel.security import LOOPBACK, own_names
 from kernel.testing import ROOT
 from tests.boundary.places import Place
@@ -71,11 +73,11 @@ def test_a9_nothing_secret_is_logged_or_kept_readable(tmp_path: Path):
 
 def test_a10_guessing_gets_slow_but_not_for_who_has_the_key(tmp_path: Path):
     with served(tmp_path, "--password", "one two") as server:
-        begun = time.monotonic()
-        statuses = [log_in(server, f"password={n}")[0] for n in range(14)]
-        assert statuses[:10] == [401] * 10
-        if time.monotonic() - begun < 1:  # Else the wait of one second was over already.
-            assert 429 in statuses[10:]
+        statuses = [log_in(server, f"password={n}")[0] for n in range(10)]
+        assert statuses == [401] * 10
+        while 429 not in statuses:  # On a busy machine the first wait, a second, may be over.
+            assert len(statuses) < 20
+            statuses.append(log_in(server, f"password={len(statuses)}")[0])
         assert log_in(server, f"token={server.key}")[0] == 303
         assert log_in(server, "password=one+two")[0] in (303, 429)
 
@@ -94,6 +96,24 @@ def test_a10_answers_take_the_same_time_however_close_a_guess_is(server: Served,
             assert status == 401
     quick = [sorted(times)[len(times) // 4] for times in took.values()]
     assert max(quick) - min(quick) < 0.001
+
+
+async def test_a10_every_secret_is_compared_in_a_time_that_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    keyring = Keyring(tmp_path, "one two")
+    compared: list[tuple[bytes, bytes]] = []
+    digest = hmac.compare_digest
+    watched = lambda a, b: compared.append((a, b)) or digest(a, b)  # noqa: E731
+    monkeypatch.setattr("kernel.keyring.hmac.compare_digest", watched)
+    link, cookie = keyring.link(), keyring.begin()
+    assert keyring.knows(keyring.key)
+    assert keyring.session(cookie)
+    assert keyring.opens(link)
+    assert len(compared) == 3
+    assert await keyring.admit("one two", "127.0.0.1")
+    assert len(compared) == 5, "the key, and then the password"
+    assert {len(text) for pair in compared for text in pair} == {32}, "their lengths are hidden"
 
 
 # --- A11 ----------------------------------------------------------------------------------
