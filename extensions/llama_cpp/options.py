@@ -229,7 +229,8 @@ class Options(Struct, frozen=True):
         str,
         folded(
             ADDED,
-            "The file that lets a model see images, often called mmproj-….gguf.",
+            "The file that lets a model see images, often called mmproj-….gguf. The "
+            "prebuilt engine runs the model then.",
             title="Images (mmproj)",
         ),
     ] = ""

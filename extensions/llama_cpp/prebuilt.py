@@ -21,6 +21,7 @@ from extensions.engine_kit.api import (
 from extensions.llama_cpp.files import check_model, describe, token_text
 from extensions.llama_cpp.grammar import as_gbnf
 from extensions.llama_cpp.meaning import loras
+from extensions.llama_cpp.prebuilt_images import content, marked
 from extensions.llama_cpp.prebuilt_parameters import TOGETHER, parameters, together
 from extensions.llama_cpp.prebuilt_sampling import HONOURED, as_parameters
 from extensions.llama_cpp.prebuilt_vectors import Vectors
@@ -76,6 +77,9 @@ class Prebuilt:
             ) from error
         self._vectors = Vectors(lambda key: parameters(xllamacpp, path, file, options, key), file)
         more: tuple[Capability, ...] = ("lora",) if self._loras else ()
+        self._sees = bool(options.get("mmproj"))
+        if self._sees:
+            more = (*more, "images")
         self._info = describe(path, file, options, HONOURED, (*CAPABILITIES, *more))
         ids = self._info.special_tokens
         tokens = {f"{role}_token": token_text(file, id) for role, id in ids.items()}
@@ -104,7 +108,14 @@ class Prebuilt:
     def _generate(self, request: Request, emit: Emit) -> Finish:
         request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
-        reply = Reply(self._prompt(request), request, self._template.stops, emit)
+        mark = f"[{secrets.token_hex(16)}]"
+        messages, images = marked(request.messages or (), mark)
+        if images:
+            request = msgspec.structs.replace(request, messages=messages)
+        text = self._text(request)
+        prompt = self._ids(request, text.replace(mark, ""))
+        reply = Reply(prompt, request, self._template.stops, emit)
+        reply.sees = self._sees
         room = self._info.context_length - len(reply.prompt)
         if room < 1:
             raise Refused(
@@ -124,7 +135,14 @@ class Prebuilt:
             asked["grammar"] = as_gbnf(request.grammar)
         if self._loras:
             asked["lora"] = self._weights(request.adapters or self._loras)
-        self._server.handle_completions(asked, reply.hear)
+        if self._sees:  # then it takes no tokens, and only a chat takes pictures
+            del asked["prompt"], asked["n_probs"]
+            parts = content(text.removeprefix(self._bos), mark, images)
+            asked |= {"messages": [{"role": "user", "content": parts}], "reasoning_format": "none"}
+            asked |= {"logprobs": True, "top_logprobs": max(request.logprobs or 0, 1)}
+            self._server.handle_chat_completions(asked, reply.hear)
+        else:
+            self._server.handle_completions(asked, reply.hear)
         return reply.finish()
 
     def _weights(self, adapters: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
@@ -138,14 +156,17 @@ class Prebuilt:
                 )
         return [{"id": known.index(path), "scale": weight} for path, weight in adapters]
 
-    def _prompt(self, request: Request) -> list[int]:
+    def _text(self, request: Request) -> str:
+        if self._sees and request.token_ids is not None:
+            return self._ask("/detokenize", tokens=request.token_ids)["content"]
+        if request.messages is None:
+            return request.prompt or ""
+        return self._template.render(request.messages, request.tools, request.continue_)
+
+    def _ids(self, request: Request, text: str) -> list[int]:
         if request.token_ids is not None:
             return list(request.token_ids)
-        prompt = request.prompt
-        if request.messages is not None:
-            prompt = self._template.render(request.messages, request.tools, request.continue_)
-        bos = neutral(request.sampling, "add_bos_token")
-        return self._tokenize(prompt or "", bos)
+        return self._tokenize(text, neutral(request.sampling, "add_bos_token"))
 
     def _tokenize(self, text: str, special: bool) -> list[int]:
         if len(text) > self._info.context_length * LONGEST:
@@ -173,6 +194,9 @@ class Reply:
         self.prompt, self.emit, self.logprobs = prompt, emit, request.logprobs
         self.stream = TextStream([*neutral(request.sampling, "custom_stopping_strings"), *stops])
         self.reason: Reason = "cancelled"
+        self.sees = False
+        """Whether it is a chat with eyes: pictures have tokens of their own, and the text lacks
+        the spaces at its beginning, so that it is made of the tokens."""
         self.error = self.cut_by = ""
         self.timings: dict[str, float] = {}
 
@@ -184,9 +208,12 @@ class Reply:
         self.timings = chunk.get("timings", self.timings)
         if progress := chunk.get("prompt_progress"):
             return self.emit(progress["processed"] / max(1, progress["total"]))
+        if not chunk["choices"]:
+            return False  # the figures at the end
         choice = chunk["choices"][0]
         tokens = [self.token(each) for each in (choice.get("logprobs") or {}).get("content", ())]
-        delta, self.cut_by = self.stream.feed(choice["text"], tokens)
+        said = b"".join(each.bytes for each in tokens) if self.sees else choice["text"]
+        delta, self.cut_by = self.stream.feed(said, tokens if self.logprobs is not None else ())
         stopped = self.emit(delta)
         if self.cut_by or choice["finish_reason"]:
             self.reason = "length" if choice["finish_reason"] == "length" else "stop"
@@ -203,9 +230,14 @@ class Reply:
         if not self.cut_by:
             self.emit(self.stream.end())
         took = self.timings.get
+        read = took("prompt_n", 0) + took("cache_n", 0)
         return Finish(
             self.reason,
-            Usage(len(self.prompt), int(took("predicted_n", 0)), int(took("cache_n", 0))),
+            Usage(
+                int(read) if self.sees else len(self.prompt),
+                int(took("predicted_n", 0)),
+                int(took("cache_n", 0)),
+            ),
             Timings(took("prompt_ms", 0) / 1000, took("predicted_ms", 0) / 1000),
             self.cut_by,
         )

@@ -16,6 +16,7 @@ from extensions.llama_cpp.meaning import (
     rope,
     shares,
 )
+from extensions.llama_cpp.prebuilt_images import PASSING
 from kernel.contract import Refused
 
 TOGETHER = 4
@@ -52,8 +53,9 @@ def parameters(xllamacpp: Any, path: str, file: Gguf, options: Mapping[str, Any]
     ]
     if mmproj := projector(options, path):
         p.mmproj.path = mmproj
+    p.force_pure_content_parser = True
     p.api_keys, p.ui, p.endpoint_slots = [key], False, False
-    p.chat_template = "chatml"  # so that it never runs the model's own: a hostile one crashes it
+    p.chat_template = PASSING  # so that it never runs the model's own: a hostile one crashes it
     p.cache_ram_mib, p.verbosity = options.get("cache_ram", 512), 1
     p.warmup = file.size >= SMALL
     _cards(xllamacpp, p, options)

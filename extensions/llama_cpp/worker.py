@@ -15,7 +15,7 @@ class Engine:
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         options = complete(options)
-        self._engine = choose(options["engine"])
+        self._engine = choose(options["engine"], images=bool(options["mmproj"]))
         return self._engine.load(path, options, report)
 
     def submit(self, id: int, request: Request) -> None:
@@ -31,12 +31,14 @@ class Engine:
         return self._engine.call(name, report, cancelled, **data)
 
 
-def choose(wanted: str) -> Any:
-    """The engine of that name; "auto" is the native one where it was built."""
+def choose(wanted: str, images: bool = False) -> Any:
+    """The engine of that name; "auto" is the native one where it was built, but for images."""
     built = find_spec("llama_cpp") is not None
+    if wanted == "native" and images:
+        raise Refused("The native engine cannot do this: mmproj. Let the engine be auto.")
     if wanted == "native" and not built:
         raise Refused("The native engine is not built. Build it in Settings, or choose prebuilt.")
-    if built and wanted != "prebuilt":
+    if built and wanted != "prebuilt" and not images:
         from extensions.llama_cpp.native.engine import Native
 
         return Native()

@@ -1,0 +1,156 @@
+"""Pictures in a prompt, seen by a tiny CLIP of random numbers."""
+
+import struct
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from extensions.llama_cpp import prebuilt_images as images
+from kernel.api import Image, Message, Refused, Text, Worker, WorkerError
+from tests.engines.real import STORIES, STORY, ask, engine
+from tests.engines.tiny import make_eyes, make_lora
+
+MODEL = STORIES / "stories260K.gguf"
+
+
+def png(color: tuple[int, int, int], side: int = 28) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        end = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + end
+
+    rows = (b"\0" + bytes(color) * side) * side
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def seen(*colors: tuple[int, int, int], text: str = "Once upon a time") -> dict[str, Any]:
+    pictures = [Image(png(color), "image/png") for color in colors]
+    return {"messages": (Message("user", (*pictures, Text(text))),), "max_new_tokens": 20}
+
+
+# --- before the engine ------------------------------------------------------------------
+
+
+def test_sizes_are_read_from_the_head():
+    assert images.size(png((0, 0, 0), 30)) == (30, 30)
+    assert images.size(b"GIF89a" + struct.pack("<HH", 7, 9) + b"...") == (7, 9)
+    assert images.size(b"BM" + bytes(16) + struct.pack("<ii", 5, -6) + b"...") == (5, 6)
+    jpeg = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x11\x08\x00\x0a\x00\x14" + bytes(20)
+    assert images.size(jpeg) == (20, 10)
+    for bad in (b"", b"GIF89a", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0\0\0" * 9):
+        assert images.size(bad) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"RIFFxxxxWEBP", "no PNG, JPEG, GIF or BMP"),
+        (png((1, 2, 3))[:20], "no PNG"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(8) + struct.pack(">II", 60_000, 60_000) + b"...", "too many"),
+        (b"GIF89a" + bytes(21 << 20), "at most 20"),
+    ],
+)
+def test_what_would_harm_is_refused(data: bytes, words: str):
+    with pytest.raises(Refused, match=words):
+        images.marked((Message("user", (Image(data, "image/png"),)),), "[m]")
+
+
+def test_marks_and_pictures_stay_together():
+    picture = Image(png((1, 2, 3)), "image/png")
+    told, found = images.marked((Message("user", (Text("a"), picture, Text("b"))),), "[m]")
+    assert told[0].text == "a[m]b"
+    parts = images.content("<s>a[m]b", "[m]", found)
+    assert [part["type"] for part in parts] == ["text", "image_url", "text"]
+    with pytest.raises(Refused, match="leaves out a picture"):
+        images.content("nothing", "[m]", found)
+    with pytest.raises(Refused, match="17 pictures"):
+        images.marked((Message("user", (picture,) * 17),), "[m]")
+
+
+# --- in the engine ----------------------------------------------------------------------
+
+SHARED = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def worker(
+    environments_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Worker]:
+    eyes = make_eyes(tmp_path_factory.mktemp("eyes") / "mmproj.gguf")
+    async with engine("llama_cpp", environments_dir / "xllamacpp") as worker:
+        info = await worker.load(MODEL, {"mmproj": str(eyes)})
+        assert "images" in info.capabilities
+        yield worker
+
+
+@SHARED
+@pytest.mark.engine
+async def test_another_picture_makes_another_story(worker: Worker):
+    red, blue = seen((255, 0, 0)), seen((0, 0, 255))
+    (first, finish, deltas), (other, _, _) = await ask(worker, **red), await ask(worker, **blue)
+    assert first
+    assert first != other
+    assert (await ask(worker, **red))[0] == first
+    assert len(deltas) > 5, "it streams"
+    assert finish.reason == "length"
+    assert finish.usage.completion == 20
+    plain = await ask(worker, **seen())
+    assert finish.usage.prompt >= plain[1].usage.prompt + 4, "a picture has tokens"
+
+
+@SHARED
+@pytest.mark.engine
+async def test_without_a_picture_it_is_the_same_model(worker: Worker):
+    assert (await ask(worker))[0] == STORY
+    assert (await ask(worker, token_ids=(1, 403, 407, 261, 378)))[0] == STORY
+    text, _, deltas = await ask(worker, "The dog", max_new_tokens=5)
+    assert text.startswith(" "), "a space at the beginning is a space"
+    assert deltas[0].tokens == (), "nobody asked for them"
+
+
+@SHARED
+@pytest.mark.engine
+async def test_stops_and_logprobs_with_a_picture(worker: Worker):
+    asked = {**seen((255, 0, 0)), "max_new_tokens": 20}
+    text, _, deltas = await ask(worker, **asked, logprobs=2)
+    tokens = [token for delta in deltas for token in delta.tokens]
+    assert b"".join(token.bytes for token in tokens).decode("utf-8", "replace") == text
+    assert len(tokens[0].top) == 2
+    cut, finish, _ = await ask(worker, **asked, custom_stopping_strings=(text[5:9],))
+    assert cut == text[: text.index(text[5:9])]
+    assert finish.cut_by == text[5:9]
+
+
+@SHARED
+@pytest.mark.engine
+async def test_a_broken_picture_costs_one_request(worker: Worker):
+    broken = Image(png((1, 2, 3))[:60], "image/png")
+    with pytest.raises(WorkerError):
+        await ask(worker, messages=(Message("user", (broken, Text("Hi"))),))
+    assert (await ask(worker))[0] == STORY
+
+
+@pytest.mark.engine
+async def test_who_has_no_eyes_says_so(environments_dir: Path, tmp_path: Path):
+    async with engine("llama_cpp", environments_dir / "xllamacpp") as blind:
+        await blind.load(MODEL, {})
+        with pytest.raises(WorkerError, match="cannot do this: images"):
+            await ask(blind, **seen((1, 2, 3)))
+        with pytest.raises(WorkerError, match="no mmproj file"):
+            await blind.load(MODEL, {"mmproj": str(make_lora(tmp_path / "lora.gguf"))})
+
+
+@pytest.mark.engine
+async def test_with_an_mmproj_the_prebuilt_engine_runs(environments_dir: Path, tmp_path: Path):
+    eyes = str(make_eyes(tmp_path / "mmproj.gguf"))
+    async with engine("llama_cpp", environments_dir / "xllamacpp-native") as worker:
+        info = await worker.load(MODEL, {"mmproj": eyes})
+        assert "images" in info.capabilities
+        assert "state" not in info.capabilities
+        with pytest.raises(WorkerError, match="cannot do this: mmproj"):
+            await worker.load(MODEL, {"mmproj": eyes, "engine": "native"})
