@@ -1,7 +1,7 @@
 """What a GGUF file says of itself, for both engines."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,10 @@ from extensions.engine_kit.api import Gguf, check_gguf_model, from_gguf
 from extensions.llama_cpp.meaning import BITS, stretch
 from kernel.contract import Capability, ModelInfo
 
+ALL = 999
+"""More layers than any model has."""
+RESERVE = 1 << 30
+"""Bytes of each card that stay free, for what is computed there and for the screen."""
 SMALL = 100_000_000
 """Bytes; a smaller model is fastest on one thread."""
 
@@ -43,6 +47,15 @@ def cache_bytes(file: Gguf, options: Mapping[str, Any]) -> int:
     width = file.of_arch("embedding_length", 1) // max(1, heads) * kv_heads
     bits = 2 * BITS[options.get("cache_type", "f16")]
     return int(width * file.of_arch("block_count", 1) * bits / 8)
+
+
+def fitting_layers(file: Gguf, options: Mapping[str, Any], free: Sequence[int]) -> int:
+    """How many layers fit cards with so many bytes free, with their part of the conversations."""
+    blocks = max(1, file.of_arch("block_count", 1))
+    cache = 0 if options.get("no_kv_offload") else cache_bytes(file, options)
+    layer = (file.size + cache * context_length(file, options)) / blocks
+    room = sum(int(max(0, bytes - RESERVE) // layer) for bytes in free)
+    return ALL if room > blocks else room
 
 
 def memory() -> int:

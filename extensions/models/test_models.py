@@ -422,3 +422,17 @@ async def test_a_model_named_at_the_start_is_installed_with_a_line_in_the_termin
         await app.until(lambda: slot.state.state == "ready" and slot.state.name == "big")
         assert loader.begun == 1
         assert "big needs Big (on disk 1.2 GB), which is not installed. It is downl" in caplog.text
+
+
+async def test_what_a_loader_says_stands_beside_its_form():
+    async with running("models", model=Scripted("Hi.")) as app:
+        await with_files(app, "one.gguf")
+        loader = app.kernel.registry.values(LOADERS)[0]
+        page = app.page("/")
+        await app.web.snapshot(page.client)
+        await page.act("models.choose", file="one.gguf")
+        await page.until("models-load")
+        assert "models-note" not in page.html
+        loader.note, loader.about = "A <faster> way.", "/settings/scripted"  # type: ignore[attr-defined]
+        await page.act("models.choose", file="one.gguf")
+        await page.until(r'A &lt;faster&gt; way\. <a href="/settings/scripted">')

@@ -1,17 +1,11 @@
-"""The graphics cards that this build of llama.cpp sees, and how much of a model fits them."""
+"""The graphics cards that this build of llama.cpp sees."""
 
 import ctypes
-from collections.abc import Mapping, Sequence
-from typing import Any
 
-from extensions.engine_kit.api import Gguf
-from extensions.llama_cpp.files import cache_bytes, context_length
 from llama_cpp._ggml import libggml
 
 CPU, GPU, INTEGRATED = 0, 1, 2
 """ggml's kinds of devices."""
-RESERVE = 1 << 30
-"""Bytes of each card that stay free, for what is computed there and for the screen."""
 
 
 def _devices(*kinds: int) -> list[int]:
@@ -41,12 +35,3 @@ def memory_of_cpu() -> int:
     ask = libggml.ggml_backend_dev_buffer_type
     ask.restype, ask.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
     return ask(_devices(CPU)[0])
-
-
-def fitting(file: Gguf, options: Mapping[str, Any], free: Sequence[int]) -> int:
-    """How many layers fit the free memory of the cards, with their part of the conversations."""
-    blocks = max(1, file.of_arch("block_count", 1))
-    cache = 0 if options.get("no_kv_offload") else cache_bytes(file, options)
-    layer = file.size / blocks + cache * context_length(file, options) / blocks
-    room = sum(int(max(0, bytes - RESERVE) // layer) for bytes in free)
-    return 999 if room > blocks else room

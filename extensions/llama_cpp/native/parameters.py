@@ -6,7 +6,7 @@ from typing import Any
 
 import llama_cpp.llama_cpp as C
 from extensions.engine_kit.api import Gguf
-from extensions.llama_cpp.files import threads_for
+from extensions.llama_cpp.files import ALL, fitting_layers, threads_for
 from extensions.llama_cpp.meaning import (
     EXPERTS,
     LOAD_MODES,
@@ -34,7 +34,7 @@ def model_parameters(options: Mapping[str, Any], file: Gguf | None = None) -> di
     """The fields of llama_model_params that the options name; `file` lets layers fit cards."""
     layers, free = options.get("gpu_layers", -1), cards.free()
     if layers < 0:
-        layers = cards.fitting(file, options, free) if file and free else 999
+        layers = fitting_layers(file, options, free) if file and free else ALL
     found: dict[str, Any] = {
         "n_gpu_layers": layers,
         "load_mode": LOAD_MODES[options.get("mmap", True), options.get("mlock", False)],
