@@ -1,5 +1,6 @@
 """What the options mean in llama.cpp's own numbers, for both engines."""
 
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 """The names of the tensors that hold a mixture's experts, as llama.cpp's own --cpu-moe has them."""
 POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 """llama.cpp's ways to make one vector of many."""
+PATIENCE = 5
+"""Seconds that another machine may take to answer."""
 NTK = 64 / 63
 """The exponent of alpha_value, for heads that are 128 wide; others hardly differ."""
 
@@ -129,6 +132,17 @@ def beside(name: str, model: str) -> str:
         if path.is_file():
             return str(path.resolve())
     raise Refused(f"There is no file {name}. Give its whole path, or put it beside the model.")
+
+
+def reach(server: str) -> None:
+    """Refuse what does not answer: llama.cpp would abort."""
+    host, _, port = server.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise Refused(f"{server[:80]!r} is no address of an RPC server. Write host:port.")
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except OSError as error:
+        raise Refused(f"No RPC server answers at {server} ({error}). Start it there.") from error
 
 
 def overrides(lines: Sequence[str]) -> dict[str, bool | int | float | str]:

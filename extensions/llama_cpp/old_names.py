@@ -10,7 +10,8 @@ SAME = {
     "n_threads": "threads", "n_threads_batch": "threads_batch", "n_parallel": "parallel",
     "no_offload_kqv": "no_kv_offload", "low_vram": "no_kv_offload", "use_mlock": "mlock",
     "rope_freq_scale": "compress_pos_emb", "kv_overrides": "override_kv", "loras": "lora",
-    "type_k": "cache_type", "flash_attention": "flash_attn", "cache_capacity": "cache_ram",
+    "rpc_servers": "rpc", "type_k": "cache_type",
+    "flash_attention": "flash_attn", "cache_capacity": "cache_ram",
 }  # fmt: skip
 """Another name for the same thing; some of their values are converted, see VALUES."""
 SWITCHES: Mapping[str, tuple[str, Any]] = {

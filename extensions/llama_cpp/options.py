@@ -18,7 +18,7 @@ FLAGS = (
     "ubatch-size", "cache-type", "flash-attn", "parallel", "tensor-split", "split-mode",
     "row-split", "main-gpu", "no-kv-offload", "cpu-moe", "no-mmap", "mlock", "numa", "cache-ram",
     "streaming-llm", "attention-sink-size", "rope-freq-base", "alpha-value", "compress-pos-emb",
-    "lora", "mmproj", "override-kv", "engine",
+    "lora", "mmproj", "override-kv", "rpc", "engine",
 )  # fmt: skip
 """Those that extension.toml declares; each is an option, by its name of today or an old one."""
 
@@ -127,6 +127,18 @@ class Options(Struct, frozen=True):
             title="Experts on the processor",
         ),
     ] = False
+
+    rpc: Annotated[
+        tuple[str, ...],
+        folded(
+            CARDS,
+            "Machines that compute a part of the model, one host:port a line; each runs "
+            "llama.cpp's rpc-server. Needs the native engine built for RPC, and a network that "
+            "is trusted.",
+            title="RPC servers",
+            max_length=16,
+        ),
+    ] = ()
 
     mmap: Annotated[
         bool,

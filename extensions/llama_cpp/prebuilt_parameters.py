@@ -25,10 +25,10 @@ TOGETHER = 4
 
 def parameters(xllamacpp: Any, path: str, file: Gguf, options: Mapping[str, Any], key: str) -> Any:
     """All that the in-process server is started with; raises Refused for what it lacks."""
-    if options.get("override_kv"):
+    if lacks := [name for name in ("override_kv", "rpc") if options.get(name)]:
         raise Refused(
-            "The prebuilt engine cannot do this: override_kv. Leave it out, or build the native "
-            "engine in Settings."
+            f"The prebuilt engine cannot do this: {', '.join(lacks)}. Leave it out, or build the "
+            "native engine in Settings."
         )
     p, card = xllamacpp.CommonParams(), len(xllamacpp.get_device_info()) > 1
     p.model.path = path

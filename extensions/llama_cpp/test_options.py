@@ -1,6 +1,7 @@
 """The options of llama.cpp: their names, old and new, and what both engines make of them."""
 
 import asyncio
+import socket
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,17 @@ def test_a_small_cache_needs_flash_attention():
         meaning.flash_attention({"cache_type": "q4_0", "flash_attn": "off"}, card=True)
 
 
+def test_a_machine_that_does_not_answer_is_refused_before_llama_cpp_aborts():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        meaning.reach(address)
+    with pytest.raises(Exception, match=f"No RPC server answers at {address}"):
+        meaning.reach(address)
+    for bad in ("localhost", ":50052", "host:port", "host:70000"):
+        with pytest.raises(Exception, match=r"Write host:port"):
+            meaning.reach(bad)
+
+
 def test_overrides():
     lines = ("a.b=int:5", "c=bool:false", "d = float: 0.5", "e=str:x=y:z")
     assert meaning.overrides(lines) == {"a.b": 5, "c": False, "d": 0.5, "e": "x=y:z"}
@@ -246,6 +258,7 @@ async def test_a_stretched_model_writes_other_words(
         ({"lora": [f"{MODEL}=0.5"]}, "no LoRA adapter"),
         ({"tensor_split": "0,0"}, "add up to nothing"),
         ({"override_kv": ["nonsense"]}, "override"),
+        ({"rpc": ["127.0.0.1:9"]}, "without RPC|cannot do this: rpc"),
     ],
 )
 async def test_what_cannot_be_is_refused_before_the_engine_sees_it(

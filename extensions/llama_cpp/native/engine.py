@@ -29,6 +29,7 @@ from extensions.llama_cpp.native.context import Context, OutOfMemory
 from extensions.llama_cpp.native.embedder import Embedder
 from extensions.llama_cpp.native.parameters import context_parameters, model_parameters, running
 from extensions.llama_cpp.native.prefixes import Prefixes
+from extensions.llama_cpp.native.remote import connect
 from extensions.llama_cpp.native.row import Chooser, Row
 from extensions.llama_cpp.native.states import fingerprint, load, save
 from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, Request
@@ -59,6 +60,7 @@ class Native:
         file = check_model(path)
         self._adapters = loras(options, path, file)
         self._log = library.start(options.get("numa", False))
+        connect(options.get("rpc", ()))
         megabytes = f"{file.size / 1e6:,.0f} MB"
         self._model = library.Model.load(
             path,
