@@ -158,8 +158,6 @@ async def test_frequent_letters_are_avoided_all_along_and_others_are_not_disturb
         assert not [word for word in ("e", "th", "lily") if word in text.lower()], text
         assert finish.usage.completion == 120 or finish.reason == "stop"
     assert {text for text, _, _ in replies[3:]} == {STORY}
-    again = await ask(worker, seed=0, **hot, **bans("e", "th", "Lily"))
-    assert again[0] == replies[0][0], "a seed repeats"
 
 
 @with_engine

@@ -61,6 +61,7 @@ class Chain:
         """Chains of llama.cpp's samplers, and stages of ours between them."""
         self._remembering: list[Any] = []
         self._most = most or model.trained
+        self._past = parts.reach(request.sampling, self._most)
         self._looked = False
         self._not_here: tuple[int, ...] = ()
         self._least = neutral(request.sampling, "min_length")
@@ -109,7 +110,7 @@ class Chain:
         tokens: list[int] = self._history.tokens.tolist()
         for sampler in self._remembering:
             C.llama_sampler_reset(sampler)
-            remember(sampler, tokens[-self._most :])
+            remember(sampler, tokens[-self._past :])
         if self._constraint:
             self._constraint.restart(tokens[self._history.prompt :])
 
@@ -135,13 +136,15 @@ class Chain:
         for name in names:
             if ours := stage(name, sampling, self._history):
                 self._steps.append(ours)
-            elif part := parts.part(name, sampling, self._model, self._most):
+                continue
+            part = parts.part(name, sampling, self._model, self._most)
+            if part is not None:  # Not "if part": what llama.cpp could not make is false.
                 if name in UNEASY and (name != "temperature" or dynamic(sampling)):
                     self._add(parts.without_the_impossible())
                 self._add(part)
                 if name in parts.REMEMBERING:
                     self._remembering.append(part)
-                    remember(part, self._history.tokens[-self._most :].tolist())
+                    remember(part, self._history.tokens[-self._past :].tolist())
         if neutral(sampling, "mirostat_mode") == 1:
             self._add(parts.without_the_impossible())
         self._add(parts.chooser(sampling, self._model))

@@ -34,6 +34,11 @@ def is_greedy(sampling: Sampling) -> bool:
     return neutral(sampling, "temperature") == 0 and not neutral(sampling, "dynamic_temperature")
 
 
+def reach(sampling: Sampling, most: int) -> int:
+    """How many tokens penalties and DRY look back; a range of 0 is all that the context holds."""
+    return min(neutral(sampling, "repetition_penalty_range") or most, most)
+
+
 def biases(sampling: Sampling, model: Model) -> dict[int, float]:
     """What is added to the logits of tokens that the model has; a ban is minus infinity."""
     found: dict[int, float] = {}
@@ -57,15 +62,13 @@ def bias(model: Model, found: Mapping[int, float]) -> Any:
 
 
 def part(name: str, sampling: Sampling, model: Model, most: int) -> Any:
-    """The sampler that `sampler_priority` calls so; None where it would change nothing.
-
-    `most` is what a range of 0 stands for: all tokens that the context holds.
-    """
+    """The sampler that `sampler_priority` calls so; None where it would change nothing. `most` is
+    how many tokens the context holds."""
 
     def value(field: str) -> Any:
         return neutral(sampling, field)
 
-    past = min(value("repetition_penalty_range") or most, most)
+    past = reach(sampling, most)
     match name:
         case "penalties":
             kinds = ("repetition", "frequency", "presence")
