@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from extensions.llama_cpp.building import NotBuilt, build
+    from extensions.llama_cpp.grammar import as_gbnf
     from extensions.llama_cpp.loader import LlamaLoader
+    from extensions.llama_cpp.native.candidates import Candidates
+    from extensions.llama_cpp.native.constraint import Constraint
     from extensions.llama_cpp.native.context import FULL, Context, OutOfMemory
     from extensions.llama_cpp.native.engine import Native
     from extensions.llama_cpp.native.library import Log, Model
     from extensions.llama_cpp.native.parameters import context_parameters, running
+    from extensions.llama_cpp.native.processors import Processors
     from extensions.llama_cpp.native.row import Adapters, Chooser, Row
     from extensions.llama_cpp.options import Options, folded, with_flags
+    from extensions.llama_cpp.samplers import Bans
 
 WHERE = {
     "NotBuilt": "building", "build": "building", "LlamaLoader": "loader", "FULL": "native.context",
@@ -23,13 +28,18 @@ WHERE = {
     "Log": "native.library", "Model": "native.library",
     "context_parameters": "native.parameters", "running": "native.parameters",
     "Adapters": "native.row", "Chooser": "native.row", "Row": "native.row",
-    "Options": "options", "folded": "options", "with_flags": "options",
+    "as_gbnf": "grammar", "Candidates": "native.candidates", "Constraint": "native.constraint",
+    "Processors": "native.processors", "Options": "options", "folded": "options",
+    "with_flags": "options", "Bans": "samplers",
 }  # fmt: skip
 
 __all__ = [
     "FULL",
     "Adapters",
+    "Bans",
+    "Candidates",
     "Chooser",
+    "Constraint",
     "Context",
     "LlamaLoader",
     "Log",
@@ -38,7 +48,9 @@ __all__ = [
     "NotBuilt",
     "Options",
     "OutOfMemory",
+    "Processors",
     "Row",
+    "as_gbnf",
     "build",
     "context_parameters",
     "folded",

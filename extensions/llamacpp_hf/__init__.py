@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from extensions.llama_cpp.api import LlamaLoader, NotBuilt, Options, build, folded, with_flags
-from kernel.api import LOADERS, Extension, Refused, check
+from extensions.llama_cpp.api import Bans, LlamaLoader, NotBuilt, Options, build, folded, with_flags
+from kernel.api import LOADERS, SAMPLERS, Extension, Refused, Samplers, check
 
 HERE = "Guidance, perplexity, tokenizer"
 OWN = ("cfg_cache", "logits_all", "tokenizer_dir")
@@ -81,6 +81,7 @@ async def setup(ext: Extension[Any]) -> None:
 
     loader.before = compiled
     ext.add(LOADERS, loader)
+    ext.add(SAMPLERS, Samplers("llamacpp_HF", Bans))
 
 
 def options(ext: Extension[Any]) -> type[HfOptions]:

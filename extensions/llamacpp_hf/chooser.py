@@ -2,14 +2,23 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from extensions.engine_kit.api import neutral
-from extensions.llama_cpp.api import Context
+from extensions.llama_cpp.api import (
+    Candidates,
+    Constraint,
+    Context,
+    Model,
+    Processors,
+    as_gbnf,
+)
 from extensions.llamacpp_hf.contrast import Contrast
 from extensions.llamacpp_hf.guidance import Guidance
 from extensions.transformers.api import Sampler
-from kernel.contract import Refused, Sampling
+from kernel.contract import Refused, Request, Sampling
 
 
 class Chooser:
@@ -17,34 +26,39 @@ class Chooser:
 
     def __init__(
         self,
-        sampling: Sampling,
+        model: Model,
+        request: Request,
         prompt: Sequence[int],
-        eog: Iterable[int],
         guidance: Guidance | None = None,
         contrast: Contrast | None = None,
     ) -> None:
-        self._ids = list(prompt)
-        self._sampler = Sampler(sampling, prompt, sorted(eog), torch.device("cpu"))
+        self._ids, self._prompt = list(prompt), len(prompt)
+        self._processors = Processors(request.processors)
+        cpu = torch.device("cpu")
+        self._sampler = Sampler(request.sampling, prompt, sorted(model.eog), cpu)
         self._guidance, self._contrast = guidance, contrast
         self._not_here: list[int] = []
+        grammar = as_gbnf(request.grammar)
+        self._constraint = Constraint(model, grammar) if grammar else None
+        self._candidates = Candidates(model.vocabulary_size) if grammar else None
 
     def sample(self, context: Context, row: int) -> int:
         """Choose, and note what was chosen; raises Refused where nothing can be."""
-        scores = torch.from_numpy(context.logits(row).copy())
-        if self._guidance:
-            scores = self._guidance(scores)
-        if scores.isnan().any():
-            raise Refused("This model answers with what is no number; its file is damaged.")
-        if self._not_here:
-            scores[self._not_here] = -torch.inf
-            self._not_here = []
-        if self._contrast:
-            token = self._contrast(self._sampler.process(self._ids, scores))
-        else:
-            token = self._sampler(self._ids, scores)
-        self._ids.append(token)
+        scores = self._scores(context, row)
+        spared, self._not_here = self._not_here, []
+        before = scores[spared]
+        scores[spared] = -torch.inf
+        token = self._choose(scores)
+        if token is None and spared:  # Rather what is banned here than nothing.
+            scores[spared] = before
+            token = self._choose(scores)
+        if token is None:
+            raise Refused("No token may come next: everything is banned or forbidden. Allow more.")
+        if self._constraint:
+            self._constraint.accept(token)
         if self._guidance:
             self._guidance.add(token)
+        self._ids.append(token)
         return token
 
     def take_back(self, count: int, banned: Iterable[int] = ()) -> None:
@@ -54,12 +68,54 @@ class Chooser:
         for each in (self._guidance, self._contrast):
             if each:
                 each.take_back(count)
+        if self._constraint:
+            self._constraint.restart(self._ids[self._prompt :])
 
     def close(self) -> None:
-        for each in (self._guidance, self._contrast):
+        for each in (self._guidance, self._contrast, self._constraint):
             if each:
                 each.close()
-        self._guidance = self._contrast = None
+        self._guidance = self._contrast = self._constraint = None
+
+    def _scores(self, context: Context, row: int) -> Tensor:
+        """What the model says, with guidance, as the processors of extensions leave it."""
+        scores = torch.from_numpy(context.logits(row).copy())
+        if self._guidance:
+            scores = self._guidance(scores)
+        if scores.isnan().any():
+            raise Refused("This model answers with what is no number; its file is damaged.")
+        if self._processors.any:
+            answer = self._processors(np.array(self._ids, np.int32), scores.numpy())
+            scores = torch.from_numpy(np.array(answer))
+        return scores
+
+    def _choose(self, scores: Tensor) -> int | None:
+        """A choice; None where there is nothing to choose from."""
+        scores = self._sampler.process(self._ids, scores)
+        constraint = self._constraint
+        if constraint and (self._contrast or not constraint.allows(int(scores.argmax()))):
+            scores = self._masked(scores, constraint)
+        if scores.max() == -torch.inf:
+            return constraint.end if constraint else None
+        if self._contrast:
+            return self._contrast(scores)
+        token = self._sampler.choose(scores)
+        if constraint and not constraint.allows(token):
+            return self._sampler.choose(self._masked(scores, constraint))
+        return token
+
+    def _masked(self, scores: Tensor, constraint: Constraint) -> Tensor:
+        """The scores without those that the grammar forbids."""
+        candidates = self._candidates
+        assert candidates
+        candidates.fill(scores.numpy())
+        constraint.mask(candidates)
+        masked = torch.full_like(scores, -torch.inf)
+        view = candidates.view
+        masked[torch.from_numpy(view["id"].astype(np.int64))] = torch.from_numpy(
+            view["logit"].copy()
+        )
+        return masked
 
 
 def wants(sampling: Sampling) -> tuple[bool, bool]:

@@ -43,7 +43,8 @@ class Contrast:
             self._read(line)
             tried = self._try(line, ids.tolist())
             alike = (tried @ self._states[: line.past].T).amax(-1)
-            best = int(((1 - self._alpha) * likely - self._alpha * alike).argmax())
+            worth = (1 - self._alpha) * likely - self._alpha * alike
+            best = int(worth.masked_fill(likely == 0, -torch.inf).argmax())
             self._beside.context.copy(best, line.sequence, line.past + 1)
         self._note(line.past, tried[best : best + 1])
         line.add(int(ids[best]))

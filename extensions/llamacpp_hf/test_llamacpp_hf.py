@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from extensions.llamacpp_hf import accepts, options
-from kernel.api import LOADERS, Request, Sampling, Worker, WorkerError, check
+from kernel.api import LOADERS, Processor, Request, Sampling, Worker, WorkerError, check
 from kernel.testing import running
 from tests.engines.real import ROOT, STORIES, STORY, ask, engine, interpreter
 
@@ -22,6 +22,7 @@ MODEL, HALF, FOLDER = (
 )
 ADAPTER = STORIES.parent / "lora-stories260K"
 LORA = ((str(ADAPTER / "lora-shakespeare-f32.gguf"), 1.0),)
+LEANING = ROOT / "tests" / "engines" / "leaning.py"
 PLAIN = ROOT / "tests" / "engines" / "plain_transformers.py"
 NEGATIVE = "Once upon a time, there was a boy named Tim"
 SCALES = (1.5, 3.0)
@@ -174,6 +175,43 @@ async def test_seeds_repeat_and_differ(worker: Worker):
     assert one != three
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"temperature": 1.5, "seed": 3},
+        {"guidance_scale": 2.0, "negative_prompt": NEGATIVE},
+        {"penalty_alpha": 0.5, "top_k": 3},
+    ],
+)
+async def test_a_grammar(worker: Worker, more: dict[str, Any]):
+    text, finish, _ = await ask(worker, grammar='root ::= "yes" | "no"', **more)
+    assert text in ("yes", "no")
+    assert finish.reason == "stop"
+
+
+async def test_processors_of_extensions(worker: Worker):
+    lean = Processor(f"{LEANING}:Lean", {"token": 300})
+    (_, _, deltas), (text, _, _) = await asyncio.gather(
+        ask(worker, logprobs=0, processors=(lean,)), ask(worker)
+    )
+    ids = [token.id for delta in deltas for token in delta.tokens]
+    assert ids == [432, *[300] * 23], "as in llama.cpp's own engine"
+    assert text == STORY
+
+
+@pytest.mark.parametrize("more", [{}, {"guidance_scale": 1.5}, {"penalty_alpha": 0.3, "top_k": 3}])
+async def test_banned_strings_are_gone_back_from(worker: Worker, more: dict[str, Any]):
+    bans = {"extra": {"banned_strings": ("little girl", "to play")}}
+    plain, _, _ = await ask(worker, max_new_tokens=40, **more)
+    assert "little girl" in plain
+    text, finish, _ = await ask(worker, max_new_tokens=40, **bans, **more)
+    assert "little girl" not in text
+    assert "to play" not in text
+    assert text.startswith(plain[: plain.index("little girl") - 2])
+    assert finish.usage.completion == 40
+
+
 # --- what llama.cpp's own engine cannot do ---
 
 
@@ -280,13 +318,13 @@ async def test_the_same_200_tokens_from_three_loaders(
         assert (await ask(other, adapters=LORA, **wish))[0] == adapted
 
 
-async def test_adapters_work_beside_too(worker: Worker):
+async def test_adapters_work_beside_too(worker: Worker, expected: Any):
     """The negative prompt is read with the reply's adapters, not with those of others."""
-    wish = {"guidance_scale": 1.5, "negative_prompt": NEGATIVE}
-    plain, adapted = [(await ask(worker, adapters=each, **wish))[0] for each in ((), LORA)]
-    assert plain != adapted
-    both = await asyncio.gather(*(ask(worker, adapters=each, **wish) for each in ((), LORA)))
-    assert [text for text, _, _ in both] == [plain, adapted]
+    wish = {"guidance_scale": 3.0, "negative_prompt": NEGATIVE, "max_new_tokens": 60}
+    each = [ask(worker, adapters=each, ban_eos_token=True, **wish) for each in ((), LORA, (), LORA)]
+    said = [text.lstrip() for text, _, _ in await asyncio.gather(*each)]
+    plain, adapted = expected()["guided"][2].lstrip(), expected()["adapted_guided"].lstrip()
+    assert said == [plain, adapted] * 2
 
 
 # --- tokenizers ---

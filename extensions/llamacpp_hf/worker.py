@@ -26,10 +26,12 @@ from extensions.llamacpp_hf.guidance import Guidance
 from extensions.transformers.api import HONOURED, Vocabulary
 from kernel.contract import ModelInfo, Refused, Report, Request
 
-CAPABILITIES = ("text", "logprobs", "lora", "batch", "state")
+CAPABILITIES = (
+    *("text", "logprobs", "grammar", "lora", "batch", "state", "embeddings", "processors"),
+)
 ENDS = ("eos", "eot")
 """The special tokens that end a reply, by a folder's names."""
-BESIDE = ("guidance_scale", "negative_prompt", "penalty_alpha")
+BESIDE = ("guidance_scale", "negative_prompt", "penalty_alpha", "extra")
 """What is honoured beside what the Transformers loader does."""
 
 
@@ -140,7 +142,7 @@ class Engine(Native):
             beside = self._needs("cfg_cache", "Contrastive search (penalty_alpha)")
             alpha, count = neutral(sampling, "penalty_alpha"), neutral(sampling, "top_k")
             contrast = Contrast(beside, alpha, count, prompt, adapters)
-        return Chooser(sampling, prompt, self._model.eog, guidance, contrast)
+        return Chooser(self._model, request, prompt, guidance, contrast)
 
     def _encode(self, text: str, special: bool) -> list[int]:
         if not self._vocabulary:

@@ -58,8 +58,7 @@ class Sampler:
 
     def __call__(self, ids: Sequence[int], scores: Tensor) -> int:
         """The next token after `ids`, from the model's scores [vocabulary]."""
-        scores = self.process(ids, scores)
-        return int(scores.argmax()) if self._greedy else self._choose(scores)
+        return self.choose(self.process(ids, scores))
 
     def process(self, ids: Sequence[int], scores: Tensor) -> Tensor:
         """The scores as penalties and filters leave them."""
@@ -70,8 +69,11 @@ class Sampler:
             scores = process(so_far, scores)
         return scores[0]
 
-    def _choose(self, scores: Tensor) -> int:
-        """A token by its share. PyTorch's multinomial needs milliseconds for a large vocabulary."""
+    def choose(self, scores: Tensor) -> int:
+        """The best token, or one by its share: by hand, as PyTorch's multinomial needs milliseconds
+        for a large vocabulary."""
+        if self._greedy:
+            return int(scores.argmax())
         sums = scores.softmax(-1, dtype=torch.float64).cumsum(-1)
         point = sums[-1] * torch.rand((), generator=self._random, dtype=torch.float64).item()
         return int(torch.searchsorted(sums, point, right=True).clamp_(max=len(sums) - 1))

@@ -82,6 +82,9 @@ def main(folder, adapter):
         ],
         "logprobs": [float(logprobs[at, id]) for at, id in enumerate(prompt[1:])],
         "adapted": tokenizer.decode(written(adapted(model, adapter), prompt, count, **eos)),
+        "adapted_guided": tokenizer.decode(
+            written(model, prompt, 60, guidance_scale=3.0, negative_prompt_ids=negative, **eos)
+        ),
     }))  # fmt: skip
 
 
