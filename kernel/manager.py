@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -163,6 +164,7 @@ class Kernel:
                 return False
             self.guard.forgive(id)
             self.trouble.pop(id, None)
+            record.since = time.time_ns()
             self.becomes(record, Status.STARTING)
             record.stop.clear()
             started = asyncio.get_running_loop().create_future()

@@ -53,6 +53,8 @@ class Record:
     task: asyncio.Task[None] | None = None
     stamp: int = 0
     """Of the manifest's file when it was read."""
+    since: int = 0
+    """When it last began to start, in nanoseconds, as files have it."""
 
     def read(self) -> None:
         """Read the manifest, if its file is another one by now; one that is no good says so."""

@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import time
 from typing import Any
 
 from extensions.workshop.finding import Finding
 from kernel.api import Extension, Status
 
+TICK = 20_000_000
+"""Nanoseconds that the times of files may be behind the clock: they follow the kernel's ticks."""
 Files = tuple[tuple[str, int], ...]
 
 
@@ -19,9 +22,13 @@ class Editing:
         self._fixed = {ext.id, *self._kernel.records[ext.id].needs}
 
     def started(self, id: str) -> None:
-        """Its files are as they run now: whatever differs later was saved after."""
-        if self._ext.settings.edit_and_see and id in self._kernel.records:
-            self._seen = self._look([id]) | self._seen  # what it was restarted for counts
+        """Its files are as they run now, but for those saved since it began to start: the news
+        of that may come late."""
+        record = self._kernel.records.get(id)
+        if self._ext.settings.edit_and_see and record and id not in self._seen:
+            files, now = _files(str(record.folder)), time.time_ns()
+            late = range(record.since - TICK, now)  # no later: that would be late for ever
+            self._seen[id] = tuple((path, 0 if at in late else at) for path, at in files)
 
     async def watch(self, every: float) -> None:
         """Restart whatever differs from the last look, for ever."""
@@ -30,7 +37,8 @@ class Editing:
             ids = self._watched() if self._ext.settings.edit_and_see else []
             latest = await asyncio.to_thread(self._look, ids)
             edited = [id for id in latest if self._seen.get(id, latest[id]) != latest[id]]
-            self._seen = latest
+            here = self._watched()  # What began meanwhile was not looked at.
+            self._seen = {id: self._seen[id] for id in here if id in self._seen} | latest
             for id in edited:
                 await self._restart(id)
 

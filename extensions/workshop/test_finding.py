@@ -1,5 +1,6 @@
 """Extensions that come and go while everything runs, and edit and see."""
 
+import asyncio
 import os
 import shutil
 import sys
@@ -111,6 +112,30 @@ async def test_edit_and_see(tmp_path: Path):
         saved(folder / "templates" / "s.html", "<p>third</p>")
         await page.until("<p>third</p>")
         assert status(app, "loom") == Status.RUNNING
+
+
+LATE = """
+from pathlib import Path
+async def setup(ext):
+    file = Path(__file__).parent / "saved_meanwhile.txt"
+    ext.emit(("loom", file.exists()))
+    file.touch() if not file.exists() else None
+"""
+
+
+async def test_what_is_saved_while_it_starts_is_not_missed(tmp_path: Path):
+    make(tmp_path / "own", "loom", code=LATE)
+    folders = [tmp_path / "own"]
+    async with running("workshop", folders=folders, settings=EDITED) as app:
+        queue, dispose = app.kernel.bus.open(tuple)
+        app.kernel.only = None
+        await app.kernel.start("loom")
+        assert await queue.get() == ("loom", False)
+        async with asyncio.timeout(10):
+            assert await queue.get() == ("loom", True)
+        await asyncio.sleep(1.2)  # Two looks: once is enough.
+        assert queue.empty()
+        dispose()
 
 
 async def test_without_the_setting_a_saved_file_changes_nothing_that_runs(tmp_path: Path):

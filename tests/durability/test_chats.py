@@ -82,6 +82,15 @@ async def test_r4_the_chat_is_switched_while_a_reply_is_written():
         assert [m.text for m in await kept(app, second)] == ["second", "Other words."]
         assert tab.said == ["second", "Other words."]
 
+        # What another tab says in the first is its own matter, too.
+        other = await Tab(app, f"/chat/{first}").connect()
+        await other.send("third")
+        for _ in range(10):
+            gate.release()
+        await other.idle()
+        assert other.said[2:] == ["third", "One two three four."]
+        assert tab.said == ["second", "Other words."]
+
 
 async def test_r5_two_tabs_and_a_hundred_operations():
     await two_tabs(50)

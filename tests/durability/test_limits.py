@@ -140,7 +140,7 @@ async def test_k4_a_log_that_takes_nothing_costs_no_chat(stderr: str, tmp_path: 
     command = [
         *(sys.executable, "-P", "-m", "kernel", "serve", "--no-browser", "--port", str(port)),
         *("--data-dir", str(data), "--environments-dir", str(tmp_path / "environments")),
-        *("--model-dir", str(models)),
+        *("--model-dir", str(models), "--verbose"),
     ]
     if stderr == "closed":
         command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
