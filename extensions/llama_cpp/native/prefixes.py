@@ -226,7 +226,10 @@ class Prefixes:
     def _best_away(self, row: Row, best: int) -> bytes | None:
         found: bytes | None = None
         for key, away in self._away.items():
-            if away.adapters != row.adapters:
+            at = best + WORTH  # It is of use only where this token is among those that are shared.
+            if away.adapters != row.adapters or min(len(away.tokens), len(row.tokens)) <= at:
+                continue
+            if away.tokens[at] != row.tokens[at]:
                 continue
             shared = common(away.tokens, row.tokens)
             usable = self._usable(shared, len(away.tokens), row)
