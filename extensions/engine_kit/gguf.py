@@ -3,6 +3,7 @@
 import math
 import mmap
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,8 @@ class Gguf(NamedTuple):
     metadata: dict[str, Any]
     tensors: dict[str, Tensor]
     size: int
+    kinds: Mapping[str, int] = {}
+    """GGUF's types of the metadata: engines ask for one, and some abort where it is another."""
 
     def of_arch(self, key: str, default: Any = 0) -> Any:
         return self.metadata.get(f"{self.metadata.get('general.architecture')}.{key}", default)
@@ -129,7 +132,7 @@ def whole(path: Path, first: Gguf, count: Any) -> Gguf:
             f"The {count} parts of {path.name} have {len(tensors):,} tensors together instead of "
             f"{claimed}: they are not of one model. Download them again."
         )
-    return Gguf(first.metadata, tensors, size)
+    return Gguf(first.metadata, tensors, size, first.kinds)
 
 
 class Reader:
@@ -197,16 +200,18 @@ class Reader:
         if max(tensor_count, key_count) > MOST:
             raise ValueError(f"it claims {tensor_count:,} tensors and {key_count:,} keys")
         metadata: dict[str, Any] = {}
+        kinds: dict[str, int] = {}
         for _ in range(key_count):
             key = self.string().decode()
             if not 0 < len(key) < 65_536:
                 raise ValueError("the name of a key is empty or unreasonably long")
             if key in metadata:
                 raise ValueError(f"the key {key[:80]} is there twice")
-            value = self.value(self.number("I"))
+            kinds[key] = self.number("I")
+            value = self.value(kinds[key])
             metadata[key] = value.decode() if isinstance(value, bytes) else value
         tensors = self.tensors(tensor_count, metadata.get("general.alignment", 32))
-        return Gguf(metadata, tensors, self.size)
+        return Gguf(metadata, tensors, self.size, kinds)
 
     def tensors(self, count: int, alignment: Any) -> dict[str, Tensor]:
         if not isinstance(alignment, int) or not 8 <= alignment <= 2**20 or alignment % 8:

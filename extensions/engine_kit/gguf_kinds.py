@@ -5,6 +5,11 @@ from pathlib import Path
 from extensions.engine_kit.gguf import Gguf, check_gguf, read_header
 from kernel.contract import Refused
 
+FLOAT32 = 6
+"""GGUF's number of the type of an adapter's alpha."""
+PLAIN = {24, 25, 26, 27, 28}
+"""ggml's types that are no weights: whole numbers, and doubles."""
+
 
 def check_gguf_model(path: str | Path) -> Gguf:
     """The header of a whole model; raises Refused, also where it is something else."""
@@ -32,7 +37,7 @@ def check_gguf_adapter(path: str | Path, base: Gguf) -> Gguf:
     arch, wanted = get("general.architecture"), base.metadata.get("general.architecture")
     if arch != wanted:
         raise Refused(f"{name} was made for a model of the kind {arch}, and this one is {wanted}.")
-    if not isinstance(get("adapter.lora.alpha", 0.0), float):
+    if file.kinds.get("adapter.lora.alpha", FLOAT32) != FLOAT32:  # llama.cpp asserts it
         raise Refused(f"{name} cannot be used: its alpha is no number. Download it again.")
     try:
         check_pairs(file, base)
@@ -50,6 +55,8 @@ def check_pairs(file: Gguf, base: Gguf) -> None:
         first, second = (file.tensors.get(f"{name}.lora_{each}") for each in "ab")
         if not first or not second:
             raise ValueError(f"half of {name} is missing")
+        if {first.kind, second.kind} & PLAIN:
+            raise ValueError(f"{name} is of whole or double numbers, which nothing multiplies")
         if name not in base.tensors:
             raise ValueError(f"the model has no {name}")
         a, b, shape = (two(tensor.shape) for tensor in (first, second, base.tensors[name]))

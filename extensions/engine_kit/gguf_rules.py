@@ -72,6 +72,9 @@ def check_heads(metadata: Metadata, arch: str) -> None:
     for query, key in zip(heads, keys if len(keys) > 1 else keys * len(heads), strict=False):
         if key and query % key:
             raise ValueError(f"it divides {query:,} heads among {key:,}")
+    width, state = (lengths(key, 1)[0] for key in ("embedding_length", "wkv.head_size"))
+    if not 0 < state <= width or width % state:
+        raise ValueError(f"its wkv.head_size is {state:,}, and its width {width:,}")
     if arch in EVEN_HEADS and heads and heads[0]:
         length = lengths("embedding_length", 1)[0] // heads[0]
         key, value = (lengths(f"attention.{each}_length", length)[0] for each in ("key", "value"))
@@ -120,7 +123,9 @@ def check_vocabulary(metadata: Metadata, tensors: Mapping[str, Any]) -> None:
             count = len(extra) if isinstance(extra, tuple | list) else 1
             raise ValueError(f"it has {len(tokens):,} tokens and {count:,} of their {key}s")
     # llama.cpp reads each up to its first zero byte, and asserts that it has an id of its own.
-    named = [text for token in tokens if (text := token.partition(b"\0")[0])]
+    named = [*filter(None, tokens)]
+    if b"\0" in b"".join(named):
+        named = [text for token in named if (text := token.partition(b"\0")[0])]
     known = set(named)
     if len(known) != len(named):
         raise ValueError(f"{len(named) - len(known):,} of its tokens are there twice")

@@ -98,7 +98,9 @@ BAD_GGUF = {
         {b"tokenizer.ggml.tokens": texts(b"a"), b"tokenizer.ggml.scores": number(1)}
     ),
     "a key without a name": a_gguf({b"": number(1)}),
-    "a list longer than any": a_gguf({b"a": (9, struct.pack("<IQ", 0, 9_000_000))}, data=9_000_100),
+    "a list longer than any": a_gguf(
+        {b"a": (9, struct.pack("<IQ", 0, 9_000_000) + bytes(9_000_000))}
+    ),
     "more blocks than llama.cpp has room for": a_gguf({b"llama.block_count": number(513)}),
     "more blocks ahead than blocks": a_gguf({b"llama.nextn_predict_layers": number(2)}),
     "more experts used than there are": a_gguf({b"llama.expert_used_count": number(2)}),
@@ -130,6 +132,9 @@ BAD_GGUF = {
             b"llama.embedding_length": number(64),
             b"llama.attention.key_length": number(16),
         }
+    ),
+    "states that do not divide its width": a_gguf(
+        {b"llama.wkv.head_size": number(48), b"llama.embedding_length": number(64)}
     ),
     "a norm in halves": a_gguf(
         tensors=[(b"blk.0.w", (4, 4), 0, 0), (b"blk.0.attn_norm.weight", (4,), 1, 64)], data=80
@@ -194,9 +199,9 @@ def test_a_large_vocabulary_is_checked_within_a_second(tmp_path):
     file = tmp_path / "large.gguf"
     keys = {b"tokenizer.ggml.tokens": texts(*(b"token %d" % n for n in range(400_000)))}
     file.write_bytes(a_gguf(keys))
-    begun = time.monotonic()
+    begun = time.process_time()  # not what others take of the processor meanwhile
     check_gguf(file)
-    assert time.monotonic() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 def test_a_key_that_is_there_twice_is_named(tmp_path):
@@ -344,6 +349,14 @@ def test_an_adapter_fits_its_model(tmp_path):
         (an_adapter(**{"adapter.type": b"control"}), "is no LoRA adapter"),
         (an_adapter(**{"general.architecture": b"gemma"}), "of the kind gemma, and this one is ll"),
         (an_adapter(**{"adapter.lora.alpha": b"much"}), "its alpha is no number"),
+        (
+            an_adapter(**{"adapter.lora.alpha": (12, struct.pack("<d", 2))}),
+            "its alpha is no number",
+        ),
+        (
+            an_adapter([(b"blk.0.w.lora_a", (4, 2), 26, 0), (b"blk.0.w.lora_b", (2, 4), 26, 32)]),
+            "whole or double numbers",
+        ),
         (an_adapter([(b"blk.0.w.lora_a", (4, 2), 0, 0)]), r"half of blk\.0\.w is missing"),
         (an_adapter([(b"blk.0.w", (4, 2), 0, 0)]), "there is nothing in it"),
         (

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from extensions.engine_kit.api import Gguf, check_gguf_model, from_gguf
-from extensions.llama_cpp.meaning import BITS, stretch
+from extensions.llama_cpp.fitting import Machine, check_fits, context_that_fits
+from extensions.llama_cpp.meaning import stretch
+from extensions.llama_cpp.room import free_memory
 from kernel.contract import Capability, ModelInfo
 
-ALL = 999
-"""More layers than any model has."""
-RESERVE = 1 << 30
-"""Bytes of each card that stay free, for what is computed there and for the screen."""
 SMALL = 100_000_000
 """Bytes; a smaller model is fastest on one thread."""
 
@@ -27,43 +25,34 @@ def threads_for(wanted: int, size: int) -> int:
     return wanted or (1 if size < SMALL else os.cpu_count() or 1)
 
 
-def context_length(file: Gguf, options: Mapping[str, Any]) -> int:
+def settled(
+    file: Gguf, options: Mapping[str, Any], cards: Sequence[int] = (), *, prebuilt: bool = False
+) -> dict[str, Any]:
+    """The options with the context's length and the layers on cards that were left open.
+
+    Raises Refused, in numbers, for what surely finds no memory: before llama.cpp asks for it.
+    """
+    machine = Machine(free_memory(), tuple(cards))
+    cells = context_length(file, options, machine, prebuilt=prebuilt)
+    placed = check_fits(file, options, machine, cells, prebuilt=prebuilt)
+    return {**options, "context_length": cells, "gpu_layers": placed}
+
+
+def context_length(
+    file: Gguf,
+    options: Mapping[str, Any],
+    machine: Machine | None = None,
+    *,
+    prebuilt: bool = False,
+) -> int:
     """What the user wants, at most what the model was trained for; or what memory allows."""
     trained = int((file.of_arch("context_length") or 2048) * stretch(options))
     if wanted := options.get("context_length", 0):
         return min(wanted, trained)
     if options.get("rope_freq_base"):
         trained = file.of_arch("context_length") or 2048  # How far it reaches, only the user knows.
-    per_token = max(1, cache_bytes(file, options))
-    return min(trained, max(512, memory() // 4 // per_token // 256 * 256))
-
-
-def cache_bytes(file: Gguf, options: Mapping[str, Any]) -> int:
-    """What one token of a conversation takes: its keys and values in every layer."""
-    heads = file.of_arch("attention.head_count", 1)
-    heads = max(heads) if isinstance(heads, tuple) else heads
-    kv_heads = file.of_arch("attention.head_count_kv", heads)
-    kv_heads = max(kv_heads) if isinstance(kv_heads, tuple) else kv_heads
-    width = file.of_arch("embedding_length", 1) // max(1, heads) * kv_heads
-    bits = 2 * BITS[options.get("cache_type", "f16")]
-    return int(width * file.of_arch("block_count", 1) * bits / 8)
-
-
-def fitting_layers(file: Gguf, options: Mapping[str, Any], free: Sequence[int]) -> int:
-    """How many layers fit cards with so many bytes free, with their part of the conversations."""
-    blocks = max(1, file.of_arch("block_count", 1))
-    cache = 0 if options.get("no_kv_offload") else cache_bytes(file, options)
-    layer = (file.size + cache * context_length(file, options)) / blocks
-    room = sum(int(max(0, bytes - RESERVE) // layer) for bytes in free)
-    return ALL if room > blocks else room
-
-
-def memory() -> int:
-    """This machine's memory in bytes, or a modest guess."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 8 << 30
+    machine = machine or Machine(free_memory())
+    return context_that_fits(file, options, machine, trained, prebuilt=prebuilt)
 
 
 def describe(

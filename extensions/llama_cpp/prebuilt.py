@@ -18,7 +18,7 @@ from extensions.engine_kit.api import (
     neutral,
     with_defaults,
 )
-from extensions.llama_cpp.files import check_model, describe, token_text
+from extensions.llama_cpp.files import check_model, describe, settled, token_text
 from extensions.llama_cpp.grammar import as_gbnf
 from extensions.llama_cpp.meaning import loras
 from extensions.llama_cpp.prebuilt_images import content, marked
@@ -40,6 +40,8 @@ from kernel.contract import (
     Usage,
 )  # fmt: skip
 
+CARDS = (1, 2)
+"""ggml's kinds of devices with a memory or a processor of their own."""
 CAPABILITIES = ("text", "logprobs", "grammar", "batch", "embeddings")
 LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
@@ -65,6 +67,9 @@ class Prebuilt:
         import xllamacpp  # noqa: PLC0415 - a large library, and the header comes first
 
         self._key = secrets.token_urlsafe()
+        devices = xllamacpp.get_device_info()
+        free = [each["memory_free"] for each in devices if each["type"].value in CARDS]
+        options = settled(file, options, free, prebuilt=True)
         given = parameters(xllamacpp, path, file, options, self._key)
         self._loras = loras(options, path, file)
         self._use(Callbacks(self._generate, together(options)))

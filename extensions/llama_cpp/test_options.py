@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from extensions.engine_kit.api import Gguf
 from extensions.llama_cpp import meaning
-from extensions.llama_cpp.files import cache_bytes, fitting_layers
 from extensions.llama_cpp.options import FLAGS, Options, complete, with_flags
 from kernel.api import LOADERS, Message, Text, WorkerError, check, fields
 from kernel.testing import running
@@ -158,23 +156,6 @@ def test_a_stretched_context():
 )
 def test_flash_attention_is_off_where_it_costs(options: dict[str, Any], card: bool, mode: int):
     assert meaning.flash_attention(options, card) == mode
-
-
-def test_layers_go_where_they_fit_with_their_part_of_the_conversations():
-    keys = {
-        "general.architecture": "llama", "llama.block_count": 32, "llama.context_length": 8192,
-        "llama.embedding_length": 4096, "llama.attention.head_count": 32,
-        "llama.attention.head_count_kv": 8,
-    }  # fmt: skip
-    file, asked = Gguf(keys, {}, 8 << 30), {"context_length": 8192}
-    # A layer: 256 MiB of weights, and 8,192 tokens of 2 x 1,024 numbers of 16 bits, 32 MiB.
-    assert cache_bytes(file, asked) == 32 * 2 * 1024 * 2
-    assert fitting_layers(file, asked, [(1 << 30) + 288 * 10 * 2**20]) == 10
-    assert fitting_layers(file, asked, [(1 << 30) + 288 * 2**20, 2 << 30, 1 << 29]) == 1 + 3
-    assert fitting_layers(file, {**asked, "no_kv_offload": True}, [2 << 30]) == 4
-    assert fitting_layers(file, {**asked, "cache_type": "q8_0"}, [(1 << 30) + 273 * 2**20]) == 1
-    assert fitting_layers(file, asked, [1000]) == 0
-    assert fitting_layers(file, asked, [80 << 30]) == 999
 
 
 def test_a_small_cache_needs_flash_attention():

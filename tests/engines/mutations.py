@@ -119,3 +119,22 @@ class Spoiler:
         length = self._number("Q")
         self.texts.append((self._at, length))
         self._at += length
+
+
+def text(data: bytes) -> bytes:
+    return struct.pack("<Q", len(data)) + data
+
+
+def rewritten(source: Path, path: Path, *pairs: tuple[bytes, bytes], template: str = "") -> Path:
+    """The same file with other bytes in its header, and with a template in it."""
+    spoiler = Spoiler(source)
+    head, body = spoiler.data[: spoiler.header], spoiler.data[-(-spoiler.header // 32) * 32 :]
+    for old, new in pairs:
+        assert head.count(old) == 1
+        head = head.replace(old, new)
+    if template:
+        keys = struct.unpack_from("<Q", head, 16)[0] + 1
+        added = text(b"tokenizer.chat_template") + struct.pack("<I", 8) + text(template.encode())
+        head = head[:16] + struct.pack("<Q", keys) + added + head[24:]
+    path.write_bytes(head + bytes(-len(head) % 32) + body)
+    return path

@@ -8,17 +8,20 @@ import asyncio
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from extensions.engine_kit.api import check_gguf_model
+from extensions.engine_kit.api import check_gguf_adapter, check_gguf_model
 from kernel.contract import Refused
 from kernel.environments import python_of
 from kernel.worker import Worker, WorkerDied, WorkerError
 from tests.engines.mutations import Spoiler
 from tests.engines.real import STORIES
+from tests.engines.tiny import make_lora, make_rwkv
 
 TRIED = Path(__file__).parent / "tried.py"
+MODEL = STORIES / "stories260K.gguf"
 LONGEST = 5.0
 """Seconds that a file may cost."""
 DEADLY = 0
@@ -31,17 +34,31 @@ async def trial(python: Path) -> Worker:
     return worker
 
 
+LONG = (pytest.mark.long, pytest.mark.timeout(7200))
+
+
 @pytest.mark.parametrize(
-    "cases", [300, pytest.param(20_000, marks=[pytest.mark.long, pytest.mark.timeout(7200)])]
+    ("what", "cases"),
+    [
+        ("model", 300),
+        ("rwkv", 40),
+        ("adapter", 60),
+        pytest.param("model", 20_000, marks=LONG),
+        pytest.param("rwkv", 5000, marks=LONG),
+        pytest.param("adapter", 5000, marks=LONG),
+    ],
 )
 @pytest.mark.engine
 async def test_d38_a_spoilt_gguf_costs_a_sentence_or_a_worker(
-    environments_dir: Path, tmp_path: Path, cases: int
+    environments_dir: Path, tmp_path: Path, what: str, cases: int
 ):
     python = python_of(environments_dir / "xllamacpp-native")
     if not python.is_file():
         pytest.skip("the native engine was not built")
-    spoiler, file = Spoiler(STORIES / "stories260K.gguf"), tmp_path / "spoilt.gguf"
+    makers = {"model": lambda path: MODEL, "rwkv": make_rwkv, "adapter": make_lora}
+    spoiler, file = Spoiler(makers[what](tmp_path / "sound.gguf")), tmp_path / "spoilt.gguf"
+    base = check_gguf_model(MODEL)
+    more: dict[str, Any] = {"base": str(MODEL)} if what == "adapter" else {}
     counts, deaths, slowest, checking, longest = Counter[str](), list[str](), 0.0, 0.0, 0
     worker = await trial(python)
     for seed in range(cases):
@@ -49,7 +66,7 @@ async def test_d38_a_spoilt_gguf_costs_a_sentence_or_a_worker(
         file.write_bytes(data)
         begun = time.monotonic()
         try:
-            check_gguf_model(file)
+            check_gguf_adapter(file, base) if more else check_gguf_model(file)
         except Refused as refusal:
             counts["refused here"] += 1
             longest = max(longest, len(str(refusal)))
@@ -59,7 +76,7 @@ async def test_d38_a_spoilt_gguf_costs_a_sentence_or_a_worker(
         begun = time.monotonic()
         try:
             async with asyncio.timeout(LONGEST):
-                await worker.call("try", path=str(file))
+                await worker.call("try", path=str(file), **more)
             counts["ran"] += 1
         except WorkerError:
             counts["refused by llama.cpp"] += 1

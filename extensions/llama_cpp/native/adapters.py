@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import llama_cpp.llama_cpp as C
-from extensions.engine_kit.api import check_gguf
+from extensions.engine_kit.api import Gguf, check_gguf_adapter
 from extensions.llama_cpp.native.context import Context
 from extensions.llama_cpp.native.library import Log, Model
 from extensions.llama_cpp.native.row import Adapters
@@ -15,8 +15,8 @@ from kernel.contract import Refused
 class Loras:
     """The adapters that requests name by their files."""
 
-    def __init__(self, model: Model, context: Context, log: Log) -> None:
-        self._model, self._context, self._log = model, context, log
+    def __init__(self, model: Model, context: Context, log: Log, base: Gguf) -> None:
+        self._model, self._context, self._log, self._base = model, context, log, base
         self._loaded: dict[str, Any] = {}
 
     def get(self, path: str) -> Any:
@@ -42,5 +42,4 @@ class Loras:
     def _check(self, path: str) -> None:
         if not Path(path).is_file():
             raise Refused(f"There is no adapter at {path}. Look below loras/ for its name.")
-        if check_gguf(path).metadata.get("general.type") != "adapter":
-            raise Refused(f"{Path(path).name} is no LoRA adapter. Choose another file.")
+        check_gguf_adapter(path, self._base)

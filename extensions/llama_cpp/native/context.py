@@ -6,13 +6,15 @@ logits, sequences that do not exist, numbers of threads that no machine has.
 
 import ctypes
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import llama_cpp.llama_cpp as C
-from extensions.llama_cpp.native.library import Log, Model
+from extensions.llama_cpp.native.library import STARVED as OUT_OF_MEMORY
+from extensions.llama_cpp.native.library import Log, Model, OutOfMemory
 from kernel.contract import Refused
 
 MOST_SEQUENCES = 256
@@ -21,8 +23,10 @@ MOST_THREADS = 512
 """llama.cpp dies of more than the system gives it."""
 MOST_CELLS = 1 << 24
 """Tokens; it hangs for minutes where a number is beyond all memory."""
-FULL, ABORTED = 1, 2
-"""What a decode step answers beside 0: no room, and told to stop."""
+MOST_BATCH = 1 << 16
+"""Tokens in a step; it asserts that there are as many as sequences."""
+FULL, ABORTED, STARVED = 1, 2, -2
+"""What a decode step answers beside 0: no room, told to stop, and no memory."""
 
 _decode = C.llama_decode
 
@@ -87,26 +91,43 @@ class Context:
         for name, value in more.items():
             if name in ("n_threads", "n_threads_batch"):
                 value = max(1, min(value, MOST_THREADS))
+            if name in ("n_batch", "n_ubatch"):
+                value = max(sequences, min(value, MOST_BATCH))
             setattr(given, name, value)
         given.n_ubatch = min(given.n_ubatch, given.n_batch)
         log.troubles.clear()
         self.handle = C.llama_init_from_model(model.handle, given)
         if not self.handle:
-            raise OutOfMemory(log.reason() or "it did not say why")
+            if OUT_OF_MEMORY.search(reason := log.reason()):
+                raise OutOfMemory(reason)
+            raise Refused(f"llama.cpp cannot make a context: {reason or 'it did not say why'}.")
         self.model = model
         self.memory = C.llama_get_memory(self.handle)
         self.cells, self.sequences = C.llama_n_ctx(self.handle), sequences
         self.batch = Batch(C.llama_n_batch(self.handle))
         self.shiftable = bool(self.memory) and C.llama_memory_can_shift(self.memory)
         self._stop = ctypes.create_string_buffer(2)
+        self._stepping = threading.Lock()
         self._watch_stop()
 
     def decode(self) -> int:
-        """Carry out the batch: 0, or FULL, or ABORTED; raises RuntimeError for all else."""
+        """Carry out the batch: 0, or FULL, or ABORTED; raises OutOfMemory, whose text is what
+        was being done, or RuntimeError for all else."""
         batch = self.batch
+        if not 0 < batch.used <= batch.size:
+            raise RuntimeError(f"a step of {batch.used:,} tokens was asked for")
         batch.native.n_tokens = batch.used
-        code = _decode(self.handle, batch.native)
+        if not self._stepping.acquire(blocking=False):
+            raise RuntimeError("two threads asked for a step of one context")
+        try:
+            code = _decode(self.handle, batch.native)
+        finally:
+            self._stepping.release()
         self._stop[0] = b"\0"
+        reading = code == STARVED and not batch.outputs[: batch.used].all()
+        batch.outputs[batch.used if code == 0 else 0 :] = 0  # only these rows have logits now
+        if code == STARVED:
+            raise OutOfMemory("reading a prompt" if reading else "writing a reply")
         if code not in (0, FULL, ABORTED):
             raise RuntimeError(f"llama.cpp could not carry out a step (code {code})")
         return code
@@ -128,6 +149,7 @@ class Context:
 
     def forget(self, sequence: int, begin: int = 0) -> bool:
         """Forget from a position on; False where only all can be forgotten, which is then done."""
+        self._check(sequence)
         if begin and C.llama_memory_seq_rm(self.memory, sequence, begin, -1):
             return True
         C.llama_memory_seq_rm(self.memory, sequence, -1, -1)
@@ -135,6 +157,7 @@ class Context:
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Let a sequence remember what another does, without copying anything."""
+        self._check(source, target)
         C.llama_memory_seq_rm(self.memory, target, -1, -1)
         end = length if self.model.cuttable else -1
         C.llama_memory_seq_cp(self.memory, source, target, 0 if end > 0 else -1, end)
@@ -154,6 +177,7 @@ class Context:
 
     def length(self, sequence: int) -> int:
         """How many tokens a sequence remembers."""
+        self._check(sequence)
         return C.llama_memory_seq_pos_max(self.memory, sequence) + 1
 
     def size(self, sequence: int) -> int:
@@ -162,6 +186,7 @@ class Context:
 
     def state(self, sequence: int) -> bytes:
         """Everything that a sequence remembers."""
+        self._check(sequence)
         size = self.size(sequence)
         buffer = (ctypes.c_uint8 * size)()
         written = C.llama_state_seq_get_data(self.handle, buffer, size, sequence)
@@ -170,6 +195,7 @@ class Context:
     def restore(self, sequence: int, state: bytes) -> bool:
         """Let a sequence remember again; False where it does not fit in. `state` must be whole
         and of this very model: llama.cpp aborts otherwise."""
+        self._check(sequence)
         C.llama_memory_seq_rm(self.memory, sequence, -1, -1)
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         read = C.llama_state_seq_set_data(self.handle, buffer, len(state), sequence)
@@ -188,6 +214,11 @@ class Context:
     def close(self) -> None:
         C.llama_free(self.handle)
 
+    def _check(self, *sequences: int) -> None:
+        for sequence in sequences:
+            if not 0 <= sequence < self.sequences:
+                raise RuntimeError(f"there is no sequence {sequence}")
+
     def _watch_stop(self) -> None:
         # llama.cpp asks before every node of its graph, hundreds of times a token. The C library's
         # strlen answers at once whether the flag is set; a function of ours would cost more than
@@ -196,7 +227,3 @@ class Context:
         asks = ctypes.cast(libc.strlen, C.ggml_abort_callback)
         C.llama_set_abort_callback(self.handle, asks, ctypes.cast(self._stop, ctypes.c_void_p))
         self._asks = asks
-
-
-class OutOfMemory(RuntimeError):
-    """A context could not be made; says what llama.cpp said."""

@@ -17,10 +17,12 @@ from extensions.engine_kit.api import (
     neutral,
     with_defaults,
 )
-from extensions.llama_cpp.files import check_model, describe, token_text
+from extensions.llama_cpp.files import check_model, describe, settled, token_text
+from extensions.llama_cpp.fitting import ran_out
 from extensions.llama_cpp.grammar import as_gbnf
 from extensions.llama_cpp.meaning import loras
-from extensions.llama_cpp.native import library
+from extensions.llama_cpp.memory import plan
+from extensions.llama_cpp.native import cards, library
 from extensions.llama_cpp.native.adapters import Loras
 from extensions.llama_cpp.native.bans import Bans
 from extensions.llama_cpp.native.batcher import Batcher
@@ -32,6 +34,7 @@ from extensions.llama_cpp.native.prefixes import Prefixes
 from extensions.llama_cpp.native.remote import connect
 from extensions.llama_cpp.native.row import Chooser, Row
 from extensions.llama_cpp.native.states import fingerprint, load, save
+from extensions.llama_cpp.room import free_memory
 from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, Request
 
 LONGEST = 40
@@ -61,30 +64,32 @@ class Native:
         self._adapters = loras(options, path, file)
         self._log = library.start(options.get("numa", False))
         connect(options.get("rpc", ()))
-        megabytes = f"{file.size / 1e6:,.0f} MB"
-        self._model = library.Model.load(
-            path,
-            self._log,
-            lambda share: report(0.1 + 0.8 * share, f"Loading {megabytes}"),
-            **model_parameters(options, file),
-        )
-        if self.reads_itself and not self._model.readable:
-            raise Refused(
-                f"{Path(path).name} has no tokenizer of its own. Load it with llamacpp_HF and the "
-                "folder that holds the model's."
-            )
-        report(0.9, "Making room for conversations")
+        free = cards.free()
+        options = settled(file, options, free)
         self._info = describe(path, file, options, HONOURED, CAPABILITIES)
-        limit = self._info.context_length
+        limit, megabytes = self._info.context_length, f"{file.size / 1e6:,.0f} MB"
+        wished = plan(options, limit, card=bool(free))
+        self._ran_out = lambda moment: ran_out(file, wished, moment, free_memory())
+        moment = "loading the weights"
         try:
+            self._model = library.Model.load(
+                path,
+                self._log,
+                lambda share: report(0.1 + 0.8 * share, f"Loading {megabytes}"),
+                **model_parameters(options, file),
+            )
+            if self.reads_itself and not self._model.readable:
+                raise Refused(
+                    f"{Path(path).name} has no tokenizer of its own. Load it with llamacpp_HF and "
+                    "the folder that holds the model's."
+                )
+            report(0.9, "Making room for conversations")
+            moment = f"making room for a context of {limit:,} tokens"
             self._context = Context(
                 self._model, self._log, cells=limit, **context_parameters(options, file.size, file)
             )
         except OutOfMemory as error:
-            raise Refused(
-                f"There is not enough memory for a context of {limit:,} tokens ({error}). "
-                "Load the model with less context, or a smaller cache type."
-            ) from error
+            raise Refused(self._ran_out(moment)) from error
         prefixes = Prefixes(
             self._context,
             running=running(options),
@@ -92,7 +97,7 @@ class Native:
             shifts=options.get("streaming_llm", False),
         )
         keep = options.get("attention_sink_size", 5) if options.get("streaming_llm") else -1
-        self._prefixes, self._loras = prefixes, Loras(self._model, self._context, self._log)
+        self._prefixes, self._loras = prefixes, Loras(self._model, self._context, self._log, file)
         self._batcher = Batcher(self._context, prefixes, self._loras.use, keep=keep, limit=limit)
         for adapter, _ in self._adapters:
             self._loras.get(adapter)
@@ -133,6 +138,8 @@ class Native:
             return ()
         try:
             return self._batcher.step()
+        except OutOfMemory as error:
+            return self._batcher.end(self._ran_out(str(error)))
         except Exception as error:
             return self._batcher.end(finish_of(error).error)
 

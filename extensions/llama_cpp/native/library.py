@@ -5,6 +5,7 @@ llama-cpp-python's ctypes declarations of one exact version; other versions have
 
 import ctypes
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,12 @@ KEPT = 20
 """Lines of warnings and errors that the reason of a failure is looked for in."""
 PIECE = 512
 """Bytes; no token is longer."""
+STARVED = re.compile(r"alloc|out of memory", re.IGNORECASE)
+"""What llama.cpp says where there was too little memory."""
+
+
+class OutOfMemory(RuntimeError):
+    """There was too little memory, says llama.cpp."""
 
 
 class Log:
@@ -98,7 +105,7 @@ class Model:
     def load(
         cls, path: str, log: Log, report: Callable[[float], None], **parameters: Any
     ) -> "Model":
-        """Read a file; raises Refused with llama.cpp's own reason.
+        """Read a file; raises Refused with llama.cpp's own reason, or OutOfMemory.
 
         `parameters` are fields of `llama_model_params`; `tensor_split` a sequence of shares and
         `tensor_buft_overrides` an array of the struct of that name.
@@ -125,6 +132,8 @@ class Model:
         handle = C.llama_model_load_from_file(os.fsencode(path), given)
         del kept
         if not handle:
+            if STARVED.search(log.reason()):
+                raise OutOfMemory(log.reason())
             raise Refused(
                 f"llama.cpp could not load {os.path.basename(path)}: "
                 f"{log.reason() or 'it did not say why'}."

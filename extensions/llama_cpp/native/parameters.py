@@ -6,7 +6,7 @@ from typing import Any
 
 import llama_cpp.llama_cpp as C
 from extensions.engine_kit.api import Gguf
-from extensions.llama_cpp.files import ALL, fitting_layers, threads_for
+from extensions.llama_cpp.files import threads_for
 from extensions.llama_cpp.meaning import (
     EXPERTS,
     LOAD_MODES,
@@ -17,6 +17,7 @@ from extensions.llama_cpp.meaning import (
     rope,
     shares,
 )
+from extensions.llama_cpp.memory import EVERYTHING
 from extensions.llama_cpp.native import cards
 from kernel.contract import Refused
 
@@ -34,7 +35,7 @@ def model_parameters(options: Mapping[str, Any], file: Gguf | None = None) -> di
     """The fields of llama_model_params that the options name; `file` lets layers fit cards."""
     layers, free = options.get("gpu_layers", -1), cards.free()
     if layers < 0:
-        layers = fitting_layers(file, options, free) if file and free else ALL
+        layers = EVERYTHING  # where nothing was settled before: see files.settled
     found: dict[str, Any] = {
         "n_gpu_layers": layers,
         "load_mode": LOAD_MODES[options.get("mmap", True), options.get("mlock", False)],

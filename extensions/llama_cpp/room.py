@@ -1,0 +1,81 @@
+"""How much of the machine's memory is free for a model: as the system, a container and a limit
+of this process say, whichever is least."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None
+
+UNKNOWN = 8 << 30
+"""Bytes, where the system does not say: a modest guess."""
+
+
+def free_memory(root: Path = Path("/")) -> int:
+    """Bytes that may be allocated now; what the system only caches counts as free."""
+    known = [
+        found for found in (available(root), of_group(root), of_process(root)) if found is not None
+    ]
+    return max(0, min(known, default=physical()))
+
+
+def available(root: Path) -> int | None:
+    return field(root / "proc/meminfo", "MemAvailable:", 1024)
+
+
+def of_group(root: Path) -> int | None:
+    """What the limits of a container leave, in both versions of Linux's control groups."""
+    found: list[int] = []
+    for line in text(root / "proc/self/cgroup").splitlines():
+        number, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if number == "0" and not controllers:
+            base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            base = root / "sys/fs/cgroup/memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        own = Path(path.lstrip("/"))
+        for group in (own, *own.parents):
+            limit, used = whole(base / group / names[0]), whole(base / group / names[1])
+            if limit is not None and used is not None:
+                cached = field(base / group / "memory.stat", names[2], 1) or 0
+                found.append(limit - used + cached)
+    return min(found, default=None)
+
+
+def of_process(root: Path) -> int | None:
+    """What a limit on this process's addresses leaves."""
+    if not resource:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    used = field(root / "proc/self/status", "VmSize:", 1024)
+    return None if limit == resource.RLIM_INFINITY or used is None else limit - used
+
+
+def physical() -> int:
+    with suppress(AttributeError, ValueError, OSError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return UNKNOWN
+
+
+def text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text("utf-8", "replace")
+    return ""
+
+
+def whole(path: Path) -> int | None:
+    found = text(path).strip()
+    return int(found) if found.isdigit() else None
+
+
+def field(path: Path, name: str, unit: int) -> int | None:
+    for line in text(path).splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == name and words[1].isdigit():
+            return int(words[1]) * unit
+    return None
