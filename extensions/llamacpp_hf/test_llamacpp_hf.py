@@ -212,6 +212,19 @@ async def test_banned_strings_are_gone_back_from(worker: Worker, more: dict[str,
     assert finish.usage.completion == 40
 
 
+async def test_going_back_goes_back_beside_too(worker: Worker):
+    """After a ban, the negative prompt goes on as if the reply had never said anything else."""
+    wish = {"guidance_scale": 3.0, "max_new_tokens": 40, "ban_eos_token": True}
+    ban = {"extra": {"banned_strings": ("friends",)}}
+    text, _, _ = await ask(worker, negative_prompt=NEGATIVE, **ban, **wish)
+    assert "friends" in (await ask(worker, negative_prompt=NEGATIVE, **wish))[0]
+    begun = text[: text.index(",")]
+    rest, _, _ = await ask(
+        worker, f"Once upon a time{begun}", negative_prompt=NEGATIVE + begun, **wish
+    )
+    assert text.startswith(begun + rest[:20])
+
+
 # --- what llama.cpp's own engine cannot do ---
 
 
@@ -285,6 +298,9 @@ async def test_memory_beside_is_only_there_when_it_was_wanted(spare: Worker):
     info = await spare.load(MODEL, {})
     assert "logits" not in info.capabilities
     assert (await ask(spare))[0] == STORY
+    for option in ({"mmproj": "eyes.gguf"}, {"engine": "prebuilt"}):
+        with pytest.raises(WorkerError, match=f"cannot do this: {next(iter(option))}"):
+            await spare.load(MODEL, option)
     with pytest.raises(WorkerError, match=r"Guidance .* Load the model with cfg_cache"):
         await ask(spare, guidance_scale=2.0)
     with pytest.raises(WorkerError, match=r"Contrastive .* Load the model with cfg_cache"):

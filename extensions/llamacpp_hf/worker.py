@@ -45,6 +45,11 @@ class Engine(Native):
         self._beside: Beside | None = None
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
+        for option, other in (("mmproj", ("",)), ("engine", ("auto", "native"))):
+            if options.get(option, other[0]) not in other:
+                raise Refused(
+                    f"llamacpp_HF cannot do this: {option}. Leave it out, or load with llama.cpp."
+                )
         file_path = model_in(Path(path))
         path, file = str(file_path), check_gguf(file_path)
         folder = tokenizer.find(file_path, file, options.get("tokenizer_dir", ""))
