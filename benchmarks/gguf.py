@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks.common import HERE, arguments, header, load, spread, table
 from benchmarks.gguf_floors import Child, High, Loop, Tool, child
-from benchmarks.gguf_long import cancelling, long_prompts, many_users, restarting
+from benchmarks.gguf_long import beside_idle, cancelling, long_prompts, many_users, restarting
 from benchmarks.gguf_peers import Peer, llama_server, python_server, whole, worker
 from benchmarks.models import CONTEXT, make, prompt
 from extensions.llama_cpp.files import threads_for
@@ -142,6 +142,7 @@ async def measure(size: str, args: Any, python: Path, scratch: Path) -> None:
         await cancelling([each for each in users if each.most > 1], args.prompt, cold, runs)
         if native and small:
             batcher = await enter(child(python, HERE / "bare_batcher.py", model))
+            await beside_idle(ours[0], args.prompt, runs)
             await costs(batcher, widths, 4 * tokens, runs)
             await stopping(await enter(child(*script, "loop", *more)), 2 * tokens, runs)
     await restarting(python, args.environments_dir, model, scratch / f"again-{size}", args.prompt)

@@ -33,7 +33,7 @@ class Child:
 @asynccontextmanager
 async def child(*command: str | Path) -> AsyncGenerator[Child]:
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=PIPE, stdout=PIPE, env={**os.environ, **ALWAYS}
+        *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={**os.environ, **ALWAYS}
     )
     try:
         yield Child(process)

@@ -96,6 +96,21 @@ async def many_users(peers: list[Peer], size: int, name: str, runs: int) -> None
     show(f"until all have begun, ms, prompts of {size:,} + {USER}", kept, peers)
 
 
+async def beside_idle(peer: Peer, size: int, runs: int) -> None:
+    """What a reply pays for long conversations in which nobody writes."""
+    kept: Kept = defaultdict(lambda: defaultdict(list))
+    for _ in range(runs):
+        alone = await peer.reply(fresh(USER), 64)
+        for _ in range(4):
+            await peer.reply(fresh(size), 1)
+        beside = await peer.reply(fresh(USER), 64)
+        times = [(each.took - each.first) * 1000 / 63 for each in (alone, beside)]
+        kept["no other conversation"][peer.name].append(times[0])
+        kept["beside 4 idle ones"][peer.name].append(times[1])
+        kept["ratio, of one"][peer.name].append(times[1] / times[0])
+    show(f"a token, ms, others of {size:,}", kept, [peer])
+
+
 async def cancelling(peers: list[Peer], size: int, cold: float, runs: int) -> None:
     """From the cancellation of the only reply until nothing runs."""
     kept: Kept = defaultdict(lambda: defaultdict(list))
