@@ -82,6 +82,7 @@ def test_a10_guessing_gets_slow_but_not_for_who_has_the_key(tmp_path: Path):
         assert log_in(server, "password=one+two")[0] in (303, 429)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("carrier", ["Authorization", "X-Api-Key", "Cookie"])
 def test_a10_answers_take_the_same_time_however_close_a_guess_is(server: Served, carrier: str):
     right = server.sign_in()["Cookie"].partition("=")[2] if carrier == "Cookie" else server.key
