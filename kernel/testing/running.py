@@ -12,6 +12,7 @@ from typing import Any, cast
 from kernel.app import Application
 from kernel.contract import Message, Report, Turn
 from kernel.extension import Extension
+from kernel.life import forget_modules
 from kernel.loaders import LOADERS, Loader
 from kernel.manager import Kernel
 from kernel.manifest import Manifest
@@ -174,6 +175,8 @@ async def running(
                 await kernel.close()
                 follow.cancel()
                 await asyncio.gather(follow, return_exceptions=True)
+                for id in kernel.records:  # What did not run may hold classes of what did.
+                    forget_modules(id)
 
 
 def _yaml(settings: str | Mapping[str, Mapping[str, Any]]) -> str:

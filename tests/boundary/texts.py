@@ -53,7 +53,13 @@ def data(app: App) -> Iterator[str]:
     apis = [f"extensions.{id}.api" for id, record in app.kernel.records.items()
             if (record.folder / "api.py").exists()]  # fmt: skip
     for module in (*MODULES, *apis):
-        for kind in vars(importlib.import_module(module)).values():
+        try:
+            kinds = vars(importlib.import_module(module)).values()
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            continue  # It is for workers alone.
+        for kind in kinds:
             if isinstance(kind, type) and kind.__module__.split(".")[0] in ("kernel", "extensions"):
                 for field in fields(kind):
                     yield f"data {kind.__name__}.{field}"

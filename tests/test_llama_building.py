@@ -110,7 +110,7 @@ def quiet(fraction: float, note: str) -> None:
 
 
 def test_the_package_is_the_one_of_the_manifest():
-    manifest = environments.Path(__file__).with_name("extension.toml").read_text("utf-8")
+    manifest = Path(building.__file__).with_name("extension.toml").read_text("utf-8")
     assert manifest.count(f'"{building.PACKAGE}"') == len(building.BACKENDS)
     for each in building.BACKENDS:
         assert f"[worker.variants.{each.variant}]" in manifest
