@@ -18,10 +18,10 @@ from extensions.llama_cpp.native.row import Adapters, Row
 
 WORTH = 32
 """Tokens; for fewer, nobody waits and nothing is copied out."""
-LIGHT = 256
-"""Tokens of idle sequences that may stay: so few slow nobody down by more than a tenth."""
+OWN = 128
+"""Tokens that one which shares its beginning with somebody may have beyond it, and stay."""
 MOVING = 0.05
-"""Seconds that a step may wait while idle sequences are moved out."""
+"""Seconds that replies may wait while idle sequences are moved out."""
 
 
 def common(a: Any, b: Any) -> int:
@@ -115,14 +115,16 @@ class Prefixes:
         """Move idle sequences out that would slow down those that run.
 
         Each step looks at all cells up to the last one that is used, whoever's they are
-        (benchmarks/README.md, "idle"). What is shared with one that runs costs nothing more.
+        (benchmarks/README.md, "idle"), and even a short one may have the last. What is shared with
+        one that runs costs nothing more.
         """
-        begun, room = time.monotonic(), LIGHT
-        for place in sorted(self._idle, key=lambda place: -place.used):
-            room -= len(place.tokens) - max(common(place.tokens, row.tokens) for row in rows)
-            if room < 0 and len(place.tokens) > WORTH and self._fits(place):
+        begun, hurried = time.monotonic(), any(not row.reading for row in rows)
+        for place in sorted(self._idle, key=lambda place: place.used):
+            shared = max(common(place.tokens, row.tokens) for row in rows)
+            own = len(place.tokens) - shared
+            if own > (OWN if shared > WORTH else 0) and self._fits(place):
                 self._move_out(place)
-                if time.monotonic() - begun > MOVING:
+                if hurried and time.monotonic() - begun > MOVING:
                     return
         self.untidy = False
 
