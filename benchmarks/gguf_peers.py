@@ -212,6 +212,8 @@ async def worker(python: Path, model: Path) -> AsyncGenerator[Bare]:
 @asynccontextmanager
 async def whole(data: Path, environments: Path, model: Path) -> AsyncGenerator[Whole]:
     flags = ("--model-dir", str(model.parent), "--model", model.name)
+    native = "extensions: {llama_cpp: {variant: native}}\n"
+    await asyncio.to_thread((data / "settings.yaml").write_text, native)
     async with live(data, environments, *flags) as server:
         peer = Whole(server.port)
         for _ in range(100):  # it answers before it loads the model
