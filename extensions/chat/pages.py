@@ -32,6 +32,8 @@ class Pages:
         self._model: dict[str, Any] = {}
         self._guests: list[Panel] = []
         """The panels of others that the pages have."""
+        self._last: dict[str, str] = {}
+        """The last message that the pages of a conversation were told of."""
         self._notices = 0
 
     async def panel(self, client: Client | None, subject: str) -> Mapping[str, Any]:
@@ -90,14 +92,17 @@ class Pages:
         context = self._views.panel(opened)
         html = self._ext.render("_log.html", **context) + self._go(id)
         html += self._ext.render("_earlier.html", **context, oob=True)
+        self._last[id] = opened.messages[-1].id if opened.messages else ""
         self._ext.push_html(html, Conversation(id))
 
     async def tell_new(self, id: str, known: str) -> None:
-        """The messages after `known`, which was the last one before."""
+        """The messages after `known`, which was the last one before; all of them, where another
+        page meanwhile went to another branch."""
         messages = self._views.messages(await self._views.open(id))
         place = next((n for n, m in enumerate(messages, 1) if m["id"] == known), 0)
-        if not place:
+        if not place or self._last.get(id, known) != known:
             return await self.tell_log(id)
+        self._last[id] = messages[-1]["id"]
         html = self._ext.render("_message.html", message=messages[place - 1], oob=True)
         html += self._ext.render("_append.html", messages=messages[place:]) + self._go(id)
         self._ext.push_html(html, Conversation(id))

@@ -226,6 +226,23 @@ async def test_a_first_message_is_answered_and_makes_a_conversation(app: App, ta
     assert ("known already" in figures.attributes["title"]) == bool(known)
 
 
+async def test_a_page_that_missed_a_change_of_branch_is_drawn_anew(
+    app: App, tab: Tab, model: Scripted
+):
+    """Two tabs at once: what is new may follow another branch than the page shows."""
+    await tab.ask("Hello")
+    [_, first] = await kept(app, tab.conversation)
+    await tab.act("regenerate", message=first.id)
+    await tab.idle()
+    [_, second] = await kept(app, tab.conversation)
+    assert second.id != first.id
+    await store_of(app).select_version(second.id, -1)
+    await tab.ask("And then?")
+    assert [m.id for m in await kept(app, tab.conversation)][1] == first.id
+    shown = [n.attributes["id"] for n in tab.look().root.all() if n.tag == "article"]
+    assert shown == [f"chat-m{m.id}" for m in await kept(app, tab.conversation)]
+
+
 async def test_the_message_is_kept_before_the_model_is_asked(app: App, tab: Tab, model: Scripted):
     seen: list[list[str]] = []
     generate = model.generate
