@@ -83,6 +83,17 @@ async def test_what_is_pushed_out_is_kept_in_memory(environment: Path):
         assert finish.usage.cached == finish.usage.prompt - 1
 
 
+async def test_making_a_place_may_push_out_what_was_wanted(environment: Path):
+    """Two sequences, and memory for two more: the one that is asked for would go first."""
+    more: dict[str, Any] = {"context_length": 2048, "parallel": 1, "cache_ram": 1}
+    async with loaded(environment, **more) as worker:
+        prompts = [f"{name} went out. {LONG}" for name in ("Tom", "Lily", "Ben", "Sue", "Max")]
+        texts = [(await ask(worker, prompt))[0] for prompt in prompts]
+        for number in (1, 2, 3, 4, 1, 0):
+            text, finish, _ = await ask(worker, prompts[number])
+            assert (text, finish.reason) == (texts[number], "length")
+
+
 async def test_a_full_context_ends_the_reply_or_forgets_its_middle(environment: Path):
     more: dict[str, Any] = {"max_new_tokens": 600, "ban_eos_token": True}
     async with loaded(environment, **{"context_length": 256}) as worker:

@@ -217,6 +217,7 @@ class Batcher:
         begin = min(self._keep, row.past // 2)
         end = begin + (row.past - begin) // 2
         if self._keep < 0 or not self._context.cut_out(row.sequence, begin, end):
+            row.past = self._context.length(row.sequence)  # What failed may have forgotten it all.
             self._drop(row)
             return row.end()
         row.forgot(begin, end)

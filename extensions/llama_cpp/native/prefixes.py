@@ -82,9 +82,9 @@ class Prefixes:
                 return False  # It reads right now what this one would read again.
             if (usable := self._usable(min(shared, other.past), other.past, row)) > best:
                 source, best = other, usable
-        if key := self._best_away(row, best):
+        if away := self._best_away(row, best):
             place = self._empty(keep=None)
-            known = self._bring(key, place, row)
+            known = self._bring(away, place, row)
         elif source:
             place, known = self._empty(keep=None), best
             self._context.copy(source.sequence, place.sequence, known)
@@ -214,7 +214,7 @@ class Prefixes:
         return self._cuttable and self._away_size + size <= self._memory
 
     def _keep(self, away: Away) -> None:
-        key = repr(away.adapters).encode() + away.tokens.tobytes()
+        key = _key(away)
         if old := self._away.pop(key, None):
             self._away_size -= len(old.state)
         if len(away.state) > self._memory:
@@ -225,9 +225,9 @@ class Prefixes:
             _, gone = self._away.popitem(last=False)
             self._away_size -= len(gone.state)
 
-    def _best_away(self, row: Row, best: int) -> bytes | None:
-        found: bytes | None = None
-        for key, away in self._away.items():
+    def _best_away(self, row: Row, best: int) -> Away | None:
+        found: Away | None = None
+        for away in self._away.values():
             at = best + WORTH  # It is of use only where this token is among those that are shared.
             if away.adapters != row.adapters or min(len(away.tokens), len(row.tokens)) <= at:
                 continue
@@ -236,12 +236,13 @@ class Prefixes:
             shared = common(away.tokens, row.tokens)
             usable = self._usable(shared, len(away.tokens), row)
             if usable - best > WORTH:
-                found, best = key, usable
+                found, best = away, usable
         return found
 
-    def _bring(self, key: bytes, place: Place, row: Row) -> int:
-        away = self._away[key]
-        if common(away.tokens, row.tokens) + WORTH >= len(away.tokens):
+    def _bring(self, away: Away, place: Place, row: Row) -> int:
+        """Let a place remember it; making that place may have pushed it out of the memory."""
+        key = _key(away)
+        if common(away.tokens, row.tokens) + WORTH >= len(away.tokens) and key in self._away:
             del self._away[key]  # else it is still worth having for the one whose it is
             self._away_size -= len(away.state)
         while not self._context.restore(place.sequence, away.state):
@@ -249,3 +250,7 @@ class Prefixes:
                 return 0
         shared = common(away.tokens, row.tokens)
         return self._usable(shared, len(away.tokens), row)
+
+
+def _key(away: Away) -> bytes:
+    return repr(away.adapters).encode() + away.tokens.tobytes()
