@@ -158,7 +158,7 @@ async def test_what_was_read_is_known_after_the_next_load(environment: Path, tmp
         assert (more, finish.usage.cached) == (adapted, first.usage.prompt - 1)
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "head", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "head", "tokens", "foreign"])
 async def test_a_damaged_state_is_not_used(environment: Path, tmp_path: Path, damage: str):
     async with loaded(environment) as worker:
         text, _, _ = await ask(worker, LONG)
@@ -170,6 +170,8 @@ async def test_a_damaged_state_is_not_used(environment: Path, tmp_path: Path, da
         del data[-1000:]
     elif damage == "changed":
         data[len(data) // 2] ^= 1
+    elif damage == "tokens":
+        data[100] ^= 1
     elif damage == "head":
         data[5] ^= 1
     else:

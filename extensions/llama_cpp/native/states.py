@@ -17,7 +17,7 @@ import numpy as np
 
 from extensions.llama_cpp.native.row import Adapters
 
-MAGIC = b"spindle-states-1\n"
+MAGIC = b"spindle-states-2\n"
 SAMPLES, SAMPLE = 64, 1 << 16
 """Places of a model file that its fingerprint looks at, and the bytes it reads at each."""
 
@@ -29,6 +29,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     adapters: Adapters
     length: int
     sha256: bytes
+    """Of all of it: a state beside the tokens of another is as bad as a damaged one."""
 
 
 def fingerprint(path: str, settings: object) -> str:
@@ -47,6 +48,14 @@ def fingerprint(path: str, settings: object) -> str:
     return digest.hexdigest()[:32]
 
 
+def digest(tokens: bytes, adapters: Adapters, state: bytes) -> bytes:
+    """What a record must be, to be whole."""
+    found = hashlib.sha256(tokens)
+    found.update(repr(adapters).encode())
+    found.update(state)
+    return found.digest()
+
+
 def save(file: Path, states: Iterable[tuple[Any, Adapters, bytes]]) -> int:
     """Write the states in one step, the last ones being the most precious; answers how many."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -56,9 +65,8 @@ def save(file: Path, states: Iterable[tuple[Any, Adapters, bytes]]) -> int:
         with os.fdopen(handle, "wb") as out:
             out.write(MAGIC)
             for tokens, adapters, state in states:
-                record = Record(
-                    tokens.tobytes(), adapters, len(state), hashlib.sha256(state).digest()
-                )
+                ids = tokens.tobytes()
+                record = Record(ids, adapters, len(state), digest(ids, adapters, state))
                 head = msgspec.msgpack.encode(record)
                 out.write(len(head).to_bytes(4, "little") + head + state)
                 count += 1
@@ -85,6 +93,6 @@ def load(file: Path) -> Iterator[tuple[Any, Adapters, bytes]]:
             except msgspec.DecodeError:
                 return
             state = opened.read(record.length)
-            if hashlib.sha256(state).digest() != record.sha256:
+            if digest(record.tokens, record.adapters, state) != record.sha256:
                 return
             yield np.frombuffer(record.tokens, np.int32), record.adapters, state
