@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from extensions.engine_kit.api import Gguf, check_gguf_model, from_gguf
+from extensions.engine_kit.api import Gguf, from_gguf
 from extensions.llama_cpp.fitting import Machine, check_fits, context_that_fits
 from extensions.llama_cpp.meaning import stretch
 from extensions.llama_cpp.room import free_memory
@@ -13,11 +13,6 @@ from kernel.contract import Capability, ModelInfo
 
 SMALL = 100_000_000
 """Bytes; a smaller model is fastest on one thread."""
-
-
-def check_model(path: str) -> Gguf:
-    """The header of a file that holds a whole model; raises Refused."""
-    return check_gguf_model(path)
 
 
 def threads_for(wanted: int, size: int) -> int:

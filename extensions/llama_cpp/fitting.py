@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from extensions.engine_kit.api import Gguf
-from extensions.llama_cpp.meaning import WHOLE
+from extensions.llama_cpp.meaning import BLOCK, WHOLE, head_widths
 from extensions.llama_cpp.memory import (
     EVERYTHING,
     LEAST,
@@ -170,11 +170,8 @@ def smaller(kind: str, than: str) -> bool:
 
 
 def quantizable(file: Gguf) -> bool:
-    """Whether heads can be cut into the blocks of 32 that quantized caches consist of."""
-    heads = file.of_arch("attention.head_count", 1)
-    heads = max(heads, default=1) if isinstance(heads, tuple) else heads
-    own = file.of_arch("embedding_length", 1) // max(1, heads)
-    return all(file.of_arch(f"attention.{part}_length", own) % 32 == 0 for part in ("key", "value"))
+    """Whether heads can be cut into the blocks that quantized caches consist of."""
+    return all(width % BLOCK == 0 for width in head_widths(file))
 
 
 def parts(wanted: Need) -> str:

@@ -39,17 +39,22 @@ def cache_type(options: Mapping[str, Any], file: Gguf | None = None) -> int:
     """ggml's number of it; raises Refused where the model's heads cannot be cut into its blocks."""
     name = options.get("cache_type", "f16")
     if file and name not in WHOLE and not file.of_arch("wkv.head_size"):
-        heads = file.of_arch("attention.head_count", 1)
-        heads = max(heads) if isinstance(heads, tuple) else heads
-        own = file.of_arch("embedding_length", BLOCK) // max(1, heads)
-        for part in ("key", "value"):
-            width = file.of_arch(f"attention.{part}_length", own)
+        for width in head_widths(file):
             if width % BLOCK:
                 raise Refused(
                     f"The cache type {name} needs heads whose width is a multiple of {BLOCK}, and "
                     f"this model's are {width} wide. Take f16."
                 )
     return CACHE_TYPES[name]
+
+
+def head_widths(file: Gguf) -> tuple[int, int]:
+    """The numbers that one head remembers of a token: of its key, and of its value."""
+    heads = file.of_arch("attention.head_count", 1)
+    heads = max(heads, default=1) if isinstance(heads, tuple) else heads
+    own = file.of_arch("embedding_length", BLOCK) // max(1, heads)
+    key, value = (file.of_arch(f"attention.{part}_length", own) for part in ("key", "value"))
+    return key, value
 
 
 def flash_attention(options: Mapping[str, Any], card: bool) -> int:

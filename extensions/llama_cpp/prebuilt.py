@@ -14,11 +14,12 @@ from extensions.engine_kit.api import (
     ChatTemplate,
     Emit,
     TextStream,
+    check_gguf_model,
     check_request,
     neutral,
     with_defaults,
 )
-from extensions.llama_cpp.files import check_model, describe, settled, token_text
+from extensions.llama_cpp.files import describe, settled, token_text
 from extensions.llama_cpp.grammar import as_gbnf
 from extensions.llama_cpp.meaning import loras
 from extensions.llama_cpp.prebuilt_images import content, marked
@@ -62,7 +63,7 @@ class Prebuilt:
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         report(0.0, "Checking the file")
-        file = check_model(path)
+        file = check_gguf_model(path)
         report(0.1, f"Loading {file.size / 1e6:,.0f} MB")
         import xllamacpp  # noqa: PLC0415 - a large library, and the header comes first
 

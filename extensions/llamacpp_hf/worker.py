@@ -26,9 +26,6 @@ from extensions.llamacpp_hf.guidance import Guidance
 from extensions.transformers.api import HONOURED, Vocabulary
 from kernel.contract import ModelInfo, Refused, Report, Request
 
-CAPABILITIES = (
-    *("text", "logprobs", "grammar", "lora", "batch", "state", "embeddings", "processors"),
-)
 ENDS = ("eos", "eot")
 """The special tokens that end a reply, by a folder's names."""
 BESIDE = ("guidance_scale", "negative_prompt", "penalty_alpha", "extra")
@@ -73,7 +70,7 @@ class Engine(Native):
             chat_template=template or info.chat_template,
             special_tokens=info.special_tokens or special,
             samplers=(*HONOURED, *BESIDE),
-            capabilities=(*CAPABILITIES, *("logits",) * bool(options.get("logits_all"))),
+            capabilities=(*info.capabilities, *("logits",) * bool(options.get("logits_all"))),
         )
         return self._info
 

@@ -102,7 +102,7 @@ async def test_r5_two_tabs_and_a_thousand_operations():
 
 
 async def agree(one: Tab, two: Tab) -> None:
-    """Both say in the end what is kept, and go on saying it."""
+    """Both say in the end what is kept."""
     async with asyncio.timeout(10):
         while True:
             texts = [m.text for m in await kept(one.app, one.conversation)][-50:]

@@ -12,12 +12,13 @@ import msgspec
 from extensions.engine_kit.api import (
     ChatTemplate,
     TextStream,
+    check_gguf_model,
     check_request,
     finish_of,
     neutral,
     with_defaults,
 )
-from extensions.llama_cpp.files import check_model, describe, settled, token_text
+from extensions.llama_cpp.files import describe, settled, token_text
 from extensions.llama_cpp.fitting import ran_out
 from extensions.llama_cpp.grammar import as_gbnf
 from extensions.llama_cpp.meaning import loras
@@ -60,7 +61,7 @@ class Native:
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         report(0.0, "Checking the file")
-        file = check_model(path)
+        file = check_gguf_model(path)
         self._adapters = loras(options, path, file)
         self._log = library.start(options.get("numa", False))
         connect(options.get("rpc", ()))
@@ -76,7 +77,7 @@ class Native:
                 path,
                 self._log,
                 lambda share: report(0.1 + 0.8 * share, f"Loading {megabytes}"),
-                **model_parameters(options, file),
+                **model_parameters(options),
             )
             if self.reads_itself and not self._model.readable:
                 raise Refused(

@@ -31,8 +31,8 @@ class Override(ctypes.Structure):
     _fields_ = (("pattern", ctypes.c_char_p), ("buffers", ctypes.c_void_p))
 
 
-def model_parameters(options: Mapping[str, Any], file: Gguf | None = None) -> dict[str, Any]:
-    """The fields of llama_model_params that the options name; `file` lets layers fit cards."""
+def model_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of llama_model_params that the options name."""
     layers, free = options.get("gpu_layers", -1), cards.free()
     if layers < 0:
         layers = EVERYTHING  # where nothing was settled before: see files.settled
