@@ -213,7 +213,7 @@ async def worker(python: Path, model: Path) -> AsyncGenerator[Bare]:
 async def whole(data: Path, environments: Path, model: Path) -> AsyncGenerator[Whole]:
     flags = ("--model-dir", str(model.parent), "--model", model.name)
     native = "extensions: {llama_cpp: {variant: native}}\n"
-    await asyncio.to_thread(data.mkdir, parents=True)
+    await asyncio.to_thread(data.mkdir, parents=True, exist_ok=True)
     await asyncio.to_thread((data / "settings.yaml").write_text, native, "utf-8")
     async with live(data, environments, *flags) as server:
         peer = Whole(server.port)
