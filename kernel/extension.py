@@ -55,7 +55,7 @@ class Extension(Scope, Generic[S]):
         self.settings = settings
         self.data_root = kernel.data
         self.data = kernel.data / "state" / record.id
-        self.models, self.loras = kernel.models, kernel.loras
+        self.models, self.loras, self.characters = kernel.models, kernel.loras, kernel.characters
         self.live_settings = False
         self._record = record
         self._kinds: dict[type[JobKind], Callable[[Job, Any], Awaitable[Any]]] = {}

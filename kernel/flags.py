@@ -40,6 +40,7 @@ class Flags(Struct, frozen=True):
     environments_dir: Path | None = None
     model_dir: Path | None = None
     lora_dir: Path | None = None
+    character_dir: Path | None = None
     model: str = ""
     loader: str = ""
     only: tuple[str, ...] | None = None
@@ -211,6 +212,7 @@ def _add_files(parser: _Parser) -> None:
     add("--data-dir", type=Path, metavar="FOLDER", help="for chats, jobs, secrets and settings")
     add("--model-dir", type=Path, metavar="FOLDER", help="where models lie; default: models")
     add("--lora-dir", type=Path, metavar="FOLDER", help="where adapters lie; default: loras")
+    add("--character-dir", type=Path, metavar="FOLDER", help="of characters; default: characters")
     add("--environments-dir", type=Path, metavar="FOLDER", help="for the engines' environments")
     add("--verbose", action="store_true", help="log every step")
 

@@ -55,21 +55,22 @@ class Kernel:
         environments: Path | None = None,
         models: Path | None = None,
         loras: Path | None = None,
+        characters: Path | None = None,
         templates: Path | None = None,
         flags: dict[str, dict[str, Any]] | None = None,
         strict: bool = False,
     ) -> None:
         self.settings, self.data, self.flags = settings, data, flags or {}
         self.models, self.loras = models or data / "models", loras or data / "loras"
+        self.characters = characters or data / "characters"
         self.bus = Bus()
         self.registry = Registry(self.bus.emit)
         self.guard = Guard(self._on_failure, strict=strict)
         self.hub = Hub(self.registry, self.bus.emit, self.guard.failed)
         self.hub.name = self.name
         self.jobs = Jobs(self.bus, data / "jobs")
-        root = environments or data / "environments"
         self.discovery = Discovery(folders, data / "installed")
-        self.workers = Workers(root, self.discovery, self.jobs)
+        self.workers = Workers(environments or data / "environments", self.discovery, self.jobs)
         self.workers.settings = lambda: settings.section("model", Engines)
         self.records: dict[str, Record] = {}
         self.pages = Pages(templates, self._templates_of)

@@ -136,6 +136,7 @@ def kernel_of(flags: Flags) -> Kernel:
         environments=flags.environments_dir and flags.environments_dir.resolve(),
         models=(flags.model_dir or ROOT / "models").resolve(),
         loras=(flags.lora_dir or ROOT / "loras").resolve(),
+        characters=(flags.character_dir or ROOT / "characters").resolve(),
         templates=ROOT / "templates",
         flags={"kernel": told, **flags.extensions},
         strict=flags.strict,

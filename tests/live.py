@@ -40,6 +40,7 @@ class Live:
         command = [
             *(sys.executable, "-P", "-m", "kernel", "serve", "--no-browser"),
             *("--port", str(self.port), "--data-dir", str(self.data)),
+            *("--character-dir", str(self.data / "characters")),
             *("--environments-dir", str(self._environments), *self._flags),
         ]
         self._process = await asyncio.create_subprocess_exec(

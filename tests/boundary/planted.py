@@ -29,6 +29,7 @@ def plant(data: Path, models: Path, vectors: Sequence[str]) -> None:
     files(models, vectors)
     settings(data, vectors)
     chats(data / "chats.sqlite3", vectors)
+    characters(data, vectors)
 
 
 def names(vectors: Sequence[str]) -> Iterator[str]:
@@ -44,6 +45,39 @@ def files(models: Path, vectors: Sequence[str]) -> None:
         path = models / name / f"{name}.bin" if number % 9 == 0 else models / f"{name}.bin"
         path.parent.mkdir(exist_ok=True)
         path.touch()
+
+
+def characters(data: Path, vectors: Sequence[str]) -> None:
+    """Cards with a vector in every field, some called like one; and personas."""
+    for folder in ("characters", "users"):
+        (data / folder).mkdir()
+    for number, vector in enumerate(vectors):
+        entry = {
+            "keys": [vector], "secondary_keys": [vector], "selective": True, "name": vector,
+            "content": vector, "enabled": True, "insertion_order": 1, "extensions": {},
+        }  # fmt: skip
+        card = {
+            **dict.fromkeys(CARD_FIELDS, vector), "tags": [vector], "unknown": vector,
+            vector: vector, "alternate_greetings": [vector], "group_only_greetings": [vector],
+            "assets": [{"type": "icon", "uri": vector, "name": vector, "ext": vector}],
+            "extensions": {"depth_prompt": {"prompt": vector, "depth": 4, "role": vector}},
+            "character_book": {"name": vector, "entries": [entry]},
+        }  # fmt: skip
+        tree = {"spec": "chara_card_v3", vector: vector, "data": card}
+        text = json.dumps(tree, ensure_ascii=True)
+        (data / "characters" / f"planted{number}.json").write_text(text, "utf-8")
+    for number, name in enumerate(names(vectors)):
+        (data / "characters" / f"{name}.json").write_text("{" if number % 9 else '{"name": "x"}')
+    for number, vector in enumerate(vectors[::8]):
+        text = json.dumps({"name": vector, "user_bio": vector}, ensure_ascii=True)
+        (data / "users" / f"planted{number}.yaml").write_text(text, "utf-8")
+
+
+CARD_FIELDS = (
+    "name", "nickname", "description", "personality", "scenario", "first_mes", "mes_example",
+    "system_prompt", "post_history_instructions", "creator", "creator_notes", "character_version",
+    "user_name",
+)  # fmt: skip
 
 
 def toml(text: str) -> str:

@@ -58,7 +58,8 @@ class Served:
         if not settings.exists():
             settings.write_text(QUIET, "utf-8")
         command = [sys.executable, "-P", "-m", "kernel", "serve", "--no-browser"]
-        command += ["--port", str(self.port), "--data-dir", str(self.data), *self._flags]
+        command += ["--port", str(self.port), "--data-dir", str(self.data)]
+        command += ["--character-dir", str(self.data / "characters"), *self._flags]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

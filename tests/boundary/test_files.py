@@ -31,6 +31,7 @@ PATHLIKE = (
     "loader",
     "address",
     "source",
+    "token",
 )
 """Fields of actions that name something."""
 

@@ -157,6 +157,32 @@ async def files_of_models(watch: Watch, page: Page, vectors: list[str]) -> None:
     assert not await watch.look(page)
 
 
+async def characters_and_personas(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """The gallery with files that cannot be read, the editor of some, personas, and the trash."""
+    await go(watch, page, "/characters")
+    shown = set(await page.locator(".characters-card > b").all_text_contents())
+    assert {" ".join(as_parsed(v).split()) for v in vectors} <= {" ".join(s.split()) for s in shown}
+    await page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
+    await page.fill("#characters-find", WORD)
+    for chip in await page.locator("[data-tag]").all():
+        await chip.click()
+    assert not await watch.look(page)
+    for vector in few(vectors, 12):
+        await go(watch, page, f"/characters/planted{vectors.index(vector)}")
+        await page.evaluate(
+            "() => document.querySelectorAll('details').forEach(d => d.open = true)"
+        )
+        assert await page.input_value("#characters-entry-0-content") == as_parsed(vector)
+        assert not await watch.look(page)
+        await page.get_by_role("button", name="Save", exact=True).click()
+        await expect(page.locator("#characters-stamp")).to_contain_text("Saved.")
+        assert not await watch.look(page)
+    await page.click("#characters-delete")
+    await expect(page.locator(".toast p").last).to_contain_text("in the trash")
+    await page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert not await watch.look(page)
+
+
 async def what_is_said_while_it_runs(watch: Watch, page: Page, vectors: list[str]) -> None:
     """Toasts, refusals, failures, jobs and their ends, a model's names and errors."""
     await go(watch, page, "/chat")
@@ -227,8 +253,8 @@ async def every_action_with_every_vector(watch: Watch, page: Page, vectors: list
 
 STEPS = (
     stored_conversations, titles_and_what_a_search_finds, a_conversation_called_like_that,
-    cards_of_extensions, files_of_models, what_is_said_while_it_runs, a_reply_as_it_is_written,
-    addresses, every_action_with_every_vector,
+    cards_of_extensions, files_of_models, characters_and_personas, what_is_said_while_it_runs,
+    a_reply_as_it_is_written, addresses, every_action_with_every_vector,
 )  # fmt: skip
 
 

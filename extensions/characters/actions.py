@@ -1,0 +1,70 @@
+"""What a page may ask the characters for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from kernel.api import Action
+
+
+class New(Action, frozen=True):
+    """Make a character of that name."""
+
+    name: str
+
+
+class Paste(Action, frozen=True):
+    """Make a character of JSON or YAML."""
+
+    text: str
+
+
+class Save(Action, frozen=True):
+    """Keep a form; `stamp` is what the file was when the form was drawn."""
+
+    id: str
+    stamp: str = ""
+    rest: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class Duplicate(Action, frozen=True):
+    """Make another character of the same file."""
+
+    id: str
+
+
+class Delete(Action, frozen=True):
+    """Put a character into the trash."""
+
+    id: str
+
+
+class Restore(Action, frozen=True):
+    """Bring back what lies in the trash under that token."""
+
+    token: str
+
+
+class EmptyTrash(Action, frozen=True):
+    """Delete for good what lies in the trash."""
+
+
+class KeepPersona(Action, frozen=True):
+    """Change a persona; without an id a new one."""
+
+    name: str
+    description: str = ""
+    id: str = ""
+
+
+class DeletePersona(Action, frozen=True):
+    """Put a persona into the trash."""
+
+    id: str
+
+
+class ChoosePersona(Action, frozen=True):
+    """Make a persona the default one; none without an id."""
+
+    id: str = ""

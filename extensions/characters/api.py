@@ -1,0 +1,24 @@
+"""What other extensions may use of characters: where the library is found, and its data."""
+
+from kernel.api import Point
+
+from .library import Library, LibraryChanged
+from .records import (
+    Book,
+    Character,
+    Count,
+    Entry,
+    Lore,
+    Note,
+    Part,
+    Persona,
+    Place,
+    Scene,
+)
+
+__all__ = [
+    "CHARACTERS", "Book", "Character", "Count", "Entry", "Library", "LibraryChanged", "Lore",
+    "Note", "Part", "Persona", "Place", "Scene",
+]  # fmt: skip
+
+CHARACTERS: Point[Library] = Point("characters", "Who a model can speak as, and for whom.")

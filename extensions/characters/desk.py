@@ -1,0 +1,114 @@
+"""What a person can do with characters and personas; one method for each thing."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kernel.api import Client, Extension, Refused
+
+from .cards import Card
+from .exchange import Exchange
+from .forms import taken
+from .library import Library
+from .pages import Pages, stamp_of
+from .trash import Trash
+
+CHANGED = (
+    "This character was changed elsewhere since you opened it. Press Save again to write over "
+    "that, or reload the page to see it."
+)
+
+
+class Desk:
+    """Changes the library, and shows every page what became of it."""
+
+    def __init__(
+        self,
+        ext: Extension[Any],
+        library: Library,
+        trash: Trash,
+        pages: Pages,
+        exchange: Exchange,
+        changed: Callable[[], None],
+    ) -> None:
+        self._ext, self._library, self._trash = ext, library, trash
+        self._pages, self._exchange, self._changed = pages, exchange, changed
+
+    async def new(self, client: Client, name: str) -> None:
+        if not name.strip():
+            raise Refused("A character needs a name. Write one.")
+        card = Card({"name": name.strip(), "description": "", "first_mes": ""})
+        id = await self._ext.thread(self._library.folder.create, name, card)
+        await self._go(client, id)
+
+    async def paste(self, client: Client, text: str) -> None:
+        await self._go(client, await self._ext.thread(self._exchange.pasted, text))
+
+    async def save(self, client: Client, id: str, stamp: str, form: Mapping[str, Any]) -> None:
+        folder = self._library.folder
+
+        def write() -> bool:
+            place = folder.place(id)
+            if stamp and stamp != stamp_of(place):
+                return False
+            card = folder.read(place)
+            new = taken(card, form)
+            if not str(new.data.get("name") or "").strip():
+                raise Refused("A character needs a name. Write one.")
+            if new.data != card.data:
+                folder.update(place, new)
+            return True
+
+        if not await self._ext.thread(write):
+            return await self._pages.tell_form(client, id, note=CHANGED, fresh=False)
+        await self._pages.tell_form(client, id, note="Saved.")
+        self._changed()
+
+    async def duplicate(self, client: Client, id: str) -> None:
+        folder = self._library.folder
+
+        def copy() -> str:
+            place = folder.place(id)
+            card = folder.read(place)
+            picture = place.picture.read_bytes() if place.picture else b""
+            return folder.create(id, card, picture, embed=place.file == place.picture)
+
+        await self._go(client, await self._ext.thread(copy))
+
+    async def delete(self, client: Client, id: str) -> None:
+        place = await self._ext.thread(self._library.folder.place, id)
+        deleted = await self._ext.thread(self._trash.put, "character", place)
+        if client.subject:
+            await self._pages.move(client, "")
+        self._changed()
+        self._pages.offer_undo(f"“{id}” is in the trash.", client, deleted.token)
+
+    async def restore(self, client: Client, token: str) -> None:
+        deleted = await self._ext.thread(self._trash.restore, token)
+        self._changed()
+        self._ext.tell(f"“{deleted.id}” is back.", client)
+
+    async def empty_trash(self) -> None:
+        await self._ext.thread(self._trash.empty)
+        self._changed()
+
+    # --- personas -------------------------------------------------------------------------
+
+    async def keep_persona(self, id: str, name: str, description: str) -> None:
+        await self._ext.thread(self._library.people.save, id, name, description)
+        self._changed()
+
+    async def delete_persona(self, client: Client, id: str) -> None:
+        place = await self._ext.thread(self._library.people.folder.place, id)
+        deleted = await self._ext.thread(self._trash.put, "persona", place)
+        self._changed()
+        self._pages.offer_undo(f"“{id}” is in the trash.", client, deleted.token)
+
+    async def choose_persona(self, id: str) -> None:
+        if id:
+            await self._ext.thread(self._library.people.get, id)
+        self._ext.configure({"persona": id})
+        self._changed()
+
+    async def _go(self, client: Client, id: str) -> None:
+        await self._pages.move(client, id)
+        self._changed()

@@ -1,0 +1,136 @@
+"""Characters come in as files that are dropped, chosen or pasted, and go out as files."""
+
+import io
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from kernel.api import Everyone, Extension, Refused
+
+from . import png, trees
+from .cards import Card, flat_of, in_png, tree_of
+from .folder import LARGEST, Place, bounded, read_bytes, sniffed
+from .library import Library
+from .reading import character_of
+
+FILES = 200
+"""Of one upload."""
+TYPES = {".png": "image/png", ".yaml": "application/yaml", ".json": "application/json"}
+TOLD = 3
+"""Refusals of one upload that are told in full."""
+
+
+class Exchange:
+    """The routes of import and export; `changed` tells the pages."""
+
+    def __init__(self, ext: Extension[Any], library: Library, changed: Callable[[], None]) -> None:
+        self._ext, self._library, self._changed = ext, library, changed
+
+    # --- in -----------------------------------------------------------------------------
+
+    async def uploaded(self, request: Request) -> Response:
+        """Cards, characters, and pictures beside those of the same name."""
+        async with request.form(max_files=FILES, max_fields=4) as form:
+            files = [each for each in form.getlist("file") if isinstance(each, UploadFile)]
+            sent = [(each.filename or "", await each.read(LARGEST + 1)) for each in files]
+        await self._ext.thread(self._take, sent)
+        self._changed()
+        return Response(status_code=204)
+
+    async def portrait(self, request: Request) -> Response:
+        """Another picture for a character or a persona."""
+        kind, id = request.path_params["kind"], request.path_params["id"]
+        folder = self._library.people.folder if kind == "persona" else self._library.folder
+        async with request.form(max_files=1, max_fields=1) as form:
+            file = form.get("file")
+            data = await file.read(LARGEST + 1) if isinstance(file, UploadFile) else b""
+        try:
+            if len(data) > LARGEST:
+                raise Refused(f"The picture is larger than {LARGEST >> 20} MB. Make it smaller.")
+            await self._ext.thread(lambda: folder.show(folder.place(id), data))
+        except Refused as refusal:
+            self._ext.tell(str(refusal), Everyone(), "error")
+        self._changed()
+        return Response(status_code=204)
+
+    def pasted(self, text: str) -> str:
+        """A character of JSON or YAML; answers its id."""
+        card, _ = read_bytes("", text.encode("utf-8", "replace"))
+        return self._library.folder.create(character_of("character", card).name, card)
+
+    def _take(self, sent: list[tuple[str, bytes]]) -> None:
+        """Make characters of files; what is none is told, and costs the others nothing."""
+        made, refused = list[str](), list[str]()
+        pictures = {PurePath(name).stem: data for name, data in sent if _is_picture(name, data)}
+        for name, data in sent:
+            stem = PurePath(name).stem
+            if stem in pictures and pictures[stem] is data:
+                continue
+            try:
+                card, picture = read_bytes(name, data)
+                title = character_of(stem or "character", card).name
+                picture = picture or pictures.pop(stem, b"")
+                embed = data.startswith(png.SIGNATURE)
+                made.append(self._library.folder.create(title, card, picture, embed=embed))
+            except (Refused, OSError) as error:
+                refused.append(f"{name[:80] or 'A file'}: {error}")
+        refused += [f"{stem[:80]}: it is a picture without a character." for stem in pictures]
+        if made:
+            names = ", ".join(made[:TOLD]) + (f" and {len(made) - TOLD} more" * (len(made) > TOLD))
+            self._ext.tell(f"Imported {names}.", Everyone())
+        for sentence in refused[:TOLD]:
+            self._ext.tell(sentence, Everyone(), "error")
+        if len(refused) > TOLD:
+            more = f"{len(refused) - TOLD} more files are no characters that can be read."
+            self._ext.tell(more, Everyone(), "error")
+
+    # --- out ----------------------------------------------------------------------------
+
+    async def exported(self, request: Request) -> Response:
+        """A character as a file: `ID.png` (V2 and V3 in it), `ID.yaml` or `ID.json` (V3)."""
+        id, dot, suffix = request.path_params["name"].rpartition(".")
+        kind = TYPES.get(dot + suffix)
+        try:
+            if not kind:
+                raise Refused("There is no such form.")
+            data = await self._ext.thread(self._export, id, dot + suffix)
+        except (Refused, OSError):
+            return PlainTextResponse("There is no such character.", 404)
+        name = quote(f"{id}{dot}{suffix}", safe="")
+        headers = {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return Response(data, media_type=kind, headers=headers)
+
+    def _export(self, id: str, suffix: str) -> bytes:
+        folder = self._library.folder
+        place = folder.place(id)
+        card = folder.read(place)
+        if suffix == ".png":
+            return in_png(card, front(place, card))
+        return trees.to_yaml(flat_of(card)) if suffix == ".yaml" else trees.to_json(tree_of(card))
+
+
+def front(place: Place, card: Card) -> bytes:
+    """The picture of a card; one is drawn where there is none, or none that a PNG can hold."""
+    if place.picture:
+        data = bounded(place.picture)
+        if data.startswith(png.SIGNATURE):
+            return data
+    hue = sum(character_of(place.id, card).name.encode()) * 47 % 360
+    return png.drawn(hue)
+
+
+def _is_picture(name: str, data: bytes) -> bool:
+    """Whether it is a picture without a card in it."""
+    try:
+        kind = sniffed(data)
+        return kind != ".png" or not png.texts(io.BytesIO(data), whole=False)
+    except Refused:
+        return False

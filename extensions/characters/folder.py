@@ -1,0 +1,237 @@
+"""The folder of characters: which files are one, and reading, writing and moving them.
+
+`NAME.yaml`, `.yml` or `.json`, with `NAME.png` (or another picture) beside it; or `NAME.png` alone
+with a card inside. Links that lead out of the folder are neither read nor written.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from kernel.api import Refused, safe_name, safe_path, write
+
+from . import trees
+from .cards import Card, changed, flat_of, in_png, of_png, of_tree
+from .trees import Tree
+
+TEXTS = (".yaml", ".yml", ".json")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+KEPT = " _-'\u2019()"
+"""What names of files may hold beside letters and digits."""
+LARGEST = 32 << 20
+"""Bytes of a file."""
+GONE = "There is no character “{}” any more. Choose another one."
+
+
+class Unreadable(Refused):
+    """A file of the folder is no character, or none that can be read."""
+
+
+class Place(NamedTuple):
+    """Where a character lies."""
+
+    id: str
+    """The name of its file without the ending."""
+    file: Path
+    picture: Path | None
+
+    @property
+    def files(self) -> list[Path]:
+        """All that is its own."""
+        return [*dict.fromkeys((self.file, *([self.picture] if self.picture else ())))]
+
+    def stamp(self) -> tuple[object, ...]:
+        """Another one after each change of a file."""
+        states = [file.stat() for file in self.files]
+        return self.file, *((state.st_mtime_ns, state.st_size) for state in states)
+
+
+class Folder:
+    """Files below one folder, read anew whenever they are asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def places(self) -> dict[str, Place]:
+        """All that may be a character, by its id, in the order of the alphabet."""
+        by_id: dict[str, dict[str, Path]] = {}
+        for file in self._files():
+            by_id.setdefault(file.stem, {}).setdefault(file.suffix.lower(), file)
+        found = (self._place(id, kinds) for id, kinds in by_id.items())
+        return {place.id: place for place in sorted((p for p in found if p), key=_alphabet)}
+
+    def place(self, id: str) -> Place:
+        """Where a character lies; raises Refused where there is none of that id."""
+        with suppress(ValueError):
+            safe_name(id)
+            kinds = {}
+            for suffix in {*TEXTS, *PICTURES}:
+                file = self.root / f"{id}{suffix}"
+                if _is_own(self.root, file):
+                    kinds[suffix] = file
+            if place := self._place(id, kinds):
+                return place
+            if id in (places := self.places()):  # Its ending is in capitals.
+                return places[id]
+        raise Refused(GONE.format(id[:80]))
+
+    def _files(self) -> Iterator[Path]:
+        with suppress(OSError):
+            for file in self.root.iterdir():
+                known = file.suffix.lower() in (*TEXTS, *PICTURES)
+                if known and not file.name.startswith(".") and _is_own(self.root, file):
+                    yield file
+
+    def _place(self, id: str, kinds: dict[str, Path]) -> Place | None:
+        picture = next((kinds[suffix] for suffix in PICTURES if suffix in kinds), None)
+        text = next((kinds[suffix] for suffix in TEXTS if suffix in kinds), None)
+        if text or ".png" in kinds:
+            return Place(id, text or kinds[".png"], picture)
+        return None
+
+    # --- reading and writing -----------------------------------------------------------
+
+    def read(self, place: Place) -> Card:
+        """The card that lies there; raises Unreadable."""
+        try:
+            if place.file.suffix.lower() == ".png":
+                with place.file.open("rb") as file:
+                    card = of_png(file, whole=False)
+                if not card:
+                    raise Unreadable(f"{place.file.name} is a picture without a card. Remove it.")
+                return card
+            return of_tree(self._tree(place.file)[0])
+        except OSError as error:
+            why = error.strerror or "it is gone"
+            raise Unreadable(f"{place.file.name} cannot be read: {why}. Look at it.") from None
+        except Unreadable:
+            raise
+        except Refused as refusal:
+            raise Unreadable(f"{place.file.name}: {refusal}") from None
+
+    def update(self, place: Place, card: Card) -> None:
+        """Write what a card says now into its file, in the form that this has."""
+        self._own(place.file)
+        if place.file.suffix.lower() == ".png":
+            return write(place.file, in_png(card, bounded(place.file)))
+        tree, text = self._tree(place.file)
+        new = changed(tree, card)
+        json = place.file.suffix.lower() == ".json"
+        write(place.file, trees.to_json(new) if json else trees.to_yaml(new, text))
+
+    def create(self, name: str, card: Card, picture: bytes = b"", *, embed: bool = True) -> str:
+        """A new file for a card: the picture with the card in it, if that is a PNG file and it is
+        to be embedded; else YAML, and the picture beside it. Answers its id."""
+        id = self.free(name)
+        suffix = sniffed(picture) if picture else ""
+        if suffix == ".png" and embed:
+            write(self._own(self.root / f"{id}.png"), in_png(card, picture))
+            return id
+        if suffix:
+            write(self._own(self.root / f"{id}{suffix}"), picture)
+        write(self._own(self.root / f"{id}.yaml"), trees.to_yaml(flat_of(card)))
+        return id
+
+    def show(self, place: Place, picture: bytes) -> None:
+        """Give a character another picture."""
+        suffix = sniffed(picture)
+        if place.file.suffix.lower() == ".png":
+            if suffix != ".png":
+                raise Refused("The picture of a PNG card must be a PNG file. Choose one.")
+            return write(self._own(place.file), in_png(self.read(place), picture))
+        write(self._own(self.root / f"{place.id}{suffix}"), picture)
+        if place.picture and place.picture.suffix.lower() != suffix:
+            self._own(place.picture).unlink(missing_ok=True)
+
+    def free(self, name: str) -> str:
+        """An id that no file has, like the name as far as files may be called so."""
+        base = file_name(name)
+        taken = set[str]()
+        with suppress(OSError):
+            taken = {file.stem.casefold() for file in self.root.iterdir()}
+        ids = (base, *(f"{base}_{number:03}" for number in range(1, 1000)))
+        for id in ids:
+            if id.casefold() not in taken:
+                return id
+        raise Refused(f"There are a thousand characters called {base}. Choose another name.")
+
+    def _own(self, file: Path) -> Path:
+        """The file, if it is one of the folder and no link; raises Refused."""
+        try:
+            safe_path(self.root, file.name)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        if file.is_symlink():
+            raise Refused(f"{file.name} is a link. Only files of this folder are changed.")
+        return file
+
+    def _tree(self, file: Path) -> tuple[Tree, str]:
+        data = bounded(file)
+        if file.suffix.lower() == ".json":
+            return trees.from_json(data), ""
+        return trees.from_yaml(data), trees.yaml_text(data)
+
+
+def bounded(file: Path) -> bytes:
+    """What a file holds; raises Refused where it is too large."""
+    with file.open("rb") as opened:
+        data = opened.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise Refused(f"{file.name} is larger than {LARGEST >> 20} MB. Make it smaller.")
+    return data
+
+
+def sniffed(picture: bytes) -> str:
+    """The ending that the first bytes of a picture ask for; raises Refused if it is none."""
+    if picture.startswith(b"\x89PNG\r\n\x1a\n"):
+        return ".png"
+    if picture.startswith(b"\xff\xd8\xff"):
+        return ".jpg"
+    if picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
+        return ".webp"
+    if picture[:6] in (b"GIF87a", b"GIF89a"):
+        return ".gif"
+    raise Refused("This is no picture that can be shown. Choose a PNG, JPEG, WebP or GIF file.")
+
+
+def file_name(name: str) -> str:
+    """A name that files may have, like the one that is wanted."""
+    kept = "".join(letter if letter.isalnum() or letter in KEPT else " " for letter in name)
+    kept = " ".join(kept.split()).strip(KEPT[:5])
+    while len(kept.encode()) > 80:
+        kept = kept[:-1].rstrip()
+    for tried in (kept, f"{kept} character".strip()):
+        with suppress(ValueError):
+            return safe_name(tried)
+    return "character"
+
+
+def read_bytes(name: str, data: bytes) -> tuple[Card, bytes]:
+    """The card in a file from elsewhere, and the picture that it came in; raises Refused."""
+    if len(data) > LARGEST:
+        raise Refused(f"It is larger than {LARGEST >> 20} MB. Make it smaller.")
+    if data.startswith(b"\x89PNG"):
+        card = of_png(io.BytesIO(data))
+        if not card:
+            raise Refused("This picture holds no character. Choose a card, or a YAML or JSON file.")
+        return card, data
+    text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith((b"{", b"[")) or name.lower().endswith(".json"):
+        return of_tree(trees.from_json(text)), b""
+    if b"\0" in data[:4096]:
+        raise Refused("This is neither a card nor text. Choose a PNG, YAML or JSON file.")
+    return of_tree(trees.from_yaml(data)), b""
+
+
+def _is_own(root: Path, file: Path) -> bool:
+    """Whether it is a file, and leads nowhere else."""
+    try:
+        return file.is_file() and file.resolve().is_relative_to(root.resolve())
+    except OSError:
+        return False
+
+
+def _alphabet(place: Place) -> tuple[str, str]:
+    return place.id.casefold(), place.id

@@ -1,0 +1,185 @@
+"""The library: every character and persona as its file says now, and the scenes made of them."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import structs
+
+from kernel.api import Extension, Message, Refused, Struct
+
+from .folder import Folder, Place, Unreadable
+from .personas import Personas
+from .pictures import CHARACTERS, address
+from .reading import character_of
+from .records import Character, Count, Note, Persona, Scene
+from .scenes import guessed, macros_of, scene_of
+
+
+class LibraryChanged(Struct, frozen=True):
+    """Characters or personas came, went or changed."""
+
+
+class Library:
+    """Finds characters and personas by their ids, and makes scenes of them."""
+
+    def __init__(self, ext: Extension[Any]) -> None:
+        self.folder = Folder(ext.characters)
+        self.people = Personas(ext.data_root / "users")
+        self._ext = ext
+        self._known: dict[str, tuple[object, Character | Unreadable]] = {}
+        """What was read last, with the stamp that its files had then."""
+
+    # --- characters ---------------------------------------------------------------------
+
+    async def all(self) -> list[Character]:
+        """All that can be read, in the order of the alphabet."""
+        found = await self._ext.thread(self._look)
+        return [each for each in found if isinstance(each, Character)]
+
+    async def troubles(self) -> list[str]:
+        """Sentences about files that cannot be read."""
+        found = await self._ext.thread(self._look)
+        return [str(each) for each in found if not isinstance(each, Character)]
+
+    async def get(self, id: str) -> Character:
+        """One character; raises Refused, with a sentence, where there is none or it is damaged."""
+        return await self._ext.thread(self._get, id)
+
+    def picture(self, place: Place) -> str:
+        """The address of a character's picture, or ""."""
+        return address(CHARACTERS, place)
+
+    # --- personas -----------------------------------------------------------------------
+
+    async def personas(self) -> list[Persona]:
+        """All personas, in the order of the alphabet."""
+        return await self._ext.thread(self.people.all)
+
+    async def persona(self, id: str = "") -> Persona:
+        """That persona; the default one where there is none of that id."""
+        for each in dict.fromkeys((id, self._ext.settings.persona)):
+            if each:
+                try:
+                    return await self._ext.thread(self.people.get, each)
+                except Refused:
+                    continue
+        return Persona()
+
+    # --- what a mode builds on -----------------------------------------------------------
+
+    async def scene(
+        self,
+        character: Character | str,
+        persona: Persona | str = "",
+        history: Sequence[Message] = (),
+        *,
+        system: str = "",
+        post_history: str = "",
+        note: Note | None = None,
+        count: Count = guessed,
+        budget: int | None = None,
+        seed: int | str = 0,
+        conversation: str = "",
+        idle: timedelta | None = None,
+        now: datetime | None = None,
+        continuing: bool = False,
+    ) -> Scene:
+        """What a model is told in this conversation.
+
+        `history` is all that was said, the user's new message too. `system` and `post_history` are
+        the general texts that the character's own replace, or name as `{{original}}`. `note` is
+        the conversation's author's note. `count` tells the tokens of a text; lore has at most
+        `budget` of them, and no more than its book says. The same `seed` gives the same dice and
+        chances; `conversation` decides what `{{pick}}` says. `continuing`: the last message goes
+        on, and nothing is put after it.
+        """
+        character, persona = await self._both(character, persona)
+        macros = macros_of(
+            character, persona, history, seed=seed, conversation=conversation, now=now, idle=idle
+        )
+        return await scene_of(
+            self._with_defaults(character),
+            persona,
+            history,
+            macros,
+            aside=self._ext.thread,
+            note=note,
+            system=system,
+            post_history=post_history,
+            count=count,
+            budget=budget,
+            seed=seed,
+            continuing=continuing,
+        )
+
+    async def expand(
+        self,
+        text: str,
+        character: Character | str,
+        persona: Persona | str = "",
+        history: Sequence[Message] = (),
+        *,
+        seed: int | str = 0,
+        conversation: str = "",
+        idle: timedelta | None = None,
+        now: datetime | None = None,
+    ) -> str:
+        """A text with its macros expanded, as in a scene of the two."""
+        character, persona = await self._both(character, persona)
+        macros = macros_of(
+            character, persona, history, seed=seed, conversation=conversation, now=now, idle=idle
+        )
+        return macros.expand(text)
+
+    # --- inside -------------------------------------------------------------------------
+
+    async def _both(
+        self, character: Character | str, persona: Persona | str
+    ) -> tuple[Character, Persona]:
+        if isinstance(character, str):
+            character = await self.get(character)
+        if isinstance(persona, str):
+            given = persona
+            persona = await self.persona(persona)
+            if not persona.id and not given and character.user_name:
+                persona = structs.replace(persona, name=character.user_name)
+        return character, persona
+
+    def _with_defaults(self, character: Character) -> Character:
+        book, settings = character.book, self._ext.settings
+        if not book:
+            return character
+        scan = settings.scan_depth if book.scan_depth is None else book.scan_depth
+        budget = settings.lore_tokens if book.budget is None else book.budget
+        return structs.replace(
+            character, book=structs.replace(book, scan_depth=scan, budget=budget)
+        )
+
+    def _get(self, id: str) -> Character:
+        found = self._read(self.folder.place(id))
+        if isinstance(found, Unreadable):
+            raise found
+        return found
+
+    def _look(self) -> list[Character | Unreadable]:
+        places = self.folder.places()
+        for gone in self._known.keys() - places.keys():
+            self._known.pop(gone, None)
+        return [self._read(place) for place in places.values()]
+
+    def _read(self, place: Place) -> Character | Unreadable:
+        """What lies there; read again only after a change."""
+        try:
+            stamp = place.stamp()
+        except OSError:
+            return Unreadable(f"{place.file.name} is gone. Look at the folder.")
+        known = self._known.get(place.id)
+        if known and known[0] == stamp:
+            return known[1]
+        try:
+            found = character_of(place.id, self.folder.read(place), address(CHARACTERS, place))
+        except Unreadable as trouble:
+            found = Unreadable(str(trouble))
+        self._known[place.id] = stamp, found
+        return found

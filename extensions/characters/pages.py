@@ -1,0 +1,172 @@
+"""The tab: what a page shows of the library, and what it is told when that changes."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, unquote
+
+from kernel.api import Client, Extension, Refused
+
+from .forms import shown
+from .library import Library
+from .trash import Trash
+
+EVERY = 2.0
+"""Seconds between two looks into the folder, while a page shows it."""
+TAGS = 24
+"""Tags to choose from, the most used."""
+SHORT = 160
+"""Characters of a description in the gallery."""
+
+
+class Pages:
+    """The pages that show the tab."""
+
+    def __init__(self, ext: Extension[Any], library: Library, trash: Trash) -> None:
+        self._ext, self._library, self._trash = ext, library, trash
+        self.open: set[Client] = set()
+        self._seen: object = None
+        self._notices = itertools.count(1)
+
+    async def panel(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        """The context of panel.html: the gallery, or one character."""
+        if client and client.id:
+            self.open.add(client)
+        if subject:
+            try:
+                return {"character": await self._ext.thread(self._one, self._id(subject))}
+            except Refused as refusal:
+                return {"character": None, "trouble": str(refusal), **await self._gallery()}
+        return {"character": None, "trouble": "", **await self._gallery()}
+
+    def left(self, client: Client) -> None:
+        self.open.discard(client)
+
+    # --- what pages are told -------------------------------------------------------------
+
+    async def tell_gallery(self) -> None:
+        """The gallery, personas and trash, on every page that shows them."""
+        pages = [page for page in self.open if page.tab == "characters" and not page.subject]
+        if not pages:
+            return
+        context = await self._gallery()
+        html = "".join(
+            self._ext.render(f"_{part}.html", oob=True, **context)
+            for part in ("gallery", "personas", "trash")
+        )
+        for page in pages:
+            self._ext.push_html(html, page, "gallery")
+
+    async def move(self, client: Client, id: str) -> None:
+        """Show a page a character (no id: the gallery), and make that its address."""
+        client.tab, client.subject = "characters", quote(id, safe="")
+        client.path = f"/characters/{client.subject}".rstrip("/")
+        html = self._ext.render("panel.html", **await self.panel(client, client.subject))
+        go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
+        self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}', client)
+
+    async def tell_form(
+        self, client: Client, id: str, *, note: str = "", fresh: bool = True
+    ) -> None:
+        """The form of one character as it is now, or with `fresh` off only what file it is of."""
+        context = {"character": await self._ext.thread(self._one, id), "note": note, "oob": True}
+        part = "_editor.html" if fresh else "_stamp.html"
+        self._ext.push_html(self._ext.render(part, **context), client)
+
+    def offer_undo(self, text: str, client: Client, token: str) -> None:
+        """Say that something was deleted, beside a button that brings it back."""
+        button = {"label": "Undo", "vals": {"action": "characters.restore", "token": token}}
+        notice = f"characters-{next(self._notices)}"
+        html = self._ext.render("_undo.html", id=notice, text=text, kind="note", button=button)
+        self._ext.push_html(html, client)
+
+    async def watch(self) -> None:
+        """Look for what was changed in an editor, while somebody is looking."""
+        while True:
+            await asyncio.sleep(EVERY)
+            if self.open:
+                now = await self._ext.thread(self.stamps)
+                if now != self._seen and self._seen is not None:
+                    await self.tell_gallery()
+                self._seen = now
+
+    def stamps(self) -> object:
+        """Another value after each change of a file."""
+        return [
+            self._stamp_of(folder) for folder in (self._library.folder, self._library.people.folder)
+        ]
+
+    # --- inside -------------------------------------------------------------------------
+
+    def _stamp_of(self, folder: Any) -> list[object]:
+        found: list[object] = []
+        for place in folder.places().values():
+            try:
+                found.append(place.stamp())
+            except OSError:  # It went this moment.
+                found.append(place.id)
+        return found
+
+    def _id(self, subject: str) -> str:
+        """The id in an address, which a page's socket says as the address has it."""
+        places = self._library.folder.places()
+        return subject if subject in places else unquote(subject)
+
+    def _one(self, id: str) -> dict[str, Any]:
+        """What the editor shows of a character."""
+        folder = self._library.folder
+        place = folder.place(id)
+        card = folder.read(place)
+        return {
+            "id": id,
+            "address": quote(id, safe=""),
+            "file": place.file.name,
+            "kind": place.file.suffix.lower().lstrip("."),
+            "stamp": stamp_of(place),
+            "picture": self._library.picture(place),
+            "drawn": not place.picture,
+            **shown(card),
+        }
+
+    async def _gallery(self) -> dict[str, Any]:
+        characters = await self._library.all()
+        tags = Counter(tag for each in characters for tag in dict.fromkeys(each.tags))
+        settings = self._ext.settings
+        return {
+            "characters": [
+                {
+                    "id": each.id,
+                    "address": quote(each.id, safe=""),
+                    "name": each.name,
+                    "picture": each.picture,
+                    "letter": each.name[:1].upper(),
+                    "about": brief(each.creator_notes or each.description),
+                    "tags": each.tags[:12],
+                    "creator": each.creator,
+                }
+                for each in characters
+            ],
+            "tags": [tag for tag, _ in tags.most_common(TAGS)],
+            "troubles": await self._library.troubles(),
+            "folder": str(self._library.folder.root),
+            "personas": await self._library.personas(),
+            "persona": settings.persona,
+            "deleted": [
+                {**each._asdict(), "at": f"{datetime.fromtimestamp(each.at):%Y-%m-%d %H:%M}"}
+                for each in await self._ext.thread(self._trash.all)
+            ],
+        }
+
+
+def brief(text: str) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text[: SHORT * 4].split())
+    return line if len(line) <= SHORT else line[:SHORT].rstrip() + "…"
+
+
+def stamp_of(place: Any) -> str:
+    """What a form says its file was."""
+    return ":".join(map(str, place.stamp()[1:]))

@@ -1,0 +1,219 @@
+"""Trees of plain values from files of others: JSON and YAML, read within limits, and written."""
+
+import io
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, cast
+
+import msgspec
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.representer import SafeRepresenter
+from ruamel.yaml.scalarstring import LiteralScalarString
+
+from kernel.api import Refused
+
+DEEPEST = 60
+LARGEST = 16 << 20
+"""Bytes of a JSON text."""
+LARGEST_YAML = 2 << 20
+"""The reader takes about a second for 200 KB."""
+MOST = 300_000
+"""Values in one tree, and for 64 characters of a text one more: an alias may stand for much."""
+Tree = dict[str, Any]
+
+
+def from_json(data: bytes) -> Any:
+    """A tree from JSON; raises Refused."""
+    if len(data) > LARGEST:
+        raise Refused("This file is larger than 16 MB. Make it smaller.")
+    try:
+        return plain(msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf")))
+    except RecursionError:
+        raise Refused("This file is nested too deeply. It cannot be a character.") from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Refused(f"This is no JSON that can be read: {error}. Mend it.") from None
+
+
+def from_yaml(data: bytes) -> Any:
+    """A tree from YAML; raises Refused."""
+    text = yaml_text(data)
+    _measured(text)
+    try:
+        return plain(_reader().load(text))
+    except RecursionError:
+        raise Refused("This file is nested too deeply. It cannot be a character.") from None
+    except MarkedYAMLError as error:
+        said = cast(Any, error)
+        line = said.problem_mark.line + 1 if said.problem_mark else 1
+        raise Refused(f"Line {line} is not YAML: {said.problem}. Mend it in an editor.") from None
+    except Refused:
+        raise
+    except Exception as error:  # ruamel lets ValueError and others through.
+        told = str(error).strip().partition("\n")[0]
+        raise Refused(f"This is no YAML that can be read: {told}. Mend it.") from None
+
+
+def yaml_text(data: bytes) -> str:
+    """The text of a YAML file; raises Refused."""
+    if len(data) > LARGEST_YAML:
+        raise Refused("This YAML file is larger than 2 MB. Make it smaller, or a JSON file of it.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused(f"This is no text in UTF-8 (byte {error.start}). Save it as UTF-8.") from None
+
+
+def to_json(tree: Mapping[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(tree), indent=2) + b"\n"
+
+
+def to_yaml(tree: Mapping[str, Any], before: str = "") -> bytes:
+    """YAML of a tree; with the text it had `before`, its comments and order stay.
+
+    What is written is read again: a form that would not hold what it should is not used.
+    """
+    if before:
+        try:
+            kept = _keeper().load(before)
+            _merge(kept, tree)
+            made = _dumped(_keeper(), kept)
+            if from_yaml(made) == tree:
+                return made
+        except Exception:
+            pass
+    made = _dumped(_writer(), _literal(tree))
+    if from_yaml(made) != tree:
+        made = _dumped(_writer(), tree)
+    return made
+
+
+def plain(value: Any) -> Any:
+    """The tree with nothing in it but what JSON has; raises Refused for what is too much."""
+    return _plain(value, 0, [0])
+
+
+# --- inside -------------------------------------------------------------------------------
+
+
+def _plain(value: Any, depth: int, count: list[int]) -> Any:
+    count[0] += 1 + (len(value) // 64 if isinstance(value, str) else 0)
+    if depth > DEEPEST:
+        raise Refused("This file is nested too deeply. It cannot be a character.")
+    if count[0] > MOST:
+        raise Refused("This file holds too much. It cannot be a character.")
+    match value:
+        case str():
+            if any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise Refused("This file holds half of a character. Save it as UTF-8.")
+            return str(value)
+        case None | bool():
+            return value
+        case int():
+            if not -(2**63) <= value < 2**64:
+                raise Refused("This file holds a number that is too large. Mend it.")
+            return int(value)
+        case float():
+            if value != value or abs(value) == float("inf"):
+                raise Refused("This file holds a number that is none (NaN). Mend it.")
+            return float(value)
+        case date():
+            return value.isoformat()
+        case dict():
+            pairs = cast("dict[Any, Any]", value).items()
+            return {_key(k): _plain(v, depth + 1, count) for k, v in pairs}
+        case list() | tuple() | set():
+            return [_plain(each, depth + 1, count) for each in cast("list[Any]", value)]
+        case _:
+            raise Refused("This file holds something that is no text. Mend it in an editor.")
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return _plain(key, 0, [0])
+    if key is None or isinstance(key, bool | int | float | date):
+        return str(key)
+    raise Refused("This file has a name that is no text. Mend it in an editor.")
+
+
+def _measured(text: str) -> None:
+    """Refuse what would take the reader long: it costs more with every level."""
+    depth = deepest = 0
+    for letter in text:
+        if letter in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif letter in "]}":
+            depth = max(0, depth - 1)
+    rows = (line[: len(line) - len(line.lstrip("- ?:"))] for line in text.splitlines())
+    if deepest > 2_000 or max((row.count("-") + row.count("?") for row in rows), default=0) > 100:
+        raise Refused("This file is nested too deeply. It cannot be a character.")
+
+
+class _Representer(SafeRepresenter):
+    """Writes texts of several lines as blocks where the text allows it."""
+
+    def represent_literal(self, data: LiteralScalarString) -> Any:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|")
+
+    def represent_text(self, data: str) -> Any:
+        style = None if data.isprintable() else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Representer.add_representer(LiteralScalarString, _Representer.represent_literal)
+_Representer.add_representer(str, _Representer.represent_text)
+
+
+def _reader() -> Any:
+    return YAML(typ="safe", pure=True)
+
+
+def _writer() -> Any:
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
+    yaml.default_flow_style, yaml.allow_unicode, yaml.width = False, True, 1 << 20
+    yaml.sort_base_mapping_type_on_output = False
+    return yaml
+
+
+def _keeper() -> Any:
+    yaml: Any = YAML(typ="rt", pure=True)
+    yaml.preserve_quotes, yaml.width = True, 1 << 20
+    return yaml
+
+
+def _dumped(yaml: Any, tree: Any) -> bytes:
+    stream = io.BytesIO()
+    yaml.dump(tree, stream)
+    return stream.getvalue()
+
+
+def _merge(kept: Any, tree: Mapping[str, Any]) -> None:
+    """Make `kept` hold what `tree` holds, changing only what differs."""
+    for key in [key for key in kept if key not in tree]:
+        del kept[key]
+    for key, value in tree.items():
+        if key in kept and isinstance(kept[key], dict) and isinstance(value, dict):
+            _merge(kept[key], cast(Tree, value))
+        elif key not in kept or _differs(kept[key], value):
+            kept[key] = _literal(value)
+
+
+def _differs(kept: Any, value: Any) -> bool:
+    try:
+        return plain(kept) != value
+    except Refused:
+        return True
+
+
+def _literal(value: Any) -> Any:
+    """Texts of several lines as blocks."""
+    if isinstance(value, str):
+        fits = "\n" in value and value.replace("\n", "").isprintable() and value.strip()
+        return LiteralScalarString(value) if fits and value == value.lstrip() else value
+    if isinstance(value, dict):
+        return {k: _literal(v) for k, v in cast(Tree, value).items()}
+    if isinstance(value, list):
+        return [_literal(each) for each in cast("list[Any]", value)]
+    return value
