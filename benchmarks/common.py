@@ -19,6 +19,11 @@ ROOT = HERE.parent
 RUNS = 5
 
 
+def whole(path: str) -> Path:
+    """The path from the root: a server under test runs in a folder of its own."""
+    return Path(path).resolve()
+
+
 def header(title: str) -> None:
     """Where and when this was measured; a busy machine is said to be one."""
     print(f"{title}. {datetime.date.today()}, {platform.machine()}, Python ", end="")
@@ -35,7 +40,7 @@ def arguments(doc: str | None, **more: int | str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc)
     help = "where the engines' environments are; made there if they are missing"
     parser.add_argument(
-        "--environments-dir", type=Path, default=ROOT / "data" / "environments", help=help
+        "--environments-dir", type=whole, default=ROOT / "data" / "environments", help=help
     )
     parser.add_argument("--runs", type=int, default=RUNS, help="of each kind, in turn")
     for name, default in more.items():

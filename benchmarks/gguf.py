@@ -142,7 +142,8 @@ async def measure(size: str, args: Any, python: Path, scratch: Path) -> None:
         await cancelling([each for each in users if each.most > 1], args.prompt, cold, runs)
         if native and small:
             batcher = await enter(child(python, HERE / "bare_batcher.py", model))
-            await beside_idle(ours[0], args.prompt, runs)
+            fresh = await enter(worker(python, model))  # Others fill the memory for what is idle.
+            await beside_idle(fresh, args.prompt, runs)
             await costs(batcher, widths, 4 * tokens, runs)
             await stopping(await enter(child(*script, "loop", *more)), 2 * tokens, runs)
     await restarting(python, args.environments_dir, model, scratch / f"again-{size}", args.prompt)

@@ -26,7 +26,7 @@ class Limits(Struct, frozen=True):
     """Seconds of quiet after which a worker counts as hung."""
 
     silence: float = 60.0  # nothing came for the open requests
-    reading: float = 600.0  # the same while the first token of one of them is awaited
+    reading: float = 600.0  # the same while the first token of one of them is awaited, or a load
     alive: float = 15.0  # not even a sign of life
     loading: float = 120.0  # the same while importing a large library blocks all else
 
@@ -82,6 +82,7 @@ class Worker:
         self, path: str | Path, options: Mapping[str, Any], report: Report | None = None
     ) -> ModelInfo:
         """Load a model; when this is cancelled, the worker is killed."""
+        self._news = self._loop.time()
         frame = frames.Load(str(path), options)
         return await self._ask(0, frame, report, partial(self._kill, "The loading was cancelled."))
 
@@ -152,6 +153,7 @@ class Worker:
                         if output.finish:
                             del self._replies[output.id]
             case frames.Progress(id, fraction, note):
+                self._news = self._heard
                 if (call := self._calls.get(id)) and call[1]:
                     self._loop.call_soon(call[1], fraction, note)
             case frames.Loaded(info):
@@ -181,14 +183,20 @@ class Worker:
         if self.died.done():
             return
         now = self._loop.time()
-        quiet = now - self._news if self._replies and not self._calls else 0
+        loading = 0 in self._calls  # A library may hang there and let the sign of life go on.
+        waiting = loading or (self._replies and not self._calls)
+        quiet = now - self._news if waiting else 0
         writing = all(reply.began for reply in self._replies.values())
+        limits = self._limits
+        patience = limits.silence if writing else limits.reading
+        if loading:
+            patience = max(limits.reading, limits.loading)
         if now - self._heard > self._alive:
             self._kill(f"The engine hung while {self._doing()}, and was stopped.")
-        elif quiet > (self._limits.silence if writing else self._limits.reading):
+        elif quiet > patience:
             said = f"The engine was silent for {quiet:.0f} seconds, and was stopped. If it is "
             self._kill(said + "only slow, set a longer silence below model: in settings.yaml.")
-        self._loop.call_later(min(1, self._limits.silence / 4), self._watch)
+        self._loop.call_later(min(1, limits.silence / 4), self._watch)
 
     def _kill(self, reason: str) -> None:
         self._reason = self._reason or reason

@@ -217,6 +217,12 @@ async def test_a_cancelled_load_kills_the_worker():
         assert await asyncio.wait_for(worker.died, 1) == "The loading was cancelled."
 
 
+async def test_a_load_that_says_nothing_for_long_is_a_hang_though_its_process_lives():
+    async with running(limits=Limits(silence=60, reading=1, loading=4)) as worker:
+        with pytest.raises(WorkerDied, match="silent for"):
+            await asyncio.wait_for(worker.load("hang", {}), 30)
+
+
 async def test_no_sign_of_life_is_a_hang():
     async with running(limits=Limits(silence=60, alive=1.5)) as worker:
         await worker.load("m", {})

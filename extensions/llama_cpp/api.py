@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from extensions.llama_cpp.building import NotBuilt, build
+    from extensions.llama_cpp.building import NotBuilt
+    from extensions.llama_cpp.compiling import before_load
     from extensions.llama_cpp.grammar import as_gbnf
     from extensions.llama_cpp.loader import LlamaLoader
     from extensions.llama_cpp.native.candidates import Candidates
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from extensions.llama_cpp.samplers import Bans
 
 WHERE = {
-    "NotBuilt": "building", "build": "building", "LlamaLoader": "loader", "FULL": "native.context",
+    "NotBuilt": "building", "before_load": "compiling", "LlamaLoader": "loader",
+    "FULL": "native.context",
     "Context": "native.context", "OutOfMemory": "native.context", "Native": "native.engine",
     "Log": "native.library", "Model": "native.library",
     "context_parameters": "native.parameters", "running": "native.parameters",
@@ -51,7 +53,7 @@ __all__ = [
     "Processors",
     "Row",
     "as_gbnf",
-    "build",
+    "before_load",
     "context_parameters",
     "folded",
     "running",

@@ -1,11 +1,11 @@
 """Which engine runs GGUF files: building the native one, and changing between the two."""
 
-import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from extensions.llama_cpp import building
+from extensions.llama_cpp.compiling import Report, before_load
 from kernel.api import (
     UNSET,
     Action,
@@ -19,7 +19,6 @@ from kernel.api import (
     Refused,
 )
 
-Report = Callable[[float, str], None]
 SLOTS = ("chat", "embedding")
 
 
@@ -105,18 +104,10 @@ class Choosing:
 
     async def install(self, report: Report) -> None:
         """Before a load: build the wheel of an engine that was chosen and is not there."""
-        loop, variant = asyncio.get_running_loop(), self._ext.variant
-        if not variant or await self._ext.missing(variant) is None:
-            return
-
-        def said(fraction: float, note: str) -> None:
-            loop.call_soon_threadsafe(report, fraction / 2, f"Building llama.cpp: {note}")
-
-        stop = threading.Event()
-        try:
-            await self._wheel(variant, said, stop.is_set)
-        finally:
-            stop.set()  # A load that is cancelled builds no further.
+        variant = self._ext.variant
+        if variant and await self._ext.missing(variant) is not None:
+            with self._told():
+                await before_load(self._ext, variant, report)
 
     def heard(self, progress: JobProgress) -> None:
         """How far the job is."""
@@ -129,7 +120,10 @@ class Choosing:
     def _work(self, variant: str) -> Callable[[Job], Awaitable[None]]:
         async def work(job: Job) -> None:
             try:
-                await self._wheel(variant, job.report, job.cancelled)
+                with self._told():
+                    await self._ext.thread(
+                        building.build, self._ext.environments, variant, job.report, job.cancelled
+                    )
                 await self._ext.install(job.report, variant)
                 await self.use(variant)
             except Exception as error:
@@ -141,11 +135,10 @@ class Choosing:
 
         return work
 
-    async def _wheel(self, variant: str, report: Report, cancelled: Callable[[], bool]) -> None:
+    @contextmanager
+    def _told(self) -> Generator[None]:
         try:
-            await self._ext.thread(
-                building.build, self._ext.environments, variant, report, cancelled
-            )
+            yield
         except building.NotBuilt as error:
             self._log = error.log
             raise Refused(str(error)) from None

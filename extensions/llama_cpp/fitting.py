@@ -135,10 +135,13 @@ def too_little(file: Gguf, wished: Plan, wanted: Need, memory: int) -> str:
     return f"{said} {advice(file, wished, left)}"
 
 
-def ran_out(file: Gguf, wished: Plan, moment: str, free: int) -> str:
-    """The sentence where llama.cpp found no memory after all, with `free` bytes left of it."""
+def ran_out(file: Gguf, wished: Plan, moment: str, free: int, *, loaded: bool) -> str:
+    """The sentence where llama.cpp found no memory after all, with `free` bytes left of it.
+
+    A model that is `loaded` holds what its context takes, which a smaller one would give back.
+    """
     wanted = need(file, wished)
-    held = 0 if moment.startswith(("loading", "making")) else wanted.cache + wanted.compute
+    held = wanted.cache + wanted.compute if loaded else 0
     left = min(free + held, (wanted.cache + wanted.compute) * 3 // 4)
     said = f"The memory ran out while {moment} ({parts(wanted)}; {size(free)} were free)."
     return f"{said} {advice(file, wished, left)}"

@@ -1,7 +1,7 @@
 """What a model will take of the memory, computed from its header before llama.cpp allocates it.
 
 The sums are llama.cpp's own (llama-kv-cache.cpp, and the worst case that llama_context reserves);
-tests/engines/test_memory.py compares them with what it really allocates.
+tests/engines/test_out_of_memory.py compares them with what it really allocates.
 """
 
 import re
@@ -43,6 +43,8 @@ class Plan(NamedTuple):
     ubatch: int = 512
     sequences: int = 32
     flash: bool = False
+    contexts: int = 1
+    """So many of the same size: guidance and the like have one of their own."""
     whole_window: bool = True
     """Layers with a sliding window remember everything too, so that beginnings can be reused."""
 
@@ -55,7 +57,8 @@ def plan(options: Mapping[str, Any], cells: int, *, card: bool, prebuilt: bool =
     ubatch = min(options.get("ubatch_size", 512), options.get("batch_size", 512))
     together = options.get("parallel", 0) or (4 if prebuilt else 16)
     sequences = together if prebuilt else min(256, 2 * together)
-    return Plan(cells, kind, ubatch, sequences, flash, not prebuilt)
+    beside = 2 if options.get("cfg_cache") or options.get("logits_all") else 1
+    return Plan(cells, kind, ubatch, sequences, flash, beside, not prebuilt)
 
 
 def need(file: Gguf, plan: Plan) -> Need:
@@ -81,7 +84,8 @@ def caches(file: Gguf, plan: Plan) -> list[int]:
     blocks, width = number(file, "block_count", 1), number(file, "embedding_length", 1)
     heads = each(file, "attention.head_count", blocks, 0)
     shared = each(file, "attention.head_count_kv", blocks, heads)
-    windows, state = sliding(file, blocks), 4 * plan.sequences * recurrent(file)
+    windows = sliding(file, blocks)
+    state = 4 * plan.sequences * recurrent(file) * plan.contexts
     window = number(file, "attention.sliding_window", 0) * plan.sequences + plan.ubatch
     bits, rank = BITS[plan.cache_type], number(file, "attention.kv_lora_rank", 0)
     found: list[int] = []
@@ -97,7 +101,7 @@ def caches(file: Gguf, plan: Plan) -> list[int]:
         if windows[block] and not plan.whole_window:
             cells = min(cells, rounded(window))
         numbers = lengths * (1 if rank else shared[block])
-        found.append(int(cells * numbers * bits / 8))
+        found.append(int(cells * numbers * bits / 8) * plan.contexts)
     return found
 
 
@@ -114,7 +118,7 @@ def compute(file: Gguf, plan: Plan) -> int:
     attention = scores + 4 * ACTIVE * width
     inside, after = 4 * (2 * inner + 2 * width), 4 * (tokens + 3 * width)
     outputs = 4 * plan.sequences * tokens
-    return rows * max(attention, inside, after) + outputs
+    return (rows * max(attention, inside, after) + outputs) * plan.contexts
 
 
 def recurrent(file: Gguf) -> int:

@@ -74,6 +74,12 @@ def test_a_window_and_a_state_that_do_not_grow():
     assert attention == 4096 * one
 
 
+@pytest.mark.parametrize("wanted", ["cfg_cache", "logits_all"])
+def test_a_second_context_takes_as_much_as_the_first(wanted: str):
+    one, two = (need(model(), plan(more, 4096, card=False)) for more in ({}, {wanted: True}))
+    assert two == (one.weights, 2 * one.cache, 2 * one.compute)
+
+
 def test_computing_grows_with_the_context_unless_attention_is_flash():
     slow = need(model(), Plan(32_768)).compute
     assert slow == pytest.approx(32_768 * 512 * 33 * 4, rel=0.05)
@@ -97,7 +103,7 @@ def test_what_the_options_say_of_memory(options: dict[str, object], wanted: Plan
 
 def test_what_the_prebuilt_engine_and_cards_change():
     assert plan({}, 100, card=True).flash
-    assert plan({}, 100, card=False, prebuilt=True) == Plan(100, "f16", 512, 4, False, False)
+    assert plan({}, 100, card=False, prebuilt=True) == Plan(100, "f16", 512, 4, False, 1, False)
 
 
 # --- cards ------------------------------------------------------------------------------

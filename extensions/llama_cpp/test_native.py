@@ -1,7 +1,10 @@
 """The native engine: prefixes that are read once, full contexts, adapters, states, cancels."""
 
 import asyncio
+import os
 import random
+import shutil
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -182,6 +185,41 @@ async def test_a_damaged_state_is_not_used(environment: Path, tmp_path: Path, da
         again, finish, _ = await ask(later, LONG)
         assert finish.usage.cached == 0
         assert damage == "foreign" or again == text
+
+
+async def test_what_an_adapter_left_goes_with_its_file(environment: Path, tmp_path: Path):
+    adapter = tmp_path / "mine.gguf"
+    shutil.copyfile(LORA, adapter)
+    async with loaded(environment) as worker:
+        await ask(worker, LONG, adapters=((str(adapter), 1.0),))
+        assert await worker.call("save", folder=str(tmp_path / "states")) == 1
+    os.utime(adapter, (1, 1))  # another file, as far as anybody can tell
+    async with loaded(environment) as later:
+        assert await later.call("restore", folder=str(tmp_path / "states")) == 0
+
+
+async def test_what_other_models_left_makes_room(environment: Path, tmp_path: Path):
+    code = """
+import os, sys
+from pathlib import Path
+from kernel.worker_host import load_code
+load_code(f"{sys.argv[2]}:Engine")
+from extensions.llama_cpp.native.states import save
+folder = Path(sys.argv[1])
+for number, name in enumerate(("old", "new")):
+    (folder / f"{name}.states").write_bytes(bytes(1000))
+    os.utime(folder / f"{name}.states", (number, number))
+(folder / ".gone.states.draft").write_bytes(bytes(10))
+os.utime(folder / ".gone.states.draft", (0, 0))
+(folder / ".live.states.draft").write_bytes(bytes(10))
+save(folder / "mine.states", [], most=1500)
+"""
+    worker = Path(__file__).with_name("worker.py")
+    run = [str(environment / "bin" / "python"), "-c", code, str(tmp_path), str(worker)]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    await asyncio.to_thread(subprocess.run, run, check=True, env=env)
+    left = sorted(file.name for file in tmp_path.iterdir())  # noqa: ASYNC240
+    assert left == [".live.states.draft", "mine.states", "new.states"]
 
 
 async def test_a_cancel_ends_the_reading_of_a_prompt(environment: Path):

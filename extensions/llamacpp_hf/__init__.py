@@ -1,12 +1,18 @@
 """Loads GGUF models with llama.cpp, and lets transformers choose the tokens."""
 
-import asyncio
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from extensions.llama_cpp.api import Bans, LlamaLoader, NotBuilt, Options, build, folded, with_flags
+from extensions.llama_cpp.api import (
+    Bans,
+    LlamaLoader,
+    NotBuilt,
+    Options,
+    before_load,
+    folded,
+    with_flags,
+)
 from kernel.api import LOADERS, SAMPLERS, Extension, Refused, Samplers, check
 
 HERE = "Guidance, perplexity, tokenizer"
@@ -67,17 +73,10 @@ async def setup(ext: Extension[Any]) -> None:
         """Build the wheel, unless it is there; pip finds it then. Raises Refused."""
         if await ext.missing() is None:
             return
-        loop, stop = asyncio.get_running_loop(), threading.Event()
-
-        def said(fraction: float, note: str) -> None:
-            loop.call_soon_threadsafe(report, fraction / 2, f"Building llama.cpp: {note}")
-
         try:
-            await ext.thread(build, ext.environments, "native", said, stop.is_set)
+            await before_load(ext, "native", report)
         except NotBuilt as error:
             raise Refused(str(error)) from None
-        finally:
-            stop.set()  # A load that is cancelled builds no further.
 
     loader.before = compiled
     ext.add(LOADERS, loader)

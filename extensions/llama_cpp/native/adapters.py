@@ -9,6 +9,7 @@ from extensions.engine_kit.api import Gguf, check_gguf_adapter
 from extensions.llama_cpp.native.context import Context
 from extensions.llama_cpp.native.library import Log, Model
 from extensions.llama_cpp.native.row import Adapters
+from extensions.llama_cpp.native.states import Stamp, stamp
 from kernel.contract import Refused
 
 
@@ -18,12 +19,18 @@ class Loras:
     def __init__(self, model: Model, context: Context, log: Log, base: Gguf) -> None:
         self._model, self._context, self._log, self._base = model, context, log, base
         self._loaded: dict[str, Any] = {}
+        self._stamps: dict[str, Stamp] = {}
+
+    def stamp(self, path: str) -> Stamp:
+        """What tells the file that was read from one that later has its name."""
+        return self._stamps.get(path, ())
 
     def get(self, path: str) -> Any:
         """Read an adapter, unless that was done before; raises Refused. On the engine's thread."""
         if path in self._loaded:
             return self._loaded[path]
         self._check(path)
+        self._stamps[path] = stamp(path)
         self._log.troubles.clear()
         handle = C.llama_adapter_lora_init(self._model.handle, os.fsencode(path))
         if not handle:  # A null pointer is an object, and only false.

@@ -70,7 +70,9 @@ class Native:
         self._info = describe(path, file, options, HONOURED, CAPABILITIES)
         limit, megabytes = self._info.context_length, f"{file.size / 1e6:,.0f} MB"
         wished = plan(options, limit, card=bool(free))
-        self._ran_out = lambda moment: ran_out(file, wished, moment, free_memory())
+        self._ran_out = lambda moment, loaded: ran_out(
+            file, wished, moment, free_memory(), loaded=loaded
+        )
         moment = "loading the weights"
         try:
             self._model = library.Model.load(
@@ -90,7 +92,7 @@ class Native:
                 self._model, self._log, cells=limit, **context_parameters(options, file.size, file)
             )
         except OutOfMemory as error:
-            raise Refused(self._ran_out(moment)) from error
+            raise Refused(self._ran_out(moment, loaded=False)) from error
         prefixes = Prefixes(
             self._context,
             running=running(options),
@@ -140,7 +142,7 @@ class Native:
         try:
             return self._batcher.step()
         except OutOfMemory as error:
-            return self._batcher.end(self._ran_out(str(error)))
+            return self._batcher.end(self._ran_out(str(error), loaded=True))
         except Exception as error:
             return self._batcher.end(finish_of(error).error)
 
@@ -159,7 +161,8 @@ class Native:
             case "embed":
                 return self._embedder.embed(data["texts"])
             case "save":
-                return save(self._states(data["folder"]), self._prefixes.remembered())
+                file = self._states(data["folder"])
+                return save(file, self._prefixes.remembered(), self._loras.stamp)
             case "restore":
                 return self._restore(self._states(data["folder"]))
             case _:
@@ -171,9 +174,8 @@ class Native:
     def _restore(self, file: Path) -> int:
         count = 0
         for tokens, adapters, state in load(file):
-            if all(Path(path).is_file() for path, _ in adapters):
-                self._prefixes.remember(tokens, adapters, state)
-                count += 1
+            self._prefixes.remember(tokens, adapters, state)
+            count += 1
         return count
 
     # --- what becomes of a request ---

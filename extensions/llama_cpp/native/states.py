@@ -7,7 +7,8 @@ a file of state that was cut off ends the process, and one of another model is r
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,12 @@ import numpy as np
 
 from extensions.llama_cpp.native.row import Adapters
 
-MAGIC = b"spindle-states-2\n"
+MAGIC = b"spindle-states-3\n"
+MOST = 2 << 30
+"""Bytes that all files of states may take; those that were not used for longest go."""
+ABANDONED = 3_600_000_000_000
+"""Nanoseconds after which nobody writes a draft any more."""
+Stamp = tuple[int, ...]
 SAMPLES, SAMPLE = 64, 1 << 16
 """Places of a model file that its fingerprint looks at, and the bytes it reads at each."""
 
@@ -27,6 +33,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 
     tokens: bytes
     adapters: Adapters
+    stamps: tuple[Stamp, ...]
+    """Of the adapters' files: another file of that name makes another state."""
     length: int
     sha256: bytes
     """Of all of it: a state beside the tokens of another is as bad as a damaged one."""
@@ -48,16 +56,33 @@ def fingerprint(path: str, settings: object) -> str:
     return digest.hexdigest()[:32]
 
 
-def digest(tokens: bytes, adapters: Adapters, state: bytes) -> bytes:
+def stamp(path: str) -> Stamp:
+    """The size of a file and when it was written; nothing where it is gone."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_size, found.st_mtime_ns
+
+
+def digest(tokens: bytes, adapters: Adapters, stamps: tuple[Stamp, ...], state: bytes) -> bytes:
     """What a record must be, to be whole."""
     found = hashlib.sha256(tokens)
-    found.update(repr(adapters).encode())
+    found.update(repr((adapters, stamps)).encode())
     found.update(state)
     return found.digest()
 
 
-def save(file: Path, states: Iterable[tuple[Any, Adapters, bytes]]) -> int:
-    """Write the states in one step, the last ones being the most precious; answers how many."""
+def save(
+    file: Path,
+    states: Iterable[tuple[Any, Adapters, bytes]],
+    stamped: Callable[[str], Stamp] = stamp,
+    most: int = MOST,
+) -> int:
+    """Write the states in one step, the last ones being the most precious; answers how many.
+
+    `stamped` tells what an adapter's file was when it was read. Files of other models make room.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     count = 0
@@ -66,7 +91,9 @@ def save(file: Path, states: Iterable[tuple[Any, Adapters, bytes]]) -> int:
             out.write(MAGIC)
             for tokens, adapters, state in states:
                 ids = tokens.tobytes()
-                record = Record(ids, adapters, len(state), digest(ids, adapters, state))
+                stamps = tuple(stamped(path) for path, _ in adapters)
+                sha256 = digest(ids, adapters, stamps, state)
+                record = Record(ids, adapters, stamps, len(state), sha256)
                 head = msgspec.msgpack.encode(record)
                 out.write(len(head).to_bytes(4, "little") + head + state)
                 count += 1
@@ -75,7 +102,26 @@ def save(file: Path, states: Iterable[tuple[Any, Adapters, bytes]]) -> int:
         with suppress(OSError):
             os.unlink(draft)
         raise
+    make_room(file, most)
     return count
+
+
+def make_room(kept: Path, most: int) -> None:
+    """Remove the files of states that were written longest ago, until all take at most `most`;
+    and drafts that a killed worker left."""
+    found: list[tuple[int, int, Path]] = []
+    old = time.time_ns() - ABANDONED
+    for file in kept.parent.glob("*.states*"):
+        with suppress(OSError):
+            about = file.stat()
+            found.append((about.st_mtime_ns, about.st_size, file))
+    total = 0
+    for written, size, file in sorted(found, key=lambda each: (each[2] != kept, -each[0])):
+        total += size
+        draft = file.name.startswith(".")
+        if (draft and written < old) or (not draft and file != kept and total > most):
+            with suppress(OSError):
+                file.unlink()
 
 
 def load(file: Path) -> Iterator[tuple[Any, Adapters, bytes]]:
@@ -93,6 +139,8 @@ def load(file: Path) -> Iterator[tuple[Any, Adapters, bytes]]:
             except msgspec.DecodeError:
                 return
             state = opened.read(record.length)
-            if digest(record.tokens, record.adapters, state) != record.sha256:
+            if digest(record.tokens, record.adapters, record.stamps, state) != record.sha256:
                 return
+            if record.stamps != tuple(stamp(path) for path, _ in record.adapters):
+                continue
             yield np.frombuffer(record.tokens, np.int32), record.adapters, state
