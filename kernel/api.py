@@ -47,6 +47,7 @@ from kernel.points import Changed, Phase, Point
 from kernel.records import Record, SectionChanged, Started, Status, StatusChanged
 from kernel.reply import Reply, Step
 from kernel.samplers import SAMPLERS, Samplers
+from kernel.sampling import Parameter, parameters
 from kernel.sentences import Sentences
 from kernel.settings import Secret, check
 from kernel.turn import (
@@ -74,11 +75,11 @@ __all__ = [
     "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension", "Failure", "Field",
     "Finish", "Generated", "Generation", "Image", "Installs", "Job", "JobKind", "JobProgress",
     "Kernel", "LoadFailed", "Loader", "Manifest", "Mark", "Message", "Meta", "Mode", "Model",
-    "ModelInfo", "NoModel", "NotAvailable", "Panel", "Part", "Past", "Phase", "Point",
+    "ModelInfo", "NoModel", "NotAvailable", "Panel", "Parameter", "Part", "Past", "Phase", "Point",
     "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route", "Router",
     "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "Sentences", "SettingsChanged",
     "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text",
     "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage",
     "Worker", "WorkerDied", "WorkerError", "WorkerLoader", "WorkerModel", "__version__", "check",
-    "fields", "kill_at", "safe_name", "safe_path", "whole_text", "write",
+    "fields", "kill_at", "parameters", "safe_name", "safe_path", "whole_text", "write",
 ]  # fmt: skip

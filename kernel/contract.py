@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal, Protocol
 
 from msgspec import UNSET, Meta, UnsetType
 
-from kernel.sampling import Processor, Sampling, Struct
+from kernel.sampling import Processor, Sampling, Struct, parameters
 
 __all__ = [
     "UNSET", "Audio", "Channel", "Delta", "Engine", "Finish", "Image", "Mark", "Message", "Meta",
     "ModelInfo", "Output", "Part", "Processor", "Reason", "Reasoning", "Refused", "Report",
     "Request", "Role", "Sampling", "Struct", "Text", "Timings", "Token", "ToolCall", "ToolResult",
-    "Turn", "UnsetType", "Usage",
+    "Turn", "UnsetType", "Usage", "parameters",
 ]  # fmt: skip
 
 

@@ -133,6 +133,11 @@ class Extension(Scope, Generic[S]):
         self.emit(SettingsChanged(self.id))
         self.emit(SectionChanged(f"extensions.{self.id}"))
 
+    def written(self, id: str) -> Mapping[str, Any]:
+        """What settings.yaml says of another extension, as it stands there: a setting that moved
+        from one to another is taken over by this."""
+        return self._kernel.settings.written(id)
+
     @property
     def admin(self) -> "Kernel":
         """The kernel itself, for an extension whose manifest says `kernel:admin`."""

@@ -76,6 +76,11 @@ class SettingsFile:
         """Which build of its engine's environment the user chose for an extension."""
         return self._good.get(("extensions", id), {}).get("variant", "")
 
+    def written(self, id: str) -> Tree:
+        """What stands in the section of an extension, checked by nobody."""
+        found = at(self._tree, ("extensions", id))
+        return dict(cast(Tree, found)) if isinstance(found, dict) else {}
+
     def rank(self, id: str) -> int:
         order = _names(self._tree)
         return order.index(id) if id in order else len(order)

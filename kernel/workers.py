@@ -136,6 +136,8 @@ class WorkerLoader:
         self.id, self.label, self.Options, self.accepts = id, label, Options, accepts
         self.note = self.about = ""
         """A sentence for whoever is about to load, and the address of the loader's settings."""
+        self.samplers: tuple[str, ...] = ()
+        """The fields of `Sampling` that its models honour, told before one is loaded."""
         self._ext, self._engine, self._env = ext, engine, env or {}
 
     async def missing(self) -> ToInstall | None:

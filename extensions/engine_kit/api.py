@@ -1,4 +1,4 @@
-"""All that the workers of other extensions may import from here."""
+"""All that other extensions and their workers may import from here."""
 
 from extensions.engine_kit.adapters import Callbacks, Emit, OneAtATime, Stepped
 from extensions.engine_kit.defaults import from_folder, from_gguf, with_defaults
@@ -8,6 +8,7 @@ from extensions.engine_kit.gguf_kinds import (
     check_gguf_model,
     check_gguf_projector,
 )
+from extensions.engine_kit.grammar import as_gbnf
 from extensions.engine_kit.requests import check_request, finish_of, neutral, unsupported
 from extensions.engine_kit.safetensors import check_folder, check_safetensors
 from extensions.engine_kit.stops import StopStrings, TextStream
@@ -23,6 +24,7 @@ __all__ = [
     "StopStrings",
     "Tensor",
     "TextStream",
+    "as_gbnf",
     "check_folder",
     "check_gguf",
     "check_gguf_adapter",

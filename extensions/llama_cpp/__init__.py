@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from extensions.llama_cpp.choosing import Build, Choosing, Stop, Use
+from extensions.llama_cpp.honoured import HONOURED
 from extensions.llama_cpp.loader import LlamaLoader
 from extensions.llama_cpp.options import FLAGS, Options, with_flags
+from extensions.llama_cpp.prebuilt_sampling import HONOURED as PREBUILT
 from extensions.llama_cpp.samplers import Bans
 from kernel.api import (
     LOADERS,
@@ -58,6 +60,7 @@ async def setup(ext: Extension[Any]) -> None:
 
     def told(built: bool) -> None:
         loader.note = "" if built else UNBUILT
+        loader.samplers = HONOURED if built else PREBUILT
 
     choosing.told = told
     await choosing.look()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from extensions.llama_cpp.building import NotBuilt
     from extensions.llama_cpp.compiling import before_load
-    from extensions.llama_cpp.grammar import as_gbnf
     from extensions.llama_cpp.loader import LlamaLoader
     from extensions.llama_cpp.native.candidates import Candidates
     from extensions.llama_cpp.native.constraint import Constraint
@@ -30,7 +29,7 @@ WHERE = {
     "Log": "native.library", "Model": "native.library",
     "context_parameters": "native.parameters", "running": "native.parameters",
     "Adapters": "native.row", "Chooser": "native.row", "Row": "native.row",
-    "as_gbnf": "grammar", "Candidates": "native.candidates", "Constraint": "native.constraint",
+    "Candidates": "native.candidates", "Constraint": "native.constraint",
     "Processors": "native.processors", "Options": "options", "folded": "options",
     "with_flags": "options", "Bans": "samplers",
 }  # fmt: skip
@@ -52,7 +51,6 @@ __all__ = [
     "OutOfMemory",
     "Processors",
     "Row",
-    "as_gbnf",
     "before_load",
     "context_parameters",
     "folded",

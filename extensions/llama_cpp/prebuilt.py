@@ -14,13 +14,13 @@ from extensions.engine_kit.api import (
     ChatTemplate,
     Emit,
     TextStream,
+    as_gbnf,
     check_gguf_model,
     check_request,
     neutral,
     with_defaults,
 )
 from extensions.llama_cpp.files import describe, settled, token_text
-from extensions.llama_cpp.grammar import as_gbnf
 from extensions.llama_cpp.meaning import loras
 from extensions.llama_cpp.prebuilt_images import content, marked
 from extensions.llama_cpp.prebuilt_parameters import TOGETHER, parameters, together

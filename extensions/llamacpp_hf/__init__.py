@@ -13,7 +13,10 @@ from extensions.llama_cpp.api import (
     folded,
     with_flags,
 )
+from extensions.transformers.api import HONOURED
 from kernel.api import LOADERS, SAMPLERS, Extension, Refused, Samplers, check
+
+from .honoured import BESIDE
 
 HERE = "Guidance, perplexity, tokenizer"
 OWN = ("cfg_cache", "logits_all", "tokenizer_dir")
@@ -78,7 +81,7 @@ async def setup(ext: Extension[Any]) -> None:
         except NotBuilt as error:
             raise Refused(str(error)) from None
 
-    loader.before = compiled
+    loader.before, loader.samplers = compiled, (*HONOURED, *BESIDE)
     ext.add(LOADERS, loader)
     ext.add(SAMPLERS, Samplers("llamacpp_HF", Bans))
 

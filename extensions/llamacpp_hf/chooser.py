@@ -6,14 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from extensions.engine_kit.api import neutral
+from extensions.engine_kit.api import as_gbnf, neutral
 from extensions.llama_cpp.api import (
     Candidates,
     Constraint,
     Context,
     Model,
     Processors,
-    as_gbnf,
 )
 from extensions.llamacpp_hf.contrast import Contrast
 from extensions.llamacpp_hf.guidance import Guidance

@@ -23,13 +23,12 @@ from extensions.llamacpp_hf.beside import CANDIDATES, Beside
 from extensions.llamacpp_hf.chooser import Chooser, wants
 from extensions.llamacpp_hf.contrast import Contrast
 from extensions.llamacpp_hf.guidance import Guidance
+from extensions.llamacpp_hf.honoured import BESIDE
 from extensions.transformers.api import HONOURED, Vocabulary
 from kernel.contract import ModelInfo, Refused, Report, Request
 
 ENDS = ("eos", "eot")
 """The special tokens that end a reply, by a folder's names."""
-BESIDE = ("guidance_scale", "negative_prompt", "penalty_alpha", "extra")
-"""What is honoured beside what the Transformers loader does."""
 
 
 class Engine(Native):

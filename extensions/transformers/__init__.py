@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from kernel.api import LOADERS, Extension, Meta, Struct, WorkerLoader
 
+from .honoured import HONOURED
+
 
 class Options(Struct, frozen=True):
     """What a user may choose when loading a model."""
@@ -28,15 +30,14 @@ def accepts(path: Path) -> bool:
 
 async def setup(ext: Extension[Any]) -> None:
     trust = {"SPINDLE_TRUST_REMOTE_CODE": "1"} if ext.flag("trust-remote-code") else {}
-    ext.add(
-        LOADERS,
-        WorkerLoader(
-            id="transformers",
-            label="Transformers",
-            engine="worker.py:Engine",
-            Options=Options,
-            accepts=accepts,
-            ext=ext,
-            env=trust,
-        ),
+    loader = WorkerLoader(
+        id="transformers",
+        label="Transformers",
+        engine="worker.py:Engine",
+        Options=Options,
+        accepts=accepts,
+        ext=ext,
+        env=trust,
     )
+    loader.samplers = HONOURED
+    ext.add(LOADERS, loader)

@@ -1,6 +1,25 @@
-"""All that the workers of other extensions may import from here; it imports PyTorch."""
+"""All that other extensions and their workers may import from here.
 
-from extensions.transformers.sampling import HONOURED, Process, Sampler
-from extensions.transformers.vocabulary import Vocabulary
+Each name is imported when it is asked for: all but `HONOURED` need PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from extensions.transformers.honoured import HONOURED
+    from extensions.transformers.sampling import Process, Sampler
+    from extensions.transformers.vocabulary import Vocabulary
+
+WHERE = {
+    "HONOURED": "honoured", "Process": "sampling", "Sampler": "sampling",
+    "Vocabulary": "vocabulary",
+}  # fmt: skip
 
 __all__ = ["HONOURED", "Process", "Sampler", "Vocabulary"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in WHERE:
+        raise AttributeError(name)
+    return getattr(import_module(f"extensions.transformers.{WHERE[name]}"), name)

@@ -24,13 +24,6 @@ FILTERS: dict[str, Callable[[Any], Process]] = {
     "min_p": lp.MinPLogitsWarper,
 }
 """What a user may put in order, in the usual one; the cutoffs are in units of 1e-4."""
-HONOURED = (
-    *FILTERS, "repetition_penalty", "frequency_penalty", "presence_penalty",
-    "repetition_penalty_range", "encoder_repetition_penalty", "no_repeat_ngram_size",
-    "min_length", "ban_eos_token", "custom_token_bans", "logit_bias", "do_sample",
-    "temperature_last", "sampler_priority", "max_new_tokens", "auto_max_new_tokens",
-    "add_bos_token", "skip_special_tokens", "seed", "custom_stopping_strings",
-)  # fmt: skip
 
 
 class Sampler:

@@ -22,7 +22,7 @@ from extensions.engine_kit.api import (
 )
 from extensions.transformers.batch import Batch
 from extensions.transformers.faults import explained
-from extensions.transformers.sampling import HONOURED
+from extensions.transformers.honoured import HONOURED
 from extensions.transformers.vocabulary import Vocabulary
 from extensions.transformers.writer import Writer
 from kernel.contract import Message, ModelInfo, Output, Refused, Report, Request

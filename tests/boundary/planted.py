@@ -27,6 +27,7 @@ def plant(data: Path, models: Path, vectors: Sequence[str]) -> None:
     shutil.copytree(HERE / "hostile", folder, ignore=shutil.ignore_patterns("__pycache__"))
     manifests(data / "extensions", vectors)
     files(models, vectors)
+    shelves(data, vectors)
     settings(data, vectors)
     chats(data / "chats.sqlite3", vectors)
     characters(data, vectors)
@@ -78,6 +79,15 @@ CARD_FIELDS = (
     "system_prompt", "post_history_instructions", "creator", "creator_notes", "character_version",
     "user_name",
 )  # fmt: skip
+
+
+def shelves(data: Path, vectors: Sequence[str]) -> None:
+    """Presets and grammars that are called like that, and say it."""
+    for number, name in enumerate(names(vectors)):
+        folder, ending = (("presets", "yaml"), ("grammars", "gbnf"))[number % 2]
+        (data / folder).mkdir(exist_ok=True)
+        said = json.dumps(name)
+        (data / folder / f"{name}.{ending}").write_text(f"{said}: {said}\n", "utf-8")
 
 
 def toml(text: str) -> str:

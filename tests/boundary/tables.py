@@ -18,6 +18,9 @@ ROUTES = {
     "characters /ext/characters/export/{name}": "admin",
     "characters /ext/characters/import": "admin",
     "characters /ext/characters/portrait/{kind}/{id}": "admin",
+    "parameters /parameters": "page",
+    "parameters /parameters/x": "page",
+    "parameters /ext/parameters/{what}/{file}": "page",
     "settings /settings": "page",
     "settings /settings/x": "page",
     "workshop /ext/workshop/archive": "admin",
@@ -35,6 +38,7 @@ CARDS = "cards_of_extensions"
 FILES = "files_of_models"
 SAID = "what_is_said_while_it_runs"
 WRITTEN = "a_reply_as_it_is_written"
+PRESETS = "presets_and_grammars"
 ACTED = "every_action_with_every_vector"
 ENGINE = "never shown: it goes to the engine"
 CHARACTERS = "characters_and_personas"
@@ -123,6 +127,7 @@ TEXTS = {
     "data Record.reason": CARDS,
     "data Request.*": ENGINE,
     "data Requires.python": CARDS,
+    "data Parameter.*": "never shown: what kernel/sampling.py declares",
     "data Samplers.loader": CODE,
     "data Sampling.*": ENGINE,
     "data Scene.*": ENGINE,
@@ -161,6 +166,7 @@ TEXTS = {
     "name of a character's file": CHARACTERS,
     "any other field of a card": CHARACTERS,
     "name of an extension's folder": CARDS,
+    "name and text of a preset's or grammar's file": PRESETS,
     "key of settings.yaml": CARDS,
     "model that was loaded last": SAID,
     "address of a page": "addresses",

@@ -1,5 +1,6 @@
 """C24, C25, C28: every vector through every text that can reach the page, in a real browser."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,6 +184,35 @@ async def characters_and_personas(watch: Watch, page: Page, vectors: list[str]) 
     assert not await watch.look(page)
 
 
+async def presets_and_grammars(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """Names of files, what is in them, what is typed into boxes, and what is wrong with it."""
+    await go(watch, page, "/parameters")
+    options = page.locator("#parameters-preset option, #parameters-grammar-file option")
+    assert await options.count() > len([*names(vectors)])
+    typed = ("custom_stopping_strings", "negative_prompt", "custom_token_bans", "logit_bias")
+    for vector in few(vectors, 5):
+        said = json.dumps(vector)
+        for what in ("preset", "grammar"):
+            await watch.act(page, "parameters.bring", what=what, name=vector, text=vector)
+            await watch.act(page, "parameters.delete", what=what, name=vector)
+        await watch.act(page, "parameters.bring", what="preset", name="odd", text=f"{said}: {said}")
+        await watch.act(page, "parameters.choose", preset=vector)
+        await watch.act(page, "parameters.choose", preset="odd")
+        await watch.act(page, "parameters.delete", what="preset", name="odd")
+        for name in typed:
+            await watch.act(page, "parameters.set", name=name, value=f"{vector}: {vector}")
+        for by in ("grammar", "schema"):
+            texts = {"grammar": f"{vector}\nroot ::= {said}", "schema": f'{{"enum": [{said}]}}'}
+            await watch.act(page, "parameters.constrain", by=by, **texts)
+        await page.evaluate(
+            "() => document.querySelectorAll('details').forEach(d => d.open = true)"
+        )
+        assert not await watch.look(page), vector
+    await watch.act(page, "parameters.constrain", by="", grammar="", schema="")
+    for name in typed:
+        await watch.act(page, "parameters.reset", name=name)
+
+
 async def what_is_said_while_it_runs(watch: Watch, page: Page, vectors: list[str]) -> None:
     """Toasts, refusals, failures, jobs and their ends, a model's names and errors."""
     await go(watch, page, "/chat")
@@ -253,8 +283,9 @@ async def every_action_with_every_vector(watch: Watch, page: Page, vectors: list
 
 STEPS = (
     stored_conversations, titles_and_what_a_search_finds, a_conversation_called_like_that,
-    cards_of_extensions, files_of_models, characters_and_personas, what_is_said_while_it_runs,
-    a_reply_as_it_is_written, addresses, every_action_with_every_vector,
+    cards_of_extensions, files_of_models, characters_and_personas, presets_and_grammars,
+    what_is_said_while_it_runs, a_reply_as_it_is_written, addresses,
+    every_action_with_every_vector,
 )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ class Engine(Native):
         return [[list(run), times] for run, times in found.items()]
 
     def chain(self, request, prompt, grammar):
-        from extensions.llama_cpp.grammar import as_gbnf  # noqa: PLC0415 - after load_code
+        from extensions.engine_kit.api import as_gbnf  # noqa: PLC0415 - after load_code
         from extensions.llama_cpp.native.chain import Chain  # noqa: PLC0415
 
         return Chain(self._engine._model, request, prompt, grammar=as_gbnf(grammar), most=2048)

@@ -12,6 +12,7 @@ import msgspec
 from extensions.engine_kit.api import (
     ChatTemplate,
     TextStream,
+    as_gbnf,
     check_gguf_model,
     check_request,
     finish_of,
@@ -20,14 +21,14 @@ from extensions.engine_kit.api import (
 )
 from extensions.llama_cpp.files import describe, settled, token_text
 from extensions.llama_cpp.fitting import ran_out
-from extensions.llama_cpp.grammar import as_gbnf
+from extensions.llama_cpp.honoured import HONOURED
 from extensions.llama_cpp.meaning import loras
 from extensions.llama_cpp.memory import plan
 from extensions.llama_cpp.native import cards, library
 from extensions.llama_cpp.native.adapters import Loras
 from extensions.llama_cpp.native.bans import Bans
 from extensions.llama_cpp.native.batcher import Batcher
-from extensions.llama_cpp.native.chain import HONOURED, Chain
+from extensions.llama_cpp.native.chain import Chain
 from extensions.llama_cpp.native.context import Context, OutOfMemory
 from extensions.llama_cpp.native.embedder import Embedder
 from extensions.llama_cpp.native.parameters import context_parameters, model_parameters, running

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from extensions.llama_cpp.gbnf import Letters, Rule
+from extensions.engine_kit.gbnf import Letters, Rule
 
 AHEAD = 16
 """Letters that are tried one after another."""

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from extensions.llama_cpp.json_rules import COMMON, whole
-from extensions.llama_cpp.schema_words import (
+from extensions.engine_kit.json_rules import COMMON, whole
+from extensions.engine_kit.schema_words import (
     ASKS,
     as_json,
     bounds,

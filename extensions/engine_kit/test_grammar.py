@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from extensions.llama_cpp.grammar import as_gbnf
-from extensions.llama_cpp.json_rules import whole
+from extensions.engine_kit.grammar import as_gbnf
+from extensions.engine_kit.json_rules import whole
 from kernel.api import Refused, Worker, WorkerError
 from tests.engines.real import ROOT, STORIES, STORY, ask, engine
 

@@ -7,9 +7,9 @@ remembering where it looked; GBNF of 60 lines keeps it busy for years.
 from collections import defaultdict, deque
 from collections.abc import Container, Iterator, Mapping, Sequence
 
-from extensions.llama_cpp.ambiguity import doubles
-from extensions.llama_cpp.gbnf import Rule, read
-from extensions.llama_cpp.schemas import from_schema
+from extensions.engine_kit.ambiguity import doubles
+from extensions.engine_kit.gbnf import Rule, read
+from extensions.engine_kit.schemas import from_schema
 from kernel.contract import Refused
 
 LONGEST = 200_000

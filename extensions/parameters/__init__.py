@@ -1,0 +1,139 @@
+"""Chooses how replies are made: sampling parameters, presets, grammars, bans and biases."""
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from kernel.api import (
+    INPUT,
+    PANELS,
+    REQUEST,
+    ROUTES,
+    SAMPLERS,
+    Changed,
+    Client,
+    Disconnected,
+    Extension,
+    Panel,
+    Phase,
+    Refused,
+    Route,
+    Router,
+    Routes,
+    SlotChanged,
+)
+
+from .actions import (
+    Bring,
+    Choose,
+    Constrain,
+    Delete,
+    Keep,
+    Move,
+    Neutralise,
+    Open,
+    Prefer,
+    Reset,
+    Roll,
+    Save,
+    Set,
+    Show,
+    Undelete,
+)
+from .asking import Asking
+from .choices import Choices
+from .files import Files
+from .former import take_over
+from .grammars import Grammars
+from .pages import Pages
+from .shelf import Shelf
+from .state import Keeper
+from .views import Views
+
+ICON = "M4 7h9M17 7h3M4 12h3M11 12h9M4 17h7M15 17h5M15 5v4M9 10v4M13 15v4"
+
+
+async def setup(ext: Extension[Any]) -> None:
+    here, root = Path(__file__).parent, ext.data_root
+    keeper = Keeper(ext.data / "parameters.json")
+    await ext.thread(keeper.load)
+    await take_over(ext, keeper)
+    presets = Shelf(
+        "preset", here / "presets", root / "presets", root / "trash" / "presets", (".yaml", ".yml")
+    )
+    gbnf = Shelf(
+        "grammar", here / "grammars", root / "grammars", root / "trash" / "grammars", (".gbnf",)
+    )
+    choices, grammars = Choices(ext, keeper, presets), Grammars(ext, keeper, gbnf)
+    pages = Pages(ext, choices, grammars, Views(ext, choices))
+    asking, files = Asking(ext, choices), Files(ext, choices, grammars, pages)
+    await choices.remember()
+
+    async def changed(client: Client, name: str, work: Any) -> None:
+        """Carry a change out and show it everywhere; what is wrong is shown where it was typed."""
+        try:
+            await work
+        except Refused as error:
+            return await pages.tell({name: str(error)}, client)
+        asking.forget()
+        await pages.tell()
+
+    ext.on(INPUT, phase=Phase.EARLY)(asking.fill)
+    ext.on(REQUEST, phase=Phase.EARLY)(asking.fit)
+    ext.on(Set)(lambda a, client: changed(client, a.name, choices.set(a.name, a.value)))
+    ext.on(Reset)(lambda a, client: changed(client, a.name, choices.reset(a.name)))
+    ext.on(Move)(lambda a, client: changed(client, "sampler_priority", choices.move(a.id, a.to)))
+    ext.on(Show)(lambda a, client: pages.filter(client, a.loader))
+    ext.on(Save)(files.save)
+    ext.on(Keep)(files.keep)
+    ext.on(Bring)(files.bring)
+    ext.on(Delete)(files.delete)
+    ext.on(Undelete)(files.undelete)
+    ext.on(Neutralise)(lambda _, client: changed(client, "", choices.neutralise()))
+    ext.on(Roll)(lambda _, client: changed(client, "", choices.roll(Random())))
+
+    @ext.on(Choose)
+    async def choose(action: Choose, client: Client) -> None:
+        await choices.choose(action.preset)
+        asking.forget()
+        await pages.tell()
+
+    @ext.on(Prefer)
+    async def prefer(action: Prefer, client: Client) -> None:
+        info = choices.info
+        if action.model and not info:
+            raise Refused("No model is loaded by now. Load it, then choose its preset.")
+        await choices.prefer(info.name if info and action.model else "", action.preset)
+        await pages.tell()
+
+    @ext.on(Open)
+    async def open_grammar(action: Open, client: Client) -> None:
+        await pages.tell_checked(await grammars.open(action.name), client)
+
+    @ext.on(Constrain)
+    async def constrain(action: Constrain, client: Client) -> None:
+        problems = await grammars.use(action.by, action.grammar, action.schema)
+        asking.forget()
+        await pages.tell_checked(problems, client, action)
+
+    @ext.on(SlotChanged)
+    async def slot_changed(event: SlotChanged) -> None:
+        if await pages.meet(event):
+            asking.forget()
+            await pages.tell()
+            pages.tell_grammar()
+
+    @ext.on(Changed)
+    async def contributed(event: Changed) -> None:
+        if event.point == SAMPLERS.name:
+            await pages.tell()
+
+    @ext.on(Disconnected)
+    async def disconnected(event: Disconnected) -> None:
+        pages.left(event.client)
+
+    route = Route("/ext/parameters/{what}/{file}", files.serve)
+    ext.add(ROUTES, Routes(Router([route]), access="page"))
+    ext.add(PANELS, Panel("tab", "panel.html", pages.panel, 20, title="Parameters", icon=ICON))
+    ext.add(PANELS, Panel("composer", "pill.html", pages.quick, -10))
+    ext.add(PANELS, Panel("status", "pop.html", pages.quick, 90))

@@ -1,0 +1,111 @@
+"""What a page may ask of the parameters."""
+
+from typing import Any, Literal
+
+from kernel.api import Action
+
+
+class Set(Action, frozen=True):
+    """Change one parameter; empty takes it back."""
+
+    name: str
+    value: Any = ""
+
+
+class Reset(Action, frozen=True):
+    """Take one parameter back to what the preset, or nobody, says of it."""
+
+    name: str
+
+
+class Move(Action, frozen=True):
+    """Give a sampler another place in the order."""
+
+    id: str
+    to: int
+
+
+class Show(Action, frozen=True):
+    """Show only what a loader honours: "" all, "now" the loaded model, else a loader's id."""
+
+    loader: str = ""
+
+
+# --- presets ----------------------------------------------------------------------------
+
+
+class Choose(Action, frozen=True):
+    """Choose a preset; without a name what the model's own files say."""
+
+    preset: str = ""
+
+
+class Neutralise(Action, frozen=True):
+    """Let nothing that presets hold change anything."""
+
+
+class Roll(Action, frozen=True):
+    """A random preset."""
+
+
+class Save(Action, frozen=True):
+    """Write what applies now as a preset."""
+
+    name: str
+
+
+class Prefer(Action, frozen=True):
+    """Let a preset come with the loaded model, or with every model; empty takes that back."""
+
+    preset: str = ""
+    model: bool = True
+
+
+# --- files of both kinds ----------------------------------------------------------------
+
+What = Literal["preset", "grammar"]
+
+
+class Delete(Action, frozen=True):
+    """Move a file of the user's into the trash."""
+
+    what: What
+    name: str
+
+
+class Undelete(Action, frozen=True):
+    """Bring it back."""
+
+    what: What
+    number: str
+
+
+class Bring(Action, frozen=True):
+    """Take a file in that was chosen in the page."""
+
+    what: What
+    name: str
+    text: str
+
+
+# --- grammars ---------------------------------------------------------------------------
+
+
+class Open(Action, frozen=True):
+    """Put a grammar file into the editor, and use it; without a name none."""
+
+    name: str = ""
+
+
+class Constrain(Action, frozen=True):
+    """What replies must keep to: the editor's grammar, the JSON schema, or nothing."""
+
+    by: Literal["", "grammar", "schema"] = ""
+    grammar: str = ""
+    schema: str = ""
+
+
+class Keep(Action, frozen=True):
+    """Write the grammar that is used, or was checked last, into a file."""
+
+    name: str

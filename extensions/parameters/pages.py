@@ -1,0 +1,177 @@
+"""Which pages show the parameters, and what they are told of a change."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from kernel.api import Client, Everyone, Extension, SlotChanged
+
+from . import tokens
+from .actions import Constrain
+from .choices import TYPED, Choices
+from .grammars import Grammars
+from .views import Views
+
+NOTHING: Mapping[str, str] = {}
+
+
+class Pages:
+    """The open pages; each has its own filter, and all show the same values."""
+
+    def __init__(
+        self, ext: Extension[Any], choices: Choices, grammars: Grammars, views: Views
+    ) -> None:
+        self._ext, self._choices, self._grammars, self._views = ext, choices, grammars, views
+        self._filters: dict[Client, str] = {}
+        """Of the pages that show the tab."""
+        self._names: tuple[list[str], set[str]] = [], set()
+        self._files: tuple[list[str], set[str]] = [], set()
+        self._notices = 0
+        self._model: object = None
+
+    # --- contexts ------------------------------------------------------------------------
+
+    async def look(self) -> None:
+        """Read again which files there are."""
+        thread, shelf, library = self._ext.thread, self._choices.shelf, self._grammars.shelf
+        self._names = await thread(lambda: (shelf.names(), shelf.own()))
+        self._files = await thread(lambda: (library.names(), library.own()))
+
+    async def panel(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        """The context of the tab."""
+        await self.look()
+        if client and client.id:
+            self._filters.setdefault(client, "")
+        parts = {
+            "bar": self._bar(),
+            "groups": self._groups(self._filters.get(client, "") if client else ""),
+            "grammar": self._grammar(),
+        }
+        return {name: Markup(html) for name, html in parts.items()}
+
+    async def quick(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        """The context of the pop-up and of its button."""
+        if not self._names[0]:
+            await self.look()
+        return {"quick": self._views.quick(self._names[0], NOTHING)}
+
+    def left(self, client: Client) -> None:
+        self._filters.pop(client, None)
+
+    # --- what they are told --------------------------------------------------------------
+
+    async def tell(self, errors: Mapping[str, str] = NOTHING, to: Client | None = None) -> None:
+        """All values, where they are shown; errors only to the page that made them."""
+        quick = self._views.quick(self._names[0], errors)
+        for template in ("pill.html", "pop.html"):
+            html = self._ext.render(template, quick=quick, oob=True)
+            self._ext.push_html(html, to or Everyone(), template)
+        drawn: dict[str, str] = {}  # of each filter: most pages have the same
+        for client in [to] if to else [*self._filters]:
+            if (chosen := self._filters.get(client)) is None:
+                continue
+            if chosen not in drawn:
+                drawn[chosen] = self._bar(oob=True) + self._groups(chosen, errors, oob=True)
+            self._ext.push_html(drawn[chosen], client, "values")
+        for name, typed in TYPED.items():
+            if self._filters and not errors and getattr(self._choices.now, typed):
+                await self._tell_pieces(name)
+
+    async def meet(self, event: SlotChanged) -> bool:
+        """Whether another model is there, or none any more: a load that goes on is no news."""
+        before, self._model = self._model, event.info
+        if event.slot != self._ext.slot().name or before is event.info:
+            return False
+        if event.info and (preset := await self._choices.met(event.info)):
+            self._ext.tell(f"The preset {preset} came with {event.info.name}.", Everyone())
+        return True
+
+    async def tell_files(self) -> None:
+        """Files came or went."""
+        await self.look()
+        await self.tell()
+        self.tell_grammar()
+
+    def tell_grammar(self) -> None:
+        html = self._grammar(oob=True)
+        for client in [*self._filters]:
+            self._ext.push_html(html, client, "grammar")
+
+    async def tell_checked(
+        self, problem: Mapping[str, str], client: Client, typed: Constrain | None = None
+    ) -> None:
+        """The grammar everywhere; what is wrong, beside what was typed, where it was typed."""
+        self.tell_grammar()
+        if problem:
+            self._ext.push_html(self._grammar(problem, typed, oob=True), client, "grammar")
+        else:
+            await self.tell()
+
+    async def filter(self, client: Client, loader: str) -> None:
+        """Show a page only what a loader honours."""
+        self._filters[client] = loader
+        self._ext.push_html(self._groups(loader, oob=True), client, "values")
+
+    def offer_undo(self, what: str, name: str, number: str, client: Client) -> None:
+        """Say that a file was deleted, beside a button that brings it back."""
+        self._notices += 1
+        action = {"action": "parameters.undelete", "what": what, "number": number}
+        html = self._ext.render(
+            "_undo.html",
+            id=f"parameters-{self._notices}",
+            text=f"The {what} {name} was deleted.",
+            kind="note",
+            button={"label": "Undo", "vals": action},
+        )
+        self._ext.push_html(html, client)
+
+    # --- inside --------------------------------------------------------------------------
+
+    async def _tell_pieces(self, name: str) -> None:
+        """The tokens of a list, once the model has said them."""
+        model, typed = self._ext.slot().model, getattr(self._choices.now, TYPED[name])
+        if not model:
+            return
+        read = tokens.bans if name == "custom_token_bans" else tokens.biases
+        pieces = await read(typed, model)
+        html = self._ext.render("_pieces.html", name=name, pieces=pieces, oob=True)
+        for client in [*self._filters]:
+            self._ext.push_html(html, client, f"pieces-{name}")
+
+    def _bar(self, oob: bool = False) -> str:
+        return self._ext.render("_bar.html", **self._views.bar(*self._names), oob=oob)
+
+    def _groups(self, chosen: str, errors: Mapping[str, str] = NOTHING, oob: bool = False) -> str:
+        """All parameters that the filter `chosen` leaves."""
+        info = self._choices.info
+        return self._ext.render(
+            "_groups.html",
+            groups=self._views.groups(self._views.shown(chosen), errors),
+            order=self._views.order(),
+            added=self._views.added(errors),
+            filter=chosen,
+            loaders=self._views.loaders(),
+            model=info.name if info else "",
+            oob=oob,
+        )
+
+    def _grammar(
+        self,
+        problem: Mapping[str, str] = NOTHING,
+        typed: Constrain | None = None,
+        oob: bool = False,
+    ) -> str:
+        now, info = self._grammars.now, self._choices.info
+        return self._ext.render(
+            "_grammar.html",
+            grammars=self._files[0],
+            own=now.grammar_file in self._files[1],
+            file=now.grammar_file,
+            grammar=typed.grammar if typed else now.grammar,
+            schema=typed.schema if typed else now.schema,
+            by=typed.by if typed else now.constraint,
+            able=info is None or "grammar" in info.capabilities,
+            problem=problem,
+            oob=oob,
+        )

@@ -1,0 +1,88 @@
+"""Presets: files that say how tokens are chosen, as text-generation-webui has them."""
+
+import io
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import UNSET, structs
+from ruamel.yaml import YAML
+
+from kernel.api import Refused, Sampling, Struct
+
+from . import texts
+from .texts import KNOWN
+
+GROUPS = (
+    "Curve shape", "Curve cutoff", "Repetition suppression", "Alternative sampling methods",
+    "Other options",
+)  # fmt: skip
+"""What belongs to a preset; length, seed, bans and the like stay as they are."""
+HELD = tuple(known.name for known in KNOWN.values() if known.group in GROUPS)
+NEUTRAL: Mapping[str, Any] = {name: KNOWN[name].neutral for name in HELD}
+DEEPEST = 20
+"""Brackets within brackets: each costs a YAML reader more than the one before."""
+OLD = {"additive_repetition_penalty": "presence_penalty"}
+"""What was called differently."""
+
+
+class Preset(Struct, frozen=True):
+    """What a file says; `others` is what it says beside, which is kept."""
+
+    name: str
+    sampling: Sampling = Sampling()
+    others: Mapping[str, Any] = {}
+    problems: tuple[str, ...] = ()
+
+
+def parse(name: str, text: str) -> Preset:
+    """Read a preset, of whatever age; raises Refused where it is none."""
+    depths = itertools.accumulate((c in "[{") - (c in "]}") for c in text)
+    try:
+        if max(depths, default=0) > DEEPEST:
+            raise ValueError("it is nested too deeply")
+        tree = YAML(typ="safe", pure=True).load(text)
+    except Exception as error:  # ruamel raises all kinds
+        why = str(getattr(error, "problem", "") or error).partition("\n")[0][:200]
+        raise Refused(f"The preset {name} cannot be read: {why}. Correct the file.") from None
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise Refused(f"The preset {name} is no list of parameters, each with its value.")
+    good, others, problems = dict[str, Any](), dict[str, Any](), list[str]()
+    for key, value in tree.items():
+        key = OLD.get(str(key), str(key))
+        if key not in Sampling.__struct_fields__ or key == "extra":
+            others[key] = value
+            continue
+        try:
+            good[key] = texts.read(key, value)
+        except Refused as error:
+            others[key] = value
+            problems.append(str(error))
+    unknown = [key for key in others if key not in Sampling.__struct_fields__]
+    if unknown:
+        problems.append(f"Spindle knows no {', '.join(unknown)[:200]}; it stays in the file.")
+    return Preset(name, Sampling(**good), others, tuple(problems))
+
+
+def said(sampling: Sampling, neutral: Mapping[str, Any] = NEUTRAL) -> dict[str, Any]:
+    """What of a preset's parameters is set and differs from neutral, as plain data."""
+    found = {name: getattr(sampling, name) for name in HELD}
+    return {k: v for k, v in found.items() if v is not UNSET and v != neutral[k]}
+
+
+def dump(values: Mapping[str, Any]) -> str:
+    """A preset file's text."""
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    stream, yaml = io.StringIO(), YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False  # type: ignore[assignment]
+    yaml.dump(plain or {"temperature": 1.0}, stream)
+    return stream.getvalue()
+
+
+def applied(sampling: Sampling, preset: Sampling) -> Sampling:
+    """What is chosen when a preset is: its values in place of those of all that presets hold."""
+    values = {name: getattr(preset, name) for name in HELD}
+    values |= {k: v for k, v in structs.asdict(preset).items() if v is not UNSET and k != "extra"}
+    return structs.replace(sampling, **values)

@@ -1,0 +1,650 @@
+"""Every control at the level where it can break: form, file, turn and request."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from msgspec import UNSET, structs
+
+from kernel.api import Refused, Sampling, parameters
+from kernel.testing import App, Scripted, running
+from kernel.testing.page import Page
+from kernel.testing.plugin import conformance
+from tools import parameters as page_of_parameters
+
+from . import dice, presets, texts
+from .shelf import Shelf
+
+test_conformance = conformance(__file__)
+KNOWN = parameters()
+ALL = (*KNOWN, "extra")
+ORDER = list(texts.ORDER)
+
+TYPED: dict[str, tuple[str, Any]] = {
+    # the field: what is typed, and what the model is asked
+    "temperature": ("0.7", 0.7), "dynamic_temperature": ("true", True),
+    "dynatemp_low": ("0.5", 0.5), "dynatemp_high": ("1.5", 1.5), "dynatemp_exponent": ("2", 2.0),
+    "smoothing_factor": ("0.3", 0.3), "smoothing_curve": ("1.5", 1.5), "top_p": ("0.9", 0.9),
+    "top_k": ("40", 40), "min_p": ("0.05", 0.05), "top_n_sigma": ("1", 1.0),
+    "typical_p": ("0.95", 0.95), "xtc_threshold": ("0.2", 0.2), "xtc_probability": ("0.5", 0.5),
+    "epsilon_cutoff": ("3", 3.0), "eta_cutoff": ("6", 6.0), "tfs": ("0.9", 0.9),
+    "top_a": ("0.2", 0.2), "adaptive_target": ("0.4", 0.4), "adaptive_decay": ("0.5", 0.5),
+    "dry_multiplier": ("0.8", 0.8), "dry_allowed_length": ("3", 3), "dry_base": ("2", 2.0),
+    "dry_sequence_breakers": (r'"\n", ":"', ("\n", ":")), "repetition_penalty": ("1.15", 1.15),
+    "frequency_penalty": ("0.1", 0.1), "presence_penalty": ("-0.5", -0.5),
+    "encoder_repetition_penalty": ("1.05", 1.05), "no_repeat_ngram_size": ("4", 4),
+    "repetition_penalty_range": ("512", 512), "penalty_alpha": ("0.6", 0.6),
+    "guidance_scale": ("1.5", 1.5), "negative_prompt": ("Nothing\nsad", "Nothing\nsad"),
+    "mirostat_mode": ("2", 2), "mirostat_tau": ("8", 8.0), "mirostat_eta": ("0.2", 0.2),
+    "do_sample": ("false", False), "temperature_last": ("true", True),
+    "sampler_priority": ("top_k\ntemperature", ("top_k", "temperature")),
+    "max_new_tokens": ("300", 300), "auto_max_new_tokens": ("true", True),
+    "min_length": ("20", 20), "prompt_lookup_num_tokens": ("3", 3),
+    "max_tokens_second": ("10", 10), "ban_eos_token": ("true", True),
+    "custom_token_bans": ("5, 7", (5, 7)), "logit_bias": ("5: -2\n7: 1.5", {5: -2.0, 7: 1.5}),
+    "add_bos_token": ("false", False), "skip_special_tokens": ("false", False),
+    "static_cache": ("true", True), "truncation_length": ("4096", 4096), "seed": ("7", 7),
+    "custom_stopping_strings": (r'"\nYou:", "###"', ("\nYou:", "###")), "num_beams": ("3", 3),
+    "length_penalty": ("-1", -1.0), "early_stopping": ("true", True),
+}  # fmt: skip
+
+
+class Knowing(Scripted):
+    """A model that honours everything, and whose tokens are the words it knows."""
+
+    words = ("Once", " upon", " a time", " upon")
+
+    def __init__(self, *scripts: str, samplers: Any = ALL, **more: Any) -> None:
+        super().__init__(*scripts, samplers=samplers, **more)
+
+    async def call(self, name: str, **data: Any) -> Any:
+        if name == "tokenize":
+            return [self.words.index(data["text"])] if data["text"] in self.words else [8, 9]
+        if name == "detokenize":
+            return "".join(dict(enumerate(self.words)).get(n, "?") for n in data["token_ids"])
+        raise LookupError(name)
+
+
+@pytest.fixture
+async def model() -> Knowing:
+    return Knowing("Hi.")
+
+
+@pytest.fixture
+async def app(model: Knowing, tmp_path: Path) -> AsyncIterator[App]:
+    async with running("parameters", model=model, data=tmp_path) as app:
+        yield app
+
+
+async def asked(app: App, model: Scripted, **fields: Any) -> Sampling:
+    """What the model is asked when a page says something."""
+    await app.say(client="page", **fields)
+    return model.asked[-1].sampling
+
+
+def anew(page: Page) -> None:
+    """Forget what the page was sent, also what is on its way."""
+    assert page.html is not None
+    page.html = ""
+
+
+def forms(html: str) -> str:
+    return html.rpartition('id="parameters-groups"')[2]
+
+
+# --- one parameter at a time ---------------------------------------------------------------
+
+
+def test_every_parameter_is_typed_here():
+    assert TYPED.keys() == KNOWN.keys() == set(Sampling.__struct_fields__) - {"extra"}
+
+
+def test_every_parameter_is_declared_whole():
+    for name, known in KNOWN.items():
+        assert known.help.endswith("."), name
+        assert all(master in KNOWN for master in known.tunes.split()), name
+        if known.neutral not in (None, ""):
+            assert texts.read(name, known.neutral) == known.neutral, name
+
+
+def test_the_page_of_parameters_is_current():
+    said = page_of_parameters.FILE.read_text("utf-8")
+    assert said == page_of_parameters.text(), "run python -m tools.parameters"
+
+
+async def test_what_is_typed_reaches_the_model_and_goes_back(app: App, model: Knowing):
+    page = await app.open("/parameters")
+    for name, (typed, value) in TYPED.items():
+        anew(page)
+        await page.act("parameters.set", name=name, value=typed)
+        await page.until(f'id="parameters-{name}-reset"')
+        assert getattr(await asked(app, model), name) == value
+        await page.act("parameters.reset", name=name)
+        expected = 2048 if name == "max_new_tokens" else UNSET
+        assert getattr(await asked(app, model), name) == expected
+        assert f'id="parameters-{name}-reset"' not in forms(page.html)
+
+
+async def test_what_a_turn_says_stays(app: App, model: Knowing):
+    page = await app.open("/parameters")
+    await page.act("parameters.set", name="temperature", value="0.7")
+    await page.act("parameters.set", name="top_k", value="7")
+    sampling = await asked(app, model, sampling=Sampling(temperature=0.1, seed=3))
+    assert (sampling.temperature, sampling.top_k, sampling.seed) == (0.1, 7, 3)
+
+
+async def test_a_program_says_its_own(app: App, model: Knowing):
+    page = await app.open("/parameters")
+    await page.act("parameters.set", name="temperature", value="0.7")
+    await page.act("parameters.constrain", by="grammar", grammar='root ::= "a"', schema="")
+    await app.say()
+    assert model.asked[-1].sampling == Sampling()
+    assert not model.asked[-1].grammar
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "why"),
+    [
+        ("temperature", "9", "must be a number from 0 to 5"),
+        ("top_k", "many", "must be a whole number"),
+        ("seed", "1.5", "must be a whole number"),
+        ("sampler_priority", "top_k, magic", "no sampler called magic"),
+        ("custom_stopping_strings", '"open', "cannot be told apart"),
+        ("dry_sequence_breakers", "[1, 2]", "must be a text in quotes"),
+    ],
+)
+async def test_what_cannot_be_is_told_beside_its_field(
+    app: App, model: Knowing, name: str, typed: str, why: str
+):
+    page, other = await app.open("/parameters"), await app.open("/parameters")
+    anew(page)
+    anew(other)
+    await page.act("parameters.set", name=name, value=typed)
+    assert why in await page.until(f'id="parameters-{name}-error" role="alert">[^<]*')
+    assert getattr(await asked(app, model), name) is UNSET
+    assert f"{name}-error" not in other.html
+
+
+async def test_two_pages_show_the_same_and_a_restart_forgets_nothing(tmp_path: Path):
+    async with running("parameters", model=Knowing("Hi."), data=tmp_path) as app:
+        page, other = await app.open("/parameters"), await app.open("/parameters")
+        anew(other)
+        await page.act("parameters.set", name="top_k", value="41")
+        await other.until('name="value" value="41"')
+        await page.act("parameters.choose", preset="Shortwave")
+        await page.act("parameters.set", name="logit_bias", value="3: 1")
+    model = Knowing("Hi.")
+    async with running("parameters", model=model, data=tmp_path) as app:
+        sampling = await asked(app, model)
+        assert (sampling.temperature, sampling.top_k, sampling.logit_bias) == (1.53, 33, {3: 1.0})
+        page = await app.open("/parameters")
+        assert "Restore preset" not in page.html, "nothing differs from it"
+
+
+async def test_a_damaged_file_costs_the_choices_and_is_kept(tmp_path: Path):
+    file = tmp_path / "state" / "parameters" / "parameters.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"sampling": {"temperature": "hot"}}')
+    model = Knowing("Hi.")
+    async with running("parameters", model=model, data=tmp_path) as app:
+        assert (await asked(app, model)).temperature is UNSET
+    assert file.with_name("parameters.json.damaged").exists()
+
+
+# --- what a model cannot do ----------------------------------------------------------------
+
+
+async def test_what_a_model_cannot_do_is_left_out_told_once_and_shown(tmp_path: Path):
+    model = Knowing("Hi.", samplers=("temperature", "max_new_tokens"))
+    async with running("parameters", model=model, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        await page.act("parameters.set", name="top_k", value="40")
+        await page.act("parameters.set", name="xtc_threshold", value="0.2")
+        anew(page)
+        assert await asked(app, model) == Sampling(max_new_tokens=2048)
+        told = "scripted in scripted cannot do this: top_k. The reply is made without."
+        assert told in page.html
+        anew(page)
+        await asked(app, model)
+        assert "cannot do this" not in page.html
+        await page.act("parameters.set", name="temperature", value="0.5")
+        await asked(app, model)
+        assert told in page.html, "something else is chosen: it is said again"
+        again = await app.open("/parameters")
+        assert 'parameters-lacking" id="parameters-top_k-row"' in again.html
+        assert 'title="Not with this model: ' not in again.html
+        assert "Not with this model: " in again.html  # in the pop-up
+
+
+async def test_an_engine_is_never_asked_for_what_a_program_did_not_leave_out(tmp_path: Path):
+    """What somebody else asked for is not ours to leave out: the engine refuses it by name."""
+    model = Knowing("Hi.", samplers=("temperature", "max_new_tokens"))
+    async with running("parameters", model=model, data=tmp_path) as app:
+        assert (await asked(app, model, sampling=Sampling(top_k=3))).top_k == 3
+
+
+async def test_only_what_a_loader_can_do_is_shown(tmp_path: Path):
+    model = Knowing("Hi.", samplers=("temperature", "top_k", "max_new_tokens"))
+    async with running("parameters", model=model, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        assert "parameters-tfs-row" in page.html
+        await page.act("parameters.set", name="min_p", value="0.1")
+        anew(page)
+        await page.act("parameters.show", loader="now")
+        assert "parameters-top_k-row" in page.html
+        assert "parameters-tfs-row" not in page.html
+        assert "parameters-min_p-row" in page.html, "what was changed is never hidden"
+        other = await app.open("/parameters")
+        assert "parameters-tfs-row" in other.html
+
+
+async def test_the_models_own_stand_where_nothing_is_said(tmp_path: Path):
+    model = Knowing("Hi.")
+    model.info = structs.replace(model.info, defaults=Sampling(temperature=0.6, top_p=0.95))
+    async with running("parameters", model=model, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        assert 'value="" placeholder="0.95"' in page.html
+        assert await asked(app, model) == Sampling(max_new_tokens=2048)
+        await page.act("parameters.neutralise")
+        sampling = await asked(app, model)
+        assert (sampling.temperature, sampling.top_p) == (1.0, 1.0)
+        assert sampling.sampler_priority == texts.ORDER
+        await page.act("parameters.choose", preset="min_p")
+        sampling = await asked(app, model)
+        assert (sampling.temperature, sampling.top_p, sampling.min_p) == (1.0, 1.0, 0.05)
+        await page.act("parameters.choose", preset="")
+        assert await asked(app, model) == Sampling(max_new_tokens=2048)
+
+
+# --- order ---------------------------------------------------------------------------------
+
+
+async def test_the_order_is_moved_by_drag_and_by_keys(app: App, model: Knowing):
+    page = await app.open("/parameters")
+    await page.act("parameters.move", id="min_p", to=0)
+    await page.act("parameters.move", id="temperature", to=99)
+    order = (await asked(app, model)).sampler_priority
+    assert order == (
+        "min_p",
+        *(n for n in ORDER if n not in ("min_p", "temperature")),
+        "temperature",
+    )
+    anew(page)
+    await page.act("parameters.move", id="magic", to=0)
+    assert "no sampler called magic" in page.html
+
+
+# --- presets -------------------------------------------------------------------------------
+
+OLD = """\
+temperature: 0.7
+top_p: 0.9
+additive_repetition_penalty: 0.3
+repetition_penalty: 1.15
+num_beams: 1
+early_stopping: false
+do_sample: true
+dry_sequence_breakers: '"\\n", ":", "\\"", "*"'
+sampler_priority: |-
+  temperature
+  top_p
+sampling_wish: better
+top_k: lots
+"""
+
+
+def test_a_preset_of_every_age_is_read():
+    found = presets.parse("old", OLD)
+    assert found.sampling == Sampling(
+        temperature=0.7, top_p=0.9, presence_penalty=0.3, repetition_penalty=1.15, num_beams=1,
+        early_stopping=False, do_sample=True, dry_sequence_breakers=("\n", ":", '"', "*"),
+        sampler_priority=("temperature", "top_p"),
+    )  # fmt: skip
+    assert found.others == {"sampling_wish": "better", "top_k": "lots"}
+    assert "no sampling_wish; it stays in the file" in " ".join(found.problems)
+    assert "Top k must be" in found.problems[0]
+    json_form = presets.parse(
+        "json", 'dry_sequence_breakers: ["\\n", "x"]\nsampler_priority: [dry]'
+    )
+    assert json_form.sampling.dry_sequence_breakers == ("\n", "x")
+    assert json_form.sampling.sampler_priority == ("dry",)
+    assert presets.parse("empty", "").sampling == Sampling()
+
+
+@pytest.mark.parametrize(
+    "text", ["- a\n- b", "a: [" + "[" * 500, "{", "a: !!python/object:os.x {}"]
+)
+def test_what_is_no_preset_is_refused(text: str):
+    with pytest.raises(Refused, match=r"The preset x "):
+        presets.parse("x", text)
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parent / "presets").glob("*.yaml")))
+def test_our_presets_are_good_and_hold_what_differs(file: Path):
+    found = presets.parse(file.stem, file.read_text("utf-8"))
+    assert not found.problems
+    assert file.stem == "Null preset" or presets.said(found.sampling)
+    assert presets.parse("again", presets.dump(presets.said(found.sampling))).sampling == Sampling(
+        **{k: v for k, v in presets.said(found.sampling).items()} or {"temperature": 1.0}
+    )
+
+
+async def test_a_preset_is_saved_restored_deleted_and_brought_back(
+    app: App, model: Knowing, tmp_path: Path
+):
+    page = await app.open("/parameters")
+    await page.act("parameters.choose", preset="Yara")
+    await page.act("parameters.set", name="top_k", value="12")
+    await page.act("parameters.set", name="max_new_tokens", value="77")
+    await page.act("parameters.save", name=" Mine ")
+    file = tmp_path / "presets" / "Mine.yaml"
+    assert file.read_text("utf-8") == (
+        "temperature: 0.82\ntop_p: 0.21\ntop_k: 12\nrepetition_penalty: 1.19\n"
+    )
+    await page.act("parameters.set", name="top_k", value="99")
+    await page.until("Restore preset")
+    await page.act("parameters.choose", preset="Mine")
+    sampling = await asked(app, model)
+    assert (sampling.top_k, sampling.max_new_tokens) == (12, 77)
+    anew(page)
+    await page.act("parameters.delete", what="preset", name="Mine")
+    assert not file.exists()
+    assert "Mine (deleted)" in page.html
+    undo = await page.until(r"hx-vals=\'(\{[^\']*undelete[^\']*\})")
+    vals = json.loads(undo.partition("'")[2])
+    await page.act(vals.pop("action"), **vals)
+    assert file.exists()
+    assert (await asked(app, model)).top_k == 12, "what was chosen stays while its file is away"
+
+
+async def test_ours_cannot_be_deleted_and_a_name_cannot_lead_out(app: App, tmp_path: Path):
+    page = await app.open("/parameters")
+    await page.act("parameters.delete", what="preset", name="Yara")
+    await page.until("Yara comes with Spindle")
+    for name in ("../x", "a/b", ".hidden", "CON", "x\0y", ""):
+        anew(page)
+        await page.act("parameters.save", name=name)
+        await page.act("parameters.bring", what="grammar", name=name, text='root ::= "a"')
+        await page.act("parameters.choose", preset=name or "../../settings")
+        await page.act("parameters.delete", what="grammar", name=name)
+        assert page.html.count("toast error") == 4, name
+    await page.act("parameters.undelete", what="preset", number="../..")
+    assert not [folder for folder in ("presets", "grammars") if (tmp_path / folder).exists()]
+
+
+async def test_what_a_file_says_beside_stays_in_it(app: App, tmp_path: Path):
+    (tmp_path / "presets").mkdir()
+    file = tmp_path / "presets" / "old.yml"
+    file.write_text(OLD)
+    page = await app.open("/parameters")
+    await page.act("parameters.choose", preset="old")
+    await page.until("it stays in the file")
+    await page.act("parameters.set", name="temperature", value="0.8")
+    await page.act("parameters.save", name="old")
+    said = file.read_text("utf-8")
+    assert "sampling_wish: better" in said
+    assert "temperature: 0.8" in said
+    assert "top_k" not in said
+    assert not file.with_suffix(".yaml").exists()
+
+
+async def test_a_preset_comes_in_and_goes_out_as_it_is(app: App, tmp_path: Path):
+    page = await app.open("/parameters")
+    await page.act("parameters.bring", what="preset", name="old", text=OLD)
+    assert (tmp_path / "presets" / "old.yaml").read_text("utf-8") == OLD
+    answer = await app.fetch("/ext/parameters/preset/old.yaml")
+    assert answer.body.decode() == OLD
+    assert "attachment" in answer.headers["content-disposition"]
+    await page.act("parameters.bring", what="preset", name="old", text="temperature: 1")
+    await page.until("There is a preset old already")
+    await page.act("parameters.bring", what="preset", name="none", text="- a")
+    await page.until("is no list of parameters")
+    for path in (
+        "preset/none.yaml",
+        "preset/..%2F..%2Fsettings.yaml",
+        "state/x.yaml",
+        "preset/old",
+    ):
+        assert (await app.fetch(f"/ext/parameters/{path}")).status in (400, 404), path
+    assert (await app.fetch("/ext/parameters/preset/old.yaml", who="nobody")).status == 401
+
+
+def test_what_is_not_neutral_is_all_that_differs():
+    assert presets.said(Sampling(temperature=1.0, top_k=0)) == {}
+    said = presets.said(Sampling(temperature=0.5, do_sample=True, seed=3, top_p=0.9))
+    assert said == {"temperature": 0.5, "top_p": 0.9}
+    assert not set(presets.HELD) & {"seed", "max_new_tokens", "negative_prompt", "ban_eos_token"}
+
+
+ITEMS = {
+    "top_p": {0.5, 0.8, 0.9, 0.95, 0.99}, "min_p": {0.5, 0.2, 0.1, 0.05, 0.01},
+    "top_k": {3, 5, 10, 20, 30, 40}, "typical_p": {0.2, 0.575, 0.95},
+    "tfs": {0.5, 0.8, 0.9, 0.95, 0.99}, "top_a": {0.5, 0.2, 0.1, 0.05, 0.01},
+    "epsilon_cutoff": {1, 3, 5, 7, 9}, "eta_cutoff": {3, 6, 9, 12, 15, 18},
+    "temperature": {0.1, 0.5, 0.7, 0.8, 1.0, 1.2, 1.5, 2.0, 5.0},
+    "dynatemp_low": {0.1, 0.5, 0.8, 1.0}, "dynatemp_high": {1.0, 1.5, 2.0, 5.0},
+    "dynamic_temperature": {True}, "smoothing_factor": {0.2, 0.3, 0.6, 1.2},
+    "repetition_penalty": {1.0, 1.05, 1.1, 1.15, 1.2, 1.25},
+    "presence_penalty": {0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0},
+    "frequency_penalty": {0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0},
+    "temperature_last": {False, True},
+}  # fmt: skip
+KINDS = (
+    {"top_p", "min_p", "top_k", "typical_p", "tfs", "top_a", "epsilon_cutoff", "eta_cutoff"},
+    {"temperature", "dynamic_temperature", "smoothing_factor"},
+    {"repetition_penalty", "presence_penalty", "frequency_penalty"},
+)
+
+
+def test_a_random_preset_has_one_of_each_kind_and_only_what_is_supported():
+    random, seen = Random(1), dict[str, set[Any]]()
+    for _ in range(3000):
+        thrown = dice.thrown(tuple(KNOWN), random)
+        found = {k: v for k, v in structs.asdict(thrown).items() if v is not UNSET}
+        for name, value in found.items():
+            seen.setdefault(name, set()).add(value)
+        for kind in KINDS:
+            assert len(kind & found.keys()) == 1
+        if "dynatemp_low" in found:
+            assert found["dynatemp_low"] < found["dynatemp_high"]
+    assert seen == ITEMS
+    few = ("top_k", "tfs", "presence_penalty", "dynatemp_low")
+    for _ in range(200):
+        thrown = dice.thrown(few, random)
+        found = {k for k, v in structs.asdict(thrown).items() if v is not UNSET}
+        assert found <= {"top_k", "tfs", "presence_penalty"}
+        assert len(found) == 2
+
+
+async def test_a_random_preset_is_neutral_beside(tmp_path: Path):
+    model = Knowing("Hi.", samplers=("temperature", "top_k", "max_new_tokens", "top_p"))
+    model.info = structs.replace(model.info, defaults=Sampling(top_p=0.5, top_k=9))
+    async with running("parameters", model=model, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        await page.act("parameters.choose", preset="Yara")
+        await page.act("parameters.roll")
+        sampling = await asked(app, model)
+        assert sampling.temperature in ITEMS["temperature"]
+        assert (sampling.top_k in ITEMS["top_k"]) != (sampling.top_p in ITEMS["top_p"])
+        assert sampling.top_k == 0 or sampling.top_p == 1.0
+
+
+async def test_a_preset_comes_with_its_model(tmp_path: Path):
+    model = Knowing("Hi.")
+    async with running("parameters", model=model, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        await page.act("parameters.prefer", preset="Yara")
+        await page.act("parameters.prefer", preset="Shortwave", model=False)
+        await page.act("parameters.set", name="top_k", value="3")
+        model.info = structs.replace(model.info, name="other")
+        await app.kernel.slot().reload()
+        await page.until("The preset Shortwave came with other")
+        assert (await asked(app, model)).temperature == 1.53
+        await page.act("parameters.set", name="temperature", value="0.4")
+        await app.kernel.slot().reload()
+        assert (await asked(app, model)).temperature == 0.4, "the same model again"
+        model.info = structs.replace(model.info, name="scripted")
+        await app.kernel.slot().reload()
+        await page.until("The preset Yara came with scripted")
+
+
+def test_a_shelf_keeps_what_is_deleted_apart(tmp_path: Path):
+    shelf = Shelf("thing", tmp_path / "ours", tmp_path / "own", tmp_path / "trash", (".yaml",))
+    numbers: list[str] = []
+    for text in ("one", "two"):
+        shelf.save("a~1", text)
+        numbers.append(shelf.delete("a~1"))
+    assert shelf.names() == []
+    assert shelf.undo(numbers[0]) == "a~1"
+    assert shelf.text("a~1") == "one"
+    with pytest.raises(Refused, match="another a~1 by now"):
+        shelf.undo(numbers[1])
+    with pytest.raises(Refused, match="not in the trash"):
+        shelf.undo(numbers[0])
+
+
+# --- bans and biases -----------------------------------------------------------------------
+
+
+async def test_texts_become_tokens_of_the_model_and_are_shown(app: App, model: Knowing):
+    page = await app.open("/parameters")
+    typed = '" upon"\n2\n"Never heard"\n"open'
+    await page.act("parameters.set", name="custom_token_bans", value=typed)
+    shown = await page.until('id="parameters-custom_token_bans-pieces" hx-swap-oob.*')
+    assert "<code>1</code>" in shown
+    assert "·upon" in shown
+    assert "It is 2 tokens. Write those that are meant." in shown
+    assert "The quotation marks do not fit together." in shown
+    assert (await asked(app, model)).custom_token_bans == (1, 2)
+    await page.act("parameters.set", name="logit_bias", value='" upon": -2\n3: 1.5\nOnce\n2: 1e9')
+    assert (await asked(app, model)).logit_bias == {1: -2.0, 3: 1.5}
+    assert "It needs a value from -100 to 100" in await page.until("logit_bias-pieces.*It needs.*")
+
+
+async def test_a_model_that_tells_no_tokens_takes_numbers(tmp_path: Path):
+    model = Scripted("Hi.", samplers=ALL)
+    async with running("parameters", model=model, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        await page.act("parameters.set", name="custom_token_bans", value='5\n" upon"')
+        assert (await asked(app, model)).custom_token_bans == (5,)
+        await page.until("scripted does not tell tokens of texts. Write numbers.")
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        (r'"\n", "Human:"', ["\n", "Human:"]), (r"'\n', 'Human:'", ["\n", "Human:"]),
+        (r'["\n", "x"]', ["\n", "x"]), ("### End\nHuman:", ["### End", "Human:"]), ("", []),
+        (r'"a\"b"', ['a"b']),
+    ],
+)  # fmt: skip
+def test_texts_in_quotes_in_every_form(typed: str, read: list[str]):
+    assert texts.quoted(typed) == read
+    assert texts.quoted(texts.written("custom_stopping_strings", read)) == read
+
+
+# --- grammars ------------------------------------------------------------------------------
+
+GOOD, BAD = 'root ::= "Yes" | "No"', "root ::= yes\nyes ::= ("
+
+
+@pytest.fixture
+async def able() -> Knowing:
+    return Knowing("Hi.", capabilities=("text", "grammar"))
+
+
+async def test_a_grammar_is_checked_used_kept_and_left(able: Knowing, tmp_path: Path):
+    async with running("parameters", model=able, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        await page.act("parameters.constrain", by="grammar", grammar=GOOD, schema="")
+        await asked(app, able)
+        assert able.asked[-1].grammar == GOOD
+        anew(page)
+        await page.act("parameters.constrain", by="grammar", grammar=BAD, schema="")
+        error = await page.until('id="parameters-gbnf-error" role="alert">[^<]*')
+        assert "line 2" in error
+        assert "yes ::= (" in page.html, "what was typed stays in the box"
+        await asked(app, able)
+        assert able.asked[-1].grammar == GOOD, "what was checked goes on"
+        await page.act("parameters.keep", name="mine")
+        assert (tmp_path / "grammars" / "mine.gbnf").read_text("utf-8") == GOOD + "\n"
+        await page.act("parameters.constrain", by="", grammar=GOOD, schema="")
+        await asked(app, able)
+        assert not able.asked[-1].grammar
+
+
+async def test_a_schema_is_checked_and_used(able: Knowing, tmp_path: Path):
+    async with running("parameters", model=able, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        schema = '{"type": "object", "properties": {"a": {"type": "integer"}}}'
+        await page.act("parameters.constrain", by="schema", grammar="", schema=schema)
+        await asked(app, able)
+        assert able.asked[-1].grammar == schema
+        for wrong, why in (
+            ('{"type": ', "cannot be read"), ('root ::= "a"', "begins with a brace"),
+            ('{"type": "string", "pattern": "a+"}', "cannot hold"), ("", "It is empty"),
+        ):  # fmt: skip
+            anew(page)
+            await page.act("parameters.constrain", by="schema", grammar="", schema=wrong)
+            assert why in await page.until('id="parameters-schema-error" role="alert">[^<]*')
+        anew(page)
+        await page.act("parameters.constrain", by="grammar", grammar="{}", schema="")
+        assert "is no JSON" in await page.until('parameters-gbnf-error" role="alert">[^<]*')
+
+
+@pytest.mark.parametrize("name", [f.stem for f in (Path(__file__).parent / "grammars").iterdir()])
+async def test_our_grammars_are_good(able: Knowing, tmp_path: Path, name: str):
+    async with running("parameters", model=able, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        await page.act("parameters.open", name=name)
+        await asked(app, able)
+        assert "root" in able.asked[-1].grammar
+        assert f'<option value="{name}" selected>' in page.html
+        await page.act("parameters.open", name="")
+        await asked(app, able)
+        assert not able.asked[-1].grammar
+
+
+async def test_a_model_without_grammars_is_told_of_and_replies_are_made(app: App, model: Knowing):
+    page = await app.open("/parameters")
+    await page.act("parameters.constrain", by="grammar", grammar=GOOD, schema="")
+    anew(page)
+    await asked(app, model)
+    assert not model.asked[-1].grammar
+    await page.until("cannot do this: grammar")
+    assert "The loaded model takes no grammar" in (await app.open("/parameters")).html
+
+
+# --- beside a text box, and what was before ------------------------------------------------
+
+
+async def test_what_the_chat_kept_is_taken_over_once(tmp_path: Path):
+    settings = {
+        "chat": {"temperature": 0.3, "max_new_tokens": 99, "seed": 4, "loader_parameters": {"a": 1}}
+    }
+    model = Knowing("Hi.")
+    async with running("parameters", model=model, data=tmp_path, settings=settings) as app:
+        sampling = await asked(app, model)
+        assert (sampling.temperature, sampling.max_new_tokens, sampling.seed) == (0.3, 99, 4)
+        await (await app.open("/parameters")).act("parameters.reset", name="temperature")
+    async with running("parameters", model=(model := Knowing("Hi.")), data=tmp_path) as app:
+        assert (await asked(app, model)).temperature is UNSET
+        assert (await asked(app, model)).seed == 4
+
+
+async def test_a_wrong_old_setting_does_not_break_the_start(tmp_path: Path):
+    settings = {"chat": {"temperature": "hot", "seed": 4, "loader_parameters": "x"}}
+    model = Knowing("Hi.")
+    async with running("parameters", model=model, data=tmp_path, settings=settings) as app:
+        assert (await asked(app, model)).seed == 4
+
+
+async def test_the_pop_up_stands_on_every_page(app: App, model: Knowing):
+    page = await app.open("/parameters")
+    assert 'popover class="pop" id="parameters-pop"' in page.html
+    assert 'id="parameters-pop-temperature"' in page.html
+    await page.act("parameters.set", name="temperature", value="0.5")
+    assert "Temperature 0.5</button>" in page.html
