@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from markupsafe import Markup
 
-from extensions.conversations.api import STORE, Restored
+from extensions.conversations.api import STORE
 from kernel.api import (
     MODES,
     PANELS,
@@ -50,6 +50,7 @@ from .pages import Pages
 from .parameters import ParameterForm
 from .replies import Replies
 from .running import Running
+from .shelf import attend
 from .talk import Talk
 from .views import Views
 
@@ -136,7 +137,7 @@ async def setup(ext: Extension[Settings]) -> None:
         if event.point == PANELS.name:
             await pages.tell_guests()
 
-    ext.on(Restored)(lambda _: pages.show_anew())
+    attend(ext, talk, pages)
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:

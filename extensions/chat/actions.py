@@ -19,6 +19,10 @@ class New(Action, frozen=True):
     """Go to an empty conversation; it is kept when something is said."""
 
 
+class Incognito(Action, frozen=True):
+    """Begin a conversation of which nothing is written to the disk."""
+
+
 class More(Action, frozen=True):
     """More of the list at the side."""
 
@@ -48,7 +52,7 @@ class OnMessage(Action, frozen=True):
 
 
 class Reveal(OnMessage, frozen=True):
-    """Go to a message that a search found and another version hides."""
+    """Go to a message that a search found, wherever it stands, hidden or not."""
 
 
 class Regenerate(OnMessage, frozen=True):
@@ -96,6 +100,16 @@ class Earlier(OnConversation, frozen=True):
     """The messages that stand before the message `before`."""
 
     before: str
+
+
+class Later(OnConversation, frozen=True):
+    """The messages that follow the message `after`; without one, the end."""
+
+    after: str = ""
+
+
+class Keep(OnConversation, frozen=True):
+    """Keep an incognito conversation."""
 
 
 class Stop(OnConversation, frozen=True):

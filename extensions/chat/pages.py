@@ -5,6 +5,7 @@ no page is told something older than what it knows.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from extensions.conversations.api import Conversation as Kept
 from extensions.conversations.api import Store, StoredMessage, Unknown
 from kernel.api import PANELS, Client, Conversation, Extension, Panel
 
+from .places import Places
 from .side import Side
 from .views import BESIDE, EXAMPLES, Views
 
@@ -27,8 +29,8 @@ class Pages:
 
     def __init__(self, ext: Extension[Any], store: Store, views: Views) -> None:
         self.open: set[Client] = set()
-        self.side = Side(ext, store, views)
-        self._ext, self._views = ext, views
+        self.side, self.places = Side(ext, store, views), Places(ext, views, self.open)
+        self._ext, self._store, self._views = ext, store, views
         self._model: dict[str, Any] = {}
         self._guests: list[Panel] = []
         """The panels of others that the pages have."""
@@ -42,6 +44,7 @@ class Pages:
             if not self.open:
                 self._guests = self._panels()
             self.open.add(client)
+            self.places.forget(client)
         others = await self._others(client, subject)
         try:
             opened = await self._views.open(subject) if subject else None
@@ -59,6 +62,7 @@ class Pages:
 
     def left(self, client: Client) -> None:
         self.open.discard(client)
+        self.places.forget(client)
         self.side.forget(client)
 
     async def _others(self, client: Client | None, subject: str) -> dict[str, list[Markup]]:
@@ -92,7 +96,9 @@ class Pages:
         context = self._views.panel(opened)
         html = self._ext.render("_log.html", **context) + self._go(id)
         html += self._ext.render("_earlier.html", **context, oob=True)
+        html += self._ext.render("_later.html", **context, oob=True)
         self._last[id] = opened.messages[-1].id if opened.messages else ""
+        self.places.reset(id)
         self._ext.push_html(html, Conversation(id))
 
     async def tell_new(self, id: str, known: str) -> None:
@@ -105,7 +111,7 @@ class Pages:
         self._last[id] = messages[-1]["id"]
         html = self._ext.render("_message.html", message=messages[place - 1], oob=True)
         html += self._ext.render("_append.html", messages=messages[place:]) + self._go(id)
-        self._ext.push_html(html, Conversation(id))
+        self.places.push(html, id, self._go(id))
 
     async def tell_ended(self, message: StoredMessage, html: str) -> None:
         """A reply came to its end; `html` is all of it as the page had it."""
@@ -126,12 +132,14 @@ class Pages:
 
     # --- one ---------------------------------------------------------------------------
 
-    async def move(self, client: Client, id: str) -> None:
-        """Show a page another conversation (no id: a new one), and make that its address."""
+    async def move(self, client: Client, id: str, at: str = "") -> None:
+        """Show a page another conversation (no id: a new one), and make that its address; `at`
+        which message, if not at its end."""
         others = await self._others(client, id)
-        opened = await self._views.open(id) if id else None
+        opened = await self._views.open(id, around=at) if id else None
         client.tab, client.subject, client.path = "chat", id, f"/chat/{id}".rstrip("/")
         context = {**self._views.panel(opened), **self.side.context(client), **others}
+        context["at"] = self.places.at(client, opened, at)
         html = self._ext.render("panel.html", **context)
         go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
         self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}', client)
@@ -166,12 +174,26 @@ class Pages:
         html += self._ext.render("_earlier.html", **context, oob=True)
         self._ext.push_html(html, client)
 
+    async def tell_later(self, client: Client, id: str, after: str) -> None:
+        """The messages that follow the last one which a page has, or the end."""
+        await (self.places.later(client, id, after) if after else self.move(client, id))
+
     async def tell_composer(self, client: Client, errors: Mapping[str, str] | None = None) -> None:
         """What stands around the text box; the box itself is left alone."""
         others = await self._ext.panels("composer", client, client.subject)
         context = {**self._views.composer(client.subject, errors), "composer": others}
         html = self._ext.render("_composer.html", **context, oob=True)
         self._ext.push_html(html, client, "composer")
+
+    async def rearranged(self, id: str) -> None:
+        """Conversations were renamed, filed, pinned or came; `id` which, if one."""
+        with suppress(Unknown):
+            if id:
+                self.tell_title(await self._store.conversation(id))
+        await self.tell_list()
+
+    def say(self, text: str, client: Client) -> None:
+        self._ext.tell(text, client)
 
     def offer_undo(self, text: str, client: Client, action: Mapping[str, str]) -> None:
         """Say that something was deleted, beside a button that brings it back."""

@@ -1,42 +1,77 @@
 """The list at the side, as each page has it: the newest, more of them, or what a search found."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
-from extensions.conversations.api import Conversation, Found, Store
-from kernel.api import Client, Extension
+import msgspec
+
+from extensions.conversations.api import Conversation, Found, Listing, Store
+from kernel.api import Client, Extension, Struct
 
 from .views import Views
 
-Groups = list[tuple[str, list[dict[str, Any]]]]
+NEWEST = 20
+"""Conversations that commands may name."""
 LISTED = 100
-"""Conversations in the list, and how many more of them are shown at a time."""
+"""Conversations in each part of the list, and how many more of them are shown at a time."""
+
+Item = dict[str, Any]
+
+
+class Group(Struct, frozen=True):
+    """A part of the list: a folder, what is pinned, or what was changed in one span of time."""
+
+    label: str
+    items: tuple[Item, ...] = ()
+    kind: Literal["date", "pinned", "incognito", "folder"] = "date"
+    folder: str = ""
+    """Its path, if it is one."""
+    folded: bool = False
+    count: int = 0
+    depth: int = 0
+
+    @property
+    def head(self) -> "Group":
+        """All of it but its items."""
+        return msgspec.structs.replace(self, items=())
 
 
 class Shown:
     """A list as a page has it."""
 
-    def __init__(self, groups: Groups, more: bool) -> None:
-        self.more, self.labels = more, [label for label, _ in groups]
-        self.places = {item["id"]: label for label, items in groups for item in items}
-        self.items = {item["id"]: item for _, items in groups for item in items}
+    def __init__(self, groups: Sequence[Group], more: bool) -> None:
+        self.more, self.heads = more, [group.head for group in groups]
+        self.parts = [{item["id"]: item for item in group.items} for group in groups]
 
     def changes(self, now: "Shown") -> dict[str, Any] | None:
         """What makes this list that one, if it is but single rows: the context of _rows.html."""
-        if (self.labels, self.more) != (now.labels, now.more) or not now.items:
+        if (self.heads, self.more) != (now.heads, now.more) or not any(now.parts):
             return None
-        gone = [id for id in self.items if id not in now.items]
-        stay, first, *rest = [id for id in self.items if id in now.items], *now.items
-        moved = stay != [first, *rest]
-        if moved:
-            gone += [first] if first in self.items else []
-            stay = [id for id in stay if id != first]
-            if stay != rest:
+        gone, first, changed = list[str](), list[tuple[int, Item]](), list[Item]()
+        for place, (before, after) in enumerate(zip(self.parts, now.parts, strict=True), 1):
+            if (step := _step(before, after)) is None:
                 return None
-        if any(self.places[id] != now.places[id] for id in stay):
+            gone += step[0]
+            first += [(place, step[1])] if step[1] else []
+            changed += step[2]
+        return {"gone": gone, "first": first, "changed": changed}
+
+
+def _step(
+    before: dict[str, Item], after: dict[str, Item]
+) -> tuple[list[str], Item | None, list[Item]] | None:
+    """Rows that go, the one that comes to the top, those that change where they stand."""
+    gone = [id for id in before if id not in after]
+    stay = [id for id in before if id in after]
+    first = None
+    if stay != [*after]:
+        top, *rest = after
+        gone += [top] if top in before else []
+        stay = [id for id in stay if id != top]
+        if stay != rest:
             return None
-        changed = [now.items[id] for id in stay if self.items[id] != now.items[id]]
-        return {"gone": gone, "first": now.items[first] if moved else None, "changed": changed}
+        first = after[top]
+    return gone, first, [after[id] for id in stay if before[id] != after[id]]
 
 
 class Side:
@@ -44,7 +79,7 @@ class Side:
 
     def __init__(self, ext: Extension[Any], store: Store, views: Views) -> None:
         self._ext, self._store, self._views = ext, store, views
-        self._listed: Sequence[Conversation] = ()
+        self._listing, self._newest = Listing(), list[Conversation]()
         self._limits: dict[Client, int] = {}
         self._asked: dict[Client, str] = {}
         self._found: dict[Client, Sequence[Found]] = {}
@@ -52,12 +87,17 @@ class Side:
         """The list as each page has it."""
 
     async def load(self) -> None:
-        """Read the list; one more than is shown says whether there are more."""
-        self._listed = await self._store.list(max(LISTED, *self._limits.values(), 0) + 1)
+        """Read the list, as long as a page wants it."""
+        limit = max(LISTED, *self._limits.values(), 0)
+        listing = await self._store.shelf.listing(limit)
+        secret = tuple(await self._store.secret.list())
+        self._listing = msgspec.structs.replace(listing, secret=secret)
+        self._newest = await self._store.list(NEWEST)
 
     def context(self, client: Client | None) -> dict[str, Any]:
         limit = self._limits.get(client, LISTED) if client else LISTED
-        groups, more = self._views.groups(self._listed[:limit]), len(self._listed) > limit
+        groups = self._groups(limit)
+        more = self._listing.more or len(self._listing.rest) > limit
         if client and client.id:
             self._shown[client] = Shown(groups, more)
         return {
@@ -68,7 +108,7 @@ class Side:
         }
 
     def newest(self, many: int) -> Sequence[Conversation]:
-        return self._listed[:many]
+        return self._newest[:many]
 
     async def tell(self, clients: set[Client]) -> None:
         """Bring the list to pages after something changed in it."""
@@ -94,6 +134,25 @@ class Side:
             wanted.pop(client, None)
 
     # --- inside ------------------------------------------------------------------------
+
+    def _groups(self, limit: int) -> list[Group]:
+        listing, item = self._listing, self._views.item
+        groups = list[Group]()
+
+        def add(label: str, kept: Iterable[Conversation], **more: Any) -> None:
+            groups.append(Group(label, tuple(map(item, kept)), **more))
+
+        if listing.secret:
+            add("Incognito", listing.secret, kind="incognito")
+        if listing.pinned:
+            add("Pinned", listing.pinned, kind="pinned")
+        for folder, held in listing.folders:
+            label, depth = folder.name.rpartition("/")[2], folder.name.count("/")
+            add(label, held[:limit], kind="folder", folder=folder.name, folded=folder.folded,
+                count=folder.count, depth=depth)  # fmt: skip
+        groups += [Group(label, tuple(items)) for label, items in
+                   self._views.groups(listing.rest[:limit])]  # fmt: skip
+        return groups
 
     async def _look(self, client: Client) -> None:
         text = self._asked.get(client, "")

@@ -9,6 +9,9 @@ from .pages import Pages
 from .replies import Replies
 
 DELETED = "The message was deleted."
+INCOGNITO = "Incognito conversation"
+FORGOTTEN = "The incognito conversation is closed, and gone."
+KEPT = "The conversation is kept. It is no longer incognito."
 WITH_MORE = "The message was deleted, and what follows it. Another version is shown."
 
 
@@ -24,6 +27,8 @@ class Talk:
         """Keep the message, then have it answered."""
         if not text.strip():
             raise Refused("Write something first.")
+        if self._pages.places.is_away(client):
+            await self._pages.move(client, conversation)
         if not conversation:
             asked = await self._store.add_user("", text)
             await self._pages.move(client, asked.conversation)
@@ -83,12 +88,13 @@ class Talk:
         await self._pages.tell_log(message.conversation)
 
     async def reveal(self, client: Client, id: str) -> None:
-        """Go to a message that other versions hide: its own are shown instead."""
+        """Go to a message; where other versions hide it, its own are shown instead."""
         message = await self._store.message(id)
-        self._replies.refuse_if_busy(message.conversation)
-        await self._store.show_message(id)
-        await self._pages.tell_log(message.conversation)
-        await self._pages.move(client, message.conversation)
+        if not await self._store.shows(id):
+            self._replies.refuse_if_busy(message.conversation)
+            await self._store.show_message(id)
+            await self._pages.tell_log(message.conversation)
+        await self._pages.move(client, message.conversation, at=id)
 
     async def delete_message(self, client: Client, id: str) -> None:
         message = await self._store.message(id)
@@ -121,8 +127,25 @@ class Talk:
         await self._pages.tell_list()
         for page in list(self._left[id]):
             await self._pages.move(page, "")
+        if deleted.incognito:
+            return self._pages.say(FORGOTTEN, client)
         undo = {"action": "chat.undelete", "conversation": id}
         self._pages.offer_undo(f"“{deleted.title}” was deleted.", client, undo)
+
+    async def incognito(self, client: Client) -> None:
+        """Begin a conversation of which nothing is written to the disk."""
+        kept = await self._store.create(INCOGNITO, incognito=True)
+        await self._pages.tell_list()
+        await self._pages.move(client, kept.id)
+
+    async def keep(self, client: Client, id: str) -> None:
+        """Put an incognito conversation among the others; its pages go along."""
+        self._replies.refuse_if_busy(id)
+        kept = await self._store.keep(id)
+        await self._pages.tell_list()
+        for page in [page for page in self._pages.open if page.subject == id]:
+            await self._pages.move(page, kept.id)
+        self._pages.say(KEPT, client)
 
     async def undelete(self, id: str) -> None:
         await self._store.undelete(id)

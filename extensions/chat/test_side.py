@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from extensions.chat.side import Shown
+from extensions.chat.side import Group, Shown
 from extensions.conversations.api import STORE
 from kernel.testing import Scripted, running
 
@@ -43,7 +43,9 @@ async def test_a_reply_sends_its_own_row_and_not_the_list():
 
 
 def shown(*groups: tuple[str, str]) -> Shown:
-    rows = [(label, [{"id": id, "busy": id.isupper()} for id in ids]) for label, ids in groups]
+    rows = [
+        Group(label, tuple({"id": id, "busy": id.isupper()} for id in ids)) for label, ids in groups
+    ]
     return Shown(rows, more=False)
 
 
@@ -60,7 +62,9 @@ def test_only_what_single_rows_can_say_is_said_by_rows():
         told = before.changes(shown(*groups))
         assert told, groups
         assert told["gone"] == gone
-        assert (told["first"] and told["first"]["id"]) == first
+        assert [(place, item["id"]) for place, item in told["first"]] == (
+            [(1, first)] if first else []
+        )
         assert [item["id"] for item in told["changed"]] == changed
     for groups in (
         (("Today", "acb"), ("May", "de")),

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from markupsafe import Markup, escape
 
 from extensions.conversations.api import Conversation as Kept
-from extensions.conversations.api import Opened, Store, StoredMessage
+from extensions.conversations.api import Opened, Store, StoredMessage, is_secret
 from kernel.api import PANELS, UNSET, Extension
 
 from .markdown import Markdown
@@ -51,15 +51,19 @@ class Views:
         self._beside: OrderedDict[str, dict[str, list[Markup]]] = OrderedDict()
         """What other extensions show with a message."""
 
-    async def open(self, id: str, before: str = "") -> Opened:
+    async def open(self, id: str, before: str = "", around: str = "", after: str = "") -> Opened:
         """A conversation, when all that is shown of it is at hand: showing it takes no time then.
 
-        Its last messages, or those before the message `before`.
+        Its last messages, or those before, around or after a message.
         """
         seen: set[str] = set()
         shared = self._shared()
         while True:
-            opened = await self._store.get(id, SHOWN, before)
+            opened = await (
+                self._store.after(id, after, SHOWN)
+                if after
+                else self._store.get(id, SHOWN, before, around)
+            )
             missing = [m for m in opened.messages if m.state != "running" and not self._known(m)]
             others = [m.id for m in opened.messages if shared and m.id not in seen]
             if not missing and not others:
@@ -115,6 +119,7 @@ class Views:
             **self.composer(opened.conversation.id if opened else ""),
             "conversation": opened.conversation if opened else None,
             "earlier": opened.earlier if opened else False,
+            "later": opened.later if opened else False,
             "messages": self.messages(opened) if opened else [],
             "examples": EXAMPLES,
         }
@@ -123,7 +128,8 @@ class Views:
         return {**self.go(id), "model": self.model(), "parameters": self._parameters(errors)}
 
     def go(self, id: str) -> dict[str, Any]:
-        return {"conversation": {"id": id} if id else None, "busy": id in self._running}
+        conversation = {"id": id, "incognito": is_secret(id)} if id else None
+        return {"conversation": conversation, "busy": id in self._running}
 
     def groups(self, listed: Iterable[Kept]) -> list[tuple[str, list[dict[str, Any]]]]:
         """The conversations under headings: today, yesterday, then months."""
@@ -133,9 +139,13 @@ class Views:
             day = date.fromtimestamp(kept.updated)
             month = day.strftime("%B" if day.year == today.year else "%B %Y")
             label = {0: "Today", 1: "Yesterday"}.get((today - day).days, month)
-            busy = kept.id in self._running
-            groups.setdefault(label, []).append({"id": kept.id, "title": kept.title, "busy": busy})
+            groups.setdefault(label, []).append(self.item(kept))
         return [*groups.items()]
+
+    def item(self, kept: Kept) -> dict[str, Any]:
+        """A conversation as a row of the list at the side."""
+        busy = kept.id in self._running
+        return {"id": kept.id, "title": kept.title, "busy": busy, "tags": kept.tags}
 
     def messages(self, opened: Opened) -> list[dict[str, Any]]:
         """The contexts of messages, of which the last one is the conversation's last."""

@@ -1,53 +1,56 @@
 """Keeps every conversation on this machine, with all versions of every message, and backups."""
 
-from typing import Any
+from typing import Annotated
 
-from kernel.api import PANELS, Action, Extension, Panel
+from kernel.api import PANELS, ROUTES, Extension, Meta, Panel, Route, Router, Routes, Struct
 
+from . import actions as ask
 from .api import STORE
+from .arranging import Arranging
 from .care import Care
+from .outgoing import Outgoing
+from .records import Rearranged, Restored
 from .store import Store
 
 
-class BackUp(Action, frozen=True):
-    """Make a backup now."""
+class Settings(Struct, frozen=True):
+    """What is done with conversations beside keeping them."""
+
+    titles: Annotated[
+        bool,
+        Meta(description="The model finds a title for each conversation, after its first reply."),
+    ] = False
 
 
-class Look(Action, frozen=True):
-    """Show what is in a backup."""
-
-    backup: str
-
-
-class Restore(Action, frozen=True):
-    """Put a backup in the place of the present conversations."""
-
-    backup: str
-
-
-class Recover(Action, frozen=True):
-    """Put a damaged file aside and open what can be read of it."""
-
-
-class Accept(Action, frozen=True):
-    """Go on with what was recovered."""
-
-
-async def setup(ext: Extension[Any]) -> None:
+async def setup(ext: Extension[Settings]) -> None:
     path = ext.data_root / "chats.sqlite3"
     store = await ext.enter(Store.open(path, spawn=lambda work: ext.spawn(work, "saver")))
-    care = Care(ext, store)
+    care, arranging, outgoing = Care(ext, store), Arranging(ext, store), Outgoing(ext, store)
     ext.add(STORE, store)
     store.notices.append(care.tell)
 
-    ext.on(BackUp)(lambda _, __: care.back_up("asked"))
-    ext.on(Look)(lambda action, client: care.look(action.backup, client))
-    ext.on(Restore)(lambda action, _: care.restore(action.backup))
-    ext.on(Recover)(lambda _, __: care.recover())
-    ext.on(Accept)(lambda _, __: care.accept())
+    ext.on(ask.BackUp)(lambda _, __: care.back_up("asked"))
+    ext.on(ask.Look)(lambda action, client: care.look(action.backup, client))
+    ext.on(ask.Restore)(lambda action, _: care.restore(action.backup))
+    ext.on(ask.Recover)(lambda _, __: care.recover())
+    ext.on(ask.Accept)(lambda _, __: care.accept())
+    arranging.listen()
+    ext.on(Rearranged)(lambda _: arranging.tell_trash())
+    ext.on(Restored)(lambda _: arranging.tell_trash())
 
     ext.add(PANELS, Panel("status", "status.html", care.notice, order=50))
     ext.add(PANELS, Panel("composer", "_warning.html", care.notice))
+    ext.add(PANELS, Panel("composer", "incognito.html", arranging.secret))
+    ext.add(PANELS, Panel("sidebar", "sheet.html"))
+    ext.add(PANELS, Panel("settings", "exchange.html", arranging.exchange, title="Conversations"))
+    ext.add(PANELS, Panel("settings", "trash.html", arranging.trash, title="Trash"))
     ext.add(PANELS, Panel("settings", "backups.html", care.listed, title="Backups"))
+    routes = [
+        Route("/ext/conversations/incoming/{batch}/{number}", arranging.incoming.part,
+              methods=["POST"]),
+        Route("/ext/conversations/export/{id}/{form}", outgoing.one),
+        Route("/ext/conversations/library.zip", outgoing.all),
+    ]  # fmt: skip
+    ext.add(ROUTES, Routes(Router(routes), access="page"))
     care.tell()
     ext.spawn(care.begin(), "care")

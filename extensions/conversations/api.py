@@ -5,20 +5,28 @@ from kernel.api import Point
 from .records import (
     Conversation,
     Ended,
+    Folder,
     Found,
+    Listing,
     Opened,
+    Rearranged,
     Restored,
     State,
     StoredMessage,
     StoreFailed,
+    Trashed,
+    Unfiled,
     Unknown,
     Why,
 )
 from .store import Store
+from .text import is_secret
+from .whole import Said, Whole
 
 __all__ = [
-    "STORE", "Conversation", "Ended", "Found", "Opened", "Restored", "State", "Store",
-    "StoreFailed", "StoredMessage", "Unknown", "Why",
+    "STORE", "Conversation", "Ended", "Folder", "Found", "Listing", "Opened", "Rearranged",
+    "Restored", "Said", "State", "Store", "StoreFailed", "StoredMessage", "Trashed", "Unfiled",
+    "Unknown", "Whole", "Why", "is_secret",
 ]  # fmt: skip
 
 STORE: Point[Store] = Point("conversations", "Where conversations are kept.")

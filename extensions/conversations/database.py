@@ -176,12 +176,12 @@ class Database:
         if self._refuge and time.monotonic() >= self._again:
             self._return()
         if self._refuge:
-            return _transact(self._refuge.connection, work)
+            return transact(self._refuge.connection, work)
         assert self._writing
         try:
             self._check_place()
             self._writing.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            return _transact(self._writing, work)
+            return transact(self._writing, work)
         except (sqlite3.Error, OSError) as error:
             if not takes_nothing(error):
                 raise
@@ -190,7 +190,7 @@ class Database:
             if not self._refuge:
                 raise
             self.trouble, self._again = sentence(error, self.path), time.monotonic() + PAUSE
-        return _transact(self._refuge.connection, work)
+        return transact(self._refuge.connection, work)
 
     def _return(self) -> None:
         """Write to the disk what was kept in memory; where that fails, all stays as it is."""
@@ -278,7 +278,8 @@ def _look_at(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)
 
 
-def _transact(connection: sqlite3.Connection, work: Work[T]) -> T:
+def transact(connection: sqlite3.Connection, work: Work[T]) -> T:
+    """Run `work`, all of it or nothing."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         kill_at("commit.begun")

@@ -4,6 +4,8 @@ from typing import Literal
 
 from kernel.api import Message, Part, Refused, Role, Sampling, Struct, Text, Timings, Usage
 
+from .text import is_secret
+
 State = Literal["running", "done", "stopped", "error", "interrupted"]
 """Of a message; only a reply is ever anything but `done`."""
 
@@ -12,6 +14,9 @@ Ended = Literal["done", "stopped", "error", "interrupted"]
 
 Why = Literal["", "stop", "length", "tool_calls", "cancelled", "error"]
 """Why the engine ended a reply; empty where that was not kept."""
+
+
+Titled = Literal[0, 1, 2]
 
 
 class StoreFailed(Refused):
@@ -37,6 +42,55 @@ class Conversation(Struct, frozen=True):
     """Grows with every change, so that a view can tell whether it is out of date."""
     created: float = 0.0
     updated: float = 0.0
+    folder: str = ""
+    """The path of its folder, as `Work/Letters`; empty: in none."""
+    tags: tuple[str, ...] = ()
+    pinned: bool = False
+    titled: Titled = 0
+    """Who gave it its title: its own first words, a model, or a person."""
+
+    @property
+    def incognito(self) -> bool:
+        """It is in memory only, and gone when it is closed or Spindle ends."""
+        return is_secret(self.id)
+
+
+class Folder(Struct, frozen=True):
+    """A folder of conversations; a path, of which `/` parts the names."""
+
+    name: str
+    folded: bool = False
+    """Its conversations are not listed."""
+    count: int = 0
+    """Conversations in it, without those of folders in it."""
+
+
+class Listing(Struct, frozen=True):
+    """The list at the side: what is pinned, each folder's newest, and the newest of the rest."""
+
+    secret: tuple[Conversation, ...] = ()
+    pinned: tuple[Conversation, ...] = ()
+    folders: tuple[tuple[Folder, tuple[Conversation, ...]], ...] = ()
+    rest: tuple[Conversation, ...] = ()
+    more: bool = False
+    """There are more that lie in no folder."""
+
+
+class Trashed(Struct, frozen=True):
+    """A deleted conversation that can still be restored."""
+
+    id: str
+    title: str
+    deleted: float
+    messages: int
+
+
+class Unfiled(Struct, frozen=True):
+    """What was in a folder that was deleted, so that it can be brought back."""
+
+    folders: tuple[Folder, ...]
+    places: tuple[tuple[str, str], ...]
+    """Conversations, each with the folder it was in."""
 
 
 class StoredMessage(Struct, frozen=True):
@@ -66,6 +120,8 @@ class StoredMessage(Struct, frozen=True):
     number: int = 1
     """Its place among the versions of this message, from 1."""
     versions: int = 1
+    name: str = ""
+    """Who says it, where that is told: a character, or a person of a group."""
 
     @property
     def message(self) -> Message:
@@ -81,21 +137,29 @@ class Opened(Struct, frozen=True):
     messages: tuple[StoredMessage, ...] = ()
     earlier: bool = False
     """There are messages before the first of these."""
+    later: bool = False
+    """There are messages after the last of these."""
 
 
 class Found(Struct, frozen=True):
-    """A search hit: the excerpt around it, in three pieces; `message` is empty for a title.
+    """A search hit: `message` is empty for a title, `pieces` are the words around it.
 
-    It is `hidden` when another version is shown in its place, or before it.
+    Every second piece is one that was looked for. It is `hidden` when another version is shown in
+    its place, or before it.
     """
 
     conversation: Conversation
     message: str = ""
-    before: str = ""
-    hit: str = ""
-    after: str = ""
+    pieces: tuple[str, ...] = ()
     hidden: bool = False
 
 
 class Restored(Struct, frozen=True):
     """Other conversations than before are in the store now: show everything anew."""
+
+
+class Rearranged(Struct, frozen=True):
+    """The list of conversations is another than before: `conversation` was renamed, filed, pinned,
+    restored; or, where that is empty, several."""
+
+    conversation: str = ""

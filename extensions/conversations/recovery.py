@@ -26,7 +26,7 @@ UNTITLED = "Recovered messages"
 
 class Table(NamedTuple):
     """A table as its rows look in a page: name and type of each column, and how few there may be
-    in a row of the first schema."""
+    in a row of the schema that brought it."""
 
     name: str
     columns: tuple[tuple[str, str, bool], ...]
@@ -71,7 +71,8 @@ def recover(path: Path) -> None:
 
 def fill(target: sqlite3.Connection, path: Path) -> None:
     """Copy every row that can be read into the empty tables of `target`."""
-    tables = [_table(target, name) for name in ("conversations", "messages", "states")]
+    names = ("conversations", "messages", "states", "folders")
+    tables = [_table(target, name) for name in names]
     found: dict[str, dict[Any, dict[str, Any]]] = {table.name: {} for table in tables}
     for row in rows(path):
         for table in tables:
@@ -85,6 +86,12 @@ def fill(target: sqlite3.Connection, path: Path) -> None:
         _insert(target, "messages", record)
     for record in found["states"].values():
         _insert(target, "states", record)
+    for record in found["folders"].values():
+        _insert(target, "folders", record)
+    target.execute(
+        "INSERT OR IGNORE INTO folders (name)"
+        " SELECT DISTINCT folder FROM conversations WHERE folder <> ''"
+    )
     target.execute(
         "UPDATE conversations SET leaf = coalesce((SELECT id FROM messages m"
         " WHERE m.conversation = conversations.id ORDER BY seq DESC LIMIT 1), '')"
@@ -93,9 +100,12 @@ def fill(target: sqlite3.Connection, path: Path) -> None:
 
 
 def _table(target: sqlite3.Connection, name: str) -> Table:
+    fewest = 0
     with closing(sqlite3.connect(":memory:")) as first:
-        first.executescript(schema.MIGRATIONS[0])
-        fewest = len(first.execute(f"PRAGMA table_info({name})").fetchall())
+        for script in schema.MIGRATIONS:
+            first.executescript(script)
+            if fewest := len(first.execute(f"PRAGMA table_info({name})").fetchall()):
+                break
     info = target.execute(f"PRAGMA table_info({name})").fetchall()
     return Table(name, tuple((row[1], row[2], bool(row[3])) for row in info), fewest)
 

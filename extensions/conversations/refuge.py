@@ -13,7 +13,7 @@ from .schema import upgrade
 LARGEST = 400_000_000
 """Bytes of a database that is taken into memory; a larger one stays where it is."""
 
-TABLES = ("conversations", "messages")
+TABLES = ("conversations", "messages", "folders")
 JOURNAL = "CREATE TEMP TABLE changed (name, seq, PRIMARY KEY (name, seq));" + "".join(
     f"CREATE TEMP TRIGGER {table}_{verb} AFTER {verb} ON main.{table} BEGIN"
     f" INSERT OR IGNORE INTO changed VALUES ('{table}', {row}.seq); END;"

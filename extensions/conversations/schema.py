@@ -82,7 +82,26 @@ ALTER TABLE messages ADD COLUMN reason TEXT NOT NULL DEFAULT '';      -- why the
 ALTER TABLE messages ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;  -- messages it did not see
 """
 
-MIGRATIONS = (FIRST, SECOND)
+THIRD = """
+ALTER TABLE conversations ADD COLUMN folder TEXT NOT NULL DEFAULT '';  -- its path: Work/Letters
+ALTER TABLE conversations ADD COLUMN tags TEXT NOT NULL DEFAULT '';    -- a space between them
+ALTER TABLE conversations ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+-- Who gave it its title: 0 its own first words, 1 a model, 2 a person.
+ALTER TABLE conversations ADD COLUMN titled INTEGER NOT NULL DEFAULT 0;
+-- The fingerprint of what it was imported from, so that nothing is imported twice.
+ALTER TABLE conversations ADD COLUMN source TEXT NOT NULL DEFAULT '';
+ALTER TABLE messages ADD COLUMN name TEXT NOT NULL DEFAULT '';  -- who says it, if that is told
+UPDATE conversations SET titled = 2;  -- Nobody knows any more; a person's title is never replaced.
+CREATE INDEX filed ON conversations (folder, pinned, touched);
+CREATE INDEX sources ON conversations (source) WHERE source <> '';
+CREATE TABLE folders (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    name   TEXT NOT NULL UNIQUE,         -- its path
+    folded INTEGER NOT NULL DEFAULT 0
+) STRICT;
+"""
+
+MIGRATIONS = (FIRST, SECOND, THIRD)
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:

@@ -13,14 +13,24 @@ import msgspec
 from kernel.api import Part, Sampling, Text, Timings, Usage
 
 from . import tree
-from .backups import Backup, Cause, Listed
 from .database import Database, Work
-from .growth import Growth, interrupt, write_growth
-from .records import Conversation, Ended, Found, Opened, StoredMessage, StoreFailed, Why
-from .recovery import recover
-from .replacement import put_in_place
+from .growth import Growth, interrupt
+from .keeping import Keeping
+from .query import read
+from .records import (
+    Conversation,
+    Ended,
+    Found,
+    Opened,
+    StoredMessage,
+    StoreFailed,
+    Titled,
+    Why,
+)
 from .search import search
-from .text import clean, title_of
+from .shelf import Shelf, brought_back
+from .text import clean, is_secret, title_of
+from .whole import Whole, add, dump, known
 
 FIRST = 0.04
 """Seconds between a reply's first words and their being saved, at most."""
@@ -31,7 +41,7 @@ T = TypeVar("T")
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
-class Store:
+class Store(Keeping):
     """Conversations as trees of messages: adding never overwrites, deleting is a mark.
 
     Every method but `grow` returns when its change is on the disk; or, while the disk takes
@@ -40,17 +50,18 @@ class Store:
     """
 
     def __init__(self, database: Database, interval: float) -> None:
-        self._database = database
+        super().__init__(database)
         self._interval = interval
-        self._growing: dict[str, Growth] = {}
-        self._changes = 0
-        self._news, self._first = asyncio.Event(), asyncio.Event()
+        self._first = asyncio.Event()
+        self.running = set[str]()
+        """Replies that are being written."""
         self._wordless: set[str] = set()
         """Running replies that have not said anything yet."""
-        self._unsaved = ""
-        self._noticed = ""
-        self.notices: list[Callable[[], None]] = []
-        """Called when `failure`, `damaged` or `recovered` is another than before."""
+        self.shelf = Shelf(self._write, database.read)
+        self.began: list[Callable[[], None]] = []
+        """Called when a reply begins."""
+        self.ended: list[Callable[[StoredMessage], None]] = []
+        """Called when a reply has ended."""
 
     @classmethod
     @asynccontextmanager
@@ -72,89 +83,7 @@ class Store:
                 saver.cancel()
                 await asyncio.gather(saver, return_exceptions=True)
                 await store._save(durable=True)
-
-    # --- how it is kept ----------------------------------------------------------------
-
-    @property
-    def failure(self) -> str:
-        """Why nothing is saved at present, what is said being kept in memory; else empty."""
-        return self._database.trouble or self._unsaved
-
-    @property
-    def damaged(self) -> bool:
-        """Whether damage was met since the file was opened; `recover` helps."""
-        return self._database.damaged
-
-    @property
-    def recovered(self) -> bool:
-        """Whether the file was damaged and is only read until `accept` or `restore`."""
-        return self._database.recovered
-
-    @property
-    def original(self) -> Path | None:
-        """Where the last damaged file is kept."""
-        path = self._database.path
-        kept = [f for f in path.parent.glob(f"{path.name}.corrupt-*") if f.suffix[-4:] != "-wal"]
-        return max(kept, key=lambda file: file.stat().st_ctime_ns, default=None)
-
-    async def backup(self, cause: Cause) -> None:
-        """Make a backup now, beside all that goes on; nothing waits for it."""
-        try:
-            await self._database.beside(lambda c: self._database.backups.make(c, cause))
-        finally:
-            self._notice()
-
-    async def backups(self) -> list[Backup]:
-        return await asyncio.to_thread(self._database.backups.all)
-
-    async def look(self, backup: str) -> list[Listed]:
-        """The conversations in a backup."""
-        return await asyncio.to_thread(self._database.backups.look, backup)
-
-    async def restore(self, backup: str) -> None:
-        """Put a backup in the place of everything; a backup of the present is made before."""
-        if not self.recovered:
-            await self._save(durable=True)
-        query = "SELECT 1 FROM messages WHERE state = 'running'"
-        if self._growing or await self._database.read(lambda c: c.execute(query).fetchone()):
-            raise StoreFailed(
-                "A reply is being written. Stop it or wait for its end; then restore."
-            )
-        backups, path = self._database.backups, self._database.path
-
-        def replace(present: sqlite3.Connection) -> Callable[[], None]:
-            backups.make(present, "restore")
-            new = backups.prepare(backup, path)
-            return lambda: put_in_place(path, new)
-
-        await self._swap(replace)
-
-    async def recover(self) -> None:
-        """Put aside what is damaged, and open what can be read of it."""
-        path = self._database.path
-        await self._swap(lambda _: lambda: recover(path))
-
-    async def accept(self) -> None:
-        """Go on with what was recovered."""
-        await self._database.accept()
-        self._notice()
-
-    async def _swap(self, replace: Callable[[sqlite3.Connection], Callable[[], object]]) -> None:
-        try:
-            await self._database.swap(replace)
-        finally:
-            self._growing.clear()
-            self._changes += 1
-            self._notice()
-
-    def _notice(self) -> None:
-        if self.failure:
-            self._news.set()  # The saver tries to get back to the disk.
-        now = f"{self.failure} {self.damaged} {self.recovered}"
-        if now != self._noticed:
-            self._noticed = now
-            for tell in self.notices:
-                tell()
+                await store.secret.end()
 
     # --- conversations -----------------------------------------------------------------
 
@@ -165,48 +94,115 @@ class Store:
             " ORDER BY touched DESC LIMIT ?"
         )
         values = (2**62 if before is None else before, limit)
-        rows = await self._database.read(lambda c: c.execute(query, values).fetchall())
+        rows = await self._read("", lambda c: c.execute(query, values).fetchall())
         return [tree.conversation_of(row) for row in rows]
 
     async def search(self, text: str, limit: int = 50) -> Sequence[Found]:
-        """Conversations whose title or a message holds every word of `text`, one hit of each."""
-        terms = clean(text).replace("\0", " ").split()
-        return await self._database.read(lambda c: search(c, terms, limit)) if terms else ()
+        """Conversations whose title or a message holds every word of `text`, one hit of each.
 
-    async def create(self, title: str = "") -> Conversation:
+        Words in quotes belong together; `tag:`, `in:` a folder, `from:me` and `from:model` narrow.
+        """
+        query = read(text)
+        return await self._read("", lambda c: search(c, query, limit)) if query else ()
+
+    async def create(self, title: str = "", *, incognito: bool = False) -> Conversation:
+        """Begin a conversation; one that is incognito is kept in memory, and never on the disk."""
+        if incognito:
+            return await self.secret.write(lambda c: tree.add_conversation(c, title, secret=True))
         return await self._write(lambda c: tree.add_conversation(c, title))
 
     async def conversation(self, id: str) -> Conversation:
-        return await self._database.read(lambda c: tree.find_conversation(c, id))
+        return await self._read(id, lambda c: tree.find_conversation(c, id))
 
-    async def get(self, id: str, limit: int = 100, before: str = "") -> Opened:
-        """A conversation with the last messages of its branch (those before `before`)."""
+    async def get(self, id: str, limit: int = 100, before: str = "", around: str = "") -> Opened:
+        """A conversation with the last messages of its branch: those before `before`, or those
+        `around` a message of it."""
 
         def read(c: sqlite3.Connection) -> tuple[Conversation, list[StoredMessage], bool]:
             found = tree.find_conversation(c, id)
             end = tree.find_message(c, before).parent if before else found.leaf
+            end = tree.below(c, around, limit // 2) if around else end
             return found, *tree.branch(c, end, limit)
 
         while True:
             changes = self._changes
-            conversation, messages, earlier = await self._database.read(read)
+            conversation, messages, earlier = await self._read(id, read)
             if changes == self._changes:  # Else what pages were told meanwhile is not in here.
-                return Opened(conversation, tuple(map(self._grown, messages)), earlier)
+                later = bool(messages) and not before and messages[-1].id != conversation.leaf
+                return Opened(conversation, tuple(map(self._grown, messages)), earlier, later)
 
-    async def rename(self, id: str, title: str) -> Conversation:
+    async def after(self, id: str, message: str, limit: int = 100) -> Opened:
+        """A conversation with the messages that follow one of its branch."""
+
+        def read(c: sqlite3.Connection) -> tuple[Conversation, list[StoredMessage], str]:
+            found = tree.find_conversation(c, id)
+            end = tree.below(c, message, limit)
+            messages, _ = tree.branch(c, end, limit + 1)
+            known = next((n for n, m in enumerate(messages, 1) if m.id == message), 0)
+            return found, messages[known:] if end != message else [], end
+
+        while True:
+            changes = self._changes
+            conversation, messages, end = await self._read(id, read)
+            if changes == self._changes:
+                later = end != conversation.leaf
+                return Opened(conversation, tuple(map(self._grown, messages)), True, later)
+
+    async def shows(self, message: str) -> bool:
+        """Whether a message is on the branch that its conversation shows."""
+
+        def read(c: sqlite3.Connection) -> bool:
+            return tree.is_shown(c, tree.find_message(c, message).conversation, message)
+
+        return await self._read(message, read)
+
+    async def rename(self, id: str, title: str, by: Titled = 2) -> Conversation:
+        """Give a conversation a title; a model's never takes the place of a person's."""
+
         def work(c: sqlite3.Connection) -> Conversation:
             tree.find_conversation(c, id)
             c.execute(
-                "UPDATE conversations SET title = ?, revision = revision + 1 WHERE id = ?",
-                (title_of(clean(title), 200), id),
+                "UPDATE conversations SET title = ?, titled = ?, revision = revision + 1"
+                " WHERE id = ? AND titled <= ?",
+                (title_of(clean(title), 200), by, id, by),
             )
             return tree.find_conversation(c, id)
 
-        return await self._write(work)
+        return await self._write(work, id)
 
     async def delete(self, id: str) -> Conversation:
-        """Mark a conversation deleted; `undelete` brings it back until it is purged."""
+        """Mark a conversation deleted; `undelete` brings it back until it is purged.
+
+        One that is incognito is gone at once.
+        """
+        if is_secret(id):
+            return await self.secret.close(id)
         return await self._mark(id, time.time())
+
+    async def whole(self, id: str) -> Whole:
+        """All of a conversation, as it is exported."""
+        return await self._read(id, lambda c: dump(c, id))
+
+    async def take(self, whole: Whole) -> tuple[str, bool]:
+        """Take in what is imported; its id, and whether it is new: the same is kept once.
+
+        It is on the disk for good with the next change that waits for it.
+        """
+
+        def work(c: sqlite3.Connection) -> tuple[str, bool]:
+            id = known(c, whole)
+            return id or add(c, whole), not id
+
+        return await self._write(work, durable=False)
+
+    async def keep(self, id: str) -> Conversation:
+        """Put an incognito conversation on the disk, among the others; it gets other ids."""
+        whole = await self.whole(id)
+        asked = next((said.text for said in whole.messages if said.role == "user"), "")
+        whole = msgspec.structs.replace(whole, title=title_of(asked), titled=0)
+        new = await self._write(lambda c: tree.find_conversation(c, add(c, whole)))
+        await self.secret.close(id)
+        return new
 
     async def undelete(self, id: str) -> Conversation:
         return await self._mark(id, None)
@@ -228,11 +224,11 @@ class Store:
     # --- messages ----------------------------------------------------------------------
 
     async def message(self, id: str) -> StoredMessage:
-        return self._grown(await self._database.read(lambda c: tree.find_message(c, id)))
+        return self._grown(await self._read(id, lambda c: tree.find_message(c, id)))
 
     async def history(self, end: str, limit: int = 2000) -> Sequence[StoredMessage]:
         """The branch up to and with the message `end`: what a model sees, oldest first."""
-        messages, _ = await self._database.read(lambda c: tree.branch(c, end, limit))
+        messages, _ = await self._read(end, lambda c: tree.branch(c, end, limit))
         return [self._grown(message) for message in messages]
 
     async def add_user(
@@ -241,6 +237,7 @@ class Store:
         text: str,
         parent: str | None = None,
         parts: Iterable[Part] = (),
+        name: str = "",
     ) -> StoredMessage:
         """Keep what the user said, in a new conversation if `conversation` is empty.
 
@@ -254,14 +251,14 @@ class Store:
                 if conversation
                 else tree.add_conversation(c, words)
             )
-            if not target.leaf and target.title == title_of(""):
+            if not target.leaf and target.title == title_of("") and not is_secret(target.id):
                 c.execute(
                     "UPDATE conversations SET title = ? WHERE id = ?", (title_of(words), target.id)
                 )
             above = target.leaf if parent is None else parent
-            return tree.add_message(c, target.id, above, "user", words, parts=parts)
+            return tree.add_message(c, target.id, above, "user", words, parts=parts, name=name)
 
-        return await self._write(work)
+        return await self._write(work, conversation)
 
     async def begin_reply(
         self,
@@ -271,6 +268,7 @@ class Store:
         model: str = "",
         loader: str = "",
         sampling: Sampling | None = None,
+        name: str = "",
     ) -> StoredMessage:
         """Begin a reply to `parent`, beside those it has; `text` where it goes on with one."""
 
@@ -278,11 +276,14 @@ class Store:
             above = tree.find_message(c, parent)
             return tree.add_message(
                 c, above.conversation, parent, "assistant", clean(text), state="running",
-                model=model, loader=loader, sampling=sampling,
+                model=model, loader=loader, sampling=sampling, name=name,
             )  # fmt: skip
 
-        begun = await self._write(work)
+        begun = await self._write(work, parent)
         self._wordless.add(begun.id)
+        self.running.add(begun.id)
+        for tell in self.began:
+            tell()
         return begun
 
     def grow(self, id: str, text: str, raw: str, reasoning: str = "") -> None:
@@ -314,9 +315,13 @@ class Store:
         how = state, clean(error), usage or Usage(), timings or Timings()
         self._growing[id] = Growth(*said, *how, model, loader, reason, left_out)
         self._wordless.discard(id)
+        self.running.discard(id)
         self._news.set()
         await self._save(durable=True)
-        return await self.message(id)
+        ended = await self.message(id)
+        for tell in self.ended:
+            tell(ended)
+        return ended
 
     async def edit(self, id: str, text: str) -> StoredMessage:
         """Add a version of a message with other words, and show it; nothing follows it yet."""
@@ -327,10 +332,10 @@ class Store:
             return tree.add_message(
                 c, old.conversation, old.parent, old.role, words, model=old.model,
                 parts=(*rest, Text(words)) if rest and old.role == "user" else (),
-                loader=old.loader, sampling=old.sampling,
+                loader=old.loader, sampling=old.sampling, name=old.name,
             )  # fmt: skip
 
-        return await self._write(work)
+        return await self._write(work, id)
 
     async def select_version(self, id: str, step: int) -> StoredMessage:
         """Show the version `step` places on (or back), with the branch that was shown below it."""
@@ -342,7 +347,7 @@ class Store:
             tree.show(c, message.conversation, ids[place])
             return tree.find_message(c, ids[place])
 
-        return await self._write(work)
+        return await self._write(work, id)
 
     async def show_message(self, id: str) -> StoredMessage:
         """Show the branch that a message is on."""
@@ -352,14 +357,14 @@ class Store:
             tree.show(c, message.conversation, id)
             return message
 
-        return await self._write(work)
+        return await self._write(work, id)
 
     async def delete_message(self, id: str) -> StoredMessage:
         """Mark one message deleted; what follows stays, unless another version is shown instead."""
-        return await self._write(lambda c: tree.mark_message(c, id, deleted=True))
+        return await self._write(lambda c: tree.mark_message(c, id, deleted=True), id)
 
     async def undelete_message(self, id: str) -> StoredMessage:
-        return await self._write(lambda c: tree.mark_message(c, id, deleted=False))
+        return await self._write(lambda c: tree.mark_message(c, id, deleted=False), id)
 
     # --- what extensions keep with a conversation --------------------------------------
 
@@ -367,7 +372,7 @@ class Store:
         """What an extension keeps with a conversation under `key`: plain data, or None."""
         query = "SELECT value FROM states WHERE conversation = ? AND extension = ? AND key = ?"
         values = (conversation, extension, key)
-        row = await self._database.read(lambda c: c.execute(query, values).fetchone())
+        row = await self._read(conversation, lambda c: c.execute(query, values).fetchone())
         return msgspec.json.decode(row["value"]) if row else None
 
     async def set_state(self, conversation: str, extension: str, key: str, value: Any) -> None:
@@ -381,23 +386,21 @@ class Store:
                 (conversation, extension, key, tree.as_json(value)),
             )
 
-        await self._write(work)
+        await self._write(work, conversation)
 
     # --- inside ------------------------------------------------------------------------
 
-    async def _write(self, work: Work[T], *, durable: bool = True) -> T:
-        try:
-            result = await self._database.write(work, durable=durable)
-            self._changes += 1
-            return result
-        finally:
-            self._notice()
+    async def _read(self, id: str, work: Work[T]) -> T:
+        """Read where what bears this id is kept."""
+        return await (self.secret.read(work) if is_secret(id) else self._database.read(work))
 
     async def _mark(self, id: str, deleted: float | None) -> Conversation:
         def work(c: sqlite3.Connection) -> Conversation:
             found = tree.find_conversation(c, id, deleted=True)
             query = "UPDATE conversations SET deleted = ?, revision = revision + 1 WHERE id = ?"
             c.execute(query, (deleted, id))
+            if deleted is None:
+                brought_back(c, id)
             return found
 
         return await self._write(work)
@@ -426,19 +429,3 @@ class Store:
             with suppress(StoreFailed):
                 await self._save(durable=False)
             self._notice()
-
-    async def _save(self, *, durable: bool) -> None:
-        """Commit what replies grew to; what cannot be saved stays here for the next try."""
-        if not (batch := self._growing.copy()):
-            return
-        try:
-            await self._write(lambda c: write_growth(c, batch), durable=durable)
-        except StoreFailed as error:
-            self._unsaved = str(error)
-            self._notice()
-            raise
-        self._unsaved = ""
-        self._notice()
-        for id, growth in batch.items():
-            if self._growing.get(id) is growth:
-                del self._growing[id]

@@ -302,7 +302,7 @@ async def test_search_finds_parts_of_words_in_any_script(store: Store):
     assert await hits("nowhere") == await hits("  ") == []
     assert len(await hits("NEAR(")) == len(await hits("a*")) == 0
     [hit] = await store.search("donau die")
-    assert (hit.message, hit.before, hit.hit, hit.after) == (german.id, "Über die ", "Donau", "")
+    assert (hit.message, hit.pieces) == (german.id, ("Über ", "die", " ", "Donau", ""))
 
 
 async def test_a_running_reply_is_found_once_it_has_ended(store: Store):
@@ -376,9 +376,9 @@ async def test_the_first_words_are_saved_at_once_and_the_others_at_the_interval(
         asked = await store.add_user("", "Hello")
         write = store._write
 
-        async def counted(work: Any, *, durable: bool = True) -> Any:
+        async def counted(work: Any, id: str = "", *, durable: bool = True) -> Any:
             saves.append("save")
-            return await write(work, durable=durable)
+            return await write(work, id, durable=durable)
 
         store._write = counted
         for number, id in enumerate([(await store.begin_reply(asked.id)).id for _ in "ab"], 1):

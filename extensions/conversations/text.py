@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from collections.abc import Sequence
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: sorts like the number it stands for, nothing looks like something else."""
@@ -17,10 +18,20 @@ def clean(text: str) -> str:
     return text
 
 
-def new_id() -> str:
+SECRET = "z"
+"""How ids of incognito conversations and of their messages begin; no clock makes one."""
+
+
+def new_id(*, secret: bool = False) -> str:
     """Sixteen characters: the millisecond, then 35 random bits; readable order, never relied on."""
     number = time.time_ns() // 1_000_000 << 35 | secrets.randbits(35)
-    return "".join(ALPHABET[number >> shift & 31] for shift in range(75, -1, -5))
+    id = "".join(ALPHABET[number >> shift & 31] for shift in range(75, -1, -5))
+    return SECRET + id[1:] if secret else id
+
+
+def is_secret(id: str) -> bool:
+    """Whether what bears this id is kept in memory only."""
+    return id.startswith(SECRET)
 
 
 def title_of(text: str, length: int = 60) -> str:
@@ -33,12 +44,33 @@ def title_of(text: str, length: int = 60) -> str:
     return (head if len(head) > length // 2 else (head + " " + rest)[:length].strip()) + "…"
 
 
-def excerpt(text: str, terms: list[str], around: int = 40) -> tuple[str, str, str]:
-    """The first of `terms` in `text` with its surroundings: before, hit, after."""
-    for term in terms:
-        if found := re.search(re.escape(term), text, re.IGNORECASE):
-            start, end = found.span()
-            before = ("…" if start > around else "") + text[max(0, start - around) : start]
-            after = text[end : end + around] + ("…" if end + around < len(text) else "")
-            return before, found[0], after
-    return "", "", text[: 2 * around]
+def pieces(text: str, terms: Sequence[str], around: int = 40, length: int = 160) -> tuple[str, ...]:
+    """The surroundings of the first of `terms` in `text`: every second piece is one of them."""
+    if not terms:
+        return (text[:length] + ("…" if len(text) > length else ""),)
+    longest = sorted(set(terms), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest)), re.IGNORECASE)
+    if not (first := pattern.search(text)):
+        return pieces(text, (), around, length)
+    start = max(0, first.start() - around)
+    end = max(first.end(), start + length)
+    found, at = list[str](), start
+    for each in pattern.finditer(text, first.start(), end):
+        found += [text[at : each.start()], each[0]]
+        at = each.end()
+    found.append(text[at:end])
+    found[0] = ("…" if start else "") + found[0]
+    found[-1] += "…" if end < len(text) else ""
+    return tuple(found)
+
+
+def tags_of(text: str) -> tuple[str, ...]:
+    """Tags as they are typed, with commas, spaces or `#` between; none twice."""
+    words = re.split(r"[\s,;#\x00-\x1f]+", clean(text))
+    return tuple(dict.fromkeys(word[:40] for word in words if word))[:20]
+
+
+def folder_of(path: str) -> str:
+    """A folder's path as it is kept: names without space around them, at most four of them."""
+    names = [title_of(name, 999)[:60].strip() for name in clean(path).split("/") if name.strip()]
+    return "/".join(names[:4])

@@ -14,7 +14,7 @@ import msgspec
 from kernel.api import Part, Role, Sampling, Text, Timings, Usage
 
 from .records import Conversation, State, StoredMessage, Unknown
-from .text import clean, new_id, title_of
+from .text import clean, is_secret, new_id, title_of
 
 Connection = sqlite3.Connection
 ALL = 2**31
@@ -60,8 +60,9 @@ def as_json(value: object) -> str:
 
 
 def conversation_of(row: sqlite3.Row) -> Conversation:
-    names = ("id", "title", "leaf", "touched", "revision", "created", "updated")
-    return Conversation(**{name: row[name] for name in names})
+    names = ("id", "title", "leaf", "touched", "revision", "created", "updated", "folder", "titled")
+    tags, pinned = tuple(row["tags"].split()), bool(row["pinned"])
+    return Conversation(**{name: row[name] for name in names}, tags=tags, pinned=pinned)
 
 
 def message_of(row: sqlite3.Row) -> StoredMessage:
@@ -89,6 +90,7 @@ def message_of(row: sqlite3.Row) -> StoredMessage:
         created=row["created"],
         number=row["number"],
         versions=row["versions"],
+        name=row["name"],
     )
 
 
@@ -131,12 +133,12 @@ def siblings(connection: Connection, message: StoredMessage) -> list[str]:
 # --- writing ----------------------------------------------------------------------------
 
 
-def add_conversation(connection: Connection, title: str) -> Conversation:
+def add_conversation(connection: Connection, title: str, *, secret: bool = False) -> Conversation:
     now = time.time()
     row = connection.execute(
         "INSERT INTO conversations (id, title, touched, created, updated) VALUES (?, ?,"
         " (SELECT coalesce(max(touched), 0) + 1 FROM conversations), ?, ?) RETURNING *",
-        (new_id(), title_of(clean(title)), now, now),
+        (new_id(secret=secret), title_of(clean(title)), now, now),
     ).fetchone()
     return conversation_of(row)
 
@@ -169,20 +171,33 @@ def add_message(
     model: str = "",
     loader: str = "",
     sampling: Sampling | None = None,
+    name: str = "",
 ) -> StoredMessage:
     """Add a message under `parent` (empty: as a first message) and show it."""
-    id = new_id()
+    id = new_id(secret=is_secret(conversation))
     connection.execute(
         "INSERT INTO messages (id, conversation, parent, role, parts, text, state, model, loader,"
-        " sampling, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " sampling, created, name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             id, conversation, parent or None, role, as_json(parts) if parts else "", text, state,
-            model, loader, as_json(sampling or Sampling()), time.time(),
+            model, loader, as_json(sampling or Sampling()), time.time(), clean(name),
         ),
     )  # fmt: skip
     connection.execute("UPDATE messages SET child = ? WHERE id = ?", (id, parent))
     touch(connection, conversation, leaf=id, top=True)
     return find_message(connection, id)
+
+
+def below(connection: Connection, id: str, limit: int) -> str:
+    """The message `limit` places below `id` on the branch that was shown last, or its end."""
+    rows = connection.execute(
+        "WITH RECURSIVE down (id, child, depth) AS ("
+        " SELECT id, child, 0 FROM messages WHERE id = :id UNION ALL"
+        " SELECT m.id, m.child, depth + 1 FROM down JOIN messages m ON m.id = down.child"
+        " WHERE depth < :limit) SELECT id FROM down ORDER BY depth DESC LIMIT 1",
+        {"id": id, "limit": limit},
+    ).fetchall()
+    return rows[0]["id"] if rows else id
 
 
 def end_of(connection: Connection, id: str) -> str:

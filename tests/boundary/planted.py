@@ -149,6 +149,19 @@ def chats(path: Path, vectors: Sequence[str]) -> None:
                 (id, title, leaf, touched, now, now),
             )
 
+        for number, vector in enumerate(vectors[::40]):
+            tag = "".join(vector.split())[:40]
+            store.execute("INSERT OR IGNORE INTO folders (name) VALUES (?)", (vector[:60],))
+            conversation(f"filed{number}", vector, "", 50_000 + number)
+            store.execute(
+                "UPDATE conversations SET folder = ?, tags = ? WHERE id = ?",
+                (vector[:60], tag, f"filed{number}"),
+            )
+            conversation(f"deleted{number}", vector, "", 60_000 + number)
+            store.execute(
+                "UPDATE conversations SET deleted = ? WHERE id = ?", (now, f"deleted{number}")
+            )
+
         def message(id: str, at: str, parent: str | None, role: str, said: str, **more: str) -> str:
             row = {
                 "id": id, "conversation": at, "parent": parent, "role": role, "text": said,
@@ -171,5 +184,6 @@ def chats(path: Path, vectors: Sequence[str]) -> None:
                 above = message(
                     f"a{number}", at, above, "assistant", vector,
                     raw=vector, reasoning=vector, error=vector, model=vector, loader=vector,
+                    name=vector,
                 )  # fmt: skip
         store.execute("COMMIT")

@@ -23,6 +23,9 @@ ROUTES = {
     "parameters /ext/parameters/{what}/{file}": "page",
     "settings /settings": "page",
     "settings /settings/x": "page",
+    "conversations /ext/conversations/incoming/{batch}/{number}": "page",
+    "conversations /ext/conversations/export/{id}/{form}": "page",
+    "conversations /ext/conversations/library.zip": "page",
     "workshop /ext/workshop/archive": "admin",
     "example /ext/example/heard": "page",
     "tts /ext/tts/clips/{name}": "page",
@@ -33,6 +36,8 @@ ROUTES = {
 """Every address of kernel and extensions; "door": the door itself answers, whoever asks."""
 
 STORED = "stored_conversations"
+SHELF = "folders_and_tags_and_the_trash"
+IMPORTED = "what_is_imported"
 TITLES = "titles_and_what_a_search_finds"
 CARDS = "cards_of_extensions"
 FILES = "files_of_models"
@@ -51,6 +56,11 @@ TEXTS = {
     "setting *": CARDS,
     "option *": FILES,
     "column conversations.title": TITLES,
+    "column conversations.folder": SHELF,
+    "column conversations.tags": SHELF,
+    "column conversations.source": "never shown: a fingerprint",
+    "column folders.name": SHELF,
+    "column messages.name": STORED,
     "column messages.text": STORED,
     "column messages.raw": STORED,
     "column messages.reasoning": STORED,
@@ -81,6 +91,15 @@ TEXTS = {
     "data Connected.client": "never shown: an object",
     "data Disconnected.client": "never shown: an object",
     "data Conversation.title": TITLES,
+    "data Conversation.folder": SHELF,
+    "data Conversation.tags": SHELF,
+    "data Folder.name": SHELF,
+    "data Rearranged.conversation": IDS,
+    "data Said.*": IMPORTED,
+    "data Trashed.title": SHELF,
+    "data Trashed.id": IDS,
+    "data Unfiled.*": SHELF,
+    "data Whole.*": IMPORTED,
     "data Conversation.id": IDS,
     "data Conversation.leaf": IDS,
     "data Delta.text": WRITTEN,
@@ -141,6 +160,7 @@ TEXTS = {
     "data StatusChanged.id": CARDS,
     "data StatusChanged.reason": CARDS,
     "data Step.*": "never shown: a recorded reply, for tests",
+    "data StoredMessage.name": STORED,
     "data StoredMessage.text": STORED,
     "data StoredMessage.raw": STORED,
     "data StoredMessage.reasoning": STORED,

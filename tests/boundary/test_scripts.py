@@ -1,10 +1,11 @@
 """C24, C25, C28: every vector through every text that can reach the page, in a real browser."""
 
+import html
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from playwright.async_api import Page, expect
@@ -125,6 +126,66 @@ async def a_conversation_called_like_that(watch: Watch, page: Page, vectors: lis
         await expect(page.locator(".toast p").last).to_contain_text("was deleted")
         await watch.act(page, "chat.undelete", conversation=at)
         assert not await watch.look(page)
+
+
+async def folders_and_tags_and_the_trash(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """Names of folders, tags, the dialog of a conversation, what is deleted."""
+    await go(watch, page, "/chat")
+    some = [as_parsed(vector) for vector in vectors[::40]]
+    assert await page.locator(".chat-fold > span").count() >= len({v[:60] for v in some}) - 5
+    for number in range(0, len(some), max(1, len(some) // 5)):
+        await watch.act(page, "conversations.sheet", conversation=f"filed{number}")
+        await expect(page.locator("#conversations-sheet h2")).to_have_text(
+            " ".join(some[number].split()), use_inner_text=False
+        )
+        assert not await watch.look(page)
+    for vector in few(vectors, 5):
+        await watch.act(page, "conversations.make_folder", name=vector)
+        await watch.act(page, "conversations.remove_folder", folder=vector)
+        await watch.act(
+            page, "conversations.arrange", conversation="filed0", title=vector, tags=vector
+        )
+        assert not await watch.look(page)
+    await go(watch, page, "/settings/conversations")
+    deleted = page.locator("#conversations-trash h3")
+    await expect(deleted).to_have_count(len(some))
+    assert set(await deleted.all_text_contents()) == set(some)
+    assert not await watch.look(page)
+
+
+async def what_is_imported(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """Files of other programs, with vectors in every text and in their names."""
+    some = few(vectors, 12)
+    rows = [[vector, vector] for vector in some]
+    shown = [[html.escape(vector), vector] for vector in some]
+    about = {f"assistant_{n}": {"model_name": v, "timestamp": v} for n, v in enumerate(some)}
+    lines = [{"user_name": "You", "character_name": some[0]}]
+    lines += [
+        {"name": v, "is_user": n % 2 == 0, "mes": v, "swipes": [v, v], "swipe_id": 1,
+         "extra": {"model": v, "reasoning": v}, "send_date": v}
+        for n, v in enumerate(some)
+    ]  # fmt: skip
+    files = {
+        f"{some[1]}.json": json.dumps({"internal": rows, "visible": shown, "metadata": about}),
+        f"logs/chat/{some[2].replace('/', '')}/x.jsonl": "\n".join(map(json.dumps, lines)),
+        f"{some[3]}.md": "\n".join(f"## {v} <!-- user -->\n\n{v}" for v in some),
+        f"{some[4]}.txt": some[5],
+    }
+    await go(watch, page, "/settings/conversations")
+    for number, (name, text) in enumerate(files.items()):
+        query = urlencode({"name": name, "at": 0})
+        path = f"/ext/conversations/incoming/{'a' * 20}/{number}?{query}"
+        status = await page.evaluate(
+            "([path, body]) => fetch(path, {method: 'POST', body}).then(answer => answer.status)",
+            [path, text],
+        )
+        assert status == 204, name
+    await watch.act(page, "conversations.take", batch="a" * 20)
+    await expect(page.locator("#conversations-imported")).to_contain_text("imported, with")
+    assert not await watch.look(page)
+    await go(watch, page, "/chat")
+    for link in (await page.locator("#chat-conversations a").all())[:6]:
+        await go(watch, page, await link.get_attribute("href") or "")
 
 
 async def cards_of_extensions(watch: Watch, page: Page, vectors: list[str]) -> None:
@@ -283,6 +344,7 @@ async def every_action_with_every_vector(watch: Watch, page: Page, vectors: list
 
 STEPS = (
     stored_conversations, titles_and_what_a_search_finds, a_conversation_called_like_that,
+    folders_and_tags_and_the_trash, what_is_imported,
     cards_of_extensions, files_of_models, characters_and_personas, presets_and_grammars,
     what_is_said_while_it_runs, a_reply_as_it_is_written, addresses,
     every_action_with_every_vector,

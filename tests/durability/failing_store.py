@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from extensions.conversations import schema
-from extensions.conversations.api import Store, StoreFailed
+from extensions.conversations.api import Folder, Said, Store, StoreFailed, Unfiled, Whole
 from tests.durability.shim import Disk
 
-TABLES = ("conversations", "messages", "states")
+TABLES = ("conversations", "messages", "states", "folders")
 Ids = dict[str, str]
 Operation = Callable[[Store, Ids], Awaitable[Any]]
 
@@ -29,6 +29,21 @@ Operation = Callable[[Store, Ids], Awaitable[Any]]
 async def grow(store: Store, ids: Ids) -> None:
     store.grow(ids["running"], "grown " * 2000, "grown " * 2000)
     await store._save(durable=False)
+
+
+async def take(store: Store, ids: Ids) -> None:
+    """An import: its conversations, then their places in the list."""
+    said = (Said("user", "word " * 3000, "1"), Said("assistant", "Yes.", "2", "1"))
+    states = {"notes": {"key": [1] * 900}}
+    id, _ = await store.take(Whole("Imported", said, "2", folder="From there", states=states))
+    await store.shelf.sort_in([id])
+
+
+async def keep(store: Store, ids: Ids) -> None:
+    """An incognito conversation that is to be kept after all."""
+    secret = await store.create("Incognito conversation", incognito=True)
+    await store.add_user(secret.id, "word " * 3000)
+    await store.keep(secret.id)
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -47,6 +62,18 @@ OPERATIONS: dict[str, Operation] = {
     "undelete_message": lambda s, i: s.undelete_message(i["gone"]),
     "set_state": lambda s, i: s.set_state(i["conversation"], "notes", "key", {"a": [1] * 900}),
     "purge": lambda s, i: s.purge(older=-1),
+    "pin": lambda s, i: s.shelf.pin(i["conversation"], on=True),
+    "tag": lambda s, i: s.shelf.tag(i["conversation"], "blue green"),
+    "file": lambda s, i: s.shelf.file(i["conversation"], "Home/Letters"),
+    "make_folder": lambda s, i: s.shelf.make("New"),
+    "fold": lambda s, i: s.shelf.fold("Work", on=True),
+    "rename_folder": lambda s, i: s.shelf.rename("Work", "Play"),
+    "remove_folder": lambda s, i: s.shelf.remove("Work"),
+    "refile": lambda s, i: s.shelf.refile(Unfiled((Folder("Old"),), ((i["conversation"], "Old"),))),
+    "erase": lambda s, i: s.shelf.erase([i["deleted"]]),
+    "take": take,
+    "sort_in": lambda s, i: s.shelf.sort_in([i["conversation"]]),
+    "keep": keep,
     "backup": lambda s, i: s.backup("asked"),
     "restore": lambda s, i: s.restore(i["backup"]),
 }
@@ -70,6 +97,7 @@ async def prepare(path: Path) -> Ids:
         third = await store.add_user("", "with a message that goes")
         await store.delete_message(third.id)
         ids["gone"] = third.id
+        await store.shelf.file(third.conversation, "Work/Letters")
     return ids
 
 
@@ -87,7 +115,7 @@ def all_rows(connection: sqlite3.Connection) -> State:
             return numbers.setdefault(value, len(numbers))
         return value
 
-    order = {"conversations": "seq", "messages": "seq", "states": "conversation, extension, key"}
+    order = dict.fromkeys(TABLES, "seq") | {"states": "conversation, extension, key"}
     return {
         name: [
             tuple(map(plain, row))

@@ -286,7 +286,7 @@ async def test_a_person_restores_a_version_and_goes_on_after_damage(tmp_path: Pa
         await expect(mine).to_have_count(1)
         settings = await context.new_page()
         await settings.goto(f"{server.address}/settings")
-        await settings.get_by_role("link", name="Backups").click()
+        await settings.get_by_role("link", name="Conversations").click()
         await settings.get_by_role("button", name="Back up now").click()
         await settings.get_by_role("button", name="What is in it").first.click()
         await expect(settings.locator(".card .rows li").first).to_contain_text("a question")

@@ -34,7 +34,7 @@ MEMORY = Path("/dev/shm")
 PLACES = {
     "commit.begun": 60, "commit.worked": 60, "commit.done": 60, "backup.copied": 4,
     "restore.prepared": 3, "replace.ready": 3, "replace.alone": 3, "replace.done": 3,
-    "migrate.step": 2, "recover.built": 1, "replace.kept": 1,
+    "whole.added": 10, "shelf.sorted": 10, "migrate.step": 2, "recover.built": 1, "replace.kept": 1,
 }  # fmt: skip
 """Where to die, and up to which passing of it."""
 LIVES = 4
@@ -50,6 +50,7 @@ class Model:
     deleted: dict[str, bool] = field(default_factory=dict)
     hidden: dict[str, bool] = field(default_factory=dict)
     states: dict[str, float] = field(default_factory=dict)
+    folders: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, path: Path) -> "Model":
@@ -61,8 +62,15 @@ class Model:
             database.execute("INSERT INTO words (words) VALUES ('integrity-check')")
             for id, text, deleted in database.execute("SELECT id, text, deleted FROM messages"):
                 model.messages[id], model.hidden[id] = text, deleted is not None
-            for row in database.execute("SELECT id, title, deleted, leaf FROM conversations"):
+            columns = {row[1] for row in database.execute("PRAGMA table_info(conversations)")}
+            folder = "folder" if "folder" in columns else "''"
+            query = f"SELECT id, title, deleted, leaf, {folder} FROM conversations"
+            names = "SELECT name FROM folders" if "folder" in columns else "SELECT ''"
+            known = {row[0] for row in database.execute(names)}
+            for row in database.execute(query):
                 model.titles[row[0]], model.deleted[row[0]] = row[1], row[2] is not None
+                model.folders[row[0]] = row[4]
+                assert not row[4] or row[4] in known
                 assert row[3] in model.messages
             query = "SELECT conversation, value FROM states"
             model.states = {id: json.loads(value) for id, value in database.execute(query)}
@@ -84,6 +92,8 @@ class Model:
                 self.hidden[id] = on
             case "state", (id, value):
                 self.states[id] = value
+            case "folder", (id, name):
+                self.folders[id] = name
 
 
 @dataclass

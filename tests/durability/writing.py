@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from extensions.conversations.api import Store
+from extensions.conversations.api import Said, Store, Whole
 from kernel.crash import PLAN
 
 
@@ -41,6 +41,8 @@ class Person:
                     self.delete,
                     self.hide,
                     self.state,
+                    self.file,
+                    self.bring_in,
                     self.back_up,
                 ]
             await self._chance.choice(actions)()
@@ -102,6 +104,23 @@ class Person:
         self.say("?", "state", id, value)
         await self._store.set_state(id, "notes", "key", value)
         self.say("!", "state", id, value)
+
+    async def file(self) -> None:
+        id, name = self._chance.choice(self._conversations), f"folder {self._chance.random()}"
+        self.say("?", "folder", id, name)
+        await self._store.shelf.file(id, name)
+        self.say("!", "folder", id, name)
+
+    async def bring_in(self) -> None:
+        """What is imported is there whole or not at all; its place in the list comes after."""
+        text = f"imported {self._chance.random()} " * self._chance.choice((1, 300))
+        self.say("?", "message", text)
+        id, _ = await self._store.take(Whole("Imported", (Said("user", text, "1"),), "1"))
+        [said] = (await self._store.get(id)).messages
+        self.say("?", "message", text)
+        await self._store.shelf.sort_in([id])
+        self.say("!", "message", said.id, text, id)
+        self._conversations.append(id)
 
     async def back_up(self) -> None:
         await self._store.backup("asked")

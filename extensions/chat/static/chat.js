@@ -6,6 +6,22 @@ const say = word => document.dispatchEvent(new CustomEvent('page:say', {detail: 
 // Scrolls along while pinned. Only a move up unpins: text that grows between our own scroll and
 // its event would otherwise look like a reader who went away.
 class ChatLog extends HTMLElement {
+  static observedAttributes = ['data-at'];
+  attributeChangedCallback(name, before, now) { if (before !== null && before !== now) setTimeout(() => this.goTo(now)); }
+  // A search led to a message: show it, mark it, and stay. Otherwise this is the end of another conversation.
+  goTo(place) {
+    if (!place) return;                                           // the page came back: it stays where it is
+    for (const found of this.querySelectorAll('[data-ui-found]')) found.removeAttribute('data-ui-found');
+    const message = document.getElementById(place.split(' ')[0]);
+    if (!message) return this.toEnd(true);
+    this.pinned = false;
+    document.querySelector('#chat-side:popover-open')?.hidePopover();
+    message.setAttribute('data-ui-found', '');
+    message.scrollIntoView({block: 'center'});
+    message.focus({preventScroll: true});
+    this.last = this.scrollTop;
+    this.toggleAttribute('data-ui-away', true);
+  }
   connectedCallback() {
     this.pinned ??= true;
     this.last = 0;
@@ -28,6 +44,7 @@ class ChatLog extends HTMLElement {
   connectedMoveCallback() {}
   entitle() { document.title = document.getElementById('chat-title').textContent; }
   handleEvent({type, target}) {
+    if (target.closest?.('#chat-later button')) this.pinned = false;
     if (target.closest?.('#chat-earlier button')) { this.pinned = false; this.first = this.querySelector('article'); }
     if (this.first) this.top = this.first.getBoundingClientRect().top;
     if (type === 'click') return;
@@ -57,7 +74,7 @@ class ChatComposer extends HTMLElement {
     this.stop = new AbortController();
     const {signal} = this.stop;
     if (!this.box.value) this.box.value = sessionStorage.getItem(this.key) ?? '';
-    this.box.addEventListener('input', () => sessionStorage.setItem(this.key, this.box.value), {signal});
+    this.box.addEventListener('input', () => this.keep(), {signal});
     this.box.addEventListener('keydown', event => this.enter(event), {signal});
     this.form.addEventListener('submit', event => {
       if (!this.box.value.trim() || this.sent != null) { event.preventDefault(); event.stopImmediatePropagation(); }
@@ -81,6 +98,7 @@ class ChatComposer extends HTMLElement {
   connectedMoveCallback() {}
 
   get key() { return `draft:${location.pathname}`; }
+  keep() { if (!('secret' in document.getElementById('chat-id').dataset)) sessionStorage.setItem(this.key, this.box.value); }
 
   enter(event) {
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing || matchMedia('(pointer: coarse)').matches) return;
@@ -98,7 +116,7 @@ class ChatComposer extends HTMLElement {
     if (arrived) {
       sessionStorage.removeItem(this.sent.key);
       if (this.box.value === this.sent.text) this.box.value = '';
-      else sessionStorage.setItem(this.key, this.box.value);
+      else this.keep();
     }
     this.sent = null;
     clearTimeout(this.timer);

@@ -1,0 +1,86 @@
+"""What is in a file that comes in: itself, or the files of a zip archive, each within bounds."""
+
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from .forms.reading import ENDINGS, LARGEST, Unreadable
+
+MOST_MEMBERS = 50_000
+MOST_TOGETHER = 4_000_000_000
+"""Bytes that an archive may unpack to; each file is unpacked by itself, and then forgotten."""
+LIST = MOST_MEMBERS * 400
+"""Bytes that the list of so many files may take."""
+SKIPPED = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
+STATE = "chat_state.json"
+"""Which chat was open last, as text-generation-webui keeps it beside the chats."""
+
+
+class Member(NamedTuple):
+    """A file that may be a conversation."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def members(name: str, file: Path) -> list[Member]:
+    """The files to read; raises Unreadable for an archive that cannot be trusted."""
+    with file.open("rb") as opened:
+        zipped = opened.read(4) == b"PK\x03\x04"
+    if not zipped:
+        if file.stat().st_size > LARGEST:
+            raise Unreadable(f"It is larger than {LARGEST // 1_000_000} MB")
+        return [Member(name, file.read_bytes)] if _is_meant(name) else []
+    _look_at_the_end(file)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise Unreadable(f"The archive is damaged ({error})") from None
+    found = [info for info in infos if not info.is_dir() and _is_meant(info.filename)]
+    if len(found) > MOST_MEMBERS or sum(info.file_size for info in found) > MOST_TOGETHER:
+        raise Unreadable("It says that it unpacks to more than any library of conversations")
+    return [Member(info.filename, partial(_unpacked, file, info)) for info in found]
+
+
+def _is_meant(name: str) -> bool:
+    """Whether it may be one: what systems put beside files is passed over without a word."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return not (name.startswith(SKIPPED) or last in (*SKIPPED, STATE) or last.startswith("._"))
+
+
+def _unpacked(file: Path, info: zipfile.ZipInfo) -> bytes:
+    """One file of the archive, which may lie about its size."""
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        raise Unreadable("It is a link or a device")
+    if not info.filename.lower().endswith(ENDINGS):
+        raise Unreadable(f"A conversation ends with {', '.join(ENDINGS)}")
+    if info.flag_bits & 1:
+        raise Unreadable("It asks for a password. Unpack the archive, and choose the folder")
+    try:
+        with zipfile.ZipFile(file) as archive, archive.open(info) as content:
+            data = content.read(LARGEST + 1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        raise Unreadable(f"It is damaged ({error})") from None
+    if len(data) > LARGEST:
+        raise Unreadable(f"It is larger than {LARGEST // 1_000_000} MB")
+    return data
+
+
+def _look_at_the_end(file: Path) -> None:
+    """Refuse before zipfile reads a list of a million files into memory."""
+    with file.open("rb") as opened:
+        size = opened.seek(0, 2)
+        opened.seek(max(0, size - 70_000))
+        end = opened.read()
+    at = end.rfind(b"PK\x05\x06")
+    if at < 0:
+        raise Unreadable("The archive is damaged: its end is missing")
+    large = end.rfind(b"PK\x06\x07") >= 0  # the form for archives beyond 4 GB
+    if large or int.from_bytes(end[at + 12 : at + 16], "little") > LIST:
+        raise Unreadable("It holds more files than any library of conversations")

@@ -1,0 +1,120 @@
+"""A file of somebody's, in whichever form: read as if its author meant harm."""
+
+import json
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+
+from extensions.conversations.text import clean
+from extensions.conversations.whole import Whole, fingerprint
+
+from . import chatgpt, ours, prose, tavern, webui
+
+LARGEST = 100_000_000
+"""Bytes of one file; a conversation of 50,000 messages has as many."""
+PIECES = 3_000_000
+"""Lists and mappings in a file: each costs a hundred times its bytes."""
+ENDINGS = (".json", ".jsonl", ".md", ".markdown", ".txt")
+SHELVES = ("chat", "chats", "group chats")
+"""Folders in which other programs keep one folder for each character."""
+NONE = "It is in none of the forms that Spindle reads"
+DEEP = "It is nested deeper than a conversation can be"
+
+
+class Unreadable(ValueError):
+    """A file that cannot be read as a conversation: why, without a full stop."""
+
+
+def read(path: str, data: bytes) -> list[Whole]:
+    """The conversations in a file; the folders of its `path` may name a character."""
+    place = PurePosixPath(path.replace("\\", "/"))
+    if len(data) > LARGEST:
+        raise Unreadable(f"It is larger than {LARGEST // 1_000_000} MB")
+    try:
+        found = list(_read(place, data))
+    except RecursionError:
+        raise Unreadable(DEEP) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unreadable(_sentence(error)) from None
+    if not found:
+        raise Unreadable("There is no conversation in it")
+    return found
+
+
+def _read(place: PurePosixPath, data: bytes) -> Iterator[Whole]:
+    name, character = place.name.partition(".")[0].strip(), _character(place)
+    if place.suffix.lower() in (".md", ".markdown", ".txt") and data.lstrip()[:1] not in (
+        b"{",
+        b"[",
+    ):
+        yield _marked(prose.read(clean(data.decode("utf-8-sig")), name), "prose")
+        return
+    if data.count(b"[") + data.count(b"{") > PIECES or data.count(b",") > 4 * PIECES:
+        raise Unreadable("It consists of more pieces than a conversation has")
+    value = _lines(data) if place.suffix.lower() == ".jsonl" else _value(data)
+    if ours.fits(value):
+        yield ours.read(value)
+    elif chatgpt.fits(value):
+        for whole in chatgpt.read(value):
+            yield _marked(whole, "chatgpt")
+    elif isinstance(value, list) and tavern.fits(value):
+        yield _marked(tavern.read(value, name, character), "sillytavern")
+    elif webui.fits(value):
+        yield _marked(webui.read(value, name, character), "webui")
+    else:
+        raise Unreadable(NONE)
+
+
+def _character(place: PurePosixPath) -> str:
+    folders = place.parts[:-1]
+    if len(folders) > 1 and folders[-2].lower() in SHELVES:
+        return folders[-1]
+    return ""
+
+
+def _value(data: bytes) -> Any:
+    """JSON; what is lines of it is read so, whatever the file is called."""
+    try:
+        return decoded(data)
+    except ValueError:
+        if b"\n" not in data.strip():
+            raise
+        try:
+            return _lines(data)
+        except ValueError:
+            pass
+        raise
+
+
+def _lines(data: bytes) -> list[Any]:
+    return [decoded(line) for line in data.splitlines() if line.strip()]
+
+
+def decoded(data: bytes) -> Any:
+    """JSON with a mark before it or without, and with halves of characters that others wrote."""
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return msgspec.json.decode(data)
+    except ValueError:
+        return json.loads(data)
+
+
+def _marked(whole: Whole, form: str) -> Whole:
+    return msgspec.structs.replace(whole, source=fingerprint(whole, form))
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, Unreadable):
+        return str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return "It is no text in UTF-8"
+    if isinstance(error, json.JSONDecodeError | msgspec.DecodeError):
+        said = str(error)[:200].rstrip(".")
+        return (
+            f"It is damaged, or no JSON ({said})" if "`$" not in said else f"It is damaged: {said}"
+        )
+    if isinstance(error, KeyError | TypeError):
+        return NONE
+    return str(error)[:200].rstrip(".") or NONE

@@ -1,0 +1,157 @@
+"""Files on their way in: they come in parts, and are read as a job."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from kernel.api import Everyone, Extension, Job, Refused
+
+from .archives import Member, members
+from .forms.reading import Unreadable, read
+from .records import Rearranged, StoreFailed
+from .store import Store
+
+BATCH = re.compile(r"[0-9a-f]{16,64}")
+MOST_FILES, MOST_BYTES, MOST_BATCHES = 50_000, 4_000_000_000, 20
+"""Of one import; and how many may be on their way at once."""
+TOLD = 50
+"""Files that could not be read and are named."""
+
+
+class Imported(msgspec.Struct):
+    """What became of an import so far."""
+
+    new: int = 0
+    messages: int = 0
+    known: int = 0
+    files: int = 0
+    bad: list[tuple[str, str]] = msgspec.field(default_factory=list[tuple[str, str]])
+    """Names of files, each with the reason why it could not be read."""
+    more_bad: int = 0
+    over: bool = False
+
+    def refuse(self, name: str, why: str) -> None:
+        if len(self.bad) < TOLD:
+            self.bad.append((name, why))
+        else:
+            self.more_bad += 1
+
+
+class Incoming:
+    """What is being imported, and what was imported last."""
+
+    def __init__(self, ext: Extension[Any], store: Store, changed: Callable[[], None]) -> None:
+        self.last: Imported | None = None
+        self._ext, self._store, self._changed = ext, store, changed
+        self._folder = ext.data / "incoming"
+        self._names: dict[str, dict[int, str]] = {}
+        self._sizes: dict[str, int] = {}
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def part(self, request: Request) -> Response:
+        """A part of a file, `at` so many bytes from its beginning; answers 204."""
+        batch, number = request.path_params["batch"], request.path_params["number"]
+        name, at = request.query_params.get("name", ""), request.query_params.get("at", "0")
+        if not BATCH.fullmatch(batch) or not number.isdecimal() or not at.isdecimal() or not name:
+            return PlainTextResponse("The page sent something unreadable. Reload it.", 400)
+        if why := self._too_much(batch, int(number[:9])):
+            return PlainTextResponse(why, 413)
+        data = await request.body()
+        self._sizes[batch] = self._sizes.get(batch, 0) + len(data)
+        self._names.setdefault(batch, {})[int(number[:9])] = name[:1000]
+        file = self._folder / batch / str(int(number[:9]))
+        if await self._ext.thread(_append, file, int(at[:15]), data):
+            return Response(status_code=204)
+        return PlainTextResponse("A part of this file is missing. Choose it again.", 409)
+
+    def take(self, batch: str) -> None:
+        """Read what has come of a batch, as a job."""
+        names = self._names.pop(batch, {})
+        self._sizes.pop(batch, None)
+        if not names:
+            raise Refused("No file has come. Choose the files again.")
+        if self.last and not self.last.over:
+            raise Refused("Conversations are being imported already. Wait for the end of that.")
+        self.last = result = Imported()
+
+        async def work(job: Job) -> None:
+            try:
+                await self._read(job, batch, names, result)
+            finally:
+                result.over = True
+                await self._ext.thread(shutil.rmtree, self._folder / batch, True)
+                self._changed()
+                self._ext.emit(Rearranged())
+
+        self._ext.job("Importing conversations", work)
+        self._changed()
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _too_much(self, batch: str, number: int) -> str:
+        if batch not in self._names and len(self._names) >= MOST_BATCHES:
+            return "Too many imports are on their way. Reload the page and try again."
+        if number >= MOST_FILES or self._sizes.get(batch, 0) > MOST_BYTES:
+            return "This is more than can be imported at once. Choose fewer files."
+        return ""
+
+    async def _read(self, job: Job, batch: str, names: dict[int, str], result: Imported) -> None:
+        ids = list[str]()
+        try:
+            for done, (number, name) in enumerate(sorted(names.items())):
+                file = self._folder / batch / str(number)
+                share = 1 / len(names)
+                try:
+                    found = await self._ext.thread(members, name, file)
+                except Unreadable as error:
+                    result.refuse(name, f"{error}.")
+                    continue
+                for n, member in enumerate(found):
+                    job.report((done + n / len(found)) * share, member.name)
+                    ids += await self._member(member, result)
+        finally:
+            await self._store.shelf.sort_in(ids)
+        said = f"{result.new:,} conversation{'' if result.new == 1 else 's'} imported."
+        if result.known:
+            said += f" {result.known:,} were here already."
+        if count := len(result.bad) + result.more_bad:
+            said += f" {count:,} could not be read: Settings, Import and export, names them."
+        self._ext.tell(said, Everyone(), "note" if result.new or result.known else "error")
+
+    async def _member(self, member: Member, result: Imported) -> list[str]:
+        """The ids of the conversations in a file that are new."""
+        result.files += 1
+        try:
+            data = await self._ext.thread(member.read)
+            wholes = await self._ext.thread(read, member.name, data)
+        except Unreadable as error:
+            result.refuse(member.name, f"{error}.")
+            return []
+        ids = list[str]()
+        for whole in wholes:
+            try:
+                id, new = await self._store.take(whole)
+            except StoreFailed as error:
+                result.refuse(member.name, str(error))
+                continue
+            result.new += new
+            result.known += not new
+            result.messages += len(whole.messages) if new else 0
+            ids += [id] if new else []
+        return ids
+
+
+def _append(file: Path, at: int, data: bytes) -> bool:
+    """Add a part where the one before ended; False if that is elsewhere."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if (file.stat().st_size if file.exists() else 0) != at:
+        return False
+    with file.open("ab") as out:
+        out.write(data)
+    return True
