@@ -121,7 +121,7 @@ class Incoming:
         if result.known:
             said += f" {result.known:,} were here already."
         if count := len(result.bad) + result.more_bad:
-            said += f" {count:,} could not be read: Settings, Import and export, names them."
+            said += f" {count:,} could not be read: Settings, Conversations, names them."
         self._ext.tell(said, Everyone(), "note" if result.new or result.known else "error")
 
     async def _member(self, member: Member, result: Imported) -> list[str]:

@@ -1,0 +1,565 @@
+"""Every form comes in as it should; our own comes back exactly; hostile files cost nobody else."""
+
+import io
+import json
+import random
+import time
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import pytest
+
+from extensions.conversations.api import STORE, Said, Store, Whole
+from extensions.conversations.archives import members
+from extensions.conversations.forms import branches, ours, prose, tavern, webui
+from extensions.conversations.forms.moments import iso, named, seconds
+from extensions.conversations.forms.reading import LARGEST, Unreadable, read
+from extensions.conversations.outgoing import FORMS, file_name
+from kernel.api import Text
+from kernel.testing import App, running
+
+SAMPLES = Path(__file__).parents[2] / "tests" / "data" / "conversations"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with Store.open(tmp_path / "chats.sqlite3") as store:
+        yield store
+
+
+def plain(whole: Any) -> Any:
+    """Comparable across two lives of the extension, whose classes are not the same."""
+    return msgspec.to_builtins(whole)
+
+
+def sample(name: str) -> Whole:
+    [whole] = read(name, (SAMPLES / name).read_bytes())
+    return whole
+
+
+def said(whole: Whole) -> list[tuple[str, str]]:
+    return [(message.role, message.text) for message in whole.messages]
+
+
+def at(*parts: int) -> float:
+    """A moment by the clock of this machine: year, month, day, hour, minute, second."""
+    return time.mktime((*parts, *(0,) * (6 - len(parts)), 0, 0, -1))  # type: ignore[arg-type]
+
+
+# --- text-generation-webui --------------------------------------------------------------
+
+
+def test_a_history_with_versions_attachments_tools_and_times():
+    whole = sample("logs/instruct/20251112-14-03-20.json")
+    assert said(whole) == [
+        ("user", "How tall is a giraffe?"),
+        ("assistant", "About five metres & a half."),
+        ("user", "And a <b>young</b> one?"),
+        ("assistant", "Rather small."),
+        ("assistant", "Nearly two metres at birth."),
+        ("assistant", "It depends."),
+    ]
+    asked, answer, question, small, birth, depends = whole.messages
+    assert (whole.title, whole.titled) == ("How tall is a giraffe?", 0)
+    assert (whole.leaf, question.child, question.parent) == (birth.id, birth.id, answer.id)
+    assert {m.parent for m in (small, birth, depends)} == {question.id}
+    assert answer.model == "giraffe-7b.gguf"
+    assert (asked.created, small.created) == (at(2025, 11, 12, 14, 3), at(2025, 11, 12, 14, 6))
+    assert (whole.created, whole.updated) == (asked.created, depends.created)
+    assert [part["type"] for part in question.parts] == ["text", "text", "image"]
+    assert "zoo.txt\n\nThe zoo opens at nine." in question.parts[1]["text"]
+    assert depends.reasoning == 'look_up({"what": "giraffe"})\ntwo metres'
+
+
+def test_a_character_speaks_first_and_is_named_by_its_folder():
+    whole = sample("logs/chat/Ada/persistent_Ada.json")
+    assert said(whole) == [
+        ("assistant", "*Ada looks up from her engine.* You are late."),
+        ("user", "Sorry, Ada."),
+        ("assistant", '*She smiles.* "Never mind."'),
+        ("assistant", "*She goes on.*"),
+    ]
+    assert {m.name for m in whole.messages if m.role == "assistant"} == {"Ada"}
+    assert (whole.folder, whole.title) == ("Ada", "Sorry, Ada.")
+    assert whole.messages[0].created == at(2026, 1, 2, 9, 30)
+
+
+def test_the_old_form_and_markup_of_an_extension():
+    whole = sample("webui-old.json")
+    assert [text for _, text in said(whole)] == ["Are you there?", "I am.", "Good.", "Indeed."]
+    assert whole.title == "webui-old"
+    [bare] = read("x.json", b'[["a", "b"], ["c", "d"]]')
+    assert [text for _, text in said(bare)] == ["a", "b", "c", "d"]
+
+
+def test_rows_of_the_api_with_a_system_message_and_a_tool():
+    rows = [["Be short.", "", "", {"role": "system"}], ["a", "b", "found it", {}]]
+    [whole] = read("x.json", json.dumps({"internal": rows, "visible": []}).encode())
+    assert said(whole) == [("system", "Be short."), ("user", "a"), ("assistant", "b")]
+    assert whole.messages[2].reasoning == "found it"
+
+
+def test_what_a_user_s_extension_changed_is_told_to_the_model_as_it_was():
+    value = {"internal": [["changed", "raw"]], "visible": [["typed &lt;", "shown"]]}
+    [whole] = read("x.json", json.dumps(value).encode())
+    mine, theirs = whole.messages
+    assert (mine.text, mine.parts) == ("typed <", ({"type": "text", "text": "changed"},))
+    assert (theirs.text, theirs.raw) == ("shown", "raw")
+
+
+# --- SillyTavern, ChatGPT, prose --------------------------------------------------------
+
+
+def test_a_chat_of_sillytavern():
+    whole = sample("Innkeeper - 2023-5-14 @16h 10m 25s 123ms.jsonl")
+    assert said(whole) == [
+        ("assistant", "Come in, come in!"),
+        ("user", "A room, please."),
+        ("assistant", "We are full."),
+        ("assistant", "We have one left."),
+        ("assistant", "For how long?"),
+        ("assistant", "A remark that the model does not see."),
+        ("system", "Night falls."),
+    ]
+    first, asked, full, left, long, remark, night = whole.messages
+    assert whole.title == "A room, please."
+    assert {m.parent for m in (full, left, long)} == {asked.id}
+    assert remark.parent == left.id
+    assert (left.model, left.reasoning, full.model) == (
+        "inn-7b", "There is one under the roof.", "inn-3b",
+    )  # fmt: skip
+    assert (first.raw, remark.raw) == (None, "")
+    assert asked.created == at(2023, 6, 19, 16, 13)
+    assert left.created == 1687184040
+    assert long.created == seconds("2023-06-19T16:15:00Z") == 1687191300
+    assert (first.name, asked.name, night.name) == ("Innkeeper", "Traveller", "System")
+
+
+def test_a_group_keeps_who_speaks():
+    whole = sample("picnic.jsonl")
+    assert [(m.name, m.role) for m in whole.messages] == [
+        ("Bee", "assistant"), ("Bear", "assistant"), ("Ranger", "user"),
+    ]  # fmt: skip
+    assert whole.title == "picnic"
+
+
+def test_an_export_of_chatgpt():
+    found = read("conversations.json", (SAMPLES / "conversations.json").read_bytes())
+    [whole] = found
+    assert said(whole) == [
+        ("user", "How is bread made?"),
+        ("assistant", "With flour."),
+        ("assistant", "With flour, water and time."),
+    ]
+    assert (whole.title, whole.leaf, whole.created) == ("Bread", "a2", 1700000000.5)
+    assert whole.messages[1].parent == whole.messages[2].parent == "u"
+
+
+def test_what_we_write_as_prose_is_read_again():
+    letter, note = sample("letter.md"), sample("note.txt")
+    assert said(letter) == [
+        ("user", "Write a line to my aunt."),
+        ("assistant", "Dear aunt,\n\n## all is well\n\nhere."),
+    ]  # fmt: skip
+    assert letter.title == "A letter"
+    assert said(note) == [
+        ("user", "What time is it?"),
+        ("assistant", "Ten past two.\nRemember:\nyou asked."),
+        ("user", "Thank you."),
+    ]
+    assert prose.markdown(letter).decode() == (SAMPLES / "letter.md").read_text("utf-8")
+    assert prose.text(note).decode() == (SAMPLES / "note.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("Nov 12, 2025 14:03", at(2025, 11, 12, 14, 3)),
+        ("June 19, 2023 4:13pm", at(2023, 6, 19, 16, 13)),
+        ("June 19, 2023 12:13am", at(2023, 6, 19, 0, 13)),
+        ("2023-5-14 @16h 10m 25s 123ms", at(2023, 5, 14, 16, 10, 25) + 0.123),
+        ("2023-05-14@16h10m25s", at(2023, 5, 14, 16, 10, 25)),
+        (1687184040000, 1687184040), ("1687184040000", 1687184040), (1700000000.5, 1700000000.5),
+        ("2023-06-19T16:15:00.000Z", 1687191300),
+        *((nothing, 0.0) for nothing in ("", "soon", None, True, [], "Nov 99, 2025 14:03", -5,
+                                         "9" * 60, float("nan"), float("inf"), 1e300)),
+    ],
+)  # fmt: skip
+def test_times(text: Any, moment: float):
+    found = seconds(text)
+    assert found == pytest.approx(moment) or (moment == 0.0 and not 0 < found < 1e12)
+
+
+def test_times_are_written_as_the_others_read_them():
+    for moment in (0.0, 1687191300.0, 1763000000.125):
+        assert seconds(iso(moment)) == pytest.approx(moment, abs=0.001)
+        assert seconds(named(moment)) == moment - moment % 60
+
+
+# --- round trips ------------------------------------------------------------------------
+
+
+def rows_of(whole: Whole) -> list[tuple[Any, ...]]:
+    """The shown branch with all versions, whatever ids they have."""
+    return [
+        (
+            row.shown,
+            [
+                (s.role, s.text, s.text if s.raw is None else s.raw, s.name, s.model)
+                for s in row.versions
+            ],
+        )
+        for row in branches.rows(whole)
+    ]
+
+
+@pytest.mark.parametrize("module", [webui, tavern])
+@pytest.mark.parametrize(
+    "name", ["logs/instruct/20251112-14-03-20.json", "logs/chat/Ada/persistent_Ada.json"]
+)
+def test_a_foreign_form_keeps_what_it_can(module: Any, name: str):
+    whole = sample(name)
+    ending = ".jsonl" if module is tavern else ".json"
+    [again] = read(f"logs/chat/{whole.folder or 'x'}/{whole.title}{ending}", module.write(whole))
+    kept = [
+        (shown, [(role, text, raw, model) for role, text, raw, _, model in versions])
+        for shown, versions in rows_of(whole)
+    ]
+    found = [
+        (shown, [(role, text, raw, model) for role, text, raw, _, model in versions])
+        for shown, versions in rows_of(again)
+    ]
+    if module is webui:  # It has one model for all versions of a reply.
+        assert found == kept
+    assert [(shown, [v[:3] for v in vs]) for shown, vs in found] == [
+        (shown, [v[:3] for v in vs]) for shown, vs in kept
+    ]
+
+
+LETTERS = "abcé語😀\u202e\0\n<>&\"' \\"
+
+
+def any_text(chance: random.Random) -> str:
+    return "".join(chance.choices(LETTERS, k=chance.randint(0, 20)))
+
+
+async def any_conversation(store: Store, chance: random.Random) -> str:
+    """Questions, replies of all kinds, versions, branches, deletions, states."""
+    asked = await store.add_user("", any_text(chance), parts=(Text("a"), Text("b")), name="Me")
+    id, messages = asked.conversation, [asked.id]
+    for _ in range(chance.randint(1, 25)):
+        target = chance.choice(messages)
+        match chance.randint(0, 6):
+            case 0:
+                messages.append((await store.add_user(id, any_text(chance))).id)
+            case 1 | 2:
+                reply = await store.begin_reply(target, model=any_text(chance), name="It")
+                text = any_text(chance)
+                how = chance.choice(("done", "stopped", "error", "interrupted"))
+                why = any_text(chance)
+                await store.finish(reply.id, how, text, chance.choice((text, any_text(chance))),
+                                   any_text(chance), error=why, left_out=3)  # fmt: skip
+                messages.append(reply.id)
+            case 3:
+                messages.append((await store.edit(target, any_text(chance))).id)
+            case 4:
+                await store.select_version(target, chance.choice((-1, 1)))
+            case 5 if len(messages) > 1:
+                await store.delete_message(target)
+                messages.remove(target)
+            case _:
+                await store.set_state(id, "notes", any_text(chance), [1, {"a": any_text(chance)}])
+    await store.rename(id, any_text(chance) * 30)
+    await store.shelf.file(id, any_text(chance) + "/" + any_text(chance) * 9)
+    await store.shelf.tag(id, any_text(chance))
+    await store.shelf.pin(id, on=chance.random() < 0.5)
+    return id
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_our_own_form_comes_back_exactly(tmp_path: Path, seed: int):
+    chance = random.Random(seed)
+    async with (
+        Store.open(tmp_path / "one.sqlite3") as one,
+        Store.open(tmp_path / "two.sqlite3") as two,
+    ):
+        id = await any_conversation(one, chance)
+        whole = await one.whole(id)
+        data = ours.write(whole)
+        [decoded] = read("x.spindle.json", data)
+        assert decoded == whole
+        assert await two.take(decoded) == (id, True)
+        assert await two.whole(id) == whole
+        assert ours.write(await two.whole(id)) == data
+        shown, again = [
+            # What follows a message that was deleted stands beside that one's versions now.
+            [msgspec.structs.replace(m, parent="", number=1, versions=1) for m in opened.messages]
+            for opened in (await one.get(id), await two.get(id))
+        ]
+        assert again == shown
+        assert await two.take(decoded) == (id, False), "twice is once"
+        assert await one.take(decoded) == (id, False)
+
+
+async def test_what_has_gone_on_since_is_taken_in_as_another_once(store: Store):
+    asked = await store.add_user("", "a")
+    before = await store.whole(asked.conversation)
+    await store.add_user(asked.conversation, "b")
+    copy, new = await store.take(before)
+    assert new
+    assert copy != asked.conversation
+    assert [m.text for m in (await store.get(copy)).messages] == ["a"]
+    assert await store.take(before) == (copy, False)
+
+
+async def test_an_import_is_listed_where_its_time_belongs(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    for day in (100, 200, 300):
+        monkeypatch.setattr(time, "time", lambda day=day: day * 86_400.0)
+        await store.create(f"day {day}")
+    ids = [
+        (await store.take(Whole(f"day {day}", (Said("user", f"{day}"),), updated=day * 86_400.0)))[
+            0
+        ]
+        for day in (150, 250, 50, 350)
+    ]
+    await store.shelf.sort_in(ids)
+    days = [350, 300, 250, 200, 150, 100, 50]
+    assert [kept.title for kept in await store.list()] == [f"day {day}" for day in days]
+    asked = await store.add_user("", "newest")
+    assert (await store.list())[0].id == asked.conversation
+
+
+# --- hostile files ----------------------------------------------------------------------
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+HOSTILE = {
+    "nothing": b"", "nested": DEEP, "nested in it": b'{"internal": ' + DEEP + b"}",
+    "deep lines": b'{"user_name": 1}\n' + DEEP, "no text": b"\xff\xfe\x00", "a number": b"1",
+    "a text": b'"x"', "nothing in it": b"{}", "no rows": b'{"internal": 1}',
+    "no pairs": b'{"internal": [[1, 2]]}', "other rows": b'{"internal": [["a", "b"], 7]}',
+    "half": b'{"internal": [["a"', "no messages": b'{"internal": []}',
+    "ours, newer": b'{"spindle": 9}', "ours, half": b'{"spindle": 1, "conversation": {"title": 1}}',
+    "ours, odd": b'{"spindle": 1, "conversation": {"messages": [{"role": "root", "text": ""}]}}',
+    "a bomb of lists": b"[" + b"[]," * 3_000_001 + b"[]]",
+    "odd mapping": b'[{"mapping": {"a": 1}}]',
+    "a loop": b'[{"mapping": {"a": {"parent": "b"}, "b": {"parent": "a"}}}]',
+    "only a head": b'{"user_name": "x"}', "no lines": b"\n\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl", "x.md", "x"])
+def test_a_hostile_file_is_refused_with_a_reason(what: str, name: str):
+    begun = time.monotonic()
+    with pytest.raises(Unreadable, match=r"^[A-Z]") as refused:
+        read(name, HOSTILE[what])
+    assert len(str(refused.value)) < 300
+    assert "recursion" not in str(refused.value)
+    assert time.monotonic() - begun < 10
+
+
+def test_a_file_of_a_hundred_megabytes_is_refused_before_it_is_read():
+    with pytest.raises(Unreadable, match="larger than 100 MB"):
+        read("x.json", bytes(LARGEST + 1))
+
+
+async def test_odd_values_are_left_out_and_the_rest_is_kept(store: Store):
+    odd = {
+        "internal": [["a\ud800b", "c"]],
+        "visible": "x",
+        "metadata": {
+            "user_0": {"attachments": [1, {"image_data": "data:image/png;base64,???"}]},
+            "assistant_0": {"timestamp": 1e400, "versions": [{"content": 5}, 7, {"content": "d"}],
+                            "current_version_index": 99, "model_name": [1]},
+        },
+    }  # fmt: skip
+    [whole] = read("../../etc/passwd.json", json.dumps(odd).encode())
+    id, _ = await store.take(whole)
+    texts = [m.text for m in (await store.get(id)).messages]
+    assert texts == ["a\ufffdb", "c"]
+    assert [m.text for m in whole.messages] == ["a\ud800b", "d", "c"]
+    twice = b'{"internal": [["x", "y"]], "internal": [["a", "b"]], "visible": []}'
+    assert said(read("x.json", twice)[0]) == [("user", "a"), ("assistant", "b")]
+
+
+async def test_hostile_ids_and_states_of_our_own_form_do_no_harm(store: Store):
+    victim = await store.add_user("", "mine")
+    ids = [victim.id, "z" * 16, "../../x", victim.id, "", "ZZZZZZZZ"]
+    messages = tuple(
+        Said("user", f"{n}", id, ids[n - 1] if n else victim.id, child=victim.id, state="running",
+             parts=({"type": "image", "data": "?", "media_type": "x"},), created=1e308,
+             sampling={"temperature": "hot"}, left_out=-5)
+        for n, id in enumerate(ids)
+    )  # fmt: skip
+    whole = Whole("x", messages, "nowhere", id=victim.conversation, states={"chat": {"setup": [1]}})
+    [decoded] = read("x.json", ours.write(whole))
+    id, new = await store.take(decoded)
+    assert new
+    assert id != victim.conversation
+    assert [m.text for m in (await store.get(victim.conversation)).messages] == ["mine"]
+    opened = await store.get(id)
+    assert all(m.state == "interrupted" and m.parts == (Text(m.text),) for m in opened.messages)
+    assert len((await store.whole(id)).messages) == 6
+
+
+# --- archives ---------------------------------------------------------------------------
+
+
+def zipped(path: Path, files: dict[str, bytes], **more: Any) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = more.get("attr", 0)
+            archive.writestr(info, data)
+    return path
+
+
+def test_an_archive_gives_its_files_and_nothing_leaves_it(tmp_path: Path):
+    names = ["../../../etc/passwd.json", "/abs.json", "C:\\x.json", "a/b.json", "__MACOSX/x.json",
+             "logs/chat_state.json", "x.exe", ".DS_Store"]  # fmt: skip
+    file = zipped(tmp_path / "x.zip", dict.fromkeys(names, b'{"internal": [["a", "b"]]}'))
+    found = members("x.zip", file)
+    assert [each.name for each in found] == [*names[:4], "x.exe"]
+    assert found[0].read() == b'{"internal": [["a", "b"]]}'
+    with pytest.raises(Unreadable, match="ends with"):
+        found[4].read()
+    assert [*tmp_path.iterdir()] == [file]
+    link = zipped(tmp_path / "l.zip", {"x.json": b"/etc/passwd"}, attr=0o120777 << 16)
+    with pytest.raises(Unreadable, match="link"):
+        members("l.zip", link)[0].read()
+
+
+def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bomb = zipped(tmp_path / "b.zip", {"x.json": bytes(LARGEST + 10)})
+    assert bomb.stat().st_size < 1_000_000
+    with pytest.raises(Unreadable, match="larger than"):
+        members("b.zip", bomb)[0].read()
+    many = zipped(tmp_path / "m.zip", {f"{n}.json": b"" for n in range(300)})
+    monkeypatch.setattr("extensions.conversations.archives.LIST", 1000)
+    with pytest.raises(Unreadable, match="more files"):
+        members("m.zip", many)
+    monkeypatch.undo()
+    monkeypatch.setattr("extensions.conversations.archives.MOST_MEMBERS", 200)
+    with pytest.raises(Unreadable, match="more than any library"):
+        members("m.zip", many)
+    broken = tmp_path / "k.zip"
+    broken.write_bytes(bomb.read_bytes()[:-30])
+    with pytest.raises(Unreadable, match="damaged"):
+        members("k.zip", broken)
+
+
+# --- over the wire ----------------------------------------------------------------------
+
+
+async def send(app: App, batch: str, files: dict[str, bytes], part: int = 1 << 20) -> None:
+    for number, (name, data) in enumerate(files.items()):
+        for at in range(0, max(1, len(data)), part):
+            path = f"/ext/conversations/incoming/{batch}/{number}?name={quote(name)}&at={at}"
+            answer = await app.fetch(path, "POST", body=data[at : at + part])
+            assert answer.status == 204, answer.text
+
+
+async def test_a_whole_folder_is_imported_once_and_bad_files_are_named():
+    files = {str(f.relative_to(SAMPLES)): f.read_bytes() for f in SAMPLES.rglob("*.*")
+             if f.is_file() and f.name != "README.md"}  # fmt: skip
+    files |= {"logs/bad.json": b"{", "logs/<img src=x>.json": b"[]"}
+    async with running("settings", "chat") as app:
+        page = await app.open("/settings/conversations")
+        await send(app, "a" * 24, files, part=500)
+        await page.act("conversations.take", batch="a" * 24)
+        html = await page.until("9 conversations imported, with.*</ul>")
+        assert "logs/bad.json</b>: It is damaged, or no JSON" in html
+        assert "&lt;img src=x&gt;.json" in html
+        [store] = app.kernel.registry.values(STORE)
+        listing = await store.shelf.listing()
+        assert [(f.name, [c.title for c in held]) for f, held in listing.folders] == [
+            ("Ada", ["Sorry, Ada."]),
+            ("Crafts", []),
+            ("Crafts/Wool", []),
+        ]
+        times = [kept.updated for kept in listing.rest]
+        assert times == sorted(times, reverse=True)
+        assert listing.rest[-1].title == "A room, please."
+
+        page.html = ""
+        await send(app, "b" * 24, files)
+        await page.act("conversations.take", batch="b" * 24)
+        await page.until("0 conversations imported.*9 were here already")
+        assert len(await store.list()) == 9
+        data = app.kernel.data / "state" / "conversations" / "incoming"
+        assert not [*data.iterdir()], "what was sent is not left behind"
+
+
+async def test_everything_is_exported_and_comes_back():
+    async with running("chat") as app:
+        [store] = app.kernel.registry.values(STORE)
+        for title in ("A/B: <c>", "A/B: <c>", "..", "con", "語" * 90, "x\r\nSet-Cookie: a=b"):
+            asked = await store.add_user("", f"said in {title}")
+            await store.rename(asked.conversation, title)
+        await store.shelf.file(asked.conversation, "Work/../Letters")
+        await store.create("Empty")
+        for name, form in FORMS.items():
+            answer = await app.fetch(f"/ext/conversations/export/{asked.conversation}/{name}")
+            assert answer.status == 200
+            assert answer.headers["content-disposition"].startswith("attachment; filename=")
+            assert answer.headers["content-type"] == form.media_type
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert "set-cookie" not in answer.headers
+            archive = await app.fetch(f"/ext/conversations/library.zip?form={name}")
+            with zipfile.ZipFile(io.BytesIO(archive.body)) as opened:
+                assert opened.testzip() is None
+                names = opened.namelist()
+            assert len({each.casefold() for each in names}) == len(names) == 7
+            assert all(".." not in each.split("/") and each[0] not in "/\\" for each in names)
+        ones = {kept.id: plain(await store.whole(kept.id)) for kept in await store.list()}
+        archive = await app.fetch("/ext/conversations/library.zip")
+        for path in ("none/spindle", f"{asked.conversation}/exe"):
+            assert (await app.fetch(f"/ext/conversations/export/{path}")).status == 404
+        assert (await app.fetch("/ext/conversations/library.zip?form=x")).status == 404
+    async with running("chat") as app:
+        page = await app.open("/chat")
+        await send(app, "c" * 24, {"x.zip": archive.body})
+        await page.act("conversations.take", batch="c" * 24)
+        await page.until("conversations imported|could not be read")
+        [store] = app.kernel.registry.values(STORE)
+        found = {kept.id: plain(await store.whole(kept.id)) for kept in await store.list()}
+        assert found == ones
+
+
+async def test_what_is_sent_wrongly_is_refused():
+    async with running("chat") as app:
+        page = await app.open("/chat")
+        good = "a" * 24
+        for path in ("x/0?name=a", f"{good}/x?name=a", f"{good}/0", f"{good}/0?name=a&at=-1",
+                     "..%2f..%2f" + "a" * 20 + "/0?name=a"):  # fmt: skip
+            answer = await app.fetch(f"/ext/conversations/incoming/{path}", "POST", body=b"x")
+            assert answer.status in (400, 404), path
+        gap = f"/ext/conversations/incoming/{'a' * 24}/0?name=a&at=5"
+        assert (await app.fetch(gap, "POST", body=b"x")).status == 409
+        far = f"/ext/conversations/incoming/{'a' * 24}/99999?name=a&at=0"
+        assert (await app.fetch(far, "POST", body=b"x")).status == 413
+        assert (await app.fetch(gap, "POST", who="nobody", body=b"x")).status in (401, 403)
+        await page.act("conversations.take", batch="../..")
+        await page.until("No file has come")
+
+
+def test_a_title_becomes_the_name_of_a_file():
+    for title in ("../x", "a/b", "nul", "", "...", "%2e%2e", "x" * 300, "\u202e.exe", "語" * 90):
+        name = file_name(title, ".json")
+        assert name.endswith(".json")
+        assert not {*name} & {*'/\\:*?"<>|%\0'}
+        assert len(name.encode()) <= 255
+
+
+def test_the_golden_file_of_our_own_form_is_still_read():
+    data = (SAMPLES / "spindle-1.spindle.json").read_bytes()
+    whole = msgspec.json.decode(data, type=ours.File).conversation
+    assert read("x.json", data) == [whole]
+    assert ours.write(whole) == data
