@@ -7,7 +7,7 @@ from kernel.api import Client, Extension, Refused
 
 from .cards import Card
 from .exchange import Exchange
-from .forms import taken
+from .forms import redrawn, taken
 from .library import Library
 from .pages import Pages, stamp_of
 from .trash import Trash
@@ -46,21 +46,22 @@ class Desk:
     async def save(self, client: Client, id: str, stamp: str, form: Mapping[str, Any]) -> None:
         folder = self._library.folder
 
-        def write() -> bool:
+        def write() -> bool | None:
             place = folder.place(id)
             if stamp and stamp != stamp_of(place):
-                return False
+                return None
             card = folder.read(place)
             new = taken(card, form)
-            if not str(new.data.get("name") or "").strip():
+            if "name" in form and not str(new.data.get("name") or "").strip():
                 raise Refused("A character needs a name. Write one.")
             if new.data != card.data:
                 folder.update(place, new)
-            return True
+            return redrawn(form, card, new)
 
-        if not await self._ext.thread(write):
+        fresh = await self._ext.thread(write)
+        if fresh is None:
             return await self._pages.tell_form(client, id, note=CHANGED, fresh=False)
-        await self._pages.tell_form(client, id, note="Saved.")
+        await self._pages.tell_form(client, id, note="Saved.", fresh=fresh)
         self._changed()
 
     async def duplicate(self, client: Client, id: str) -> None:

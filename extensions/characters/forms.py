@@ -80,6 +80,20 @@ def taken(card: Card, form: Form) -> Card:
     return Card(plain(data), card.beside)
 
 
+def redrawn(form: Form, before: Card, after: Card) -> bool:
+    """Whether the form on the page no longer is that of the card: rows came or went, or the name
+    in its head is another one."""
+    old, new = shown(before), shown(after)
+    counted = {"entries": "entry", **{name: name for name in LISTS}}
+    for field, row in counted.items():
+        found = (_ROW.fullmatch(key) for key in form)
+        there = {int(each[2]) for each in found if each and each[1] == row}
+        sent = "book" in form if row == "entry" else row in form
+        if sent and (there != set(range(len(old[field]))) or len(old[field]) != len(new[field])):
+            return True
+    return any(old[name] != new[name] for name in ("name", "creator"))
+
+
 # --- parts --------------------------------------------------------------------------------
 
 

@@ -66,7 +66,7 @@ class Pages:
         client.path = f"/characters/{client.subject}".rstrip("/")
         html = self._ext.render("panel.html", **await self.panel(client, client.subject))
         go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
-        self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}', client)
+        self._ext.push_html(f'<main id="main" hx-swap-oob="innerHTML">{html}</main>{go}', client)
 
     async def tell_form(
         self, client: Client, id: str, *, note: str = "", fresh: bool = True
