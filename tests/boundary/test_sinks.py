@@ -41,6 +41,9 @@ ALLOWED = {
         "blocks as the renderer finished them; test_streams.py reads them",
     'extensions/chat/views.py: "open": Markup(open_),': "the block it is writing, read there too",
     'extensions/chat/views.py: "thought": Markup(thought),': "its blocks of reasoning",
+    "extensions/writing/__init__.py: html=Markup(html)": "markup of the chat's renderer, as there",
+    'extensions/writing/views.py: "html": Markup(html),':
+        "a whole text as the chat's renderer leaves it",
     'extensions/settings/sections.py: return Markup("").join(':
         "panels, each rendered; join escapes what is not",
     "static/page.js: htmx.process(part)": "a form of the page's own template, cloned as it is",

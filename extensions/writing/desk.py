@@ -1,0 +1,180 @@
+"""A tab of free text: what is asked there, and the replies that go on without it."""
+
+import asyncio
+import logging
+from typing import Any
+
+from kernel.api import Client, Extension, Refused, Turn
+
+from . import actions as a
+from .edits import Region, Splice
+from .library import BUSY, OUTPUT, STARTER, TEXT, Library
+from .pages import Pages
+from .sheet import Sheet
+
+log = logging.getLogger(__name__)
+
+PAUSE = 1 / 30
+"""Seconds between two pieces of a reply on its way to pages, at least."""
+BROKEN = "Spindle failed at this text; its log says how. Try again."
+DELETED = "“{}” was deleted."
+
+
+class Desk:
+    """What a person can do with a text; one method for each thing."""
+
+    def __init__(self, ext: Extension[Any], library: Library, pages: Pages) -> None:
+        self._ext, self._library, self._pages = ext, library, pages
+
+    async def edit(self, action: a.Edit, client: Client) -> None:
+        sheet = await self._sheet(action.name, action.box)
+        change = Splice(action.at, action.cut, action.put)
+        if action.id in sheet.taken:
+            self._pages.tell_whole(sheet, client)
+        elif not sheet.edit(action.revision, change, action.id, client.id):
+            self._pages.tell_whole(sheet, client, action.id or "-")
+
+    async def generate(self, action: a.Generate, client: Client) -> None:
+        sheet = await self._free(action.name)
+        if self._pages.two:
+            output = await self._free(action.name, OUTPUT)
+            output.replace(sheet.text)
+            sheet = output
+        self._begin(sheet, client)
+
+    async def go_on(self, action: a.Continue_, client: Client) -> None:
+        """What came out is what goes in; where nothing came out yet, the text does."""
+        output = await self._free(action.name, OUTPUT)
+        if not output.text:
+            output.replace((await self._free(action.name)).text)
+        self._begin(output, client)
+
+    async def regenerate(self, action: a.Regenerate, client: Client) -> None:
+        sheet = await self._free(action.name)
+        sheet.undo_if_any()
+        self._begin(sheet, client)
+
+    async def undo(self, action: a.Undo, client: Client) -> None:
+        sheet = await self._free(action.name)
+        sheet.undo()
+        sheet.error = ""
+        sheet.tell()
+
+    async def stop(self, action: a.Stop, client: Client) -> None:
+        for box in (TEXT, OUTPUT):
+            if sheet := self._library.known(action.name, box):
+                sheet.stop()
+
+    # --- sub-tabs ----------------------------------------------------------------------
+
+    async def show(self, action: a.Show, client: Client) -> None:
+        if looks := self._pages.looks.get(client):
+            looks.view = action.view
+            if action.view == "tokens":
+                await self._pages.views.ask_tokens(looks, await self._sheet(action.name))
+            await self._pages.show(client, action.name)
+
+    async def logits(self, action: a.Logits, client: Client) -> None:
+        if looks := self._pages.looks.get(client):
+            sheet = await self._sheet(action.name)
+            await self._pages.views.ask_logits(looks, sheet, client, action.samplers, action.top)
+            await self._pages.show(client, action.name)
+
+    async def tokens(self, action: a.Tokens, client: Client) -> None:
+        if looks := self._pages.looks.get(client):
+            await self._pages.views.ask_tokens(looks, await self._sheet(action.name))
+            await self._pages.show(client, action.name)
+
+    # --- files -------------------------------------------------------------------------
+
+    async def new(self, action: a.New, client: Client) -> None:
+        await self.take(STARTER, client)
+
+    async def take(self, text: str, client: Client, name: str = "") -> None:
+        """Begin a text with these words, and show it to who asked."""
+        await self._pages.move(client, await self._library.new(text, name))
+
+    async def rename(self, action: a.Rename, client: Client) -> None:
+        await self._library.rename(action.name, action.title)
+
+    async def delete(self, action: a.Delete, client: Client) -> None:
+        id = await self._library.delete(action.name)
+        vals = {"action": f"{self._ext.id}.undelete", "id": id}
+        self._pages.offer_undo(DELETED.format(action.name), client, vals)
+
+    async def undelete(self, action: a.Undelete, client: Client) -> None:
+        await self._pages.move(client, await self._library.undelete(action.id))
+
+    # --- inside ------------------------------------------------------------------------
+
+    async def _sheet(self, name: str, box: str = TEXT) -> Sheet:
+        return self._library.known(name, box) or await self._library.sheet(name, box)
+
+    async def _free(self, name: str, box: str = TEXT) -> Sheet:
+        """A text that nobody writes at present."""
+        sheet = await self._sheet(name, box)
+        if sheet.busy:
+            raise Refused(BUSY)
+        return sheet
+
+    def _begin(self, sheet: Sheet, client: Client) -> None:
+        """Let the model write on; that is the server's work, whatever becomes of the page."""
+        turn = Turn(prompt=sheet.text, client=client.id, principal=client.principal)
+        sheet.busy, sheet.error = True, ""
+        region = sheet.begin()
+        sheet.tell()
+        self._ext.spawn(self._write(sheet, region, turn), f"writing {sheet.name}")
+
+    async def _write(self, sheet: Sheet, region: Region, turn: Turn) -> None:
+        reply = sheet.reply = self._ext.run(turn)
+        pen = Pen(sheet, region)
+        try:
+            async for delta in reply:
+                if delta.channel != "text" or delta.choice:
+                    continue
+                if delta.replace:
+                    pen.instead(delta.text)
+                else:
+                    pen.write(delta.text)
+            if reply.finish:
+                sheet.error = reply.finish.error
+        except asyncio.CancelledError:
+            sheet.error = self._ext.why
+        except Exception:
+            log.exception("A text could not be written")
+            reply.cancel()
+            sheet.error = BROKEN
+        finally:
+            pen.flush()
+            sheet.busy, sheet.reply = False, None
+            sheet.tell()
+
+
+class Pen:
+    """Writes what a model says into a text: its first word at once, then 30 times a second."""
+
+    def __init__(self, sheet: Sheet, region: Region) -> None:
+        self._sheet, self._region, self._words = sheet, region, ""
+        self._loop, self._due = asyncio.get_running_loop(), 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def write(self, words: str) -> None:
+        self._words += words
+        if self._loop.time() >= self._due:
+            self.flush()
+        elif not self._timer:
+            self._timer = self._loop.call_at(self._due, self.flush)
+
+    def instead(self, words: str) -> None:
+        """A modifier replaced all that was said."""
+        self._words = ""
+        self._sheet.rewrite(self._region, words)
+
+    def flush(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._words:
+            words, self._words = self._words, ""
+            self._sheet.append(self._region, words)
+        self._due = self._loop.time() + PAUSE

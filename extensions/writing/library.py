@@ -1,0 +1,252 @@
+"""The texts of the user: files of words, read and kept where they are."""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kernel.api import Extension, Refused, write
+
+from . import files
+from .files import Entry
+from .sheet import MOST, Change, Sheet
+from .trash import Trash
+
+log = logging.getLogger(__name__)
+
+PAUSE = 0.5
+"""Seconds from a change to its file."""
+AGAIN = 5.0
+"""Seconds until what could not be saved is tried again."""
+KEPT = 40
+"""Texts that stay in memory although no page shows them, with what can be taken back."""
+STARTER = "It had rained all night, and in the morning the river was at the door."
+"""What a new text begins with: a sentence to go on from."""
+TEXT, OUTPUT = "text", "output"
+"""The boxes of a text: what is written, and what Default makes of it."""
+GONE = "There is no text “{}” any more. Choose another one."
+TAKEN = "There is a text called “{}” already. Choose another name."
+BUSY = "This text is being written. Stop it first."
+TOO_LARGE = "“{}” has {:,} bytes, too many for a text box."
+UNSAVED = "“{}” cannot be saved: {}. Its words stay here while Spindle runs."
+OTHER = "“{}” was changed by another program. Its version is among the deleted texts."
+
+
+class Library:
+    """All texts, by name; those that pages look at are sheets."""
+
+    def __init__(self, ext: Extension[Any]) -> None:
+        data, beside = ext.data_root, ext.models.parent
+        self.ext = ext
+        self.own = data / "notebook"
+        self.outputs = data / "default"
+        olds = [f / p for f in (data, beside) for p in ("prompts", "logs/notebook")]
+        self._folders = [self.own, *dict.fromkeys(olds)]
+        self.trash = Trash(self.own / "trash")
+        self._files: dict[str, Entry] = {}
+        self._sheets: dict[tuple[str, str], Sheet] = {}
+        self._stamps: dict[Path, int] = {}
+        """When the files of sheets were changed last, as far as we know."""
+        self._listeners: list[Callable[[Sheet, Change | None], None]] = []
+        self._saving: dict[Sheet, asyncio.Task[None]] = {}
+        self._filing = asyncio.Lock()
+        """Held by whoever writes or moves a file."""
+        self._beginning = asyncio.Lock()
+        self.listed: list[Callable[[str, str], None]] = []
+        """Told the old and the new name of a text, one of them empty where it came or went."""
+
+    # --- what there is -----------------------------------------------------------------
+
+    async def list(self) -> list[Entry]:
+        """The files, newest first."""
+        self._files = await self.ext.thread(files.scan, self._folders)
+        return sorted(self._files.values(), key=lambda entry: -entry.changed)
+
+    async def sheet(self, name: str, box: str = TEXT) -> Sheet:
+        """A text as it is now; raises Refused where there is none."""
+        sheet = self._sheets.get((name, box))
+        if name not in self._files:
+            await self.list()
+        if name not in self._files and not sheet:
+            raise Refused(GONE.format(name))
+        path = self._path(name, box)
+        calm = sheet and sheet.saved and not sheet.busy
+        if sheet and calm and await self.ext.thread(files.stamp, path) != self._stamps.get(path):
+            sheet.replace(await self._read(path))
+            sheet.saved = True
+        if not sheet:
+            text = await self._read(path)
+            sheet = self._sheets.setdefault((name, box), Sheet(name, box, text, self._heard))
+            self._forget()
+        return sheet
+
+    def render(self, template: str, **context: Any) -> str:
+        """One of this extension's templates, for whoever has a tab of free text."""
+        return self.ext.render(template, **context)
+
+    def known(self, name: str, box: str = TEXT) -> Sheet | None:
+        """The sheet, where one is open."""
+        return self._sheets.get((name, box))
+
+    def listen(self, heard: Callable[[Sheet, Change | None], None]) -> Callable[[], None]:
+        """Hear of every change of every text; answers how to stop that."""
+        self._listeners.append(heard)
+        return lambda: self._listeners.remove(heard)
+
+    # --- what becomes of it ------------------------------------------------------------
+
+    async def newest(self) -> str:
+        """The text that was changed last; a first one is begun where there is none."""
+        async with self._beginning:
+            entries = await self.list()
+            return entries[0].name if entries else await self.new()
+
+    async def new(self, text: str = STARTER, name: str = "") -> str:
+        """Begin a text; answers its name."""
+        await self.list()
+        name = self._free(files.possible(name) or time.strftime("%Y-%m-%d %H.%M"))
+        path = files.path_of(self.own, name)
+        await self.ext.thread(write, path, text.encode("utf-8", "replace"))
+        await self.list()
+        self._changed("", name)
+        return name
+
+    async def rename(self, name: str, title: str) -> str:
+        """Another name for a text; answers it."""
+        title = title.strip()
+        await self.list()
+        if title == name:
+            return name
+        if title in self._files:
+            raise Refused(TAKEN.format(title))
+        async with self._filing:
+            path = await self._idle(name)
+            new = files.path_of(path.parent, title)
+            output = files.path_of(self.outputs, title)
+            await self.ext.thread(files.move, path, new)
+            await self.ext.thread(files.move, self._path(name, OUTPUT), output)
+            for box, at in ((TEXT, new), (OUTPUT, output)):
+                self._stamps[at] = await self.ext.thread(files.stamp, at)
+                if sheet := self._sheets.pop((name, box), None):
+                    sheet.name = title
+                    self._sheets[title, box] = sheet
+            await self.list()
+        self._changed(name, title)
+        return title
+
+    async def delete(self, name: str) -> str:
+        """Put a text into the trash; answers the id that brings it back."""
+        await self.list()
+        async with self._filing:
+            path = await self._idle(name)
+            id = await self.ext.thread(self.trash.put, name, path, self._path(name, OUTPUT))
+            for box in (TEXT, OUTPUT):
+                self._sheets.pop((name, box), None)
+            await self.list()
+        self._changed(name, "")
+        return id
+
+    async def undelete(self, id: str) -> str:
+        """Take a text out of the trash; answers its name, another one where that is taken."""
+        await self.list()
+        name = self._free(await self.ext.thread(self.trash.name, id))
+        to = [files.path_of(folder, name) for folder in (self.own, self.outputs)]
+        await self.ext.thread(self.trash.take, id, *to)
+        await self.list()
+        self._changed("", name)
+        return name
+
+    async def close(self) -> None:
+        """Keep what is not kept yet."""
+        for sheet in [*self._saving]:
+            self._saving.pop(sheet).cancel()
+        for sheet in [*self._sheets.values()]:
+            if not sheet.saved and (problem := await self._save(sheet)):
+                log.warning("%s", problem)
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _heard(self, sheet: Sheet, change: Change | None) -> None:
+        mine = self._sheets.get((sheet.name, sheet.box)) is sheet
+        if mine and not sheet.saved and sheet not in self._saving:
+            self._saving[sheet] = self.ext.spawn(self._keep(sheet), f"save {sheet.name}")
+        for listener in [*self._listeners]:
+            listener(sheet, change)
+
+    async def _keep(self, sheet: Sheet) -> None:
+        """Save a sheet until what is kept is what it says."""
+        failed = ""
+        while not sheet.saved:
+            await asyncio.sleep(AGAIN if failed else PAUSE)
+            async with self._filing:
+                failed = await self._save(sheet)
+            if failed != sheet.unsaved:
+                sheet.unsaved = failed
+                sheet.tell()
+        self._saving.pop(sheet, None)
+
+    async def _save(self, sheet: Sheet) -> str:
+        """Write its file; why that could not be."""
+        if self._sheets.get((sheet.name, sheet.box)) is not sheet:
+            sheet.saved = True  # It was deleted meanwhile.
+            return ""
+        path, text = self._path(sheet.name, sheet.box), sheet.text
+        sheet.saved = True  # What is typed while it is written is saved by the next turn.
+        try:
+            stamp = self._stamps.get(path, 0)
+            if stamp and await self.ext.thread(files.stamp, path) not in (stamp, 0):
+                await self.ext.thread(self.trash.copy, sheet.name, path)
+                log.warning("%s", OTHER.format(sheet.name))
+            data = text.encode("utf-8", "replace")
+            await self.ext.thread(write, path, data)
+            self._stamps[path] = await self.ext.thread(files.stamp, path)
+        except OSError as error:
+            sheet.saved = False
+            return UNSAVED.format(sheet.name, error.strerror or error)
+        return ""
+
+    async def _idle(self, name: str) -> Path:
+        """The file of a text that nobody writes, with all that was typed in it."""
+        if name not in self._files:
+            raise Refused(GONE.format(name))
+        for box in (TEXT, OUTPUT):
+            sheet = self._sheets.get((name, box))
+            if sheet and sheet.busy:
+                raise Refused(BUSY)
+            if sheet and not sheet.saved and (problem := await self._save(sheet)):
+                raise Refused(problem)
+        return self._files[name].path
+
+    def _free(self, name: str) -> str:
+        names = itertools.chain([name], (f"{name} {n}" for n in itertools.count(2)))
+        return next(each for each in names if each not in self._files)
+
+    def _path(self, name: str, box: str) -> Path:
+        if box == TEXT and (entry := self._files.get(name)):
+            return entry.path
+        return (self.own if box == TEXT else self.outputs) / f"{name}.txt"
+
+    def _changed(self, old: str, new: str) -> None:
+        for tell in [*self.listed]:
+            tell(old, new)
+
+    async def _read(self, path: Path) -> str:
+        def read() -> tuple[str, int]:
+            if not path.is_file():
+                return "", 0
+            if (size := path.stat().st_size) > 4 * MOST:
+                raise Refused(TOO_LARGE.format(path.stem, size))
+            stamp = files.stamp(path)
+            return path.read_text("utf-8", "replace")[:MOST], stamp
+
+        text, self._stamps[path] = await self.ext.thread(read)
+        return text.removeprefix("\ufeff")
+
+    def _forget(self) -> None:
+        """Give up sheets that are kept and that nobody writes, the oldest first."""
+        idle = [key for key, s in self._sheets.items() if s.saved and not s.busy]
+        for key in idle[: max(0, len(self._sheets) - KEPT)]:
+            del self._sheets[key]

@@ -1,0 +1,357 @@
+"""Texts as pages and files see them: what is typed, generated, saved, moved and brought back."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extensions.writing.api import WRITING, Library
+from extensions.writing.library import STARTER
+from kernel.api import INPUT, OUTPUT, Delta, Phase, Sampling, Turn
+from kernel.testing import App, Page, Scripted, running
+from kernel.testing.plugin import conformance
+
+test_conformance = conformance(__file__)
+
+
+def library(app: App) -> Library:
+    [writing] = app.kernel.registry.values(WRITING)
+    return writing.library
+
+
+def text(app: App, name: str, box: str = "text") -> str:
+    sheet = library(app).known(name, box)
+    assert sheet
+    return sheet.text
+
+
+def texts(data: Path, **files: str) -> Path:
+    for number, (name, words) in enumerate(files.items()):
+        file = data / "notebook" / f"{name}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(words)
+        os.utime(file, (1000 + number, 1000 + number))
+    return data
+
+
+async def typed(page: Page, app: App, name: str, put: str, at: int = -1, **more: Any) -> None:
+    sheet = library(app).known(name, more.get("box", "text"))
+    assert sheet
+    at = len(sheet.text) if at < 0 else at
+    given = {"revision": sheet.revision, "at": at, "cut": 0, "put": put, "id": f"{put}{at}"}
+    await page.act(f"{page.client.tab}.edit", name=name, **{**given, **more})
+
+
+async def written(app: App, name: str, box: str = "text") -> None:
+    """Until nothing is written any more."""
+    await app.until(lambda: not (sheet := library(app).known(name, box)) or not sheet.busy)
+
+
+async def saved(app: App, file: Path, words: str) -> None:
+    await app.until(lambda: file.is_file() and file.read_text() == words)
+
+
+async def test_the_model_goes_on_and_it_can_be_taken_back(tmp_path: Path):
+    data = texts(tmp_path, story="Once")
+    model = Scripted(" upon a time.", " more.")
+    async with running("notebook", model=model, data=data) as app:
+        page = await app.open("/notebook/story")
+        await page.until("<writing-now[^>]*>Once</writing-now>")
+        await page.act("notebook.generate", name="story")
+        await written(app, "story")
+        assert text(app, "story") == "Once upon a time."
+        [asked] = model.asked
+        assert (asked.prompt, asked.messages) == ("Once", None)
+        await saved(app, data / "notebook" / "story.txt", "Once upon a time.")
+        await page.act("notebook.regenerate", name="story")
+        await written(app, "story")
+        assert text(app, "story") == "Once more."
+        assert model.asked[1].prompt == "Once"
+        await page.act("notebook.undo", name="story")
+        assert text(app, "story") == "Once"
+        await page.act("notebook.undo", name="story")
+        await page.until("Nothing was generated in this text")
+
+
+async def test_it_is_written_without_a_page_and_several_pages_agree(tmp_path: Path):
+    gate = asyncio.Semaphore(0)
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", model=Scripted(" upon a time.", gate=gate), data=data) as app:
+        page, other = [await app.open("/notebook/story") for _ in range(2)]
+        await page.act("notebook.generate", name="story")
+        gate.release()
+        for each in (page, other):
+            await each.until(r'<writing-change[^>]*data-at="4" data-cut="0"> upon</writing-change>')
+            await each.until('id="writing-stop"')
+        await other.act("notebook.generate", name="story")
+        await other.until("This text is being written")
+        page.close()
+        other.close()
+        for _ in range(5):
+            gate.release()
+        await written(app, "story")
+        again = await app.open("/notebook/story")
+        await again.until("<writing-now[^>]*>Once upon a time.</writing-now>")
+        await again.until('id="writing-generate"')
+
+
+async def test_typing_while_it_is_written_is_neither_lost_nor_mixed_up(tmp_path: Path):
+    gate = asyncio.Semaphore(0)
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", model=Scripted(" upon a time.", gate=gate), data=data) as app:
+        page, other = [await app.open("/notebook/story") for _ in range(2)]
+        old = library(app).known("story")
+        assert old
+        revision = old.revision
+        await page.act("notebook.generate", name="story")
+        gate.release()
+        await app.until(lambda: text(app, "story") == "Once upon")
+        # Typed before the page saw these words: at the end of what it knew, and at the beginning.
+        await typed(page, app, "story", "\n\nThe end.", at=4, revision=revision)
+        await typed(other, app, "story", "Title\n", at=0, revision=revision)
+        await other.until("<writing-now[^>]*>Title\nOnce upon\n\nThe end.</writing-now>")
+        for _ in range(5):
+            gate.release()
+        await written(app, "story")
+        assert text(app, "story") == "Title\nOnce upon a time.\n\nThe end."
+        await page.act("notebook.undo", name="story")
+        assert text(app, "story") == "Title\nOnce\n\nThe end."
+
+
+async def test_a_change_that_arrives_twice_or_too_late_is_not_made_twice(tmp_path: Path):
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", data=data) as app:
+        page = await app.open("/notebook/story")
+        await page.until("writing-now")
+        sheet = library(app).known("story")
+        assert sheet
+        given = {"revision": sheet.revision, "id": "one"}
+        await typed(page, app, "story", "!", **given)
+        await page.until('<writing-done|data-taken="one"')
+        await typed(page, app, "story", "!", **given)
+        await page.until('<writing-now[^>]*data-taken="one"')
+        assert sheet.text == "Once!"
+        await typed(page, app, "story", "?", revision=17, id="two")
+        await page.until('<writing-now[^>]*data-refused="two"[^>]*>Once!</writing-now>')
+        assert sheet.text == "Once!"
+        await typed(page, app, "story", "x" * 2_000_001, id="three")
+        await page.until("at most 2,000,000 characters")
+
+
+async def test_what_a_modifier_replaces_is_replaced(tmp_path: Path):
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", model=Scripted(" upon a time."), data=data) as app:
+
+        async def shout(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+            said = ""
+            async for delta in deltas:
+                said += delta.text
+                yield delta
+            yield Delta(said.upper(), replace=True)
+
+        app.kernel.registry.add(OUTPUT, shout, "kernel", phase=Phase.NORMAL, rank=0, rewrites=True)
+        page = await app.open("/notebook/story")
+        await page.act("notebook.generate", name="story")
+        await written(app, "story")
+        assert text(app, "story") == "Once UPON A TIME."
+        await page.act("notebook.undo", name="story")
+        assert text(app, "story") == "Once"
+
+
+async def test_stop_keeps_what_was_said(tmp_path: Path):
+    gate = asyncio.Semaphore(0)
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", model=Scripted(" upon a time.", gate=gate), data=data) as app:
+        page = await app.open("/notebook/story")
+        await page.act("notebook.generate", name="story")
+        gate.release()
+        await app.until(lambda: text(app, "story") == "Once upon")
+        await page.act("notebook.stop", name="story")
+        await written(app, "story")
+        assert text(app, "story") == "Once upon"
+
+
+async def test_without_a_model_the_text_stays_and_one_click_tries_again(tmp_path: Path):
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", data=data) as app:
+        page = await app.open("/notebook/story")
+        await page.act("notebook.generate", name="story")
+        await page.until("No model is loaded.*notebook.generate.*Try again")
+        assert text(app, "story") == "Once"
+        await app.load(Scripted(" upon."))
+        await page.act("notebook.generate", name="story")
+        await written(app, "story")
+        assert text(app, "story") == "Once upon."
+        assert not library(app).known("story").error  # type: ignore[union-attr]
+
+
+async def test_an_engine_that_dies_is_told_beside_the_text(tmp_path: Path):
+    gate = asyncio.Semaphore(0)
+    data = texts(tmp_path, story="Once")
+    model = Scripted(" upon a time.", gate=gate)
+    async with running("notebook", model=model, data=data) as app:
+        page = await app.open("/notebook/story")
+        await page.act("notebook.generate", name="story")
+        gate.release()
+        await app.until(lambda: text(app, "story") == "Once upon")
+        model.die("It ran out of memory.")
+        await page.until('role="alert">.*It ran out of memory')
+        assert text(app, "story") == "Once upon"
+
+
+async def test_the_parameters_are_those_of_a_page(tmp_path: Path):
+    data = texts(tmp_path, story="Once")
+    model = Scripted(" upon.")
+    async with running("notebook", model=model, data=data) as app:
+
+        async def fill(turn: Turn) -> Turn:
+            assert turn.client == page.client.id
+            return Turn(prompt=turn.prompt, sampling=Sampling(temperature=0.5))
+
+        page = await app.open("/notebook/story")
+        app.kernel.registry.add(INPUT, fill, "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
+        await page.act("notebook.generate", name="story")
+        await written(app, "story")
+        assert model.asked[0].sampling.temperature == 0.5
+
+
+# --- files ------------------------------------------------------------------------------
+
+
+async def test_a_first_text_begins_with_a_sentence(tmp_path: Path):
+    async with running("notebook", data=tmp_path) as app:
+        page = await app.open("/notebook")
+        await page.until("<writing-now[^>]*>It had rained")
+        [file] = (tmp_path / "notebook").glob("*.txt")
+        assert file.read_text() == STARTER
+        await page.act("notebook.new")
+        await page.until(rf'aria-current="page"[^>]*>{file.stem} 2<')
+
+
+async def test_old_files_are_listed_newest_first_and_kept_where_they_are(tmp_path: Path):
+    data = texts(tmp_path / "data", mine="Mine")
+    for folder, name in (("prompts", "QA"), ("prompts", "mine"), ("logs/notebook", "20240101")):
+        file = data / folder / f"{name}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{folder} {name}\r\nsecond")
+        os.utime(file, (2000 + len(name), 2000 + len(name)))
+    async with running("notebook", data=data) as app:
+        entries = await library(app).list()
+        assert [e.name for e in entries] == ["20240101", "mine (prompts)", "QA", "mine"]
+        page = await app.open("/notebook/QA")
+        await page.until("<writing-now[^>]*>prompts QA\nsecond</writing-now>")
+        await typed(page, app, "QA", "!")
+        await saved(app, data / "prompts" / "QA.txt", "prompts QA\nsecond!")
+        assert [*(data / "notebook").glob("*.txt")] == [data / "notebook" / "mine.txt"]
+
+
+async def test_rename_delete_and_bring_back(tmp_path: Path):
+    data = texts(tmp_path, old="Old", story="Once")
+    async with running("notebook", "default", data=data) as app:
+        page, other = await app.open("/notebook/story"), await app.open("/default/story")
+        await typed(other, app, "story", "Out", box="output")
+        await page.act("notebook.rename", name="story", title="old")
+        await page.until("There is a text called “old” already")
+        await page.act("notebook.rename", name="story", title="../tale")
+        await page.until("cannot be the name of a file")
+        await page.act("notebook.rename", name="story", title="Tale: 1".replace(":", ""))
+        await other.until('data-path="/default/Tale%201"')
+        assert page.client.subject == other.client.subject == "Tale 1"
+        await typed(page, app, "Tale 1", "!")
+        await saved(app, data / "notebook" / "Tale 1.txt", "Once!")
+        await saved(app, data / "default" / "Tale 1.txt", "Out")
+        assert not (data / "notebook" / "story.txt").exists()
+
+        page.html = ""
+        await page.act("notebook.delete", name="Tale 1")
+        await page.until("“Tale 1” was deleted")
+        await page.until("Undo</button>")
+        await app.until(lambda: page.client.subject == "old")
+        assert not [*data.glob("*/Tale 1.txt")]
+        [(id, name)] = library(app).trash.list()
+        assert name == "Tale 1"
+        await page.act("notebook.undelete", id=id)
+        assert (data / "notebook" / "Tale 1.txt").read_text() == "Once!"
+        assert (data / "default" / "Tale 1.txt").read_text() == "Out"
+        assert page.client.subject == "Tale 1"
+        assert not library(app).trash.list()
+        await page.act("notebook.undelete", id="../../notebook")
+        await page.until("not among the deleted texts any more")
+
+
+async def test_what_is_being_written_is_not_deleted(tmp_path: Path):
+    gate = asyncio.Semaphore(0)
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", model=Scripted(" upon.", gate=gate), data=data) as app:
+        page = await app.open("/notebook/story")
+        await page.act("notebook.generate", name="story")
+        await page.act("notebook.delete", name="story")
+        await page.until("This text is being written. Stop it first.")
+        assert (data / "notebook" / "story.txt").exists()
+        await page.act("notebook.stop", name="story")
+        await written(app, "story")
+
+
+async def test_what_another_program_wrote_is_read_or_kept(tmp_path: Path):
+    data = texts(tmp_path, story="Once")
+    file = data / "notebook" / "story.txt"
+    async with running("notebook", data=data) as app:
+        page = await app.open("/notebook/story")
+        await page.until("writing-now")
+        file.write_text("Theirs")
+        os.utime(file, (9_000, 9_000))
+        again = await app.open("/notebook/story")
+        await again.until("<writing-now[^>]*>Theirs</writing-now>")
+        file.write_text("Theirs, later")
+        os.utime(file, (10_000, 10_000))
+        await typed(page, app, "story", " and mine")
+        await saved(app, file, "Theirs and mine")
+        [(id, _)] = library(app).trash.list()
+        assert (data / "notebook" / "trash" / id / "text.txt").read_text() == "Theirs, later"
+
+
+async def test_a_full_disk_is_told_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = texts(tmp_path, story="Once")
+    full = True
+
+    def writing(path: Path, words: bytes) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(words)
+
+    async with running("notebook", data=data) as app:
+        module = sys.modules["extensions.writing.library"]
+        monkeypatch.setattr(module, "write", writing)
+        monkeypatch.setattr(module, "AGAIN", 0.02)
+        page = await app.open("/notebook/story")
+        await page.until("writing-now")
+        await typed(page, app, "story", "!")
+        await page.until("cannot be saved: No space left on device. Its words stay here")
+        full = False
+        page.html = ""
+        await page.until('id="writing-state"((?!cannot be saved).)*</footer>')
+        await saved(app, data / "notebook" / "story.txt", "Once!")
+
+
+async def test_what_was_typed_last_is_saved_when_it_stops(tmp_path: Path):
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", data=data) as app:
+        page = await app.open("/notebook/story")
+        await page.until("writing-now")
+        library(app).known("story")
+        await typed(page, app, "story", "!")
+    assert (data / "notebook" / "story.txt").read_text() == "Once!"
+
+
+async def test_an_unknown_text_says_so(tmp_path: Path):
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", data=data) as app:
+        page = await app.open("/notebook/nothing")
+        await page.until("There is no text “nothing”")
+        await page.act("notebook.generate", name="nothing")
+        await page.until("There is no text “nothing” any more")
+        assert (await app.fetch("/notebook/story")).status == 200
