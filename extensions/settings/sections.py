@@ -76,12 +76,14 @@ class Sections:
             for entry in self._kernel.registry.entries(PANELS)
             if entry.value.region == "settings" and entry.owner in running
         ]
-        return sorted(found, key=lambda entry: entry.value.order)
+        return sorted(found, key=lambda entry: (entry.value.order, self._title(entry).casefold()))
+
+    def _title(self, entry: Any) -> str:
+        return entry.value.title or self._kernel.name(entry.owner)
 
     def _found(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         found: dict[str, tuple[str, tuple[int, ...]]] = {}
         for entry in self._entries():
             title, serials = found.get(entry.owner, ("", ()))
-            title = title or entry.value.title or self._kernel.name(entry.owner)
-            found[entry.owner] = title, (*serials, entry.serial)
+            found[entry.owner] = title or self._title(entry), (*serials, entry.serial)
         return found

@@ -1,5 +1,6 @@
 """The Settings tab: cards, switches, forms, order, theme."""
 
+import shutil
 from html import unescape
 from pathlib import Path
 
@@ -288,6 +289,24 @@ async def test_a_section_comes_and_goes_with_its_extension_on_open_pages(tmp_pat
         page.html = ""
         await app.kernel.restart("example")
         await page.until("<h1>Shelf")
+
+
+async def test_sections_stand_by_their_names_whoever_started_first(tmp_path: Path):
+    with_section(tmp_path)
+    other = tmp_path / "another"
+    other.mkdir()
+    manifest = (tmp_path / "example" / "extension.toml").read_text()
+    (other / "extension.toml").write_text(manifest.replace("example", "another"))
+    (other / "__init__.py").write_text(SECTION.replace("The <i>shelf", "A <i>board"))
+    shutil.copytree(tmp_path / "example" / "templates", other / "templates")
+    for ids in (("another", "example"), ("example", "another")):
+        async with running("settings", folders=[tmp_path]) as app:
+            for id in ids:
+                await app.kernel.changes.toggle(id, on=True)
+            page = app.page("/settings/about")
+            await app.web.snapshot(page.client)
+            side = await page.until('id="settings-sections".*?</nav>')
+            assert side.index("/settings/another") < side.index("/settings/example")
 
 
 async def test_a_section_that_fails_costs_only_its_own_place(tmp_path: Path):

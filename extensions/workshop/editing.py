@@ -34,8 +34,10 @@ class Editing:
         """Restart whatever differs from the last look, for ever."""
         while True:
             await asyncio.sleep(every)
-            ids = self._watched() if self._ext.settings.edit_and_see else []
-            latest = await asyncio.to_thread(self._look, ids)
+            if not self._ext.settings.edit_and_see:
+                self._seen = {}
+                continue
+            latest = await asyncio.to_thread(self._look, self._watched())
             edited = [id for id in latest if self._seen.get(id, latest[id]) != latest[id]]
             here = self._watched()  # What began meanwhile was not looked at.
             self._seen = {id: self._seen[id] for id in here if id in self._seen} | latest

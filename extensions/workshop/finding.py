@@ -1,9 +1,14 @@
 """Extensions that come, go, move or are mended while everything runs."""
 
 import asyncio
+import sys
+import time
 from pathlib import Path
 
 from kernel.api import Kernel, Record, SectionChanged, Status
+
+SETTLED = 10
+"""Seconds without a change after which a folder of packages is done: an installer works in it."""
 
 
 class Finding:
@@ -12,6 +17,8 @@ class Finding:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel, self._looking = kernel, asyncio.Lock()
         self._seen: tuple[tuple[Path, int], ...] = ()
+        self._places: tuple[tuple[str, int], ...] = ()
+        self._packaged: list[Path] = []
 
     async def refresh(self) -> None:
         """Take up what is there now; what ran in another folder starts again from the new one."""
@@ -45,12 +52,28 @@ class Finding:
 
     def _look(self) -> tuple[tuple[Path, int], ...]:
         seen: list[tuple[Path, int]] = []
-        for _, folder in self._kernel.discovery.folders():
+        for _, folder in self._kernel.discovery.folders(self._packages()):
             try:
                 seen.append((folder, (folder / "extension.toml").stat().st_mtime_ns))
             except OSError:
                 continue  # It is going just now.
         return tuple(seen)
+
+    def _packages(self) -> list[Path]:
+        """What Python packages bring; they are only asked again when one came or went."""
+        places = tuple((place, _changed(place)) for place in sys.path)
+        last = max((at for _, at in places), default=0)
+        if places != self._places or time.time() - last / 1e9 < SETTLED:
+            self._packaged, self._places = self._kernel.discovery.packaged(), places
+        return self._packaged
+
+
+def _changed(place: str) -> int:
+    """When something was last added to a folder or taken from it, in nanoseconds; 0: nowhere."""
+    try:
+        return Path(place).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _differs(kernel: Kernel, id: str, found: Record | None) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from extensions.workshop.finding import SETTLED, Finding
 from kernel.api import Status
 from kernel.testing import App, Page, running
 
@@ -76,6 +77,45 @@ async def test_the_users_copy_wins_while_it_is_there(tmp_path: Path):
         shutil.rmtree(copy)
         assert await queue.get() == ("loom", "shipped")
         dispose()
+
+
+async def test_packages_are_asked_only_when_one_came_or_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    site = tmp_path / "site"
+    folder = make(site / "looms", "loom")
+    points = site / "looms-1.dist-info" / "entry_points.txt"
+    points.parent.mkdir()
+    points.write_text(text := "[spindle.extensions]\nloom = looms.loom\n")
+    (points.parent / "METADATA").write_text("Metadata-Version: 2.1\nName: looms\nVersion: 1\n")
+    (site / "looms" / "__init__.py").touch()
+
+    def age(seconds: float) -> None:
+        os.utime(site, (time.time() - seconds, time.time() - seconds))
+
+    async with running(data=tmp_path / "data") as app:
+        finding, asked, ask = Finding(app.kernel), 0, app.kernel.discovery.packaged
+
+        def counted() -> list[Path]:
+            nonlocal asked
+            asked += 1
+            return ask()
+
+        def found() -> bool:
+            return folder in [place for place, _ in finding._look()]
+
+        monkeypatch.setattr(app.kernel.discovery, "packaged", counted)
+        monkeypatch.setattr(sys, "path", [str(site), str(tmp_path / "nowhere")])
+        age(SETTLED + 5)
+        assert all(found() for _ in range(5))
+        assert asked == 1
+        points.unlink()
+        age(SETTLED - 5)  # an installer works here, and brings the file after its folder
+        assert not found()
+        points.write_text(text)
+        assert found()
+        monkeypatch.setattr(sys, "path", [])
+        assert not found()
 
 
 EDITED = "extensions:\n  workshop:\n    edit_and_see: true\n"
