@@ -91,7 +91,7 @@ class Turn(Struct, frozen=True):
 
     messages: tuple[Message, ...] = ()
     """The user's new messages; what came before is the history."""
-    mode: str = "chat"
+    mode: str = "instruct"
     conversation_id: str | None = None
     principal: str = ""
     client: str | None = None
@@ -104,6 +104,8 @@ class Turn(Struct, frozen=True):
     prompt: str | None = None
     """A plain completion; then there is no mode."""
     slot: str = "chat"
+    options: Mapping[str, Any] = {}
+    """What the mode is told beside the messages, as plain data: a character, a template …"""
 
 
 class Request(Struct, frozen=True):
@@ -119,9 +121,13 @@ class Request(Struct, frozen=True):
     tools: tuple[Mapping[str, Any], ...] = ()
     processors: tuple[Processor, ...] = ()
     continue_: bool = False
-    """The last message is the assistant's and is to be continued."""
+    """The last message is to be continued: the assistant's, or the user's in whose place it is."""
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     """How many alternatives to report for each token; 0 reports the chosen token alone."""
+    template: str = ""
+    """A chat template (Jinja) in the place of the model's own."""
+    template_options: Mapping[str, Any] = {}
+    """Plain data that the template may read by these names, as `enable_thinking`."""
 
 
 Bytes = bytes

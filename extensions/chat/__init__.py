@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from markupsafe import Markup
 
 from extensions.conversations.api import STORE
+from extensions.prompts.api import CAST, PROMPTS
 from kernel.api import (
     MODES,
     PANELS,
@@ -23,33 +24,15 @@ from kernel.api import (
     UnsetType,
 )
 
-from .actions import (
-    Continue_,
-    Delete,
-    DeleteMessage,
-    Earlier,
-    Edit,
-    More,
-    New,
-    Parameters,
-    Regenerate,
-    Rename,
-    Retry,
-    Reveal,
-    Search,
-    Send,
-    Stop,
-    Undelete,
-    UndeleteMessage,
-    Version,
-)
-from .fitting import Fitting
+from . import actions
+from .api import SETUPS
 from .markdown import Markdown
-from .mode import ChatMode
 from .pages import Pages
 from .parameters import ParameterForm
 from .replies import Replies
 from .running import Running
+from .setup import Setups
+from .sheet import Sheet
 from .shelf import attend
 from .talk import Talk
 from .views import Views
@@ -77,9 +60,6 @@ class Settings(Struct, frozen=True):
         ]
         | UnsetType
     ) = UNSET
-    system_message: Annotated[
-        str, Meta(description="What the model is told before every conversation.")
-    ] = ""
     loader_parameters: Annotated[
         Mapping[str, Any],
         Meta(description="What the loader of a model adds to these, one “name: value” a line."),
@@ -92,34 +72,41 @@ async def setup(ext: Extension[Settings]) -> None:
     def code(language: str, html: str) -> str:
         return ext.render("_code.html", language=language, html=Markup(html)).strip()
 
-    markdown, running, fitting = Markdown(code), dict[str, Running](), Fitting(ext)
-    form = ParameterForm(ext)
-    pages = Pages(ext, store, Views(ext, store, markdown, running, form.context))
-    replies = Replies(ext, store, markdown, pages, running, form.sampling, fitting)
-    talk = Talk(store, replies, pages)
+    markdown, running = Markdown(code), dict[str, Running]()
+    form, prompts, setups = ParameterForm(ext), ext.one(PROMPTS), Setups(ext, store)
+    sheet = Sheet(ext, setups)
+    views = Views(ext, store, markdown, running, form.context, sheet)
+    pages = Pages(ext, store, views, sheet)
+    replies = Replies(ext, store, markdown, pages, running, form.sampling, prompts, setups)
+    talk = Talk(store, replies, pages, setups, sheet)
+    await setups.load()
     await pages.side.load()
 
     ext.on(Connected)(lambda _: ext.thread(markdown.prepare))
-    ext.on(Send)(lambda a, client: talk.send(client, a.conversation, a.text))
-    ext.on(Stop)(lambda a, _: talk.stop(a.conversation))
-    ext.on(Regenerate)(lambda a, client: talk.again(client, a.message))
-    ext.on(Retry)(lambda a, client: talk.again(client, a.message))
-    ext.on(Continue_)(lambda a, client: talk.go_on(client, a.message))
-    ext.on(Edit)(lambda a, client: talk.edit(client, a.message, a.text))
-    ext.on(Reveal)(lambda a, client: talk.reveal(client, a.message))
-    ext.on(Version)(lambda a, _: talk.version(a.message, a.step))
-    ext.on(DeleteMessage)(lambda a, client: talk.delete_message(client, a.message))
-    ext.on(UndeleteMessage)(lambda a, _: talk.undelete_message(a.message))
-    ext.on(New)(lambda _, client: talk.new(client))
-    ext.on(Earlier)(lambda a, client: pages.tell_earlier(client, a.conversation, a.before))
-    ext.on(More)(lambda _, client: pages.side.more(client))
-    ext.on(Search)(lambda a, client: pages.side.search(client, a.text))
-    ext.on(Rename)(lambda a, _: talk.rename(a.conversation, a.title))
-    ext.on(Delete)(lambda a, client: talk.delete(client, a.conversation))
-    ext.on(Undelete)(lambda a, _: talk.undelete(a.conversation))
+    ext.on(actions.Send)(lambda a, client: talk.send(client, a.conversation, a.text))
+    ext.on(actions.Stop)(lambda a, _: talk.stop(a.conversation))
+    ext.on(actions.Regenerate)(lambda a, client: talk.again(client, a.message))
+    ext.on(actions.Retry)(lambda a, client: talk.again(client, a.message))
+    ext.on(actions.Continue_)(lambda a, client: talk.go_on(client, a.message))
+    ext.on(actions.Edit)(lambda a, client: talk.edit(client, a.message, a.text))
+    ext.on(actions.Reveal)(lambda a, client: talk.reveal(client, a.message))
+    ext.on(actions.Version)(lambda a, _: talk.version(a.message, a.step))
+    ext.on(actions.DeleteMessage)(lambda a, client: talk.delete_message(client, a.message))
+    ext.on(actions.UndeleteMessage)(lambda a, _: talk.undelete_message(a.message))
+    ext.on(actions.New)(lambda _, client: talk.new(client))
+    ext.on(actions.Earlier)(lambda a, client: pages.tell_earlier(client, a.conversation, a.before))
+    ext.on(actions.More)(lambda _, client: pages.side.more(client))
+    ext.on(actions.Search)(lambda a, client: pages.side.search(client, a.text))
+    ext.on(actions.Rename)(lambda a, _: talk.rename(a.conversation, a.title))
+    ext.on(actions.Delete)(lambda a, client: talk.delete(client, a.conversation))
+    ext.on(actions.Undelete)(lambda a, _: talk.undelete(a.conversation))
 
-    @ext.on(Parameters)
-    async def parameters(action: Parameters, client: Client) -> None:
+    ext.on(actions.SetUp)(lambda a, client: talk.set_up(client, a))
+    ext.on(actions.Begin)(lambda a, client: talk.begin(client, a.step))
+    ext.on(actions.Impersonate)(lambda a, client: talk.impersonate(client, a.conversation, a.text))
+
+    @ext.on(actions.Parameters)
+    async def parameters(action: actions.Parameters, client: Client) -> None:
         await pages.tell_composer(client, form.take(action))
 
     @ext.on(SettingsChanged)
@@ -136,6 +123,8 @@ async def setup(ext: Extension[Settings]) -> None:
     async def changed(event: Changed) -> None:
         if event.point == PANELS.name:
             await pages.tell_guests()
+        elif event.point in (MODES.name, CAST.name, PROMPTS.name):
+            await pages.tell_setup()
 
     attend(ext, talk, pages)
 
@@ -143,7 +132,7 @@ async def setup(ext: Extension[Settings]) -> None:
     async def disconnected(event: Disconnected) -> None:
         pages.left(event.client)
 
-    ext.add(MODES, ChatMode(lambda: ext.settings.system_message, fitting.fitted))
+    ext.add(SETUPS, setups)
     ext.add(PANELS, Panel("tab", "panel.html", pages.panel, title="Chat", icon=ICON))
     ext.add(PANELS, Panel("command", "command.html", pages.commands, title="Chat"))
     ext.add(PANELS, Panel("command", "recent.html", pages.commands, 50, title="Conversations"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from kernel.api import Action
+from kernel.api import UNSET, Action, UnsetType
 
 
 class Send(Action, frozen=True):
@@ -128,3 +128,33 @@ class Delete(OnConversation, frozen=True):
 
 class Undelete(OnConversation, frozen=True):
     """Take that back."""
+
+
+class SetUp(Action, frozen=True):
+    """The sheet with the setup; what is not named stays as it was."""
+
+    conversation: str = ""
+    mode: str | UnsetType = UNSET
+    character: str | UnsetType = UNSET
+    persona: str | UnsetType = UNSET
+    template: str | UnsetType = UNSET
+    chat_template: str | UnsetType = UNSET
+    system_message: str | UnsetType = UNSET
+    command: str | UnsetType = UNSET
+    start_reply_with: str | UnsetType = UNSET
+    stopping_strings: str | UnsetType = UNSET
+    enable_thinking: str | UnsetType = UNSET
+    reasoning_effort: str | UnsetType = UNSET
+    preserve_thinking: str | UnsetType = UNSET
+
+
+class Begin(Action, frozen=True):
+    """Begin a conversation with the character's greeting, `step` places on from the first."""
+
+    step: int = 0
+
+
+class Impersonate(OnConversation, frozen=True):
+    """Let the model write the user's message, going on after `text`."""
+
+    text: str = ""

@@ -1,5 +1,11 @@
-"""What other extensions may use of the chat: its renderer, so that all markdown is as safe."""
+"""What other extensions may use of the chat: how its conversations are set up, and its renderer,
+so that all markdown is as safe."""
+
+from kernel.api import Point
 
 from .markdown import Code, Markdown, plain
+from .setup import Setup, Setups
 
-__all__ = ["Code", "Markdown", "plain"]
+__all__ = ["SETUPS", "Code", "Markdown", "Setup", "Setups", "plain"]
+
+SETUPS: Point[Setups] = Point("setups", "How conversations are set up: their modes and options.")

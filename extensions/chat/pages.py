@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from markupsafe import Markup
-
 from extensions.conversations.api import Conversation as Kept
 from extensions.conversations.api import Store, StoredMessage, Unknown
 from kernel.api import PANELS, Client, Conversation, Extension, Panel
 
 from .places import Places
+from .sheet import Sheet
 from .side import Side
 from .views import BESIDE, EXAMPLES, Views
 
@@ -27,10 +26,10 @@ RECENT = 12
 class Pages:
     """The open pages, and what they are told."""
 
-    def __init__(self, ext: Extension[Any], store: Store, views: Views) -> None:
+    def __init__(self, ext: Extension[Any], store: Store, views: Views, sheet: Sheet) -> None:
         self.open: set[Client] = set()
         self.side, self.places = Side(ext, store, views), Places(ext, views, self.open)
-        self._ext, self._store, self._views = ext, store, views
+        self._ext, self._store, self._views, self._sheet = ext, store, views, sheet
         self._model: dict[str, Any] = {}
         self._guests: list[Panel] = []
         """The panels of others that the pages have."""
@@ -65,9 +64,10 @@ class Pages:
         self.places.forget(client)
         self.side.forget(client)
 
-    async def _others(self, client: Client | None, subject: str) -> dict[str, list[Markup]]:
-        """What other extensions show at the side and in the composer."""
+    async def _others(self, client: Client | None, subject: str) -> dict[str, Any]:
+        """What other extensions show at the side and in the composer, and the setup."""
         return {
+            "setup": await self._sheet.context(subject),
             "sidebar": await self._ext.panels("sidebar", client, subject),
             "composer": await self._ext.panels("composer", client, subject),
         }
@@ -81,12 +81,27 @@ class Pages:
         """The state of the model, where the chat speaks of it."""
         before, self._model = self._model, self._views.model()
         other = any(before.get(name) != self._model[name] for name in ("name", "state"))
-        empty = self._ext.render("_empty.html", model=self._model, examples=EXAMPLES, oob=True)
+        empty = await self._empty()
         for client in tuple(self.open):
             if not client.subject:
                 self._ext.push_html(empty, client, "empty")
             if other:
                 await self.tell_composer(client)
+
+    async def _empty(self) -> str:
+        setup = await self._sheet.context("")
+        context = {"model": self._model, "examples": EXAMPLES, "setup": setup}
+        return self._ext.render("_empty.html", **context, oob=True)
+
+    async def tell_setup(self, conversation: str | None = None) -> None:
+        """How a conversation is set up by now; None: what there is to choose from changed."""
+        empty = await self._empty()
+        for client in tuple(self.open):
+            if conversation is not None and client.subject != conversation:
+                continue
+            if not client.subject:
+                self._ext.push_html(empty, client, "empty")
+            await self.tell_composer(client)
 
     # --- those who look at one conversation --------------------------------------------
 
@@ -122,6 +137,28 @@ class Pages:
         html += self._go(message.conversation)
         self._ext.push_html(html, Conversation(message.conversation))
         await self.tell_list()
+
+    async def tell_unseen(self, id: str, first: str) -> None:
+        """From which message on the model sees a conversation; "": it sees all."""
+        before = (await self._views.look(id)).unseen
+        if before == first:
+            return
+        await self._store.set_state(id, "chat", "unseen", first)
+        await self._views.look(id)
+        for each in filter(None, (before, first)):
+            with suppress(Unknown):
+                message = await self._store.message(each)
+                context = self._views.message(message, last=False)
+                html = self._ext.render("_message.html", message=context, oob=True)
+                self._ext.push_html(html, Conversation(id))
+
+    async def tell_go(self, id: str) -> None:
+        self._ext.push_html(self._go(id), Conversation(id))
+
+    def tell_draft(self, client: Client, text: str) -> None:
+        """What the model wrote in the user's place so far, for the text box of one page."""
+        html = self._ext.render("_draft.html", text=text, oob=True)
+        self._ext.push_html(html, client, "draft")
 
     def tell_title(self, conversation: Kept) -> None:
         html = self._ext.render("_title.html", conversation=conversation, oob=True)
@@ -181,7 +218,9 @@ class Pages:
     async def tell_composer(self, client: Client, errors: Mapping[str, str] | None = None) -> None:
         """What stands around the text box; the box itself is left alone."""
         others = await self._ext.panels("composer", client, client.subject)
+        setup = await self._sheet.context(client.subject)
         context = {**self._views.composer(client.subject, errors), "composer": others}
+        context["setup"] = setup
         html = self._ext.render("_composer.html", **context, oob=True)
         self._ext.push_html(html, client, "composer")
 

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from extensions.conversations.api import Ended, Store, StoredMessage, StoreFailed
+from extensions.prompts.api import Prompts
 from kernel.api import (
     Client,
     Conversation,
@@ -19,11 +22,12 @@ from kernel.api import (
     Turn,
 )
 
+from . import impersonating
 from .drawing import Drawing
-from .fitting import Fitting
 from .markdown import Markdown, plain
 from .pages import Pages
 from .running import Running
+from .setup import Setups
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +47,11 @@ class Replies:
         pages: Pages,
         running: dict[str, Running],
         sampling: Callable[[], Sampling],
-        fitting: Fitting,
+        prompts: Prompts,
+        setups: Setups,
     ) -> None:
         self.running = running
-        self._fitting = fitting
+        self._prompts, self._setups = prompts, setups
         self._ext, self._store, self._markdown, self._pages = ext, store, markdown, pages
         self._sampling = sampling
 
@@ -78,15 +83,17 @@ class Replies:
         """Begin a reply to the message `question`; with `go_on` it continues that reply."""
         history = [m.message for m in await self._store.history(question) if _is_worth(m)]
         old = await self._store.message(go_on) if go_on else None
+        setup = await self._setups.of(running.conversation)
         model, sampling = self._ext.slot().model, self._sampling()
+        start = "" if old else setup.options.start_reply_with
         begun = await self._store.begin_reply(
             question,
-            text=old.text if old else "",
+            text=old.text if old else start,
             model=model.info.name if model else "",
             loader=model.info.loader if model else "",
             sampling=sampling,
         )
-        running.text, running.raw = (old.text, old.raw) if old else ("", "")
+        running.text, running.raw = (old.text, old.raw) if old else (start, start)
         running.drawing = Drawing(self._ext, begun, self._markdown)
         running.message = begun.id
         turn = Turn(
@@ -96,10 +103,23 @@ class Replies:
             client=client.id,
             sampling=sampling,
             continue_=bool(old),
+            mode=setup.mode,
+            options=msgspec.to_builtins(setup.options),
         )
         past = [*history, old.message] if old else history[:-1]
         work = self._write(running, running.drawing, turn, past)
         running.task = self._ext.spawn(work, f"reply {begun.id}")
+
+    async def impersonate(self, running: Running, client: Client, text: str) -> None:
+        """Begin to write the user's next message."""
+        kept = await self._store.conversation(running.conversation)
+        history = [m.message for m in await self._store.history(kept.leaf) if _is_worth(m)]
+        setup = await self._setups.of(running.conversation)
+        turn = impersonating.turn_of(running, setup, client, text, self._sampling())
+        work = impersonating.write(
+            self._ext, self._pages, self._prompts, running, client, turn, history, self.running
+        )
+        running.task = self._ext.spawn(work, f"impersonating {client.id}")
 
     # --- inside ------------------------------------------------------------------------
 
@@ -150,6 +170,7 @@ class Replies:
     async def _keep(self, running: Running, reply: Reply, finish: Finish) -> StoredMessage | None:
         """Store the end; the store holds on to what the disk does not take. None: it is gone."""
         model, page = self._ext.slot().model, Conversation(running.conversation)
+        left_out = self._prompts.left_out(running.conversation)
         states: dict[str, Ended] = {"cancelled": "stopped", "error": "error"}
         state = states.get(finish.reason, "done")
         try:
@@ -165,12 +186,14 @@ class Replies:
                 model=reply.model,
                 loader=model.info.loader if model and model.info.name == reply.model else "",
                 reason=finish.reason,
-                left_out=self._fitting.left_out(running.conversation),
+                left_out=left_out.messages,
             )
             if reply.turn.continue_ and not reply.raw and state == "done":
                 await self._store.delete_message(running.message)
                 self._ext.tell(NOTHING, page)
                 return None
+            if reply.request:
+                await self._pages.tell_unseen(running.conversation, left_out.first)
             return ended
         except StoreFailed as error:
             self._ext.tell(str(error), page, "error")

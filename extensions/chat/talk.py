@@ -5,8 +5,11 @@ from weakref import WeakSet
 from extensions.conversations.api import Store, StoredMessage
 from kernel.api import Client, Refused
 
+from .actions import SetUp
 from .pages import Pages
 from .replies import Replies
+from .setup import Setups
+from .sheet import Sheet
 
 DELETED = "The message was deleted."
 INCOGNITO = "Incognito conversation"
@@ -18,8 +21,11 @@ WITH_MORE = "The message was deleted, and what follows it. Another version is sh
 class Talk:
     """Changes a conversation, has it answered, and shows every page what became of it."""
 
-    def __init__(self, store: Store, replies: Replies, pages: Pages) -> None:
+    def __init__(
+        self, store: Store, replies: Replies, pages: Pages, setups: Setups, sheet: Sheet
+    ) -> None:
         self._store, self._replies, self._pages = store, replies, pages
+        self._setups, self._sheet = setups, sheet
         self._left: dict[str, WeakSet[Client]] = {}
         """Pages that showed a conversation when it was deleted."""
 
@@ -30,17 +36,59 @@ class Talk:
         if self._pages.places.is_away(client):
             await self._pages.move(client, conversation)
         if not conversation:
-            asked = await self._store.add_user("", text)
+            asked = await self._store.add_user(await self._greeted(""), text)
+            await self._setups.begin(asked.conversation)
             await self._pages.move(client, asked.conversation)
             with self._replies.claimed(asked.conversation) as running:
                 await self._replies.answer(running, asked.id, client)
         else:
             with self._replies.claimed(conversation) as running:
+                if await self._greeted(conversation):
+                    await self._pages.tell_log(conversation)
                 asked = await self._store.add_user(conversation, text)
                 await self._pages.tell_new(conversation, asked.parent)
                 await self._replies.answer(running, asked.id, client)
         await self._pages.tell_new(asked.conversation, asked.id)
         await self._pages.tell_list()
+
+    async def begin(self, client: Client, step: int) -> None:
+        """Begin a conversation with the character's greeting, or one of its others."""
+        if not (conversation := await self._greeted(client.subject, step)):
+            raise Refused("This character has no greeting. Write the first message.")
+        await self._pages.move(client, conversation)
+        await self._pages.tell_list()
+
+    async def _greeted(self, conversation: str, step: int = 0) -> str:
+        """The conversation, a new one without an id, which begins with the character's greetings as
+        versions if nothing was said in it; none where there is no greeting."""
+        if conversation and (await self._store.conversation(conversation)).leaf:
+            return ""
+        face = await self._sheet.face(conversation)
+        greetings = [text for text in face.greetings if text.strip()] if face else []
+        if not greetings:
+            return ""
+        shown = step % len(greetings)
+        greeting = await self._store.add_greetings(conversation, greetings, shown)
+        await self._setups.begin(greeting.conversation)
+        return greeting.conversation
+
+    async def set_up(self, client: Client, action: SetUp) -> None:
+        """Another mode, character, template … of a conversation, from the next reply on."""
+        before = await self._sheet.face(action.conversation)
+        try:
+            await self._setups.take(action)
+        finally:
+            await self._pages.tell_setup(action.conversation)
+        if action.conversation and before != await self._sheet.face(action.conversation):
+            await self._pages.tell_log(action.conversation)
+
+    async def impersonate(self, client: Client, conversation: str, text: str) -> None:
+        """Let the model write the user's message, into the text box of the page that asked."""
+        if not conversation:
+            raise Refused("Nothing was said yet. Begin the conversation first.")
+        with self._replies.claimed(conversation) as running:
+            await self._replies.impersonate(running, client, text)
+        await self._pages.tell_go(conversation)
 
     async def stop(self, conversation: str) -> None:
         if running := self._replies.running.get(conversation):

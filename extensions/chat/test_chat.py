@@ -13,18 +13,15 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from extensions.chat.mode import ChatMode
 from extensions.conversations.api import STORE, Store, StoredMessage
 from kernel.api import (
     DISPLAY,
     OUTPUT,
     Delta,
     Mark,
-    Message,
     Phase,
     Sampling,
     Status,
-    Text,
     Turn,
     whole_text,
 )
@@ -291,6 +288,7 @@ async def test_words_appear_as_they_are_said_in_every_tab(app: App, tab: Tab, mo
 async def test_open_code_reaches_every_page_word_by_word(app: App, tab: Tab, model: Scripted):
     gate = slowly(model, "See:\n\n```python\nx = 1\ny < 2\n```\n\nDone.")
     await tab.send("Hello")
+    await until(lambda: model.asked)
     seen: list[str] = []
     tabs = [tab]
     for _ in range(12):
@@ -593,7 +591,7 @@ async def test_switching_the_store_off_stops_the_chat_first(app: App, tab: Tab, 
     ("what", "why"),
     [
         ("store", "Conversations was switched off."),
-        ("mode", "Chat was switched off."),
+        ("mode", "Instruct was switched off."),
         ("loader", "One was switched off. It ran this model."),
         ("settings", "Chat is starting again with other settings."),
         ("failures", "Chat failed three times within a minute and was set aside."),
@@ -621,7 +619,7 @@ async def test_a_reply_that_was_stopped_tells_by_what(tmp_path: Path, what: str,
         elif what == "server":
             await kernel.close()
         else:
-            id = {"store": "conversations", "mode": "chat", "loader": "one_loader"}[what]
+            id = {"store": "conversations", "mode": "instruct", "loader": "one_loader"}[what]
             await kernel.changes.toggle(id, on=False)
         await app.settled()
     async with running("chat", data=data) as app:
@@ -821,7 +819,9 @@ class Cut(Scripted):
 
 
 async def test_a_reply_cut_by_its_length_says_by_which_limit(tmp_path: Path):
-    settings = "extensions:\n  chat:\n    max_new_tokens: 3\n    system_message: Be brief.\n"
+    settings = (
+        "extensions:\n  chat:\n    max_new_tokens: 3\n  instruct:\n    system_message: Be brief.\n"
+    )
     model = Cut("One two three.", "One two.")
     async with running("conversations", "chat", model=model, settings=settings) as app:
         tab = await Tab(app).connect()
@@ -858,9 +858,11 @@ class Counting(Scripted):
 @pytest.mark.parametrize("counts", [True, False])
 async def test_what_no_longer_fits_is_left_out_and_that_is_said(counts: bool):
     words = " ".join(["word"] * 20)  # 100 characters: 25 tokens where they are guessed.
-    settings = "extensions:\n  chat:\n    max_new_tokens: 50\n    system_message: Be brief.\n"
-    model = Counting(words, context=120) if counts else Scripted(words)
-    model.info = structs.replace(model.info, context_length=120 if counts else 190)
+    settings = (
+        "extensions:\n  chat:\n    max_new_tokens: 50\n  instruct:\n    system_message: Be brief.\n"
+    )
+    model = Counting(words, context=140) if counts else Scripted(words)
+    model.info = structs.replace(model.info, context_length=140 if counts else 190)
     async with running("conversations", "chat", model=model, settings=settings) as app:
         tab = await Tab(app).connect()
         for number in range(4):
@@ -876,55 +878,10 @@ async def test_what_no_longer_fits_is_left_out_and_that_is_said(counts: bool):
         assert [m.text[:8] for m in model.asked[-1].messages or ()] == ["Be brief", words[:8]]
 
 
-async def test_a_program_is_not_told_what_to_leave_out():
-    words = " ".join(["word"] * 200)
-    model = Counting("Yes.", context=120)
-    async with running("conversations", "chat", model=model) as app:
-        history = [Message("user", (Text(words),)), Message("assistant", (Text(words),))]
-        async for _ in app.run(Turn((Message("user", (Text("Hello"),)),)), history):
-            pass
-        assert len(model.asked[0].messages or ()) == 3
-
-
-async def test_a_very_long_past_is_not_counted_whole():
-    counted: list[int] = []
-
-    class Measuring(Counting):
-        async def call(self, name: str, **data: Any) -> Any:
-            counted.append(len(str(data)))
-            return await super().call(name, **data)
-
-    model = Measuring("Yes.", context=200)
-    history = [
-        Message(role, (Text(f"{n} " + "word " * 20),), id=f"{n}{role}")
-        for n in range(500)
-        for role in ("user", "assistant")
-    ]
-    async with running("conversations", "chat", model=model) as app:
-        turn = Turn((Message("user", (Text("Hello"),)),), conversation_id="long")
-        async for _ in app.run(turn, history):
-            pass
-    asked = model.asked[0].messages or ()
-    assert [m.text.split()[0] for m in asked[-3:]] == ["499", "499", "Hello"]
-    assert 4 < len(asked) < 12
-    assert 0 < max(counted) < 200 * 16 * 4
-
-
-async def test_neighbours_of_one_role_are_joined_for_the_model():
-    def said(role: Any, text: str) -> Message:
-        return Message(role, (Text(text),))
-
-    mode = ChatMode(lambda: "")
-    history = [said("user", "A"), said("user", "B"), said("assistant", "C")]
-    request = await mode.request(Turn((said("user", "D"),)), history)
-    assert [(m.role, m.text) for m in request.messages or ()] == [
-        ("user", "A\n\nB"), ("assistant", "C"), ("user", "D"),
-    ]  # fmt: skip
-
-
 async def test_an_empty_reply_is_tried_again_and_not_continued(app: App, tab: Tab, model: Scripted):
     gate = slowly(model, "Two words.", "Here.")
     await tab.send("Hello")
+    await until(lambda: model.asked)
     await tab.act("stop", conversation=tab.conversation)
     await tab.idle()
     assert tab.said == ["Hello", ""]

@@ -7,16 +7,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup, escape
 
 from extensions.conversations.api import Conversation as Kept
 from extensions.conversations.api import Opened, Store, StoredMessage, is_secret
+from extensions.prompts.api import Face
 from kernel.api import PANELS, UNSET, Extension
 
 from .markdown import Markdown
 from .running import Running
+from .sheet import Sheet
 
 SHOWN = 100
 """Messages of a conversation that a page is sent."""
@@ -34,6 +36,15 @@ BESIDE: Mapping[str, Literal["message_actions", "message_footer"]] = {
 """Where other extensions may show something with a message."""
 
 
+class About(NamedTuple):
+    """What is shown with messages of a conversation, and is not theirs."""
+
+    face: Face | None
+    """Its character."""
+    unseen: str
+    """The first message that the model saw last, where it no longer sees all."""
+
+
 class Views:
     """Contexts of the templates; each template's first lines say what is in them."""
 
@@ -44,8 +55,10 @@ class Views:
         markdown: Markdown,
         running: Mapping[str, Running],
         parameters: Callable[[Mapping[str, str] | None], dict[str, Any]],
+        sheet: Sheet,
     ) -> None:
-        self._parameters = parameters
+        self._parameters, self._sheet = parameters, sheet
+        self._about: OrderedDict[str, About] = OrderedDict()
         self._ext, self._store, self._markdown, self._running = ext, store, markdown, running
         self._html: OrderedDict[str, str] = OrderedDict()
         self._beside: OrderedDict[str, dict[str, list[Markup]]] = OrderedDict()
@@ -56,6 +69,7 @@ class Views:
 
         Its last messages, or those before, around or after a message.
         """
+        await self.look(id)
         seen: set[str] = set()
         shared = self._shared()
         while True:
@@ -74,6 +88,15 @@ class Views:
             for message in others:
                 await self.ask_others(message)
             seen.update(others)
+
+    async def look(self, id: str) -> About:
+        """Look up what is shown with the messages of a conversation."""
+        face, unseen = await self._sheet.face(id), await self._store.state(id, "chat", "unseen")
+        about = self._about[id] = About(face, unseen or "")
+        self._about.move_to_end(id)
+        if len(self._about) > REMEMBERED:
+            self._about.popitem(last=False)
+        return about
 
     async def ask_others(self, message: str) -> None:
         """Ask other extensions what they show with a message now."""
@@ -160,6 +183,7 @@ class Views:
 
     def message(self, message: StoredMessage, *, last: bool) -> dict[str, Any]:
         running = self._running.get(message.conversation)
+        face, unseen = self._about.get(message.conversation, About(None, ""))
         unanswered = last and message.role == "user" and not running
         streaming = False
         if running and running.message == message.id:
@@ -171,7 +195,10 @@ class Views:
         return {
             "id": message.id,
             "role": message.role,
-            "name": message.model,
+            "name": face.name if face else message.model,
+            "model": message.model if face else "",
+            "picture": face.picture if face else "",
+            "unseen_above": message.id == unseen,
             "text": message.text,
             "closed": Markup(closed),
             "open": Markup(open_),

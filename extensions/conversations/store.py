@@ -251,12 +251,27 @@ class Store(Keeping):
                 if conversation
                 else tree.add_conversation(c, words)
             )
-            if not target.leaf and target.title == title_of("") and not is_secret(target.id):
+            begins = not target.leaf or not tree.find_message(c, target.leaf).parent
+            if begins and target.title == title_of("") and not is_secret(target.id):
                 c.execute(
                     "UPDATE conversations SET title = ? WHERE id = ?", (title_of(words), target.id)
                 )
             above = target.leaf if parent is None else parent
             return tree.add_message(c, target.id, above, "user", words, parts=parts, name=name)
+
+        return await self._write(work, conversation)
+
+    async def add_greetings(
+        self, conversation: str, texts: Sequence[str], shown: int = 0
+    ) -> StoredMessage:
+        """Begin a conversation, a new one without an id, with what nobody asked for: versions of
+        its first message."""
+
+        def work(c: sqlite3.Connection) -> StoredMessage:
+            id = conversation or tree.add_conversation(c, "").id
+            ids = [tree.add_message(c, id, "", "assistant", clean(text)).id for text in texts]
+            tree.show(c, id, ids[shown])
+            return tree.find_message(c, ids[shown])
 
         return await self._write(work, conversation)
 

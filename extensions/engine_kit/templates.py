@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kernel.contract import Message, Reasoning, Refused, ToolCall, ToolResult
+from kernel.contract import Message, Reasoning, Refused, Request, ToolCall, ToolResult
 
 SECONDS = 2.0
 """What a template may take; real ones take a thousandth of that."""
-HERE = "spindle-goes-on-here-5b1f"
-"""Put at the end of the message that is to be continued, and cut off together with the rest."""
+HERE = "spindle-goes-on-here-5b1f "
+"""Put at the end of the message that is to be continued, and cut off together with the rest; its
+last space tells whether the template strips messages, so that the one here is to be, too."""
+THOUGHTS = ("reasoning_content", "thinking")
+"""Names by which templates read what was thought."""
 DEFAULT = """\
 {% for message in messages %}
 {% if message.role == 'system' %}
@@ -34,43 +37,66 @@ class ChatTemplate:
 
     def __init__(self, source: str = "", tokens: Mapping[str, str] | None = None) -> None:
         self.source, self.tokens = source or DEFAULT, dict(tokens or {})
-        self.stops = () if source else DEFAULT_STOPS
-        """Stop strings that a chat needs because the template ends no turn."""
+        self._stops = () if source else DEFAULT_STOPS
         self._lock = threading.Lock()
         self._sandbox: subprocess.Popen[str] | None = start()
+
+    def text(self, request: Request) -> str:
+        """The prompt of a request that has messages."""
+        return self.render(
+            request.messages or (), request.tools, request.continue_,
+            request.template, request.template_options,
+        )  # fmt: skip
+
+    def stops(self, request: Request) -> tuple[str, ...]:
+        """Stop strings that a chat needs because its template ends no turn."""
+        return self._stops if request.messages is not None and not request.template else ()
 
     def render(
         self,
         messages: Sequence[Message],
         tools: Sequence[Mapping[str, Any]] = (),
         continue_: bool = False,
-        variables: Mapping[str, Any] | None = None,
+        template: str = "",
+        template_options: Mapping[str, Any] | None = None,
+        add_generation_prompt: bool = True,
+        strict: bool = False,
     ) -> str:
         """The prompt; raises Refused when the template does, or costs too much.
 
-        A template that refuses a system message, or two messages of one role in a row, gets them
-        joined to their neighbours instead.
+        `template` stands in for the model's own, and `template_options` are what it may read
+        beside the messages. A template that refuses a system message, or two messages of one
+        role in a row, gets them joined to their neighbours instead, unless it is `strict`.
         """
+        source = template or self.source
         entries = [entry for message in messages for entry in as_entries(message)]
+        begun = False
         if continue_:
-            if not entries or entries[-1]["role"] != "assistant":
+            if not entries or entries[-1]["role"] not in ("assistant", "user"):
                 raise Refused("Only a reply can be continued, and the last message is none.")
+            begun = bool(entries[-1]["content"])
             entries[-1]["content"] += HERE
         context = {
-            **self.tokens, **(variables or {}), "messages": entries, "tools": list(tools) or None,
-            "add_generation_prompt": not continue_,
+            "documents": None, **self.tokens, **(template_options or {}), "messages": entries,
+            "tools": list(tools) or None,
+            "add_generation_prompt": add_generation_prompt and not continue_,
         }  # fmt: skip
-        answer = self._ask(context)
+        whose = "This" if template else "The model's"
+        answer = self._ask(source, context, whose)
         system = entries[0]["content"].strip() if entries and is_system(entries[0]) else ""
-        if "error" in answer or system not in answer["text"]:
-            simple = self._ask({**context, "messages": joined(entries)})
+        if not strict and ("error" in answer or system not in answer["text"]):
+            simple = self._ask(source, {**context, "messages": joined(entries)}, whose)
             answer = simple if "text" in simple else answer
         if "error" in answer:
-            raise Refused(f"The model's chat template fails ({answer['error']}).")
-        text, found, _ = answer["text"].rpartition(HERE) if continue_ else (answer["text"], "-", "")
+            raise Refused(f"{whose} chat template fails ({answer['error']}).")
+        if not continue_:
+            return answer["text"]
+        text, found, rest = answer["text"].rpartition(HERE.strip())
         if not found:
-            raise Refused("The model's chat template leaves out the reply to be continued.")
-        return text
+            raise Refused(f"{whose} chat template leaves out the reply to be continued.")
+        if not begun:
+            return text.rstrip(" ")  # "Name: " would be another token than "Name:".
+        return text if rest.startswith(" ") else text.rstrip()
 
     def close(self) -> None:
         if self._sandbox:
@@ -78,7 +104,7 @@ class ChatTemplate:
             self._sandbox.communicate()
             self._sandbox = None
 
-    def _ask(self, context: Mapping[str, Any]) -> dict[str, str]:
+    def _ask(self, source: str, context: Mapping[str, Any], whose: str) -> dict[str, str]:
         with self._lock:
             sandbox = self._sandbox = self._sandbox or start()
             assert sandbox.stdin
@@ -86,7 +112,7 @@ class ChatTemplate:
             timer = threading.Timer(SECONDS, sandbox.kill)
             timer.start()
             try:
-                sandbox.stdin.write(json.dumps([self.source, context]) + "\n")
+                sandbox.stdin.write(json.dumps([source, context], default=str) + "\n")
                 sandbox.stdin.flush()
                 answer = json.loads(sandbox.stdout.readline())
             except (OSError, ValueError):
@@ -95,7 +121,7 @@ class ChatTemplate:
             finally:
                 timer.cancel()
         if "cost" in answer:
-            raise Refused(f"The model's chat template was stopped: {answer['cost']}.")
+            raise Refused(f"{whose} chat template was stopped: {answer['cost']}.")
         return answer
 
 
@@ -127,7 +153,7 @@ def as_entries(message: Message) -> list[dict[str, Any]]:
     if message.name:
         entry["name"] = message.name
     if thought := "".join(part.text for part in message.parts if isinstance(part, Reasoning)):
-        entry["reasoning_content"] = thought
+        entry |= dict.fromkeys(THOUGHTS, thought)
     if calls := [part for part in message.parts if isinstance(part, ToolCall)]:
         entry["tool_calls"] = [
             {

@@ -134,8 +134,8 @@ def test_real_templates(template, file):
     text = chat.render(TALK)
     places = [text.index(words) for words in ("Be brief.", "Hello?", "Hi there!", "Bye.")]
     assert places == sorted(places)
-    assert chat.render(TALK[:3], continue_=True).endswith("Hi there! ")
-    assert chat.stops == ()
+    assert chat.render(TALK[:3], continue_=True).rstrip(" ").endswith("Hi there!")
+    assert chat.stops(Request(messages=())) == ()
 
 
 def test_a_model_without_a_template_gets_a_plain_one(template):
@@ -143,7 +143,9 @@ def test_a_model_without_a_template_gets_a_plain_one(template):
     expected = "Be brief.\n\nUser: Hello?\nAssistant: Hi there! \nUser: Bye.\nAssistant:"
     assert chat.render(TALK) == expected
     assert chat.render(TALK[:3], continue_=True).endswith("Assistant: Hi there! ")
-    assert "\nUser:" in chat.stops
+    assert "\nUser:" in chat.stops(Request(messages=tuple(TALK)))
+    assert chat.stops(Request(prompt="User:")) == (), "a plain completion has no turns"
+    assert chat.stops(Request(messages=tuple(TALK), template="{{ messages }}")) == ()
 
 
 def test_what_templates_of_hugging_face_expect(template):
@@ -154,6 +156,37 @@ def test_what_templates_of_hugging_face_expect(template):
     {%- endfor %}
     {{- {'a': '<é>'} | tojson }}{{ strftime_now('%Y') | length }}{{ bos_token }}"""
     assert template(source, bos_token="<s>").render(TALK[1:2]) == 'Hello?{"a": "<é>"}4<s>'
+
+
+def test_a_request_may_bring_a_template_and_what_it_reads(template):
+    chat = template("own {{ messages[0].content }}", bos_token="<s>")
+    asked = Request(
+        messages=tuple(TALK[1:2]),
+        template="{{ bos_token }}{{ enable_thinking }} {{ messages[0].content }}{{ tools }}",
+        template_options={"enable_thinking": False, "messages": "mine", "tools": "mine"},
+    )
+    assert chat.text(asked) == "<s>False Hello?None", "what it may not replace stays"
+    assert chat.text(Request(messages=tuple(TALK[1:2]))) == "own Hello?"
+    with pytest.raises(Refused, match=r"This chat template was stopped: .+ seconds"):
+        chat.render(TALK, template="{% for i in range(99999) %}" * 2 + "{% endfor %}" * 2)
+    with pytest.raises(Refused, match=r"^This chat template fails"):
+        chat.render(TALK, template="{{ ''.__class__.__mro__ }}")
+    assert chat.text(asked) == "<s>False Hello?None"
+
+
+def test_somebody_may_go_on_in_the_place_of_the_user(template):
+    chat = template("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
+    assert chat.render([say("user", "I was")], continue_=True) == "user: I was"
+    assert chat.render([say("user", "")], continue_=True) == "user:"
+    two = chat.render([say("user", "A"), say("assistant", "B")], add_generation_prompt=False)
+    assert two == "user: A\nassistant: B\n"
+
+
+def test_a_strict_rendering_mends_nothing(template):
+    chat = template("{% if messages[0].role == 'system' %}{{ raise_exception('No') }}{% endif %}x")
+    assert chat.render(TALK) == "x"
+    with pytest.raises(Refused, match="No"):
+        chat.render(TALK, strict=True)
 
 
 def test_tool_calls_and_results_reach_the_template(template):
@@ -188,7 +221,7 @@ def test_a_template_that_refuses_says_why(template):
     with pytest.raises(Refused, match="leaves out the reply"):
         template("nothing").render(TALK[:3], continue_=True)
     with pytest.raises(Refused, match="Only a reply"):
-        template().render(TALK, continue_=True)
+        template().render(TALK[:1], continue_=True)
     with pytest.raises(Refused, match="TemplateSyntaxError"):
         template("{% for %}").render(TALK)
 

@@ -120,7 +120,7 @@ class Prebuilt:
             request = msgspec.structs.replace(request, messages=messages)
         text = self._text(request)
         prompt = self._ids(request, text.replace(mark, ""))
-        reply = Reply(prompt, request, self._template.stops, emit)
+        reply = Reply(prompt, request, self._template.stops(request), emit)
         reply.sees = self._sees
         room = self._info.context_length - len(reply.prompt)
         if room < 1:
@@ -167,7 +167,7 @@ class Prebuilt:
             return self._ask("/detokenize", tokens=request.token_ids)["content"]
         if request.messages is None:
             return request.prompt or ""
-        return self._template.render(request.messages, request.tools, request.continue_)
+        return self._template.text(request)
 
     def _ids(self, request: Request, text: str) -> list[int]:
         if request.token_ids is not None:

@@ -115,7 +115,7 @@ class Engine:
         request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
         if request.messages is not None:
-            text = self._template.render(request.messages, request.tools, request.continue_)
+            text = self._template.text(request)
         else:
             text = request.prompt or ""
         ids = list(request.token_ids or ())
@@ -136,7 +136,7 @@ class Engine:
             raise Refused("The prompt is empty, or has tokens that this model does not know.")
         with self._explained("reading a prompt"):
             return Writer(
-                *(ids, request, room, self._vocabulary, self._eos, self._template.stops),
+                *(ids, request, room, self._vocabulary, self._eos, self._template.stops(request)),
                 self._model.device,
             )
 

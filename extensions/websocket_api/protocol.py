@@ -52,7 +52,9 @@ class Asked(Struct, frozen=True):
     """The whole conversation, the newest message last."""
     prompt: str | None = None
     """A plain completion, without a mode."""
-    mode: Annotated[str, Meta(max_length=64)] = "chat"
+    mode: Annotated[str, Meta(max_length=64)] = "instruct"
+    options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    """What the mode is told beside the messages, as its README says."""
     sampling: Sampling = Sampling()
     tools: Annotated[tuple[dict[str, Any], ...], Meta(max_length=1000)] = ()
     adapters: Annotated[tuple[tuple[str, float], ...], Meta(max_length=64)] = ()
@@ -72,6 +74,7 @@ class Asked(Struct, frozen=True):
         turn = Turn(
             messages=tuple(messages[len(messages) - new :]),
             mode=self.mode,
+            options=self.options,
             principal=principal,
             sampling=self.sampling,
             tools=self.tools,

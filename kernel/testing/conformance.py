@@ -220,8 +220,11 @@ def _manifest(folder: Path) -> Manifest:
 
 
 def _with_needs(folder: Path) -> tuple[str, ...]:
+    """It, after what it requires, and what that requires."""
     read = _manifest(folder)
-    return (*read.requires.extensions, read.id)
+    needs = (folder.parent / need for need in read.requires.extensions)
+    more = (id for each in needs if each.is_dir() for id in _with_needs(each))
+    return (*dict.fromkeys((*more, *read.requires.extensions, read.id)),)
 
 
 def _is_of(module: str, id: str, package: str = "extensions") -> bool:

@@ -120,7 +120,8 @@ def settings(data: Path, vectors: Sequence[str]) -> None:
     wrong = {vector: vector for vector in vectors}
     values = {
         "extensions": {
-            "chat": {"system_message": words, "seed": words, **wrong},
+            "chat": {"seed": words, **wrong},
+            "instruct": {"system_message": words, **wrong},
             "models": {"at_start": True},
             **{vector: {"enabled": True} for vector in vectors},
         },

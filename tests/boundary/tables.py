@@ -48,6 +48,7 @@ FILES = "files_of_models"
 SAID = "what_is_said_while_it_runs"
 WRITTEN = "a_reply_as_it_is_written"
 PRESETS = "presets_and_grammars"
+SPEAKS = "who_speaks_in_a_conversation"
 ACTED = "every_action_with_every_vector"
 ENGINE = "never shown: it goes to the engine"
 CHARACTERS = "characters_and_personas"
@@ -118,6 +119,8 @@ TEXTS = {
     "data Flag.*": "never shown: it goes to the terminal, see test_logs.py",
     "data Argument.*": "never shown: it goes to the terminal, see test_logs.py",
     "data Command.*": "never shown: it goes to the terminal, see test_logs.py",
+    "data Face.picture": "never shown: an address that the server made",
+    "data Face.*": SPEAKS,
     "data Found.message": IDS,
     "data Found.*": TITLES,
     "data Generated.slot": CODE,
@@ -138,6 +141,7 @@ TEXTS = {
     "data ModelInfo.slot": CODE,
     "data ModelInfo.special_tokens": ENGINE,
     "data Note.*": CHARACTERS,
+    "data Options.*": ACTED,
     "data Part.*": ENGINE,
     "data Persona.*": CHARACTERS,
     "data Panel.title": CARDS,
@@ -156,6 +160,7 @@ TEXTS = {
     "data Scene.*": ENGINE,
     "data SectionChanged.name": "never shown: a name in settings.yaml that somebody asked for",
     "data SettingsChanged.id": CODE,
+    "data Setup.*": ACTED,
     "data SlotChanged.error": SAID,
     "data SlotChanged.note": SAID,
     "data SlotChanged.name": FILES,

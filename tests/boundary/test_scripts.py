@@ -320,6 +320,27 @@ async def a_reply_as_it_is_written(watch: Watch, page: Page, vectors: list[str])
     assert await page.locator("article.chat-reply").count() == 4
 
 
+async def who_speaks_in_a_conversation(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """Characters, personas and their greetings: in the sheet, the empty state and a message."""
+    for vector in few(vectors, 6):
+        await go(watch, page, "/chat")
+        await watch.act(page, "hostile.say", where="ready", first=0, last=1)
+        said = {"mode": "hostile", "character": vector, "persona": vector, "template": vector}
+        await watch.act(page, "chat.set_up", **said, command=vector, stopping_strings=vector)
+        title = page.locator("#chat-empty h2")
+        await expect(title).to_have_text(as_parsed(vector))
+        assert not await watch.look(page)
+        await watch.act(page, "chat.begin")
+        heading = page.locator("article.chat-reply > h2")
+        await expect(heading).to_have_text(as_parsed(vector))
+        assert not await watch.look(page)
+    await watch.act(page, "chat.set_up", mode="instruct")
+    await go(watch, page, "/settings/prompts")
+    for vector in few(vectors, 6):
+        await watch.act(page, "prompts.preview", source=vector)
+        assert not await watch.look(page)
+
+
 async def addresses(watch: Watch, page: Page, vectors: list[str]) -> None:
     """What is typed into the address: a tab that is not there, a conversation, a section."""
     for number, vector in enumerate(few(vectors, 8)):
@@ -346,7 +367,7 @@ STEPS = (
     stored_conversations, titles_and_what_a_search_finds, a_conversation_called_like_that,
     folders_and_tags_and_the_trash, what_is_imported,
     cards_of_extensions, files_of_models, characters_and_personas, presets_and_grammars,
-    what_is_said_while_it_runs, a_reply_as_it_is_written, addresses,
+    what_is_said_while_it_runs, a_reply_as_it_is_written, who_speaks_in_a_conversation, addresses,
     every_action_with_every_vector,
 )  # fmt: skip
 

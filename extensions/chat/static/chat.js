@@ -91,10 +91,12 @@ class ChatComposer extends HTMLElement {
     }, {signal});
     this.watch = new MutationObserver(changes => this.seen(changes));
     this.watch.observe(this.log, {childList: true, subtree: true});
+    this.draft = new MutationObserver(() => this.take());
+    this.draft.observe(document.getElementById('chat-draft'), {childList: true, characterData: true, subtree: true});
     this.watch.observe(this, {attributeFilter: ['data-busy'], attributeOldValue: true, subtree: true});
     if (matchMedia('(hover: hover)').matches && document.activeElement === document.body) this.box.focus();
   }
-  disconnectedCallback() { this.stop.abort(); this.watch.disconnect(); clearTimeout(this.timer); }
+  disconnectedCallback() { this.stop.abort(); this.watch.disconnect(); this.draft.disconnect(); clearTimeout(this.timer); }
   connectedMoveCallback() {}
 
   get key() { return `draft:${location.pathname}`; }
@@ -104,6 +106,12 @@ class ChatComposer extends HTMLElement {
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing || matchMedia('(pointer: coarse)').matches) return;
     event.preventDefault();
     if (!this.querySelector('[data-busy=true]')) this.form.requestSubmit();
+  }
+  take() {                                                        // the model writes in the user's place
+    const {textContent} = document.getElementById('chat-draft');
+    if (!textContent) return;
+    this.box.value = textContent;
+    this.box.dispatchEvent(new Event('input', {bubbles: true}));
   }
   wait(sent = {key: this.key, text: this.box.value}) {
     this.sent = sent;

@@ -226,7 +226,7 @@ class Native:
         limit = sampling.max_new_tokens
         if limit is UNSET or neutral(sampling, "auto_max_new_tokens"):
             limit = context
-        stops = [*neutral(sampling, "custom_stopping_strings"), *self._template.stops]
+        stops = [*neutral(sampling, "custom_stopping_strings"), *self._template.stops(request)]
         banned = neutral(sampling, "extra").get("banned_strings", ())
         return Row(
             id,
@@ -252,7 +252,7 @@ class Native:
             return request.token_ids
         prompt = request.prompt
         if request.messages is not None:
-            prompt = self._template.render(request.messages, request.tools, request.continue_)
+            prompt = self._template.text(request)
         return self._tokenize(prompt or "", neutral(request.sampling, "add_bos_token"))
 
     def _tokenize(self, text: str, special: bool) -> list[int]:

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from extensions.prompts.api import CAST, Face
 from kernel.api import (
     LOADERS,
+    MODES,
     PANELS,
     Action,
     Client,
@@ -17,6 +19,7 @@ from kernel.api import (
     Extension,
     Finish,
     Mark,
+    Message,
     Meta,
     ModelInfo,
     Panel,
@@ -24,6 +27,7 @@ from kernel.api import (
     Request,
     Struct,
     ToInstall,
+    Turn,
 )
 
 CHUNK = 40
@@ -120,6 +124,30 @@ class Parrots:
         return Parrot(self._vectors, info)
 
 
+class Played:
+    """A mode that wants everything, and is called a vector; its characters are vectors, too."""
+
+    id = "hostile"
+    wants = ("character", "persona", "template", "command", "chat_template", "system_message")
+
+    def __init__(self, vectors: list[str]) -> None:
+        self.label, self._faces = (
+            " ".join(vectors),
+            [Face(vector, vector, greetings=(vector, vector)) for vector in vectors],
+        )
+
+    async def request(self, turn: Turn, history: Sequence[Message]) -> Request:
+        return Request(messages=(*history, *turn.messages))
+
+    async def characters(self) -> Sequence[Face]:
+        return self._faces
+
+    personas = characters
+
+    async def face(self, character: str, persona: str) -> Face | None:
+        return next((face for face in self._faces if face.id == character), None)
+
+
 def form(name: str, vectors: list[str]) -> type[msgspec.Struct]:
     """A struct whose labels, words of help, defaults and choices are vectors."""
     fields: list[tuple[str, Any, Any]] = []
@@ -143,6 +171,8 @@ async def setup(ext: Extension[Any]) -> None:
     vectors = read(ext.data_root)
     loader = Parrots(vectors, form("Options", vectors))
     ext.add(LOADERS, loader)
+    ext.add(MODES, played := Played(vectors))
+    ext.add(CAST, played)
     release = asyncio.Event()
 
     async def context(client: Client | None, subject: str) -> Mapping[str, Any]:

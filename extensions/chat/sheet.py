@@ -1,0 +1,105 @@
+"""The sheet with a conversation's setup: what it offers, and what of it makes sense now."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from extensions.prompts.api import CAST, PROMPTS, Face
+from kernel.api import MODES, UNSET, Extension, Refused
+
+from .setup import Setup, Setups, as_typed
+
+WHY = {
+    "own": "The model's own.",
+    "set": "“{}”, as you chose for this model.",
+    "name": "“{}”: the model brings none, and this is what its name says.",
+    "guess": "“{}”, a guess: the model brings none, and its name says nothing. Look whether the"
+    " replies are good, or choose another one.",
+}
+THINKING = {
+    "enable_thinking": ("enable_thinking", "thinking_budget"),
+    "reasoning_effort": ("reasoning_effort",),
+    "preserve_thinking": ("preserve_thinking",),
+}
+"""Each control, and the words in a template's text that say it knows it."""
+
+
+class Wanting(Protocol):
+    """A mode that says which options it reads."""
+
+    wants: tuple[str, ...]
+
+
+class Sheet:
+    """Contexts of _setup.html."""
+
+    def __init__(self, ext: Extension[Any], setups: Setups) -> None:
+        self._ext, self._setups = ext, setups
+
+    async def context(self, conversation: str) -> dict[str, Any]:
+        """The `setup` of _setup.html."""
+        setup = await self._setups.of(conversation)
+        modes = self._ext.get(MODES)
+        wants: tuple[str, ...] = ()
+        for mode in modes:
+            if mode.id == setup.mode:
+                wants = cast(Wanting, mode).wants if hasattr(mode, "wants") else ()
+        face, cast_ = await self._face(setup, wants), {}
+        if "character" in wants:
+            cast_ = {
+                "characters": await self._people("characters"),
+                "personas": await self._people("personas"),
+            }
+        labels = {mode.id: mode.label for mode in modes}
+        return {
+            "mode": setup.mode,
+            "label": labels.get(setup.mode, setup.mode),
+            "modes": [*labels.items()],
+            "wants": wants,
+            "options": setup.options,
+            "stopping_strings": as_typed(setup.options.stopping_strings),
+            "face": face,
+            **cast_,
+            **self._template(setup, wants),
+        }
+
+    async def face(self, conversation: str) -> Face | None:
+        """The character of a conversation, if it has one."""
+        setup = await self._setups.of(conversation)
+        mode = next((m for m in self._ext.get(MODES) if m.id == setup.mode), None)
+        return await self._face(setup, getattr(mode, "wants", ()))
+
+    # --- inside ------------------------------------------------------------------------
+
+    async def _face(self, setup: Setup, wants: tuple[str, ...]) -> Face | None:
+        if "character" not in wants or not setup.options.character:
+            return None
+        for cast_ in self._ext.get(CAST):
+            try:
+                return await cast_.face(setup.options.character, setup.options.persona)
+            except Refused:  # Its file is gone: the reply says so.
+                continue
+        return None
+
+    async def _people(self, which: str) -> list[Face]:
+        found: list[Face] = []
+        for cast_ in self._ext.get(CAST):
+            found += await getattr(cast_, which)()
+        return found
+
+    def _template(self, setup: Setup, wants: tuple[str, ...]) -> Mapping[str, Any]:
+        """Which templates there are, why this one, and what it knows of thinking."""
+        if "template" not in wants:
+            return {"thinks": (), "templates": (), "why": ""}
+        prompts, model = self._ext.one(PROMPTS), self._ext.slot().model
+        try:
+            chosen = prompts.chosen(name=setup.options.template)
+        except Refused as refusal:
+            return {"thinks": (), "templates": prompts.names(), "why": str(refusal)}
+        source = chosen.source or (model.info.chat_template if model else "")
+        thinks = [n for n, words in THINKING.items() if any(word in source for word in words)]
+        kept = [n for n in THINKING if getattr(setup.options, n) is not UNSET]
+        return {
+            "thinks": thinks if model else kept or thinks,
+            "templates": prompts.names(),
+            "why": WHY.get(chosen.how, "").format(chosen.name) if model else "",
+        }

@@ -1,0 +1,295 @@
+"""How a conversation is set up: kept with it, told to the mode, shown in the page."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import structs
+
+from extensions.chat.api import SETUPS, Setups
+from extensions.chat.setup import as_typed, strings_of
+from extensions.chat.test_chat import Tab, kept, store_of
+from extensions.prompts.api import CAST, Face
+from kernel.api import MODES, Message, Phase, Refused, Request, Turn
+from kernel.testing import App, Scripted, running
+
+ADA = Face("ada", "Ada", "/ext/characters/picture/ada", ("Good evening.", "We are closed."))
+SETTINGS = "extensions:\n  chat:\n    max_new_tokens: 50\n"
+
+
+class Players:
+    """Somebody to speak as."""
+
+    async def characters(self) -> list[Face]:
+        return [ADA]
+
+    async def personas(self) -> list[Face]:
+        return [Face("eve", "Eve <b>")]
+
+    async def face(self, character: str, persona: str) -> Face | None:
+        if character != ADA.id:
+            raise Refused("There is none.")
+        return ADA
+
+
+class Played:
+    """A mode with a character."""
+
+    id, label = "played", "Played"
+    wants = ("character", "persona", "start_reply_with", "command")
+
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+
+    async def request(self, turn: Turn, history: Any) -> Request:
+        self.turns.append(turn)
+        messages: tuple[Message, ...] = (*history, *turn.messages)
+        return Request(messages=messages, continue_=turn.continue_)
+
+
+@pytest.fixture
+def model() -> Scripted:
+    return Scripted("One.", "Two.", "Three.")
+
+
+@pytest.fixture
+def played() -> Played:
+    return Played()
+
+
+@pytest.fixture
+async def app(model: Scripted, played: Played) -> AsyncIterator[App]:
+    async with running("conversations", "chat", model=model, settings=SETTINGS) as app:
+        how: Any = {"phase": Phase.NORMAL, "rank": 0, "rewrites": False}
+        app.kernel.registry.add(MODES, played, "kernel", **how)
+        app.kernel.registry.add(CAST, Players(), "kernel", **how)
+        yield app
+
+
+@pytest.fixture
+async def tab(app: App) -> Tab:
+    return await Tab(app).connect()
+
+
+def setups_of(app: App) -> Setups:
+    return app.kernel.registry.values(SETUPS)[0]
+
+
+async def set_up(tab: Tab, **fields: Any) -> None:
+    await tab.act("set_up", conversation=tab.conversation, **fields)
+
+
+# --- the sheet --------------------------------------------------------------------------
+
+
+async def test_it_is_kept_with_the_conversation_and_told_to_the_mode(
+    app: App, tab: Tab, played: Played
+):
+    await tab.ask("Hello")
+    await set_up(tab, mode="played", command="Go", stopping_strings='"a", "b\\n"')
+    await tab.ask("And?")
+    assert played.turns[-1].mode == "played"
+    assert played.turns[-1].options == {"command": "Go", "stopping_strings": ("a", "b\n")}
+    first = tab.conversation
+    other = await Tab(app).connect()
+    await other.ask("Hello")
+    assert len(played.turns) == 2, "a new conversation takes the last one's"
+    await set_up(other, mode="instruct")
+    setup = await setups_of(app).of(first)
+    assert (setup.mode, setup.options.command) == ("played", "Go")
+    assert (await setups_of(app).of(other.conversation)).mode == "instruct"
+    await app.kernel.restart("chat")
+    assert (await setups_of(app).of("")).mode == "instruct"
+    assert (await setups_of(app).of(first)).mode == "played"
+
+
+async def test_what_is_not_named_stays_and_what_is_no_good_is_refused(app: App, tab: Tab):
+    await set_up(tab, mode="played", command="Go", reasoning_effort="low", enable_thinking="on")
+    await set_up(tab, enable_thinking="", preserve_thinking="off")
+    options = (await setups_of(app).of("")).options
+    assert msgspec.to_builtins(options) == {
+        "command": "Go", "reasoning_effort": "low", "preserve_thinking": False,
+    }  # fmt: skip
+    await set_up(tab, reasoning_effort="endless")
+    assert "The setup was not changed" in tab.toasts
+    await set_up(tab, stopping_strings='"never closed')
+    assert "Look at the quotes" in tab.toasts
+    assert (await setups_of(app).of("")).options == options
+    await tab.act("set_up", conversation="nowhere", mode="played")
+    assert "is gone" in tab.toasts
+
+
+async def test_a_damaged_setup_is_none(app: App, tab: Tab):
+    await tab.ask("Hello")
+    await store_of(app).set_state(tab.conversation, "chat", "setup", {"mode": 7})
+    assert msgspec.to_builtins(await setups_of(app).of(tab.conversation)) == {}
+    (app.kernel.data / "state" / "chat").mkdir(parents=True, exist_ok=True)
+    (app.kernel.data / "state" / "chat" / "setup.json").write_text("{")
+    await app.kernel.restart("chat")
+    assert msgspec.to_builtins(await setups_of(app).of("")) == {}
+
+
+async def test_the_sheet_shows_what_the_mode_reads(app: App, tab: Tab):
+    dom = tab.look()
+    assert dom.get("chat-setup-template")
+    assert dom.get("chat-setup-system_message")
+    assert not dom.get("chat-setup-character")
+    await set_up(tab, mode="played")
+    dom = tab.look()
+    assert not dom.get("chat-setup-template")
+    assert dom.get("chat-setup-command")
+    names = [n.text for n in dom.root.all() if n.tag == "option"]
+    assert "Ada" in names
+    assert "Eve <b>" in names
+
+
+async def test_thinking_is_offered_where_the_template_knows_it(app: App, tab: Tab, model: Scripted):
+    assert not tab.look().get("chat-setup-enable_thinking")
+    model.info = structs.replace(model.info, chat_template="{% if enable_thinking %}{% endif %}")
+    await set_up(tab, system_message="x")
+    assert tab.look().get("chat-setup-enable_thinking")
+    assert not tab.look().get("chat-setup-reasoning_effort")
+
+
+async def test_a_guessed_template_is_said(app: App, tab: Tab, model: Scripted):
+    help_ = tab.look().get("chat-setup-template-help")
+    assert help_
+    assert "“Alpaca”, a guess" in help_.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ('"\\n", "### "', ("\n", "### ")), ("'one'", ("one",)), ("one\n two \n\n", ("one", "two")),
+        ("", ()), ('"a", ""', ("a",)),
+    ],
+)  # fmt: skip
+def test_stopping_strings_as_they_are_typed(typed: str, read: tuple[str, ...]):
+    assert strings_of(typed) == read
+    assert strings_of(as_typed(read)) == read
+
+
+# --- characters -------------------------------------------------------------------------
+
+
+async def test_a_conversation_begins_with_the_greeting_and_its_versions(app: App, tab: Tab):
+    await set_up(tab, mode="played", character="ada")
+    empty = tab.look().get("chat-empty")
+    assert empty
+    assert "Good evening." in empty.text
+    await tab.ask("Is it open?")
+    assert tab.said == ["Good evening.", "Is it open?", "One."]
+    [greeting, *_] = await kept(app, tab.conversation)
+    assert (greeting.role, greeting.number, greeting.versions) == ("assistant", 1, 2)
+    article = next(n for n in tab.look().root.all() if n.tag == "article")
+    assert [n.text for n in article.all() if n.tag == "h2"] == ["Ada"]
+    picture = tab.dom.having("chat-face")[0].attributes["src"]
+    assert picture == ADA.picture
+    assert (await store_of(app).conversation(tab.conversation)).title == "Is it open?"
+
+
+async def test_it_may_begin_with_nothing_but_a_greeting(app: App, tab: Tab, played: Played):
+    await tab.act("begin")
+    assert "no greeting" in tab.toasts
+    await set_up(tab, mode="played", character="ada")
+    await tab.act("begin", step=1)
+    assert tab.said == ["We are closed."]
+    [greeting] = await kept(app, tab.conversation)
+    await tab.act("version", message=greeting.id, step=-1)
+    assert tab.said == ["Good evening."]
+    await tab.ask("Hello")
+    assert tab.said == ["Good evening.", "Hello", "One."]
+    assert [m.text for m in played.turns[-1].messages] == ["Hello"]
+
+
+async def test_an_incognito_conversation_leaves_no_setup_behind(app: App, tab: Tab):
+    await set_up(tab, mode="played", character="ada")
+    await tab.act("incognito")
+    await set_up(tab, command="Secret")
+    await tab.ask("Hello")
+    assert tab.said == ["Good evening.", "Hello", "One."]
+    assert (await setups_of(app).of(tab.conversation)).options.command == "Secret"
+    assert (await setups_of(app).of("")).options.command == ""
+    written = [file.read_bytes() for file in app.kernel.data.rglob("*") if file.is_file()]
+    assert not any(b"Secret" in data for data in written)
+
+
+async def test_a_character_that_is_gone_costs_only_its_face(app: App, tab: Tab):
+    await set_up(tab, mode="played", character="gone")
+    options = [n.text for n in tab.look().root.all() if n.tag == "option"]
+    assert "gone (gone)" in options
+    await tab.ask("Hello")
+    assert tab.said == ["Hello", "One."]
+
+
+# --- what belongs to a turn -------------------------------------------------------------
+
+
+async def test_a_reply_begins_as_told(app: App, tab: Tab, model: Scripted):
+    await set_up(tab, start_reply_with="Sure: ")
+    await tab.ask("Hello")
+    assert tab.said == ["Hello", "Sure: One."]
+    [_, reply] = await kept(app, tab.conversation)
+    assert (reply.text, reply.raw) == ("Sure: One.", "Sure: One.")
+    assert [m.text for m in model.asked[0].messages or ()] == ["Hello", "Sure: "]
+    assert model.asked[0].continue_
+    await tab.act("continue_", message=reply.id)
+    await tab.idle()
+    assert tab.said == ["Hello", "Sure: One.Two."]
+
+
+async def test_the_model_writes_into_the_text_box_of_one_page(app: App, tab: Tab, model: Scripted):
+    await tab.act("impersonate", conversation="", text="")
+    assert "Nothing was said yet" in tab.toasts
+    await tab.ask("Hello")
+    other = await Tab(app, tab.page.client.path).connect()
+    gate = model.gate = asyncio.Semaphore(0)
+    await tab.act("impersonate", conversation=tab.conversation, text="I was ")
+    assert tab.busy
+    assert other.busy
+    await other.send("Not now")
+    assert "A reply is being written" in other.toasts
+    for _ in range(3):
+        gate.release()
+    await tab.idle()
+    draft, others = tab.look().get("chat-draft"), other.look().get("chat-draft")
+    assert draft
+    assert others
+    assert (draft.text, others.text) == ("I was Two.", "")
+    assert [m.text for m in model.asked[-1].messages or ()] == ["Hello", "One.", "I was "]
+    assert model.asked[-1].continue_
+    assert len(await kept(app, tab.conversation)) == 2, "nothing of it is kept"
+
+
+async def test_it_can_be_stopped(app: App, tab: Tab, model: Scripted):
+    await tab.ask("Hello")
+    model.gate = asyncio.Semaphore(0)
+    await tab.act("impersonate", conversation=tab.conversation, text="")
+    await tab.act("stop", conversation=tab.conversation)
+    await tab.idle()
+    model.gate = None
+    await tab.ask("Go on")
+
+
+# --- what no longer fits ----------------------------------------------------------------
+
+
+async def test_the_page_shows_from_where_on_the_model_sees(app: App, tab: Tab, model: Scripted):
+    words = " ".join(["word"] * 20)
+    model.scripts = [words]
+    model.info = structs.replace(model.info, context_length=190)
+    for number in range(3):
+        await tab.ask(f"{number} {words}")
+        if number == 0:
+            assert not tab.look().having("chat-unseen")
+    await tab.ask(f"3 {words}")
+    fresh = await Tab(app, tab.page.client.path).connect()
+    first, *_ = [message.id for message in model.asked[-1].messages or ()]
+    for page in (tab, fresh):
+        [line] = page.look().having("chat-unseen")
+        assert line.attributes["id"] == f"chat-m{first}-unseen"
+    model.info = structs.replace(model.info, context_length=8000)
+    await tab.ask("Short")
+    assert not tab.look().having("chat-unseen")

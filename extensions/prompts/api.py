@@ -1,0 +1,17 @@
+"""What the ways of talking share: the point where it is found, and the options of a turn."""
+
+from kernel.api import Point
+
+from .cast import Cast, Face
+from .fitting import Build, LeftOut
+from .library import Chosen
+from .options import Options, alternating, system
+from .service import Prompts
+
+__all__ = [
+    "CAST", "PROMPTS", "Build", "Cast", "Chosen", "Face", "LeftOut", "Options", "Prompts",
+    "alternating", "system",
+]  # fmt: skip
+
+PROMPTS: Point[Prompts] = Point("prompts", "What modes share in building prompts.")
+CAST: Point[Cast] = Point("cast", "Characters and personas that a conversation may have.")

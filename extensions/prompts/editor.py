@@ -1,0 +1,158 @@
+"""The page of instruction templates: choosing, editing, and what a sample conversation becomes."""
+
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from extensions.engine_kit.api import ChatTemplate
+from kernel.api import Client, Extension, Message, Refused, Struct, Text
+
+from .library import Library
+from .stopping import invented, stops_in
+
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
+"""What stands in the preview for tokens that each model writes differently."""
+SAMPLE = (
+    Message("system", (Text("You are a librarian."),)),
+    Message("user", (Text("Is the library open?"),)),
+    Message("assistant", (Text("Until eight."),)),
+    Message("user", (Text("And tomorrow?"),)),
+)
+
+
+class Preview(Struct, frozen=True):
+    """What a template makes of the sample, or why it makes nothing."""
+
+    text: str = ""
+    stops: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Looking(Struct, frozen=True):
+    """The template that a page looks at; without a name the model's own."""
+
+    name: str = ""
+    source: str = ""
+
+
+class Editor:
+    """The panel in Settings."""
+
+    def __init__(self, ext: Extension[Any], library: Library) -> None:
+        self._ext, self._library = ext, library
+        self._pages: WeakKeyDictionary[Client, Looking] = WeakKeyDictionary()
+        self._sandbox: ChatTemplate | None = None
+        self._asked = 0
+        ext.defer(self.close)
+
+    def close(self) -> None:
+        if self._sandbox:
+            self._sandbox.close()
+
+    async def context(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        """The context of editor.html."""
+        looking = self._pages.get(client) if client else None
+        looking = looking or await self._ext.thread(self._first)
+        preview = await self.preview(looking.source)
+        return {**self._common(looking), "preview": preview}
+
+    async def open(self, client: Client, name: str) -> None:
+        """Show a template; no name: the model's own."""
+        self._pages[client] = await self._ext.thread(self._look, name)
+        await self.tell(client)
+
+    async def show(self, client: Client, source: str) -> None:
+        """What the sample becomes with this source; only the last of several asked at once."""
+        self._asked = asked = self._asked + 1
+        preview = await self.preview(source)
+        if asked == self._asked or not preview.error:
+            html = self._ext.render("_preview.html", preview=preview, oob=True)
+            self._ext.push_html(html, client, "preview")
+
+    async def save(self, client: Client, name: str, source: str) -> None:
+        """Keep a template under a name."""
+        name = name.strip()
+        if not name:
+            raise Refused("A template needs a name. Write one.")
+        await self._ext.thread(self._library.save, name, source)
+        await self.open(client, name)
+        self._ext.tell(f"“{name}” was saved.", client)
+
+    async def delete(self, client: Client, name: str) -> None:
+        """Move the user's own file to the trash, with a way back."""
+        kept = await self._ext.thread(self._library.delete, name)
+        self._pages[client] = await self._ext.thread(self._first)
+        await self.tell(client)
+        button = {"label": "Undo", "vals": {"action": "prompts.restore", "kept": kept}}
+        text = f"“{name}” was moved to the trash."
+        html = self._ext.render(
+            "_undo.html", id=f"prompts-{kept[:19]}", text=text, kind="note", button=button
+        )
+        self._ext.push_html(html, client)
+
+    async def restore(self, client: Client, kept: str) -> None:
+        await self.open(client, await self._ext.thread(self._library.restore, kept))
+
+    async def use(self, client: Client, name: str) -> None:
+        """Choose a template for the loaded model; no name: its own, or what its name says."""
+        model = self._ext.slot().model
+        if not model:
+            raise Refused("No model is loaded. Choose one first.")
+        if name:
+            await self._ext.thread(self._library.read, name)
+        templates = {k: v for k, v in self._ext.settings.templates.items() if k != model.info.name}
+        self._ext.configure({"templates": templates | ({model.info.name: name} if name else {})})
+        await self.tell(client)
+
+    async def tell(self, client: Client) -> None:
+        context = await self.context(client, "")
+        html = self._ext.render("_editor.html", **context, oob=True)
+        self._ext.push_html(html, client, "editor")
+
+    async def preview(self, source: str) -> Preview:
+        """Render the sample in a sandbox of its own: a bad template holds up no reply."""
+        if not source.strip():
+            return Preview(error="There is nothing to show. Write a template, or load a model.")
+        return await self._ext.thread(self._preview, source)
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _preview(self, source: str) -> Preview:
+        if not self._sandbox:
+            self._sandbox = ChatTemplate("", TOKENS)
+        try:
+            text = self._sandbox.render(SAMPLE, template=source)
+        except Refused as refusal:
+            return Preview(error=str(refusal))
+        try:
+            turns = self._sandbox.render(invented(), template=source, add_generation_prompt=False)
+            return Preview(text, stops_in(turns, source))
+        except Refused:
+            return Preview(text)
+
+    def _first(self) -> Looking:
+        """The model's own; without one what is used instead."""
+        return self._look("")
+
+    def _look(self, name: str) -> Looking:
+        model = self._ext.slot().model
+        if name:
+            return Looking(name, self._library.read(name))
+        chosen = self._library.chosen("", model.info if model else None)
+        own = model.info.chat_template if model else ""
+        return Looking(chosen.name, chosen.source) if chosen.source else Looking("", own)
+
+    def _common(self, looking: Looking) -> dict[str, Any]:
+        model = self._ext.slot().model
+        listed = self._library.listed()
+        mine = next((each for each in listed if each.name == looking.name), None)
+        return {
+            "listed": listed,
+            "name": looking.name,
+            "source": looking.source,
+            "yours": bool(mine and mine.yours),
+            "model": model.info.name if model else "",
+            "own": bool(model and model.info.chat_template),
+            "chosen": self._library.chosen("", model.info) if model else None,
+            "set": self._ext.settings.templates.get(model.info.name, "") if model else "",
+        }

@@ -1,0 +1,216 @@
+"""A conversation that is longer than the model's context: its oldest messages are left out."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import structs
+
+from kernel.api import (
+    UNSET,
+    Audio,
+    Conversation,
+    Extension,
+    Image,
+    Message,
+    Model,
+    ModelInfo,
+    Refused,
+    Request,
+    Sampling,
+    Text,
+    Turn,
+)
+
+Build = Callable[[Sequence[Message]], Awaitable[Request]]
+"""Makes a mode's request of the messages that are kept."""
+GUESS = 4
+"""Characters of a token, where the model cannot be asked."""
+FRAME = 16
+"""Bytes that a template may put around a message; more than enough for the quick look."""
+
+WIDEST = 16
+"""Bytes of a token, on average over a prompt, at the very most: what is longer is not counted."""
+KEPT = 75
+"""Percent of the room that is used after something was left out: the next turns then begin with
+the same words, which the engine has read already."""
+CUT = (
+    "Your message is longer than the model's context has room for. It reads the beginning; the last"
+    " {:,} characters are left out. Shorten it, or load the model with more context."
+)
+TOO_LONG = (
+    "The prompt does not fit into the model's context even without the conversation. Shorten the"
+    " system message or the character, lower max_new_tokens, or load the model with more context."
+)
+
+
+class LeftOut(NamedTuple):
+    """What the model does not see of a conversation, since its context is full."""
+
+    messages: int = 0
+    first: str = ""
+    """The id of the first message that it does see."""
+
+
+class Fitting:
+    """Leaves out what no longer fits, and remembers what that was."""
+
+    def __init__(self, ext: Extension[Any]) -> None:
+        self._ext = ext
+        self._left_out: dict[str, LeftOut] = {}
+        self._first: dict[str, str] = {}
+        """What the last prompt of each conversation began with, after something was left out."""
+
+    def left_out(self, conversation: str) -> LeftOut:
+        """What the last turn of a conversation did without."""
+        return self._left_out.pop(conversation, LeftOut())
+
+    async def fitted(
+        self, turn: Turn, messages: Sequence[Message], build: Build, *, turns: bool
+    ) -> Request:
+        """The request of as much as fits; raises Refused when nothing does.
+
+        Messages go from the oldest on, whole ones, and with `turns` the reply together with its
+        question; never the system message or the last user's, which is cut at its end when it
+        alone is too long. Only for the conversations of pages: programs say themselves what they
+        want left out.
+        """
+        slot = self._ext.slot(turn.slot)
+        while slot.state.state == "loading":
+            await slot.wait()
+        if not turn.conversation_id or not slot.model or not slot.model.info.context_length:
+            return await build(messages)
+        model, room = slot.model, room_of(slot.model.info, turn.sampling)
+        head = [*messages[: messages[0].role == "system"]] if messages else []
+        rest = messages[len(head) :]
+        cuts = within(rest, room * WIDEST, places(rest, turns=turns))
+
+        async def with_cut(cut: int) -> tuple[Request, int]:
+            request = await build([*head, *rest[cut:]])
+            return request, await count(model, request)
+
+        if not cuts[0]:
+            request = await build(messages)
+            if size(request) < room // 2:  # No token is shorter than a byte: it fits.
+                return request
+            if await count(model, request) <= room:
+                return request
+        first = self._first.get(turn.conversation_id, "")
+        begun = next((n for n in cuts if n and first and rest[n].id == first), 0)
+        if begun:
+            request, many = await with_cut(begun)
+            if many <= room:
+                return self._keep(turn, rest, begun, request)
+        low, high, lean = int(not cuts[0]), len(cuts) - 1, room * KEPT // 100
+        while low < high:  # The fewest messages without which it fits, with room for more.
+            middle = (low + high) // 2
+            if (await with_cut(cuts[middle]))[1] <= lean:
+                high = middle
+            else:
+                low = middle + 1
+        cut = cuts[min(low, len(cuts) - 1)]
+        request, many = await with_cut(cut)
+        if many > room:
+            request = await self._shortened(turn, model, room, head, rest[cut:], build)
+        return self._keep(turn, rest, cut, request)
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _keep(self, turn: Turn, rest: Sequence[Message], cut: int, request: Request) -> Request:
+        assert turn.conversation_id
+        gone = sum(message.role in ("user", "assistant") for message in rest[:cut])
+        first = rest[cut].id if rest else ""
+        if gone:
+            self._left_out[turn.conversation_id] = LeftOut(gone, first)
+            self._first[turn.conversation_id] = first
+        return request
+
+    async def _shortened(
+        self,
+        turn: Turn,
+        model: Model,
+        room: int,
+        head: Sequence[Message],
+        rest: Sequence[Message],
+        build: Build,
+    ) -> Request:
+        """With as much of the user's message as fits, counted by halves; its page is told."""
+        place = max((n for n, m in enumerate(rest) if m.role == "user"), default=None)
+        if place is None:
+            raise Refused(TOO_LONG)
+        message = rest[place]
+
+        async def with_first(characters: int) -> Request:
+            others = [part for part in message.parts if not isinstance(part, Text)]
+            parts = (*others, Text(message.text[:characters]))
+            shorter = structs.replace(message, parts=parts)
+            return await build([*head, *rest[:place], shorter, *rest[place + 1 :]])
+
+        low, high = 0, min(len(message.text), room * WIDEST)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if await count(model, await with_first(middle)) <= room:
+                low = middle
+            else:
+                high = middle - 1
+        if not low:
+            raise Refused(TOO_LONG)
+        page = Conversation(turn.conversation_id or "")
+        self._ext.tell(CUT.format(len(message.text) - low), page, "error")
+        return await with_first(low)
+
+
+def room_of(info: ModelInfo, sampling: Sampling) -> int:
+    """Tokens for a prompt: the context without what the reply may take, but never less than half
+    of it; where the reply has no limit a quarter is left to it."""
+    context = info.context_length
+    if sampling.truncation_length is not UNSET:
+        context = min(context, sampling.truncation_length)
+    limit = context // 4 if sampling.max_new_tokens is UNSET else sampling.max_new_tokens
+    return max(context - limit, context // 2)
+
+
+def places(messages: Sequence[Message], *, turns: bool) -> list[int]:
+    """Where one may begin: with `turns` at a user's message that follows no other one, else at any
+    message but a tool's, up to the user's last."""
+    if turns:
+        roles = ["", *(message.role for message in messages)]
+        more = [n for n in range(1, len(messages)) if roles[n + 1] == "user" != roles[n]]
+    else:
+        last = max((n for n, m in enumerate(messages) if m.role == "user"), default=0)
+        more = [n for n in range(1, last + 1) if messages[n].role != "tool"]
+    return [0, *more]
+
+
+def within(messages: Sequence[Message], most: int, places: Sequence[int]) -> list[int]:
+    """The places after which at most so many bytes follow; at least the last one."""
+    total = 0
+    before = [0]
+    for message in messages:
+        before.append(total := total + len(message.text.encode()))
+    return [n for n in places if total - before[n] <= most] or [*places[-1:]]
+
+
+def size(request: Request) -> int:
+    """Bytes of a prompt's words."""
+    return sum(len(message.text.encode()) + FRAME for message in request.messages or ())
+
+
+async def count(model: Model, request: Request) -> int:
+    """The tokens of a prompt, or a guess where the model cannot be asked or refuses."""
+    plain = [
+        structs.replace(m, parts=tuple(p for p in m.parts if not isinstance(p, Image | Audio)))
+        for m in request.messages or ()
+    ]
+    try:
+        prompt = await model.call(
+            "template",
+            messages=msgspec.to_builtins(plain),
+            tools=[dict(tool) for tool in request.tools],
+            continue_=request.continue_,
+            template=request.template,
+            template_options=dict(request.template_options),
+        )
+        return len(await model.call("tokenize", text=prompt))
+    except Exception:  # Whatever it is, the reply itself will say it.
+        return sum(len(m.text) + FRAME for m in plain) // GUESS

@@ -1,0 +1,134 @@
+"""Instruction templates: files of the data folder over those that come with Spindle."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from kernel.api import ModelInfo, Refused, safe_path, write
+
+from .naming import by_name
+from .old_forms import as_jinja
+
+ENDINGS = (".jinja", ".jinja2", ".yaml", ".yml")
+"""What a template's file may end with; the first of them wins, and is what is written."""
+LARGEST = 1 << 20
+"""Bytes of a template's file."""
+PLAIN = "Alpaca"
+"""The template of models that say nothing of theirs."""
+SHIPPED = Path(__file__).with_name("shipped")
+TRASH = ".trash"
+
+How = Literal["asked", "set", "own", "name", "guess"]
+"""Why a template was chosen: by the conversation, for the model, it is the model's own, by the
+model's name, or since nothing else is known."""
+
+
+class Chosen(NamedTuple):
+    """The template of a turn; `source` is empty for the model's own."""
+
+    name: str
+    source: str
+    how: How
+
+
+class Listed(NamedTuple):
+    """A template in the list; `yours` if it is a file of the data folder, perhaps in the place of
+    a shipped one."""
+
+    name: str
+    yours: bool
+    shipped: bool
+
+
+class Library:
+    """Reads templates when they are asked for: what is edited elsewhere counts at once."""
+
+    def __init__(self, folder: Path, for_models: Callable[[], Mapping[str, str]]) -> None:
+        self.folder, self._for_models = folder, for_models
+
+    def listed(self) -> list[Listed]:
+        yours = {file.stem for file in _files(self.folder)}
+        shipped = {file.stem for file in _files(SHIPPED)}
+        names = sorted(yours | shipped, key=str.casefold)
+        return [Listed(name, name in yours, name in shipped) for name in names]
+
+    def read(self, name: str) -> str:
+        """A template as Jinja, whatever form its file has; raises Refused."""
+        file = self._file(self.folder, name) or self._file(SHIPPED, name)
+        if not file:
+            raise Refused(f"There is no instruction template “{name}”. Choose another one.")
+        try:
+            if file.stat().st_size > LARGEST:
+                raise Refused(f"{file.name} is larger than a template can be. Choose another one.")
+            text = file.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refused(f"{file.name} cannot be read ({error}). Choose another one.") from None
+        return as_jinja(text, file.name) if file.suffix in (".yaml", ".yml") else text
+
+    def save(self, name: str, source: str) -> None:
+        """Keep a template as the user's own; blocking."""
+        if not source.strip():
+            raise Refused("The template is empty. Write something, or delete it.")
+        path = _path(self.folder, name + ENDINGS[0])
+        write(path, source.encode())
+
+    def delete(self, name: str) -> str:
+        """Move the user's file to the trash; answers the name that brings it back."""
+        file = self._file(self.folder, name)
+        if not file:
+            raise Refused(f"“{name}” came with Spindle and stays. Save another one under its name.")
+        trash = self.folder / TRASH
+        trash.mkdir(parents=True, exist_ok=True)
+        kept = f"{time.time_ns()} {file.name}"
+        os.replace(file, trash / kept)
+        return kept
+
+    def restore(self, kept: str) -> str:
+        """Take a file back out of the trash; answers the template's name."""
+        file = _path(self.folder / TRASH, kept)
+        name = kept.partition(" ")[2]
+        if not file.is_file() or not name:
+            raise Refused("It is not in the trash any more.")
+        if self._file(self.folder, Path(name).stem):
+            raise Refused(f"There is another “{Path(name).stem}” by now. Delete that one first.")
+        os.replace(file, _path(self.folder, name))
+        return Path(name).stem
+
+    def chosen(self, name: str, model: ModelInfo | None) -> Chosen:
+        """The template of that name; without one what the user chose for the model, what the model
+        brings, what its name says, or Alpaca."""
+        if name:
+            return Chosen(name, self.read(name), "asked")
+        if model and (set_ := self._for_models().get(model.name)):
+            return Chosen(set_, self.read(set_), "set")
+        if not model or model.chat_template:
+            return Chosen("", "", "own")
+        if named := by_name(model.name, model.path):
+            return Chosen(named, self.read(named), "name")
+        return Chosen(PLAIN, self.read(PLAIN), "guess")
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _file(self, folder: Path, name: str) -> Path | None:
+        for ending in ENDINGS:
+            path = _path(folder, name + ending)
+            if path.is_file():
+                return path
+        return None
+
+
+def _path(folder: Path, name: str) -> Path:
+    try:
+        return safe_path(folder, name)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        found = [file for file in folder.iterdir() if file.suffix in ENDINGS and file.is_file()]
+    except OSError:
+        return []
+    return [file for file in found if not file.name.startswith(".")]

@@ -1,0 +1,84 @@
+"""What a turn may tell a mode beside its messages, and what every mode does with it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from kernel.api import UNSET, Message, Meta, Refused, Struct, Text, Turn, UnsetType
+
+Name = Annotated[str, Meta(max_length=200)]
+Words = Annotated[str, Meta(max_length=400_000)]
+Effort = Literal["low", "medium", "high"]
+
+
+class Options(Struct, frozen=True):
+    """`Turn.options` as the modes of Spindle read them; what they do not know is left alone."""
+
+    character: Name = ""
+    persona: Name = ""
+    template: Name = ""
+    """The name of an instruction template; empty: the model's own, or what was chosen for it."""
+    chat_template: Words = ""
+    """How `Name: text` lines are written (Jinja); empty: as usual."""
+    system_message: Words = ""
+    command: Words = ""
+    """The user's words around a character's conversation, in chat-instruct."""
+    start_reply_with: Words = ""
+    stopping_strings: Annotated[tuple[Annotated[str, Meta(max_length=1000)], ...],
+                                Meta(max_length=100)] = ()  # fmt: skip
+    enable_thinking: bool | UnsetType = UNSET
+    reasoning_effort: Effort | UnsetType = UNSET
+    preserve_thinking: bool | UnsetType = UNSET
+    impersonate: bool = False
+    """The model writes the user's message, which goes on after the words of the turn."""
+
+    @classmethod
+    def of(cls, turn: Turn) -> "Options":
+        """The options of a turn; raises Refused for a value that is no good."""
+        try:
+            return msgspec.convert(dict(turn.options), cls)
+        except msgspec.ValidationError as error:
+            raise Refused(f"An option of this turn is no good: {error}. Change it.") from None
+
+    def for_template(self) -> dict[str, Any]:
+        """What templates read of it, by the names that they give it."""
+        said: dict[str, Any] = {}
+        if self.enable_thinking is not UNSET:
+            said["enable_thinking"] = said["thinking"] = self.enable_thinking
+            said["thinking_budget"] = -1 if self.enable_thinking else 0
+        if self.reasoning_effort is not UNSET:
+            said["reasoning_effort"] = self.reasoning_effort
+        if self.preserve_thinking is not UNSET:
+            said["preserve_thinking"] = self.preserve_thinking
+        return said
+
+    def begun(self, turn: Turn, messages: Sequence[Message]) -> tuple[list[Message], bool]:
+        """The messages, and whether the last one is to be continued: the reply before it, the
+        reply's given beginning, or the user's message where the model writes in the user's place.
+        """
+        if self.impersonate:
+            said = [] if turn.messages else [Message("user", (Text(""),))]
+            return [*messages, *said], True
+        if self.start_reply_with and not turn.continue_:
+            return [*messages, Message("assistant", (Text(self.start_reply_with),))], True
+        return [*messages], turn.continue_
+
+
+def system(text: str) -> list[Message]:
+    """A system message, if there is something to say."""
+    return [Message("system", (Text(text.strip()),))] if text.strip() else []
+
+
+def alternating(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Join neighbours of one role, as are left by a deletion: many templates refuse them."""
+    joined: list[Message] = []
+    for message in messages:
+        if joined and message.role == joined[-1].role and message.role in ("user", "assistant"):
+            before = joined.pop()
+            gap = (Text("\n\n"),) if before.parts and message.parts else ()
+            message = Message(
+                message.role, (*before.parts, *gap, *message.parts), message.name, message.id
+            )
+        joined.append(message)
+    return tuple(joined)
