@@ -22,4 +22,5 @@ def test_is_the_file_that_was_reviewed(entry: dict[str, Any]) -> None:
 def test_nothing_is_vendored_unlisted() -> None:
     listed = {"manifest.json"}
     listed.update(entry[key] for entry in MANIFEST for key in ("file", "licence_file"))
-    assert {path.name for path in VENDOR.iterdir()} == listed
+    files = {path for path in VENDOR.rglob("*") if path.is_file()}
+    assert {path.relative_to(VENDOR).as_posix() for path in files} == listed

@@ -20,7 +20,9 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from .formulas import formulas
 from .markdown import Code, plain
+from .quotes import speech
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,8 @@ class Reader:
         parser.validateLink = lambda url: bool(OUTSIDE.match(url))
         parser.core.ruler.before("inline", "shield", shield)
         parser.core.ruler.push("align", align)
+        parser.core.ruler.push("speech", speech)
+        formulas(parser)
 
         def code(
             renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any

@@ -53,6 +53,16 @@ lazy
 x
 ===
 a&amp;b ~~gone~~ ![img](http://a.b/c.png) [![i](http://a.b)](http://c.d)
+$$
+a
+- b
+$$
+- \\[
+  c \\]
+
+\\begin{align}
++ d
+\\end{align} "e *f* g" “h $i$
 <b hx-get="/x">hi</b> <http://auto.link> 🧵 nul\0
 \r
 \rend\r\nof it\r"""
@@ -61,6 +71,7 @@ PIECES = [
     "\n", "\n\n", "\r\n", "\r", " ", "    ", "\t", "- ", "* ", "1. ", "> ", "# ", "===", "---",
     "***", "```", "````", "~~~", "``", "`", "py", "| a | b |", "|---|--:|", "|", "*", "_", "~~",
     "[a]", "(http://b)", "]: http://c", "![", "<b>", "&lt;", "\\", "\0", "word", "א", "🧵", "x",
+    "$", "$$", r"\(", r"\)", r"\[", r"\]", r"\begin{align}", r"\end{align}", '"', "“", "”",
 ]  # fmt: skip
 
 
@@ -212,10 +223,15 @@ HOSTILE = [
     "&lt;script&gt; &#60;script&#62; &#x3c;script&#x3e;",
     "[x]: javascript:alert(1)\n\n[x]",
     "\0<\0script>",
+    "$<img src=x onerror=alert(1)>$",
+    "$$</chat-math><script>alert(1)</script>$$",
+    r"\begin{align}<svg onload=alert(1)>\end{align}",
+    r"\[ \href{javascript:alert(1)}{x} \]",
+    'He said "<b onclick=alert(1)>" and “</q><script>”',
 ]
 ALLOWED = {
     "a": {"href", "title", "rel", "target"}, "ol": {"start"}, "td": {"class"}, "th": {"class"},
-    "span": {"class", "id"}, "div": {"class"},
+    "span": {"class", "id"}, "div": {"class"}, "chat-math": {"class"},
 }  # fmt: skip
 
 
@@ -224,8 +240,8 @@ def assert_safe(html: str) -> None:
     assert "<" not in re.sub(r"<(/?)([^\s>/]*)([^>]*)>", "", html)
     for _, tag, rest in tags:
         assert re.fullmatch(
-            r"a|b|blockquote|br|code|del|div|em|h[1-6]|hr|li|ol|p|pre|s|span|strong|table|tbody|td"
-            r"|th|thead|tr|ul",
+            r"a|b|blockquote|br|chat-math|code|del|div|em|h[1-6]|hr|li|ol|p|pre|q|s|span|strong|table|tbody"
+            r"|td|th|thead|tr|ul",
             tag,
         ), tag
         attributes = re.findall(r'\s([^\s=]+)="([^"]*)"', rest)
@@ -246,6 +262,34 @@ def test_nothing_gets_out_as_markup(markdown: Markdown, text: str):
             blocks.add(part)
             frame = blocks.frame()
             assert_safe(frame.closed + (frame.open or "") + frame.code.replace("&lt;", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("so $a<b$ is", "<p>so <chat-math>a&lt;b</chat-math> is</p>"),
+        (r"so \(a\) is", "<p>so <chat-math>a</chat-math> is</p>"),
+        ("$$a$$", '<p><chat-math class="display">a</chat-math></p>'),
+        ("$$\na\n- b\n$$\nc", '<p><chat-math class="display">a\n- b</chat-math></p>\n<p>c</p>'),
+        (r"\[a\]", '<p><chat-math class="display">a</chat-math></p>'),
+        (
+            "> $$\n> a\n> $$",
+            '<blockquote>\n<p><chat-math class="display">a</chat-math></p>\n</blockquote>',
+        ),
+        ("it costs $5 and $10", "<p>it costs $5 and $10</p>"),
+        ("a $20-$30 range", "<p>a $20-$30 range</p>"),
+        (r"\$a\$", "<p>$a$</p>"),
+        (r"$a\$b$", r"<p><chat-math>a\$b</chat-math></p>"),
+        ("`$a$`", "<p><code>$a$</code></p>"),
+        ("$$\nnever closed\n\n# b", "<p>$$\nnever closed</p>\n<h1>b</h1>"),
+        ('say "a *b* c" now', "<p>say <q>&quot;a <em>b</em> c&quot;</q> now</p>"),
+        ("“a” and «b»", "<p><q>“a”</q> and <q>«b»</q></p>"),
+        ('x="1" 5" wide "open', "<p>x=&quot;1&quot; 5&quot; wide &quot;open</p>"),
+        ('*"a* b"', "<p><em>&quot;a</em> b&quot;</p>"),
+    ],
+)
+def test_formulas_and_speech(markdown: Markdown, text: str, html: str):
+    assert markdown.render(text) == html + "\n"
 
 
 @settings(max_examples=200, deadline=None)

@@ -33,6 +33,7 @@ ROUTES = {
     "default /default": "page",
     "default /default/x": "page",
     "tts /ext/tts/clips/{name}": "page",
+    "chat_styles /ext/chat_styles/{name}": "page",
     "websocket_api /api/ws": "inference",
     "websocket_api /api/ws/schema.json": "inference",
     "websocket_api /api/generate": "inference",

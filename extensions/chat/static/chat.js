@@ -144,3 +144,30 @@ class ChatComposer extends HTMLElement {
 
 customElements.define('chat-log', ChatLog);
 customElements.define('chat-composer', ChatComposer);
+
+// A formula: its words stay in the page, for whoever copies or morphs it; what KaTeX draws of them is a shadow.
+const KATEX = '/static/vendor/katex/katex.min';
+const style = href => Object.assign(document.createElement('link'), {rel: 'stylesheet', href});
+let katex;
+const drawing = () => katex ??= import(`${KATEX}.js`).then(() => {
+  document.head.append(style(`${KATEX}.css`));        // fonts are only known to a page as a whole
+  return self.katex;
+});
+
+class ChatMath extends HTMLElement {
+  connectedCallback() {
+    this.words ??= new MutationObserver(() => this.draw());
+    this.words.observe(this, {childList: true, characterData: true, subtree: true});
+    this.draw();
+  }
+  disconnectedCallback() { this.words.disconnect(); }
+  async draw() {
+    const {render} = await drawing();
+    if (!this.isConnected) return;
+    const place = document.createElement('span');
+    const displayMode = this.matches('.display');
+    render(this.textContent, place, {displayMode, throwOnError: false, maxExpand: 500, maxSize: 30});
+    (this.shadowRoot ?? this.attachShadow({mode: 'open'})).replaceChildren(style(`${KATEX}.css`), place);
+  }
+}
+customElements.define('chat-math', ChatMath);
