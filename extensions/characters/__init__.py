@@ -96,3 +96,4 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.add(CHARACTERS, library)
     ext.add(PANELS, Panel("tab", "panel.html", pages.panel, 20, title="Characters", icon=ICON))
     ext.spawn(pages.watch(), "watch")
+    ext.defer(library.close)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any
 
 from msgspec import structs
@@ -29,6 +30,11 @@ class Library:
         self._ext = ext
         self._known: dict[str, tuple[object, Character | Unreadable]] = {}
         """What was read last, with the stamp that its files had then."""
+        self._looking, self._closed = Lock(), False
+
+    def close(self) -> None:
+        """Read no further."""
+        self._closed = True
 
     # --- characters ---------------------------------------------------------------------
 
@@ -36,6 +42,10 @@ class Library:
         """All that can be read, in the order of the alphabet."""
         found = await self._ext.thread(self._look)
         return [each for each in found if isinstance(each, Character)]
+
+    def read_so_far(self) -> list["Character | Unreadable"]:
+        """What was read already, in the order of the alphabet: nothing is waited for."""
+        return [found for _, (_, found) in sorted(self._known.items(), key=_alphabet)]
 
     async def troubles(self) -> list[str]:
         """Sentences about files that cannot be read."""
@@ -163,10 +173,11 @@ class Library:
         return found
 
     def _look(self) -> list[Character | Unreadable]:
-        places = self.folder.places()
-        for gone in self._known.keys() - places.keys():
-            self._known.pop(gone, None)
-        return [self._read(place) for place in places.values()]
+        with self._looking:  # A large folder takes a while the first time: once is enough.
+            places = self.folder.places()
+            for gone in self._known.keys() - places.keys():
+                self._known.pop(gone, None)
+            return [self._read(place) for place in places.values() if not self._closed]
 
     def _read(self, place: Place) -> Character | Unreadable:
         """What lies there; read again only after a change."""
@@ -183,3 +194,7 @@ class Library:
             found = Unreadable(str(trouble))
         self._known[place.id] = stamp, found
         return found
+
+
+def _alphabet(item: tuple[str, object]) -> tuple[str, str]:
+    return item[0].casefold(), item[0]

@@ -11,11 +11,14 @@ from urllib.parse import quote, unquote
 from kernel.api import Client, Extension, Refused
 
 from .forms import shown
-from .library import Library
+from .library import Library, LibraryChanged
+from .records import Character
 from .trash import Trash
 
 EVERY = 2.0
 """Seconds between two looks into the folder, while a page shows it."""
+PATIENCE = 0.5
+"""Seconds that a page waits for the folder to be read."""
 TAGS = 24
 """Tags to choose from, the most used."""
 SHORT = 160
@@ -30,6 +33,9 @@ class Pages:
         self.open: set[Client] = set()
         self._seen: object = None
         self._notices = itertools.count(1)
+        self._look: asyncio.Task[Any] | None = None
+        """The folder is being read, or was."""
+        self._again = False
 
     async def panel(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The context of panel.html: the gallery, or one character."""
@@ -131,8 +137,29 @@ class Pages:
             **shown(card),
         }
 
+    async def _read(self) -> tuple[list[Character], list[str], bool]:
+        """Characters, sentences about files that are none, and whether there are more to read: a
+        large folder takes longer, the first time, than a page should wait."""
+        look = self._look
+        self._again = self._again or (look is not None and not look.done())
+        if not look or look.done():
+            self._look = look = self._ext.spawn(self._library.all(), "look")
+            look.add_done_callback(self._looked)
+        await asyncio.wait({look}, timeout=PATIENCE)
+        self._again = self._again or not look.done()
+        found = self._library.read_so_far()
+        characters = [each for each in found if isinstance(each, Character)]
+        troubles = [str(each) for each in found if not isinstance(each, Character)]
+        return characters, troubles, not look.done()
+
+    def _looked(self, look: "asyncio.Task[Any]") -> None:
+        """Show what a page did not wait for, or what changed while the folder was read."""
+        if self._again and not look.cancelled():
+            self._again = False
+            self._ext.emit(LibraryChanged())
+
     async def _gallery(self) -> dict[str, Any]:
-        characters = await self._library.all()
+        characters, troubles, reading = await self._read()
         tags = Counter(tag for each in characters for tag in dict.fromkeys(each.tags))
         settings = self._ext.settings
         return {
@@ -150,7 +177,8 @@ class Pages:
                 for each in characters
             ],
             "tags": [tag for tag, _ in tags.most_common(TAGS)],
-            "troubles": await self._library.troubles(),
+            "troubles": troubles,
+            "reading": reading,
             "folder": str(self._library.folder.root),
             "personas": await self._library.personas(),
             "persona": settings.persona,

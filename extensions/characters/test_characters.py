@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -92,7 +94,9 @@ async def test_a_picture_is_served_as_what_it_is_and_nothing_else_is():
 
 
 async def stamp(page: Any) -> str:
-    return (await page.until(r'name="stamp" value="([^"]*)"')).split('value="')[1].rstrip('"')
+    """The newest that the page was told."""
+    await page.until('name="stamp"')
+    return re.findall(r'name="stamp" value="([^"]*)"', page.html)[-1]
 
 
 async def test_an_edit_is_kept_and_what_is_not_shown_stays():
@@ -418,3 +422,23 @@ async def test_the_characters_that_are_shipped():
         asked = Message("user", (Text("What is in the ledger?"),))
         scene = await library.scene("Odile", history=[asked])
         assert [lore.name for lore in scene.lore] == ["The ledger"]
+
+
+async def test_a_folder_that_takes_long_costs_no_page_its_patience(monkeypatch):
+    async with running("characters") as app:
+        put(app, "Bo.yaml", b"name: Bo\n")
+        library = app.extension("characters").one(CHARACTERS)
+        gate, read = threading.Event(), type(library.folder).read
+
+        def slow(folder: Any, place: Any) -> Any:
+            gate.wait(20)
+            return read(folder, place)
+
+        monkeypatch.setattr(type(library.folder), "read", slow)
+        page = await app.open("/characters")
+        await page.until("Reading the folder")
+        page.html = ""
+        gate.set()
+        await page.until("/characters/Bo")
+        await app.open("/characters")
+        assert "Reading the folder" not in page.html
