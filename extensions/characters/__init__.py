@@ -24,6 +24,7 @@ from .actions import (
     EmptyTrash,
     KeepPersona,
     New,
+    NewPersona,
     Paste,
     Restore,
     Save,
@@ -80,6 +81,7 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.on(Delete)(lambda a, client: desk.delete(client, a.id))
     ext.on(Restore)(lambda a, client: desk.restore(client, a.token))
     ext.on(EmptyTrash)(lambda _, client: desk.empty_trash())
+    ext.on(NewPersona)(lambda a, _: desk.new_persona(a.name, a.description))
     ext.on(KeepPersona)(lambda a, _: desk.keep_persona(a.id, a.name, a.description))
     ext.on(DeletePersona)(lambda a, client: desk.delete_persona(client, a.id))
     ext.on(ChoosePersona)(lambda a, _: desk.choose_persona(a.id))

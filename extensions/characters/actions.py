@@ -1,17 +1,19 @@
 """What a page may ask the characters for."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from kernel.api import Action
+from kernel.api import Action, Meta
+
+Name = Annotated[str, Meta(max_length=200)]
 
 
 class New(Action, frozen=True):
     """Make a character of that name."""
 
-    name: str
+    name: Name
 
 
 class Paste(Action, frozen=True):
@@ -50,12 +52,19 @@ class EmptyTrash(Action, frozen=True):
     """Delete for good what lies in the trash."""
 
 
-class KeepPersona(Action, frozen=True):
-    """Change a persona; without an id a new one."""
+class NewPersona(Action, frozen=True):
+    """Make a persona."""
 
-    name: str
+    name: Name
     description: str = ""
-    id: str = ""
+
+
+class KeepPersona(Action, frozen=True):
+    """Change a persona."""
+
+    id: str
+    name: Name
+    description: str = ""
 
 
 class DeletePersona(Action, frozen=True):

@@ -94,8 +94,12 @@ class Desk:
 
     # --- personas -------------------------------------------------------------------------
 
+    async def new_persona(self, name: str, description: str) -> None:
+        await self._ext.thread(self._library.people.create, name, description)
+        self._changed()
+
     async def keep_persona(self, id: str, name: str, description: str) -> None:
-        await self._ext.thread(self._library.people.save, id, name, description)
+        await self._ext.thread(self._library.people.update, id, name, description)
         self._changed()
 
     async def delete_persona(self, client: Client, id: str) -> None:

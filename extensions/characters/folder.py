@@ -198,7 +198,7 @@ def sniffed(picture: bytes) -> str:
 
 def file_name(name: str) -> str:
     """A name that files may have, like the one that is wanted."""
-    kept = "".join(letter if letter.isalnum() or letter in KEPT else " " for letter in name)
+    kept = "".join(letter if letter.isalnum() or letter in KEPT else " " for letter in name[:200])
     kept = " ".join(kept.split()).strip(KEPT[:5])
     while len(kept.encode()) > 80:
         kept = kept[:-1].rstrip()

@@ -31,17 +31,15 @@ class Personas:
         """One of them; raises Refused."""
         return self._read(self.folder.place(id))
 
-    def save(self, id: str, name: str, description: str) -> str:
-        """Keep a persona, a new one without an id; answers its id."""
-        if not name.strip():
-            raise Refused("A persona needs a name. Write one.")
-        said = {"name": name.strip(), "user_bio": description}
-        if not id:
-            return self.folder.create(name, Card(said), embed=False)
+    def create(self, name: str, description: str) -> str:
+        """Make a persona; answers its id."""
+        return self.folder.create(name, Card(_said(name, description)), embed=False)
+
+    def update(self, id: str, name: str, description: str) -> None:
+        """Keep what a persona is now; what else its file holds stays."""
         place = self.folder.place(id)
         card = self.folder.read(place)
-        self.folder.update(place, Card({**card.data, **said}, card.beside))
-        return id
+        self.folder.update(place, Card({**card.data, **_said(name, description)}, card.beside))
 
     def _read(self, place: Place) -> Persona:
         data = self.folder.read(place).data
@@ -51,3 +49,9 @@ class Personas:
             words(data.get("user_bio", data.get("description"))),
             address(PERSONAS, place),
         )
+
+
+def _said(name: str, description: str) -> dict[str, str]:
+    if not name.strip():
+        raise Refused("A persona needs a name. Write one.")
+    return {"name": name.strip(), "user_bio": description}

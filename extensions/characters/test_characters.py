@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import threading
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -333,6 +334,19 @@ async def test_nothing_comes_in_from_elsewhere():
         assert not app.kernel.characters.exists()
 
 
+async def test_a_name_without_end_is_refused_at_once():
+    async with running("characters") as app:
+        page = await app.open("/characters")
+        for action in ("new", "new_persona"):
+            await page.act(f"characters.{action}", name="x" * 500_000)
+        assert not app.kernel.characters.exists()
+        begun = time.process_time()
+        card = '{"name": "' + "x" * 500_000 + '"}'
+        await page.act("characters.paste", text=card)
+        assert on_disk(app) == ["x" * 80 + ".yaml"]
+        assert time.process_time() - begun < 5
+
+
 async def test_text_is_pasted():
     async with running("characters") as app:
         page = await app.open("/characters")
@@ -384,7 +398,7 @@ async def test_personas_are_kept_chosen_and_deleted():
     async with running("characters") as app:
         users = app.kernel.data / "users"
         page = await app.open("/characters")
-        await page.act("characters.keep_persona", name="Ann", description="A rider.")
+        await page.act("characters.new_persona", name="Ann", description="A rider.")
         file = users / "Ann.yaml"
         assert file.read_text() == "name: Ann\nuser_bio: A rider.\n"
         file.write_text("# mine\nname: Ann\nuser_bio: A rider.\nmore: 1\n")
@@ -401,7 +415,7 @@ async def test_personas_are_kept_chosen_and_deleted():
         token = (await page.until(r'"token": "(persona-\w+)"')).split('"')[3]
         await page.act("characters.restore", token=token)
         assert sorted(each.name for each in users.iterdir()) == ["Ann.png", "Ann.yaml"]
-        await page.act("characters.keep_persona", name=" ")
+        await page.act("characters.new_persona", name=" ")
         await page.until("A persona needs a name")
 
 
@@ -440,5 +454,5 @@ async def test_a_folder_that_takes_long_costs_no_page_its_patience(monkeypatch):
         page.html = ""
         gate.set()
         await page.until("/characters/Bo")
-        await app.open("/characters")
-        assert "Reading the folder" not in page.html
+        again = await app.open("/characters")
+        assert "Reading the folder" not in again.html

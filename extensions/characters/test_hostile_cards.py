@@ -122,12 +122,12 @@ def test_a_chunk_of_fifty_megabytes():
         ("name: !!binary aGk=", "no text|no character"),
         ("- a", "no character"),
         ("just words", "no character"),
-        ("a: [" + "[" * 3000, "nested too deeply"),
-        ("- " * 200 + "a", "nested too deeply"),
+        ("a: [" + "[" * 200_000, "nested too deeply"),
+        ("? " * 100_000 + "a", "nested too deeply"),
         ("name: x\nname: y", "Line 2"),
         ("name: .nan\nb: 1", "NaN"),
         ("name: x\n\tb: 1", "Line 2"),
-        ("x" * (3 << 20), "larger than 2 MB"),
+        ("x" * (2 << 20), "larger than 1 MB"),
         ("name: x\nbig: " + "9" * 30, "too large"),
     ],
     ids=lambda each: each[:14],
@@ -137,6 +137,13 @@ def test_yaml_that_cannot_be(text: str, why: str):
     with pytest.raises(Refused, match=why):
         read_bytes("x.yaml", text.encode())
     assert time.process_time() - begun < 3 * SLOW
+
+
+def test_what_people_write_is_not_nested():
+    text = (
+        "name: x\ncontext: |\n  " + "-" * 300 + "\n  " + ":[ " * 300 + "\n" + " " * 300 + "deep\n"
+    )
+    assert "-" * 300 in read_bytes("x.yaml", text.encode())[0].data["description"]
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfename", b"MZ\0\0\0", b"name: \xe9"])

@@ -1,6 +1,7 @@
 """Trees of plain values from files of others: JSON and YAML, read within limits, and written."""
 
 import io
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, cast
@@ -16,11 +17,12 @@ from kernel.api import Refused
 DEEPEST = 60
 LARGEST = 16 << 20
 """Bytes of a JSON text."""
-LARGEST_YAML = 2 << 20
-"""The reader takes about a second for 200 KB."""
+LARGEST_YAML = 1 << 20
+"""The reader takes about a second for 240 KB."""
 MOST = 300_000
 """Values in one tree, and for 64 characters of a text one more: an alias may stand for much."""
 Tree = dict[str, Any]
+_HEADS = re.compile(r"[ \t]*((?:[-?:][ \t]+)*)")
 
 
 def from_json(data: bytes) -> Any:
@@ -57,7 +59,7 @@ def from_yaml(data: bytes) -> Any:
 def yaml_text(data: bytes) -> str:
     """The text of a YAML file; raises Refused."""
     if len(data) > LARGEST_YAML:
-        raise Refused("This YAML file is larger than 2 MB. Make it smaller, or a JSON file of it.")
+        raise Refused("This YAML file is larger than 1 MB. Make it smaller, or a JSON file of it.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -145,8 +147,8 @@ def _measured(text: str) -> None:
             deepest = max(deepest, depth)
         elif letter in "]}":
             depth = max(0, depth - 1)
-    rows = (line[: len(line) - len(line.lstrip("- ?:"))] for line in text.splitlines())
-    if deepest > 2_000 or max((row.count("-") + row.count("?") for row in rows), default=0) > 100:
+    heads = (_HEADS.match(line) for line in text.splitlines())
+    if deepest > 500 or max((len(head[1]) for head in heads if head), default=0) > 200:
         raise Refused("This file is nested too deeply. It cannot be a character.")
 
 
