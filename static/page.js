@@ -89,7 +89,8 @@ htmx.registerExtension('page', {
     if (edit) newNode.querySelector(':scope > template')?.after(edit.cloneNode(true));
     if (oldNode.tagName === 'INPUT' && oldNode.defaultChecked !== newNode.defaultChecked) oldNode.checked = newNode.defaultChecked;
     const chosen = select => [...select.options].find(option => option.defaultSelected)?.value;
-    if (oldNode.tagName === 'SELECT' && chosen(oldNode) !== chosen(newNode)) queueMicrotask(() => { oldNode.value = newNode.value; });
+    const {value} = newNode;                    // now: a new option moves over to the old list
+    if (oldNode.tagName === 'SELECT' && chosen(oldNode) !== chosen(newNode)) queueMicrotask(() => { oldNode.value = value; });
   },
 });
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from extensions.parameters.views import ALL
 from kernel.api import Field, Parameter, Sampling, fields, parameters
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "parameters.md"
@@ -20,7 +21,7 @@ def text() -> str:
     """The page."""
     forms = {field.name: field for field in fields(Sampling)}
     lines = [HEAD]
-    for group in dict.fromkeys(known.group for known in parameters().values()):
+    for group in ALL:
         lines += [f"## {group}", "", "| | takes | slider | neutral | |", "|---|---|---|---|---|"]
         lines += rows(group, forms)
         lines.append("")

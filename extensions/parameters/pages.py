@@ -171,6 +171,7 @@ class Pages:
             grammar=typed.grammar if typed else now.grammar,
             schema=typed.schema if typed else now.schema,
             by=typed.by if typed else now.constraint,
+            used=now.constraint,
             able=info is None or "grammar" in info.capabilities,
             problem=problem,
             oob=oob,

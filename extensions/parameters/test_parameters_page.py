@@ -22,7 +22,8 @@ async def changed(page: Page, name: str, value: str) -> None:
 
 
 async def order(page: Page) -> list[str]:
-    return await page.locator("#parameters-order .name").all_text_contents()
+    items = page.locator("#parameters-order [data-item]")
+    return await items.evaluate_all("items => items.map(item => item.dataset.item)")
 
 
 async def test_parameters_by_hand(tmp_path: Path):

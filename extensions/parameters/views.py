@@ -16,6 +16,8 @@ from .tokens import Piece
 
 QUICK = ("temperature", "max_new_tokens", "seed")
 """What stands beside a composer."""
+ALL = (*GROUPS, "Length", "Tokens and stopping", "Beam search")
+"""Groups in their order."""
 OPEN = GROUPS[:2]
 """Groups that are not folded away."""
 MASTERS = {
@@ -103,13 +105,13 @@ class Views:
     def groups(self, shown: Collection[str] | None, errors: Mapping[str, str]) -> list[Any]:
         """All parameters by their groups, without those that tune what is off; only those in
         `shown`, if there is such a list. What was changed is never hidden."""
-        found: dict[str, list[Row]] = {}
+        found = dict[str, list[Row]]((title, []) for title in ALL)
         for name, known in KNOWN.items():
             row = self.row(name, errors.get(name, ""))
             belongs = not row.inactive or name == "negative_prompt"
             if row.changed or row.error or (belongs and (shown is None or name in shown)):
-                found.setdefault(known.group, []).append(row)
-        return [self.group(title, rows) for title, rows in found.items()]
+                found[known.group].append(row)
+        return [self.group(title, rows) for title, rows in found.items() if rows]
 
     def group(self, title: str, rows: Sequence[Row]) -> dict[str, Any]:
         return {
