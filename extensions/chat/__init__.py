@@ -1,7 +1,6 @@
 """Talk to the loaded model: conversations with versions of every message, live and lasting."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from markupsafe import Markup
 
@@ -10,25 +9,18 @@ from extensions.prompts.api import CAST, PROMPTS
 from kernel.api import (
     MODES,
     PANELS,
-    UNSET,
     Changed,
-    Client,
     Connected,
     Disconnected,
     Extension,
-    Meta,
     Panel,
-    SettingsChanged,
     SlotChanged,
-    Struct,
-    UnsetType,
 )
 
 from . import actions
 from .api import SETUPS
 from .markdown import Markdown
 from .pages import Pages
-from .parameters import ParameterForm
 from .replies import Replies
 from .running import Running
 from .setup import Setups
@@ -40,44 +32,18 @@ from .views import Views
 ICON = "M4 5.5h16v10.5h-8.5L7 20v-4H4z"
 
 
-class Settings(Struct, frozen=True):
-    """How replies are made. A temperature that is unset leaves it to the model's own settings,
-    which its authors chose for it: a small model may need to be greedy, a large one not."""
-
-    temperature: (
-        Annotated[
-            float,
-            Meta(ge=0, le=5, description="Lower is steadier; 0 takes the likeliest word."),
-        ]
-        | UnsetType
-    ) = UNSET
-    max_new_tokens: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="A reply ends there at the latest.")
-    ] = 2048
-    seed: (
-        Annotated[
-            int, Meta(ge=-1, le=2**32 - 1, description="The same number gives the same reply.")
-        ]
-        | UnsetType
-    ) = UNSET
-    loader_parameters: Annotated[
-        Mapping[str, Any],
-        Meta(description="What the loader of a model adds to these, one “name: value” a line."),
-    ] = {}
-
-
-async def setup(ext: Extension[Settings]) -> None:
+async def setup(ext: Extension[Any]) -> None:
     store = ext.one(STORE)
 
     def code(language: str, html: str) -> str:
         return ext.render("_code.html", language=language, html=Markup(html)).strip()
 
     markdown, running = Markdown(code), dict[str, Running]()
-    form, prompts, setups = ParameterForm(ext), ext.one(PROMPTS), Setups(ext, store)
+    prompts, setups = ext.one(PROMPTS), Setups(ext, store)
     sheet = Sheet(ext, setups)
-    views = Views(ext, store, markdown, running, form.context, sheet)
+    views = Views(ext, store, markdown, running, sheet)
     pages = Pages(ext, store, views, sheet)
-    replies = Replies(ext, store, markdown, pages, running, form.sampling, prompts, setups)
+    replies = Replies(ext, store, markdown, pages, running, prompts, setups)
     talk = Talk(store, replies, pages, setups, sheet)
     await setups.load()
     await pages.side.load()
@@ -104,15 +70,6 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.on(actions.SetUp)(lambda a, client: talk.set_up(client, a))
     ext.on(actions.Begin)(lambda a, client: talk.begin(client, a.step))
     ext.on(actions.Impersonate)(lambda a, client: talk.impersonate(client, a.conversation, a.text))
-
-    @ext.on(actions.Parameters)
-    async def parameters(action: actions.Parameters, client: Client) -> None:
-        await pages.tell_composer(client, form.take(action))
-
-    @ext.on(SettingsChanged)
-    async def settings_changed(_: SettingsChanged) -> None:
-        for client in tuple(pages.open):
-            await pages.tell_composer(client)
 
     @ext.on(SlotChanged)
     async def slot_changed(event: SlotChanged) -> None:

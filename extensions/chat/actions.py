@@ -1,10 +1,5 @@
 """What a page may ask the chat for."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import msgspec
-
 from kernel.api import UNSET, Action, UnsetType
 
 
@@ -31,15 +26,6 @@ class Search(Action, frozen=True):
     """What holds these words, in the list's place; without words the list again."""
 
     text: str = ""
-
-
-class Parameters(Action, frozen=True):
-    """The form beside the composer; empty means the default. `rest` is what a loader adds."""
-
-    temperature: str = ""
-    max_new_tokens: str = ""
-    seed: str = ""
-    rest: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 # --- one message ------------------------------------------------------------------------

@@ -5,14 +5,14 @@ from typing import Any
 import msgspec
 
 from extensions.prompts.api import Prompts
-from kernel.api import Client, Extension, Message, Sampling, Text, Turn
+from kernel.api import Client, Extension, Message, Text, Turn
 
 from .pages import Pages
 from .running import Running
 from .setup import Setup
 
 
-def turn_of(running: Running, setup: Setup, client: Client, text: str, sampling: Sampling) -> Turn:
+def turn_of(running: Running, setup: Setup, client: Client, text: str) -> Turn:
     """The turn in which the model goes on with the user's words."""
     return Turn(
         messages=(Message("user", (Text(text),)),) if text.strip() else (),
@@ -21,7 +21,6 @@ def turn_of(running: Running, setup: Setup, client: Client, text: str, sampling:
         conversation_id=running.conversation,
         principal=client.principal,
         client=client.id,
-        sampling=sampling,
     )
 
 

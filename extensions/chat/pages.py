@@ -215,11 +215,11 @@ class Pages:
         """The messages that follow the last one which a page has, or the end."""
         await (self.places.later(client, id, after) if after else self.move(client, id))
 
-    async def tell_composer(self, client: Client, errors: Mapping[str, str] | None = None) -> None:
+    async def tell_composer(self, client: Client) -> None:
         """What stands around the text box; the box itself is left alone."""
         others = await self._ext.panels("composer", client, client.subject)
         setup = await self._sheet.context(client.subject)
-        context = {**self._views.composer(client.subject, errors), "composer": others}
+        context = {**self._views.composer(client.subject), "composer": others}
         context["setup"] = setup
         html = self._ext.render("_composer.html", **context, oob=True)
         self._ext.push_html(html, client, "composer")

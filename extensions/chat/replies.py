@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,6 @@ from kernel.api import (
     Message,
     Refused,
     Reply,
-    Sampling,
     Turn,
 )
 
@@ -46,14 +45,12 @@ class Replies:
         markdown: Markdown,
         pages: Pages,
         running: dict[str, Running],
-        sampling: Callable[[], Sampling],
         prompts: Prompts,
         setups: Setups,
     ) -> None:
         self.running = running
         self._prompts, self._setups = prompts, setups
         self._ext, self._store, self._markdown, self._pages = ext, store, markdown, pages
-        self._sampling = sampling
 
     def refuse_if_busy(self, conversation: str) -> None:
         if conversation in self.running:
@@ -84,14 +81,13 @@ class Replies:
         history = [m.message for m in await self._store.history(question) if _is_worth(m)]
         old = await self._store.message(go_on) if go_on else None
         setup = await self._setups.of(running.conversation)
-        model, sampling = self._ext.slot().model, self._sampling()
+        model = self._ext.slot().model
         start = "" if old else setup.options.start_reply_with
         begun = await self._store.begin_reply(
             question,
             text=old.text if old else start,
             model=model.info.name if model else "",
             loader=model.info.loader if model else "",
-            sampling=sampling,
         )
         running.text, running.raw = (old.text, old.raw) if old else (start, start)
         running.drawing = Drawing(self._ext, begun, self._markdown)
@@ -101,7 +97,6 @@ class Replies:
             conversation_id=running.conversation,
             principal=client.principal,
             client=client.id,
-            sampling=sampling,
             continue_=bool(old),
             mode=setup.mode,
             options=msgspec.to_builtins(setup.options),
@@ -115,7 +110,7 @@ class Replies:
         kept = await self._store.conversation(running.conversation)
         history = [m.message for m in await self._store.history(kept.leaf) if _is_worth(m)]
         setup = await self._setups.of(running.conversation)
-        turn = impersonating.turn_of(running, setup, client, text, self._sampling())
+        turn = impersonating.turn_of(running, setup, client, text)
         work = impersonating.write(
             self._ext, self._pages, self._prompts, running, client, turn, history, self.running
         )
@@ -187,6 +182,7 @@ class Replies:
                 loader=model.info.loader if model and model.info.name == reply.model else "",
                 reason=finish.reason,
                 left_out=left_out.messages,
+                sampling=reply.request.sampling if reply.request else None,
             )
             if reply.turn.continue_ and not reply.raw and state == "done":
                 await self._store.delete_message(running.message)

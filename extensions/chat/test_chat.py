@@ -782,22 +782,16 @@ async def test_marks_colour_the_words_and_nothing_in_them_is_markup(app: App, ta
 # --- parameters and the mode ------------------------------------------------------------
 
 
-async def test_parameters_reach_the_model_and_bad_ones_are_told_beside_the_field(
-    app: App, tab: Tab, model: Scripted
-):
-    await tab.act("parameters", temperature="9", max_new_tokens="16", seed="")
-    field = tab.look().get("chat-temperature-help")
-    assert field
-    assert field.attributes["class"] == "error"
-    await tab.act("parameters", temperature="0.5", max_new_tokens="16", seed="7")
-    await until(
-        lambda: (tab.look().get("chat-seed") or Node("", {})).attributes.get("value") == "7"
-    )
-    await tab.ask("Hello")
-    assert model.asked[0].sampling == Sampling(temperature=0.5, max_new_tokens=16, seed=7)
-    await tab.act("parameters", temperature="", max_new_tokens="", seed="")
-    await tab.ask("Hello")
-    assert model.asked[1].sampling == Sampling(max_new_tokens=2048)
+async def test_a_reply_keeps_what_it_was_asked_with(model: Scripted):
+    async with running("conversations", "chat", "parameters", model=model) as app:
+        tab = await Tab(app).connect()
+        await tab.ask("Hello")
+        assert model.asked[0].sampling == Sampling(max_new_tokens=2048)
+        assert (await kept(app, tab.conversation))[-1].sampling == model.asked[0].sampling
+    async with running("conversations", "chat", model=model) as app:
+        tab = await Tab(app).connect()
+        await tab.ask("Hello")
+        assert model.asked[1].sampling == Sampling(), "without them nothing is said"
 
 
 class Cut(Scripted):
@@ -823,7 +817,9 @@ async def test_a_reply_cut_by_its_length_says_by_which_limit(tmp_path: Path):
         "extensions:\n  chat:\n    max_new_tokens: 3\n  instruct:\n    system_message: Be brief.\n"
     )
     model = Cut("One two three.", "One two.")
-    async with running("conversations", "chat", model=model, settings=settings) as app:
+    async with running(
+        "conversations", "chat", "parameters", model=model, settings=settings
+    ) as app:
         tab = await Tab(app).connect()
         await tab.ask("Hello")
         assert "Cut off at 3 tokens" in tab.look().having("chat-note")[-1].text
@@ -836,7 +832,9 @@ async def test_a_reply_cut_by_its_length_says_by_which_limit(tmp_path: Path):
 async def test_a_reply_as_long_as_it_may_be_is_not_called_cut_off(tmp_path: Path):
     settings = "extensions:\n  chat:\n    max_new_tokens: 3\n"
     model = Scripted("One two three.")
-    async with running("conversations", "chat", model=model, settings=settings) as app:
+    async with running(
+        "conversations", "chat", "parameters", model=model, settings=settings
+    ) as app:
         tab = await Tab(app).connect()
         await tab.ask("Hello")
         assert tab.look().having("chat-note")[-1].text == ""
@@ -863,7 +861,9 @@ async def test_what_no_longer_fits_is_left_out_and_that_is_said(counts: bool):
     )
     model = Counting(words, context=140) if counts else Scripted(words)
     model.info = structs.replace(model.info, context_length=140 if counts else 190)
-    async with running("conversations", "chat", model=model, settings=settings) as app:
+    async with running(
+        "conversations", "chat", "parameters", model=model, settings=settings
+    ) as app:
         tab = await Tab(app).connect()
         for number in range(4):
             await tab.ask(f"{number} {words}")
@@ -1074,7 +1074,7 @@ async def test_other_extensions_have_a_place_at_the_side_and_in_the_composer(
         assert side.text == "at the side"
         assert tab.look().get("beside-pill")
         await tab.ask("Hello")
-        await tab.act("parameters", temperature="9", max_new_tokens="16", seed="")
+        await app.kernel.slot().unload()
         assert tab.look().get("beside-side")
         assert tab.look().get("beside-pill")
 

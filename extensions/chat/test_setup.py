@@ -61,7 +61,9 @@ def played() -> Played:
 
 @pytest.fixture
 async def app(model: Scripted, played: Played) -> AsyncIterator[App]:
-    async with running("conversations", "chat", model=model, settings=SETTINGS) as app:
+    async with running(
+        "conversations", "chat", "parameters", model=model, settings=SETTINGS
+    ) as app:
         how: Any = {"phase": Phase.NORMAL, "rank": 0, "rewrites": False}
         app.kernel.registry.add(MODES, played, "kernel", **how)
         app.kernel.registry.add(CAST, Players(), "kernel", **how)

@@ -4,7 +4,7 @@ The contexts are made in one step of the event loop from what is known then; onl
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -54,10 +54,9 @@ class Views:
         store: Store,
         markdown: Markdown,
         running: Mapping[str, Running],
-        parameters: Callable[[Mapping[str, str] | None], dict[str, Any]],
         sheet: Sheet,
     ) -> None:
-        self._parameters, self._sheet = parameters, sheet
+        self._sheet = sheet
         self._about: OrderedDict[str, About] = OrderedDict()
         self._ext, self._store, self._markdown, self._running = ext, store, markdown, running
         self._html: OrderedDict[str, str] = OrderedDict()
@@ -147,8 +146,8 @@ class Views:
             "examples": EXAMPLES,
         }
 
-    def composer(self, id: str, errors: Mapping[str, str] | None = None) -> dict[str, Any]:
-        return {**self.go(id), "model": self.model(), "parameters": self._parameters(errors)}
+    def composer(self, id: str) -> dict[str, Any]:
+        return {**self.go(id), "model": self.model()}
 
     def go(self, id: str) -> dict[str, Any]:
         conversation = {"id": id, "incognito": is_secret(id)} if id else None

@@ -324,11 +324,13 @@ class Store(Keeping):
         loader: str = "",
         reason: Why = "",
         left_out: int = 0,
+        sampling: Sampling | None = None,
     ) -> StoredMessage:
         """End a reply. If that cannot be saved it is kept here, shown, and tried again."""
         said = clean(text), clean(raw), clean(reasoning)
         how = state, clean(error), usage or Usage(), timings or Timings()
-        self._growing[id] = Growth(*said, *how, model, loader, reason, left_out)
+        more = model, loader, reason, left_out, sampling or Sampling()
+        self._growing[id] = Growth(*said, *how, *more)
         self._wordless.discard(id)
         self.running.discard(id)
         self._news.set()

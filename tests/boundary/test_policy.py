@@ -114,11 +114,11 @@ async def models_and_parameters(page: Page, server: Served) -> None:
     await page.get_by_role("button", name="Load", exact=True).click()
     await expect(page.locator("#models-status")).to_contain_text("jacob")
     await page.keyboard.press("Escape")
-    await page.click("#chat-parameters-open")
+    await page.click("#parameters-open")
     for value, state in (("x", "true"), ("0.5", None)):
-        await page.fill("#chat-temperature", value)
+        await page.fill("#parameters-pop-temperature", value)
         await page.keyboard.press("Tab")
-        wrong = page.locator("#chat-temperature[aria-invalid=true]")
+        wrong = page.locator("#parameters-pop-temperature[aria-invalid=true]")
         await expect(wrong).to_have_count(1 if state else 0)
     await page.keyboard.press("Escape")
 

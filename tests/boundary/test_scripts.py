@@ -202,7 +202,7 @@ async def cards_of_extensions(watch: Watch, page: Page, vectors: list[str]) -> N
         at = f"planted_{vectors.index(vector) // 5 * 5}"
         await watch.act(page, "settings.toggle", id=at, on=True)
         await watch.act(page, "settings.configure", id="hostile", text_0=vector)
-        await watch.act(page, "settings.configure", id="chat", temperature=vector)
+        await watch.act(page, "settings.configure", id="token_probabilities", alternatives=vector)
     await go(watch, page, "/settings")
 
 
