@@ -32,6 +32,7 @@ ROUTES = {
     "notebook /notebook/x": "page",
     "default /default": "page",
     "default /default/x": "page",
+    "sounds /ext/sounds/sound": "page",
     "tts /ext/tts/clips/{name}": "page",
     "chat_styles /ext/chat_styles/{name}": "page",
     "websocket_api /api/ws": "inference",
