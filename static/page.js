@@ -97,6 +97,12 @@ htmx.registerExtension('page', {
 // --- links to where we are, in lists that are the same for every page ---
 
 const here = () => {
+  const [, tab] = location.pathname.split('/');
+  for (const link of document.querySelectorAll('#rail a[href]')) {
+    if (!tab) continue;                         // the first one, as the server has it
+    if (link.pathname === `/${tab}`) link.ariaCurrent = 'page';
+    else link.removeAttribute('aria-current');
+  }
   for (const link of document.querySelectorAll('[data-here] a[href]')) {
     if (link.pathname === location.pathname) link.ariaCurrent = 'page';
     else link.removeAttribute('aria-current');

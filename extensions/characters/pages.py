@@ -19,6 +19,8 @@ EVERY = 2.0
 """Seconds between two looks into the folder, while a page shows it."""
 PATIENCE = 0.5
 """Seconds that a page waits for the folder to be read."""
+COMMANDS = 30
+"""Characters among the commands."""
 TAGS = 24
 """Tags to choose from, the most used."""
 SHORT = 160
@@ -47,6 +49,11 @@ class Pages:
             except Refused as refusal:
                 return {"character": None, "trouble": str(refusal), **await self._gallery()}
         return {"character": None, "trouble": "", **await self._gallery()}
+
+    async def commands(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        """The context of command.html."""
+        known, _, _ = await self._read()
+        return {"characters": [(each.id, each.name) for each in known[:COMMANDS]]}
 
     def left(self, client: Client) -> None:
         self.open.discard(client)

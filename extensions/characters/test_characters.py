@@ -65,6 +65,14 @@ async def test_the_gallery_shows_what_lies_there_and_what_cannot_be_read():
         await page.until("page-go.*/characters/Ann")
 
 
+async def test_the_palette_offers_whom_to_talk_to():
+    async with running("characters", "commands") as app:
+        put(app, "Bo.yaml", b"name: Bo <b>\n")
+        page = await app.open("/settings")
+        await page.act("commands.show")
+        await page.until("chat.start.*Talk to Bo &lt;b&gt;")
+
+
 async def test_a_change_in_an_editor_shows():
     async with running("characters") as app:
         page = await app.open("/characters")

@@ -69,6 +69,7 @@ async def setup(ext: Extension[Any]) -> None:
 
     ext.on(actions.SetUp)(lambda a, client: talk.set_up(client, a))
     ext.on(actions.Begin)(lambda a, client: talk.begin(client, a.step))
+    ext.on(actions.Start)(lambda a, client: talk.start(client, a.character))
     ext.on(actions.Impersonate)(lambda a, client: talk.impersonate(client, a.conversation, a.text))
 
     @ext.on(SlotChanged)

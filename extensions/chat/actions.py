@@ -140,6 +140,12 @@ class Begin(Action, frozen=True):
     step: int = 0
 
 
+class Start(Action, frozen=True):
+    """Begin a conversation with a character and its greeting, wherever the page is."""
+
+    character: str
+
+
 class Impersonate(OnConversation, frozen=True):
     """Let the model write the user's message, going on after `text`."""
 

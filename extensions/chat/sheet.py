@@ -62,6 +62,13 @@ class Sheet:
             **self._template(setup, wants),
         }
 
+    def mode_with(self, option: str, now: str) -> str:
+        """A mode that reads this option: the one of now, if it does; raises Refused."""
+        ids = [mode.id for mode in self._ext.get(MODES) if option in getattr(mode, "wants", ())]
+        if not ids:
+            raise Refused(f"No way of talking with a {option} is switched on. See Settings.")
+        return now if now in ids else ids[0]
+
     async def face(self, conversation: str) -> Face | None:
         """The character of a conversation, if it has one."""
         setup = await self._setups.of(conversation)

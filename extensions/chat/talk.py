@@ -58,6 +58,14 @@ class Talk:
         await self._pages.move(client, conversation)
         await self._pages.tell_list()
 
+    async def start(self, client: Client, character: str) -> None:
+        """Begin a conversation with a character, in a mode that has one."""
+        mode = self._sheet.mode_with("character", (await self._setups.of("")).mode)
+        await self._setups.take(SetUp(mode=mode, character=character))
+        await self._pages.tell_setup("")
+        await self._pages.move(client, await self._greeted(""))
+        await self._pages.tell_list()
+
     async def _greeted(self, conversation: str, step: int = 0) -> str:
         """The conversation, a new one without an id, which begins with the character's greetings as
         versions if nothing was said in it; none where there is no greeting."""

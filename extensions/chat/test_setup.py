@@ -206,6 +206,22 @@ async def test_it_may_begin_with_nothing_but_a_greeting(app: App, tab: Tab, play
     assert [m.text for m in played.turns[-1].messages] == ["Hello"]
 
 
+async def test_it_is_begun_from_another_tab(app: App, tab: Tab):
+    other = await Tab(app, "/settings").connect()
+    await other.act("start", character="ada")
+    assert other.said == ["Good evening."]
+    assert other.page.client.path.startswith("/chat/")
+    setup = await setups_of(app).of(other.conversation)
+    assert (setup.mode, setup.options.character) == ("played", "ada")
+
+
+async def test_it_needs_a_mode_with_characters():
+    async with running("chat", "instruct", model=Scripted("One.")) as app:
+        tab = await Tab(app, "/chat").connect()
+        await tab.act("start", character="ada")
+        assert "No way of talking with a character is switched on. See Settings." in tab.toasts
+
+
 async def test_an_incognito_conversation_leaves_no_setup_behind(app: App, tab: Tab):
     await set_up(tab, mode="played", character="ada")
     await tab.act("incognito")
