@@ -100,7 +100,8 @@ class Turn(Struct, frozen=True):
     tools: tuple[Mapping[str, Any], ...] = ()
     adapters: tuple[tuple[str, float], ...] = ()
     continue_: bool = False
-    """Go on with the last assistant message of the history instead of answering it."""
+    """Go on with the last assistant message of the history; `begun` holds its words by then."""
+    begun: str = ""
     prompt: str | None = None
     """A plain completion; then there is no mode."""
     slot: str = "chat"
@@ -240,8 +241,7 @@ class Engine(Protocol):
     """A model inside a worker, in the shape of the library's own examples: no asyncio.
 
     `submit` and `cancel` arrive on another thread during `poll` and must be thread-safe; `load`,
-    `poll` and `call` run on one thread. Names in `concurrent` may be called during `poll` too,
-    and it goes on being called until they have ended.
+    `poll` and `call` run on one thread. Names in `concurrent` may be called during `poll` too.
     """
 
     concurrent: Sequence[str]

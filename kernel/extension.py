@@ -17,7 +17,7 @@ from kernel.manifest import Manifest
 from kernel.model import ASKED, TOLD, Slot
 from kernel.pages import Region, in_region
 from kernel.pipeline import modified
-from kernel.points import Phase, Point
+from kernel.points import Phase, Point, Rewrites
 from kernel.records import SectionChanged
 from kernel.reply import Reply
 from kernel.sampling import Struct
@@ -64,7 +64,7 @@ class Extension(Scope, Generic[S]):
 
     @overload
     def on(
-        self, what: Point[T], /, *, phase: Phase = Phase.NORMAL, rewrites: bool = False
+        self, what: Point[T], /, *, phase: Phase = Phase.NORMAL, rewrites: Rewrites = False
     ) -> Callable[[T], T]: ...
     @overload
     def on(  # pyright: ignore[reportOverlappingOverload]  an Action is no event
@@ -81,7 +81,7 @@ class Extension(Scope, Generic[S]):
         self, what: type[T], /
     ) -> Callable[[Callable[[T], Awaitable[None]]], Callable[[T], Awaitable[None]]]: ...
     def on(
-        self, what: Any, /, *, phase: Phase = Phase.NORMAL, rewrites: bool = False
+        self, what: Any, /, *, phase: Phase = Phase.NORMAL, rewrites: Rewrites = False
     ) -> Callable[[Any], Any]:
         """Decorate a modifier of a point, or the handler of an action, job kind or event class."""
 

@@ -203,7 +203,7 @@ class Stage:
 
     def _check(self, delta: Delta) -> None:
         checked(delta)
-        if delta.replace and not (self._entry.rewrites or self._replaced):
+        if delta.replace and not (self._replaced or self._entry.may_rewrite(self._turn)):
             raise ValueError("replaced text without ext.on(..., rewrites=True)")
 
     def _after(self, task: "asyncio.Task[None] | None") -> None:

@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 Disposer = Callable[[], None]
+Rewrites = bool | Callable[[Any], bool]
+"""Whether a modifier may replace what it already passed on, or in which turns."""
 
 
 class Phase(IntEnum):
@@ -51,10 +53,12 @@ class Entry(Generic[T]):
     serial: int
     owner: str = field(compare=False)
     value: T = field(compare=False)
-    rewrites: bool = field(compare=False, default=False)
-    """A modifier that may replace what it already passed on."""
+    rewrites: Rewrites = field(compare=False, default=False)
     leases: set[Any] = field(compare=False, default_factory=set[Any])
     """Replies this modifier works on; its extension's resources outlive them."""
+
+    def may_rewrite(self, turn: Any) -> bool:
+        return self.rewrites(turn) if callable(self.rewrites) else self.rewrites
 
 
 class Registry:
@@ -66,7 +70,7 @@ class Registry:
         self._changed = changed
 
     def add(
-        self, point: Point[T], value: T, owner: str, *, phase: Phase, rank: int, rewrites: bool
+        self, point: Point[T], value: T, owner: str, *, phase: Phase, rank: int, rewrites: Rewrites
     ) -> tuple[Entry[T], Disposer]:
         """Contribute `value`; the returned disposer takes it back and may be called twice."""
         entries = self._entries.setdefault(point.name, [])

@@ -57,7 +57,8 @@ class Reply:
         self.finish: Finish | None = None
         self.model = ""
         self.request: Request | None = None
-        self.turn = turn
+        begun = history[-1].text if turn.continue_ and history else ""
+        self.turn = structs.replace(turn, begun=begun) if begun else turn
         self.steps: list[Step] | None = [] if record else None
         self._kernel, self._history = kernel, tuple(history)
         self._raw, self._output = Transcript(), Transcript()
@@ -77,7 +78,7 @@ class Reply:
     @property
     def rewritten(self) -> bool:
         """Whether a modifier may replace text, which an append-only stream cannot express."""
-        return any(entry.rewrites for entry in self._kernel.registry.entries(OUTPUT))
+        return any(e.may_rewrite(self.turn) for e in self._kernel.registry.entries(OUTPUT))
 
     def cancel(self) -> None:
         """Stop this reply and no other; what was said stays."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kernel.clients import ACTIONS
 from kernel.guard import SwitchedOff, called, contained
-from kernel.points import Entry, Phase, Point
+from kernel.points import Entry, Phase, Point, Rewrites
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
@@ -112,14 +112,12 @@ class Scope:
                 raise ValueError(f"{mine!r} ({what}) belongs to {entry.owner}. Use another {name}")
 
     def _contribute(
-        self, point: Point[Any], value: Any, phase: Phase, rewrites: bool = False
+        self, point: Point[Any], value: Any, phase: Phase, rewrites: Rewrites = False
     ) -> None:
         rank = self._kernel.settings.rank(self.id)
-        registry = self._kernel.registry
+        add = self._kernel.registry.add
         self._admit(point, value)
-        entry, dispose = registry.add(
-            point, value, self.id, phase=phase, rank=rank, rewrites=rewrites
-        )
+        entry, dispose = add(point, value, self.id, phase=phase, rank=rank, rewrites=rewrites)
         self._entries.append(entry)
         self._disposers.append(dispose)
 

@@ -114,7 +114,6 @@ class Host:
                 self.calls[id] = threading.Event()
                 if name in self.engine.concurrent:
                     threading.Thread(target=self.call, args=(frame,), daemon=True).start()
-                    self.jobs.put(None)  # It may wait for steps, as a request does.
                 else:
                     self.jobs.put(frame)
             case frames.Load():
@@ -125,7 +124,7 @@ class Host:
     def serve(self) -> None:
         threading.Thread(target=self.read, daemon=True).start()
         while True:
-            if (self.requests or self.calls) and self.jobs.empty():
+            if self.requests and self.jobs.empty():
                 self.step()
                 continue
             job = self.jobs.get()

@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from extensions.conversations.api import Ended, Store, StoredMessage, StoreFailed
 from extensions.prompts.api import Prompts
 from kernel.api import (
     Client,
     Conversation,
+    Delta,
     Extension,
     Finish,
     Message,
@@ -27,6 +29,7 @@ from .markdown import Markdown, plain
 from .pages import Pages
 from .running import Running
 from .setup import Setups
+from .thoughts import Keeping, Places
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ class Replies:
         self.running = running
         self._prompts, self._setups = prompts, setups
         self._ext, self._store, self._markdown, self._pages = ext, store, markdown, pages
+        self._kept = Keeping(store)
 
     def refuse_if_busy(self, conversation: str) -> None:
         if conversation in self.running:
@@ -90,7 +94,10 @@ class Replies:
             loader=model.info.loader if model else "",
         )
         running.text, running.raw = (old.text, old.raw) if old else (start, start)
-        running.drawing = Drawing(self._ext, begun, self._markdown)
+        running.reasoning, places = (old.reasoning, await self._kept.of(old)) if old else ("", ())
+        running.places = Places(running.text, places)
+        told = structs.replace(begun, reasoning=running.reasoning)
+        running.drawing = Drawing(self._ext, told, self._markdown, places)
         running.message = begun.id
         turn = Turn(
             messages=() if old else tuple(history[-1:]),
@@ -124,8 +131,13 @@ class Replies:
         reply = running.reply = self._ext.run(turn, history)
 
         def save() -> None:
-            said = running.text + reply.text, running.raw + reply.raw, reply.reasoning
-            self._store.grow(running.message, *said)
+            said = running.text + reply.text, running.raw + reply.raw
+            self._store.grow(running.message, *said, running.reasoning + reply.reasoning)
+
+        async def heard() -> AsyncIterator[Delta]:
+            async for delta in reply:
+                running.places.hear(delta)
+                yield delta
 
         failed, drawn = None, set[asyncio.Task[None]]()
         ended: StoredMessage | None = None
@@ -134,7 +146,7 @@ class Replies:
             try:
                 drawn.add(self._ext.spawn(drawing.draw(save), f"drawing {running.message}"))
                 if not running.stopped:
-                    async for delta in self._ext.display(aiter(reply), turn):
+                    async for delta in self._ext.display(heard(), turn):
                         drawing.hear(delta)
             except asyncio.CancelledError:
                 failed = Finish("cancelled", error=self._ext.why)
@@ -174,7 +186,7 @@ class Replies:
                 state,
                 running.text + reply.text,
                 running.raw + reply.raw,
-                reply.reasoning,
+                running.reasoning + reply.reasoning,
                 error=finish.error,
                 usage=finish.usage,
                 timings=finish.timings,
@@ -184,6 +196,7 @@ class Replies:
                 left_out=left_out.messages,
                 sampling=reply.request.sampling if reply.request else None,
             )
+            await self._kept.keep(ended, running.places.all())
             if reply.turn.continue_ and not reply.raw and state == "done":
                 await self._store.delete_message(running.message)
                 self._ext.tell(NOTHING, page)

@@ -5,6 +5,7 @@ import asyncio
 from kernel.api import Reply
 
 from .drawing import Drawing
+from .thoughts import Places
 
 
 class Running:
@@ -12,8 +13,9 @@ class Running:
 
     def __init__(self, conversation: str) -> None:
         self.conversation, self.message = conversation, ""
-        self.text = self.raw = ""
-        """The words it goes on with: after OUTPUT, and of the engine."""
+        self.text = self.raw = self.reasoning = ""
+        """The words it goes on with: after OUTPUT, of the engine, and its thoughts."""
+        self.places = Places()
         self.stopped = False
         self.reply: Reply | None = None
         self.task: asyncio.Task[None] | None = None
@@ -21,7 +23,6 @@ class Running:
 
     closed = property(lambda self: self.drawing.closed if self.drawing else "")
     open = property(lambda self: self.drawing.open if self.drawing else "")
-    thought = property(lambda self: self.drawing.thought if self.drawing else "")
 
     def stop(self) -> None:
         self.stopped = True

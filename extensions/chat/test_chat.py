@@ -41,6 +41,13 @@ class Node:
     def text(self) -> str:
         return "".join(c if isinstance(c, str) else c.text for c in self.children)
 
+    @property
+    def answer(self) -> str:
+        """Its text without the thoughts."""
+        if "chat-thought" in self.attributes.get("class", "").split():
+            return ""
+        return "".join(c if isinstance(c, str) else c.answer for c in self.children)
+
     def all(self) -> "list[Node]":
         nodes = [c for c in self.children if isinstance(c, Node)]
         return [self, *(found for node in nodes for found in node.all())]
@@ -67,6 +74,12 @@ class Dom(HTMLParser):
                 assert not node.strip(), f"text without a place: {node!r}"
         for node, places in swaps:
             self.swap(node, node.attributes.pop("hx-swap-oob"), places)
+
+    def feed_page(self, closed: str, open_: str) -> None:
+        """A page that shows a message `m` from now on."""
+        self.root.children = [Node("div", {"id": f"chat-mm-{n}"}) for n in ("closed", "open")]
+        for name, html in (("closed", closed), ("open", open_)):
+            self.take(f'<div id="chat-mm-{name}" hx-swap-oob="innerHTML">{html}</div>')
 
     def swap(self, node: Node, how: str, places: list[Node]) -> None:
         for place in places:
@@ -129,7 +142,7 @@ class Tab:
         articles = [n for n in self.look().root.all() if n.tag == "article"]
         return [
             "".join(
-                n.text for n in article.all() if "chat-body" in n.attributes.get("class", "")
+                n.answer for n in article.all() if "chat-body" in n.attributes.get("class", "")
             ).strip()
             for article in articles
         ]
@@ -755,7 +768,7 @@ async def test_reasoning_is_shown_apart_and_as_it_is(app: App, tab: Tab):
     app.kernel.registry.add(OUTPUT, thinking, "kernel", phase=Phase.NORMAL, rank=0, rewrites=False)
     await tab.ask("Hello")
     reply = (await kept(app, tab.conversation))[1]
-    thought = tab.look().get(f"chat-m{reply.id}-thought")
+    thought = tab.look().get(f"chat-m{reply.id}-thought-1")
     assert thought
     assert thought.text == reply.reasoning == "Hm <b>"
     assert tab.said[1] == "One two three."

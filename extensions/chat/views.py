@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from extensions.conversations.api import Conversation as Kept
 from extensions.conversations.api import Opened, Store, StoredMessage, is_secret
@@ -19,6 +19,7 @@ from kernel.api import PANELS, UNSET, Extension
 from .markdown import Markdown
 from .running import Running
 from .sheet import Sheet
+from .thoughts import Keeping, whole
 
 SHOWN = 100
 """Messages of a conversation that a page is sent."""
@@ -59,6 +60,7 @@ class Views:
         self._sheet = sheet
         self._about: OrderedDict[str, About] = OrderedDict()
         self._ext, self._store, self._markdown, self._running = ext, store, markdown, running
+        self._kept = Keeping(store)
         self._html: OrderedDict[str, str] = OrderedDict()
         self._beside: OrderedDict[str, dict[str, list[Markup]]] = OrderedDict()
         """What other extensions show with a message."""
@@ -82,7 +84,8 @@ class Views:
             if not missing and not others:
                 return opened
             for message in missing:
-                html = await self._ext.thread(self._markdown.render, message.text)
+                places = await self._kept.of(message)
+                html = await self._ext.thread(whole, self._ext, self._markdown, message, places)
                 self.remember(message.id, html)
             for message in others:
                 await self.ask_others(message)
@@ -187,10 +190,9 @@ class Views:
         streaming = False
         if running and running.message == message.id:
             streaming = True
-            closed, open_, thought = running.closed, running.open, running.thought
+            closed, open_ = running.closed, running.open
         else:
             closed, open_ = self._html.get(message.id, ""), ""
-            thought = str(escape(message.reasoning))
         return {
             "id": message.id,
             "role": message.role,
@@ -201,7 +203,6 @@ class Views:
             "text": message.text,
             "closed": Markup(closed),
             "open": Markup(open_),
-            "thought": Markup(thought),
             "streaming": streaming,
             "note": note(message),
             "error": UNANSWERED if unanswered else message.error,

@@ -1,8 +1,6 @@
 """All that other extensions and their workers may import from here."""
 
 from extensions.engine_kit.adapters import Callbacks, Emit, OneAtATime, Stepped
-from extensions.engine_kit.asides import Aside, Asides
-from extensions.engine_kit.choices import question_of, told
 from extensions.engine_kit.defaults import from_folder, from_gguf, with_defaults
 from extensions.engine_kit.gguf import Gguf, Tensor, check_gguf
 from extensions.engine_kit.gguf_kinds import (
@@ -15,10 +13,12 @@ from extensions.engine_kit.requests import check_request, finish_of, neutral, un
 from extensions.engine_kit.safetensors import check_folder, check_safetensors
 from extensions.engine_kit.stops import StopStrings, TextStream
 from extensions.engine_kit.templates import ChatTemplate
+from extensions.engine_kit.thinking import CHANNELS, KEPT, PAIRS, begun
 
 __all__ = [
-    "Aside",
-    "Asides",
+    "CHANNELS",
+    "KEPT",
+    "PAIRS",
     "Callbacks",
     "ChatTemplate",
     "Emit",
@@ -29,6 +29,7 @@ __all__ = [
     "Tensor",
     "TextStream",
     "as_gbnf",
+    "begun",
     "check_folder",
     "check_gguf",
     "check_gguf_adapter",
@@ -40,8 +41,6 @@ __all__ = [
     "from_folder",
     "from_gguf",
     "neutral",
-    "question_of",
-    "told",
     "unsupported",
     "with_defaults",
 ]

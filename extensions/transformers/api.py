@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from extensions.transformers.honoured import HONOURED
-    from extensions.transformers.sampling import Process, Sampler, likeliest
+    from extensions.transformers.sampling import Process, Sampler
     from extensions.transformers.vocabulary import Vocabulary
 
 WHERE = {
     "HONOURED": "honoured", "Process": "sampling", "Sampler": "sampling",
-    "Vocabulary": "vocabulary", "likeliest": "sampling",
+    "Vocabulary": "vocabulary",
 }  # fmt: skip
 
-__all__ = ["HONOURED", "Process", "Sampler", "Vocabulary", "likeliest"]
+__all__ = ["HONOURED", "Process", "Sampler", "Vocabulary"]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,7 +40,6 @@ ALLOWED = {
     'extensions/chat/views.py: "closed": Markup(closed),':
         "blocks as the renderer finished them; test_streams.py reads them",
     'extensions/chat/views.py: "open": Markup(open_),': "the block it is writing, read there too",
-    'extensions/chat/views.py: "thought": Markup(thought),': "its blocks of reasoning",
     "extensions/writing/__init__.py: html=Markup(html)": "markup of the chat's renderer, as there",
     'extensions/writing/views.py: "html": Markup(html),':
         "a whole text as the chat's renderer leaves it",
