@@ -74,7 +74,8 @@ async def setup(ext: Extension[Any]) -> None:
         try:
             await work
         except Refused as error:
-            return await pages.tell({name: str(error)}, client)
+            return await pages.tell_wrong(name, str(error), client)
+        pages.right(name, client)
         asking.forget()
         await pages.tell()
 

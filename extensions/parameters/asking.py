@@ -17,7 +17,7 @@ from kernel.api import (
 )
 
 from . import texts, tokens
-from .choices import LONGEST, TYPED, Choices
+from .choices import HERE, LONGEST, TYPED, Choices
 from .presets import HELD, NEUTRAL
 from .tokens import Piece
 
@@ -53,7 +53,7 @@ class Asking:
         lacks = [
             name
             for name, value in structs.asdict(sampling).items()
-            if value is not UNSET and name not in model.info.samplers and name != "extra"
+            if value is not UNSET and name not in (*model.info.samplers, *HERE, "extra")
         ]
         mine = [
             name for name in lacks if name in TYPED or getattr(sampling, name) == said.get(name)

@@ -17,6 +17,8 @@ from .texts import KNOWN
 
 LONGEST = 2048
 """Tokens of a reply where nothing else is said."""
+HERE = ("truncation_length",)
+"""What is honoured here, before a model is asked: see the extension Prompts."""
 TYPED = {"custom_token_bans": "bans", "logit_bias": "biases"}
 """Parameters that are kept as they were typed, for each model to make numbers of."""
 
@@ -48,7 +50,7 @@ class Choices:
 
     def honoured(self, name: str) -> bool:
         """Whether the loaded model takes a parameter; without a model all are thought to be."""
-        return self.info is None or name in self.info.samplers
+        return name in HERE or self.info is None or name in self.info.samplers
 
     def rest(self, name: str) -> Any:
         """What applies where nothing is said."""

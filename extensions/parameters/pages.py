@@ -11,6 +11,7 @@ from . import tokens
 from .actions import Constrain
 from .choices import TYPED, Choices
 from .grammars import Grammars
+from .texts import KNOWN
 from .views import Views
 
 NOTHING: Mapping[str, str] = {}
@@ -25,6 +26,7 @@ class Pages:
         self._ext, self._choices, self._grammars, self._views = ext, choices, grammars, views
         self._filters: dict[Client, str] = {}
         """Of the pages that show the tab."""
+        self._errors: dict[Client, dict[str, str]] = {}
         self._names: tuple[list[str], set[str]] = [], set()
         self._files: tuple[list[str], set[str]] = [], set()
         self._notices = 0
@@ -43,9 +45,10 @@ class Pages:
         await self.look()
         if client and client.id:
             self._filters.setdefault(client, "")
+        errors = self._errors.get(client, NOTHING) if client else NOTHING
         parts = {
             "bar": self._bar(),
-            "groups": self._groups(self._filters.get(client, "") if client else ""),
+            "groups": self._groups(self._filters.get(client, "") if client else "", errors),
             "grammar": self._grammar(),
         }
         return {name: Markup(html) for name, html in parts.items()}
@@ -54,29 +57,49 @@ class Pages:
         """The context of the pop-up and of its button."""
         if not self._names[0]:
             await self.look()
-        return {"quick": self._views.quick(self._names[0], NOTHING)}
+        errors = self._errors.get(client, NOTHING) if client else NOTHING
+        return {"quick": self._views.quick(self._names[0], errors)}
 
     def left(self, client: Client) -> None:
         self._filters.pop(client, None)
+        self._errors.pop(client, None)
 
     # --- what they are told --------------------------------------------------------------
 
-    async def tell(self, errors: Mapping[str, str] = NOTHING, to: Client | None = None) -> None:
-        """All values, where they are shown; errors only to the page that made them."""
-        quick = self._views.quick(self._names[0], errors)
-        for template in ("pill.html", "pop.html"):
-            html = self._ext.render(template, quick=quick, oob=True)
-            self._ext.push_html(html, to or Everyone(), template)
+    async def tell(self) -> None:
+        """All values, where they are shown, and what is wrong with what was typed there."""
+        self._tell_quick()
         drawn: dict[str, str] = {}  # of each filter: most pages have the same
-        for client in [to] if to else [*self._filters]:
-            if (chosen := self._filters.get(client)) is None:
-                continue
-            if chosen not in drawn:
-                drawn[chosen] = self._bar(oob=True) + self._groups(chosen, errors, oob=True)
-            self._ext.push_html(drawn[chosen], client, "values")
+        for client, chosen in [*self._filters.items()]:
+            errors = self._errors.get(client)
+            if errors or chosen not in drawn:
+                html = self._bar(oob=True) + self._groups(chosen, errors or NOTHING, oob=True)
+                drawn |= {} if errors else {chosen: html}
+            else:
+                html = drawn[chosen]
+            self._ext.push_html(html, client, "values")
         for name, typed in TYPED.items():
-            if self._filters and not errors and getattr(self._choices.now, typed):
+            if self._filters and getattr(self._choices.now, typed):
                 await self._tell_pieces(name)
+
+    async def tell_wrong(self, name: str, error: str, client: Client) -> None:
+        """What is wrong, beside the box where it was typed, until that is changed."""
+        rows = [*KNOWN, *(row.name for row in self._views.added(NOTHING))]
+        if name not in rows:
+            return self._ext.tell(error, client, "error")
+        self._errors.setdefault(client, {})[name] = error
+        quick = self._views.quick(self._names[0], self._errors[client])
+        self._ext.push_html(self._ext.render("pop.html", quick=quick, oob=True), client, "pop.html")
+        if (chosen := self._filters.get(client)) is not None:
+            html = self._groups(chosen, self._errors[client], oob=True)
+            self._ext.push_html(html, client, "wrong")
+
+    def right(self, name: str, client: Client) -> None:
+        """It was changed: what was wrong with it is past."""
+        errors = self._errors.get(client, {})
+        errors.pop(name, None)
+        if not errors:
+            self._errors.pop(client, None)
 
     async def meet(self, event: SlotChanged) -> bool:
         """Whether another model is there, or none any more: a load that goes on is no news."""
@@ -127,6 +150,12 @@ class Pages:
         self._ext.push_html(html, client)
 
     # --- inside --------------------------------------------------------------------------
+
+    def _tell_quick(self) -> None:
+        quick = self._views.quick(self._names[0], NOTHING)
+        for template in ("pill.html", "pop.html"):
+            html = self._ext.render(template, quick=quick, oob=True)
+            self._ext.push_html(html, Everyone(), template)
 
     async def _tell_pieces(self, name: str) -> None:
         """The tokens of a list, once the model has said them."""

@@ -648,3 +648,72 @@ async def test_the_pop_up_stands_on_every_page(app: App, model: Knowing):
     assert 'id="parameters-pop-temperature"' in page.html
     await page.act("parameters.set", name="temperature", value="0.5")
     assert "Temperature 0.5</button>" in page.html
+
+
+LOADER = '''"""Adds parameters to those of the scripted loader."""
+from typing import Annotated
+from kernel.api import SAMPLERS, Meta, Samplers, Struct
+
+class Added(Struct, frozen=True):
+    wobble: Annotated[float, Meta(ge=0, le=1, description="How much it wobbles.")] = 0.5
+    rough: Annotated[bool, Meta(description="Whether it is rough.")] = False
+
+class Elsewhere(Struct, frozen=True):
+    far: Annotated[int, Meta(description="For another loader.")] = 0
+
+async def setup(ext):
+    ext.add(SAMPLERS, Samplers("scripted", Added))
+    ext.add(SAMPLERS, Samplers("another", Elsewhere))
+'''
+
+
+@pytest.fixture
+def adding(tmp_path: Path) -> Path:
+    folder = tmp_path / "more" / "adding"
+    folder.mkdir(parents=True)
+    (folder / "extension.toml").write_text(
+        'id = "adding"\nname = "Adding"\nversion = "1"\nsummary = "For tests."\napi = 1\n'
+    )
+    (folder / "__init__.py").write_text(LOADER)
+    return folder
+
+
+async def test_what_a_loader_adds_is_shown_checked_kept_and_sent(adding: Path, model: Knowing):
+    async with running("parameters", adding, model=model) as app:
+        page = await app.open("/parameters")
+        assert 'id="parameters-wobble"' in page.html
+        assert 'id="parameters-pop-wobble"' in page.html
+        assert "For another loader" not in page.html
+        anew(page)
+        await page.act("parameters.set", name="wobble", value="7")
+        await page.until('id="parameters-wobble-error" role="alert">Wobble must be a number from')
+        assert (await asked(app, model)).extra is UNSET
+        await page.act("parameters.set", name="wobble", value="0.25")
+        await page.act("parameters.set", name="rough", value="true")
+        assert (await asked(app, model)).extra == {"wobble": 0.25, "rough": True}
+        await page.act("parameters.reset", name="rough")
+        assert (await asked(app, model)).extra == {"wobble": 0.25}
+
+        # Another loader is not asked for it, and it is there again afterwards.
+        anew(page)
+        await app.toggle("adding", on=False)
+        await page.until("parameters-groups")
+        assert (await asked(app, model)).extra is UNSET
+        await page.act("parameters.set", name="wobble", value="0.5")
+        await page.until("There is no parameter wobble any more")
+        await app.toggle("adding", on=True)
+        assert (await asked(app, model)).extra == {"wobble": 0.25}
+
+
+async def test_loaders_say_what_they_can_do_before_anything_is_loaded():
+    async with running("parameters", "llama_cpp", "transformers", "llamacpp_hf") as app:
+        page = await app.open("/parameters")
+        for label in ("llama.cpp", "Transformers", "llamacpp_HF"):
+            assert f"what {label} can do" in page.html
+        anew(page)
+        await page.act("parameters.show", loader="transformers")
+        assert "parameters-top_p-row" in page.html
+        assert "parameters-guidance_scale-row" not in page.html
+        anew(page)
+        await page.act("parameters.show", loader="llamacpp_hf")
+        assert "parameters-guidance_scale-row" in page.html
