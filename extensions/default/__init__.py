@@ -9,4 +9,4 @@ ICON = "M3.5 4.5h7v15h-7zM13.5 4.5h7v15h-7zM5.5 8h3M15.5 8h3M15.5 11h3M15.5 14h3
 
 
 async def setup(ext: Extension[Any]) -> None:
-    ext.one(WRITING).tab(ext, "Default", ICON, two=True, order=20)
+    ext.one(WRITING).tab(ext, "Default", ICON, two=True, order=11)

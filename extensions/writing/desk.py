@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 PAUSE = 1 / 30
 """Seconds between two pieces of a reply on its way to pages, at least."""
 BROKEN = "Spindle failed at this text; its log says how. Try again."
+NOTHING = "The model has nothing to add: it says that the text is complete."
 DELETED = "“{}” was deleted."
 
 
@@ -138,6 +139,8 @@ class Desk:
                     pen.write(delta.text)
             if reply.finish:
                 sheet.error = reply.finish.error
+                if reply.finish.reason == "stop" and not reply.text:
+                    self._pages.tell(sheet.name, NOTHING)
         except asyncio.CancelledError:
             sheet.error = self._ext.why
         except Exception:

@@ -126,6 +126,11 @@ class Pages:
                 self._ext.push_html(done, client)
         self.redraw(sheet.name)
 
+    def tell(self, name: str, sentence: str) -> None:
+        """Say something to all who look at a text."""
+        for client in self.of(name):
+            self._ext.tell(sentence, client)
+
     def tell_whole(self, sheet: Sheet, client: Client, refused: str = "") -> None:
         box = self.views.box(sheet)
         html = self._library.render("_text.html", box=box, refused=refused, oob=True)

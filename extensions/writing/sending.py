@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from extensions.chat.api import SETUPS
 from extensions.conversations.api import Store
 from kernel.api import MODES, Extension, Refused, Turn
 
@@ -18,10 +19,13 @@ async def prompt_of(ext: Extension[Any], store: Store, message: str) -> str:
     branch = await store.history(message)
     history = [each.message for each in branch if each.role != "assistant" or each.raw]
     answered = bool(history) and history[-1].role == "assistant"
+    setup = await ext.one(SETUPS).of(branch[-1].conversation)
     turn = Turn(
         messages=() if answered else tuple(history[-1:]),
         conversation_id=branch[-1].conversation,
         continue_=answered,
+        mode=setup.mode,
+        options=msgspec.to_builtins(setup.options),
     )
     mode = next((mode for mode in ext.get(MODES) if mode.id == turn.mode), None)
     if not mode:
@@ -35,6 +39,8 @@ async def prompt_of(ext: Extension[Any], store: Store, message: str) -> str:
             messages=msgspec.to_builtins(request.messages or ()),
             tools=[dict(tool) for tool in request.tools],
             continue_=request.continue_,
+            template=request.template,
+            template_options=dict(request.template_options),
         )
     except Exception as error:
         raise Refused(str(error)) from error

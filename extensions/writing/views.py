@@ -87,7 +87,7 @@ class Views:
         most = max((max(c.before, c.after or 0) for c in run.choices), default=1) or 1
         rows = [
             {
-                "token": repr(c.text),
+                "token": repr(c.text) if c.text else f"({c.id})",
                 "id": c.id,
                 "number": f"{c.before if c.after is None else c.after:.5f}",
                 "before": f"{c.before:.5f}",

@@ -1,0 +1,171 @@
+"""A writing session in a real browser: two tabs, a real model, files."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.engines.real import ROOT, STORIES, interpreter
+from tests.live import Watched, chromium, live, shoot
+
+pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.timeout(240)]
+STARTER = "It had rained all night, and in the morning the river was at the door."
+BEGIN = "Once upon a time, there was a little girl named"
+
+
+async def written(page: Page) -> None:
+    """Until the model writes no more."""
+    await expect(page.locator("#writing-state")).to_have_attribute("data-busy", "false")
+
+
+async def value(page: Page) -> str:
+    return await page.input_value("#writing-text")
+
+
+async def test_a_writing_session(tmp_path: Path, environments_dir: Path):
+    interpreter(environments_dir / "xllamacpp")
+    data = tmp_path / "data"
+    (data / "notebook").mkdir(parents=True)
+    flags = ("--model-dir", str(STORIES), "--model", "stories260K.gguf")
+    async with live(data, environments_dir, *flags) as server, chromium() as browser:
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        watched = Watched(context)
+        page = await context.new_page()
+        await page.goto(server.link)
+        await page.wait_for_selector("#models-open .dot[data-state=ready]", timeout=120_000)
+
+        # A first text begins with a sentence, and has an address.
+        await page.goto(f"{server.address}/notebook")
+        box = page.locator("#writing-text")
+        await expect(box).to_have_value(STARTER)
+        assert "/notebook/2" in page.url
+
+        # What is typed is saved, and generation goes on from it, right after the last key.
+        await box.fill("")
+        await box.type(BEGIN)
+        await page.keyboard.press("Control+Enter")
+        await expect(box).not_to_have_value(BEGIN)
+        await written(page)
+        first = await value(page)
+        assert first.startswith(BEGIN)
+        assert len(first) > len(BEGIN)
+        await expect(page.locator("#writing-count")).to_contain_text("tokens")
+        await shoot(page, "notebook-1")
+
+        # Undo, regenerate, undo.
+        await page.click("#writing-undo")
+        await expect(box).to_have_value(BEGIN)
+        await page.click("#writing-generate")
+        await expect(page.locator("#writing-undo")).to_be_enabled()
+        await written(page)
+        await page.click("#writing-regenerate")
+        await written(page)
+        assert (await value(page)).startswith(BEGIN)
+        await page.click("#writing-undo")
+        await expect(box).to_have_value(BEGIN)
+
+        # A second tab agrees, while both are typed in and the model writes.
+        other = await context.new_page()
+        await other.goto(page.url)
+        await expect(other.locator("#writing-text")).to_have_value(BEGIN)
+        await page.click("#writing-generate")
+        await other.locator("#writing-text").press("Control+Home")
+        await other.keyboard.type("Tale 😀. ")
+        await box.press("Control+End")
+        await page.keyboard.type("\nThe end.")
+        await written(page)
+        for _ in range(100):
+            if await value(page) == await value(other) and "Tale 😀. Once" in await value(page):
+                break
+            await page.wait_for_timeout(50)
+        assert await value(page) == await value(other)
+        assert "Tale 😀. Once upon a time" in await value(page)
+        assert "\nThe end." in await value(page)
+        await other.close()
+
+        # It is there after a reload, and in the file.
+        text = await value(page)
+        await page.reload()
+        await expect(box).to_have_value(text)
+        [file] = (data / "notebook").glob("*.txt")
+        for _ in range(60):
+            if file.read_text("utf-8") == text:
+                break
+            await page.wait_for_timeout(50)
+        assert file.read_text("utf-8") == text
+
+        # Another name, deleted, and back.
+        row = page.locator("#writing-list li").first
+        await row.hover()
+        await row.get_by_role("button", name="Rename").click()
+        await row.locator("input[name=title]").fill("My tale")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#writing-title")).to_have_text("My tale")
+        await expect(page).to_have_url(f"{server.address}/notebook/My%20tale")
+        await expect(box).to_have_value(text)
+        row = page.locator("#writing-list li").first
+        await row.hover()
+        await row.get_by_role("button", name="Delete").click()
+        await expect(box).not_to_have_value(text)
+        await page.get_by_role("button", name="Undo", exact=True).last.click()
+        await expect(page.locator("#writing-title")).to_have_text("My tale")
+        await expect(box).to_have_value(text)
+
+        # What may come next, and the tokens.
+        text = "Tale 😀. Once upon a time, there was a little girl named Lily."
+        await box.fill(text)
+        await page.click("#writing-tab-logits")
+        await page.click("#writing-logits-ask")
+        await expect(page.locator(".writing-choices tbody tr")).to_have_count(25)
+        await page.uncheck("#writing-samplers")
+        await page.click("#writing-logits-ask")
+        await expect(page.get_by_role("heading", name="Previous output")).to_be_visible()
+        await expect(page.locator(".writing-choices tbody tr")).to_have_count(50)
+        await shoot(page, "notebook-2-logits")
+        await page.click("#writing-tab-tokens")
+        await expect(page.locator("#writing-tokens > span.special").first).to_be_attached()
+        assert await page.locator("#writing-tokens > span").count() > 20
+        await shoot(page, "notebook-3-tokens")
+        await page.click("#writing-tab-markdown")
+        await expect(page.locator("#writing-view .prose")).to_contain_text("Once upon a time")
+        await page.click("#writing-tab-raw")
+        await expect(box).to_have_value(text)
+
+        # The phone's layout holds everything.
+        await page.set_viewport_size({"width": 390, "height": 844})
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+        await shoot(page, "notebook-4-phone")
+        assert watched.complaints == []
+
+
+async def test_it_is_written_without_its_tab_until_it_is_stopped(
+    tmp_path: Path, environments_dir: Path
+):
+    interpreter(environments_dir / "xllamacpp")
+    data = tmp_path / "data"
+    shutil.copytree(ROOT / "tests" / "data" / "slow_motion", data / "extensions" / "slow_motion")
+    flags = ("--model-dir", str(STORIES), "--model", "stories260K.gguf")
+    async with live(data, environments_dir, *flags) as server, chromium() as browser:
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.goto(server.link)
+        await page.wait_for_selector("#models-open .dot[data-state=ready]", timeout=120_000)
+        await page.goto(f"{server.address}/notebook")
+        await page.locator("#writing-text").fill(BEGIN)
+        await page.click("#writing-generate")
+        await expect(page.locator("#writing-text")).not_to_have_value(BEGIN)
+        seen, address = len(await value(page)), page.url
+        await page.close()
+        page = await context.new_page()
+        await page.goto(address)
+        await expect(page.locator("#writing-stop")).to_be_visible()
+        more = re.compile(rf"^[\s\S]{{{seen + 4},}}$")
+        await expect(page.locator("#writing-text")).to_have_value(more)
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#writing-generate")).to_be_visible()
+        text = await value(page)
+        assert text.startswith(BEGIN)
+        await page.reload()
+        await expect(page.locator("#writing-text")).to_have_value(text)
