@@ -72,7 +72,7 @@ def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flag
         lines = [line.strip().rstrip("\\") for line in lines]
         always = shlex.split(" ".join(line for line in lines if not line.startswith("#")))
     except ValueError as error:
-        parser.error(f"{file.name} cannot be read: {error}")
+        parser.error(f"{file.name} cannot be read ({error}). Correct it.")
     manifests = _manifests([*always, *argv], root, folders)
     names = [each.name for _, each in _commands(manifests)]
     command = next((c for c in _commands(manifests) if c[1].name in argv[:1]), None)
@@ -162,7 +162,7 @@ def _parser(
             owned[f":{flag.name}"] = "", flag.name.replace("-", "_")
         _add_files(parser)
         return parser, owned
-    commands = "".join(f"\n  {c.name:10}{c.help}" for _, c in _commands(manifests))
+    commands = "".join(f"\n  {c.name:11} {c.help}" for _, c in _commands(manifests))
     parser = _Parser(
         prog="python server.py",
         description="Talk to language models on your own machine, in the browser.",

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 from kernel.platform_ import resource
@@ -54,3 +55,15 @@ def open_files() -> int:
         return 1 << 30  # On Windows sockets are no files.
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 30 if soft == resource.RLIM_INFINITY else soft
+
+
+def own_names() -> set[str]:
+    """The names and addresses by which this machine knows itself."""
+    name = socket.gethostname().lower()
+    short, ips = name.partition(".")[0], set[str]()
+    with suppress(OSError):
+        ips = {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(name, None)}
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect(("198.51.100.1", 9))  # Nothing is sent: it tells by which address it would be.
+        ips.add(way.getsockname()[0])
+    return {name, short, f"{short}.local"} | {f"[{ip}]" if ":" in ip else ip for ip in ips}

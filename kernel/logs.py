@@ -17,7 +17,7 @@ CROWDED = (
 
 
 class Crowded(logging.Filter):
-    """That no file is left for a new connection is said once in ten seconds, in a sentence."""
+    """That no file is left for a new connection is said rarely; who went away is no news."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Crowded(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.getMessage().startswith("socket.accept() out of system resource"):
-            return True
+            return record.getMessage() != "socket.send() raised exception."
         if time.monotonic() - self._said < 10:
             return False
         self._said = time.monotonic()

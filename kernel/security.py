@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode
@@ -19,6 +18,7 @@ from starlette.responses import (
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kernel.keyring import DAYS, Keyring, TooMany
+from kernel.listener import own_names
 from kernel.sampling import Struct
 
 MB = 1 << 20
@@ -228,17 +228,6 @@ class Security:
         secure = self._tls or scope["scheme"] == "https"
         response.set_cookie(self._cookie, cookie, age, None, "/", None, secure, True, "strict")
         return response
-
-
-def own_names() -> set[str]:
-    """The names and addresses by which this machine knows itself."""
-    name = socket.gethostname().lower()
-    found = {name, name.partition(".")[0], f"{name.partition('.')[0]}.local"}
-    try:
-        ips = {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(name, None)}
-    except OSError:
-        ips = set[str]()
-    return found | {f"[{ip}]" if ":" in ip else ip for ip in ips}
 
 
 def _address(scope: Scope) -> str:

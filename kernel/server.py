@@ -27,13 +27,13 @@ from kernel.checks import unknown
 from kernel.environments import try_lock
 from kernel.flags import Flags
 from kernel.keyring import Keyring
-from kernel.listener import ACCEPTED, WAITING, listen
+from kernel.listener import ACCEPTED, WAITING, listen, own_names
 from kernel.logs import discreet
 from kernel.manager import Kernel
 from kernel.records import Access
 from kernel.rescue import Rescue
 from kernel.sampling import Struct
-from kernel.security import Security, own_names
+from kernel.security import Security
 from kernel.settings import SettingsFile
 from kernel.watchdog import Watchdog
 from kernel.workers import Engines
@@ -192,15 +192,15 @@ def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
     once = " The link opens once; later, just the address." if token else ""
     print(f"Spindle {__version__} is ready.{once}\n\n    {link}\n")
     if flags.listen in ("0.0.0.0", "::"):
-        port = address.rpartition(":")[2]
-        names = ", ".join(f"{name}:{port}" for name in sorted(own_names()))
+        end = address[address.rindex(":") :]
+        names = ", ".join(n + end for n in sorted(own_names()) if n[:4] not in ("127.", "[::1"))
         print(f"Other machines reach it, with the password, at {names}\n")
     print(f"Key for browsers and programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)
     if flags.environments_dir and not flags.environments_dir.exists():
         print(f"Engines will be installed in a new folder, {flags.environments_dir.resolve()}")
     opens = kernel.settings.section("server", Server).open_browser
     for where, problem in kernel.settings.problems.items():
-        said = discreet(f"In settings.yaml, {where or 'as a whole'}: {problem}")
+        said = discreet(f"In {kernel.settings.path.name}, {where or 'as a whole'}: {problem}")
         print(said, file=sys.stderr)
     if opens and not flags.no_browser:
         asyncio.get_running_loop().run_in_executor(None, webbrowser.open, link)

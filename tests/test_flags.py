@@ -1,11 +1,13 @@
 """The command line and CMD_FLAGS.txt; A14 of attacks-and-faults.md."""
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from kernel.flags import Flags, parse
+from kernel.server import FOLDERS, ROOT
 
 
 def refusal(capsys: pytest.CaptureFixture[str], root: Path, *argv: str) -> str:
@@ -71,6 +73,14 @@ def test_mistakes_are_told_in_a_sentence(
     assert "\n" not in said
 
 
+def test_a_file_of_flags_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "CMD_FLAGS.txt").write_text("--password 'x")
+    said = "CMD_FLAGS.txt cannot be read (No closing quotation). Correct it."
+    assert refusal(capsys, tmp_path) == said
+
+
 def test_an_empty_password_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "p").write_text("\nx")
     assert "is empty" in refusal(capsys, tmp_path, "--listen", "--password-file", f"{tmp_path}/p")
@@ -109,7 +119,10 @@ def test_commands_of_extensions_are_read_without_importing(
         parse(["--help"], tmp_path, [folder.parent])
     shown = capsys.readouterr().out
     assert "as in python server.py NAME --help" in shown
-    assert "weave     Weave a cloth; 100%" in shown
+    assert "weave       Weave a cloth; 100%" in shown
+    with pytest.raises(SystemExit):
+        parse(["--help"], ROOT, FOLDERS)
+    assert re.search(r"^  build-llama +build ", capsys.readouterr().out, re.MULTILINE)
     with pytest.raises(SystemExit):
         parse(["weave", "--help"], tmp_path, [folder.parent])
     assert capsys.readouterr().out.startswith("usage: python server.py weave")

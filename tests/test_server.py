@@ -3,8 +3,10 @@
 import asyncio
 import re
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -62,6 +64,20 @@ async def test_the_page_needs_the_link_and_then_no_more(tmp_path: Path):
             assert asset.status_code == 200
             size += len(asset.content)
         assert size < 150_000
+
+
+async def test_others_are_told_names_that_lead_here(tmp_path: Path):
+    flags = ("--safe-mode", "--listen", "--password", "x")
+    async with live(tmp_path / "data", tmp_path, *flags) as server:
+        told = re.search("Other machines reach it, with the password, at (.*)", server.said)
+        assert told
+        names = {name.rpartition(":")[0] for name in told[1].split(", ")}
+        assert not [name for name in names if name.startswith(("127.", "[::1]"))]
+        assert socket.gethostname().lower() in names
+        # A machine without a network has no such address.
+        with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+            way.connect(("198.51.100.1", 9))
+            assert way.getsockname()[0] in names
 
 
 async def test_a_start_loads_nothing_that_the_first_page_does_not_need(

@@ -37,6 +37,7 @@ def card(
         "fields": rows,
         "as_shown": msgspec.json.encode({row.name: _shown(row) for row in rows}).decode(),
         "errors": errors,
+        "wrong": len(errors.keys() & {row.name for row in rows}),
         "problems": [why for name, why in errors.items() if name not in {r.name for r in rows}],
         "index": index,
         "count": len(kernel.records),
@@ -63,7 +64,7 @@ def other_problems(kernel: Kernel) -> list[str]:
     for name, why in list(kernel.settings.problems.items()):
         section, _, rest = name.partition(".")
         if section != "extensions" or rest.partition(".")[0] not in kernel.records:
-            told.append(f"In settings.yaml, {name}: {why}" if rest else why)
+            told.append(f"In {kernel.settings.path.name}, {name}: {why}" if rest else why)
     return told
 
 

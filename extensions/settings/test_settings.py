@@ -137,6 +137,7 @@ async def test_what_an_editor_changed_shows_on_the_card(tmp_path: Path):
         for text, said in (
             ("speed: 1.25", r'value="1\.25"'),
             ("speed: fast", "Speed must be a number from 0.5 to 2"),
+            ("speed: 9", r'<details [^>]*open>\s*<summary class="bad">Settings.* · 1 to correct'),
             ("sped: 1", "There is no setting “sped”; did you mean “speed”"),
             ("[1]", "Below this name belongs a list of settings"),
         ):
@@ -148,6 +149,7 @@ async def test_what_an_editor_changed_shows_on_the_card(tmp_path: Path):
         card = await page.until('id="settings-example".*?</li>')
         assert "must be" not in card
         assert 'class="why"' not in card
+        assert "to correct" not in card
 
 
 async def test_what_is_wrong_with_the_whole_file_shows_above_the_cards(tmp_path: Path):

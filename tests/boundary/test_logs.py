@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kernel.logs import Discreet, discreet
+from kernel.logs import Crowded, Discreet, discreet
 from kernel.rescue import Rescue
 from kernel.testing import ROOT, running
 from kernel.watchdog import Block
@@ -197,3 +197,16 @@ async def test_c30_what_an_engine_prints(tmp_path: Path, capsys: pytest.CaptureF
     for text in (said, *worker.log_tail):
         calm(text)
     assert all(OURS.match(line) for line in said.splitlines())
+
+
+def test_who_went_away_is_no_news_and_a_lack_of_files_is_said_rarely():
+    def said(text: str, crowded: Crowded) -> str:
+        record = logging.LogRecord("asyncio", logging.WARNING, "", 0, text, (), None)
+        return record.getMessage() if crowded.filter(record) else ""
+
+    crowded = Crowded()
+    assert said("socket.send() raised exception.", crowded) == ""
+    assert said("Another warning", crowded) == "Another warning"
+    lack = "socket.accept() out of system resource"
+    assert said(lack, crowded).startswith("No file is left for a new connection")
+    assert said(lack, crowded) == ""

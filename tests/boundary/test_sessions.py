@@ -12,7 +12,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from kernel.keyring import Keyring
-from kernel.security import LOOPBACK, own_names
+from kernel.listener import own_names
+from kernel.security import LOOPBACK
 from kernel.testing import ROOT
 from tests.boundary.places import Place
 from tests.boundary.served import Served, served
