@@ -104,6 +104,7 @@ class Turn(Struct, frozen=True):
     begun: str = ""
     prompt: str | None = None
     """A plain completion; then there is no mode."""
+    incognito: bool = False  # Nothing of it may be written to a disk, by whoever takes part.
     slot: str = "chat"
     options: Mapping[str, Any] = {}
     """What the mode is told beside the messages, as plain data: a character, a template …"""
@@ -123,6 +124,7 @@ class Request(Struct, frozen=True):
     processors: tuple[Processor, ...] = ()
     continue_: bool = False
     """The last message is to be continued: the assistant's, or the user's in whose place it is."""
+    incognito: bool = False  # An engine does not save what it remembers of it.
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     """How many alternatives to report for each token; 0 reports the chosen token alone."""
     template: str = ""

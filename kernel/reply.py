@@ -66,8 +66,7 @@ class Reply:
         self._task: asyncio.Task[None] | None = None
         self._answer: Answer | None = None
         self._carriers: list[Carrier] = []
-        self._stopped = False
-        self._why = ""
+        self._stopped, self._why = False, ""
 
     raw = property(lambda self: self._raw.get())
     """The engine's words so far: what the model sees again."""
@@ -101,8 +100,7 @@ class Reply:
             return
         source, stages = Pipe(), list[Stage]()
         self._task = asyncio.create_task(self._generate(source), name="reply")
-        entries = self._kernel.registry.entries(OUTPUT)
-        guard = self._kernel.guard
+        entries, guard = self._kernel.registry.entries(OUTPUT), self._kernel.guard
         try:
             async for delta in modified(guard, "output", entries, source, self.turn, stages):
                 self._output.add(delta)
@@ -150,10 +148,10 @@ class Reply:
     async def _begin(self) -> AsyncIterator[Delta]:
         turn = self.turn = await self._each(INPUT, Turn, self.turn)
         past = await self._each(HISTORY, Past, Past(self._history, turn))
-        request = await self._compose(turn, past.messages)
-        draft = await self._each(REQUEST, Draft, Draft(request, turn))
-        self.request = draft.request
-        guard = self._kernel.guard
+        made = Draft(await self._compose(turn, past.messages), turn)
+        request = (await self._each(REQUEST, Draft, made)).request
+        request = self.request = structs.replace(request, incognito=turn.incognito)
+        guard, draft = self._kernel.guard, Draft(request, turn)
         ASKED.set(self._asked)
         for entry in self._kernel.registry.entries(GENERATE):
             deltas = await guard.call(entry, "generate", draft, AsyncIterator | None, None)
@@ -162,8 +160,8 @@ class Reply:
                 self._answer = Answer(guard, entry, deltas, self._kernel.name(entry.owner))
                 if await self._answer.begins():
                     return self._answer
-        slot = self._kernel.slot(draft.request.slot)
-        generation = await slot.generate(draft.request)
+        slot = self._kernel.slot(request.slot)
+        generation = await slot.generate(request)
         self._asked(generation, slot.model.info.name if slot.model else "")
         return generation
 

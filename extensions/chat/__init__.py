@@ -49,7 +49,7 @@ async def setup(ext: Extension[Any]) -> None:
     await pages.side.load()
 
     ext.on(Connected)(lambda _: ext.thread(markdown.prepare))
-    ext.on(actions.Send)(lambda a, client: talk.send(client, a.conversation, a.text))
+    ext.on(actions.Send)(lambda a, client: talk.send(client, a.conversation, a.text, a.after))
     ext.on(actions.Stop)(lambda a, _: talk.stop(a.conversation))
     ext.on(actions.Regenerate)(lambda a, client: talk.again(client, a.message))
     ext.on(actions.Retry)(lambda a, client: talk.again(client, a.message))

@@ -4,10 +4,12 @@ from kernel.api import UNSET, Action, UnsetType
 
 
 class Send(Action, frozen=True):
-    """The composer; without a conversation a new one begins."""
+    """The composer; without a conversation a new one begins. `after` is the last message that the
+    page shows: where another tab went on meanwhile, this becomes a branch of its own."""
 
     text: str
     conversation: str = ""
+    after: str = ""
 
 
 class New(Action, frozen=True):

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from extensions.conversations.api import is_secret
 from extensions.prompts.api import Prompts
 from kernel.api import Client, Extension, Message, Text, Turn
 
@@ -21,6 +22,7 @@ def turn_of(running: Running, setup: Setup, client: Client, text: str) -> Turn:
         conversation_id=running.conversation,
         principal=client.principal,
         client=client.id,
+        incognito=is_secret(running.conversation),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from extensions.conversations.api import Ended, Store, StoredMessage, StoreFailed
+from extensions.conversations.api import Ended, Store, StoredMessage, StoreFailed, is_secret
 from extensions.prompts.api import Prompts
 from kernel.api import (
     Client,
@@ -107,6 +107,7 @@ class Replies:
             continue_=bool(old),
             mode=setup.mode,
             options=msgspec.to_builtins(setup.options),
+            incognito=is_secret(running.conversation),
         )
         past = [*history, old.message] if old else history[:-1]
         work = self._write(running, running.drawing, turn, past)

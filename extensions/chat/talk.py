@@ -1,8 +1,9 @@
 """What a person can do in a conversation; one method for each thing."""
 
+from contextlib import suppress
 from weakref import WeakSet
 
-from extensions.conversations.api import Store, StoredMessage
+from extensions.conversations.api import Store, StoredMessage, Unknown
 from kernel.api import Client, Refused
 
 from .actions import SetUp
@@ -29,7 +30,7 @@ class Talk:
         self._left: dict[str, WeakSet[Client]] = {}
         """Pages that showed a conversation when it was deleted."""
 
-    async def send(self, client: Client, conversation: str, text: str) -> None:
+    async def send(self, client: Client, conversation: str, text: str, after: str = "") -> None:
         """Keep the message, then have it answered."""
         if not text.strip():
             raise Refused("Write something first.")
@@ -45,7 +46,8 @@ class Talk:
             with self._replies.claimed(conversation) as running:
                 if await self._greeted(conversation):
                     await self._pages.tell_log(conversation)
-                asked = await self._store.add_user(conversation, text)
+                parent = await self._parent(conversation, after)
+                asked = await self._store.add_user(conversation, text, parent)
                 await self._pages.tell_new(conversation, asked.parent)
                 await self._replies.answer(running, asked.id, client)
         await self._pages.tell_new(asked.conversation, asked.id)
@@ -97,6 +99,16 @@ class Talk:
         with self._replies.claimed(conversation) as running:
             await self._replies.impersonate(running, client, text)
         await self._pages.tell_go(conversation)
+
+    async def _parent(self, conversation: str, after: str) -> str | None:
+        """What a message follows whose page did not see what another tab has said since."""
+        shown = (await self._store.get(conversation, 20)).messages
+        if not after or not shown or after == shown[-1].id:
+            return None
+        with suppress(Unknown):
+            if (await self._store.message(after)).conversation == conversation:
+                return after
+        return None
 
     async def stop(self, conversation: str) -> None:
         if running := self._replies.running.get(conversation):
@@ -191,6 +203,7 @@ class Talk:
     async def incognito(self, client: Client) -> None:
         """Begin a conversation of which nothing is written to the disk."""
         kept = await self._store.create(INCOGNITO, incognito=True)
+        await self._setups.begin(kept.id)
         await self._pages.tell_list()
         await self._pages.move(client, kept.id)
 

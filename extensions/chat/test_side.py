@@ -1,10 +1,11 @@
 """What a reply costs beside its words: one row of the list, and a prompt that begins as before."""
 
+import asyncio
 from itertools import pairwise
 
 from extensions.chat.side import Group, Shown
 from extensions.conversations.api import STORE
-from kernel.testing import Scripted, running
+from kernel.testing import App, Scripted, running
 
 
 async def test_a_reply_sends_its_own_row_and_not_the_list():
@@ -74,6 +75,57 @@ def test_only_what_single_rows_can_say_is_said_by_rows():
         (),
     ):
         assert before.changes(shown(*groups)) is None, groups
+
+
+async def said(app: App, id: str) -> list[tuple[str, int]]:
+    """What the conversation shows, each with its number of versions."""
+    opened = await app.kernel.registry.values(STORE)[0].get(id)
+    return [(message.text, message.versions) for message in opened.messages]
+
+
+async def test_two_tabs_that_write_into_one_conversation_lose_nothing():
+    async with running("chat", model=Scripted("One.", "Two.", "Three.")) as app:
+        first = await app.open("/chat")
+        first.html = ""
+        await first.act("chat.send", conversation="", text="Begin")
+        id = first.client.subject
+        await first.until(f'id="chat-row-{id}"[^>]*>((?!busy).)*</li>')
+        second = await app.open(f"/chat/{id}")
+        [store] = app.kernel.registry.values(STORE)
+        seen = (await store.get(id)).messages[-1].id
+
+        # At once: one is answered, the other is told and keeps its words in the box.
+        first.html = second.html = ""
+        await asyncio.gather(
+            first.act("chat.send", conversation=id, text="from the first", after=seen),
+            second.act("chat.send", conversation=id, text="from the second", after=seen),
+        )
+        await first.until('id="chat-go" data-busy="false"')
+        assert "A reply is being written" in second.html
+        assert await said(app, id) == [
+            ("Begin", 1), ("One.", 1), ("from the first", 1), ("Two.", 1),
+        ]  # fmt: skip
+
+        # Sent by a page that has not seen that yet, it is a branch that both tabs show.
+        first.html = second.html = ""
+        await second.act("chat.send", conversation=id, text="from the second", after=seen)
+        for page in (first, second):
+            await page.until("from the second.*<span>2/2</span>")
+            await page.until('id="chat-go" data-busy="false"')
+        assert await said(app, id) == [
+            ("Begin", 1), ("One.", 1), ("from the second", 2), ("Three.", 1),
+        ]  # fmt: skip
+        await first.act("chat.version", message=(await store.get(id)).messages[2].id, step=-1)
+        assert ("from the first", 2) in await said(app, id)
+        last = (await store.get(id)).messages[-1].id
+
+        # What follows the last message that is shown is no branch; nor what names nothing.
+        await first.act("chat.delete_message", message=last)
+        for after in ("", "nothing", (await store.get(id)).messages[-1].id):
+            first.html = ""
+            await first.act("chat.send", conversation=id, text="more", after=after)
+            await first.until('id="chat-go" data-busy="false"')
+            assert (await said(app, id))[-2] == ("more", 1)
 
 
 class Counting(Scripted):

@@ -27,6 +27,7 @@ class Arranging:
         self.titles = Titles(ext, store, self._changed)
         self.incoming = Incoming(ext, store, self._tell_imported)
         self._removed: dict[str, Unfiled] = {}
+        store.moved.append(lambda: ext.spawn(self.tell_trash(), "trash"))
         self._numbers = itertools.count(1)
 
     def listen(self) -> None:

@@ -119,7 +119,7 @@ class Incoming:
             await self._store.shelf.sort_in(ids)
         said = f"{result.new:,} conversation{'' if result.new == 1 else 's'} imported."
         if result.known:
-            said += f" {result.known:,} were here already."
+            said += f" {result.known:,} {'was' if result.known == 1 else 'were'} here already."
         if count := len(result.bad) + result.more_bad:
             said += f" {count:,} could not be read: Settings, Conversations, names them."
         self._ext.tell(said, Everyone(), "note" if result.new or result.known else "error")

@@ -58,6 +58,8 @@ class Store(Keeping):
         self._wordless: set[str] = set()
         """Running replies that have not said anything yet."""
         self.shelf = Shelf(self._write, database.read)
+        self.moved: list[Callable[[], object]] = []
+        """Called when a conversation went into the trash or came out of it."""
         self.began: list[Callable[[], None]] = []
         """Called when a reply begins."""
         self.ended: list[Callable[[StoredMessage], None]] = []
@@ -251,8 +253,7 @@ class Store(Keeping):
                 if conversation
                 else tree.add_conversation(c, words)
             )
-            begins = not target.leaf or not tree.find_message(c, target.leaf).parent
-            if begins and target.title == title_of("") and not is_secret(target.id):
+            if not target.titled and target.title == title_of("") and not is_secret(target.id):
                 c.execute(
                     "UPDATE conversations SET title = ? WHERE id = ?", (title_of(words), target.id)
                 )
@@ -420,7 +421,10 @@ class Store(Keeping):
                 brought_back(c, id)
             return found
 
-        return await self._write(work)
+        moved = await self._write(work)
+        for tell in self.moved:
+            tell()
+        return moved
 
     def _grown(self, message: StoredMessage) -> StoredMessage:
         """The message as it is now, though its last words may not be committed yet."""

@@ -161,6 +161,16 @@ async def test_what_was_read_is_known_after_the_next_load(environment: Path, tmp
         assert (more, finish.usage.cached) == (adapted, first.usage.prompt - 1)
 
 
+async def test_what_is_incognito_is_known_and_never_saved(environment: Path, tmp_path: Path):
+    async with loaded(environment) as worker:
+        text, first, _ = await ask(worker, LONG, incognito=True)
+        again, finish, _ = await ask(worker, LONG, incognito=True)
+        assert (again, finish.usage.cached) == (text, first.usage.prompt - 1)
+        assert await worker.call("save", folder=str(tmp_path)) == 0
+        await ask(worker, LONG)  # Another who says the same may be remembered.
+        assert await worker.call("save", folder=str(tmp_path)) == 1
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "head", "tokens", "foreign"])
 async def test_a_damaged_state_is_not_used(environment: Path, tmp_path: Path, damage: str):
     async with loaded(environment) as worker:

@@ -78,6 +78,8 @@ class ChatComposer extends HTMLElement {
     this.box.addEventListener('keydown', event => this.enter(event), {signal});
     this.form.addEventListener('submit', event => {
       if (!this.box.value.trim() || this.sent != null) { event.preventDefault(); event.stopImmediatePropagation(); }
+      const last = this.log.querySelector('#chat-later button') ? null : [...this.log.querySelectorAll('article')].at(-1);
+      this.form.elements.after.value = last?.id.replace('chat-m', '') ?? '';       // what the words follow, as seen here
     }, {signal, capture: true});
     this.form.addEventListener('htmx:ws:after:message:outgoing', ({target}) => { if (target === this.form) this.wait(); }, {signal});
     document.addEventListener('htmx:ws:close', () => clearTimeout(this.timer), {signal});

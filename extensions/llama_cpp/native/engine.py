@@ -239,6 +239,7 @@ class Native:
             special=not neutral(sampling, "skip_special_tokens"),
             endless=neutral(sampling, "ban_eos_token") and not request.grammar,
             bans=Bans(banned) if banned else None,
+            secret=request.incognito,
         )
 
     def _chooser(self, request: Request, prompt: Sequence[int]) -> Chooser:

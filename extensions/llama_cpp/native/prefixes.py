@@ -41,6 +41,8 @@ class Place:
     tokens: Any = field(default_factory=lambda: np.zeros(0, np.int32))
     adapters: Adapters = ()
     used: float = 0.0
+    secret: bool = False
+    """What it remembers may not be saved."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Away:
     tokens: Any
     adapters: Adapters
     state: bytes
+    secret: bool = False
 
 
 class Prefixes:
@@ -108,6 +111,7 @@ class Prefixes:
         """A row leaves its place, which goes on remembering what it read and wrote."""
         place = self._busy.pop(row.sequence)
         place.tokens, place.used = row.remembered(row.past), time.monotonic()
+        place.secret = row.secret
         self._idle.append(place)
         self.untidy = True
 
@@ -143,14 +147,15 @@ class Prefixes:
             place.tokens = place.tokens[:0]
 
     def remembered(self) -> list[tuple[Any, Adapters, bytes]]:
-        """All that idle sequences know, the longest unused first: to be saved."""
+        """All that idle sequences know and may be saved, the longest unused first."""
         idle = sorted(self._idle, key=lambda place: place.used)
         inside = [
             (place.tokens, place.adapters, self._context.state(place.sequence))
             for place in idle
-            if len(place.tokens) > WORTH
+            if len(place.tokens) > WORTH and not place.secret
         ]
-        return [(a.tokens, a.adapters, a.state) for a in self._away.values()] + inside
+        away = [a for a in self._away.values() if not a.secret]
+        return [(a.tokens, a.adapters, a.state) for a in away] + inside
 
     def remember(self, tokens: Sequence[int], adapters: Adapters, state: bytes) -> None:
         """Know again what was saved."""
@@ -204,7 +209,7 @@ class Prefixes:
     def _move_out(self, place: Place) -> None:
         if len(place.tokens) > WORTH and self._memory:
             state = self._context.state(place.sequence)
-            self._keep(Away(place.tokens, place.adapters, state))
+            self._keep(Away(place.tokens, place.adapters, state, place.secret))
         self._context.forget(place.sequence)
         place.tokens = place.tokens[:0]
 

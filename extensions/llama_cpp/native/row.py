@@ -45,6 +45,7 @@ class Row:
         special: bool = False,
         endless: bool = False,
         bans: Bans | None = None,
+        secret: bool = False,
     ) -> None:
         self.id, self.chooser, self.adapters = id, chooser, adapters
         self.tokens = np.array(prompt, np.int32)
@@ -62,6 +63,8 @@ class Row:
         self._begun, self._first = time.monotonic(), 0.0
         self._cut_by = ""
         self.finished = False
+        self.secret = secret
+        """What it read and wrote may not be saved."""
 
     @property
     def reading(self) -> bool:
