@@ -243,7 +243,7 @@ class Engine(Protocol):
     """A model inside a worker, in the shape of the library's own examples: no asyncio.
 
     `submit` and `cancel` arrive on another thread during `poll` and must be thread-safe; `load`,
-    `poll` and `call` run on one thread. Names in `concurrent` may be called during `poll` too.
+    `poll` and `call` run on one thread; names in `concurrent` run beside `poll`, which goes on.
     """
 
     concurrent: Sequence[str]

@@ -112,10 +112,9 @@ class Host:
                     cancelled.set()
             case frames.Call(id, name):
                 self.calls[id] = threading.Event()
-                if name in self.engine.concurrent:
+                if beside := name in self.engine.concurrent:
                     threading.Thread(target=self.call, args=(frame,), daemon=True).start()
-                else:
-                    self.jobs.put(frame)
+                self.jobs.put(None if beside else frame)  # It may wait for steps, as a request.
             case frames.Load():
                 self.jobs.put(frame)
 
@@ -124,7 +123,7 @@ class Host:
     def serve(self) -> None:
         threading.Thread(target=self.read, daemon=True).start()
         while True:
-            if self.requests and self.jobs.empty():
+            if (self.requests or self.calls) and self.jobs.empty():
                 self.step()
                 continue
             job = self.jobs.get()

@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from extensions.engine_kit.requests import finish_of
 from kernel.contract import Delta, Finish, Output, Reason, Request
@@ -78,22 +78,22 @@ R = TypeVar("R", bound=Row)
 class Stepped(Generic[R]):
     """For a library that decodes one step for all.
 
-    `admit(request)` makes a row of it, and refuses; `step(rows)` advances all rows by id and
-    gives what is new of each; a row leaves with its finish.
+    `admit(request)` makes a row of it (or of what else was submitted), and refuses; `step(rows)`
+    advances all rows by id and gives what is new of each; a row leaves with its finish.
     """
 
     def __init__(
         self,
-        admit: Callable[[Request], R],
+        admit: Callable[[Any], R],
         step: Callable[[Mapping[int, R]], Iterable[Output]],
     ) -> None:
         self._admit, self._step = admit, step
         self._rows: dict[int, R] = {}
         self._news = threading.Condition()
-        self._arrived: dict[int, Request] = {}
+        self._arrived: dict[int, Any] = {}
         self._cancelled: set[int] = set()
 
-    def submit(self, id: int, request: Request) -> None:
+    def submit(self, id: int, request: Any) -> None:
         with self._news:
             self._arrived[id] = request
             self._news.notify()

@@ -1,6 +1,8 @@
 """All that other extensions and their workers may import from here."""
 
 from extensions.engine_kit.adapters import Callbacks, Emit, OneAtATime, Stepped
+from extensions.engine_kit.asides import Aside, Asides
+from extensions.engine_kit.choices import question_of, told
 from extensions.engine_kit.defaults import from_folder, from_gguf, with_defaults
 from extensions.engine_kit.gguf import Gguf, Tensor, check_gguf
 from extensions.engine_kit.gguf_kinds import (
@@ -19,6 +21,8 @@ __all__ = [
     "CHANNELS",
     "KEPT",
     "PAIRS",
+    "Aside",
+    "Asides",
     "Callbacks",
     "ChatTemplate",
     "Emit",
@@ -41,6 +45,8 @@ __all__ = [
     "from_folder",
     "from_gguf",
     "neutral",
+    "question_of",
+    "told",
     "unsupported",
     "with_defaults",
 ]

@@ -18,10 +18,12 @@ from extensions.engine_kit.api import (
     check_gguf_model,
     check_request,
     neutral,
+    question_of,
     with_defaults,
 )
 from extensions.llama_cpp.files import describe, settled, token_text
 from extensions.llama_cpp.meaning import loras
+from extensions.llama_cpp.prebuilt_choices import choices, described
 from extensions.llama_cpp.prebuilt_images import content, marked
 from extensions.llama_cpp.prebuilt_parameters import TOGETHER, parameters, together
 from extensions.llama_cpp.prebuilt_sampling import HONOURED, as_parameters
@@ -53,7 +55,7 @@ PATIENCE = 60
 
 
 class Prebuilt:
-    concurrent = ("tokenize", "detokenize", "template")
+    concurrent = ("tokenize", "detokenize", "template", "logits")
 
     def __init__(self) -> None:
         self._use(Callbacks(self._generate, TOGETHER))
@@ -94,11 +96,19 @@ class Prebuilt:
         return self._info
 
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
-        """`tokenize(text, special=True)`, `detokenize(token_ids)`, `template(messages, …)`,
+        """`tokenize(text, special=True, pieces=False)`, `detokenize(token_ids)`,
+        `template(messages, …)`, `logits(text or token_ids, sampling, top=25)`, what may come next;
         `embed(texts)`, answering a vector for each."""
         match name:
             case "tokenize":
-                return self._tokenize(data["text"], data.get("special", True))
+                text, special = data["text"], data.get("special", True)
+                ids = self._tokenize(text, special)
+                if not data.get("pieces"):
+                    return ids
+                known = self._info.special_tokens.values()
+                return described(self._ask, text, self._begins(text, special), known)
+            case "logits":
+                return self._choices(question_of(**data), data.get("top", 25))
             case "detokenize":
                 return self._ask("/detokenize", tokens=data["token_ids"])["content"]
             case "template":
@@ -108,6 +118,18 @@ class Prebuilt:
                 return self._vectors.embed(data["texts"])
             case _:
                 raise Refused(f"llama.cpp knows no call {name!r}.")
+
+    def _choices(self, request: Request, top: int) -> dict[str, Any]:
+        request = with_defaults(request, self._info.defaults)
+        check_request(self._info, request)
+        ids = self._ids(request, request.prompt or "")
+        if not 0 < len(ids) < self._info.context_length:
+            raise Refused(
+                f"The prompt has {len(ids):,} tokens, and the context of this model "
+                f"{self._info.context_length:,}. Write something, or shorten it."
+            )
+        given = as_parameters(request.sampling, self._info.context_length)
+        return choices(self._ask, {**given, "prompt": ids}, top)
 
     # --- a request, on a thread of its own ---
 
@@ -177,8 +199,12 @@ class Prebuilt:
     def _tokenize(self, text: str, special: bool) -> list[int]:
         if len(text) > self._info.context_length * LONGEST:
             raise Refused(f"The prompt has {len(text):,} characters, far too many for this model.")
-        special = special and not (self._bos and text.startswith(self._bos))
-        return self._ask("/tokenize", content=text, add_special=special)["tokens"]
+        beginning = self._begins(text, special)
+        return self._ask("/tokenize", content=text, add_special=beginning)["tokens"]
+
+    def _begins(self, text: str, special: bool) -> bool:
+        """Whether what the model wants first is to be added."""
+        return special and not (self._bos and text.startswith(self._bos))
 
     def _ask(self, path: str, **data: Any) -> Any:
         """What only the server's port on this machine offers; the key is known to nobody else."""

@@ -60,6 +60,13 @@ class Chooser:
         self._ids.append(token)
         return token
 
+    def considered(self, context: Context, row: int) -> tuple[Tensor, Tensor, dict[int, str]]:
+        """Instead of a choice: the model's scores, the probabilities after guidance and samplers,
+        and which parameter took each token out."""
+        raw = torch.from_numpy(context.logits(row).copy())
+        after, cut_by = self._sampler.explained(self._ids, self._scores(context, row))
+        return raw, after, cut_by
+
     def take_back(self, count: int, banned: Iterable[int] = ()) -> None:
         """Forget the last tokens; the next choice is none of those `banned`."""
         del self._ids[len(self._ids) - count :]

@@ -251,19 +251,28 @@ async def test_contrastive_search_is_what_its_definition_says(worker: Worker, ex
     assert [text for text, _, _ in together] == expected()["contrasted"] * 3
 
 
+async def test_what_may_come_next_goes_through_its_samplers(worker: Worker):
+    said = await worker.call("logits", text="Once upon a time", sampling={"top_k": 4}, top=10)
+    before = {each["id"]: each["before"] for each in said["tokens"]}
+    assert before[432] == pytest.approx(0.9687, abs=1e-3)
+    assert [each["cut_by"] for each in said["tokens"]] == [""] * 4 + ["top_k"] * 6
+    total = sum(sorted(before.values())[-4:])
+    assert said["tokens"][0]["after"] == pytest.approx(before[432] / total, rel=1e-4)
+
+
 async def test_the_scores_of_a_whole_text(worker: Worker, expected: Any):
-    said = await worker.call("logits", text="Once upon a time", top=2)
+    said = await worker.call("scores", text="Once upon a time", top=2)
     assert said["logprobs"][0] is None
     assert said["logprobs"][1:] == pytest.approx(expected()["logprobs"], abs=2e-3)
     assert said["top"][-1][0] == [432, pytest.approx(-0.0318, abs=1e-3)]
-    long = await worker.call("logits", token_ids=said["token_ids"] * 100)
+    long = await worker.call("scores", token_ids=said["token_ids"] * 100)
     assert len(long["logprobs"]) == 500, "it is read in parts"
-    again = await worker.call("logits", token_ids=said["token_ids"] * 50)
+    again = await worker.call("scores", token_ids=said["token_ids"] * 50)
     assert again["logprobs"][1:] == pytest.approx(long["logprobs"][1:250], abs=2e-2)
     with pytest.raises(WorkerError, match="Read it in parts"):
-        await worker.call("logits", token_ids=[403] * 5000)
+        await worker.call("scores", token_ids=[403] * 5000)
     with pytest.raises(WorkerError, match="invalid tokens"):
-        await worker.call("logits", token_ids=[1, 512])
+        await worker.call("scores", token_ids=[1, 512])
 
 
 @pytest.mark.parametrize(
@@ -296,7 +305,7 @@ async def test_a_reply_with_guidance_ends_where_its_negative_prompt_leaves_no_ro
 
 async def test_memory_beside_is_only_there_when_it_was_wanted(spare: Worker):
     info = await spare.load(MODEL, {})
-    assert "logits" not in info.capabilities
+    assert "logits" in info.capabilities, "what may come next needs no memory of its own"
     assert (await ask(spare))[0] == STORY
     for option in ({"mmproj": "eyes.gguf"}, {"engine": "prebuilt"}):
         with pytest.raises(WorkerError, match=f"cannot do this: {next(iter(option))}"):
@@ -306,7 +315,7 @@ async def test_memory_beside_is_only_there_when_it_was_wanted(spare: Worker):
     with pytest.raises(WorkerError, match=r"Contrastive .* Load the model with cfg_cache"):
         await ask(spare, penalty_alpha=0.6, top_k=4)
     with pytest.raises(WorkerError, match="Load the model with logits_all"):
-        await spare.call("logits", text="Once")
+        await spare.call("scores", text="Once")
 
 
 # --- the same text everywhere ---

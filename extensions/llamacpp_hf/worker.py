@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from msgspec import UNSET, structs
 
-from extensions.engine_kit.api import ChatTemplate, Gguf, check_gguf, neutral, with_defaults
+from extensions.engine_kit.api import Aside, ChatTemplate, Gguf, check_gguf, neutral, with_defaults
 from extensions.llama_cpp.api import (
     Adapters,
     Context,
@@ -24,6 +24,7 @@ from extensions.llamacpp_hf.chooser import Chooser, wants
 from extensions.llamacpp_hf.contrast import Contrast
 from extensions.llamacpp_hf.guidance import Guidance
 from extensions.llamacpp_hf.honoured import BESIDE
+from extensions.llamacpp_hf.told import Told
 from extensions.transformers.api import HONOURED, Vocabulary
 from kernel.contract import ModelInfo, Refused, Report, Request
 
@@ -69,13 +70,12 @@ class Engine(Native):
             chat_template=template or info.chat_template,
             special_tokens=info.special_tokens or special,
             samplers=(*HONOURED, *BESIDE),
-            capabilities=(*info.capabilities, *("logits",) * bool(options.get("logits_all"))),
         )
         return self._info
 
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
-        """As llama.cpp's; and `logits(text or token_ids, top=0, adapters=())`: see scores.py."""
-        if name != "logits":
+        """As llama.cpp's; and `scores(text or token_ids, top=0, adapters=())`: see scores.py."""
+        if name != "scores":
             return super().call(name, report, cancelled, **data)
         beside = self._needs("logits_all", "The scores of every token")
         ids = data.get("token_ids")
@@ -144,6 +144,9 @@ class Engine(Native):
             alpha, count = neutral(sampling, "penalty_alpha"), neutral(sampling, "top_k")
             contrast = Contrast(beside, alpha, count, prompt, adapters)
         return Chooser(self._model, request, prompt, guidance, contrast)
+
+    def _explained(self, request: Request, prompt: Sequence[int], aside: Aside, top: int) -> Told:
+        return Told(self._chooser(request, prompt), self._model, aside, top)
 
     def _encode(self, text: str, special: bool) -> list[int]:
         if not self._vocabulary:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from extensions.transformers.honoured import HONOURED
-    from extensions.transformers.sampling import Process, Sampler
+    from extensions.transformers.sampling import Process, Sampler, likeliest
     from extensions.transformers.vocabulary import Vocabulary
 
 WHERE = {
     "HONOURED": "honoured", "Process": "sampling", "Sampler": "sampling",
-    "Vocabulary": "vocabulary",
+    "Vocabulary": "vocabulary", "likeliest": "sampling",
 }  # fmt: skip
 
-__all__ = ["HONOURED", "Process", "Sampler", "Vocabulary"]
+__all__ = ["HONOURED", "Process", "Sampler", "Vocabulary", "likeliest"]
 
 
 def __getattr__(name: str) -> Any:

@@ -35,11 +35,14 @@ class Sampler:
         def value(name: str) -> Any:
             return neutral(sampling, name)
 
-        self._greedy = value("temperature") == 0 or not value("do_sample")
+        self._greedy = "temperature" if value("temperature") == 0 else ""
+        """Why the likeliest token is taken; empty where lots are drawn."""
+        if not value("do_sample"):
+            self._greedy = "do_sample"
         self._processes = penalties(sampling, prompt, eos, device)
         if not self._greedy:
             self._processes += [
-                FILTERS[name](value(name))
+                (name, FILTERS[name](value(name)))
                 for name in order(sampling)
                 if value(name) != neutral(Sampling(), name)
             ]
@@ -58,9 +61,32 @@ class Sampler:
         if not self._processes:
             return scores
         scores, so_far = scores[None], torch.tensor([ids], device=scores.device)
-        for process in self._processes:
+        for _, process in self._processes:
             scores = process(so_far, scores)
         return scores[0]
+
+    def explained(self, ids: Sequence[int], scores: Tensor) -> tuple[Tensor, dict[int, str]]:
+        """The probabilities after all of that and the choice, and which parameter took each token
+        out."""
+        cut_by: dict[int, str] = {}
+        so_far = torch.tensor([ids], device=scores.device)
+
+        def note(name: str, before: Tensor, after: Tensor) -> None:
+            gone = (before > -torch.inf) & (after == -torch.inf)
+            cut_by.update(dict.fromkeys(gone.nonzero()[:, 0].tolist(), name))
+
+        for name, process in self._processes:
+            after = process(so_far, scores[None])[0]
+            note(name, scores, after)
+            scores = after
+        if self._greedy:
+            after = torch.full_like(scores, -torch.inf)
+            after[scores.argmax()] = 0
+            note(self._greedy, scores, after)
+            scores = after
+        if scores.max() == -torch.inf:
+            return torch.zeros_like(scores), cut_by
+        return scores.softmax(-1, dtype=torch.float64), cut_by
 
     def choose(self, scores: Tensor) -> int:
         """The best token, or one by its share: by hand, as PyTorch's multinomial needs milliseconds
@@ -82,32 +108,38 @@ def order(sampling: Sampling) -> list[str]:
 
 def penalties(
     sampling: Sampling, prompt: Sequence[int], eos: Sequence[int], device: torch.device
-) -> list[Process]:
+) -> list[tuple[str, Process]]:
     """What works on greedy choices too, and always before the filters."""
 
     def value(name: str) -> Any:
         return neutral(sampling, name)
 
-    processes: list[Process] = []
-    biases = {**value("logit_bias"), **dict.fromkeys(value("custom_token_bans"), -torch.inf)}
-    if value("ban_eos_token"):
-        biases |= dict.fromkeys(eos, -torch.inf)
-    if biases:
-        processes.append(Bias(biases))
+    processes: list[tuple[str, Process]] = []
+    banned = float("-inf")
+    for name, biases in (
+        ("logit_bias", dict[int, float](value("logit_bias"))),
+        ("custom_token_bans", dict.fromkeys(value("custom_token_bans"), banned)),
+        ("ban_eos_token", dict.fromkeys(eos if value("ban_eos_token") else (), banned)),
+    ):
+        if biases:
+            processes.append((name, Bias(biases)))
     if value("min_length"):
         least = lp.MinNewTokensLengthLogitsProcessor
-        processes.append(least(len(prompt), value("min_length"), list(eos), device=device))
+        process = least(len(prompt), value("min_length"), list(eos), device=device)
+        processes.append(("min_length", process))
     if (penalty := value("encoder_repetition_penalty")) != 1:
         inputs = torch.tensor([list(prompt)], device=device)
-        processes.append(lp.EncoderRepetitionPenaltyLogitsProcessor(penalty, inputs))
+        process = lp.EncoderRepetitionPenaltyLogitsProcessor(penalty, inputs)
+        processes.append(("encoder_repetition_penalty", process))
     recent = Recent(value("repetition_penalty_range"))
     if (penalty := value("repetition_penalty")) != 1:
-        processes.append(recent.only(lp.RepetitionPenaltyLogitsProcessor(penalty)))
+        process = recent.only(lp.RepetitionPenaltyLogitsProcessor(penalty))
+        processes.append(("repetition_penalty", process))
     if value("frequency_penalty") or value("presence_penalty"):
         counted = Counted(value("frequency_penalty"), value("presence_penalty"))
-        processes.append(recent.only(counted))
+        processes.append(("penalties", recent.only(counted)))
     if size := value("no_repeat_ngram_size"):
-        processes.append(lp.NoRepeatNGramLogitsProcessor(size))
+        processes.append(("no_repeat_ngram_size", lp.NoRepeatNGramLogitsProcessor(size)))
     return processes
 
 
@@ -159,3 +191,8 @@ class TopNSigma:
         alive = scores[scores > -torch.inf]
         least = scores.max() - self._n * alive.std(correction=0)
         return scores.masked_fill(scores < least, -torch.inf)
+
+
+def likeliest(row: Tensor, count: int) -> list[int]:
+    """The ids of the largest of a row, from the first on."""
+    return row.topk(count).indices.tolist()

@@ -35,6 +35,10 @@ class Vocabulary:
         special = special and not (begin and text.startswith(begin))
         return list(self._tokenizer(text, add_special_tokens=special).input_ids)
 
+    def described(self, ids: Sequence[int]) -> list[tuple[int, bytes, bool]]:
+        """Each token, its bytes, and whether it is special."""
+        return [(id, self.bytes_of(id, False), id in self._special) for id in ids]
+
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(ids))
 

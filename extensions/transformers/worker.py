@@ -11,6 +11,7 @@ import msgspec
 import torch
 
 from extensions.engine_kit.api import (
+    Asides,
     ChatTemplate,
     Stepped,
     check_folder,
@@ -18,8 +19,10 @@ from extensions.engine_kit.api import (
     finish_of,
     from_folder,
     neutral,
+    question_of,
     with_defaults,
 )
+from extensions.transformers.answerer import Answerer, Question
 from extensions.transformers.batch import Batch
 from extensions.transformers.faults import explained
 from extensions.transformers.honoured import HONOURED
@@ -38,10 +41,11 @@ SMALL = 50_000_000
 
 
 class Engine:
-    concurrent = ("tokenize", "detokenize", "template")
+    concurrent = ("tokenize", "detokenize", "template", "logits")
 
     def __init__(self) -> None:
         self._stepped = Stepped(self._admit, self._step)
+        self._asides = Asides()
         self.submit, self.cancel = self._stepped.submit, self._stepped.cancel
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
@@ -83,17 +87,27 @@ class Engine:
             special_tokens=self._vocabulary.special_ids,
             chat_template=self._vocabulary.template,
             samplers=HONOURED,
-            capabilities=("text", "logprobs", "batch"),
+            capabilities=("text", "logits", "logprobs", "batch"),
             description=f"{config.model_type}, {self._model.dtype}, {device}".replace("torch.", ""),
             defaults=from_folder(folder),
         )
         return self._info
 
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
-        """`tokenize(text, special=True)`, `detokenize(token_ids)`, `template(messages, …)`."""
+        """`tokenize(text, special=True, pieces=False)`, `detokenize(token_ids)`,
+        `template(messages, …)`; `logits(text or token_ids, sampling, top=25)`, what may come
+        next."""
         match name:
             case "tokenize":
-                return self._vocabulary.encode(data["text"], data.get("special", True))
+                ids = self._vocabulary.encode(data["text"], data.get("special", True))
+                return self._vocabulary.described(ids) if data.get("pieces") else ids
+            case "logits":
+                request, top = question_of(**data), data.get("top", 25)
+                return self._asides.ask(
+                    lambda aside: self.submit(aside.id, Question(request, aside, top)),
+                    self.cancel,
+                    cancelled,
+                )
             case "detokenize":
                 return self._vocabulary.decode(data["token_ids"])
             case "template":
@@ -106,12 +120,13 @@ class Engine:
 
     def poll(self, timeout: float) -> Sequence[Output]:
         with self._explained("writing a reply"):
-            return self._stepped.poll(timeout)
+            return self._asides.without(self._stepped.poll(timeout))
 
     def _explained(self, doing: str) -> AbstractContextManager[None]:
         return explained(doing, self._model.device.type, TOO_LONG)
 
-    def _admit(self, request: Request) -> Writer:
+    def _admit(self, wish: Request | Question) -> Writer:
+        request = wish.request if isinstance(wish, Question) else wish
         request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
         if request.messages is not None:
@@ -134,11 +149,12 @@ class Engine:
             or not 0 <= min(ids) <= max(ids) < self._model.config.get_text_config().vocab_size
         ):
             raise Refused("The prompt is empty, or has tokens that this model does not know.")
+        given = (
+            *(ids, request, room, self._vocabulary, self._eos, self._template.stops(request)),
+            self._model.device,
+        )
         with self._explained("reading a prompt"):
-            return Writer(
-                *(ids, request, room, self._vocabulary, self._eos, self._template.stops(request)),
-                self._model.device,
-            )
+            return Answerer(wish, *given) if isinstance(wish, Question) else Writer(*given)
 
     def _step(self, writers: Mapping[int, Writer]) -> list[Output]:
         """Write a token of each reply, and read a piece of the prompts, in their order."""
@@ -166,7 +182,8 @@ class Engine:
             return
         yield Output(id, progress=writer.seen / len(writer.ids))
         if writer.seen == len(writer.ids):
-            self._batch.join(writer)
+            if not isinstance(writer, Answerer):
+                self._batch.join(writer)
             yield self._write(id, writer, scores)
 
     def _write(self, id: int, writer: Writer, scores: torch.Tensor) -> Output:

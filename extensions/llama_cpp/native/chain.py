@@ -5,7 +5,7 @@ in turn, through the processors of extensions before, and past the grammar after
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import llama_cpp.llama_cpp as C
@@ -114,32 +114,19 @@ class Chain:
     # --- what it is made of ---
 
     def _build(self, sampling: Sampling) -> None:
-        if found := parts.biases(sampling, self._model):
-            self._add(parts.bias(self._model, found))
-        names = order(sampling, ORDER)
-        if parts.is_greedy(sampling):
-            names = [name for name in names if name in LOGITS]
-        elif neutral(sampling, "mirostat_mode"):
-            names = [name for name in names if name in (*LOGITS, "temperature")]
-        for name in names:
-            if ours := stage(name, sampling, self._history):
-                self._steps.append(ours)
+        for name, step in samplers(self._model, sampling, self._history, self._most):
+            if callable(step):
+                self._steps.append(step)
                 continue
-            part = parts.part(name, sampling, self._model, self._most)
-            if part is not None:  # Not "if part": what llama.cpp could not make is false.
-                if name in UNEASY and (name != "temperature" or dynamic(sampling)):
-                    self._add(parts.without_the_impossible())
-                self._add(part)
-                if name in parts.REMEMBERING:
-                    self._remembering.append(part)
-                    remember(part, self._history.tokens[-self._past :].tolist())
+            self._add(step)
+            if name in parts.REMEMBERING:
+                self._remembering.append(step)
         if neutral(sampling, "mirostat_mode") == 1:
             self._add(parts.without_the_impossible())
         self._add(parts.chooser(sampling, self._model))
 
     def _add(self, sampler: Any) -> None:
-        if not sampler:
-            raise RuntimeError("llama.cpp could not make a sampler")
+        sampler = made(sampler)
         if not self._steps or callable(self._steps[-1]):
             given = C.llama_sampler_chain_default_params()
             self._steps.append(C.llama_sampler_chain_init(given))
@@ -191,6 +178,38 @@ class Chain:
         self._looked = True
         if math.isnan(logits.max()):
             raise Refused("This model answers with what is no number; its file is damaged.")
+
+
+def samplers(
+    model: Model, sampling: Sampling, history: History, most: int
+) -> Iterator[tuple[str, Any]]:
+    """All that comes before the choice, with its name, in its order: llama.cpp's samplers, which
+    whoever takes them frees, and stages of ours. Those that look back know the history."""
+    if found := parts.biases(sampling, model):
+        yield "logit_bias", made(parts.bias(model, found))
+    names = order(sampling, ORDER)
+    if parts.is_greedy(sampling):
+        names = [name for name in names if name in LOGITS]
+    elif neutral(sampling, "mirostat_mode"):
+        names = [name for name in names if name in (*LOGITS, "temperature")]
+    for name in names:
+        if ours := stage(name, sampling, history):
+            yield name, ours
+            continue
+        part = parts.part(name, sampling, model, most)
+        if part is not None:  # Not "if part": what llama.cpp could not make is false.
+            if name in UNEASY and (name != "temperature" or dynamic(sampling)):
+                yield name, made(parts.without_the_impossible())
+            if name in parts.REMEMBERING:
+                remember(made(part), history.tokens[-parts.reach(sampling, most) :].tolist())
+            yield name, made(part)
+
+
+def made(sampler: Any) -> Any:
+    """A sampler of llama.cpp, if it could be made."""
+    if not sampler:
+        raise RuntimeError("llama.cpp could not make a sampler")
+    return sampler
 
 
 def dynamic(sampling: Sampling) -> bool:

@@ -4,12 +4,15 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from extensions.engine_kit.api import (
+    Aside,
+    Asides,
     ChatTemplate,
     TextStream,
     as_gbnf,
@@ -17,6 +20,7 @@ from extensions.engine_kit.api import (
     check_request,
     finish_of,
     neutral,
+    question_of,
     with_defaults,
 )
 from extensions.llama_cpp.files import describe, settled, token_text
@@ -31,6 +35,7 @@ from extensions.llama_cpp.native.batcher import Batcher
 from extensions.llama_cpp.native.chain import Chain
 from extensions.llama_cpp.native.context import Context, OutOfMemory
 from extensions.llama_cpp.native.embedder import Embedder
+from extensions.llama_cpp.native.explained import Explained
 from extensions.llama_cpp.native.parameters import context_parameters, model_parameters, running
 from extensions.llama_cpp.native.prefixes import Prefixes
 from extensions.llama_cpp.native.remote import connect
@@ -41,7 +46,9 @@ from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, 
 
 LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
-CAPABILITIES = ("text", "logprobs", "grammar", "lora", "batch", "state", "embeddings", "processors")
+CAPABILITIES = (
+    "text", "logits", "logprobs", "grammar", "lora", "batch", "state", "embeddings", "processors",
+)  # fmt: skip
 SHAPING = ("cache_type", "rope_freq_base", "alpha_value", "compress_pos_emb", "override_kv", "lora")
 """Options that change what the model remembers: states of others do not fit."""
 
@@ -49,7 +56,7 @@ SHAPING = ("cache_type", "rope_freq_base", "alpha_value", "compress_pos_emb", "o
 class Native:
     """llama.cpp with our own batcher; see kernel.contract.Engine."""
 
-    concurrent = ("tokenize", "detokenize", "template")
+    concurrent = ("tokenize", "detokenize", "template", "logits")
     reads_itself = True
     """Whether the model's own tokenizer is needed; an engine beside this one may bring another."""
 
@@ -59,6 +66,7 @@ class Native:
         self._readers = ThreadPoolExecutor(2)
         self._cancelled: set[int] = set()
         self._lock = threading.Lock()
+        self._asides = Asides()
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         report(0.0, "Checking the file")
@@ -135,7 +143,7 @@ class Native:
         if self._cancelled:
             with self._lock:
                 self._cancelled.difference_update(each.id for each in outputs if each.finish)
-        return outputs
+        return self._asides.without(outputs)
 
     def _step(self) -> Sequence[Output]:
         if not self._batcher.busy:
@@ -148,12 +156,17 @@ class Native:
             return self._batcher.end(finish_of(error).error)
 
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
-        """`tokenize(text, special=True)`, `detokenize(token_ids)`, `template(messages, …)`;
+        """`tokenize(text, special=True, pieces=False)`, `detokenize(token_ids)`,
+        `template(messages, …)`; `logits(text or token_ids, sampling, top=25)`, what may come next;
         `save(folder)` and `restore(folder)` what conversations left, answering how many;
         `embed(texts)`, answering a vector for each."""
         match name:
             case "tokenize":
-                return self._tokenize(data["text"], data.get("special", True))
+                ids = self._tokenize(data["text"], data.get("special", True))
+                return self._model.described(ids) if data.get("pieces") else ids
+            case "logits":
+                begin = partial(self._consider, question_of(**data), data.get("top", 25))
+                return self._asides.ask(begin, self.cancel, cancelled)
             case "detokenize":
                 return self._model.detokenize(data["token_ids"])
             case "template":
@@ -168,6 +181,22 @@ class Native:
                 return self._restore(self._states(data["folder"]))
             case _:
                 raise Refused(f"llama.cpp knows no call {name!r}.")
+
+    def _consider(self, request: Request, top: int, aside: Aside) -> None:
+        """Let a question take part in the steps, as a request that ends with its first token."""
+        request = with_defaults(request, self._info.defaults)
+        check_request(self._info, request)
+        prompt = self._fitting(self._prompt(request))
+        given = aside.id, prompt, self._explained(request, prompt, aside, top), TextStream([])
+        self._ready.put(Row(*given, limit=1, adapters=self._adapters))
+        self._news.set()
+
+    def _explained(
+        self, request: Request, prompt: Sequence[int], aside: Aside, top: int
+    ) -> Chooser:
+        """What tells how the first token is chosen; an engine beside this one has its own."""
+        most = self._info.context_length
+        return Explained(self._model, request.sampling, prompt, aside, top=top, most=most)
 
     def _states(self, folder: str) -> Path:
         return Path(folder) / f"{self._fingerprint}.states"
@@ -214,15 +243,8 @@ class Native:
     def _row(self, id: int, request: Request) -> Row:
         request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
-        sampling, prompt = request.sampling, self._prompt(request)
+        sampling, prompt = request.sampling, self._fitting(self._prompt(request))
         context = self._info.context_length
-        if not prompt:
-            raise Refused("The prompt is empty. Write something.")
-        if len(prompt) >= context:
-            raise Refused(
-                f"The prompt has {len(prompt):,} tokens, and the context of this model "
-                f"{context:,}. Shorten it, or load the model with more context."
-            )
         limit = sampling.max_new_tokens
         if limit is UNSET or neutral(sampling, "auto_max_new_tokens"):
             limit = context
@@ -255,6 +277,18 @@ class Native:
         if request.messages is not None:
             prompt = self._template.text(request)
         return self._tokenize(prompt or "", neutral(request.sampling, "add_bos_token"))
+
+    def _fitting(self, prompt: Sequence[int]) -> Sequence[int]:
+        """A prompt that the context has room for; raises Refused."""
+        context = self._info.context_length
+        if not prompt:
+            raise Refused("The prompt is empty. Write something.")
+        if len(prompt) >= context:
+            raise Refused(
+                f"The prompt has {len(prompt):,} tokens, and the context of this model "
+                f"{context:,}. Shorten it, or load the model with more context."
+            )
+        return prompt
 
     def _tokenize(self, text: str, special: bool) -> list[int]:
         if len(text) > self._info.context_length * LONGEST:

@@ -152,6 +152,11 @@ class Model:
             self._special = self._pieces(special=True)
         return self._special[token]
 
+    def described(self, tokens: Sequence[int]) -> "list[tuple[int, bytes, bool]]":
+        """Each token, its bytes, and whether it is special: one that a reply does not show."""
+        pieces = [(token, self.piece(token, special=True)) for token in tokens]
+        return [(token, piece, piece != self.pieces[token]) for token, piece in pieces]
+
     def _pieces(self, *, special: bool) -> list[bytes]:
         buffer, to_piece = ctypes.create_string_buffer(PIECE), C.llama_token_to_piece
         found: list[bytes] = []

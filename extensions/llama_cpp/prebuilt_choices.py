@@ -1,0 +1,54 @@
+"""What the prebuilt engine's own server says of tokens: their pieces, and which may come next."""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+Ask = Callable[..., Any]
+"""`ask(path, **data)`: a question to the server."""
+
+
+def described(
+    ask: Ask, text: str, beginning: bool, special: Collection[int]
+) -> list[tuple[int, bytes, bool]]:
+    """Each token of a text, its bytes, and whether it is one of those that are `special`."""
+    said = ask("/tokenize", content=text, add_special=beginning, with_pieces=True)["tokens"]
+    found: list[tuple[int, bytes, bool]] = []
+    for each in said:
+        piece = each["piece"]
+        data = piece.encode() if isinstance(piece, str) else bytes(piece)
+        found.append((each["id"], data, each["id"] in special))
+    return found
+
+
+def choices(ask: Ask, given: Mapping[str, Any], top: int) -> dict[str, Any]:
+    """The likeliest tokens before the samplers and after them; who cut what it does not say.
+
+    After them some may be among the likeliest that were not before, which it says nothing of.
+    """
+    given = {**given, "n_predict": 1, "n_probs": top, "cache_prompt": True, "stream": False}
+    before = likeliest(ask("/completion", **given))
+    after = likeliest(ask("/completion", **given, post_sampling_probs=True))
+    tokens = [
+        {
+            "id": id,
+            "bytes": piece,
+            "before": before.get(id, (piece, 0.0))[1],
+            "after": after.get(id, (piece, 0.0))[1],
+            "cut_by": "",
+        }
+        for id, (piece, _) in {**before, **after}.items()
+    ]
+    return {"tokens": tokens, "reasons": False}
+
+
+def likeliest(answer: Mapping[str, Any]) -> dict[int, tuple[bytes, float]]:
+    """Of the first token: each alternative's bytes and probability."""
+    first = (answer.get("completion_probabilities") or [{}])[0]
+    found = {each["id"]: (bytes(each["bytes"]), math.exp(each["logprob"]))
+             for each in first.get("top_logprobs", ())}  # fmt: skip
+    return found or {
+        each["id"]: (bytes(each["bytes"]), float(each["prob"]))
+        for each in first.get("top_probs", ())
+        if each["prob"] > 0
+    }
