@@ -5,7 +5,7 @@ from typing import Any
 from markupsafe import Markup
 
 from extensions.conversations.api import STORE
-from extensions.prompts.api import CAST, PROMPTS
+from extensions.prompts.api import CAST, PROMPTS, CastChanged
 from kernel.api import (
     MODES,
     PANELS,
@@ -85,6 +85,7 @@ async def setup(ext: Extension[Any]) -> None:
             await pages.tell_setup()
 
     attend(ext, talk, pages)
+    ext.on(CastChanged)(lambda _: pages.tell_setup())
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:

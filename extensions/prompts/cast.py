@@ -17,6 +17,10 @@ class Face(Struct, frozen=True):
     """The first message of a conversation, and others in its place."""
 
 
+class CastChanged(Struct, frozen=True):
+    """Characters or personas came, went or changed."""
+
+
 class Cast(Protocol):
     """Where characters and personas come from."""
 

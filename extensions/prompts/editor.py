@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from extensions.engine_kit.api import ChatTemplate
 from kernel.api import Client, Extension, Message, Refused, Struct, Text
 
 from .library import Library
+from .sandbox import Sandbox
 from .stopping import invented, stops_in
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
@@ -41,13 +41,9 @@ class Editor:
     def __init__(self, ext: Extension[Any], library: Library) -> None:
         self._ext, self._library = ext, library
         self._pages: WeakKeyDictionary[Client, Looking] = WeakKeyDictionary()
-        self._sandbox: ChatTemplate | None = None
+        self._sandbox = Sandbox(TOKENS)
         self._asked = 0
-        ext.defer(self.close)
-
-    def close(self) -> None:
-        if self._sandbox:
-            self._sandbox.close()
+        ext.defer(lambda: ext.thread(self._sandbox.close))
 
     async def context(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The context of editor.html."""
@@ -118,8 +114,6 @@ class Editor:
     # --- inside ------------------------------------------------------------------------
 
     def _preview(self, source: str) -> Preview:
-        if not self._sandbox:
-            self._sandbox = ChatTemplate("", TOKENS)
         try:
             text = self._sandbox.render(SAMPLE, template=source)
         except Refused as refusal:

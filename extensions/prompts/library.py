@@ -101,7 +101,8 @@ class Library:
         brings, what its name says, or Alpaca."""
         if name:
             return Chosen(name, self.read(name), "asked")
-        if model and (set_ := self._for_models().get(model.name)):
+        set_ = self._for_models().get(model.name, "") if model else ""
+        if set_ and (self._file(self.folder, set_) or self._file(SHIPPED, set_)):
             return Chosen(set_, self.read(set_), "set")
         if not model or model.chat_template:
             return Chosen("", "", "own")

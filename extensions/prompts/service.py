@@ -1,17 +1,18 @@
 """What modes ask for: a request that fits, its stopping strings, a template's text."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
-from extensions.engine_kit.api import ChatTemplate
 from kernel.api import UNSET, Extension, Message, Refused, Request, Turn
 
 from .fitting import Build, Fitting, LeftOut
 from .library import Chosen, Library
 from .options import Options
+from .sandbox import Sandbox
 from .stopping import invented, merged, stops_in
 
 UNKNOWN = {"bos_token": "", "eos_token": ""}
@@ -28,19 +29,16 @@ class Prompts:
     def __init__(self, ext: Extension[Any], library: Library) -> None:
         self._ext, self._library = ext, library
         self._fitting = Fitting(ext)
-        self._sandbox: ChatTemplate | None = None
+        self._sandbox = Sandbox(UNKNOWN)
         self._stops: dict[tuple[str, str], tuple[str, ...]] = {}
-        ext.defer(self.close)
+        ext.defer(lambda: ext.thread(self._sandbox.close))
 
     def prepare(self) -> None:
         """Start the sandbox where the first reply will need it; blocking."""
         model = self._ext.slot().model
         if model and not model.info.chat_template:
-            self.render("{{ messages }}", ())
-
-    def close(self) -> None:
-        if self._sandbox:
-            self._sandbox.close()
+            with suppress(Refused):
+                self.render("{{ messages }}", ())
 
     # --- for every mode ----------------------------------------------------------------
 
@@ -138,8 +136,6 @@ class Prompts:
         **how: Any,
     ) -> str:
         """The same for any template; blocking. `how` as `ChatTemplate.render` has it."""
-        if not self._sandbox:
-            self._sandbox = ChatTemplate("", UNKNOWN)
         how = {"add_generation_prompt": False, **how}
         options = template_options or {}
         return self._sandbox.render(messages, template=template, template_options=options, **how)

@@ -1,0 +1,74 @@
+"""The page of instruction templates: a preview, and templates that are kept, chosen and deleted."""
+
+import time
+
+import pytest
+from msgspec import structs
+
+from extensions.prompts.api import PROMPTS
+from kernel.testing import App, Page, Scripted, running
+
+HOSTILE = {
+    "D35 what is not a conversation": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "D35 the system": "{{ cycler.__init__.__globals__.os.popen('touch /tmp/owned') }}",
+    "D36 without end": "{% for i in range(99999) %}" * 2 + "{% endfor %}" * 2,
+    "D37 without bounds": "{{ 'x' * 10**10 }}",
+}  # fmt: skip
+
+
+async def opened(app: App) -> Page:
+    return await app.open("/settings/prompts")
+
+
+async def told(page: Page, pattern: str, action: str, **values: str) -> str:
+    """What the page is sent after an action."""
+    _, page.html = page.html, ""
+    await page.act(f"prompts.{action}", **values)
+    return await page.until(pattern)
+
+
+async def test_a_preview_says_what_a_conversation_becomes():
+    async with running("prompts", "settings", model=Scripted()) as app:
+        page = await opened(app)
+        source = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<b>"
+        said = "&lt;system&gt;You are a librarian.&lt;user&gt;Is the library open"
+        html = await told(page, said + ".*?A reply ends at.*?</p>", "preview", source=source)
+        assert "<b>" not in html
+        await told(page, "There is nothing to show", "preview", source=" ")
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+async def test_a_hostile_template_is_a_sentence(what: str):
+    async with running("prompts", "settings", model=Scripted()) as app:
+        page, begun = await opened(app), time.monotonic()
+        await told(page, "alert.>This chat template", "preview", source=HOSTILE[what])
+        assert time.monotonic() - begun < 10, "two seconds, on a busy machine"
+        source = "{% for m in messages %}{{ m.content }}{% endfor %}"
+        await told(
+            page, "<code>You are a librarian.\\s*Is the library open", "preview", source=source
+        )
+
+
+async def test_a_template_is_kept_chosen_for_the_model_and_deleted_with_a_way_back():
+    model = Scripted()
+    async with running("prompts", "settings", model=model) as app:
+        page = await opened(app)
+        prompts = app.kernel.registry.values(PROMPTS)[0]
+        assert prompts.chosen().how == "guess"
+        await told(page, "“Mine” was saved", "save", name="Mine", source="mine")
+        await told(page, "as you chose", "use", name="Mine")
+        chosen = prompts.chosen()
+        assert (chosen.name, chosen.source, chosen.how) == ("Mine", "mine", "set")
+        html = await told(page, "moved to the trash.*?</button>", "delete", name="Mine")
+        assert "Undo" in html
+        assert prompts.chosen().how == "guess", "what is gone is not chosen"
+        [kept] = (app.kernel.data / "instruction-templates" / ".trash").iterdir()
+        await told(page, "prompts-editor", "restore", kept=kept.name)
+        assert prompts.chosen().source == "mine"
+        await told(page, "which is a guess", "use", name="")
+        model.info = structs.replace(model.info, chat_template="own {{ messages }}")
+        await told(page, "brings its own template", "open", name="")
+        for name, why in (("../x", "cannot be the name"), (" ", "needs a name")):
+            await told(page, why, "save", name=name, source="x")
+        await told(page, "came with Spindle and stays", "delete", name="ChatML")
+        await told(page, "no instruction template", "use", name="Nowhere")

@@ -1,0 +1,105 @@
+"""A character's conversation as messages with names, of which a template makes `Name: text`."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import structs
+
+from extensions.characters.api import Library, Scene
+from extensions.prompts.api import Options, system
+from kernel.api import UNSET, Message, Refused, Struct, Text, Turn
+
+LINES = """\
+{% for message in messages %}
+{% if message.role != 'system' %}
+{{ message.name or (name1 if message.role == 'user' else name2) }}: {{ message.content }}
+{% else %}
+{{ message.content }}
+{% if loop.first %}
+
+{% endif %}
+{% endif %}
+{% endfor %}
+{% if add_generation_prompt %}
+{{ name2 }}:{% endif %}"""
+"""The chat template, where a conversation has none of its own."""
+NOBODY = "No character is chosen for this conversation. Choose one in its setup, or another mode."
+
+
+class Play(Struct, frozen=True):
+    """A turn of a character's conversation."""
+
+    options: Options
+    scene: Scene
+    messages: tuple[Message, ...]
+    """The system message first, if there is one, and the user's or the reply's beginning last."""
+    continue_: bool
+
+    @property
+    def speaker(self) -> str:
+        """Who speaks next."""
+        return self.scene.user if self.options.impersonate else self.scene.char
+
+    @property
+    def template(self) -> str:
+        return self.options.chat_template or LINES
+
+    def for_template(self) -> dict[str, Any]:
+        """What chat templates read beside the messages; the persona is in the system message."""
+        return {"name1": self.scene.user, "name2": self.scene.char, "user_bio": ""}
+
+    def stops(self) -> tuple[str, ...]:
+        """A reply ends where somebody else would speak, or the same one once more."""
+        return (f"\n{self.scene.user}:", f"\n{self.scene.char}:")
+
+
+async def play_of(library: Library, turn: Turn, history: Sequence[Message], told: str = "") -> Play:
+    """The conversation of a turn; `told` is the system prompt of characters that bring none."""
+    options = Options.of(turn)
+    if not options.character:
+        raise Refused(NOBODY)
+    said = [*history, *turn.messages]
+    seed = turn.sampling.seed
+    scene = await library.scene(
+        options.character,
+        options.persona,
+        said,
+        system=told,
+        seed=f"{turn.conversation_id} {len(said)}" if seed is UNSET or seed < 0 else seed,
+        conversation=turn.conversation_id or "",
+        continuing=turn.continue_ or options.impersonate,
+    )
+    messages, continue_ = options.begun(turn, [each for each in scene.history])
+    named = [_named(message, scene) for message in messages]
+    if continue_:  # The end of what goes on is left as it is.
+        named[-1] = _named(messages[-1], scene, whole=False)
+    else:
+        named += system(scene.post_history)
+    context = "\n\n".join([scene.system, *map(_example, scene.examples)])
+    return Play(options, scene, (*system(context), *named), continue_)
+
+
+def names(char: str) -> re.Pattern[str]:
+    """What a reply may begin with though it is there already."""
+    return re.compile(rf"\s*(?:{re.escape(char)}\s*:\s*)?")
+
+
+# --- inside -----------------------------------------------------------------------------
+
+
+def _example(dialogue: Sequence[Message]) -> str:
+    return "\n".join(f"{m.name}: {m.text}" if m.name else m.text for m in dialogue)
+
+
+def _named(message: Message, scene: Scene, *, whole: bool = True) -> Message:
+    """A message without the blanks around it, and without the name that is put before it."""
+    if message.role not in ("user", "assistant"):
+        return message
+    name = message.name or (scene.user if message.role == "user" else scene.char)
+    text = message.text
+    if found := names(name).match(text):
+        text = text[found.end() :]
+    others = [part for part in message.parts if not isinstance(part, Text)]
+    parts = (*others, Text(text.rstrip() if whole else text))
+    return structs.replace(message, parts=parts, name=name)
