@@ -23,23 +23,8 @@ from kernel.api import (
     SlotChanged,
 )
 
-from .actions import (
-    Bring,
-    Choose,
-    Constrain,
-    Delete,
-    Keep,
-    Move,
-    Neutralise,
-    Open,
-    Prefer,
-    Reset,
-    Roll,
-    Save,
-    Set,
-    Show,
-    Undelete,
-)
+from . import actions as a
+from .api import PARAMETERS, Parameters
 from .asking import Asking
 from .choices import Choices
 from .files import Files
@@ -69,6 +54,10 @@ async def setup(ext: Extension[Any]) -> None:
     asking, files = Asking(ext, choices), Files(ext, choices, grammars, pages)
     await choices.remember()
 
+    async def told() -> None:
+        asking.forget()
+        await pages.tell()
+
     async def changed(client: Client, name: str, work: Any) -> None:
         """Carry a change out and show it everywhere; what is wrong is shown where it was typed."""
         try:
@@ -76,43 +65,45 @@ async def setup(ext: Extension[Any]) -> None:
         except Refused as error:
             return await pages.tell_wrong(name, str(error), client)
         pages.right(name, client)
-        asking.forget()
-        await pages.tell()
+        await told()
 
     ext.on(INPUT, phase=Phase.EARLY)(asking.fill)
     ext.on(REQUEST, phase=Phase.EARLY)(asking.fit)
-    ext.on(Set)(lambda a, client: changed(client, a.name, choices.set(a.name, a.value)))
-    ext.on(Reset)(lambda a, client: changed(client, a.name, choices.reset(a.name)))
-    ext.on(Move)(lambda a, client: changed(client, "sampler_priority", choices.move(a.id, a.to)))
-    ext.on(Show)(lambda a, client: pages.filter(client, a.loader))
-    ext.on(Save)(files.save)
-    ext.on(Keep)(files.keep)
-    ext.on(Bring)(files.bring)
-    ext.on(Delete)(files.delete)
-    ext.on(Undelete)(files.undelete)
-    ext.on(Neutralise)(lambda _, client: changed(client, "", choices.neutralise()))
-    ext.on(Roll)(lambda _, client: changed(client, "", choices.roll(Random())))
+    ext.on(a.Set)(lambda it, client: changed(client, it.name, choices.set(it.name, it.value)))
+    ext.on(a.Reset)(lambda it, client: changed(client, it.name, choices.reset(it.name)))
+    ext.on(a.Move)(
+        lambda it, client: changed(client, "sampler_priority", choices.move(it.id, it.to))
+    )
+    ext.on(a.Show)(lambda it, client: pages.filter(client, it.loader))
+    ext.on(a.Save)(files.save)
+    ext.on(a.Keep)(files.keep)
+    ext.on(a.Bring)(files.bring)
+    ext.on(a.Delete)(files.delete)
+    ext.on(a.Undelete)(files.undelete)
+    ext.on(a.Empty)(lambda _, client: files.empty())
+    ext.on(a.Ban)(lambda it, client: changed(client, "", choices.ban(it.line)))
+    ext.on(a.Neutralise)(lambda _, client: changed(client, "", choices.neutralise()))
+    ext.on(a.Roll)(lambda _, client: changed(client, "", choices.roll(Random())))
 
-    @ext.on(Choose)
-    async def choose(action: Choose, client: Client) -> None:
+    @ext.on(a.Choose)
+    async def choose(action: a.Choose, client: Client) -> None:
         await choices.choose(action.preset)
-        asking.forget()
-        await pages.tell()
+        await told()
 
-    @ext.on(Prefer)
-    async def prefer(action: Prefer, client: Client) -> None:
+    @ext.on(a.Prefer)
+    async def prefer(action: a.Prefer, client: Client) -> None:
         info = choices.info
         if action.model and not info:
             raise Refused("No model is loaded by now. Load it, then choose its preset.")
         await choices.prefer(info.name if info and action.model else "", action.preset)
         await pages.tell()
 
-    @ext.on(Open)
-    async def open_grammar(action: Open, client: Client) -> None:
+    @ext.on(a.Open)
+    async def open_grammar(action: a.Open, client: Client) -> None:
         await pages.tell_checked(await grammars.open(action.name), client)
 
-    @ext.on(Constrain)
-    async def constrain(action: Constrain, client: Client) -> None:
+    @ext.on(a.Constrain)
+    async def constrain(action: a.Constrain, client: Client) -> None:
         problems = await grammars.use(action.by, action.grammar, action.schema)
         asking.forget()
         await pages.tell_checked(problems, client, action)
@@ -120,8 +111,7 @@ async def setup(ext: Extension[Any]) -> None:
     @ext.on(SlotChanged)
     async def slot_changed(event: SlotChanged) -> None:
         if await pages.meet(event):
-            asking.forget()
-            await pages.tell()
+            await told()
             pages.tell_grammar()
 
     @ext.on(Changed)
@@ -133,6 +123,7 @@ async def setup(ext: Extension[Any]) -> None:
     async def disconnected(event: Disconnected) -> None:
         pages.left(event.client)
 
+    ext.add(PARAMETERS, Parameters(choices, told))
     route = Route("/ext/parameters/{what}/{file}", files.serve)
     ext.add(ROUTES, Routes(Router([route]), access="page"))
     ext.add(PANELS, Panel("tab", "panel.html", pages.panel, 20, title="Parameters", icon=ICON))

@@ -12,6 +12,12 @@ class Set(Action, frozen=True):
     value: Any = ""
 
 
+class Ban(Action, frozen=True):
+    """Ban the text of several tokens that a line of the bans is, as a phrase."""
+
+    line: str
+
+
 class Reset(Action, frozen=True):
     """Take one parameter back to what the preset, or nobody, says of it."""
 
@@ -67,7 +73,7 @@ What = Literal["preset", "grammar"]
 
 
 class Delete(Action, frozen=True):
-    """Move a file of the user's into the trash."""
+    """Move a file of the user's into the trash, or put one of ours out of sight."""
 
     what: What
     name: str
@@ -78,6 +84,10 @@ class Undelete(Action, frozen=True):
 
     what: What
     number: str
+
+
+class Empty(Action, frozen=True):
+    """Delete for good what lies in the trash."""
 
 
 class Bring(Action, frozen=True):
@@ -106,6 +116,7 @@ class Constrain(Action, frozen=True):
 
 
 class Keep(Action, frozen=True):
-    """Write the grammar that is used, or was checked last, into a file."""
+    """Write the editor's grammar into a file, once it passed the check."""
 
     name: str
+    grammar: str

@@ -9,7 +9,7 @@ from msgspec import UNSET, structs
 
 from kernel.api import Extension, ModelInfo, Refused, Sampling, check
 
-from . import dice, presets, texts
+from . import dice, presets, texts, tokens
 from .presets import HELD, Preset
 from .shelf import Shelf
 from .state import Chosen, Keeper
@@ -19,6 +19,8 @@ LONGEST = 2048
 """Tokens of a reply where nothing else is said."""
 HERE = ("truncation_length",)
 """What is honoured here, before a model is asked: see the extension Prompts."""
+PHRASES = "banned_strings"
+"""What loaders call phrases that never come."""
 TYPED = {"custom_token_bans": "bans", "logit_bias": "biases"}
 """Parameters that are kept as they were typed, for each model to make numbers of."""
 
@@ -114,6 +116,19 @@ class Choices:
         if name not in KNOWN:
             return await self._set_added(name, typed)
         await self._say(name, texts.read(name, typed))
+
+    def bans_phrases(self) -> bool:
+        """Whether the loader goes back where a phrase began."""
+        return any(PHRASES in kind.__struct_fields__ for kind in self.kinds())
+
+    async def ban(self, line: str) -> None:
+        """Ban what a line of the bans says as a phrase, and take the line out of the bans."""
+        lines = self.now.bans.splitlines()
+        if line not in lines:
+            raise Refused("That line was changed meanwhile. Look at the bans again.")
+        there = self.added().get(PHRASES, ())
+        await self._set_added(PHRASES, [*dict.fromkeys([*there, tokens.phrase(line)])])
+        await self._keeper.change(bans="\n".join(each for each in lines if each != line))
 
     async def reset(self, name: str) -> None:
         """Back to what the preset says, or to what nobody says."""

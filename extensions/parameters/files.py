@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from kernel.api import Client, Extension, Refused
 
 from . import presets
-from .actions import Bring, Delete, Keep, Save, Undelete
+from .actions import Bring, Constrain, Delete, Keep, Save, Undelete
 from .choices import Choices
 from .grammars import Grammars
 from .pages import Pages
@@ -36,7 +36,10 @@ class Files:
 
     async def keep(self, action: Keep, client: Client) -> None:
         name = action.name.strip()
-        await self._grammars.keep(name)
+        if problems := await self._grammars.keep(name, action.grammar):
+            now = self._grammars.now
+            typed = Constrain(now.constraint, action.grammar, now.schema)
+            return await self._pages.tell_checked(problems, client, typed)
         await self._pages.tell_files()
         self._ext.tell(f"The grammar {name} is saved.", client)
 
@@ -59,6 +62,11 @@ class Files:
 
     async def undelete(self, action: Undelete, client: Client) -> None:
         await self._ext.thread(self._shelves[action.what].undo, action.number)
+        await self._pages.tell_files()
+
+    async def empty(self) -> None:
+        for shelf in self._shelves.values():
+            await self._ext.thread(shelf.empty)
         await self._pages.tell_files()
 
     async def serve(self, request: HttpRequest) -> Response:

@@ -61,9 +61,13 @@ class Grammars:
             await self._keeper.change(grammar_file=name, grammar=text, constraint="grammar")
         return problems
 
-    async def keep(self, name: str) -> None:
-        """Write the editor's grammar into a file."""
-        if not self.now.grammar.strip():
-            raise Refused("There is no grammar to save. Write one, and choose Check and use.")
-        await self._ext.thread(self.shelf.save, name, self.now.grammar + "\n")
-        await self._keeper.change(grammar_file=name)
+    async def keep(self, name: str, grammar: str) -> dict[str, str]:
+        """Write the editor's grammar into a file, if it can be used; answers what is wrong."""
+        grammar = grammar.replace("\r\n", "\n").strip("\n")
+        if not grammar.strip():
+            raise Refused("There is no grammar to save. Write one first.")
+        if problems := await self.check(grammar, ""):
+            return problems
+        await self._ext.thread(self.shelf.save, name, grammar + "\n")
+        await self._keeper.change(grammar_file=name, grammar=grammar)
+        return {}

@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from kernel.api import Client, Everyone, Extension, SlotChanged
+from kernel.api import Client, Everyone, Extension, Refused, SlotChanged
 
 from . import tokens
 from .actions import Constrain
@@ -29,6 +29,7 @@ class Pages:
         self._errors: dict[Client, dict[str, str]] = {}
         self._names: tuple[list[str], set[str]] = [], set()
         self._files: tuple[list[str], set[str]] = [], set()
+        self._deleted: list[dict[str, Any]] = []
         self._notices = 0
         self._model: object = None
 
@@ -39,6 +40,12 @@ class Pages:
         thread, shelf, library = self._ext.thread, self._choices.shelf, self._grammars.shelf
         self._names = await thread(lambda: (shelf.names(), shelf.own()))
         self._files = await thread(lambda: (library.names(), library.own()))
+        both = (("preset", shelf), ("grammar", library))
+        self._deleted = [
+            {"what": what, **deleted._asdict()}
+            for what, each in both
+            for deleted in await thread(each.trash)
+        ]
 
     async def panel(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The context of the tab."""
@@ -50,6 +57,7 @@ class Pages:
             "bar": self._bar(),
             "groups": self._groups(self._filters.get(client, "") if client else "", errors),
             "grammar": self._grammar(),
+            "trash": self._trash(),
         }
         return {name: Markup(html) for name, html in parts.items()}
 
@@ -106,7 +114,12 @@ class Pages:
         before, self._model = self._model, event.info
         if event.slot != self._ext.slot().name or before is event.info:
             return False
-        if event.info and (preset := await self._choices.met(event.info)):
+        try:
+            preset = await self._choices.met(event.info) if event.info else ""
+        except Refused as error:
+            self._ext.tell(str(error), Everyone(), "error")
+            return True
+        if event.info and preset:
             self._ext.tell(f"The preset {preset} came with {event.info.name}.", Everyone())
         return True
 
@@ -115,6 +128,8 @@ class Pages:
         await self.look()
         await self.tell()
         self.tell_grammar()
+        for client in [*self._filters]:
+            self._ext.push_html(self._trash(oob=True), client, "trash")
 
     def tell_grammar(self) -> None:
         html = self._grammar(oob=True)
@@ -164,9 +179,13 @@ class Pages:
             return
         read = tokens.bans if name == "custom_token_bans" else tokens.biases
         pieces = await read(typed, model)
-        html = self._ext.render("_pieces.html", name=name, pieces=pieces, oob=True)
+        able = name == "custom_token_bans" and self._choices.bans_phrases()
+        html = self._ext.render("_pieces.html", name=name, pieces=pieces, able=able, oob=True)
         for client in [*self._filters]:
             self._ext.push_html(html, client, f"pieces-{name}")
+
+    def _trash(self, oob: bool = False) -> str:
+        return self._ext.render("_trash.html", deleted=self._deleted, oob=oob)
 
     def _bar(self, oob: bool = False) -> str:
         return self._ext.render("_bar.html", **self._views.bar(*self._names), oob=oob)

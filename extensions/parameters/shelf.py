@@ -1,13 +1,31 @@
 """Files that a person may read, edit and delete: those that come with Spindle, and their own."""
 
 import itertools
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from kernel.api import Refused, safe_name, safe_path, write
 
 LARGEST = 256 << 10
 """Bytes of a file."""
+HIDDEN = "hidden.txt"
+"""In the trash: which of those that come with Spindle were deleted, a name a line."""
+OURS = "="
+"""What begins the number of one that comes with Spindle."""
+GONE = "It is not in the trash any more."
+
+
+class Deleted(NamedTuple):
+    """What lies in the trash."""
+
+    number: str
+    """What `undo` takes."""
+    name: str
+    ours: bool
+    """Whether it comes with Spindle: it is out of sight, and never deleted for good."""
 
 
 class Shelf:
@@ -21,7 +39,8 @@ class Shelf:
 
     def names(self) -> list[str]:
         """In the order of the alphabet, whatever the capitals."""
-        return sorted({*self.own(), *self._in(self._ours)}, key=lambda name: (name.lower(), name))
+        ours = self._in(self._ours) - self._hidden()
+        return sorted({*self.own(), *ours}, key=lambda name: (name.lower(), name))
 
     def own(self) -> set[str]:
         """Those that are files of the user's."""
@@ -50,9 +69,13 @@ class Shelf:
         self.save(name, text)
 
     def delete(self, name: str) -> str:
-        """Move the user's own file into the trash; answers the number that `undo` takes."""
+        """Move the user's own file into the trash, or put ours out of sight; answers the number
+        that `undo` takes."""
+        if name not in self.names():
+            raise Refused(f"There is no {self._what} {name} any more. Choose another.")
         if name not in self.own():
-            raise Refused(f"{name} comes with Spindle. Only what is your own can be deleted.")
+            self._hide(self._hidden() | {name})
+            return OURS + name
         file = self._own_file(name)
         self._trash.mkdir(parents=True, exist_ok=True)
         number = next(n for n in itertools.count(1) if not (self._trash / str(n)).exists())
@@ -62,16 +85,49 @@ class Shelf:
 
     def undo(self, number: str) -> str:
         """Bring back what was deleted; answers its name. Raises Refused where that is taken."""
-        place = self._trash / number
-        file = next(iter(place.iterdir()), None) if number.isdigit() and place.is_dir() else None
+        if number.startswith(OURS) and number[1:] in self._hidden():
+            self._hide(self._hidden() - {number[1:]})
+            return number[1:]
+        place, file = self._trash / number, self._lying(number)
         if not file:
-            raise Refused("It is not in the trash any more.")
+            raise Refused(GONE)
         if file.stem in self.own():
             raise Refused(f"There is another {file.stem} by now. Delete that one first.")
         self._folder.mkdir(parents=True, exist_ok=True)
         file.replace(self._folder / file.name)
         place.rmdir()
         return file.stem
+
+    def trash(self) -> list[Deleted]:
+        """What was deleted, the newest first; then what comes with Spindle."""
+        numbers: list[str] = []
+        with suppress(OSError):
+            numbers += (each.name for each in self._trash.iterdir() if each.name.isdecimal())
+        found = [(n, self._lying(n)) for n in sorted(numbers, key=int, reverse=True)]
+        mine = [Deleted(number, file.stem, False) for number, file in found if file]
+        return mine + [Deleted(OURS + name, name, True) for name in sorted(self._hidden())]
+
+    def empty(self) -> None:
+        """Delete the user's own for good."""
+        for each in self.trash():
+            if not each.ours:
+                shutil.rmtree(self._trash / each.number)
+
+    def _lying(self, number: str) -> Path | None:
+        """The file that lies in the trash under a number."""
+        place = self._trash / number
+        if not number.isdecimal() or not place.is_dir():
+            return None
+        return next((file for file in place.iterdir() if file.suffix in self._endings), None)
+
+    def _hidden(self) -> set[str]:
+        """Those of ours that were deleted."""
+        with suppress(OSError, UnicodeDecodeError):
+            return {*(self._trash / HIDDEN).read_text("utf-8").splitlines()} & self._in(self._ours)
+        return set()
+
+    def _hide(self, names: set[str]) -> None:
+        write(self._trash / HIDDEN, "".join(f"{name}\n" for name in sorted(names)).encode())
 
     def _file(self, name: str) -> Path:
         mine = self._own_file(name)

@@ -360,10 +360,64 @@ async def test_a_preset_is_saved_restored_deleted_and_brought_back(
     assert (await asked(app, model)).top_k == 12, "what was chosen stays while its file is away"
 
 
-async def test_ours_cannot_be_deleted_and_a_name_cannot_lead_out(app: App, tmp_path: Path):
+async def test_ours_goes_out_of_sight_and_comes_back(app: App, tmp_path: Path):
     page = await app.open("/parameters")
+    await page.act("parameters.choose", preset="Yara")
+    anew(page)
     await page.act("parameters.delete", what="preset", name="Yara")
-    await page.until("Yara comes with Spindle")
+    await page.until("The preset Yara was deleted")
+    assert "Yara (deleted)" in await page.until('id="parameters-bar".*')
+    assert "comes with Spindle" in await page.until('id="parameters-trash".*')
+    await page.act("parameters.choose", preset="")
+    await page.until('id="parameters-bar"(?!.*Yara)')
+    await page.act("parameters.empty")
+    anew(page)
+    await page.act("parameters.undelete", what="preset", number="=Yara")
+    await page.until('<option value="Yara"')
+    await page.act("parameters.undelete", what="preset", number="=Yara")
+    await page.until("not in the trash any more")
+    await page.act("parameters.undelete", what="preset", number="=../../x")
+    assert (Path(__file__).parent / "presets" / "Yara.yaml").exists()
+
+
+async def test_the_trash_lists_restores_and_deletes_for_good(app: App, tmp_path: Path):
+    page = await app.open("/parameters")
+    for number in "12":
+        await page.act("parameters.set", name="top_k", value=number)
+        await page.act("parameters.save", name="Mine")
+        await page.act("parameters.delete", what="preset", name="Mine")
+    await page.act("parameters.bring", what="grammar", name="yes", text='root ::= "yes"')
+    anew(page)
+    await page.act("parameters.delete", what="grammar", name="yes")
+    shown = await page.until('id="parameters-trash".*grammars \\(3\\).*')
+    assert shown.index('"number": "2"') < shown.index('"number": "1"'), "newest first"
+    await page.act("parameters.undelete", what="preset", number="1")
+    await page.until("grammars \\(2\\)")
+    assert "top_k: 1" in (tmp_path / "presets" / "Mine.yaml").read_text("utf-8")
+    await page.act("parameters.empty")
+    await page.until("grammars \\(0\\)")
+    for kind in ("presets", "grammars"):
+        assert not [*(tmp_path / "trash" / kind).iterdir()]
+    assert (tmp_path / "presets" / "Mine.yaml").exists()
+
+
+async def test_a_model_whose_preset_is_gone_is_met_and_that_is_told(tmp_path: Path):
+    model = Knowing("Hi.")
+    async with running("parameters", model=model, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        await page.act("parameters.save", name="Mine")
+        await page.act("parameters.prefer", preset="Mine", model=False)
+        await page.act("parameters.delete", what="preset", name="Mine")
+        await page.act("parameters.choose", preset="")
+        await page.act("parameters.empty")
+        model.info = structs.replace(model.info, name="other")
+        await app.kernel.slot().reload()
+        await page.until("There is no preset Mine any more")
+        await page.until("what other can do")
+
+
+async def test_a_name_cannot_lead_out(app: App, tmp_path: Path):
+    page = await app.open("/parameters")
     for name in ("../x", "a/b", ".hidden", "CON", "x\0y", ""):
         anew(page)
         await page.act("parameters.save", name=name)
@@ -569,8 +623,16 @@ async def test_a_grammar_is_checked_used_kept_and_left(able: Knowing, tmp_path: 
         assert "yes ::= (" in page.html, "what was typed stays in the box"
         await asked(app, able)
         assert able.asked[-1].grammar == GOOD, "what was checked goes on"
-        await page.act("parameters.keep", name="mine")
-        assert (tmp_path / "grammars" / "mine.gbnf").read_text("utf-8") == GOOD + "\n"
+        file = tmp_path / "grammars" / "mine.gbnf"
+        anew(page)
+        await page.act("parameters.keep", name="mine", grammar=BAD)
+        assert "line 2" in await page.until('id="parameters-gbnf-error" role="alert">[^<]*')
+        assert not file.exists()
+        other = GOOD + "\r\n# What was just typed"
+        await page.act("parameters.keep", name="mine", grammar=other)
+        assert file.read_text("utf-8") == other.replace("\r", "") + "\n"
+        await asked(app, able)
+        assert able.asked[-1].grammar == other.replace("\r", ""), "the one that is used is the file"
         await page.act("parameters.constrain", by="", grammar=GOOD, schema="")
         await asked(app, able)
         assert not able.asked[-1].grammar
@@ -657,6 +719,7 @@ from kernel.api import SAMPLERS, Meta, Samplers, Struct
 class Added(Struct, frozen=True):
     wobble: Annotated[float, Meta(ge=0, le=1, description="How much it wobbles.")] = 0.5
     rough: Annotated[bool, Meta(description="Whether it is rough.")] = False
+    banned_strings: Annotated[tuple[str, ...], Meta(description="What never comes.")] = ()
 
 class Elsewhere(Struct, frozen=True):
     far: Annotated[int, Meta(description="For another loader.")] = 0
@@ -703,6 +766,32 @@ async def test_what_a_loader_adds_is_shown_checked_kept_and_sent(adding: Path, m
         await page.until("There is no parameter wobble any more")
         await app.toggle("adding", on=True)
         assert (await asked(app, model)).extra == {"wobble": 0.25}
+
+
+async def test_a_text_of_several_tokens_is_banned_as_a_phrase(adding: Path, model: Knowing):
+    async with running("parameters", adding, model=model) as app:
+        page = await app.open("/parameters")
+        bans = '" upon"\n"Never heard"\nof that\n"open'
+        await page.act("parameters.set", name="custom_token_bans", value=bans)
+        shown = await page.until('id="parameters-custom_token_bans-pieces" hx-swap-oob[^§]*')
+        assert shown.count("Ban the phrase</button>") == 2, "for two lines of four"
+        for line in ('"Never heard"', "of that"):
+            await page.act("parameters.ban", line=line)
+        sampling = await asked(app, model)
+        assert sampling.extra == {"banned_strings": ("Never heard", "of that")}
+        assert sampling.custom_token_bans == (1,)
+        for line, why in (("of that", "changed meanwhile"), ('"open', "do not fit together")):
+            anew(page)
+            await page.act("parameters.ban", line=line)
+            await page.until(why)
+
+
+async def test_no_phrase_is_offered_where_the_loader_bans_none(app: App, model: Knowing):
+    page = await app.open("/parameters")
+    await page.act("parameters.set", name="custom_token_bans", value="Never heard")
+    assert "Ban the phrase" not in await page.until("It is 2 tokens.*")
+    await page.act("parameters.ban", line="Never heard")
+    await page.until("There is no parameter banned_strings any more")
 
 
 async def test_loaders_say_what_they_can_do_before_anything_is_loaded():

@@ -20,6 +20,8 @@ class Piece(Struct, frozen=True):
     """Numbers and what they say."""
     bias: float = 0.0
     problem: str = ""
+    several: bool = False
+    """Whether it is a text of several tokens: a phrase."""
 
 
 def ids_of(text: str) -> str:
@@ -32,6 +34,16 @@ def ids_of(text: str) -> str:
 async def bans(text: str, model: Model) -> list[Piece]:
     """What must never come, a line each: a number or a text in quotes or without."""
     return [await _piece(line, line, 0.0, model) for line in _lines(ids_of(text))]
+
+
+def phrase(line: str) -> str:
+    """The text that a line of the bans is."""
+    if not line.startswith('"'):
+        return line
+    try:
+        return str(json.loads(line))
+    except ValueError:
+        raise Refused("The quotation marks do not fit together.") from None
 
 
 async def biases(text: str, model: Model) -> list[Piece]:
@@ -79,7 +91,8 @@ async def _piece(line: str, what: str, bias: float, model: Model) -> Piece:
         return Piece(line, problem=why)
     told = tuple([(number, await _said(model, number)) for number in numbers[:20]])
     if len(numbers) != 1:
-        return Piece(line, told, bias, f"It is {len(numbers)} tokens. Write those that are meant.")
+        problem = f"It is {len(numbers)} tokens. Write those that are meant."
+        return Piece(line, told, bias, problem, len(numbers) > 1)
     return Piece(line, told, bias)
 
 

@@ -15,7 +15,7 @@ from .sending import prompt_of
 from .sheet import Sheet
 from .views import Views
 
-__all__ = ["OUTPUT", "TEXT", "WRITING", "Desk", "Library", "Sheet", "Writing"]
+__all__ = ["OUTPUT", "TEXT", "WRITING", "Desk", "Library", "Sheet", "Writing", "prompt_of"]
 
 
 class Writing:
