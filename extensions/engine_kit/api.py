@@ -15,12 +15,12 @@ from extensions.engine_kit.requests import check_request, finish_of, neutral, un
 from extensions.engine_kit.safetensors import check_folder, check_safetensors
 from extensions.engine_kit.stops import StopStrings, TextStream
 from extensions.engine_kit.templates import ChatTemplate
-from extensions.engine_kit.thinking import CHANNELS, KEPT, PAIRS, begun
+from extensions.engine_kit.thinking import CHANNELS, PAIRS, SPOKEN, begun
 
 __all__ = [
     "CHANNELS",
-    "KEPT",
     "PAIRS",
+    "SPOKEN",
     "Aside",
     "Asides",
     "Callbacks",

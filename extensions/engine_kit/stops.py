@@ -41,9 +41,13 @@ class StopStrings:
 
 
 class TextStream:
-    """A reply's text from the bytes of its tokens, with stop strings."""
+    """A reply's text from the bytes of its tokens, with stop strings.
 
-    def __init__(self, stops: Sequence[str] = ()) -> None:
+    `lead` is what its prompt began of it already: said before its first words.
+    """
+
+    def __init__(self, stops: Sequence[str] = (), lead: str = "") -> None:
+        self.lead = lead
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._split = False
         """The bytes so far end within a letter."""
@@ -81,6 +85,8 @@ class TextStream:
 
     def _delta(self, text: str) -> Delta | None:
         self._given += len(text)
+        if text and self.lead:
+            text, self.lead = self.lead + text, ""
         if not self._tokens:
             return Delta(text) if text else None
         tokens: list[Token] = []

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from extensions.engine_kit.thinking import PAIRS, begun
 from kernel.contract import Message, Reasoning, Refused, Request, ToolCall, ToolResult
 
 SECONDS = 2.0
@@ -15,6 +16,8 @@ SECONDS = 2.0
 HERE = "spindle-goes-on-here-5b1f "
 """Put at the end of the message that is to be continued, and cut off together with the rest; its
 last space tells whether the template strips messages, so that the one here is to be, too."""
+WRITTEN = (*PAIRS, "<|channel|>")
+"""What a reply has that thinks."""
 THOUGHTS = ("reasoning_content", "thinking")
 """Names by which templates read what was thought."""
 DEFAULT = """\
@@ -48,6 +51,10 @@ class ChatTemplate:
             request.template, request.template_options,
         )  # fmt: skip
 
+    def lead(self, request: Request, text: str) -> str:
+        """What the prompt of a request has begun of the reply: a thought's tag, or nothing."""
+        return begun(text) if request.messages is not None and not request.continue_ else ""
+
     def stops(self, request: Request) -> tuple[str, ...]:
         """Stop strings that a chat needs because its template ends no turn."""
         return self._stops if request.messages is not None and not request.template else ()
@@ -68,6 +75,10 @@ class ChatTemplate:
         beside the messages. A template that refuses a system message, or two messages of one
         role in a row, gets them joined to their neighbours instead, unless it is `strict`.
         """
+        last = messages[-1] if continue_ and messages else None
+        if last and last.role == "assistant" and any(tag in last.text for tag in WRITTEN):
+            how = tools, False, template, template_options, True, strict
+            return after(self.render(messages[:-1], *how), last.text)
         source = template or self.source
         entries = [entry for message in messages for entry in as_entries(message)]
         begun = False
@@ -123,6 +134,13 @@ class ChatTemplate:
         if "cost" in answer:
             raise Refused(f"{whose} chat template was stopped: {answer['cost']}.")
         return answer
+
+
+def after(prompt: str, words: str) -> str:
+    """A reply that thinks goes on as it was written: templates leave thoughts out, or end them."""
+    lead = begun(prompt)
+    twice = lead and words.startswith(lead.strip())
+    return prompt[: len(prompt) - len(lead)] + words if twice else prompt + words
 
 
 def start() -> subprocess.Popen[str]:

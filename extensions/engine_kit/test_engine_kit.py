@@ -432,3 +432,40 @@ def test_one_at_a_time_answers_in_order():
     found = drain(engine, 2)
     assert ends(found) == {3: "cancelled", 4: "length"}
     assert engine.poll(0.01) == []
+
+
+THINKING = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content.split('</think>') | last }}</>\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant><think>\n{% endif %}"
+)
+
+
+def test_a_thought_that_the_prompt_began_is_said_first():
+    template = ChatTemplate(THINKING)
+    try:
+        request = Request(messages=(say("user", "Hm?"),))
+        prompt = template.text(request)
+        lead = template.lead(request, prompt)
+        assert lead == "<think>\n"
+        stream = TextStream((), lead)
+        assert stream.feed(b"") == (None, "")
+        first, second = stream.feed(b"Well"), stream.feed(b".")
+        assert (first, second) == ((Delta("<think>\nWell"), ""), (Delta("."), ""))
+        assert template.lead(Request(prompt=prompt), prompt) == ""
+    finally:
+        template.close()
+
+
+def test_a_reply_that_thinks_goes_on_as_it_was_written():
+    template = ChatTemplate(THINKING)
+    try:
+        for words in ("<think>\nWell", "<think>\nWell</think>\nYes, "):
+            messages = (say("user", "Hm?"), say("assistant", words))
+            request = Request(messages=messages, continue_=True)
+            assert template.text(request) == f"<user>Hm?</>\n<assistant>{words}"
+            assert template.lead(request, template.text(request)) == ""
+        channels = (say("assistant", "<|channel|>analysis<|message|>Well"),)
+        plain = Request(messages=channels, continue_=True, template="{{ '<assistant>' }}")
+        assert template.text(plain) == "<assistant><|channel|>analysis<|message|>Well"
+    finally:
+        template.close()

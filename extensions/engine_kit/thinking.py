@@ -10,7 +10,7 @@ PAIRS = {
 """The tags around a thought; the last one is Gemma's."""
 CHANNELS = ("analysis", "commentary", "final")
 """Channels of GPT-OSS; only the last is the answer."""
-KEPT = (
+SPOKEN = (
     *PAIRS, *PAIRS.values(),
     "<|start|>", "<|channel|>", "<|message|>", "<|channel>", "<|call|>", "<|constrain|>",
 )  # fmt: skip

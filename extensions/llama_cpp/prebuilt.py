@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from extensions.engine_kit.api import (
+    SPOKEN,
     Callbacks,
     ChatTemplate,
     Emit,
@@ -143,6 +144,7 @@ class Prebuilt:
         text = self._text(request)
         prompt = self._ids(request, text.replace(mark, ""))
         reply = Reply(prompt, request, self._template.stops(request), emit)
+        reply.stream.lead = self._template.lead(request, text)
         reply.sees = self._sees
         room = self._info.context_length - len(reply.prompt)
         if room < 1:
@@ -157,6 +159,7 @@ class Prebuilt:
             **as_parameters(request.sampling, self._info.context_length),
             "prompt": reply.prompt, "n_predict": min(limit, room), "stream": True,
             "return_progress": True, "timings_per_token": True, "cache_prompt": True,
+            "preserved_tokens": [*SPOKEN],
             "n_probs": 0 if request.logprobs is None else max(request.logprobs, 1),
         }  # fmt: skip
         if request.grammar:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from extensions.engine_kit.api import SPOKEN
 from transformers import AutoTokenizer  # pyright: ignore
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -21,6 +22,7 @@ class Vocabulary:
         self._added = {id: token.content for id, token in added.items()}
         self._special = set(self._tokenizer.all_special_ids)
         self._special |= {id for id, token in added.items() if token.special}
+        self._special -= {id for id, text in self._added.items() if text in SPOKEN}
         names = self._tokenizer.special_tokens_map
         self.special_texts = {name: text for name, text in names.items() if isinstance(text, str)}
         self.special_ids = {

@@ -154,7 +154,11 @@ class Engine:
             self._model.device,
         )
         with self._explained("reading a prompt"):
-            return Answerer(wish, *given) if isinstance(wish, Question) else Writer(*given)
+            if isinstance(wish, Question):
+                return Answerer(wish, *given)
+            writer = Writer(*given)
+        writer.stream.lead = self._template.lead(request, text)
+        return writer
 
     def _step(self, writers: Mapping[int, Writer]) -> list[Output]:
         """Write a token of each reply, and read a piece of the prompts, in their order."""

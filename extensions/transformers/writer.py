@@ -39,7 +39,7 @@ class Writer(Row):
         self._vocabulary, self._eos, self._logprobs = vocabulary, eos, request.logprobs
         self._prompt = len(ids)
         self._sampler = Sampler(sampling, ids, sorted(eos), device)
-        self._stream = TextStream([*neutral(sampling, "custom_stopping_strings"), *stops])
+        self.stream = TextStream([*neutral(sampling, "custom_stopping_strings"), *stops])
         self._skip = neutral(sampling, "skip_special_tokens")
         limit = sampling.max_new_tokens
         self._limit = room
@@ -55,13 +55,13 @@ class Writer(Row):
         self.ids.append(token)
         data = self._vocabulary.bytes_of(token, self._skip)
         if token in self._eos:
-            return Output(id, self._stream.end(), self.finish("stop"))
+            return Output(id, self.stream.end(), self.finish("stop"))
         tokens = [] if self._logprobs is None else [self._token(token, data, scores)]
-        delta, cut_by = self._stream.feed(data, tokens)
+        delta, cut_by = self.stream.feed(data, tokens)
         if cut_by:
             return Output(id, delta, self.finish("stop", cut_by))
         if len(self.ids) - self._prompt >= self._limit:
-            end = self._stream.end() or Delta()
+            end = self.stream.end() or Delta()
             delta = delta or Delta()
             whole = Delta(delta.text + end.text, tokens=delta.tokens + end.tokens)
             return Output(id, whole, self.finish("length"))

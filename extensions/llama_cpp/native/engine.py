@@ -186,7 +186,7 @@ class Native:
         """Let a question take part in the steps, as a request that ends with its first token."""
         request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
-        prompt = self._fitting(self._prompt(request))
+        prompt = self._fitting(self._prompt(request)[0])
         given = aside.id, prompt, self._explained(request, prompt, aside, top), TextStream([])
         self._ready.put(Row(*given, limit=1, adapters=self._adapters))
         self._news.set()
@@ -243,7 +243,8 @@ class Native:
     def _row(self, id: int, request: Request) -> Row:
         request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
-        sampling, prompt = request.sampling, self._fitting(self._prompt(request))
+        sampling, (prompt, lead) = request.sampling, self._prompt(request)
+        prompt = self._fitting(prompt)
         context = self._info.context_length
         limit = sampling.max_new_tokens
         if limit is UNSET or neutral(sampling, "auto_max_new_tokens"):
@@ -254,7 +255,7 @@ class Native:
             id,
             prompt,
             self._chooser(request, prompt),
-            TextStream(stops),
+            TextStream(stops, lead),
             limit=limit,
             adapters=request.adapters or self._adapters,
             logprobs=request.logprobs,
@@ -269,14 +270,16 @@ class Native:
         grammar, most = as_gbnf(request.grammar), self._info.context_length
         return Chain(self._model, request, prompt, grammar=grammar, most=most)
 
-    def _prompt(self, request: Request) -> Sequence[int]:
+    def _prompt(self, request: Request) -> tuple[Sequence[int], str]:
+        """Its tokens, and what of the reply it has begun already."""
         if request.token_ids is not None:
             self._model.check(request.token_ids)
-            return request.token_ids
-        prompt = request.prompt
+            return request.token_ids, ""
+        prompt = request.prompt or ""
         if request.messages is not None:
             prompt = self._template.text(request)
-        return self._tokenize(prompt or "", neutral(request.sampling, "add_bos_token"))
+        tokens = self._tokenize(prompt, neutral(request.sampling, "add_bos_token"))
+        return tokens, self._template.lead(request, prompt)
 
     def _fitting(self, prompt: Sequence[int]) -> Sequence[int]:
         """A prompt that the context has room for; raises Refused."""

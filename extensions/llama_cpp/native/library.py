@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import llama_cpp.llama_cpp as C
+from extensions.engine_kit.api import SPOKEN
 from kernel.contract import Refused
 
 VERSION = "0.3.36"
@@ -99,6 +100,10 @@ class Model:
         """Whether there is a tokenizer; without one, asking for text ends the process."""
         self.pieces = self._pieces(special=False) if self.readable else [b""] * size
         """The bytes of each token, looked up once: no call a token later."""
+        for text in SPOKEN if self.readable else ():
+            token, *more = self.tokenize(text, beginning=False) or [0, 0]
+            if not more and token not in self.eog:
+                self.pieces[token] = text.encode()
         self._special: list[bytes] | None = None
 
     @classmethod
