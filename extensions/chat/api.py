@@ -1,11 +1,21 @@
 """What other extensions may use of the chat: how its conversations are set up, and its renderer,
 so that all markdown is as safe."""
 
-from kernel.api import Point
+from collections.abc import Awaitable, Callable
+
+from extensions.conversations.api import StoredMessage
+from kernel.api import Point, Reply
 
 from .markdown import Code, Markdown, plain
 from .setup import Setup, Setups
 
-__all__ = ["SETUPS", "Code", "Markdown", "Setup", "Setups", "plain"]
+__all__ = [
+    "SETUPS", "WATCHERS", "Code", "Markdown", "Setup", "Setups", "Watcher", "plain",
+]  # fmt: skip
 
+Watcher = Callable[[StoredMessage, Reply], Awaitable[None]]
+
+WATCHERS: Point[Watcher] = Point(
+    "watchers", "Are told of each reply that has ended, with the steps it took.", Callable
+)
 SETUPS: Point[Setups] = Point("setups", "How conversations are set up: their modes and options.")

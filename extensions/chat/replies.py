@@ -24,6 +24,7 @@ from kernel.api import (
 )
 
 from . import impersonating
+from .api import WATCHERS
 from .drawing import Drawing
 from .markdown import Markdown, plain
 from .pages import Pages
@@ -129,7 +130,8 @@ class Replies:
     async def _write(
         self, running: Running, drawing: Drawing, turn: Turn, history: list[Message]
     ) -> None:
-        reply = running.reply = self._ext.run(turn, history)
+        watched = bool(self._ext.get(WATCHERS))
+        reply = running.reply = self._ext.run(turn, history, record=watched)
 
         def save() -> None:
             said = running.text + reply.text, running.raw + reply.raw
@@ -164,8 +166,16 @@ class Replies:
             del self.running[running.conversation]
         if ended:
             await self._pages.tell_ended(ended, html)
+            await self._tell_watchers(ended, reply)
         else:
             await self._pages.tell_log(running.conversation)
+
+    async def _tell_watchers(self, ended: StoredMessage, reply: Reply) -> None:
+        for watcher in self._ext.get(WATCHERS):
+            try:
+                await watcher(ended, reply)
+            except Exception:
+                log.exception("A reply could not be looked at")
 
     async def _drawn(self, drawing: Drawing, text: str) -> str:
         """The whole reply as HTML, or its words as they are."""

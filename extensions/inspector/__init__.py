@@ -1,0 +1,81 @@
+"""Every reply can be looked into: what the model was sent, who changed it, what came back."""
+
+import asyncio
+import logging
+import sqlite3
+from typing import Annotated
+
+from extensions.chat.api import WATCHERS
+from extensions.conversations.api import STORE, StoredMessage, Unknown, is_secret
+from kernel.api import PANELS, Action, Client, Extension, Meta, ModelInfo, Panel, Reply, Struct
+
+from .archive import Archive
+from .looking import Looking
+from .records import record_of
+
+log = logging.getLogger(__name__)
+
+
+class Settings(Struct, frozen=True):
+    """What is kept."""
+
+    most_megabytes: Annotated[
+        int,
+        Meta(ge=0, le=100_000, description="What may be kept of replies; then the oldest go."),
+    ] = 100
+
+
+class Look(Action, frozen=True):
+    """Open the sheet of a reply."""
+
+    message: str
+
+
+async def setup(ext: Extension[Settings]) -> None:
+    store, looking = ext.one(STORE), Looking(ext, ext.one(STORE))
+    archive = Archive(ext.data / "inspector.sqlite3", ext.settings.most_megabytes * 1_000_000)
+
+    describing: dict[str, asyncio.Task[None]] = {}
+
+    async def watch(message: StoredMessage, reply: Reply) -> None:
+        """Costs the reply nothing: it has ended, and the work is done in a thread."""
+        model = ext.slot().model
+        work = keep(message, reply, model.info if model else None)
+        describing[message.id] = ext.spawn(work, "keep")
+
+    async def keep(message: StoredMessage, reply: Reply, info: ModelInfo | None) -> None:
+        try:
+            record = await ext.thread(record_of, message, reply, info)
+            archive.hold(record)
+        finally:
+            del describing[message.id]
+        if not is_secret(message.conversation):
+            try:
+                await ext.thread(archive.keep, record)
+            except (OSError, sqlite3.Error) as error:
+                log.info("A record could not be kept: %s", error)
+
+    async def tidy() -> None:
+        """What was deleted for good is kept here no longer."""
+        for conversation in await ext.thread(archive.conversations):
+            try:
+                await store.conversation(conversation)
+            except Unknown:
+                await ext.thread(archive.forget, conversation)
+
+    @ext.on(Look)
+    async def look(action: Look, client: Client) -> None:
+        message = await store.message(action.message)
+        while message.id in describing:
+            await asyncio.sleep(0.01)
+        record = await ext.thread(archive.find, message.id)
+        context = await looking.context(message, record)
+        ext.push_html(ext.render("_sheet.html", **context, oob=True), client, "sheet")
+
+    async def of(client: Client | None, subject: str) -> dict[str, str]:
+        return {"id": subject}
+
+    ext.add(WATCHERS, watch)
+    ext.add(PANELS, Panel("message_actions", "button.html", of, order=90))
+    ext.add(PANELS, Panel("sidebar", "sheet.html"))
+    ext.spawn(tidy(), "tidy")

@@ -1,0 +1,252 @@
+"""What the sheet tells of a reply: now, later, and of replies that nobody watched."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from extensions.conversations.api import STORE, StoredMessage
+from extensions.inspector.archive import Archive
+from extensions.inspector.describing import compared, described
+from extensions.inspector.looking import speed
+from extensions.inspector.records import Record, record_of
+from kernel.api import (
+    HISTORY,
+    INPUT,
+    OUTPUT,
+    REQUEST,
+    Delta,
+    Draft,
+    Finish,
+    Image,
+    Message,
+    Past,
+    Phase,
+    Request,
+    Sampling,
+    Text,
+    Timings,
+    Turn,
+    Usage,
+    whole_text,
+)
+from kernel.testing import App, Page, Scripted, running
+from kernel.testing.plugin import conformance
+
+test_conformance = conformance(__file__)
+TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
+EVIL = '<img src=x onerror="pwned()">'
+
+
+class Model(Scripted):
+    """One that renders and tokenizes."""
+
+    async def call(self, name: str, **data: Any) -> Any:
+        if name == "template":
+            said = [f"<{m['role']}>{m['parts'][0]['text']}" for m in data["messages"]]
+            return "".join(said) + "<assistant>"
+        if name == "tokenize":
+            words = data["text"].replace("<", " <").split()
+            return [(n, word.encode(), word.startswith("<")) for n, word in enumerate(words)]
+        return await super().call(name, **data)
+
+
+@pytest.fixture
+def model() -> Model:
+    model = Model("One two.", "Three.", samplers=("temperature", "seed", "top_k"))
+    model.info = structs.replace(
+        model.info, chat_template=TEMPLATE, defaults=Sampling(top_k=40), context_length=2048
+    )
+    return model
+
+
+@pytest.fixture
+async def app(model: Model) -> AsyncIterator[App]:
+    async with running(
+        "conversations", "prompts", "instruct", "chat", "inspector", model=model
+    ) as app:
+        yield app
+
+
+def modify(app: App, point: Any, modifier: Any, owner: str, rewrites: bool = False) -> None:
+    how: Any = {"phase": Phase.NORMAL, "rank": 0, "rewrites": rewrites}
+    app.kernel.registry.add(point, modifier, owner, **how)
+
+
+async def ask(app: App, page: Page, text: str) -> StoredMessage:
+    """The reply, once it is there."""
+    conversation = page.client.subject
+    await page.act("chat.send", conversation=conversation, text=text)
+    store = app.kernel.registry.values(STORE)[0]
+    while True:
+        conversation = page.client.subject
+        messages = (await store.get(conversation)).messages if conversation else ()
+        if messages and messages[-1].role == "assistant" and messages[-1].state != "running":
+            if not app.extension("chat").get(STORE):
+                raise LookupError
+            return messages[-1]
+        await asyncio.sleep(0.01)
+
+
+async def look(page: Page, reply: StoredMessage) -> str:
+    """The sheet of a reply as HTML."""
+    await page.act("inspector.look", message=reply.id)
+    return str(await page.until(f'id="inspector-{reply.id}"'))
+
+
+def text_of(html: str) -> str:
+    import html as markup
+    import re
+
+    return markup.unescape(re.sub(r"<[^>]*>", "", html))
+
+
+async def test_it_tells_what_was_sent_and_who_changed_it(app: App, model: Model):
+    async def warmer(turn: Turn) -> Turn:
+        return structs.replace(turn, sampling=Sampling(temperature=0.25, seed=7))
+
+    async def shorter(past: Past) -> Past:
+        return past
+
+    async def politer(draft: Draft) -> Draft:
+        first = Message("system", (Text(f"Be polite. {EVIL}"),))
+        messages = (first, *(draft.request.messages or ()))
+        return structs.replace(draft, request=structs.replace(draft.request, messages=messages))
+
+    async def louder(text: str) -> str:
+        return text.upper()
+
+    modify(app, INPUT, warmer, "warm_words")
+    modify(app, HISTORY, shorter, "shortener")
+    modify(app, REQUEST, politer, "politeness")
+    modify(app, OUTPUT, whole_text(louder), "loudness", rewrites=True)
+    page = await app.open("/chat")
+    reply = await ask(app, page, "Hello")
+    html = await look(page, reply)
+    assert EVIL not in html  # Shown, and no markup.
+    said = text_of(html)
+    assert f"<system>Be polite. {EVIL}<user>Hello<assistant>" in said
+    assert "Rendered from the request that was kept, by the model that was asked." in said
+    assert "Politeness: the request" in said
+    assert f"Added: [system] Be polite. {EVIL}" in said
+    assert "Taken out: One two." in said
+    assert "Added: ONE TWO." in said
+    assert "Shortener (the messages before it)" in said
+    for row in ("temperature0.25Warm words", "seed7Warm words", "top_k40the model's own default"):
+        assert row in said, row
+    assert 'title="0"' in html
+    assert "Seed7" in said
+
+
+async def test_it_is_there_later_and_says_what_it_cannot_know(app: App, model: Model):
+    page = await app.open("/chat")
+    reply = await ask(app, page, "Hello")
+    await app.toggle("inspector", on=False)
+    unseen = await ask(app, page, "More")
+    await app.toggle("inspector", on=True)
+    assert "Rendered from the request that was kept, by the model" in await look(page, reply)
+    html = text_of(await look(page, unseen))
+    assert "made anew from the conversation" in html
+    assert "<user>Hello<assistant>One two.<user>More" in html
+    await app.load(Scripted("Other"))
+    model.info = structs.replace(model.info, name="other")
+    again = Scripted("x")
+    again.info = structs.replace(again.info, name="another")
+    await app.load(again)
+    html = text_of(await look(page, reply))
+    assert "The model that was asked is not loaded" in html
+    assert "<user>Hello<assistant>" in html
+
+
+async def test_incognito_conversations_reach_no_disk(app: App):
+    archive = app.extension("inspector").data / "inspector.sqlite3"
+    page = await app.open("/chat")
+    await page.act("conversations.incognito")
+    reply = await ask(app, page, "A secret of mine")
+    html = await look(page, reply)
+    assert "A secret of mine" in text_of(html)
+    await asyncio.sleep(0.05)
+    files = [archive, *archive.parent.glob("inspector.sqlite3-*")]
+    assert not any(b"secret" in f.read_bytes() for f in files if f.exists())
+    if archive.exists():
+        assert Archive(archive, 1_000_000).find(reply.id) is None
+
+
+def test_the_archive_has_a_limit_and_forgets(tmp_path: Path):
+    archive = Archive(tmp_path / "a" / "i.sqlite3", 3_000)
+    for n in range(60):
+        request = Request(prompt="".join(chr(33 + (n * k) % 90) for k in range(400)))
+        archive.keep(Record(f"m{n}", f"c{n % 2}", request))
+    assert archive.find("m0") is None
+    found = archive.find("m59")
+    assert found
+    assert found.request == Request(prompt="".join(chr(33 + (59 * k) % 90) for k in range(400)))
+    assert sorted(archive.conversations()) == ["c0", "c1"]
+    archive.forget("c1")
+    assert archive.find("m59") is None
+    assert archive.conversations() == ["c0"]
+    archive.keep(Record("m99", "c", Request(prompt="x" * 10)))
+    (tmp_path / "a" / "i.sqlite3").write_bytes(b"no database at all, and longer than a header" * 90)
+    assert archive.find("m99") is None
+    archive.keep(Record("m100", "c"))
+    assert archive.find("m100")
+    assert Archive(tmp_path / "b", 0).keep(Record("m", "c")) is None
+
+
+def test_what_differs():
+    same = "\n".join(f"line {n}" for n in range(50))
+    lines = compared(same, same.replace("line 20\n", "line XX\nmore\n"))
+    assert [line.kind for line in lines] == ["same", "same", "gone", "new", "new", "same", "same"]
+    assert compared("a", "a") == []
+    [told] = compared("a\n" * 9000, "b\n" * 9000)
+    assert "too many" in told.text
+
+
+def test_pictures_are_named_and_left_out():
+    image = Message("user", (Text("See: "), Image(b"x" * 5000, "image/png")))
+    assert described(Past((image,), Turn())) == "[user] See: [image/png, 5,000 bytes]"
+
+
+def test_speed_is_told_where_it_is_known():
+    assert speed(10, 2) == "5.0 tokens/s"
+    assert speed(10, 0) == speed(0, 1) == ""
+
+
+async def test_what_recording_costs(app: App):
+    """Nothing a token; of a reply with a long history little, and not in the loop."""
+    history = [
+        Message("user" if n % 2 else "assistant", (Text("word " * 200),)) for n in range(100)
+    ]
+    took = {}
+    for record in (False, True):
+        best = 9.0
+        for _ in range(5):
+            reply = app.extension("chat").run(
+                Turn((Message("user", (Text("?"),)),)), history, record=record
+            )
+            begun = time.perf_counter()
+            async for _ in reply:
+                pass
+            best = min(best, time.perf_counter() - begun)
+        took[record] = best
+    print("seconds a reply without and with a record:", took)
+    assert took[True] - took[False] < 0.05
+
+
+def test_a_record_of_a_reply_that_failed_at_once():
+    class Failed:
+        steps: Any = None
+        request = None
+        turn, model, finish = Turn(prompt="x"), "", Finish("error")
+
+    message = StoredMessage("m", "c", "assistant", usage=Usage(), timings=Timings())
+    failed: Any = Failed()
+    assert record_of(message, failed, None) == Record("m", "c")
+
+
+async def deltas() -> AsyncIterator[Delta]:
+    yield Delta("x")
