@@ -115,7 +115,7 @@ class Reply:
                 self.finish = structs.replace(self.finish, reason="cancelled", error=self._why)
             if self.steps is not None:
                 said = [stage.heard.get() for stage in stages[1:]] + [self.text]
-                for stage, after in zip(stages, said, strict=True):
+                for stage, after in zip(stages, said, strict=False):  # Perhaps none.
                     self.steps.append(Step(stage.owner, "output", stage.heard.get(), after))
 
     async def _generate(self, source: Pipe) -> None:

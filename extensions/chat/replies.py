@@ -165,8 +165,8 @@ class Replies:
         finally:
             del self.running[running.conversation]
         if ended:
-            await self._pages.tell_ended(ended, html)
             await self._tell_watchers(ended, reply)
+            await self._pages.tell_ended(ended, html)
         else:
             await self._pages.tell_log(running.conversation)
 

@@ -35,20 +35,21 @@ async def setup(ext: Extension[Settings]) -> None:
     store, looking = ext.one(STORE), Looking(ext, ext.one(STORE))
     archive = Archive(ext.data / "inspector.sqlite3", ext.settings.most_megabytes * 1_000_000)
 
-    describing: dict[str, asyncio.Task[None]] = {}
+    describing: dict[str, asyncio.Event] = {}
 
     async def watch(message: StoredMessage, reply: Reply) -> None:
         """Costs the reply nothing: it has ended, and the work is done in a thread."""
         model = ext.slot().model
         work = keep(message, reply, model.info if model else None)
-        describing[message.id] = ext.spawn(work, "keep")
+        describing[message.id] = asyncio.Event()
+        ext.spawn(work, "keep")
 
     async def keep(message: StoredMessage, reply: Reply, info: ModelInfo | None) -> None:
         try:
             record = await ext.thread(record_of, message, reply, info)
             archive.hold(record)
         finally:
-            del describing[message.id]
+            describing.pop(message.id).set()
         if not is_secret(message.conversation):
             try:
                 await ext.thread(archive.keep, record)
@@ -66,8 +67,8 @@ async def setup(ext: Extension[Settings]) -> None:
     @ext.on(Look)
     async def look(action: Look, client: Client) -> None:
         message = await store.message(action.message)
-        while message.id in describing:
-            await asyncio.sleep(0.01)
+        if being := describing.get(message.id):
+            await being.wait()
         record = await ext.thread(archive.find, message.id)
         context = await looking.context(message, record)
         ext.push_html(ext.render("_sheet.html", **context, oob=True), client, "sheet")

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from .records import Record
+from .records import Trace
 
 IN_MEMORY = 200
 """Records of incognito conversations, and of replies that were not yet written down."""
 TABLE = """
+PRAGMA journal_mode = TRUNCATE;
+PRAGMA secure_delete = ON;
 CREATE TABLE IF NOT EXISTS records (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     message TEXT NOT NULL UNIQUE, conversation TEXT NOT NULL, size INTEGER NOT NULL,
@@ -29,15 +31,15 @@ class Archive:
     def __init__(self, path: Path, most: int) -> None:
         self._path, self._most = path, most
         self._lock = threading.Lock()
-        self._held: OrderedDict[str, Record] = OrderedDict()
+        self._held: OrderedDict[str, Trace] = OrderedDict()
 
-    def hold(self, record: Record) -> None:
+    def hold(self, record: Trace) -> None:
         """Have a record at hand, in memory alone."""
         self._held[record.message] = record
         while len(self._held) > IN_MEMORY:
             self._held.popitem(last=False)
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: Trace) -> None:
         """Write a record down, and forget the oldest ones where there are too many."""
         data = zlib.compress(msgspec.msgpack.encode(record), 1)
         if len(data) > self._most:
@@ -56,14 +58,14 @@ class Archive:
                 file.execute("DELETE FROM records WHERE number = ?", (number,))
                 total -= size
 
-    def find(self, message: str) -> Record | None:
+    def find(self, message: str) -> Trace | None:
         if held := self._held.get(message):
             return held
         with self._open() as file:
             query = "SELECT data FROM records WHERE message = ?"
             row = file.execute(query, (message,)).fetchone()
         try:
-            return msgspec.msgpack.decode(zlib.decompress(row[0]), type=Record) if row else None
+            return msgspec.msgpack.decode(zlib.decompress(row[0]), type=Trace) if row else None
         except (zlib.error, msgspec.DecodeError):
             return None
 
@@ -90,9 +92,7 @@ class Archive:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = sqlite3.connect(self._path)
         try:
-            file.executescript(
-                f"PRAGMA journal_mode = TRUNCATE; PRAGMA secure_delete = ON; {TABLE}"
-            )
+            file.executescript(TABLE)
         except sqlite3.DatabaseError:
             file.close()
             raise

@@ -10,7 +10,7 @@ from extensions.prompts.api import PROMPTS
 from kernel.api import UNSET, Extension, Message, Request
 
 from .describing import compared
-from .records import ASKED, MODE, Record
+from .records import ASKED, MODE, Trace
 
 MOST = 3_000
 """Tokens that are shown: as many of the beginning as of the end."""
@@ -38,7 +38,7 @@ class Looking:
     def __init__(self, ext: Extension[Any], store: Store) -> None:
         self._ext, self._store = ext, store
 
-    async def context(self, message: StoredMessage, record: Record | None) -> dict[str, Any]:
+    async def context(self, message: StoredMessage, record: Trace | None) -> dict[str, Any]:
         request = record.request if record else None
         text, how = await self._text(message, record)
         tokens = await self._tokens(text, message, record)
@@ -71,7 +71,7 @@ class Looking:
 
     # --- inside ------------------------------------------------------------------------
 
-    async def _text(self, message: StoredMessage, record: Record | None) -> tuple[str, str]:
+    async def _text(self, message: StoredMessage, record: Trace | None) -> tuple[str, str]:
         """The text that was sent, and a sentence on where it comes from."""
         model = self._ext.slot().model
         try:
@@ -101,7 +101,7 @@ class Looking:
             template_options=dict(request.template_options),
         )
 
-    async def _beside(self, record: Record) -> str:
+    async def _beside(self, record: Trace) -> str:
         request, prompts = record.request, self._ext.one(PROMPTS)
         assert request
         source = request.template or record.chat_template
@@ -110,7 +110,7 @@ class Looking:
         return await prompts.lines(source, messages, request.template_options, **how)
 
     async def _tokens(
-        self, text: str, message: StoredMessage, record: Record | None
+        self, text: str, message: StoredMessage, record: Trace | None
     ) -> list[dict[str, Any]]:
         model = self._ext.slot().model
         if not text or not model or (record and model.info.name != message.model):
@@ -142,7 +142,7 @@ def called(owner: str) -> str:
     return owner.replace("_", " ").capitalize()
 
 
-def figures(message: StoredMessage, record: Record | None) -> list[tuple[str, str]]:
+def figures(message: StoredMessage, record: Trace | None) -> list[tuple[str, str]]:
     """Names and values; what is not known is left out."""
     usage, timings = message.usage, message.timings
     read = usage.prompt - usage.cached
@@ -166,7 +166,7 @@ def speed(tokens: int, seconds: float) -> str:
     return f"{tokens / seconds:,.1f} tokens/s" if tokens > 0 and seconds > 0 else ""
 
 
-def sampling(record: Record) -> list[tuple[str, str, str]]:
+def sampling(record: Trace) -> list[tuple[str, str, str]]:
     """Each value that was set: its name, what it is, and where it comes from."""
     asked = record.request.sampling if record.request else None
     words = {ASKED: "as asked", MODE: "the mode"}
@@ -188,7 +188,7 @@ def rest(request: Request) -> list[tuple[str, str]]:
     found = {
         "Seed": "another one each time" if seed in (UNSET, -1) else str(seed),
         "Continues a reply": "yes" if request.continue_ else "",
-        "Adapters": ", ".join(f"{name} × {scale:g}" for name, scale in request.adapters),
+        "Adapters": ", ".join(f"{name} ({scale:g})" for name, scale in request.adapters),
         "Grammar": request.grammar,
         "Tools": f"{len(request.tools)}" if request.tools else "",
         "Processors": ", ".join(p.code.rpartition(":")[2] for p in request.processors),

@@ -40,7 +40,7 @@ class Change(Struct, frozen=True):
     after: str
 
 
-class Record(Struct, frozen=True):
+class Trace(Struct, frozen=True):
     """What is kept of one reply."""
 
     message: str
@@ -59,7 +59,7 @@ class Record(Struct, frozen=True):
     chat_template: str = ""
 
 
-def record_of(message: StoredMessage, reply: Reply, info: ModelInfo | None) -> Record:
+def record_of(message: StoredMessage, reply: Reply, info: ModelInfo | None) -> Trace:
     """Blocking, and as slow as the reply's context is long."""
     steps = reply.steps or ()
     changes = tuple(
@@ -69,7 +69,7 @@ def record_of(message: StoredMessage, reply: Reply, info: ModelInfo | None) -> R
     did = {(change.owner, change.point) for change in changes}
     request = without_media(reply.request) if reply.request else None
     known = info if info and info.name == reply.model else None
-    return Record(
+    return Trace(
         message.id,
         message.conversation,
         request,

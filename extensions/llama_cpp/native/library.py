@@ -100,11 +100,11 @@ class Model:
         """Whether there is a tokenizer; without one, asking for text ends the process."""
         self.pieces = self._pieces(special=False) if self.readable else [b""] * size
         """The bytes of each token, looked up once: no call a token later."""
-        for text in SPOKEN if self.readable else ():
-            token, *more = self.tokenize(text, beginning=False) or [0, 0]
-            if not more and token not in self.eog:
-                self.pieces[token] = text.encode()
         self._special: list[bytes] | None = None
+        for text in SPOKEN if self.readable else ():
+            tokens = self.tokenize(text, beginning=False)
+            if len(tokens) == 1 and tokens[0] not in self.eog:
+                self.pieces[tokens[0]] = self.piece(tokens[0], special=True)
 
     @classmethod
     def load(
