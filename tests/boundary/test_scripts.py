@@ -341,6 +341,32 @@ async def who_speaks_in_a_conversation(watch: Watch, page: Page, vectors: list[s
         assert not await watch.look(page)
 
 
+async def what_the_inspector_shows(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """The sheets of stored replies, and of one whose question and request hold vectors."""
+    await go(watch, page, "/chat/talk0")
+    for number in range(0, PAIRS, 12):
+        await inspected(watch, page, number)
+    await go(watch, page, "/chat")
+    await watch.act(page, "hostile.say", where="stream", first=0, last=20)
+    said = " ".join(few(vectors, 30))
+    await watch.act(page, "chat.send", text=said, conversation="")
+    await expect(page.locator("#chat-go[data-busy=false]")).to_be_visible(timeout=20_000)
+    await inspected(watch, page, 0)
+    changed = page.locator("#inspector-sheet")
+    assert WORD in (await changed.text_content() or "")
+
+
+async def inspected(watch: Watch, page: Page, number: int) -> None:
+    """Open the sheet of a reply and all that is folded in it."""
+    look = page.locator(".chat-reply .inspector-look").nth(number)
+    id = (await look.get_attribute("id") or "").removeprefix("inspector-look-")
+    await look.dispatch_event("click")
+    await expect(page.locator(f"#inspector-{id}")).to_be_visible()
+    await page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert not await watch.look(page)
+    await page.locator("#inspector-sheet [data-close]").first.click()
+
+
 async def addresses(watch: Watch, page: Page, vectors: list[str]) -> None:
     """What is typed into the address: a tab that is not there, a conversation, a section."""
     for number, vector in enumerate(few(vectors, 8)):
@@ -367,7 +393,8 @@ STEPS = (
     stored_conversations, titles_and_what_a_search_finds, a_conversation_called_like_that,
     folders_and_tags_and_the_trash, what_is_imported,
     cards_of_extensions, files_of_models, characters_and_personas, presets_and_grammars,
-    what_is_said_while_it_runs, a_reply_as_it_is_written, who_speaks_in_a_conversation, addresses,
+    what_is_said_while_it_runs, a_reply_as_it_is_written, who_speaks_in_a_conversation,
+    what_the_inspector_shows, addresses,
     every_action_with_every_vector,
 )  # fmt: skip
 

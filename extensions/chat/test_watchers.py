@@ -1,0 +1,47 @@
+"""Who is told of replies that have ended, and what that may cost the others."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from extensions.chat.api import WATCHERS
+from extensions.chat.test_chat import Tab
+from extensions.conversations.api import StoredMessage
+from kernel.api import INPUT, Phase, Reply, Turn
+from kernel.testing import App, Scripted, running
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[App]:
+    async with running("conversations", "chat", model=Scripted("One.", "Two.")) as app:
+        yield app
+
+
+async def test_watchers_get_each_reply_with_its_steps_and_harm_none(app: App):
+    told: list[tuple[StoredMessage, Reply]] = []
+
+    async def fails(message: StoredMessage, reply: Reply) -> None:
+        raise ValueError("of no use")
+
+    async def watches(message: StoredMessage, reply: Reply) -> None:
+        told.append((message, reply))
+
+    async def same(turn: Turn) -> Turn:
+        return turn
+
+    how: Any = {"phase": Phase.NORMAL, "rank": 0, "rewrites": False}
+    app.kernel.registry.add(INPUT, same, "watched", **how)
+    tab = await Tab(app).connect()
+    await tab.ask("Hello")
+    _, first = app.kernel.registry.add(WATCHERS, fails, "test", **how)
+    _, second = app.kernel.registry.add(WATCHERS, watches, "test", **how)
+    await tab.ask("And?")
+    assert tab.said == ["Hello", "One.", "And?", "Two."]
+    [(message, reply)] = told
+    assert (message.text, message.state) == ("Two.", "done")
+    assert [step.owner for step in reply.steps or ()] == ["watched"]
+    first()
+    second()
+    await tab.ask("Who looks?")
+    assert len(told) == 1
