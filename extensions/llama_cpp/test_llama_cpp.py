@@ -87,6 +87,16 @@ async def test_a_chat_and_its_continuation(worker: Worker):
     assert await worker.call("template", messages=built) == "User: Hi\nAssistant:"
 
 
+async def test_a_thought_that_the_template_began_is_said_first(worker: Worker):
+    messages = (Message("user", (Text("Once"),)),)
+    template = "{{ messages[0].content }}{% if add_generation_prompt %}<think>\n{% endif %}"
+    told = {"messages": messages, "template": template, "max_new_tokens": 5}
+    text, finish, _ = await ask(worker, **told)
+    assert text.startswith("<think>\n")
+    assert text.count("<think>") == 1
+    assert finish.usage.completion == 5
+
+
 async def test_seeds_repeat_and_differ(worker: Worker):
     one, two, three = [(await ask(worker, temperature=1.5, seed=seed))[0] for seed in (7, 7, 8)]
     assert one == two

@@ -56,6 +56,16 @@ async def test_a_chat_and_its_continuation(worker: Worker):
     assert await worker.call("template", messages=built) == "Hi"
 
 
+async def test_a_thought_that_the_template_began_is_said_first(worker: Worker):
+    messages = (Message("user", (Text("Once"),)),)
+    template = "{{ messages[0].content }}{% if add_generation_prompt %}<think>\n{% endif %}"
+    told = {"messages": messages, "template": template, "max_new_tokens": 5}
+    text, finish, _ = await ask(worker, **told)
+    assert text.startswith("<think>\n")
+    assert text.count("<think>") == 1
+    assert finish.usage.completion == 5
+
+
 async def test_an_end_of_text_ends_the_reply(worker: Worker):
     _, finish, _ = await ask(worker, max_new_tokens=400)
     assert finish.reason == "stop"
