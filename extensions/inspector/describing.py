@@ -11,6 +11,8 @@ from kernel.api import UNSET, Audio, Draft, Image, Message, Past, Reasoning, Tex
 
 MOST_LINES = 3_000
 """Lines of either side that are compared; more would take seconds."""
+NOT_SHOWN = ("principal", "client", "conversation_id", "slot", "begun")
+"""Fields that say who asks and where, and nothing that a model is told."""
 AROUND = 2
 """Lines shown around a change."""
 
@@ -36,6 +38,8 @@ def described(value: Any) -> str:
 def _fields(value: Any) -> str:
     lines: list[str] = []
     for name, each in structs.asdict(value).items():
+        if name in NOT_SHOWN:
+            continue
         if name == "messages":
             lines += map(_message, each or ())
         elif name == "sampling":
