@@ -13,8 +13,12 @@ ALLOWED: Mapping[str, Mapping[str, str]] = {
     "br": {}, "table": {}, "thead": {}, "tbody": {}, "tr": {}, "th": SIDE, "td": SIDE,
     "ol": {"start": r"\d+"}, "a": LINK,
     "code": {}, "pre": {"tabindex": r"0"}, "header": {},
-    "div": {"class": r"code"}, "span": {"class": r"[a-z0-9 ]*", "id": r"chat-m\w+-code"},
+    "div": {"class": r"code", "id": r"chat-m\w+-thought-\d+"},
+    "span": {"class": r"[a-z0-9 ]*", "id": r"chat-m\w+-code"},
     "button": {"type": r"button", "data-copy": r""},
+    "q": {}, "chat-math": {"class": r"display"},
+    "details": {"class": r"chat-thought", "id": r"chat-m\w+-thinking-\d+", "open": r""},
+    "summary": {"id": r"chat-m\w+-took-\d+"},
 }  # fmt: skip
 """Each element with its attributes, and what these may hold."""
 VOID = {"hr", "br"}

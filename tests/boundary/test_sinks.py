@@ -40,11 +40,15 @@ ALLOWED = {
     'extensions/chat/views.py: "closed": Markup(closed),':
         "blocks as the renderer finished them; test_streams.py reads them",
     'extensions/chat/views.py: "open": Markup(open_),': "the block it is writing, read there too",
+    "extensions/parameters/pages.py: return {name: Markup(html) for name, html in parts.items()}":
+        "templates of its own, each rendered with escaping on",
     "extensions/writing/__init__.py: html=Markup(html)": "markup of the chat's renderer, as there",
     'extensions/writing/views.py: "html": Markup(html),':
         "a whole text as the chat's renderer leaves it",
     'extensions/settings/sections.py: return Markup("").join(':
         "panels, each rendered; join escapes what is not",
+    "extensions/chat/static/chat.js: import(`${KATEX}.js`)":
+        "a constant of its own: KaTeX, which Spindle brings",
     "static/page.js: htmx.process(part)": "a form of the page's own template, cloned as it is",
     'templates/page.html: <script src="{{ script }}" type="module"></script>':
         "addresses that the kernel makes of the ids of extensions, see App._assets",
