@@ -131,11 +131,11 @@ class Shelf:
 
     def _file(self, name: str) -> Path:
         mine = self._own_file(name)
-        return mine if mine.is_file() else safe_path(self._ours, name + self._endings[0])
+        return mine if mine.is_file() else _path(self._ours, name + self._endings[0])
 
     def _own_file(self, name: str) -> Path:
         """Where the user's file of that name is, or will be."""
-        files = [safe_path(self._folder, safe_name(name) + ending) for ending in self._endings]
+        files = [_path(self._folder, name + ending) for ending in self._endings]
         return next((file for file in files if file.is_file()), files[0])
 
     def _in(self, folder: Path) -> set[str]:
@@ -143,3 +143,12 @@ class Shelf:
             return set()
         found = (file for file in folder.iterdir() if file.suffix in self._endings)
         return {file.stem for file in found if file.is_file() and not file.name.startswith(".")}
+
+
+def _path(folder: Path, file: str) -> Path:
+    """A file in a folder; raises Refused, with a sentence, for a name that cannot be one."""
+    try:
+        safe_name(file.rpartition(".")[0])
+        return safe_path(folder, file)
+    except ValueError as error:
+        raise Refused(str(error)) from None

@@ -34,6 +34,8 @@ PATHLIKE = (
     "token",
 )
 """Fields of actions that name something."""
+WORDS = {("prompts.save", "source")}
+"""Fields of these names that hold something else."""
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +142,8 @@ async def test_b16_every_name_in_every_action(tmp_path: Path):
         for name, kind in kinds.items():
             infos = msgspec.structs.fields(kind)
             for field in {info.name for info in infos} & {*PATHLIKE}:
+                if (name, field) in WORDS:
+                    continue
                 needed = {info.name: "0" for info in infos if info.required}
                 for hostile in (*HOSTILE, "../../../../etc/passwd", str(tmp_path / "x")):
                     await page.act(name, **needed | {field: as_sent(hostile)})
