@@ -1,4 +1,4 @@
-"""Stories of whole sittings in a real browser. A writing session is told in test_notebook_page.py."""
+"""Stories of whole sittings in a real browser; test_notebook_page.py tells one of writing."""
 
 import base64
 import json
@@ -69,6 +69,7 @@ async def test_a_roleplay(tmp_path: Path, environments_dir: Path):
         assert "Maren's compass points at her." in sent
         assert "The harbour is dry." not in sent
         assert sent.endswith("Maren: The ink is wet.\nYou: Does your compass work?")
+        await expect(page.locator("#chat-conversations")).to_contain_text("Does your compass work?")
         await shoot(page, "story-roleplay")
 
         # Another version of the reply, and of the first words: what follows is a branch.

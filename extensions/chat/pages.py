@@ -40,9 +40,7 @@ class Pages:
     async def panel(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The context of the tab: what a page shows when it comes, or comes back."""
         if client and client.id:
-            if not self.open:
-                self._guests = self._panels()
-            self.open.add(client)
+            self._came(client)
             self.places.forget(client)
         others = await self._others(client, subject)
         try:
@@ -50,6 +48,12 @@ class Pages:
         except Unknown:
             opened = None
         return {**self._views.panel(opened), **self.side.context(client), **others}
+
+    def _came(self, client: Client) -> None:
+        """A page shows the chat from now on."""
+        if not self.open:
+            self._guests = self._panels()
+        self.open.add(client)
 
     async def commands(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The context of command.html and of recent.html."""
@@ -172,6 +176,7 @@ class Pages:
     async def move(self, client: Client, id: str, at: str = "") -> None:
         """Show a page another conversation (no id: a new one), and make that its address; `at`
         which message, if not at its end."""
+        self._came(client)  # It may have been in another tab until now.
         others = await self._others(client, id)
         opened = await self._views.open(id, around=at) if id else None
         client.tab, client.subject, client.path = "chat", id, f"/chat/{id}".rstrip("/")
