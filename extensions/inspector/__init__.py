@@ -78,5 +78,5 @@ async def setup(ext: Extension[Settings]) -> None:
 
     ext.add(WATCHERS, watch)
     ext.add(PANELS, Panel("message_actions", "button.html", of, order=90))
-    ext.add(PANELS, Panel("sidebar", "sheet.html"))
+    ext.add(PANELS, Panel("status", "sheet.html", order=99))
     ext.spawn(tidy(), "tidy")

@@ -67,6 +67,13 @@ class Looking:
             "reasoning": message.reasoning,
             "sampling": sampling(record) if record else [],
             "request": rest(request) if request else [],
+            "sources": [
+                (name, text)
+                for name, text in (("Template", request.template), ("Grammar", request.grammar))
+                if text
+            ]
+            if request
+            else [],
         }
 
     # --- inside ------------------------------------------------------------------------
@@ -189,11 +196,10 @@ def rest(request: Request) -> list[tuple[str, str]]:
         "Seed": "another one each time" if seed in (UNSET, -1) else str(seed),
         "Continues a reply": "yes" if request.continue_ else "",
         "Adapters": ", ".join(f"{name} ({scale:g})" for name, scale in request.adapters),
-        "Grammar": request.grammar,
         "Tools": f"{len(request.tools)}" if request.tools else "",
         "Processors": ", ".join(p.code.rpartition(":")[2] for p in request.processors),
         "Told to the template": shown(request.template_options) if request.template_options else "",
-        "Template": request.template or "the model's own",
+        "Template": "" if request.template else "the model's own",
     }
     return [(name, value) for name, value in found.items() if value]
 
