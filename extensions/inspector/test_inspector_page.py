@@ -86,6 +86,8 @@ async def test_thoughts_and_the_sheet(tmp_path: Path):
             body = sheet.locator(".body")
             wide = await body.evaluate("body => body.scrollWidth - body.clientWidth")
             assert wide <= 0
+            if width == 390:  # All of the width is its own.
+                assert await sheet.evaluate("sheet => sheet.clientWidth") == width
             await body.evaluate("body => body.scrollTo(0, body.scrollHeight)")
             await shoot(page, f"sheet-{width}-{theme}-end")
             await page.keyboard.press("Escape")

@@ -45,6 +45,9 @@ class Splitter:
         return bool(self._tags.ends)
 
     def feed(self, words: str) -> list[Piece]:
+        held = self._fresh or self._space or words[-1:].isspace()
+        if words and not held and self._tags.goes_on(words):
+            return [Piece("reasoning", words)]  # As nearly always in a thought.
         return self._pieces(self._tags.feed(words))
 
     def end(self) -> list[Piece]:

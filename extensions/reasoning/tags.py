@@ -21,7 +21,7 @@ UNOPENED = frozenset({"</think>", "</seed:think>", "[/THINK]"})
 """Ends that may come without a beginning."""
 TAGS = (*THINKS, *SILENT, *UNOPENED)
 FOUND = re.compile("|".join(map(re.escape, sorted(TAGS, key=len, reverse=True))) + r"|`+|~{3,}|\n")
-SOMETHING = re.compile(r"[<\[`~\n]")
+SOMETHING = re.compile(r"[<\[`~]")
 LINE = 200
 """Characters of a line that are looked at: whether it is empty before a tag."""
 
@@ -48,7 +48,7 @@ class Tags:
         if not words:
             return []
         if not self._held and not self.ends and not SOMETHING.search(words):
-            self._line = (self._line + words)[-LINE:]
+            self._pass(words)
             return [("answer", words)]
         self._held += words
         return self._take(last=False)
@@ -56,6 +56,10 @@ class Tags:
     def end(self) -> list[tuple[Kind, str]]:
         """What was held back, now that nothing follows."""
         return self._take(last=True)
+
+    def goes_on(self, words: str) -> bool:
+        """Whether these words are of the thought that is being written, and nothing else."""
+        return bool(self.ends) and not self._held and self.ends[0] not in words
 
     def forget(self) -> None:
         """What is held back came to nothing."""
@@ -74,6 +78,16 @@ class Tags:
                 break
             taken.append((self._turn(tag), tag))
         return taken
+
+    def _pass(self, words: str) -> None:
+        """Go on after words without any mark."""
+        if "\n" in words:
+            *lines, words = words.split("\n")
+            for line in lines:
+                if not (self._line + line).strip():
+                    self._span = 0
+                self._line = ""
+        self._line = (self._line + words)[-LINE:]
 
     def _of_a_thought(self, last: bool) -> tuple[str, str]:
         """The words up to the thought's end, and that, or what of them is certain."""
