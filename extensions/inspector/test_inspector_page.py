@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.async_api import expect
@@ -19,6 +20,9 @@ TELLS = """
             words = re.findall(r"<\\|\\w+\\|>|\\s*[^\\s<]+|\\s+|<", data["text"])
             return [[n, word.encode(), word.startswith("<|")] for n, word in enumerate(words, 7)]
         raise LookupError("""
+LOOKS: tuple[tuple[int, Literal["light", "dark"]], ...] = (
+    (1280, "light"), (390, "dark"), (1280, "dark"), (390, "light"),
+)  # fmt: skip
 THOUGHT = " ".join(f"Perhaps it is the {n}th of them, perhaps not." for n in range(250))
 SAYS = (
     f"<think>\nLet me see. {THOUGHT}\n</think>\n\nIt is **one** of them.\n\n"
@@ -73,7 +77,7 @@ async def test_thoughts_and_the_sheet(tmp_path: Path):
         await shoot(page, "thought")
 
         # The sheet, on a desk and on a phone.
-        for width, theme in ((1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")):
+        for width, theme in LOOKS:
             await page.emulate_media(color_scheme=theme)
             await page.set_viewport_size({"width": width, "height": 844})
             await page.locator(".chat-reply .inspector-look").dispatch_event("click")
