@@ -42,6 +42,7 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.add(PANELS, Panel("composer", "_warning.html", care.notice))
     ext.add(PANELS, Panel("composer", "incognito.html", arranging.secret))
     ext.add(PANELS, Panel("sidebar", "sheet.html"))
+    ext.add(PANELS, Panel("command", "command.html", order=45, title="Folders and trash"))
     ext.add(PANELS, Panel("settings", "exchange.html", arranging.exchange, title="Conversations"))
     ext.add(PANELS, Panel("settings", "trash.html", arranging.trash, title="Trash"))
     ext.add(PANELS, Panel("settings", "backups.html", care.listed, title="Backups"))

@@ -69,6 +69,10 @@ class GiveTitle(Action, frozen=True):
 # --- folders ----------------------------------------------------------------------------
 
 
+class NewFolder(Action, frozen=True):
+    """Make a folder with a name that is free; it can be given another."""
+
+
 class MakeFolder(Action, frozen=True):
     """A new folder; `/` in its name makes folders in folders."""
 

@@ -56,6 +56,14 @@ class Arranging:
             await shelf.make(action.name)
             self._changed()
 
+        @ext.on(ask.NewFolder)
+        async def new(action: ask.NewFolder, client: Client) -> None:
+            taken = {folder.name for folder in await shelf.folders()}
+            names = itertools.chain(["New folder"], (f"New folder {n}" for n in itertools.count(2)))
+            name = await shelf.make(next(name for name in names if name not in taken))
+            self._changed()
+            ext.tell(f"“{name}” is in the list. Its pencil gives it another name.", client)
+
         @ext.on(ask.RenameFolder)
         async def rename(action: ask.RenameFolder, client: Client) -> None:
             await shelf.rename(action.folder, action.name)

@@ -4,6 +4,7 @@ import io
 import json
 import random
 import time
+import tracemalloc
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -240,6 +241,34 @@ def test_a_foreign_form_keeps_what_it_can(module: Any, name: str):
     ]
 
 
+def test_attached_documents_keep_name_type_and_address():
+    attached = [
+        {"name": "zoo.txt", "type": "text/plain", "content": "Opens at nine."},
+        {"name": "tall (2).pdf", "type": "application/pdf", "content": "Five\n\nmetres."},
+        {"name": "Zoos", "type": "text/html", "url": "https://zoo.example/a(b)", "content": "<p>"},
+    ]
+    rows = [["How tall?", "Tall."], ["Thanks.", ""]]
+    value = {"internal": rows, "visible": rows, "metadata": {"user_0": {"attachments": attached}}}
+    [whole] = read("x.json", json.dumps(value).encode())
+    asked = whole.messages[0]
+    assert asked.text == "How tall?"
+    assert [part["text"] for part in asked.parts] == [
+        "How tall?",
+        "\n\nzoo.txt\n\nOpens at nine.",
+        "\n\ntall (2).pdf (application/pdf)\n\nFive\n\nmetres.",
+        "\n\nZoos (text/html, https://zoo.example/a(b))\n\n<p>",
+    ]
+    written = json.loads(webui.write(whole))
+    assert written["internal"][0][0] == "How tall?"
+    assert written["metadata"]["user_0"]["attachments"] == attached
+    [again] = read("x.json", json.dumps(written).encode())
+    assert again.messages[0].parts == asked.parts
+    odd = [{"name": 5, "type": ["x"], "url": {}, "content": "Words."}, {"content": 5}, "x"]
+    value["metadata"] = {"user_0": {"attachments": odd}}
+    [whole] = read("x.json", json.dumps(value).encode())
+    assert whole.messages[0].parts[1:] == ({"type": "text", "text": "\n\n\n\nWords."},)
+
+
 LETTERS = "abcé語😀\u202e\0\n<>&\"' \\"
 
 
@@ -441,6 +470,14 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert bomb.stat().st_size < 1_000_000
     with pytest.raises(Unreadable, match="larger than"):
         members("b.zip", bomb)[0].read()
+    monkeypatch.setattr("extensions.conversations.archives.LARGEST", 100_000)
+    tracemalloc.start()
+    with pytest.raises(Unreadable, match="larger than"):
+        members("b.zip", bomb)[0].read()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10_000_000, "it is unpacked no further than it may be large"
+    monkeypatch.undo()
     many = zipped(tmp_path / "m.zip", {f"{n}.json": b"" for n in range(300)})
     monkeypatch.setattr("extensions.conversations.archives.LIST", 1000)
     with pytest.raises(Unreadable, match="more files"):

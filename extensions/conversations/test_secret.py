@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from extensions.conversations.api import STORE, Store, Unknown
+from extensions.conversations.api import STORE, Said, Store, Unknown, Whole, is_secret
+from extensions.conversations.forms import ours
+from extensions.conversations.forms.reading import read
+from extensions.conversations.text import new_id
 from extensions.conversations.titles import _cleaned
 from kernel.api import Refused
 from kernel.testing import App, Page, Scripted, running
@@ -91,6 +94,23 @@ async def test_it_is_gone_after_the_end_and_kept_on_a_wish(tmp_path: Path):
         with pytest.raises(Unknown):
             await store.get(gone.id)
     assert not holds(tmp_path, WORDS)
+
+
+async def test_a_file_with_ids_of_incognito_is_kept_like_any_other(tmp_path: Path):
+    """Under such ids nothing would look for it on the disk."""
+    ids = [new_id(secret=True) for _ in range(3)]
+    said = (Said("user", "told", ids[1]), Said("assistant", "answered", ids[2], ids[1]))
+    for form in (Whole("x", said, ids[2], ids[0]), Whole("x", said, ids[2], "0000000000000000")):
+        [whole] = read("x.json", ours.write(form))
+        path = tmp_path / form.id / "chats.sqlite3"
+        path.parent.mkdir()
+        async with Store.open(path) as store:
+            id, new = await store.take(whole)
+            assert new
+        async with Store.open(path) as store:
+            messages = (await store.get(id)).messages
+            assert [m.text for m in messages] == ["told", "answered"]
+            assert not any(is_secret(each) for each in (id, *(m.id for m in messages)))
 
 
 async def test_a_conversation_in_memory_outlives_the_trouble_of_the_disk(store: Store):

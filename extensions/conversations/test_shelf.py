@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from extensions.conversations import query, text
-from extensions.conversations.api import STORE, Store, StoredMessage, Unknown
+from extensions.conversations.api import STORE, Store, StoredMessage, Unknown, is_secret
 from kernel.api import Refused
 from kernel.testing import Scripted, running
 
@@ -318,3 +318,21 @@ async def test_who_writes_from_far_above_is_taken_to_the_end():
         await page.until("from above")
         await asyncio.sleep(0)
         assert (await store.get(first.conversation)).messages[-1].text in ("Yes.", "")
+
+
+async def test_the_palette_makes_folders_and_incognito_conversations():
+    async with running("commands", "chat", "conversations") as app:
+        page = await app.open("/chat")
+        await page.act("commands.show")
+        shown = await page.until('id="commands-list".*')
+        for said in ("New folder", "New incognito conversation", "/settings/conversations"):
+            assert said in shown
+        for name in ("New folder", "New folder 2"):
+            await page.act("conversations.new_folder")
+            await page.until(f"“{name}” is in the list")
+        [store] = app.kernel.registry.values(STORE)
+        assert [folder.name for folder in await store.shelf.folders()] == [
+            "New folder", "New folder 2",
+        ]  # fmt: skip
+        await page.act("chat.incognito")
+        assert is_secret(page.client.subject)

@@ -25,8 +25,8 @@ class Writing:
         self.library, self._markdown = library, markdown
 
     def tab(self, ext: Extension[Any], title: str, icon: str, *, two: bool, order: int) -> Desk:
-        """Give an extension a tab of free text, with its template panel.html; `two` boxes are one
-        for what goes in and one for what comes out."""
+        """Give an extension a tab of free text, with its templates panel.html, command.html and
+        shortcut.html; `two` boxes are one for what goes in and one for what comes out."""
         pages = Pages(ext, self.library, Views(ext, self._markdown), two=two)
         desk = Desk(ext, self.library, pages)
         ext.on(a.Edit)(desk.edit)
@@ -60,6 +60,8 @@ class Writing:
                 pages.model_changed()
 
         ext.add(PANELS, Panel("tab", "panel.html", pages.panel, order, title=title, icon=icon))
+        ext.add(PANELS, Panel("command", "command.html", pages.commands, order, title=title))
+        ext.add(PANELS, Panel("shortcut", "shortcut.html", order=order, title=title))
         ext.add(PANELS, Panel("message_actions", "send.html", sent, order))
         return desk
 

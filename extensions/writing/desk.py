@@ -89,7 +89,7 @@ class Desk:
     # --- files -------------------------------------------------------------------------
 
     async def new(self, action: a.New, client: Client) -> None:
-        await self.take(STARTER, client)
+        await self._pages.draw(client, await self._library.new(STARTER))
 
     async def take(self, text: str, client: Client, name: str = "") -> None:
         """Begin a text with these words, and show it to who asked."""

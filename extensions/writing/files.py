@@ -50,6 +50,14 @@ def possible(title: str) -> str:
         return ""
 
 
+def kept_as(name: str) -> str:
+    """A name as it may be given to a file: itself, or one near to it."""
+    try:
+        return safe_name(name)
+    except ValueError:
+        return possible(name) or "Text"
+
+
 def stamp(path: Path) -> int:
     """When a file was changed; 0 where there is none."""
     try:

@@ -152,7 +152,7 @@ class Library:
     async def undelete(self, id: str) -> str:
         """Take a text out of the trash; answers its name, another one where that is taken."""
         await self.list()
-        name = self._free(await self.ext.thread(self.trash.name, id))
+        name = self._free(files.kept_as(await self.ext.thread(self.trash.name, id)))
         to = [files.path_of(folder, name) for folder in (self.own, self.outputs)]
         await self.ext.thread(self.trash.take, id, *to)
         await self.list()

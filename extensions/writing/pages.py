@@ -14,6 +14,8 @@ from .views import Looks, Views
 
 QUIET = 0.5
 """Seconds after a change until what is made of the whole text is made anew."""
+COMMANDS = 10
+"""Texts that the palette of commands has."""
 LISTED = 500
 """Texts in the list at the side."""
 
@@ -69,6 +71,12 @@ class Pages:
             "deleted": deleted,
         }
 
+    async def commands(self, client: Client | None, subject: str) -> Mapping[str, Any]:
+        """The context of command.html."""
+        here = client.subject if client and client.tab == self._ext.id else ""
+        names = [entry.name for entry in await self._library.list()]
+        return {"names": [name for name in names if name != here][:COMMANDS]}
+
     def left(self, client: Client) -> None:
         self.looks.pop(client, None)
 
@@ -76,15 +84,16 @@ class Pages:
         """Show a page another text, and make that its address."""
         if client not in self.looks:
             return self._tell_where(client, name)
-        await self._draw(client, name)
+        await self.draw(client, name)
 
-    async def _draw(self, client: Client, name: str) -> None:
-        """All of the tab anew, with this text."""
+    async def draw(self, client: Client, name: str) -> None:
+        """All of the tab anew, with this text, whatever the page showed before."""
         client.tab, client.subject = self._ext.id, name
         client.path = f"/{self._ext.id}/{quote(name)}"
         context = await self.panel(client, name)
         html = self._library.render("_panel.html", **context)
-        self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>', client)
+        go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
+        self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}', client)
 
     def offer_undo(self, text: str, client: Client, vals: Mapping[str, str]) -> None:
         """Say that something was deleted, beside a button that brings it back."""
@@ -142,7 +151,7 @@ class Pages:
 
     async def _listed(self, old: str, new: str) -> None:
         for client in self.of(old) if old else ():
-            await self._draw(client, new or await self._library.newest())
+            await self.draw(client, new or await self._library.newest())
         await self._tell_list()
 
     def state(self, name: str) -> dict[str, Any]:

@@ -283,6 +283,21 @@ async def test_rename_delete_and_bring_back(tmp_path: Path):
         await page.until("not among the deleted texts any more")
 
 
+async def test_a_name_that_no_file_may_be_given_comes_back_as_one_near_to_it(tmp_path: Path):
+    """Such files come from other systems and other programs."""
+    data = texts(tmp_path, **{"What <now>": "Words.", "???": "More."})
+    async with running("notebook", model=Scripted(), data=data) as app:
+        page = await app.open("/notebook")
+        for name, back in (("What <now>", "What now"), ("???", "Text")):
+            await page.act("notebook.delete", name=name)
+            [(id, _)] = library(app).trash.list()
+            await page.act("notebook.undelete", id=id)
+            await page.until(f'id="writing-title">{back}<')
+            assert not library(app).trash.list()
+        assert (data / "notebook" / "What now.txt").read_text() == "Words."
+        assert (data / "notebook" / "Text.txt").read_text() == "More."
+
+
 async def test_what_is_being_written_is_not_deleted(tmp_path: Path):
     gate = asyncio.Semaphore(0)
     data = texts(tmp_path, story="Once")
@@ -355,3 +370,29 @@ async def test_an_unknown_text_says_so(tmp_path: Path):
         await page.act("notebook.generate", name="nothing")
         await page.until("There is no text “nothing” any more")
         assert (await app.fetch("/notebook/story")).status == 200
+
+
+# --- the palette --------------------------------------------------------------------------
+
+
+async def test_the_palette_begins_texts_and_leads_to_them(tmp_path: Path):
+    data = texts(tmp_path, **{f"Tale <{n}>": "Words." for n in range(12)})
+    async with running("commands", "chat", "notebook", "default", data=data) as app:
+        page = await app.open("/chat")
+        await page.act("commands.show")
+        shown = await page.until('id="commands-list".*')
+        link = '<a href="/notebook/Tale%20%3C11%3E">Go to Tale &lt;11&gt; in Notebook</a>'
+        assert link in shown
+        assert "New text in Default" in shown
+        assert "/notebook/Tale%20%3C1%3E" not in shown, "the newest alone"
+        page.html = ""
+        await page.act("notebook.new")
+        await page.until('id="writing-title">20')
+        assert page.client.tab == "notebook"
+        assert page.client.path in await page.until('id="page-go"[^>]*data-path="[^"]*')
+        page.html = ""
+        await page.act("commands.show")
+        assert f'"{page.client.path}"' not in await page.until('id="commands-list".*')
+        await page.act("commands.keys")
+        keys = await page.until('id="commands-keys-list".*')
+        assert "Generate" in keys[keys.index('aria-label="Notebook"') :]

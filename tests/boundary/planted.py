@@ -28,6 +28,7 @@ def plant(data: Path, models: Path, vectors: Sequence[str]) -> None:
     manifests(data / "extensions", vectors)
     files(models, vectors)
     shelves(data, vectors)
+    written(data, vectors)
     settings(data, vectors)
     chats(data / "chats.sqlite3", vectors)
     characters(data, vectors)
@@ -88,6 +89,20 @@ def shelves(data: Path, vectors: Sequence[str]) -> None:
         (data / folder).mkdir(exist_ok=True)
         said = json.dumps(name)
         (data / folder / f"{name}.{ending}").write_text(f"{said}: {said}\n", "utf-8")
+
+
+def written(data: Path, vectors: Sequence[str]) -> None:
+    """Texts of the notebook that are called like that; what Default made of them; deleted ones."""
+    for folder in ("notebook", "default", "notebook/trash"):
+        (data / folder).mkdir()
+    for name, vector in zip(names(vectors), vectors, strict=False):
+        (data / "notebook" / f"{name}.txt").write_bytes(vector.encode())
+        (data / "default" / f"{name}.txt").write_bytes(vector.encode())
+    for number, name in enumerate([*names(vectors)][::9]):
+        place = data / "notebook" / "trash" / f"{number:019d} {name}"
+        if len(place.name.encode()) < LONGEST:
+            place.mkdir()
+            (place / "text.txt").write_text("x")
 
 
 def toml(text: str) -> str:

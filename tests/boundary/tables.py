@@ -50,6 +50,7 @@ FILES = "files_of_models"
 SAID = "what_is_said_while_it_runs"
 WRITTEN = "a_reply_as_it_is_written"
 PRESETS = "presets_and_grammars"
+NOTEBOOK = "texts_of_the_notebook"
 SPEAKS = "who_speaks_in_a_conversation"
 ACTED = "every_action_with_every_vector"
 ENGINE = "never shown: it goes to the engine"
@@ -199,6 +200,10 @@ TEXTS = {
     "any other field of a card": CHARACTERS,
     "name of an extension's folder": CARDS,
     "name and text of a preset's or grammar's file": PRESETS,
+    "name of a text's file, deleted or not": NOTEBOOK,
+    "words of a text, as markdown and as HTML": NOTEBOOK,
+    "token of a text": NOTEBOOK,
+    "token that may come next, and what cut it": NOTEBOOK,
     "key of settings.yaml": CARDS,
     "model that was loaded last": SAID,
     "address of a page": "addresses",

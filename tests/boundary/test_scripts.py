@@ -274,6 +274,50 @@ async def presets_and_grammars(watch: Watch, page: Page, vectors: list[str]) -> 
         await watch.act(page, "parameters.reset", name=name)
 
 
+VIEWS = (("markdown", ""), ("html", ""), ("logits", "logits"), ("tokens", "tokens"))
+
+
+async def texts_of_the_notebook(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """Names of texts and of deleted ones, what is in them in each sub-tab, tokens, logits."""
+    await go(watch, page, "/chat")
+    await watch.act(page, "hostile.say", where="ready", first=0, last=1)
+    there = {as_parsed(name) for name in names(vectors)}
+    in_boxes = [
+        vector.removeprefix("\ufeff").replace("\0", "\ufffd").replace("\r", "\n")
+        for vector in vectors
+    ]
+    words = dict(zip(names(vectors), in_boxes, strict=False))
+    for tab in ("notebook", "default"):
+        await go(watch, page, f"/{tab}")
+        listed = await page.locator("#writing-list .entry > a").all_text_contents()
+        assert len(there & {*listed}) > min(len(there), 490) * 0.9
+        assert await page.locator("#writing-deleted li").count() > 2
+        name = ""
+        for name in few([*words], 5):
+            await go(watch, page, f"/{tab}/{quote(name)}")
+            assert await page.locator("#writing-title").text_content() == as_parsed(name)
+            await expect(page.locator("#writing-text")).to_have_value(words[name])
+            for view, ask in VIEWS:
+                await watch.act(page, f"{tab}.show", name=name, view=view)
+                await expect(page.locator(f"#writing-tabs[data-view={view}]")).to_be_attached()
+                if ask:
+                    await watch.act(page, f"{tab}.{ask}", name=name)
+                    shown = page.locator("#writing-tokens > span, .writing-choices tbody tr")
+                    await expect(shown).to_have_count(min(len(vectors), 600))
+                assert not await watch.look(page), (tab, view)
+            await watch.act(page, f"{tab}.rename", name=name, title=f"{name}!")
+            await watch.act(page, f"{tab}.rename", name=f"{name}!", title=name)
+            assert not await watch.look(page), tab
+        await watch.act(page, f"{tab}.delete", name=name)
+        await expect(page.locator(".toast p").last).to_contain_text("was deleted")
+        await expect(page.locator("#writing-title")).not_to_have_text(as_parsed(name))
+        assert not await watch.look(page), tab
+        await page.locator(".toast button", has_text="Undo").last.click()
+        await expect(page.locator("#writing-text")).to_have_value(words[name])
+        assert not await watch.look(page), tab
+        del words[name]  # It may have come back by another name.
+
+
 async def what_is_said_while_it_runs(watch: Watch, page: Page, vectors: list[str]) -> None:
     """Toasts, refusals, failures, jobs and their ends, a model's names and errors."""
     await go(watch, page, "/chat")
@@ -393,8 +437,8 @@ STEPS = (
     stored_conversations, titles_and_what_a_search_finds, a_conversation_called_like_that,
     folders_and_tags_and_the_trash, what_is_imported,
     cards_of_extensions, files_of_models, characters_and_personas, presets_and_grammars,
-    what_is_said_while_it_runs, a_reply_as_it_is_written, who_speaks_in_a_conversation,
-    what_the_inspector_shows, addresses,
+    texts_of_the_notebook, what_is_said_while_it_runs, a_reply_as_it_is_written,
+    who_speaks_in_a_conversation, what_the_inspector_shows, addresses,
     every_action_with_every_vector,
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,11 +38,24 @@ async def fill(path: Path) -> None:
             if n % 5 == 0:
                 await store.edit(asked.id, f"other question {n}")
             await store.set_state(asked.conversation, "notes", "key", {"n": n})
+            await store.shelf.tag(asked.conversation, f"blue tag{n}")
+            await store.shelf.file(asked.conversation, f"Work/{n % 3}" if n % 4 else "")
+            await store.shelf.pin(asked.conversation, on=n % 7 == 0)
+        await store.shelf.make("Empty")
         assert reply
         await store.delete_message(reply.id)
 
 
 Texts = dict[str, str]
+
+
+def arranged(path: Path) -> dict[str, tuple[Any, ...]]:
+    """Where each conversation is filed, with what; and the folders."""
+    with closing(sqlite3.connect(path)) as database:
+        query = "SELECT id, folder, tags, pinned FROM conversations"
+        found = {id: each for id, *each in database.execute(query)}
+        found["folders"] = sorted(name for (name,) in database.execute("SELECT name FROM folders"))
+        return {id: tuple(each) for id, each in found.items()}
 
 
 def texts(path: Path) -> Texts:
@@ -121,6 +135,7 @@ async def test_r8_what_is_intact_is_shown_and_the_original_is_kept(
         if least == 1.0:
             states = database.execute("SELECT count(*) FROM states").fetchone()
             assert states == (MANY,)
+            assert arranged(path) == arranged(sound)
 
 
 async def test_r8_it_is_only_read_until_somebody_says_to_go_on(sound: Path, tmp_path: Path):

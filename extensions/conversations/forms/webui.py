@@ -17,6 +17,9 @@ from .moments import named, seconds
 
 GREETING = "<|BEGIN-VISIBLE-CHAT|>"
 """What the user says in the first row where a character speaks first."""
+PLAIN = "text/plain"
+DOCUMENT = re.compile(r"\n\n([^\n]*?)(?: \(([\w.+-]+/[\w.+-]+)(?:, (\S+))?\))?\n\n(.+)", re.DOTALL)
+"""A text that a message has beside its own: name, type, address, words."""
 PICTURE = re.compile(r"data:(image/[a-z+.-]{1,20});base64,")
 STAMP = re.compile(r"\d{8}-\d\d-\d\d-\d\d.*|persistent|\d{10,}")
 """File names that are no titles."""
@@ -123,7 +126,7 @@ def _said(
 
 
 def _attached(about: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
-    """Pictures as they are; of documents their name and words, which is what the model saw."""
+    """Pictures as they are; documents as texts, headed by their name, type and address."""
     found = about.get("attachments")
     parts: list[dict[str, str]] = []
     for each in found if isinstance(found, list) else []:
@@ -138,8 +141,18 @@ def _attached(about: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
                 continue
             parts.append({"type": "image", "data": data, "media_type": match[1]})
         elif isinstance(content := known.get("content"), str) and content:
-            parts.append({"type": "text", "text": f"\n\n{known.get('name', '')}\n\n{content}"})
+            parts.append({"type": "text", "text": f"\n\n{_heading(known)}\n\n{content}"})
     return tuple(parts)
+
+
+def _heading(document: Mapping[str, Any]) -> str:
+    """`zoo.txt`; `zoo.pdf (application/pdf)`; `Zoos (text/html, https://zoo.example)`."""
+    name, kind, url = (
+        " ".join(str(value).split())[:2000] if isinstance(value, str) else ""
+        for value in (document.get("name"), document.get("type"), document.get("url"))
+    )
+    about = ", ".join(filter(None, (kind, url)))
+    return f"{name} ({about})" if about and about != PLAIN else name
 
 
 def _tools(sequence: Any) -> str:
@@ -181,7 +194,8 @@ def write(whole: Whole) -> bytes:
             internal[-1][1], visible[-1][1] = words, html.escape(said.text)
             who = "assistant"
         else:
-            told = "".join(p["text"] for p in said.parts if _mapping(p).get("type") == "text")
+            texts = [p["text"] for p in said.parts if _mapping(p).get("type") == "text"]
+            told = "".join(text for n, text in enumerate(texts) if not (n and DOCUMENT.match(text)))
             internal.append([told or said.text, ""])
             visible.append([html.escape(said.text), ""])
             if said.role != "user":
@@ -197,13 +211,23 @@ def _about(row: Row) -> dict[str, Any]:
     about: dict[str, Any] = {"timestamp": named(said.created)}
     if said.model:
         about["model_name"] = said.model
+    documents = [
+        DOCUMENT.match(p["text"]) for p in map(_mapping, said.parts[1:]) if p.get("type") == "text"
+    ]
+    attached: list[dict[str, str]] = [
+        {"name": found[1], "type": found[2] or PLAIN, "content": found[4]}
+        | ({"url": found[3]} if found[3] else {})
+        for found in documents
+        if found
+    ]
     pictures = [p for p in map(_mapping, said.parts) if p.get("type") == "image"]
-    if pictures:
-        about["attachments"] = [
-            {"name": f"picture {n}", "type": "image", "image_id": str(n),
-             "image_data": f"data:{p['media_type']};base64,{p['data']}"}
-            for n, p in enumerate(pictures, 1)
-        ]  # fmt: skip
+    attached += [
+        {"name": f"picture {n}", "type": "image", "image_id": str(n),
+         "image_data": f"data:{p['media_type']};base64,{p['data']}"}
+        for n, p in enumerate(pictures, 1)
+    ]  # fmt: skip
+    if attached:
+        about["attachments"] = attached
     if len(row.versions) > 1:
         about["versions"] = [
             {

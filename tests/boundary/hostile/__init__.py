@@ -31,6 +31,8 @@ from kernel.api import (
 )
 
 CHUNK = 40
+TOKENS = 600
+"""Vectors that are tokens."""
 
 
 class Say(Action, frozen=True):
@@ -54,6 +56,17 @@ class Parrot:
         return Said(how, self._vectors[int(first) : int(last)])
 
     async def call(self, name: str, **data: Any) -> Any:
+        """Tokens that say vectors; and vectors that come next, cut by vectors."""
+        said = [vector.encode() for vector in self._vectors[:TOKENS]]
+        if name == "tokenize":
+            pieces = [(n, each, n % 2 == 0) for n, each in enumerate(said)]
+            return pieces if data.get("pieces") else [n for n, _, _ in pieces]
+        if name == "logits":
+            tokens = [
+                {"id": n, "bytes": each, "before": 0.1, "after": 0.1, "cut_by": each.decode()}
+                for n, each in enumerate(said)
+            ]
+            return {"tokens": tokens, "reasons": True}
         raise LookupError(name)
 
     async def close(self) -> None:
