@@ -3,16 +3,17 @@
 from itertools import count
 from typing import Any
 
-from extensions.conversations.api import STORE
+from extensions.conversations.api import STORE, is_secret
 from extensions.parameters.api import PARAMETERS
 from extensions.writing.api import prompt_of
-from kernel.api import PANELS, Action, Client, Extension, Panel
+from kernel.api import PANELS, Action, Client, Extension, Panel, Refused
 
 NAME = "negative_prompt"
 SENT = (
     "The negative prompt is the conversation up to there. It counts where guidance_scale is not 1 "
     "and the model can do this: see Parameters."
 )
+SECRET = "This conversation is incognito, and parameters are kept on the disk. Keep it first."
 
 
 class Send(Action, frozen=True):
@@ -29,6 +30,8 @@ async def setup(ext: Extension[Any]) -> None:
 
     @ext.on(Send)
     async def send(action: Send, client: Client) -> None:
+        if is_secret(action.message):
+            raise Refused(SECRET)
         parameters = ext.one(PARAMETERS)
         prompt, before = (
             await prompt_of(ext, ext.one(STORE), action.message),

@@ -3,6 +3,7 @@
 import json
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 from extensions.conversations.api import STORE
@@ -65,3 +66,18 @@ async def test_without_a_model_it_stays_as_it_is():
         await page.act("negative_prompt.send", message=question)
         await page.until("No model is loaded, whose template makes the prompt")
         assert parameters.typed("negative_prompt") == "Before."
+
+
+async def test_what_is_incognito_does_not_reach_the_disk(tmp_path: Path):
+    async with running(*RUN, model=Templated("A rod."), data=tmp_path) as app:
+        page = await app.open("/chat")
+        await page.act("chat.incognito")
+        page.html = ""
+        await page.act("chat.send", text="A secret.", conversation=page.client.subject)
+        await page.until("A rod")
+        [store] = app.kernel.registry.values(STORE)
+        question = (await store.get(page.client.subject)).messages[0].id
+        await page.act("negative_prompt.send", message=question)
+        await page.until("This conversation is incognito")
+        [parameters] = app.kernel.registry.values(PARAMETERS)
+        assert not parameters.typed("negative_prompt")
