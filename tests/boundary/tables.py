@@ -125,6 +125,8 @@ TEXTS = {
     "data Command.*": "never shown: it goes to the terminal, see test_logs.py",
     "data Face.picture": "never shown: an address that the server made",
     "data Face.*": SPEAKS,
+    "data Speaker.name": STORED,
+    "data Speaker.*": IDS,
     "data Found.message": IDS,
     "data Found.*": TITLES,
     "data Generated.slot": CODE,
