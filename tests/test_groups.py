@@ -164,6 +164,13 @@ async def test_who_is_chosen_speaks_now_muted_or_not(app: App, tab: Tab, model: 
     await app.until(lambda: "not in the group any more" in tab.toasts)
 
 
+async def test_a_group_may_begin_with_nothing(app: App, tab: Tab):
+    await tab.act("set_up", conversation="", mode="chat")
+    choice = tab.look().get("group_chat-character")
+    assert choice
+    assert "Bo" in choice.text
+
+
 async def test_who_was_alone_is_the_first_member(app: App, tab: Tab):
     await tab.act("start", character="Bo")
     id = tab.conversation

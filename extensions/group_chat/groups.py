@@ -97,7 +97,7 @@ class Groups:
             }
             for member in group.here
         ]
-        everybody = await self._library.all() if conversation else []
+        everybody = await self._library.all()
         here = {member.id for member in group.here}
         return {
             "members": members,

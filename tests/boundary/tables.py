@@ -127,6 +127,7 @@ TEXTS = {
     "data Face.*": SPEAKS,
     "data Speaker.name": STORED,
     "data Speaker.*": IDS,
+    "data Play.others": ENGINE,
     "data Found.message": IDS,
     "data Found.*": TITLES,
     "data Generated.slot": CODE,
