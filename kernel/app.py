@@ -9,18 +9,18 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from kernel.assets import Assets
 from kernel.clients import ACTIONS, Action, Client, Everyone, Handler, wire_name
 from kernel.jobs import JobProgress
 from kernel.manager import Kernel
-from kernel.names import UnsafeName, safe_name
 from kernel.pages import PANELS, Panel, in_region
 from kernel.points import Changed, Entry, Phase, Point
-from kernel.records import Status
+from kernel.records import Status, StatusChanged
 from kernel.serving import served
 
 LONGEST_NOTICE = 1_000
@@ -63,7 +63,7 @@ class Application:
     def __init__(self, kernel: Kernel, static: Path) -> None:
         self._kernel = kernel
         self._static = StaticFiles(directory=static)
-        self._shown: set[tuple[str, str]] = set()
+        self._assets = Assets(kernel.records)
         self._toasts = itertools.count(1)
         kernel.hub.snapshot, kernel.hub.toast = self.snapshot, self.toast
         for kind, carry_out in (
@@ -87,8 +87,8 @@ class Application:
             return await send({"type": "websocket.close", "code": 1008})
         if first == "static":
             return await self._file({**scope, "path": rest, "root_path": ""}, receive, send)
-        if first == "ext" and (file := self._asset(rest)):
-            return await FileResponse(file)(scope, receive, send)
+        if first == "ext" and (response := self._assets.answer(scope)):
+            return await response(scope, receive, send)
         await (await self._page(scope))(scope, receive, send)
 
     async def _file(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +123,9 @@ class Application:
 
     async def _shell(self, client: Client, tab: Entry[Panel]) -> str:
         main = await self._panel(tab, client)
-        self._shown |= {(style["id"], style["href"]) for style in self._assets(".css")}
+        status = await self._status(client)
+        html = "".join((main, *(part["html"] for part in status)))
+        scripts = self._assets.found(".js")
         return self._kernel.pages.render(
             "page.html",
             title=tab.value.title,
@@ -132,14 +134,15 @@ class Application:
             safe=self._kernel.safe,
             tabs=self._tabs(client),
             main=main,
-            status=await self._status(client),
+            status=status,
             jobs=self._jobs(),
-            styles=self._assets(".css"),
-            scripts=[asset["href"] for asset in self._assets(".js")],
+            scripts=[at for id, at, waits in scripts if waits is None or f"<{id}-" in html],
+            **self._brought(),
         )
 
     async def snapshot(self, client: Client) -> None:
         """Send a page everything it shows; what was queued for it before is contained in that."""
+        client.outbox.put("kernel", self._now_brought(), "assets")
         shown = [entry for entry in (*self._in("status"), self._tab(client)) if entry]
         for owner in {entry.owner: None for entry in shown}:
             panels = [await self._panel(e, client) for e in shown if e.owner == owner]
@@ -174,25 +177,20 @@ class Application:
                 for job in jobs:
                     if job.state == "failed" and not job.awaited:
                         self._kernel.hub.tell(f"{job.title} failed. {job.note}", Everyone())
+                if self._kernel.hub.clients and StatusChanged in map(type, events):
+                    self._kernel.hub.push("kernel", self._now_brought(), Everyone(), "assets")
                 if Changed(PANELS.name) in events:
                     await self._panels_changed()
         finally:
             dispose()
 
     async def _panels_changed(self) -> None:
-        styles, gone = self._assets(".css"), set(self._shown)
-        self._shown = {(style["id"], style["href"]) for style in styles}
         for client in list(self._kernel.hub.clients):
             rail = self._kernel.pages.render("_rail.html", tabs=self._tabs(client), oob=True)
             client.outbox.put("kernel", rail, "rail")
             parts = {"status": await self._status(client), "jobs": self._jobs()}
             footer = self._kernel.pages.render("_status.html", oob=True, **parts)
             client.outbox.put("kernel", footer, "status")
-            for id, _ in gone - self._shown:  # or another file by now
-                client.outbox.put("kernel", f'<link id="{id}-css" hx-swap-oob="delete">')
-            for id, href in self._shown - gone:
-                link = f'<link rel="stylesheet" id="{id}-css" href="{href}">'
-                client.outbox.put("kernel", f'<div hx-swap-oob="beforeend:head">{link}</div>')
             tab = self._tab(client)
             if tab and tab.serial != client.shows:
                 await self.snapshot(client)
@@ -254,35 +252,18 @@ class Application:
 
     # --- what extensions serve -----------------------------------------------------------
 
+    def _brought(self) -> dict[str, list[str]]:
+        waiting = [f"{id}:{at}" for id, at, js in self._assets.found(".js") if js is not None]
+        return {"styles": self._assets.styles(), "waiting": waiting}
+
+    def _now_brought(self) -> str:
+        return self._kernel.pages.render("_assets.html", oob=True, **self._brought())
+
     def _routes(self, path: str) -> Entry[Routes] | None:
         for entry in self._kernel.registry.entries(ROUTES):
             manifest = self._kernel.records[entry.owner].manifest
             claimed = [f"/ext/{entry.owner}", *(manifest.paths if manifest else ())]
             mine = any(path == prefix or path.startswith(prefix + "/") for prefix in claimed)
-            if mine and not self._asset(path.removeprefix("/ext/")):
+            if mine and not self._assets.file(path.removeprefix("/ext/")):
                 return entry
         return None
-
-    def _asset(self, rest: str) -> Path | None:
-        """`<id>/static/<file>` of a running extension."""
-        id, _, name = rest.partition("/static/")
-        record = self._kernel.records.get(id)
-        if not name or not record or record.status != "running":
-            return None
-        folder = (record.folder / "static").resolve()
-        try:  # Resolved once: what is checked is what is opened.
-            file = folder.joinpath(*map(safe_name, name.split("/"))).resolve()
-        except UnsafeName:
-            return None
-        return file if file.is_relative_to(folder) and file.is_file() else None
-
-    def _assets(self, suffix: str) -> list[dict[str, str]]:
-        """`static/<id><suffix>` of each running extension, with its time of change."""
-        found: list[dict[str, str]] = []
-        for record in self._kernel.records.values():
-            file = record.folder / "static" / (record.id + suffix)
-            if record.status == "running" and file.is_file():
-                version = f"{file.stat().st_mtime_ns:x}"
-                href = f"/ext/{record.id}/static/{file.name}?v={version}"
-                found.append({"id": record.id, "href": href})
-        return found

@@ -106,8 +106,6 @@ class Kernel:
     def theme(self) -> str:
         return self.settings.section("appearance", Appearance).theme
 
-    # --- discovery ---------------------------------------------------------------------
-
     def discover(self) -> None:
         """Look for extensions; none is imported."""
         self.records |= {record.id: record for record in self.discovery.found()}
@@ -296,5 +294,6 @@ class Kernel:
 
     def becomes(self, record: Record, status: Status, reason: str = "") -> None:
         """Note and tell where an extension is in its life; `reason` is a sentence for its card."""
+        log.info("Extension %s: %s. %s", record.id, status, reason)
         record.status, record.reason = status, reason
         self.bus.emit(StatusChanged(record.id, status, reason))

@@ -199,7 +199,7 @@ def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
     if flags.environments_dir and not flags.environments_dir.exists():
         print(f"Engines will be installed in a new folder, {flags.environments_dir.resolve()}")
     opens = kernel.settings.section("server", Server).open_browser
-    for where, problem in kernel.settings.problems.items():
+    for where, problem in kernel.settings.told(kernel.records).items():
         said = discreet(f"In {kernel.settings.path.name}, {where or 'as a whole'}: {problem}")
         print(said, file=sys.stderr)
     if opens and not flags.no_browser:

@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -80,6 +80,11 @@ class SettingsFile:
         """What stands in the section of an extension, checked by nobody."""
         found = at(self._tree, ("extensions", id))
         return dict(cast(Tree, found)) if isinstance(found, dict) else {}
+
+    def told(self, known: Collection[str]) -> dict[str, str]:
+        """The problems, and that a section is of no extension that is known."""
+        ids = [id for id in _names(self._tree) if id not in known]
+        return self.problems | {f"extensions.{i}": unknown(i, known, "extension") for i in ids}
 
     def rank(self, id: str) -> int:
         order = _names(self._tree)

@@ -44,8 +44,9 @@ on('htmx:ws:before:message:outgoing', event => {  // never queue: what is sent l
 // --- a script of an extension fails: the server is told at most every ten seconds, its card says it ---
 
 const failing = new Set(), untold = [];
+const owner = address => /\/ext\/(\w+)\/static\//.exec(address ?? '')?.[1];
 const failed = (where, text, line = 0) => {
-  const id = /\/ext\/(\w+)\/static\//.exec(where ?? '')?.[1];
+  const id = owner(where);
   if (!id || failing.has(id)) return;
   failing.add(id);
   setTimeout(() => failing.delete(id), 10_000);
@@ -78,6 +79,41 @@ on('htmx:ws:after:message:incoming', () => {
   const {path} = at('page-go').dataset, {theme} = at('page-theme').dataset;
   if (path) { history.replaceState(null, '', path); delete at('page-go').dataset.path; here(); }
   if (theme !== (root.dataset.theme ?? '')) theme ? root.dataset.theme = theme : delete root.dataset.theme;
+});
+
+// --- what extensions bring: #page-assets names the styles there are, and the script that each waits with ---
+
+let {styles, scripts} = at('page-assets').dataset;
+const brought = new Set([...document.scripts].map(script => owner(script.src)));
+
+// A script comes with the first element <id-…> of its own, once: what it defined stays until the page is loaded anew.
+function bring(part) {
+  for (const {localName} of part?.querySelectorAll?.(':not(:defined)') ?? []) {
+    const [id] = localName.split('-'), [, src] = brought.has(id) ? [] : scripts.match(`(?:^| )${id}:(/ext/${id}/static/\\S+)`) ?? [];
+    if (!src) continue;
+    brought.add(id);
+    const script = Object.assign(document.createElement('script'), {type: 'module', src});
+    script.onerror = () => brought.delete(id);   // it did not arrive
+    document.head.append(script);
+  }
+}
+on('htmx:before:swap', ({detail: {tasks}}) => { for (const {fragment} of tasks) bring(fragment); });
+
+// The old styles go when the new ones are there, so that no part of the page is ever without.
+async function dress(wanted) {
+  const links = () => [...document.head.querySelectorAll('link[data-style]')], is = link => link.getAttribute('href');
+  const come = wanted.filter(href => !links().some(link => is(link) === href)).map(href => new Promise(done => {
+    const link = Object.assign(document.createElement('link'), {rel: 'stylesheet', href, onload: done, onerror: done});
+    link.dataset.style = '';
+    document.head.append(link);
+  }));
+  await Promise.all(come);
+  if (wanted.join(' ') === styles) for (const link of links()) if (!wanted.includes(is(link))) link.remove();
+}
+on('htmx:ws:after:message:incoming', () => {
+  const now = at('page-assets').dataset;
+  if (now.styles !== styles) dress((styles = now.styles).split(' '));
+  if (now.scripts !== scripts) { ({scripts} = now); bring(document); }
 });
 
 // --- a morph sets attributes; a box that was clicked no longer heeds them, so hand on what changed ---
@@ -136,7 +172,7 @@ function editing(part, start) {
   if (!part) return;
   part.toggleAttribute('data-ui-edit', start);
   const form = part.querySelector(':scope > template');         // a form in each of thousands would cost
-  if (form && start && !drawn(part)) { form.after(form.content.cloneNode(true)); htmx.process(part); }
+  if (form && start && !drawn(part)) { form.after(form.content.cloneNode(true)); bring(part); htmx.process(part); }
   const field = part.querySelector('form :is(textarea, input:not([type=hidden]))');
   if (start) { field.focus(); field.setSelectionRange(field.type === 'textarea' ? field.value.length : 0, field.value.length); return; }
   if (form) drawn(part)?.remove(); else field.form.reset();

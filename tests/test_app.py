@@ -1,6 +1,7 @@
 """The page and what extensions serve, over real HTTP semantics."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import httpx
@@ -56,9 +57,11 @@ async def test_a_tab_is_an_address(tmp_path: Path):
             assert page.status_code == 200
             assert f"<p id=mine-p>Subject {subject}</p>" in page.text
             assert 'aria-current="page"' in page.text
-            assert (
-                '<link rel="stylesheet" id="mine-css" href="/ext/mine/static/mine.css' in page.text
+            style = re.search(
+                r'<link rel="stylesheet" href="(/ext/styles[^"]+)" data-style>', page.text
             )
+            assert style
+            assert (await http.get(style[1])).text == ".mine { color: var(--ink); }"
         assert (await http.get("/nowhere")).status_code == 404
         assert (await http.post("/mine")).status_code == 405
 
@@ -119,10 +122,11 @@ async def test_a_tab_switched_off_and_on_needs_no_reload(tmp_path: Path):
         page = app.page("/mine")
         await app.kernel.changes.toggle("mine", on=False)
         await page.until("This tab was switched off")
-        assert 'id="mine-css" hx-swap-oob="delete"' in page.html
+        off = re.findall(r'data-styles="([^"]*)"', page.html)[-1]
         page.html = ""
         await app.kernel.changes.toggle("mine", on=True)
-        await page.until(r'beforeend:head"><link rel="stylesheet" id="mine-css"')
+        await page.until("data-styles")
+        assert re.findall(r'data-styles="([^"]*)"', page.html)[-1] != off
         await page.until("Subject")
 
 

@@ -45,6 +45,19 @@ async def test_a_signal_ends_it_in_peace(tmp_path: Path, how: signal.Signals):
     assert not (data / "chats.sqlite3-wal").exists()
 
 
+async def test_what_starts_and_stops_is_logged_and_a_stranger_in_the_settings_told(tmp_path: Path):
+    data = tmp_path / "data"
+    witness(data)
+    (data / "settings.yaml").write_text("extensions:\n  witnes:\n    enabled: true\n")
+    for verbose in ((), ("--verbose",)):
+        async with live(data, tmp_path, "--extensions", "witness", *verbose) as server:
+            assert await server.kill(signal.SIGTERM) == 0, server.said
+        stranger = "In settings.yaml, extensions.witnes: There is no extension “witnes”; did you"
+        assert f"{stranger} mean “witness”?" in server.said
+        states = re.findall(r"Extension witness: (\w+)", server.said)
+        assert states == (["starting", "running", "stopping", "off"] if verbose else [])
+
+
 async def test_the_page_needs_the_link_and_then_no_more(tmp_path: Path):
     async with (
         live(tmp_path / "data", tmp_path, "--safe-mode") as server,

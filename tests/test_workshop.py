@@ -184,6 +184,6 @@ async def test_a_saved_style_is_on_the_open_page(tmp_path: Path, environments_di
         await page.evaluate("document.body.dataset.same = 'page'")
         style.write_text("#loom-is { color: rgb(4, 5, 6); }")
         await expect(is_).to_have_css("color", "rgb(4, 5, 6)")
-        assert await page.locator("link#loom-css").count() == 1
+        await expect(page.locator("link[data-style]")).to_have_count(1)
         assert await page.evaluate("document.body.dataset.same") == "page", "not loaded anew"
         assert watched.complaints == []

@@ -263,15 +263,14 @@ class Store(Keeping):
         return await self._write(work, conversation)
 
     async def add_greetings(
-        self, conversation: str, texts: Sequence[str], shown: int = 0, name: str = ""
+        self, conversation: str, texts: Sequence[str], shown: int = 0
     ) -> StoredMessage:
         """Begin a conversation, a new one without an id, with what nobody asked for: versions of
         its first message."""
 
         def work(c: sqlite3.Connection) -> StoredMessage:
             id = conversation or tree.add_conversation(c, "").id
-            said = [clean(text) for text in texts]
-            ids = [tree.add_message(c, id, "", "assistant", text, name=name).id for text in said]
+            ids = [tree.add_message(c, id, "", "assistant", clean(text)).id for text in texts]
             tree.show(c, id, ids[shown])
             return tree.find_message(c, ids[shown])
 

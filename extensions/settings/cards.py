@@ -61,7 +61,7 @@ def problems_of(kernel: Kernel, id: str) -> dict[str, str]:
 def other_problems(kernel: Kernel) -> list[str]:
     """What is wrong with the file and is shown on no card."""
     told: list[str] = []
-    for name, why in list(kernel.settings.problems.items()):
+    for name, why in kernel.settings.told(kernel.records).items():
         section, _, rest = name.partition(".")
         if section != "extensions" or rest.partition(".")[0] not in kernel.records:
             told.append(f"In {kernel.settings.path.name}, {name}: {why}" if rest else why)

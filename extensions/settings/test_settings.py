@@ -159,6 +159,10 @@ async def test_what_is_wrong_with_the_whole_file_shows_above_the_cards(tmp_path:
         await page.until('id="settings-problems"')
         for text, said in (
             ("appearence:\n  theme: dark\n", "There is no section “appearence”; did you mean"),
+            (
+                "extensions:\n  exampel: {}\n",
+                "There is no extension “exampel”; did you mean “example”",
+            ),
             ("appearance:\n  theme: pink\n", "In settings.yaml, appearance.theme: Theme must be"),
             ("appearance: [\n", "Correct it; until then nothing changes"),
         ):

@@ -89,7 +89,7 @@ INLINE = {
     "hx-on": re.compile(r"\bhx-on\b", re.IGNORECASE),
 }
 """What the page's content security policy refuses to run."""
-SHARED = {"main", "toasts", "page-go", "page-theme"}
+SHARED = {"main", "toasts", "page-go", "page-theme", "page-assets"}
 """Ids of the page itself that any extension may push to."""
 
 

@@ -223,6 +223,8 @@ HTMX = (
 )  # fmt: skip
 OURS = (
     '<span id="page-go" data-path="//canary.test/"></span>',
+    '<span id="page-assets" data-styles="//canary.test/x.css" data-scripts="x://canary.test/x.js">'
+    "</span><x-y></x-y>",
     '<span id="page-theme" data-theme="x onload="></span>',
     '<button data-open="models-picker">x</button>', "<button data-copy=settings-key>x</button>",
     "<button data-dismiss>x</button>", "<button data-key=Escape>x</button>",

@@ -51,7 +51,7 @@ ALLOWED = {
         "a constant of its own: KaTeX, which Spindle brings",
     "static/page.js: htmx.process(part)": "a form of the page's own template, cloned as it is",
     'templates/page.html: <script src="{{ script }}" type="module"></script>':
-        "addresses that the kernel makes of the ids of extensions, see App._assets",
+        "addresses that the kernel makes of the ids of extensions, see Assets.found",
 }  # fmt: skip
 
 

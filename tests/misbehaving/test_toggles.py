@@ -88,17 +88,15 @@ def toggled(root: Path) -> None:
 
 
 class Head:
-    """The head of a page, as it is after all that was sent."""
+    """The styles of a page, as they are after all that was sent."""
 
     def __init__(self, page: Page) -> None:
-        self._page, self.links = page, list[str]()
+        self._page, self.styles = page, ""
 
     def look(self) -> None:
         for part in self._page.client.outbox.take():
-            if found := re.search(r'beforeend:head"?>.*?id="(\w+)-css"', part):
-                self.links.append(found[1])
-            elif found := re.search(r'<link id="(\w+)-css" hx-swap-oob="delete"', part):
-                self.links = [link for link in self.links if link != found[1]]
+            if found := re.search(r'data-styles="([^"]*)"', part):
+                self.styles = found[1]
 
 
 async def stream(app: App, done: asyncio.Event) -> int:
@@ -138,6 +136,7 @@ async def test_toggles_during_streams_leave_everything_as_before(tmp_path: Path,
     async with running("settings", model=model, folders=[tmp_path]) as app:
         kernel, record = app.kernel, app.kernel.records["toggled"]
         head, done = Head(app.page("/settings")), asyncio.Event()
+        styles = app.web._assets.styles()
         streams = [asyncio.create_task(stream(app, done)) for _ in range(3)]
         before, memory = dict[str, object](), 0
         tracemalloc.start()
@@ -164,7 +163,8 @@ async def test_toggles_during_streams_leave_everything_as_before(tmp_path: Path,
         assert state(app) == before
         assert before["contributions"] == before["modules"] == before["tasks"] == []
         assert before["templates"] == []
-        assert head.links in ([], ["settings"])
+        assert head.styles.split() == styles == app.web._assets.styles()
+        assert app.web._assets._bundle()[0] == b"", "nothing of its styles is served"
         assert grown < 100_000, f"grew by {grown} bytes"
         assert kernel.trouble == {}
         assert min(replies) > 2
