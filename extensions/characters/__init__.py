@@ -26,6 +26,7 @@ from .actions import (
     New,
     NewPersona,
     Paste,
+    Rename,
     Restore,
     Save,
 )
@@ -78,6 +79,7 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.on(Paste)(lambda a, client: desk.paste(client, a.text))
     ext.on(Save)(lambda a, client: desk.save(client, a.id, a.stamp, a.rest))
     ext.on(Duplicate)(lambda a, client: desk.duplicate(client, a.id))
+    ext.on(Rename)(lambda a, client: desk.rename(client, a.id, a.to))
     ext.on(Delete)(lambda a, client: desk.delete(client, a.id))
     ext.on(Restore)(lambda a, client: desk.restore(client, a.token))
     ext.on(EmptyTrash)(lambda _, client: desk.empty_trash())

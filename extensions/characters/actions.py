@@ -36,6 +36,13 @@ class Duplicate(Action, frozen=True):
     id: str
 
 
+class Rename(Action, frozen=True):
+    """Give a character's file another name, which is its id."""
+
+    id: str
+    to: Name
+
+
 class Delete(Action, frozen=True):
     """Put a character into the trash."""
 

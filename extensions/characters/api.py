@@ -2,7 +2,7 @@
 
 from kernel.api import Point
 
-from .library import Library, LibraryChanged
+from .library import Library, LibraryChanged, Renamed
 from .records import (
     Book,
     Character,
@@ -18,7 +18,7 @@ from .records import (
 
 __all__ = [
     "CHARACTERS", "Book", "Character", "Count", "Entry", "Library", "LibraryChanged", "Lore",
-    "Note", "Part", "Persona", "Place", "Scene",
+    "Note", "Part", "Persona", "Place", "Renamed", "Scene",
 ]  # fmt: skip
 
 CHARACTERS: Point[Library] = Point("characters", "Who a model can speak as, and for whom.")

@@ -8,7 +8,7 @@ from kernel.api import Client, Extension, Refused
 from .cards import Card
 from .exchange import Exchange
 from .forms import redrawn, taken
-from .library import Library
+from .library import Library, Renamed
 from .pages import Pages, stamp_of
 from .trash import Trash
 
@@ -75,13 +75,27 @@ class Desk:
 
         await self._go(client, await self._ext.thread(copy))
 
+    async def rename(self, client: Client, id: str, to: str) -> None:
+        if not to.strip():
+            raise Refused("A file needs a name. Write one.")
+        folder = self._library.folder
+        new = await self._ext.thread(lambda: folder.rename(folder.place(id), to))
+        if new == id:
+            return
+        self._ext.emit(Renamed(id, new))
+        if client.tab == "characters":
+            await self._pages.move(client, new)
+        self._changed()
+        back = {"action": "characters.rename", "id": new, "to": id}
+        self._pages.offer_undo(f"The file of “{id}” is called “{new}” now.", client, back)
+
     async def delete(self, client: Client, id: str) -> None:
         place = await self._ext.thread(self._library.folder.place, id)
         deleted = await self._ext.thread(self._trash.put, "character", place)
         if client.subject:
             await self._pages.move(client, "")
         self._changed()
-        self._pages.offer_undo(f"“{id}” is in the trash.", client, deleted.token)
+        self._pages.offer_undo(f"“{id}” is in the trash.", client, _restored(deleted.token))
 
     async def restore(self, client: Client, token: str) -> None:
         deleted = await self._ext.thread(self._trash.restore, token)
@@ -106,7 +120,7 @@ class Desk:
         place = await self._ext.thread(self._library.people.folder.place, id)
         deleted = await self._ext.thread(self._trash.put, "persona", place)
         self._changed()
-        self._pages.offer_undo(f"“{id}” is in the trash.", client, deleted.token)
+        self._pages.offer_undo(f"“{id}” is in the trash.", client, _restored(deleted.token))
 
     async def choose_persona(self, id: str) -> None:
         if id:
@@ -117,3 +131,7 @@ class Desk:
     async def _go(self, client: Client, id: str) -> None:
         await self._pages.move(client, id)
         self._changed()
+
+
+def _restored(token: str) -> dict[str, str]:
+    return {"action": "characters.restore", "token": token}

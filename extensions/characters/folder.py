@@ -145,6 +145,21 @@ class Folder:
         if place.picture and place.picture.suffix.lower() != suffix:
             self._own(place.picture).unlink(missing_ok=True)
 
+    def rename(self, place: Place, name: str) -> str:
+        """Give the files of a character another name, as near to it as files may have; answers
+        the new id. Raises Refused where that is taken."""
+        id = file_name(name)
+        if id == place.id:
+            return id
+        taken = {file.stem.casefold() for file in self.root.iterdir()} - {place.id.casefold()}
+        if id.casefold() in taken:
+            raise Refused(f"There is a file called {id} already. Choose another name.")
+        for file in place.files:
+            self._own(file)
+        for file in place.files:  # The picture last: the character is there all the time.
+            file.rename(self._own(self.root / f"{id}{file.suffix}"))
+        return id
+
     def free(self, name: str) -> str:
         """An id that no file has, like the name as far as files may be called so."""
         base = file_name(name)

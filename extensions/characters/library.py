@@ -21,6 +21,13 @@ class LibraryChanged(Struct, frozen=True):
     """Characters or personas came, went or changed."""
 
 
+class Renamed(Struct, frozen=True):
+    """A character got another id: whoever keeps the old one takes the new one."""
+
+    old: str
+    new: str
+
+
 class Library:
     """Finds characters and personas by their ids, and makes scenes of them."""
 

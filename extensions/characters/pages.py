@@ -89,9 +89,9 @@ class Pages:
         part = "_editor.html" if fresh else "_stamp.html"
         self._ext.push_html(self._ext.render(part, **context), client)
 
-    def offer_undo(self, text: str, client: Client, token: str) -> None:
-        """Say that something was deleted, beside a button that brings it back."""
-        button = {"label": "Undo", "vals": {"action": "characters.restore", "token": token}}
+    def offer_undo(self, text: str, client: Client, vals: Mapping[str, str]) -> None:
+        """Say what was done, beside a button that takes it back."""
+        button = {"label": "Undo", "vals": vals}
         notice = f"characters-{next(self._notices)}"
         html = self._ext.render("_undo.html", id=notice, text=text, kind="note", button=button)
         self._ext.push_html(html, client)

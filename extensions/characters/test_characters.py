@@ -272,6 +272,32 @@ async def test_a_duplicate_is_a_file_of_its_own():
         assert on_disk(app) == names
 
 
+async def test_a_file_gets_another_name_and_its_old_one_back():
+    async with running("characters") as app:
+        put(app, "Bo.yaml", b"name: Bo\n# mine\n")
+        put(app, "Bo.jpg", b"\xff\xd8\xff picture")
+        put(app, "Kim.yaml", b"name: Kim\n")
+        page = await app.open("/characters/Bo")
+        await page.act("characters.rename", id="Bo", to="The ../fox")
+        assert on_disk(app) == ["Kim.yaml", "The fox.jpg", "The fox.yaml"]
+        assert (app.kernel.characters / "The fox.yaml").read_bytes() == b"name: Bo\n# mine\n"
+        await page.until("page-go.*/characters/The%20fox")
+        await page.until("img src=./ext/characters/picture/The%20fox")
+        await page.until("The file of “Bo” is called “The fox” now")
+        await page.act("characters.rename", id="The fox", to="kim")
+        await page.until("There is a file called kim already")
+        await page.act("characters.rename", id="The fox", to="  ")
+        await page.until("A file needs a name")
+        await page.act("characters.rename", id="../secrets", to="x")
+        await page.until("There is no character “../secrets” any more")
+        undo = re.findall(r"hx-vals='(\{[^']*characters.rename[^']*)'", page.html or "")[-1]
+        vals = json.loads(undo)
+        await page.act(vals.pop("action"), **vals)
+        assert on_disk(app) == ["Bo.jpg", "Bo.yaml", "Kim.yaml"]
+        await page.act("characters.rename", id="Bo", to="bo")
+        assert on_disk(app) == ["Kim.yaml", "bo.jpg", "bo.yaml"]
+
+
 # --- the trash ----------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from markupsafe import Markup
 
 from extensions.conversations.api import STORE
-from extensions.prompts.api import CAST, PROMPTS, CastChanged
+from extensions.prompts.api import CAST, PROMPTS, CastChanged, CastRenamed
 from kernel.api import (
     MODES,
     PANELS,
@@ -71,6 +71,11 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(actions.Begin)(lambda a, client: talk.begin(client, a.step))
     ext.on(actions.Start)(lambda a, client: talk.start(client, a.character))
     ext.on(actions.Impersonate)(lambda a, client: talk.impersonate(client, a.conversation, a.text))
+
+    @ext.on(CastRenamed)
+    async def renamed(event: CastRenamed) -> None:
+        await setups.renamed(event.old, event.new)
+        await pages.tell_setup()
 
     @ext.on(SlotChanged)
     async def slot_changed(event: SlotChanged) -> None:

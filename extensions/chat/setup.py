@@ -64,6 +64,20 @@ class Setups:
         if await self._store.state(conversation, "chat", "setup") is None:
             await self.keep(conversation, self._last)
 
+    async def renamed(self, old: str, new: str) -> None:
+        """A character has another id: its conversations go on with it, those in the trash too."""
+
+        def change(kept: Any) -> Any:
+            options = kept.get("options") if isinstance(kept, dict) else None
+            if not isinstance(options, dict) or options.get("character") != old:
+                return None
+            return {**kept, "options": {**options, "character": new}}
+
+        await self._store.change_states("chat", "setup", change)
+        if changed := change(msgspec.to_builtins(self._last)):
+            self._last = msgspec.convert(changed, Setup)
+            await self._ext.thread(write, self._file, msgspec.json.encode(self._last))
+
     async def take(self, action: SetUp) -> Setup:
         """What the sheet of the page says, over what was so; raises Refused."""
         before = await self.of(action.conversation)

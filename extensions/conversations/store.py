@@ -406,6 +406,24 @@ class Store(Keeping):
 
         await self._write(work, conversation)
 
+    async def change_states(self, extension: str, key: str, change: Callable[[Any], Any]) -> None:
+        """Change what an extension keeps under `key` with every conversation, deleted ones too;
+        `change` answers None where it stays as it is."""
+
+        def work(c: sqlite3.Connection) -> None:
+            here = " WHERE extension = ? AND key = ?"
+            query = "SELECT conversation, value FROM states" + here
+            for row in c.execute(query, (extension, key)).fetchall():
+                new = change(msgspec.json.decode(row["value"]))
+                if new is not None:
+                    values = (tree.as_json(new), extension, key, row["conversation"])
+                    query = "UPDATE states SET value = ?" + here + " AND conversation = ?"
+                    c.execute(query, values)
+
+        await self._write(work)
+        if self.secret.any:
+            await self.secret.write(work)
+
     # --- inside ------------------------------------------------------------------------
 
     async def _read(self, id: str, work: Work[T]) -> T:

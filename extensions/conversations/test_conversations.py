@@ -650,3 +650,17 @@ async def test_the_list_of_backups_goes_to_those_who_look_at_it():
         await looking.act("conversations.back_up")
         await looking.until("Made when you asked for it")
         assert "conversations-backups" not in other.html + "".join(other.client.outbox.take())
+
+
+async def test_what_extensions_keep_is_changed_in_every_conversation_at_once(store: Store):
+    here = [(await store.add_user("", name)).conversation for name in ("a", "b", "c")]
+    secret = (await store.create(incognito=True)).id
+    for id in (*here, secret):
+        await store.set_state(id, "notes", "who", {"name": "Ada" if id != here[1] else "Bo"})
+    await store.set_state(here[0], "other", "who", {"name": "Ada"})
+    await store.delete(here[2])
+    change = {"Ada": {"name": "Eva"}}
+    await store.change_states("notes", "who", lambda value: change.get(value["name"]))
+    found = [(await store.state(id, "notes", "who"))["name"] for id in (*here, secret)]
+    assert found == ["Eva", "Bo", "Eva", "Eva"]
+    assert await store.state(here[0], "other", "who") == {"name": "Ada"}

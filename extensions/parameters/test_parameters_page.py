@@ -112,6 +112,17 @@ async def test_parameters_by_hand(tmp_path: Path):
         await expect(page.locator("#parameters-gbnf")).to_have_value("root ::= a")
         await shoot(page, "parameters-grammar")
 
+        # What is saved is what stands in the box; what is deleted lies in a list.
+        await page.fill("#parameters-gbnf", 'root ::= "typed"')
+        await page.fill("#parameters-keep-name", "typed")
+        await page.get_by_role("button", name="Save grammar as a file").click()
+        await expect(page.locator("#parameters-grammar-file")).to_have_value("typed")
+        assert (data / "grammars" / "typed.gbnf").read_text() == 'root ::= "typed"\n'
+        await page.click("#parameters-grammar-delete")
+        await page.locator("#parameters-deleted > summary").click()
+        await page.get_by_role("button", name="Restore the grammar typed").click()
+        await expect(other.locator("#parameters-grammar-file option[value=typed]")).to_be_attached()
+
         # A preset that is deleted comes back.
         await page.locator("#parameters-more > summary").click()
         await page.fill("#parameters-save-name", "Mine")

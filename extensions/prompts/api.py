@@ -2,15 +2,15 @@
 
 from kernel.api import Point
 
-from .cast import Cast, CastChanged, Face
+from .cast import Cast, CastChanged, CastRenamed, Face
 from .fitting import Build, LeftOut
 from .library import Chosen
 from .options import Options, alternating, system
 from .service import Prompts
 
 __all__ = [
-    "CAST", "PROMPTS", "Build", "Cast", "CastChanged", "Chosen", "Face", "LeftOut", "Options",
-    "Prompts", "alternating", "system",
+    "CAST", "PROMPTS", "Build", "Cast", "CastChanged", "CastRenamed", "Chosen", "Face", "LeftOut",
+    "Options", "Prompts", "alternating", "system",
 ]  # fmt: skip
 
 PROMPTS: Point[Prompts] = Point("prompts", "What modes share in building prompts.")

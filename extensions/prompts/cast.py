@@ -21,6 +21,13 @@ class CastChanged(Struct, frozen=True):
     """Characters or personas came, went or changed."""
 
 
+class CastRenamed(Struct, frozen=True):
+    """A character got another id: whoever keeps the old one takes the new one."""
+
+    old: str
+    new: str
+
+
 class Cast(Protocol):
     """Where characters and personas come from."""
 

@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any
 
-from extensions.characters.api import CHARACTERS, LibraryChanged
-from extensions.prompts.api import CAST, PROMPTS, CastChanged
+from extensions.characters.api import CHARACTERS, LibraryChanged, Renamed
+from extensions.prompts.api import CAST, PROMPTS, CastChanged, CastRenamed
 from kernel.api import MODES, OUTPUT, Extension, Meta, Phase, SettingsChanged, Struct
 
 from .cast import Players
@@ -28,6 +28,10 @@ async def setup(ext: Extension[Any]) -> None:
     @ext.on(LibraryChanged)
     async def library_changed(_: LibraryChanged) -> None:
         ext.emit(CastChanged())
+
+    @ext.on(Renamed)
+    async def renamed(event: Renamed) -> None:
+        ext.emit(CastRenamed(event.old, event.new))
 
     @ext.on(SettingsChanged)
     async def keep_talking(_: SettingsChanged) -> None:

@@ -123,6 +123,8 @@ TEXTS = {
     "data Flag.*": "never shown: it goes to the terminal, see test_logs.py",
     "data Argument.*": "never shown: it goes to the terminal, see test_logs.py",
     "data Command.*": "never shown: it goes to the terminal, see test_logs.py",
+    "data CastRenamed.*": "never shown: it goes from one extension to another",
+    "data Renamed.*": "never shown: it goes from one extension to another",
     "data Face.picture": "never shown: an address that the server made",
     "data Face.*": SPEAKS,
     "data Found.message": IDS,

@@ -1,0 +1,34 @@
+"""A character whose file is renamed: its conversations go on with it."""
+
+from extensions.chat.api import SETUPS
+from kernel.testing import Scripted, running
+
+
+async def test_conversations_follow_a_character_whose_file_is_renamed():
+    async with running("chat", "roleplay", model=Scripted("Hi.")) as app:
+        folder = app.kernel.characters
+        folder.mkdir(exist_ok=True)
+        for name in ("Ada", "Bo"):
+            (folder / f"{name}.yaml").write_text(f"name: {name}\nfirst_mes: Good evening.\n")
+        page = await app.open("/chat")
+        [setups] = app.kernel.registry.values(SETUPS)
+        ids: list[str] = []
+        for character in ("Ada", "Ada", "Bo"):
+            await page.act("chat.start", character=character)
+            await page.act("chat.begin", conversation=page.client.subject)
+            ids.append(page.client.subject)
+        await page.act("chat.start", character="Ada")
+        await page.act("chat.incognito")
+        ids.append(page.client.subject)
+        await page.act("chat.delete", conversation=ids[1])
+
+        async def characters() -> list[str]:
+            return [(await setups.of(id)).options.character for id in (*ids, "")]
+
+        assert await characters() == ["Ada", "Ada", "Bo", "Ada", "Ada"]
+        await page.act("characters.rename", id="Ada", to="Countess")
+        await app.until(lambda: setups._last.options.character == "Countess")
+        assert await characters() == ["Countess", "Countess", "Bo", "Countess", "Countess"]
+        await page.act("characters.rename", id="Countess", to="Ada")
+        await app.until(lambda: setups._last.options.character == "Ada")
+        assert await characters() == ["Ada", "Ada", "Bo", "Ada", "Ada"]
