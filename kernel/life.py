@@ -71,5 +71,5 @@ async def run_module(record: Record) -> ModuleType:
 def forget_modules(id: str) -> None:
     """Drop the extension's modules, so that the next start runs the files as they are now."""
     prefix = f"extensions.{id}"
-    for name in [n for n in sys.modules if n == prefix or n.startswith(prefix + ".")]:
+    for name in [n for n in [*sys.modules] if n == prefix or n.startswith(prefix + ".")]:
         del sys.modules[name]

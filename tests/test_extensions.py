@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kernel.contract import Turn
+from kernel.life import forget_modules
 from kernel.manager import Kernel
 from kernel.records import Status
 from kernel.settings import SettingsFile
@@ -443,3 +444,29 @@ async def test_f55_an_address_of_another_cannot_be_claimed(tmp_path: Path, path:
         assert f"serves {path[:3] if 'v1' in path else '/' + path.split('/')[1]} already" in (
             app.kernel.records["new"].reason
         )
+
+
+def test_modules_are_forgotten_while_a_thread_loads_others(monkeypatch: pytest.MonkeyPatch):
+    """A library that is loaded beside a switch must not break the switch."""
+    monkeypatch.setattr(sys, "modules", modules := dict(sys.modules))
+    modules["extensions.passing.part"] = sys
+    done = threading.Event()
+
+    def load() -> None:
+        for number in range(20_000):
+            if done.is_set():
+                return
+            modules[f"loaded_{number}"] = sys
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        for _ in range(50):
+            forget_modules("passing")
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+    assert "extensions.passing.part" not in modules

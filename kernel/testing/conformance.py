@@ -121,7 +121,7 @@ async def starts_and_stops(folder: Path) -> None:
         _expect(not left, f"After {CYCLES} starts it left {things}. Own it through ext.enter.")
         owned = ", ".join(kernel.registry.owned_by(id))
         _expect(not owned, f"It left contributions to {owned}. Make them with ext.add or ext.on.")
-        modules = ", ".join(m for m in sys.modules if _is_of(m, id))
+        modules = ", ".join(m for m in [*sys.modules] if _is_of(m, id))
         _expect(not modules, f"It left the modules {modules}. Import with “from .x import y”.")
 
 
@@ -130,7 +130,7 @@ async def never_imported_when_off(folder: Path) -> None:
     id = _manifest(folder).id
     async with running(folders=[folder.parent]) as app:
         _expect(app.kernel.records[id].is_(Status.OFF), f"{id} runs although it is off.")
-        modules = ", ".join(m for m in sys.modules if _is_of(m, id))
+        modules = ", ".join(m for m in [*sys.modules] if _is_of(m, id))
         _expect(not modules, f"{modules} was imported while the extension is off.")
 
 
