@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from extensions.characters import png
 from tests.live import shoot
@@ -84,3 +84,183 @@ async def test_a_roleplay(tmp_path: Path, environments_dir: Path):
         await page.reload()
         await expect(page.locator("article.chat-reply h2").last).to_have_text("Maren")
         await expect(page.locator("article.chat-reply").last).to_contain_text("Not any more.")
+
+
+async def test_an_instruct_session(tmp_path: Path, environments_dir: Path):
+    """A question, another wording of it, and both branches."""
+    says = (
+        "A list:\n\n- one\n- two", "```python\nprint(1)\n```", "It goes on ", "and on.", "Fine.",
+    )  # fmt: skip
+    async with told(tmp_path, environments_dir, says) as story:
+        page = story.page
+        replies, mine = page.locator("article.chat-reply"), page.locator("article.chat-user")
+        await story.send("Make a list.")
+        await expect(replies.first.locator("li")).to_have_count(2)
+        await expect(replies.first.locator("h2")).to_have_text("polly")
+        assert [m["role"] for m in story.heard()[-1]["messages"]] == ["user"]
+
+        # Other words are another branch; the way back is one click.
+        await mine.first.hover()
+        await mine.first.get_by_role("button", name="Edit").click()
+        await mine.first.locator("textarea").fill("Make a program.")
+        await mine.first.get_by_role("button", name="Send again").click()
+        await expect(replies.first.locator("code").first).to_contain_text("print(1)")
+        await story.quiet()
+        await expect(mine.first).to_contain_text("2/2")
+        await shoot(page, "story-instruct")
+        await story.send("And then?")
+        assert "Make a program." in story.sent()
+        assert "Make a list." not in story.sent()
+        await replies.nth(1).get_by_role("button", name="Continue").click()
+        await expect(replies.nth(1).locator(".chat-body")).to_have_text("It goes on and on.")
+        await story.quiet()
+        await mine.first.get_by_label("Version before").click()
+        await expect(mine.first).to_contain_text("Make a list.")
+        await expect(page.locator("article")).to_have_count(2)
+        await expect(replies.first.locator("li")).to_have_count(2)
+
+        # The branch is where it was left, and both are kept.
+        await mine.first.get_by_label("Version after").click()
+        await expect(replies).to_have_count(2)
+        await page.reload()
+        await expect(replies.nth(1).locator(".chat-body")).to_have_text("It goes on and on.")
+        await expect(replies.nth(1)).to_contain_text("2/2")
+
+
+def cast(folder: Path, *names: str) -> None:
+    """Characters with pictures, in the data folder of a story to come."""
+    characters = folder / "data" / "characters"
+    characters.mkdir(parents=True)
+    for n, name in enumerate(names):
+        data = {
+            "name": name,
+            "description": f"{name} is one of several.",
+            "first_mes": f"It is {name}.",
+            "group_only_greetings": [f"{name} waits for all."],
+        }
+        text = base64.b64encode(json.dumps({**CARD, "data": data}).encode())
+        picture = png.with_texts(png.drawn(40 + 110 * n, 40, 60), {"ccv3": text})
+        (characters / f"{name}.png").write_bytes(picture)
+
+
+async def choose_mode(page: Page, mode: str) -> None:
+    await page.click("#chat-setup-open")
+    await page.select_option("#chat-setup-mode", mode)
+    await expect(page.locator("#chat-setup-character")).to_be_visible()
+    await page.keyboard.press("Escape")
+
+
+async def test_a_group_chat(tmp_path: Path, environments_dir: Path):
+    """Three characters, in turn, by mention, by choice, and among themselves."""
+    cast(tmp_path, "Ada", "Bram", "Cleo")
+    says = tuple(f"Words {n}." for n in range(1, 30))
+    async with told(tmp_path, environments_dir, says) as story:
+        page = story.page
+        heads = page.locator("article.chat-reply h2")
+        await choose_mode(page, "chat")
+        await page.click("#group_chat-open")
+        for name in ("Ada", "Bram", "Cleo"):
+            await page.select_option("#group_chat-character", name)
+            await expect(page.locator("#group_chat-members")).to_contain_text(name)
+        assert "/chat/" in page.url
+        await shoot(page, "story-group-sheet")
+        await page.keyboard.press("Escape")
+
+        # In the order of the list; the first one's greeting is the one for groups.
+        await story.send("Is anybody here?")
+        await expect(page.locator("article.chat-reply").first).to_contain_text("Ada waits for all.")
+        await expect(heads).to_have_text(["Ada", "Bram"])
+        await expect(heads.last.locator("img")).to_have_js_property("naturalWidth", 40)
+        assert "Also there:\nAda: Ada is one of several.\nCleo:" in story.sent()
+        assert story.sent().endswith("Ada: Ada waits for all.\nYou: Is anybody here?")
+
+        # Who is spoken to answers.
+        await page.click("#group_chat-open")
+        await page.select_option("#group_chat-order", "mention")
+        await page.keyboard.press("Escape")
+        await story.send("Ada, are you well?")
+        await expect(heads).to_have_text(["Ada", "Bram", "Ada"])
+        again = page.locator("article.chat-reply").last
+        await again.get_by_role("button", name="Regenerate").click()
+        await expect(again).to_contain_text("2/2")
+        await expect(heads).to_have_text(["Ada", "Bram", "Ada"])
+
+        # Somebody is asked to speak; then they go on by themselves.
+        await page.click("#group_chat-open")
+        await page.get_by_label("Cleo speaks now").click()
+        await expect(heads).to_have_text(["Ada", "Bram", "Ada", "Cleo"])
+        await story.quiet()
+        await page.get_by_label("Mute Bram").click()
+        await expect(page.locator("#group_chat-members")).to_contain_text("(muted)")
+        await page.click("#group_chat-go-2")
+        await expect(heads).to_have_text(["Ada", "Bram", "Ada", "Cleo", "Ada", "Cleo"])
+        await story.quiet()
+        assert story.sent().endswith("Ada: Words 5.")
+        await page.keyboard.press("Escape")
+        await shoot(page, "story-group")
+        await page.reload()
+        await expect(heads).to_have_text(["Ada", "Bram", "Ada", "Cleo", "Ada", "Cleo"])
+        await page.emulate_media(color_scheme="dark")
+        await shoot(page, "story-group-dark")
+        await page.set_viewport_size({"width": 390, "height": 844})
+        await story.fits(390)
+        await page.click("#group_chat-open")
+        await shoot(page, "story-group-phone-dark")
+
+
+async def test_a_phone(tmp_path: Path, environments_dir: Path):
+    """Everything by touch, 360 pixels wide."""
+    cast(tmp_path, "Ada", "Bram")
+    how = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    says = ("Good, and *you*?", "Yes.", "```\n" + "wide " * 60 + "\n```", "No.")
+    async with told(tmp_path, environments_dir, says, **how) as story:
+        page = story.page
+        await story.fits(360)
+        await shoot(page, "story-phone-first")
+
+        # To a character by the rail, and into a conversation with her.
+        await page.goto(f"{story.server.address}/characters")
+        await story.fits(360)
+        await page.locator("#characters-list > li").filter(has_text="Ada").locator("a").tap()
+        await page.tap("#characters-start")
+        await expect(page.locator("article.chat-reply")).to_contain_text("It is Ada.")
+        await page.fill("#chat-text", "How are you?")
+        await page.tap("#chat-submit")
+        await expect(page.locator("article.chat-reply").last).to_contain_text("Good, and you?")
+        await expect(page.locator("#chat-title")).to_have_text("How are you?")
+        await story.quiet()
+        await story.fits(360)
+        await shoot(page, "story-phone-chat")
+
+        # A version, the setup, and what is as wide as it likes.
+        reply = page.locator("article.chat-reply").last
+        await reply.get_by_role("button", name="Regenerate").tap()
+        await expect(reply).to_contain_text("2/2")
+        await story.quiet()
+        await page.tap("#group_chat-open")
+        await page.select_option("#group_chat-character", "Bram")
+        await expect(page.locator("#group_chat-members")).to_contain_text("Bram")
+        box = await page.locator("#group_chat-pop").bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+        for button in await page.locator("#group_chat-pop button:visible").all():
+            size = await button.bounding_box()
+            assert size
+            assert size["height"] >= 40, "a thumb finds it"
+        await shoot(page, "story-phone-group")
+        await page.touchscreen.tap(180, 20)  # Beside the sheet.
+        await expect(page.locator("#group_chat-pop")).to_be_hidden()
+        await page.fill("#chat-text", "And wide?")
+        await page.tap("#chat-submit")
+        await expect(page.locator("article.chat-reply h2").last).to_have_text("Bram")
+        await story.quiet()
+        await story.fits(360)
+
+        # The list of conversations, and back.
+        await page.get_by_role("button", name="Conversations", exact=True).tap()
+        await expect(page.locator("#chat-conversations")).to_contain_text("How are you?")
+        await shoot(page, "story-phone-list")
+        await page.locator("#chat-conversations a").first.tap()
+        await expect(page.locator("article.chat-reply").last).to_be_visible()
+        await story.fits(360)

@@ -18,7 +18,7 @@ from kernel.api import (
 )
 
 from . import actions
-from .api import SETUPS
+from .api import SETUPS, SPEAKERS, TALK
 from .markdown import Markdown
 from .pages import Pages
 from .replies import Replies
@@ -43,7 +43,7 @@ async def setup(ext: Extension[Any]) -> None:
     sheet = Sheet(ext, setups)
     views = Views(ext, store, markdown, running, sheet)
     pages = Pages(ext, store, views, sheet)
-    replies = Replies(ext, store, markdown, pages, running, prompts, setups)
+    replies = Replies(ext, store, markdown, pages, running, prompts, setups, sheet)
     talk = Talk(store, replies, pages, setups, sheet)
     await setups.load()
     await pages.side.load()
@@ -86,7 +86,7 @@ async def setup(ext: Extension[Any]) -> None:
     async def changed(event: Changed) -> None:
         if event.point == PANELS.name:
             await pages.tell_guests()
-        elif event.point in (MODES.name, CAST.name, PROMPTS.name):
+        elif event.point in (MODES.name, CAST.name, PROMPTS.name, SPEAKERS.name):
             await pages.tell_setup()
 
     attend(ext, talk, pages)
@@ -97,6 +97,7 @@ async def setup(ext: Extension[Any]) -> None:
         pages.left(event.client)
 
     ext.add(SETUPS, setups)
+    ext.add(TALK, talk)
     ext.add(PANELS, Panel("tab", "panel.html", pages.panel, title="Chat", icon=ICON))
     ext.add(PANELS, Panel("command", "command.html", pages.commands, title="Chat"))
     ext.add(PANELS, Panel("command", "recent.html", pages.commands, 50, title="Conversations"))

@@ -8,9 +8,12 @@ from kernel.api import Point, Reply
 
 from .markdown import Code, Markdown, plain
 from .setup import Setup, Setups
+from .speaking import SPEAKERS, Speaker, Speakers
+from .talking import Talking
 
 __all__ = [
-    "SETUPS", "WATCHERS", "Code", "Markdown", "Setup", "Setups", "Watcher", "plain",
+    "SETUPS", "SPEAKERS", "TALK", "WATCHERS", "Code", "Markdown", "Setup", "Setups", "Speaker",
+    "Speakers", "Talking", "Watcher", "plain",
 ]  # fmt: skip
 
 Watcher = Callable[[StoredMessage, Reply], Awaitable[None]]
@@ -19,3 +22,4 @@ WATCHERS: Point[Watcher] = Point(
     "watchers", "Are told of each reply that has ended, with the steps it took.", Callable
 )
 SETUPS: Point[Setups] = Point("setups", "How conversations are set up: their modes and options.")
+TALK: Point[Talking] = Point("talk", "What may be done in a conversation in a person's place.")

@@ -30,6 +30,7 @@ from .markdown import Markdown, plain
 from .pages import Pages
 from .running import Running
 from .setup import Setups
+from .sheet import Sheet
 from .thoughts import Keeping, Places
 
 log = logging.getLogger(__name__)
@@ -51,9 +52,10 @@ class Replies:
         running: dict[str, Running],
         prompts: Prompts,
         setups: Setups,
+        sheet: Sheet,
     ) -> None:
         self.running = running
-        self._prompts, self._setups = prompts, setups
+        self._prompts, self._setups, self._sheet = prompts, setups, sheet
         self._ext, self._store, self._markdown, self._pages = ext, store, markdown, pages
         self._kept = Keeping(store)
 
@@ -80,12 +82,25 @@ class Replies:
                 await asyncio.wait({running.task})
 
     async def answer(
-        self, running: Running, question: str, client: Client, go_on: str = ""
+        self,
+        running: Running,
+        question: str,
+        client: Client,
+        go_on: str = "",
+        name: str = "",
+        speaker: str = "",
     ) -> None:
-        """Begin a reply to the message `question`; with `go_on` it continues that reply."""
-        history = [m.message for m in await self._store.history(question) if _is_worth(m)]
+        """Begin a reply to the message `question`; with `go_on` it continues that reply.
+
+        Who is called `name` speaks, or the character `speaker`; else who is next.
+        """
+        said = [m for m in await self._store.history(question) if _is_worth(m)]
         old = await self._store.message(go_on) if go_on else None
         setup = await self._setups.of(running.conversation)
+        name = old.name if old else name
+        who = await self._sheet.speaker(running.conversation, said, name, speaker)
+        history = who.heard(said)
+        asked = bool(history) and history[-1].role == "user"
         model = self._ext.slot().model
         start = "" if old else setup.options.start_reply_with
         begun = await self._store.begin_reply(
@@ -93,6 +108,7 @@ class Replies:
             text=old.text if old else start,
             model=model.info.name if model else "",
             loader=model.info.loader if model else "",
+            name=who.name,
         )
         running.text, running.raw = (old.text, old.raw) if old else (start, start)
         running.reasoning, places = (old.reasoning, await self._kept.of(old)) if old else ("", ())
@@ -101,24 +117,28 @@ class Replies:
         running.drawing = Drawing(self._ext, told, self._markdown, places)
         running.message = begun.id
         turn = Turn(
-            messages=() if old else tuple(history[-1:]),
+            messages=tuple(history[-1:]) if asked and not old else (),
             conversation_id=running.conversation,
             principal=client.principal,
             client=client.id,
             continue_=bool(old),
             mode=setup.mode,
-            options=msgspec.to_builtins(setup.options),
+            options=msgspec.to_builtins(who.of(setup.options)),
             incognito=is_secret(running.conversation),
         )
-        past = [*history, old.message] if old else history[:-1]
+        past = who.heard([*said, old]) if old else history[:-1] if asked else history
         work = self._write(running, running.drawing, turn, past)
         running.task = self._ext.spawn(work, f"reply {begun.id}")
 
     async def impersonate(self, running: Running, client: Client, text: str) -> None:
         """Begin to write the user's next message."""
         kept = await self._store.conversation(running.conversation)
-        history = [m.message for m in await self._store.history(kept.leaf) if _is_worth(m)]
+        said = [m for m in await self._store.history(kept.leaf) if _is_worth(m)]
         setup = await self._setups.of(running.conversation)
+        name = next((m.name for m in reversed(said) if m.role == "assistant"), "")
+        who = await self._sheet.speaker(running.conversation, said, name)
+        history = who.heard(said)
+        setup = structs.replace(setup, options=who.of(setup.options))
         turn = impersonating.turn_of(running, setup, client, text)
         work = impersonating.write(
             self._ext, self._pages, self._prompts, running, client, turn, history, self.running

@@ -1,12 +1,14 @@
 """The sheet with a conversation's setup: what it offers, and what of it makes sense now."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
+from extensions.conversations.api import StoredMessage
 from extensions.prompts.api import CAST, PROMPTS, Face
 from kernel.api import MODES, UNSET, Extension, Refused
 
 from .setup import Setup, Setups, as_typed
+from .speaking import SPEAKERS, Speaker
 
 WHY = {
     "own": "The model's own.",
@@ -43,7 +45,7 @@ class Sheet:
         for mode in modes:
             if mode.id == setup.mode:
                 wants = cast(Wanting, mode).wants if hasattr(mode, "wants") else ()
-        face, cast_ = await self._face(setup, wants), {}
+        face, cast_ = await self.face(conversation), {}
         if "character" in wants:
             cast_ = {
                 "characters": await self._people("characters"),
@@ -71,14 +73,40 @@ class Sheet:
 
     async def face(self, conversation: str) -> Face | None:
         """The character of a conversation, if it has one."""
+        return next(iter(await self.faces(conversation)), None)
+
+    async def faces(self, conversation: str) -> Sequence[Face]:
+        """Everybody of a conversation; who begins it comes first."""
         setup = await self._setups.of(conversation)
-        mode = next((m for m in self._ext.get(MODES) if m.id == setup.mode), None)
-        return await self._face(setup, getattr(mode, "wants", ()))
+        if not self._has_characters(setup):
+            return ()
+        for speakers in self._ext.get(SPEAKERS):
+            if found := await speakers.faces(conversation):
+                return found
+        face = await self._face(setup)
+        return (face,) if face else ()
+
+    async def speaker(
+        self, conversation: str, said: Sequence[StoredMessage], name: str = "", id: str = ""
+    ) -> Speaker:
+        """Who says the next reply; nobody's name where the mode has no characters."""
+        setup = await self._setups.of(conversation)
+        if not self._has_characters(setup):
+            return Speaker()
+        for speakers in self._ext.get(SPEAKERS):
+            if found := await speakers.speaker(conversation, said, name, id):
+                return found
+        face = await self._face(setup)
+        return Speaker(face.name if face else "")
 
     # --- inside ------------------------------------------------------------------------
 
-    async def _face(self, setup: Setup, wants: tuple[str, ...]) -> Face | None:
-        if "character" not in wants or not setup.options.character:
+    def _has_characters(self, setup: Setup) -> bool:
+        mode = next((m for m in self._ext.get(MODES) if m.id == setup.mode), None)
+        return "character" in getattr(mode, "wants", ())
+
+    async def _face(self, setup: Setup) -> Face | None:
+        if not setup.options.character:
             return None
         for cast_ in self._ext.get(CAST):
             try:

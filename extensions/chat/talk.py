@@ -1,5 +1,6 @@
 """What a person can do in a conversation; one method for each thing."""
 
+import asyncio
 from contextlib import suppress
 from weakref import WeakSet
 
@@ -48,6 +49,7 @@ class Talk:
                     await self._pages.tell_log(conversation)
                 parent = await self._parent(conversation, after)
                 asked = await self._store.add_user(conversation, text, parent)
+                self._pages.tell_title(await self._store.conversation(conversation))
                 await self._pages.tell_new(conversation, asked.parent)
                 await self._replies.answer(running, asked.id, client)
         await self._pages.tell_new(asked.conversation, asked.id)
@@ -78,7 +80,8 @@ class Talk:
         if not greetings:
             return ""
         shown = step % len(greetings)
-        greeting = await self._store.add_greetings(conversation, greetings, shown)
+        name = face.name if face else ""
+        greeting = await self._store.add_greetings(conversation, greetings, shown, name)
         await self._setups.begin(greeting.conversation)
         return greeting.conversation
 
@@ -99,6 +102,32 @@ class Talk:
         with self._replies.claimed(conversation) as running:
             await self._replies.impersonate(running, client, text)
         await self._pages.tell_go(conversation)
+
+    async def speak(self, client: Client, conversation: str, speaker: str = "") -> bool:
+        """Have a reply follow what was said last, and wait for it; as Talking says."""
+        leaf = (await self._store.conversation(conversation)).leaf
+        if not leaf:
+            raise Refused(
+                "Nothing was said yet. Write the first message, or begin with a greeting."
+            )
+        with self._replies.claimed(conversation) as running:
+            await self._replies.answer(running, leaf, client, speaker=speaker)
+        await self._pages.tell_new(conversation, leaf)
+        if running.task:
+            await asyncio.wait({running.task})
+        return (await self._store.message(running.message)).state == "done"
+
+    async def empty(self, client: Client) -> str:
+        """Go to a conversation of its own in which nothing was said; answers its id."""
+        kept = await self._store.create()
+        await self._setups.begin(kept.id)
+        await self._pages.move(client, kept.id)
+        return kept.id
+
+    async def recast(self, conversation: str) -> None:
+        """Show who is in a conversation by now."""
+        await self._pages.tell_setup(conversation)
+        await self._pages.tell_log(conversation)
 
     async def _parent(self, conversation: str, after: str) -> str | None:
         """What a message follows whose page did not see what another tab has said since."""
@@ -121,7 +150,7 @@ class Talk:
         if not question:
             raise Refused("Nothing was asked before this message. Write something below it.")
         with self._replies.claimed(message.conversation) as running:
-            await self._replies.answer(running, question, client)
+            await self._replies.answer(running, question, client, name=message.name)
         if message.role == "assistant" and message.state != "done" and not message.text:
             await self._store.delete_message(id)
         await self._show(message)

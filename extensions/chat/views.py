@@ -40,8 +40,8 @@ BESIDE: Mapping[str, Literal["message_actions", "message_footer"]] = {
 class About(NamedTuple):
     """What is shown with messages of a conversation, and is not theirs."""
 
-    face: Face | None
-    """Its character."""
+    faces: Mapping[str, Face]
+    """Its characters by their names; who begins it comes first."""
     unseen: str
     """The first message that the model saw last, where it no longer sees all."""
 
@@ -93,8 +93,9 @@ class Views:
 
     async def look(self, id: str) -> About:
         """Look up what is shown with the messages of a conversation."""
-        face, unseen = await self._sheet.face(id), await self._store.state(id, "chat", "unseen")
-        about = self._about[id] = About(face, unseen or "")
+        faces, unseen = await self._sheet.faces(id), await self._store.state(id, "chat", "unseen")
+        by_name = {face.name: face for face in reversed(faces)}
+        about = self._about[id] = About(dict(reversed(by_name.items())), unseen or "")
         self._about.move_to_end(id)
         if len(self._about) > REMEMBERED:
             self._about.popitem(last=False)
@@ -185,7 +186,9 @@ class Views:
 
     def message(self, message: StoredMessage, *, last: bool) -> dict[str, Any]:
         running = self._running.get(message.conversation)
-        face, unseen = self._about.get(message.conversation, About(None, ""))
+        faces, unseen = self._about.get(message.conversation, About({}, ""))
+        name = message.name or next(iter(faces), "")
+        face = faces.get(name)
         unanswered = last and message.role == "user" and not running
         streaming = False
         if running and running.message == message.id:
@@ -196,8 +199,8 @@ class Views:
         return {
             "id": message.id,
             "role": message.role,
-            "name": face.name if face else message.model,
-            "model": message.model if face else "",
+            "name": name or message.model,
+            "model": message.model if name else "",
             "picture": face.picture if face else "",
             "unseen_above": message.id == unseen,
             "text": message.text,

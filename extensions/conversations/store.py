@@ -263,14 +263,15 @@ class Store(Keeping):
         return await self._write(work, conversation)
 
     async def add_greetings(
-        self, conversation: str, texts: Sequence[str], shown: int = 0
+        self, conversation: str, texts: Sequence[str], shown: int = 0, name: str = ""
     ) -> StoredMessage:
         """Begin a conversation, a new one without an id, with what nobody asked for: versions of
         its first message."""
 
         def work(c: sqlite3.Connection) -> StoredMessage:
             id = conversation or tree.add_conversation(c, "").id
-            ids = [tree.add_message(c, id, "", "assistant", clean(text)).id for text in texts]
+            said = [clean(text) for text in texts]
+            ids = [tree.add_message(c, id, "", "assistant", text, name=name).id for text in said]
             tree.show(c, id, ids[shown])
             return tree.find_message(c, ids[shown])
 

@@ -17,6 +17,8 @@ class Options(Struct, frozen=True):
 
     character: Name = ""
     persona: Name = ""
+    others: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
+    """Other characters who are there, by their ids."""
     template: Name = ""
     """The name of an instruction template; empty: the model's own, or what was chosen for it."""
     chat_template: Words = ""

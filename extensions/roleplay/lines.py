@@ -10,6 +10,8 @@ from extensions.characters.api import Library, Scene
 from extensions.prompts.api import Options, system
 from kernel.api import UNSET, Message, Refused, Struct, Text, Turn
 
+from .others import introduced, others_of
+
 LINES = """\
 {% for message in messages %}
 {% if message.role != 'system' %}
@@ -35,6 +37,8 @@ class Play(Struct, frozen=True):
     messages: tuple[Message, ...]
     """The system message first, if there is one, and the user's or the reply's beginning last."""
     continue_: bool
+    others: tuple[str, ...] = ()
+    """The names of other characters who are there."""
 
     @property
     def speaker(self) -> str:
@@ -51,7 +55,7 @@ class Play(Struct, frozen=True):
 
     def stops(self) -> tuple[str, ...]:
         """A reply ends where somebody else would speak, or the same one once more."""
-        return (f"\n{self.scene.user}:", f"\n{self.scene.char}:")
+        return tuple(f"\n{name}:" for name in (self.scene.user, self.scene.char, *self.others))
 
 
 async def play_of(library: Library, turn: Turn, history: Sequence[Message], told: str = "") -> Play:
@@ -76,8 +80,10 @@ async def play_of(library: Library, turn: Turn, history: Sequence[Message], told
         named[-1] = _named(messages[-1], scene, whole=False)
     else:
         named += system(scene.post_history)
-    context = "\n\n".join([scene.system, *map(_example, scene.examples)])
-    return Play(options, scene, (*system(context), *named), continue_)
+    others = await others_of(library, options)
+    before = [scene.system, introduced(others), *map(_example, scene.examples)]
+    context = "\n\n".join(text for text in before if text)
+    return Play(options, scene, (*system(context), *named), continue_, tuple(others))
 
 
 def names(char: str) -> re.Pattern[str]:

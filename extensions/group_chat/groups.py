@@ -1,0 +1,106 @@
+"""The groups of all conversations: kept with each, and told to the chat."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from extensions.characters.api import Character, Library
+from extensions.chat.api import Setups, Speaker
+from extensions.conversations.api import Store, StoredMessage, Unknown
+from extensions.prompts.api import Face
+from kernel.api import Refused
+
+from .group import Group, Said
+
+HERE = ("group_chat", "group")
+"""Where a group is kept with its conversation."""
+
+
+class Groups:
+    """What is contributed to SPEAKERS."""
+
+    def __init__(self, store: Store, setups: Setups, library: Library) -> None:
+        self._store, self._setups, self._library = store, setups, library
+
+    async def of(self, conversation: str) -> Group:
+        """The group of a conversation; empty where there is none."""
+        kept = await self._store.state(conversation, *HERE) if conversation else None
+        try:
+            return msgspec.convert(kept or {}, Group)
+        except msgspec.ValidationError:
+            return Group()
+
+    async def keep(self, conversation: str, group: Group) -> None:
+        """Keep another group; raises Refused where the conversation is gone."""
+        try:
+            await self._store.set_state(conversation, *HERE, msgspec.to_builtins(group))
+        except Unknown:
+            raise Refused("This conversation is gone. Begin another one.") from None
+
+    async def characters(self, group: Group, *, gone: bool = False) -> dict[str, Character]:
+        """The members whose files can be read, by their ids; those who left too with `gone`."""
+        found: dict[str, Character] = {}
+        for member in group.members if gone else group.here:
+            try:
+                found[member.id] = await self._library.get(member.id)
+            except Refused:  # The list of members says that its file is gone.
+                continue
+        return found
+
+    # --- for the chat ------------------------------------------------------------------
+
+    async def speaker(
+        self, conversation: str, said: Sequence[StoredMessage], name: str = "", id: str = ""
+    ) -> Speaker | None:
+        """Who speaks after what was said: `id`, or who is called `name`; else who is next."""
+        group = await self.of(conversation)
+        if not group.here:
+            return None
+        known = await self.characters(group, gone=True)
+        here = [member.id for member in group.here if member.id in known]
+        called = next((each for each in known if known[each].char == name), "") if name else ""
+        if id and id not in here:
+            raise Refused("This character is not in the group any more. Choose somebody else.")
+        names = {each: known[each].char for each in here}
+        told = [Said(m.name if m.role == "assistant" else "", m.text) for m in said]
+        chosen = id or called or group.next(names, told)
+        others = tuple(each for each in here if each != chosen)
+        return Speaker(known[chosen].char, chosen, others)
+
+    async def faces(self, conversation: str) -> Sequence[Face]:
+        """Everybody who may have said something; who begins the conversation comes first."""
+        group = await self.of(conversation)
+        known = await self.characters(group, gone=True)
+        faces = [Face(c.id, c.char, c.picture) for c in known.values()]
+        first = next((member.id for member in group.here if member.id in known), "")
+        if not first:
+            return ()
+        persona = (await self._setups.of(conversation)).options.persona
+        greetings = known[first].group_greetings or known[first].greetings
+        expanded = [await self._library.expand(text, first, persona) for text in greetings]
+        begins = Face(first, known[first].char, known[first].picture, tuple(expanded))
+        return (begins, *(face for face in faces if face.id != first))
+
+    async def shown(self, conversation: str) -> dict[str, Any]:
+        """What the sheet shows of a group, and who could join it."""
+        group = await self.of(conversation)
+        known = await self.characters(group)
+        members = [
+            {
+                "id": member.id,
+                "name": known[member.id].char if member.id in known else member.id,
+                "picture": known[member.id].picture if member.id in known else "",
+                "lost": member.id not in known,
+                "muted": member.muted,
+                "chosen": member.id == (group.chosen or (group.speaking or [""])[0]),
+            }
+            for member in group.here
+        ]
+        everybody = await self._library.all()
+        here = {member.id for member in group.here}
+        return {
+            "members": members,
+            "order": group.order,
+            "others": [(c.id, c.char) for c in everybody if c.id not in here],
+        }

@@ -1,0 +1,202 @@
+"""Several characters in one conversation: who speaks, what they are told, and what is kept."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from extensions.chat.test_chat import Tab, store_of
+from kernel.testing import App, Scripted, running
+
+CARDS = {
+    "Ada": {
+        "description": "{{char}} is a librarian.\n\nNobody else knows her secret.",
+        "first_mes": "Good evening, {{user}}.",
+        "group_only_greetings": ["You are all late, {{user}}.", "Sit down."],
+    },
+    "Bo": {"description": "{{char}} is a fox who likes {{user}}.", "first_mes": "Yip."},
+    "Cy": {"description": "A clock."},
+}
+SETTINGS = "extensions:\n  chat:\n    max_new_tokens: 50\n"
+
+
+@pytest.fixture
+def model() -> Scripted:
+    return Scripted(
+        " Ada: Hush.", " Yip!", " Tick.", samplers=("max_new_tokens", "custom_stopping_strings")
+    )
+
+
+@pytest.fixture
+async def app(model: Scripted) -> AsyncIterator[App]:
+    async with running("group_chat", "chat_instruct", model=model, settings=SETTINGS) as app:
+        folder = app.kernel.data / "characters"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in CARDS.items():
+            card = {"spec": "chara_card_v3", "spec_version": "3.0", "data": {"name": name, **data}}
+            (folder / f"{name}.json").write_text(json.dumps(card), "utf-8")
+        yield app
+
+
+@pytest.fixture
+async def tab(app: App) -> Tab:
+    return await Tab(app).connect()
+
+
+async def act(tab: Tab, action: str, **fields: Any) -> None:
+    await tab.page.act(f"group_chat.{action}", conversation=tab.conversation, **fields)
+
+
+async def gather(tab: Tab, mode: str = "chat") -> None:
+    """All three, in a conversation of their own."""
+    await tab.act("set_up", conversation="", mode=mode)
+    for name in CARDS:
+        await act(tab, "add", character=name)
+
+
+async def said(app: App, tab: Tab) -> list[tuple[str, str]]:
+    await app.until(lambda: not tab.busy)
+    opened = await store_of(app).get(tab.conversation)
+    return [(m.name, m.text) for m in opened.messages]
+
+
+async def talked(app: App, tab: Tab) -> None:
+    """Ada and Bo have answered."""
+    await gather(tab)
+    await tab.act("send", conversation=tab.conversation, text="Hello?")
+    await app.until(lambda: not tab.busy)
+    await tab.act("send", conversation=tab.conversation, text="Who is there?")
+    await app.until(lambda: not tab.busy)
+
+
+def words(model: Scripted, number: int = -1) -> list[str]:
+    request = model.asked[number]
+    return [f"{m.name}: {m.text}" if m.name else m.text for m in request.messages or ()]
+
+
+async def test_each_reply_is_kept_and_shown_under_its_speaker(app: App, tab: Tab):
+    await talked(app, tab)
+    assert await said(app, tab) == [
+        ("Ada", "You are all late, You."), ("", "Hello?"), ("Bo", "Ada: Hush."),
+        ("", "Who is there?"), ("Cy", "Yip!"),
+    ]  # fmt: skip
+    shown = [n.text.strip() for n in tab.look().root.all() if n.tag == "h2"]
+    assert [name for name in shown if name in CARDS] == ["Ada", "Bo", "Cy"]
+
+
+async def test_what_a_speaker_is_told(app: App, tab: Tab, model: Scripted):
+    await talked(app, tab)
+    system, *lines = words(model)
+    assert system == (
+        "A clock.\n\nAlso there:\nAda: Ada is a librarian.\nBo: Bo is a fox who likes You."
+    )
+    assert lines == [
+        "Ada: You are all late, You.", "You: Hello?", "Bo: Ada: Hush.", "You: Who is there?",
+    ]  # fmt: skip
+    stops = model.asked[-1].sampling.custom_stopping_strings
+    assert stops == ("\nYou:", "\nCy:", "\nAda:", "\nBo:")
+    assert model.asked[-1].template_options["name2"] == "Cy"
+
+
+async def test_it_works_inside_an_instruction(app: App, tab: Tab, model: Scripted):
+    await gather(tab, "chat-instruct")
+    await tab.act("send", conversation=tab.conversation, text="Hello?")
+    await app.until(lambda: not tab.busy)
+    asked, begun = words(model)
+    assert "Also there:\nAda: Ada is a librarian.\nCy: A clock." in asked
+    assert "write what Bo says next" in asked
+    assert asked.endswith("Ada: You are all late, You.\nYou: Hello?")
+    assert begun == "Bo:"
+
+
+async def test_versions_continuing_and_editing_keep_the_speaker(app: App, tab: Tab):
+    await talked(app, tab)
+    id = tab.conversation
+    bo = (await store_of(app).get(id)).messages[2]
+    await tab.act("regenerate", message=bo.id)
+    again = await said(app, tab)
+    assert again[2][0] == "Bo"
+    assert len(again) == 3
+    shown = (await store_of(app).get(id)).messages[2]
+    assert (shown.number, shown.versions) == (2, 2)
+    await tab.act("continue_", message=shown.id)
+    assert (await said(app, tab))[2][0] == "Bo"
+    shown = (await store_of(app).get(id)).messages[2]
+    await tab.act("edit", message=shown.id, text="Yap.")
+    assert (await said(app, tab))[2] == ("Bo", "Yap.")
+    await tab.act("version", message=(await store_of(app).get(id)).messages[2].id, step=-3)
+    assert [name for name, _ in await said(app, tab)] == ["Ada", "", "Bo", "", "Cy"], "the branch"
+
+
+async def test_they_go_on_until_they_are_stopped(app: App, tab: Tab, model: Scripted):
+    await gather(tab)
+    await tab.act("begin", step=0)
+    await act(tab, "go_on", turns="3")
+    await app.until(lambda: len(tab.said) == 4 and not tab.busy)
+    assert [name for name, _ in await said(app, tab)] == ["Ada", "Bo", "Cy", "Ada"]
+    model.pause = 0.2
+    await act(tab, "go_on", turns=50)
+    await app.until(lambda: len(model.asked) == 4)
+    await app.until(lambda: tab.busy)
+    await tab.act("stop", conversation=tab.conversation)
+    before = await said(app, tab)
+    await app.settled()
+    assert await said(app, tab) == before
+    assert len(before) == 5
+    assert len(model.asked) == 4
+
+
+async def test_who_is_chosen_speaks_now_muted_or_not(app: App, tab: Tab, model: Scripted):
+    await gather(tab)
+    await tab.act("begin", step=0)
+    await act(tab, "mute", character="Cy", on=True)
+    await act(tab, "speak", character="Cy")
+    await app.until(lambda: len(model.asked) == 1)
+    assert (await said(app, tab))[-1][0] == "Cy"
+    await act(tab, "turns", order="manual")
+    await act(tab, "choose", character="Ada")
+    await tab.act("send", conversation=tab.conversation, text="And you?")
+    assert (await said(app, tab))[-1][0] == "Ada"
+    await act(tab, "remove", character="Ada")
+    assert (await said(app, tab))[-1][0] == "Ada", "what was said stays"
+    await act(tab, "speak", character="Ada")
+    await app.until(lambda: "not in the group any more" in tab.toasts)
+
+
+async def test_a_group_may_begin_with_nothing(app: App, tab: Tab):
+    await tab.act("set_up", conversation="", mode="chat")
+    choice = tab.look().get("group_chat-character")
+    assert choice
+    assert "Bo" in choice.text
+
+
+async def test_who_was_alone_is_the_first_member(app: App, tab: Tab):
+    await tab.act("start", character="Bo")
+    id = tab.conversation
+    await act(tab, "add", character="Cy")
+    assert tab.conversation == id
+    assert (await said(app, tab)) == [("Bo", "Yip.")]
+    panel = tab.look().get("group_chat-members")
+    assert panel
+    assert "Bo" in panel.text
+    assert "Cy" in panel.text
+
+
+async def test_names_are_exported_and_imported(app: App, tab: Tab):
+    await talked(app, tab)
+    before = await said(app, tab)
+    answer = await app.fetch(f"/ext/conversations/export/{tab.conversation}/sillytavern")
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    names = [line["name"] for line in lines if "mes" in line]
+    assert names == ["Ada", "You", "Bo", "You", "Cy"]
+    group = b"\n".join(json.dumps(line).encode() for line in lines if "mes" in line)
+    path = f"/ext/conversations/incoming/{'a' * 24}/0?name=2024-1-1@1h1m.jsonl&at=0"
+    assert (await app.fetch(path, "POST", body=group)).status == 204
+    await tab.page.act("conversations.take", batch="a" * 24)
+    store = store_of(app)
+    while len(kept := await store.list()) < 2:
+        await app.settled()
+    [other] = [each for each in kept if each.id != tab.conversation]
+    opened = await store.get(other.id)
+    assert [(m.name if m.role == "assistant" else "", m.text) for m in opened.messages] == before
