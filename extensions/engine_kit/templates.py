@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,9 @@ class ChatTemplate:
         return text if rest.startswith(" ") else text.rstrip()
 
     def close(self) -> None:
-        if self._sandbox:
-            self._sandbox.kill()
-            self._sandbox.communicate()
-            self._sandbox = None
+        sandbox, self._sandbox = self._sandbox, None
+        if sandbox:
+            end(sandbox)
 
     def _ask(self, source: str, context: Mapping[str, Any], whose: str) -> dict[str, str]:
         with self._lock:
@@ -153,6 +153,15 @@ def start() -> subprocess.Popen[str]:
         text=True,
         encoding="utf-8",
     )
+
+
+def end(sandbox: subprocess.Popen[str]) -> None:
+    """Kill it, and wait until it is gone; what its pipes say to that is nobody's loss."""
+    sandbox.kill()
+    for pipe in (sandbox.stdin, sandbox.stdout):
+        with suppress(OSError):
+            pipe.close()  # type: ignore[union-attr]
+    sandbox.wait()
 
 
 def is_system(entry: Mapping[str, Any]) -> bool:

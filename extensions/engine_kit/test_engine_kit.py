@@ -1,5 +1,6 @@
 """What engines share: text across token borders, templates, file checks, and the adapters."""
 
+import errno
 import itertools
 import json
 import struct
@@ -282,6 +283,25 @@ BAD_SAFETENSORS = {
     "more than it says": a_safetensors({"a": tensor()}, 17),
     "strange metadata": a_safetensors({"__metadata__": {"a": [1]}, "a": tensor()}),
 }
+
+
+def test_closing_does_not_depend_on_what_the_pipes_say(monkeypatch: pytest.MonkeyPatch):
+    template = ChatTemplate("{{ messages[0].content }}")
+    sandbox = template._sandbox
+    assert sandbox
+    assert sandbox.stdin
+    close = sandbox.stdin.close
+
+    def fail(*_: object) -> None:
+        close()
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(sandbox.stdin, "close", fail, raising=False)
+    monkeypatch.setattr(sandbox, "communicate", fail)
+    template.close()
+    assert sandbox.returncode is not None
+    assert template.render([Message("user", (Text("Again."),))]) == "Again.", "with a new one"
+    template.close()
 
 
 @pytest.mark.parametrize("what", BAD_SAFETENSORS)

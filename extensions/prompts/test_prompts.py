@@ -245,6 +245,13 @@ def test_a_template_with_channels_ends_a_reply_by_another_token():
     assert stops_in(first) == ()
 
 
+def test_of_two_that_begin_alike_the_shorter_is_enough():
+    """An opening bracket without its end is read up to the colon, another one up to its end."""
+    one, two, three, four = (message.text for message in invented())
+    rendered = f"{one}<user:{two}<user:x>{three}<user:{four}"
+    assert stops_in(rendered) == ("<user:",)
+
+
 # --- instruction templates --------------------------------------------------------------
 
 OLD = """\
