@@ -153,18 +153,19 @@ on('htmx:after:swap', ({detail: {ctx}}) => { if (ctx.links) here(); });
 here();
 document.querySelector('.strip [aria-current]')?.scrollIntoView({inline: 'center', block: 'nearest'});
 
-// --- one listener for clicks: data-open, data-close, data-edit, data-copy, data-dismiss ---
+// --- one listener for clicks: data-open, data-close, data-edit, data-copy, data-press, data-dismiss ---
 
 on('click', ({target}) => {
   const dialog = target instanceof HTMLDialogElement && target;       // its backdrop
-  const button = target.closest?.('[data-open], [data-close], [data-edit], [data-copy], [data-dismiss]');
+  const button = target.closest?.('[data-open], [data-close], [data-edit], [data-copy], [data-press], [data-dismiss]');
   if (dialog) dialog.close();
   if (!button) return;
-  const {open, close, edit, copy, dismiss} = button.dataset;
+  const {open, close, edit, copy, press, dismiss} = button.dataset;
   if (open != null && !at(open)?.open) at(open)?.showModal();
   if (close != null) button.closest('dialog, [popover]')?.[button.closest('dialog') ? 'close' : 'hidePopover']();
   if (edit != null) editing(button.closest('[data-editable]'), edit !== 'end');
   if (copy != null) copying(copy ? at(copy) : button.closest('.code').querySelector('pre'), button);
+  if (press != null) setTimeout(() => at(press)?.click());         // after its palette has closed
   if (dismiss != null) setTimeout(() => button.closest('.toast').remove());     // after htmx has sent
 });
 
@@ -192,20 +193,28 @@ async function copying(source, button) {
   setTimeout(() => delete button.dataset.uiDone, 1500);
 }
 
-// --- keys: data-key="/" focuses a field, data-key="Escape" presses a button; "Mod+k" is with Ctrl or Command ---
+// --- keys: data-key="/" focuses a field, data-key="Escape" presses a button; "Mod+k" is with Ctrl or Command,
+// "Alt+Enter" and "Mod+Shift+m" as they say. Arrows are for what has the focus, if anything has ---
 
 root.toggleAttribute('data-ui-apple', /Mac|iP/.test(navigator.platform));
+const pressed = ({key, ctrlKey, metaKey, altKey, shiftKey}) => {
+  const mod = ctrlKey || metaKey;
+  if (!mod && !altKey) return key;
+  return (mod ? 'Mod+' : '') + (altKey ? 'Alt+' : '') + (shiftKey ? 'Shift+' : '') + (key.length === 1 ? key.toLowerCase() : key);
+};
 on('keydown', event => {
-  if (event.isComposing || event.altKey) return;
-  const mod = event.ctrlKey || event.metaKey;
-  const typing = event.target.closest?.('input, textarea, select, [contenteditable]');
+  if (event.isComposing || event.getModifierState('AltGraph')) return;
+  const {target, key} = event, name = pressed(event);
+  const typing = target.closest?.('input, textarea, select, [contenteditable]');
   if (document.querySelector('dialog[open], :popover-open:not(#toasts)')) return;
-  const part = event.target.closest?.('[data-ui-edit]');
-  if (event.key === 'Escape' && part) return editing(part, false);
-  if (typing && event.key !== 'Escape' && !mod) return;
-  const wants = document.querySelector(`[data-key="${CSS.escape((mod ? 'Mod+' : '') + event.key)}"]:not(:disabled)`);
+  const part = target.closest?.('[data-ui-edit]');
+  if (key === 'Escape' && part) return editing(part, false);
+  if (typing && (name === key && key !== 'Escape' || part && /Enter|Backspace/.test(key))) return;
+  if (/^Arrow/.test(name) && !target.matches('body, [tabindex="-1"], [data-arrows]')) return;
+  const wants = document.querySelector(`[data-key="${CSS.escape(name)}"]:not(:disabled)`);
   if (!wants) return;
   event.preventDefault();
+  if (event.repeat && name !== key) return;
   if (wants instanceof HTMLButtonElement) wants.click(); else wants.focus();
 });
 

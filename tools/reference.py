@@ -93,7 +93,7 @@ REGIONS = {
     "what follows in the address.",
     "sidebar": "Below the list of conversations in the chat. `subject` is the conversation.",
     "composer": "Beside the chat's text box. `subject` is the conversation, or empty.",
-    "message_actions": "Among the buttons below a message. `subject` is the message.",
+    "message_actions": "In the More menu of a message. `subject` is the message.",
     "message_footer": "After the figures below a message. `subject` is the message.",
     "status": "The status line at the foot of every page.",
     "settings": "A section of its own in the Settings tab; `title` heads it.",

@@ -98,7 +98,7 @@ async def setup(ext: Extension[Settings]) -> None:
     ]
     ext.add(ROUTES, Routes(Router(routes), "admin"))
     ext.add(CHARACTERS, library)
-    ext.add(PANELS, Panel("tab", "panel.html", pages.panel, 20, title="Characters", icon=ICON))
+    ext.add(PANELS, Panel("tab", "panel.html", pages.panel, 5, title="Characters", icon=ICON))
     ext.add(PANELS, Panel("command", "command.html", pages.commands, 20, title="Characters"))
     ext.spawn(pages.watch(), "watch")
     ext.defer(library.close)

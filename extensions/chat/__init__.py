@@ -19,6 +19,7 @@ from kernel.api import (
 
 from . import actions
 from .api import SETUPS, SPEAKERS, TALK
+from .comforts import Comforts
 from .markdown import Markdown
 from .pages import Pages
 from .replies import Replies
@@ -71,6 +72,8 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(actions.Begin)(lambda a, client: talk.begin(client, a.step))
     ext.on(actions.Start)(lambda a, client: talk.start(client, a.character))
     ext.on(actions.Impersonate)(lambda a, client: talk.impersonate(client, a.conversation, a.text))
+
+    Comforts(ext, store, talk, replies, pages, setups)
 
     @ext.on(CastRenamed)
     async def renamed(event: CastRenamed) -> None:

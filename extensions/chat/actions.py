@@ -152,3 +152,70 @@ class Impersonate(OnConversation, frozen=True):
     """Let the model write the user's message, going on after `text`."""
 
     text: str = ""
+
+
+# --- comforts: the last reply -----------------------------------------------------------
+
+
+class RegenerateLast(OnConversation, frozen=True):
+    """Answer the last question again."""
+
+
+class ContinueLast(OnConversation, frozen=True):
+    """Go on with the last reply."""
+
+
+class Swipe(OnConversation, frozen=True):
+    """Show the version of the last reply so many places on; after the last, write a new one."""
+
+    step: int
+
+
+class ReplaceLast(OnConversation, frozen=True):
+    """Put the words of the text box in the last reply's place, as a version of it."""
+
+    text: str = ""
+
+
+class RemoveLast(OnConversation, frozen=True):
+    """Take the last reply off, with what it answers; that goes back to the text box."""
+
+
+class UnremoveLast(OnMessage, frozen=True):
+    """Take that back."""
+
+
+class Dummy(Action, frozen=True):
+    """Keep the words of the text box as the user's message, or as a reply; nothing is answered."""
+
+    text: str = ""
+    conversation: str = ""
+    role: str = "user"
+
+
+# --- comforts: any message --------------------------------------------------------------
+
+
+class Menu(OnMessage, frozen=True):
+    """What there is to do with a message beside what its row shows."""
+
+
+class Insert(OnMessage, frozen=True):
+    """Put another message `before` or `after` this one, said by `user` or `assistant`."""
+
+    text: str = ""
+    role: str = "user"
+    where: str = "after"
+
+
+class Move(OnMessage, frozen=True):
+    """Let it change places with the message before it, or after it."""
+
+    step: int
+
+
+class Branch(Action, frozen=True):
+    """A new conversation with all up to and with this message, or the last one."""
+
+    message: str = ""
+    conversation: str = ""

@@ -15,9 +15,9 @@ from kernel.api import PANELS, Client, Conversation, Extension, Panel
 from .places import Places
 from .sheet import Sheet
 from .side import Side
-from .views import BESIDE, EXAMPLES, Views
+from .views import EXAMPLES, Views
 
-LAID_OUT = ("sidebar", "composer", *BESIDE.values())
+LAID_OUT = ("sidebar", "composer", "message_footer")
 """Regions of the page that the chat lays out."""
 RECENT = 12
 """Conversations among the commands."""
@@ -159,8 +159,14 @@ class Pages:
     async def tell_go(self, id: str) -> None:
         self._ext.push_html(self._go(id), Conversation(id))
 
+    async def tell_menu(self, client: Client, message: StoredMessage) -> None:
+        """What a page may do with a message beside what its row shows, those of others too."""
+        others = await self._ext.panels("message_actions", client, message.id)
+        html = self._ext.render("_menu.html", message=message, actions=others, oob=True)
+        self._ext.push_html(html, client, "menu")
+
     def tell_draft(self, client: Client, text: str) -> None:
-        """What the model wrote in the user's place so far, for the text box of one page."""
+        """What stands in the text box of one page now."""
         html = self._ext.render("_draft.html", text=text, oob=True)
         self._ext.push_html(html, client, "draft")
 

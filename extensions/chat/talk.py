@@ -38,14 +38,14 @@ class Talk:
         if self._pages.places.is_away(client):
             await self._pages.move(client, conversation)
         if not conversation:
-            asked = await self._store.add_user(await self._greeted(""), text)
+            asked = await self._store.add_user(await self.greeted(""), text)
             await self._setups.begin(asked.conversation)
             await self._pages.move(client, asked.conversation)
             with self._replies.claimed(asked.conversation) as running:
                 await self._replies.answer(running, asked.id, client)
         else:
             with self._replies.claimed(conversation) as running:
-                if await self._greeted(conversation):
+                if await self.greeted(conversation):
                     await self._pages.tell_log(conversation)
                 parent = await self._parent(conversation, after)
                 asked = await self._store.add_user(conversation, text, parent)
@@ -57,7 +57,7 @@ class Talk:
 
     async def begin(self, client: Client, step: int) -> None:
         """Begin a conversation with the character's greeting, or one of its others."""
-        if not (conversation := await self._greeted(client.subject, step)):
+        if not (conversation := await self.greeted(client.subject, step)):
             raise Refused("This character has no greeting. Write the first message.")
         await self._pages.move(client, conversation)
         await self._pages.tell_list()
@@ -67,10 +67,10 @@ class Talk:
         mode = self._sheet.mode_with("character", (await self._setups.of("")).mode)
         await self._setups.take(SetUp(mode=mode, character=character))
         await self._pages.tell_setup("")
-        await self._pages.move(client, await self._greeted(""))
+        await self._pages.move(client, await self.greeted(""))
         await self._pages.tell_list()
 
-    async def _greeted(self, conversation: str, step: int = 0) -> str:
+    async def greeted(self, conversation: str, step: int = 0) -> str:
         """The conversation, a new one without an id, which begins with the character's greetings as
         versions if nothing was said in it; none where there is no greeting."""
         if conversation and (await self._store.conversation(conversation)).leaf:

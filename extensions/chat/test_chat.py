@@ -1092,18 +1092,24 @@ async def test_other_extensions_have_a_place_at_the_side_and_in_the_composer(
         assert tab.look().get("beside-pill")
 
 
-async def test_other_extensions_have_a_place_in_every_message(beside: Path, model: Scripted):
+async def test_other_extensions_have_a_place_in_and_below_every_message(
+    beside: Path, model: Scripted
+):
     async with running("chat", "beside", folders=[beside], model=model) as app:
         tab = await Tab(app).connect()
         await tab.ask("Hello")
         late = await Tab(app, tab.page.client.path).connect()
         for message in await kept(app, tab.conversation):
             for page in (tab, late):
+                assert not page.look().get(f"act-{message.id}")
+                await page.act("menu", message=message.id)
                 assert page.look().get(f"act-{message.id}")
                 assert page.look().get(f"foot-{message.id}")
         await app.kernel.stop("beside")
         fresh = await Tab(app, tab.page.client.path).connect()
-        assert not [n for n in fresh.look().root.all() if n.text == "Act"]
+        await fresh.act("menu", message=(await kept(app, tab.conversation))[0].id)
+        assert fresh.look().get("chat-menu-branch")
+        assert not [n for n in fresh.look().root.all() if n.text in ("Act", "Foot")]
 
 
 async def test_what_others_show_comes_and_goes_with_them_also_while_a_reply_is_written(
@@ -1114,7 +1120,7 @@ async def test_what_others_show_comes_and_goes_with_them_also_while_a_reply_is_w
         await tab.ask("Hello")
         model.gate = asyncio.Semaphore(1)
         await tab.act("send", text="And?", conversation=tab.conversation)
-        ids = ("beside-side", "beside-pill", f"act-{(await kept(app, tab.conversation))[0].id}")
+        ids = ("beside-side", "beside-pill", f"foot-{(await kept(app, tab.conversation))[0].id}")
         await until(lambda: tab.said[-1:] == ["Four"] and all(map(tab.dom.get, ids)))
         await app.kernel.stop("beside")
         await until(lambda: not any(map(tab.look().get, ids)))

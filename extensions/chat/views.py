@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -30,11 +30,6 @@ EXAMPLES = ("What is Spindle?", "How do I get a bigger model?", "What is a GGUF 
 CONTEXT = "into the model's context"
 FULL = "Cut off where the model's context ends. Load the model with a larger one to go on."
 UNANSWERED = "This message has no reply."
-BESIDE: Mapping[str, Literal["message_actions", "message_footer"]] = {
-    "actions": "message_actions",
-    "footer": "message_footer",
-}
-"""Where other extensions may show something with a message."""
 
 
 class About(NamedTuple):
@@ -62,8 +57,8 @@ class Views:
         self._ext, self._store, self._markdown, self._running = ext, store, markdown, running
         self._kept = Keeping(store)
         self._html: OrderedDict[str, str] = OrderedDict()
-        self._beside: OrderedDict[str, dict[str, list[Markup]]] = OrderedDict()
-        """What other extensions show with a message."""
+        self._beside: OrderedDict[str, list[Markup]] = OrderedDict()
+        """What other extensions show below a message."""
 
     async def open(self, id: str, before: str = "", around: str = "", after: str = "") -> Opened:
         """A conversation, when all that is shown of it is at hand: showing it takes no time then.
@@ -102,12 +97,10 @@ class Views:
         return about
 
     async def ask_others(self, message: str) -> None:
-        """Ask other extensions what they show with a message now."""
+        """Ask other extensions what they show below a message now."""
         if not self._shared():
             return
-        self._beside[message] = {
-            name: await self._ext.panels(region, None, message) for name, region in BESIDE.items()
-        }
+        self._beside[message] = await self._ext.panels("message_footer", None, message)
         self._beside.move_to_end(message)
         if len(self._beside) > REMEMBERED:
             self._beside.popitem(last=False)
@@ -118,8 +111,7 @@ class Views:
 
     def _shared(self) -> bool:
         """Whether another extension shows something with every message."""
-        regions = {panel.region for panel in self._ext.get(PANELS)}
-        if regions.isdisjoint(BESIDE.values()):
+        if not any(panel.region == "message_footer" for panel in self._ext.get(PANELS)):
             self._beside.clear()
             return False
         return True
@@ -208,7 +200,8 @@ class Views:
             "open": Markup(open_),
             "streaming": streaming,
             "note": note(message),
-            "error": UNANSWERED if unanswered else message.error,
+            "error": message.error or (UNANSWERED if unanswered else ""),
+            "unanswered": unanswered and not message.error,
             "version": message.number,
             "versions": message.versions,
             "tokens": message.usage.completion,
@@ -216,7 +209,7 @@ class Views:
             "cached": message.usage.cached,
             "seconds": message.timings.prompt + message.timings.completion or None,
             "last": last,
-            **self._beside.get(message.id, {}),
+            "footer": self._beside.get(message.id, ()),
         }
 
     def model(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from kernel.api import Part, Sampling, Text, Timings, Usage
 from . import tree
 from .database import Database, Work
 from .growth import Growth, interrupt
-from .keeping import Keeping
 from .query import read
 from .records import (
     Conversation,
@@ -27,6 +26,7 @@ from .records import (
     Titled,
     Why,
 )
+from .reshaping import Reshaping
 from .search import search
 from .shelf import Shelf, brought_back
 from .text import clean, is_secret, title_of
@@ -41,7 +41,7 @@ T = TypeVar("T")
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
-class Store(Keeping):
+class Store(Reshaping):
     """Conversations as trees of messages: adding never overwrites, deleting is a mark.
 
     Every method but `grow` returns when its change is on the disk; or, while the disk takes
@@ -290,9 +290,9 @@ class Store(Keeping):
         """Begin a reply to `parent`, beside those it has; `text` where it goes on with one."""
 
         def work(c: sqlite3.Connection) -> StoredMessage:
-            above = tree.find_message(c, parent)
+            conversation = tree.conversation_with(c, parent)
             return tree.add_message(
-                c, above.conversation, parent, "assistant", clean(text), state="running",
+                c, conversation, parent, "assistant", clean(text), state="running",
                 model=model, loader=loader, sampling=sampling, name=name,
             )  # fmt: skip
 

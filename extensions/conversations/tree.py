@@ -111,6 +111,13 @@ def find_message(connection: Connection, id: str) -> StoredMessage:
     return message_of(row)
 
 
+def conversation_with(connection: Connection, message: str) -> str:
+    """The id of the conversation that a message is in, deleted or not: others may follow it."""
+    query = "SELECT conversation FROM messages WHERE id = ?"
+    row = connection.execute(query, (message,)).fetchone()
+    return find_conversation(connection, row["conversation"] if row else "").id
+
+
 def branch(connection: Connection, end: str, limit: int) -> tuple[list[StoredMessage], bool]:
     """The last messages up to and with `end`, oldest first; and whether there are earlier ones."""
     query = f"""{UP} SELECT m.*, depth, {VERSIONS} FROM up JOIN messages m USING (id)

@@ -3,7 +3,7 @@
 import hashlib
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -99,11 +99,25 @@ def dump(connection: sqlite3.Connection, id: str) -> Whole:
     return Whole(
         found.title,
         tuple(_said(row, up(parents[row["id"]]), down(children[row["id"]]))
-              for row in rows if row["deleted"] is None),
+              for row in _in_order(rows) if row["deleted"] is None),
         up(found.leaf),
         found.id, found.folder, found.tags, found.pinned, found.titled,
         found.created, found.updated, states, source,
     )  # fmt: skip
+
+
+def _in_order(rows: Sequence[sqlite3.Row]) -> list[sqlite3.Row]:
+    """Each message after the one that it follows, which may have been put before it later."""
+    by_id, taken = {row["id"]: row for row in rows}, dict[str, sqlite3.Row]()
+    for row in rows:
+        above = list[sqlite3.Row]()
+        while row["id"] not in taken:
+            above.append(row)
+            if row["parent"] not in by_id or len(above) > len(rows):
+                break
+            row = by_id[row["parent"]]
+        taken |= {row["id"]: row for row in reversed(above)}
+    return [*taken.values()]
 
 
 def _said(row: sqlite3.Row, parent: str, child: str) -> Said:

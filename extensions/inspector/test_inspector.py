@@ -86,6 +86,8 @@ async def ask(app: App, page: Page, text: str) -> StoredMessage:
         messages = (await store.get(conversation)).messages if conversation else ()
         if messages and messages[-1].role == "assistant" and messages[-1].state != "running":
             if app.kernel.records["inspector"].handle:
+                await page.until(f"chat-m{messages[-1].id}-more")
+                await page.act("chat.menu", message=messages[-1].id)
                 await page.until(f"inspector-look-{messages[-1].id}")  # Now a person can click.
             return messages[-1]
         await asyncio.sleep(0.01)

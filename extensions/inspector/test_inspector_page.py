@@ -80,7 +80,8 @@ async def test_thoughts_and_the_sheet(tmp_path: Path):
         for width, theme in LOOKS:
             await page.emulate_media(color_scheme=theme)
             await page.set_viewport_size({"width": width, "height": 844})
-            await page.locator(".chat-reply .inspector-look").dispatch_event("click")
+            await page.locator(".chat-reply [popovertarget=chat-menu]").dispatch_event("click")
+            await page.locator(".inspector-look").dispatch_event("click")
             sheet = page.locator("#inspector-sheet")
             await expect(sheet.locator("h3").first).to_have_text("What was sent")
             tokens = sheet.locator(".inspector-tokens")
@@ -96,5 +97,7 @@ async def test_thoughts_and_the_sheet(tmp_path: Path):
             await shoot(page, f"sheet-{width}-{theme}-end")
             await page.keyboard.press("Escape")
             await expect(sheet).to_be_hidden()
-        await expect(page.locator(".chat-user .inspector-look")).to_be_hidden()
+        await page.locator(".chat-user [popovertarget=chat-menu]").dispatch_event("click")
+        await expect(page.locator("#chat-menu-branch")).to_be_visible()
+        await expect(page.locator(".inspector-look")).to_be_hidden()
         assert watched.complaints == []

@@ -58,6 +58,7 @@ async def test_without_a_model_nothing_is_sent():
         [store] = app.kernel.registry.values(STORE)
         talk = (await store.message(question)).conversation
         page = await app.open(f"/chat/{talk}")
+        await page.act("chat.menu", message=question)
         await page.until("Send to notebook")
         await page.act("notebook.send", message=question)
         await page.until("No model is loaded, whose template makes the prompt")

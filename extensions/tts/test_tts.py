@@ -77,7 +77,9 @@ async def test_the_button_reads_a_message_and_hush_ends_it(espeak: None):
         await page.act("chat.send", conversation="", text="Count.")
         await page.until('data-busy="true".*data-busy="false"')
         assert "data-clip" not in page.html
-        message = re.findall(r'id="tts-speak-(\w+)"', page.html)[-1]
+        message = re.findall(r'id="chat-m(\w+)-more"', page.html)[-1]
+        await page.act("chat.menu", message=message)
+        await page.until(f"tts-speak-{message}")
         await page.act("tts.speak", message=message)
         assert await clips(app, page, 2) == ["One.", "Two."]
         await page.act("tts.hush")

@@ -15,7 +15,7 @@ ALLOWED: Mapping[str, Mapping[str, str]] = {
     "code": {}, "pre": {"tabindex": r"0"}, "header": {},
     "div": {"class": r"code", "id": r"chat-m\w+-thought-\d+"},
     "span": {"class": r"[a-z0-9 ]*", "id": r"chat-m\w+-code"},
-    "button": {"type": r"button", "data-copy": r""},
+    "button": {"type": r"button", "data-copy": r"", "data-wrap": r""},
     "q": {}, "chat-math": {"class": r"display"},
     "details": {"class": r"chat-thought", "id": r"chat-m\w+-thinking-\d+", "open": r""},
     "summary": {"id": r"chat-m\w+-took-\d+"},

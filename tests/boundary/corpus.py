@@ -227,7 +227,7 @@ OURS = (
     "</span><x-y></x-y>",
     '<span id="page-theme" data-theme="x onload="></span>',
     '<button data-open="models-picker">x</button>', "<button data-copy=settings-key>x</button>",
-    "<button data-dismiss>x</button>", "<button data-key=Escape>x</button>",
+    "<button data-dismiss>x</button>", "<button data-key=Escape>x</button>", "<button data-press=chat-stop>x</button>",
     "<input data-filter=main>", "<form data-order><input name=id><input name=to></form>",
     "<chat-composer><textarea></textarea></chat-composer>", "<chat-log></chat-log>",
     "<form id=chat-send><input name=action value=canary_page.sing></form>",

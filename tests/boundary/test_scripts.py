@@ -402,8 +402,10 @@ async def what_the_inspector_shows(watch: Watch, page: Page, vectors: list[str])
 
 async def inspected(watch: Watch, page: Page, number: int) -> None:
     """Open the sheet of a reply and all that is folded in it."""
-    look = page.locator(".chat-reply .inspector-look").nth(number)
-    id = (await look.get_attribute("id") or "").removeprefix("inspector-look-")
+    reply = page.locator("article.chat-reply").nth(number)
+    id = (await reply.get_attribute("id") or "").removeprefix("chat-m")
+    await reply.locator("[popovertarget=chat-menu]").dispatch_event("click")
+    look = page.locator(f"#inspector-look-{id}")
     await look.dispatch_event("click")
     await expect(page.locator(f"#inspector-{id}")).to_be_visible()
     await page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")

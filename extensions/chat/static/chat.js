@@ -3,6 +3,9 @@
 
 const say = word => document.dispatchEvent(new CustomEvent('page:say', {detail: word}));
 
+const sends = ({key, shiftKey, ctrlKey, metaKey, altKey, isComposing}) =>
+  key === 'Enter' && !shiftKey && !ctrlKey && !metaKey && !altKey && !isComposing && !matchMedia('(pointer: coarse)').matches;
+
 // Scrolls along while pinned. Only a move up unpins: text that grows between our own scroll and
 // its event would otherwise look like a reader who went away.
 class ChatLog extends HTMLElement {
@@ -30,6 +33,7 @@ class ChatLog extends HTMLElement {
     for (const child of this.children) this.follow.observe(child);
     this.addEventListener('scroll', this, {passive: true});
     this.addEventListener('click', this);
+    this.addEventListener('keydown', this);
     this.name = new MutationObserver(() => this.entitle());
     this.name.observe(document.querySelector('.chat-bar'), {childList: true, characterData: true, subtree: true});
     this.entitle();
@@ -40,10 +44,20 @@ class ChatLog extends HTMLElement {
     this.name.disconnect();
     this.removeEventListener('scroll', this);
     this.removeEventListener('click', this);
+    this.removeEventListener('keydown', this);
   }
   connectedMoveCallback() {}
   entitle() { document.title = document.getElementById('chat-title').textContent; }
-  handleEvent({type, target}) {
+  // Enter keeps an edit, as it sends a message; Shift+Enter is a new line.
+  enter(event) {
+    if (!event.target.matches('.chat-edit textarea') || !sends(event)) return;
+    event.preventDefault();
+    event.target.form.requestSubmit();
+  }
+  handleEvent(event) {
+    const {type, target} = event;
+    if (type === 'keydown') return this.enter(event);
+    if (target.closest?.('[popovertarget=chat-menu]')) document.getElementById('chat-menu-list').replaceChildren();   // of another message
     if (target.closest?.('#chat-later button')) this.pinned = false;
     if (target.closest?.('#chat-earlier button')) { this.pinned = false; this.first = this.querySelector('article'); }
     if (this.first) this.top = this.first.getBoundingClientRect().top;
@@ -76,6 +90,10 @@ class ChatComposer extends HTMLElement {
     if (!this.box.value) this.box.value = sessionStorage.getItem(this.key) ?? '';
     this.box.addEventListener('input', () => this.keep(), {signal});
     this.box.addEventListener('keydown', event => this.enter(event), {signal});
+    this.addEventListener('click', event => this.does(event), {signal, capture: true});
+    const menu = document.getElementById('chat-menu'), leave = () => setTimeout(() => menu.hidePopover());
+    menu.addEventListener('click', ({target}) => { if (target.closest('.chat-choices button')) leave(); }, {signal});
+    menu.addEventListener('submit', leave, {signal});
     this.form.addEventListener('submit', event => {
       if (!this.box.value.trim() || this.sent != null) { event.preventDefault(); event.stopImmediatePropagation(); }
       const last = this.log.querySelector('#chat-later button') ? null : [...this.log.querySelectorAll('article')].at(-1);
@@ -105,13 +123,29 @@ class ChatComposer extends HTMLElement {
   keep() { if (!('secret' in document.getElementById('chat-id').dataset)) sessionStorage.setItem(this.key, this.box.value); }
 
   enter(event) {
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || matchMedia('(pointer: coarse)').matches) return;
+    if (!sends(event)) return;
     event.preventDefault();
     if (!this.querySelector('[data-busy=true]')) this.form.requestSubmit();
   }
-  take() {                                                        // the model writes in the user's place
-    const {textContent} = document.getElementById('chat-draft');
-    if (!textContent) return;
+  // A choice of the conversation's menu: sent with the words of the box, by a form of its own.
+  does(event) {
+    const button = event.target.closest('#chat-do button');
+    if (!button) return;
+    const {do: action, role = 'user', step = '1'} = button.dataset, menu = document.getElementById('chat-do');
+    if (button.id === 'chat-do-copy') {
+      const last = [...this.log.querySelectorAll('article.chat-reply > template')].at(-1);
+      if (last) button.dataset.copy = last.id; else event.stopPropagation();
+    }
+    if (action) {
+      const form = document.getElementById('chat-do-form');
+      for (const [name, value] of Object.entries({action, role, step, text: this.box.value})) form.elements[name].value = value;
+      form.requestSubmit();
+    }
+    if (menu.matches(':popover-open')) setTimeout(() => menu.hidePopover());
+  }
+  take() {                                                        // what the server puts into the box
+    const {textContent, firstElementChild} = document.getElementById('chat-draft');
+    if (!firstElementChild) return;
     this.box.value = textContent;
     this.box.dispatchEvent(new Event('input', {bubbles: true}));
   }
@@ -143,6 +177,8 @@ class ChatComposer extends HTMLElement {
     }
   }
 }
+
+document.addEventListener('click', ({target}) => target.closest?.('[data-wrap]')?.closest('.code').toggleAttribute('data-ui-wrap'));
 
 customElements.define('chat-log', ChatLog);
 customElements.define('chat-composer', ChatComposer);
