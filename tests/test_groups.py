@@ -169,6 +169,8 @@ async def test_a_group_may_begin_with_nothing(app: App, tab: Tab):
     choice = tab.look().get("group_chat-character")
     assert choice
     assert "Bo" in choice.text
+    await act(tab, "add", character="Ada")
+    assert "You are all late, You." in tab.look().root.text, "it can be begun with her greeting"
 
 
 async def test_who_was_alone_is_the_first_member(app: App, tab: Tab):

@@ -111,8 +111,9 @@ class Pages:
 
     async def tell_log(self, id: str) -> None:
         """All messages, after another branch was chosen."""
+        setup = await self._sheet.context(id)  # An empty conversation shows who begins it.
         opened = await self._views.open(id)
-        context = self._views.panel(opened)
+        context = {**self._views.panel(opened), "setup": setup}
         html = self._ext.render("_log.html", **context) + self._go(id)
         html += self._ext.render("_earlier.html", **context, oob=True)
         html += self._ext.render("_later.html", **context, oob=True)

@@ -122,6 +122,7 @@ class Talk:
         kept = await self._store.create()
         await self._setups.begin(kept.id)
         await self._pages.move(client, kept.id)
+        await self._pages.tell_list()
         return kept.id
 
     async def recast(self, conversation: str) -> None:
