@@ -96,7 +96,7 @@ def test_a10_answers_take_the_same_time_however_close_a_guess_is(server: Served,
             status = server.ask("GET", "/ext/canary_admin/do", {carrier: before + guess}).status
             took[name].append(time.perf_counter() - begun)
             assert status == 401
-    quick = [sorted(times)[len(times) // 4] for times in took.values()]
+    quick = [min(times) for times in took.values()]  # What else runs only adds to a time.
     assert max(quick) - min(quick) < 0.001
 
 
