@@ -23,10 +23,20 @@ class Served:
         self.app, self.port, self.key = app, port, key
         self.http, self.ws = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}/api/ws"
         self.server: Any = None
+        self.cookie = ""
+        """Of a page's session."""
 
     def connect(self, **more: Any) -> connect:
         # The library stops reading when its queue is full, and then misses the answer to its close.
         return connect(self.ws, compression=None, proxy=None, max_queue=None, **more)
+
+    def page(self, path: str, **more: Any) -> connect:
+        """The socket of a page."""
+        headers = {"Cookie": f"spindle_{self.port}={self.cookie}", "Origin": self.http}
+        address = f"ws://127.0.0.1:{self.port}/ws?path={path}"
+        return connect(
+            address, compression=None, proxy=None, additional_headers=headers, max_size=None, **more
+        )
 
 
 @asynccontextmanager
@@ -45,7 +55,7 @@ async def serving(app: App, listen: str = "", **config: Any) -> AsyncGenerator[S
         task = asyncio.create_task(server.serve(sockets=[listener]))
         await ready.wait()
         served = Served(app, port, keyring.key)
-        served.server = server
+        served.server, served.cookie = server, keyring.begin()
         try:
             yield served
         finally:
