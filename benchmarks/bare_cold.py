@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import numpy as np  # pyright: ignore[reportMissingImports]
 
 from kernel import frames
 from kernel.contract import Request, Sampling

@@ -26,10 +26,6 @@ class Served:
         self.cookie = ""
         """Of a page's session."""
 
-    def connect(self, **more: Any) -> connect:
-        # The library stops reading when its queue is full, and then misses the answer to its close.
-        return connect(self.ws, compression=None, proxy=None, max_queue=None, **more)
-
     def page(self, path: str, **more: Any) -> connect:
         """The socket of a page."""
         headers = {"Cookie": f"spindle_{self.port}={self.cookie}", "Origin": self.http}
@@ -37,6 +33,10 @@ class Served:
         return connect(
             address, compression=None, proxy=None, additional_headers=headers, max_size=None, **more
         )
+
+    def connect(self, **more: Any) -> connect:
+        # The library stops reading when its queue is full, and then misses the answer to its close.
+        return connect(self.ws, compression=None, proxy=None, max_queue=None, **more)
 
 
 @asynccontextmanager
