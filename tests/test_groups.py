@@ -113,6 +113,8 @@ async def test_it_works_inside_an_instruction(app: App, tab: Tab, model: Scripte
 async def test_versions_continuing_and_editing_keep_the_speaker(app: App, tab: Tab):
     await talked(app, tab)
     id = tab.conversation
+    await act(tab, "turns", order="manual")
+    await act(tab, "choose", character="Cy")  # Who would be next.
     bo = (await store_of(app).get(id)).messages[2]
     await tab.act("regenerate", message=bo.id)
     again = await said(app, tab)
