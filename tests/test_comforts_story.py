@@ -160,6 +160,9 @@ async def test_comforts_by_keys_and_menus(tmp_path: Path, environments_dir: Path
         assert page.url != at
         await page.keyboard.press("Control+K")
         await page.keyboard.type("dummy reply")
+        await expect(
+            page.get_by_role("option", name="Send dummy reply", selected=True)
+        ).to_be_visible()
         await page.keyboard.press("Enter")
         await expect(page.locator(".toast p").last).to_contain_text("The text box is empty.")
         await unfocus(page)
