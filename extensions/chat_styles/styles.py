@@ -18,10 +18,11 @@ class Styles:
 
     def __init__(self, shipped: Path, own: Path) -> None:
         self._shipped, self.own = shipped, own
-        own.mkdir(parents=True, exist_ok=True)
 
     def names(self) -> list[str]:
         """All names in the order of the list: plain, what comes along, the user's own."""
+        with suppress(OSError):  # Where nothing can be written there is nothing to look for.
+            self.own.mkdir(parents=True, exist_ok=True)
         found = [sorted(file.stem for file in folder.glob("*.css")) for folder in self._folders()]
         return list(dict.fromkeys([PLAIN, *found[1], *found[0]]))
 

@@ -15,6 +15,7 @@ def styles(tmp_path: Path) -> Styles:
     shipped.mkdir()
     for name in ("novel", "bubbles"):
         (shipped / f"{name}.css").write_text(f"/* {name} */")
+    (tmp_path / "own").mkdir()
     return Styles(shipped, tmp_path / "own")
 
 

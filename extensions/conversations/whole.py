@@ -17,8 +17,8 @@ from .text import clean, folder_of, is_secret, new_id, tags_of, title_of
 
 LATEST = 4_102_444_800.0
 """Seconds; what claims to be of a later year than 2100 has no time."""
-_parts = msgspec.json.Decoder(tuple[Part, ...])
-_kinds: Mapping[str, Any] = {"sampling": Sampling, "usage": Usage, "timings": Timings}
+PARTS = msgspec.json.Decoder(tuple[Part, ...])
+KINDS: Mapping[str, Any] = {"sampling": Sampling, "usage": Usage, "timings": Timings}
 
 
 class Said(Struct, frozen=True):
@@ -137,7 +137,7 @@ def _said(row: sqlite3.Row, parent: str, child: str) -> Said:
         child=child,
         parts=tuple(read("parts")) if row["parts"] else (),
         state="interrupted" if row["state"] == "running" else row["state"],
-        **{name: read(name) for name in _kinds},
+        **{name: read(name) for name in KINDS},
     )
 
 
@@ -219,10 +219,10 @@ def _insert(
     c: sqlite3.Connection, conversation: str, id: str, parent: str | None, said: Said, at: float
 ) -> None:
     parts, text = tree.as_json(said.parts) if said.parts else "", clean(said.text)
-    if parts and not _reads(_parts, parts):
+    if parts and not _reads(PARTS, parts):
         parts = ""
-    kept = {name: tree.as_json(getattr(said, name)) for name in _kinds}
-    for name, kind in _kinds.items():
+    kept = {name: tree.as_json(getattr(said, name)) for name in KINDS}
+    for name, kind in KINDS.items():
         if not _reads(msgspec.json.Decoder(kind), kept[name]):
             kept[name] = "{}"
     c.execute(

@@ -54,7 +54,8 @@ class Library:
         self._saving: dict[Sheet, asyncio.Task[None]] = {}
         self._filing = asyncio.Lock()
         """Held by whoever writes or moves a file."""
-        self._beginning = asyncio.Lock()
+        self._first = ""
+        """The name of a text that is no file yet."""
         self.listed: list[Callable[[str, str], None]] = []
         """Told the old and the new name of a text, one of them empty where it came or went."""
 
@@ -99,10 +100,16 @@ class Library:
     # --- what becomes of it ------------------------------------------------------------
 
     async def newest(self) -> str:
-        """The text that was changed last; a first one is begun where there is none."""
-        async with self._beginning:
-            entries = await self.list()
-            return entries[0].name if entries else await self.new()
+        """The text that was changed last; where there is none, a first one, which becomes a file
+        when somebody writes in it: looking at a page changes nothing."""
+        entries = await self.list()
+        if entries:
+            return entries[0].name
+        self._first = name = self._first or time.strftime("%Y-%m-%d %H.%M")
+        if (name, TEXT) not in self._sheets:
+            self._sheets[name, TEXT] = Sheet(name, TEXT, STARTER, self._heard)
+            self._stamps[self._path(name, TEXT)] = 0
+        return name
 
     async def new(self, text: str = STARTER, name: str = "") -> str:
         """Begin a text; answers its name."""
@@ -203,6 +210,9 @@ class Library:
             data = text.encode("utf-8", "replace")
             await self.ext.thread(write, path, data)
             self._stamps[path] = await self.ext.thread(files.stamp, path)
+            if sheet.box == TEXT and sheet.name not in self._files:
+                await self.list()
+                self._changed("", sheet.name)
         except OSError as error:
             sheet.saved = False
             return UNSAVED.format(sheet.name, error.strerror or error)
@@ -210,6 +220,8 @@ class Library:
 
     async def _idle(self, name: str) -> Path:
         """The file of a text that nobody writes, with all that was typed in it."""
+        if name == self._first and (name, TEXT) in self._sheets:
+            await self._save(self._sheets[name, TEXT])
         if name not in self._files:
             raise Refused(GONE.format(name))
         for box in (TEXT, OUTPUT):

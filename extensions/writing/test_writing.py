@@ -222,14 +222,28 @@ async def test_the_parameters_are_those_of_a_page(tmp_path: Path):
 # --- files ------------------------------------------------------------------------------
 
 
-async def test_a_first_text_begins_with_a_sentence(tmp_path: Path):
+async def test_a_first_text_is_a_sentence_and_becomes_a_file_when_somebody_writes(tmp_path: Path):
     async with running("notebook", data=tmp_path) as app:
         page = await app.open("/notebook")
         await page.until("<writing-now[^>]*>It had rained")
-        [file] = (tmp_path / "notebook").glob("*.txt")
-        assert file.read_text() == STARTER
+        await app.open("/notebook")
+        assert not list(tmp_path.rglob("*.txt"))  # noqa: ASYNC240
+        name = await library(app).newest()
+        await typed(page, app, name, " So.", len(STARTER))
+        file = tmp_path / "notebook" / f"{name}.txt"
+        await app.until(lambda: file.exists() and file.read_text() == f"{STARTER} So.")
+        await page.until(rf'aria-current="page"[^>]*>{name}<')
         await page.act("notebook.new")
-        await page.until(rf'aria-current="page"[^>]*>{file.stem} 2<')
+        await page.until(rf'aria-current="page"[^>]*>{name} 2<')
+
+
+async def test_a_first_text_can_be_renamed_and_deleted_before_it_was_a_file(tmp_path: Path):
+    async with running("notebook", data=tmp_path) as app:
+        page, texts_of = await app.open("/notebook"), library(app)
+        await page.act("notebook.rename", name=await texts_of.newest(), title="Rain")
+        assert (tmp_path / "notebook" / "Rain.txt").read_text() == STARTER
+        await page.act("notebook.delete", name="Rain")
+        assert await texts_of.newest() != "Rain"
 
 
 async def test_old_files_are_listed_newest_first_and_kept_where_they_are(tmp_path: Path):

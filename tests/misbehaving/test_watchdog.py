@@ -117,6 +117,11 @@ async def press(server: Live, web: httpx.AsyncClient, action: str, **values: str
     socket.transport.abort()
 
 
+def messages(data: Path) -> str:
+    with sqlite3.connect(data / "chats.sqlite3") as chats:
+        return str(chats.execute("SELECT * FROM messages").fetchall())
+
+
 async def rescue_page(web: httpx.AsyncClient, address: str) -> httpx.Response:
     """The page as soon as it is offered."""
     for _ in range(60):
@@ -137,6 +142,8 @@ async def test_what_hangs_for_ever_is_left_out_by_a_button_and_nothing_is_lost(t
     async with live(data, tmp_path, *flags) as server, httpx.AsyncClient() as web:
         await web.get(server.link)
         await press(server, web, "chat.send", text="Remember me")
+        while "Remember me" not in messages(data):
+            await asyncio.sleep(0.05)
         await press(server, web, "bad.press")
         page = await rescue_page(web, server.address)
         assert "<h1>Bad holds everything up</h1>" in page.text
@@ -181,7 +188,7 @@ async def test_what_hangs_for_ever_is_left_out_by_a_button_and_nothing_is_lost(t
         assert "--without" not in card
     with sqlite3.connect(data / "chats.sqlite3") as chats:
         assert chats.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert "Remember me" in str(chats.execute("SELECT * FROM messages").fetchall())
+    assert "Remember me" in messages(data)
     chats.close()
 
 
