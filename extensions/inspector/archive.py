@@ -61,15 +61,19 @@ class Archive:
     def find(self, message: str) -> Trace | None:
         if held := self._held.get(message):
             return held
-        with self._open() as file:
-            query = "SELECT data FROM records WHERE message = ?"
-            row = file.execute(query, (message,)).fetchone()
+        if not self._path.exists():
+            return None
         try:
+            with self._open() as file:
+                query = "SELECT data FROM records WHERE message = ?"
+                row = file.execute(query, (message,)).fetchone()
             return msgspec.msgpack.decode(zlib.decompress(row[0]), type=Trace) if row else None
-        except (zlib.error, msgspec.DecodeError):
+        except (OSError, sqlite3.Error, zlib.error, msgspec.DecodeError):
             return None
 
     def conversations(self) -> list[str]:
+        if not self._path.exists():
+            return []
         with self._open() as file:
             return [id for (id,) in file.execute("SELECT DISTINCT conversation FROM records")]
 
@@ -82,6 +86,8 @@ class Archive:
         with self._lock:
             try:
                 file = self._begun()
+            except sqlite3.OperationalError:
+                raise  # The disk is full, say: what is in the file is sound.
             except sqlite3.DatabaseError:
                 self._path.unlink(missing_ok=True)
                 file = self._begun()

@@ -43,7 +43,8 @@ class Pages:
         newest = "" if subject else await self._library.newest()
         entries = await self._library.list()
         names = [entry.name for entry in entries]
-        name = next((each for each in (subject, unquote(subject)) if each in names), newest)
+        there = lambda each: each in names or self._library.known(each)  # noqa: E731
+        name = next((each for each in (subject, unquote(subject)) if there(each)), newest)
         problem, sheets = "", list[Sheet]()
         try:
             boxes = (TEXT, OUTPUT) if self.two else (TEXT,)
