@@ -204,3 +204,17 @@ async def test_names_are_exported_and_imported(app: App, tab: Tab):
     [other] = [each for each in kept if each.id != tab.conversation]
     opened = await store.get(other.id)
     assert [(m.name if m.role == "assistant" else "", m.text) for m in opened.messages] == before
+
+
+async def test_a_group_goes_on_with_a_member_whose_file_was_renamed(app: App, tab: Tab):
+    await gather(tab)
+    await act(tab, "choose", character="Bo")
+    await act(tab, "turns", order="manual")
+    await tab.page.act("characters.rename", id="Bo", to="The fox")
+    state = await store_of(app).state(tab.conversation, "group_chat", "group")
+    await app.until(lambda: not tab.busy)
+    while "Bo" in [member["id"] for member in state["members"]]:
+        state = await store_of(app).state(tab.conversation, "group_chat", "group")
+    assert [member["id"] for member in state["members"]] == ["Ada", "The fox", "Cy"]
+    await tab.act("send", conversation=tab.conversation, text="Hello?")
+    assert (await said(app, tab))[-1][0] == "Bo"

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from msgspec import structs
 
-from extensions.characters.api import CHARACTERS
+from extensions.characters.api import CHARACTERS, Renamed
 from extensions.chat.api import SETUPS, SPEAKERS, TALK
 from extensions.conversations.api import STORE
 from extensions.prompts.api import CastChanged
@@ -103,6 +103,11 @@ async def setup(ext: Extension[Any]) -> None:
     on_member(Mute, lambda group, a: group.muted(a.character, a.on))
     on_member(Move, lambda group, a: group.moved(a.character, a.step))
     on_member(Choose, lambda group, a: structs.replace(group, chosen=a.character))
+
+    @ext.on(Renamed)
+    async def renamed(event: Renamed) -> None:
+        await groups.rename(event.old, event.new)
+        ext.emit(CastChanged())
 
     @ext.on(Turns)
     async def turns(action: Turns, client: Client) -> None:

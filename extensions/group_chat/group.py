@@ -78,6 +78,16 @@ class Group(Struct, frozen=True):
         gone = [member for member in self.members if member.gone]
         return structs.replace(self, members=(*here, *gone))
 
+    def renamed(self, old: str, new: str) -> "Group":
+        """The group with another id for one who is in it, or was."""
+        members = tuple(
+            structs.replace(member, id=new) if member.id == old else member
+            for member in self.members
+        )
+        return structs.replace(
+            self, members=members, chosen=new if self.chosen == old else self.chosen
+        )
+
     def next(self, names: Mapping[str, str], said: Sequence[Said]) -> str:
         """Who speaks after what was said; `names` by ids. Raises Refused where all are muted."""
         speaking = [id for id in self.speaking if id in names]

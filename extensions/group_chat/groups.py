@@ -38,6 +38,19 @@ class Groups:
         except Unknown:
             raise Refused("This conversation is gone. Begin another one.") from None
 
+    async def rename(self, old: str, new: str) -> None:
+        """Groups go on with a character whose file has another name."""
+
+        def change(kept: Any) -> Any:
+            try:
+                group = msgspec.convert(kept, Group)
+            except msgspec.ValidationError:
+                return None
+            renamed = group.renamed(old, new)
+            return msgspec.to_builtins(renamed) if renamed != group else None
+
+        await self._store.change_states(*HERE, change)
+
     async def characters(self, group: Group, *, gone: bool = False) -> dict[str, Character]:
         """The members whose files can be read, by their ids; those who left too with `gone`."""
         found: dict[str, Character] = {}
