@@ -214,6 +214,20 @@ async def test_s2_who_answers_no_ping_is_let_go():
         program.transport.abort()
 
 
+async def test_s2_a_page_that_answers_no_ping_is_let_go():
+    async with (
+        running("settings") as app,
+        serving(app, ws_ping_interval=0.2, ws_ping_timeout=0.3) as served,
+    ):
+        page = await served.page("/settings")
+        await app.until(lambda: len(app.kernel.hub.clients) == 1)
+        page.transport.pause_reading()
+        begun = time.monotonic()
+        await app.until(lambda: not app.kernel.hub.clients, 10)
+        assert time.monotonic() - begun < 3
+        page.transport.abort()
+
+
 async def test_s2_the_real_times_are_thirty_seconds_together():
     async with running() as app, serving(app) as served:
         config = served.server.config
