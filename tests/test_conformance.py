@@ -152,6 +152,14 @@ async def test_what_keeps_every_promise_passes(tmp_path: Path):
     assert await examine(make(tmp_path)) == {}
 
 
+async def test_what_needs_an_extension_of_ours_passes_wherever_it_lies(tmp_path: Path):
+    """The chat needs others in turn, which lie beside it and not beside this one."""
+    folder = make(tmp_path)
+    manifest = folder / "extension.toml"
+    manifest.write_text(manifest.read_text() + '[requires]\nextensions = ["chat"]\n')
+    await keeps(folder, "starts_and_stops")
+
+
 @pytest.mark.parametrize(("promise", "file", "old", "new", "told"), BROKEN)
 async def test_what_breaks_one_is_told_so(
     tmp_path: Path, promise: str, file: str, old: str, new: str, told: str

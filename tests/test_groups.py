@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from extensions.chat.api import SPEAKERS
 from extensions.chat.test_chat import Tab, store_of
 from kernel.testing import App, Scripted, running
 
@@ -218,3 +219,11 @@ async def test_a_group_goes_on_with_a_member_whose_file_was_renamed(app: App, ta
     assert [member["id"] for member in state["members"]] == ["Ada", "The fox", "Cy"]
     await tab.act("send", conversation=tab.conversation, text="Hello?")
     assert (await said(app, tab))[-1][0] == "Bo"
+
+
+async def test_a_group_tells_the_chat_who_speaks_through_its_point(app: App, tab: Tab):
+    await gather(tab)
+    speakers = app.extension("chat").one(SPEAKERS)
+    speaker = await speakers.speaker(tab.conversation, ())
+    assert speaker
+    assert (speaker.name, speaker.character, speaker.others) == ("Ada", "Ada", ("Bo", "Cy"))

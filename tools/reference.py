@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from extensions.conversations.api import Conversation, StoredMessage
 from extensions.conversations.api import Store as Conversations
@@ -293,12 +293,17 @@ def all_points() -> Iterator[tuple[str, str, Point[Any]]]:
     for name, thing in vars(api).items():
         if isinstance(thing, Point):
             yield "kernel.api", name, thing
-    for file in sorted((ROOT / "extensions").glob("*/api.py")):
+    seen: list[Point[Any]] = []
+    files = (ROOT / "extensions").glob("*/api.py")
+    for file in sorted(files, key=lambda file: (file.parent.name == "writing", file)):
         module = f"extensions.{file.parent.name}.api"
         if " Point" not in file.read_text("utf-8"):
             continue  # It may be for workers alone, and import what only their environment has.
         for name, thing in vars(import_module(module)).items():
-            if isinstance(thing, Point) and getattr(api, name, None) is not thing:
+            if not isinstance(thing, Point) or getattr(api, name, None) is thing:
+                continue
+            if not any(thing is each for each in seen):  # An api may hand on another one's.
+                seen.append(cast(Point[Any], thing))
                 yield module, name, thing
 
 

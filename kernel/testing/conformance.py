@@ -222,8 +222,9 @@ def _manifest(folder: Path) -> Manifest:
 def _with_needs(folder: Path) -> tuple[str, ...]:
     """It, after what it requires, and what that requires."""
     read = _manifest(folder)
-    needs = (folder.parent / need for need in read.requires.extensions)
-    more = (id for each in needs if each.is_dir() for id in _with_needs(each))
+    places = (folder.parent, Path(__file__).parents[2] / "extensions")
+    needs = (place / need for need in read.requires.extensions for place in places)
+    more = (id for each in needs if (each / "extension.toml").is_file() for id in _with_needs(each))
     return (*dict.fromkeys((*more, *read.requires.extensions, read.id)),)
 
 
