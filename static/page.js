@@ -203,7 +203,7 @@ const pressed = ({key, ctrlKey, metaKey, altKey, shiftKey}) => {
   return (mod ? 'Mod+' : '') + (altKey ? 'Alt+' : '') + (shiftKey ? 'Shift+' : '') + (key.length === 1 ? key.toLowerCase() : key);
 };
 on('keydown', event => {
-  if (event.isComposing || event.getModifierState('AltGraph')) return;
+  if (event.isComposing || event.getModifierState?.('AltGraph')) return;
   const {target, key} = event, name = pressed(event);
   const typing = target.closest?.('input, textarea, select, [contenteditable]');
   if (document.querySelector('dialog[open], :popover-open:not(#toasts)')) return;

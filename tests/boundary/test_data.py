@@ -95,6 +95,7 @@ async def test_c29_actions_that_are_none(server: Served):
     calm(server)
 
 
+@pytest.mark.timeout(600)  # Thousands of frames: each action, each of its fields, each odd value.
 async def test_c29_odd_values_in_every_field_of_every_action(
     server: Served, action_fields: list[tuple[str, str, list[str]]]
 ):

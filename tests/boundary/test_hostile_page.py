@@ -266,6 +266,7 @@ async def rebound(page: Page, server: Served, all_places: list[Place]) -> dict[s
     return found
 
 
+@pytest.mark.timeout(400)
 async def test_a_hostile_page_reads_nothing_and_changes_nothing(
     server: Served, all_places: list[Place]
 ):

@@ -131,7 +131,8 @@ async def a_reply_and_what_is_done_with_it(page: Page, server: Served) -> None:
     await expect(reply.locator("[class*=token_probabilities]").first).to_be_visible()
     await expect(page.locator("#word_count-figures")).not_to_be_empty()
     async with page.expect_response("**/ext/tts/clips/*"):
-        await reply.get_by_role("button", name="Read aloud").click()
+        await reply.get_by_role("button", name="More").click()
+        await page.get_by_role("button", name="Read aloud").click()
     await expect(page.locator("#tts-stop")).to_be_visible()
     await page.click("#tts-stop")
     off = '{"action": "settings.toggle", "id": "token_probabilities", "on": false}'

@@ -210,6 +210,14 @@ async def test_every_start_makes_one_after_the_page_came(
         assert (await store.backups())[-1].conversations >= 1
 
 
+async def ended(app: App, page: Page) -> None:
+    """Until the reply that a page shows is kept whole: its words are there before its end is."""
+    store = app.kernel.registry.values(STORE)[0]
+    while (await store.get(page.client.subject)).messages[-1].state == "running":
+        await asyncio.sleep(0.01)
+    await app.until(lambda: not store._growing)
+
+
 async def test_all_pages_follow_a_restore(tmp_path: Path):
     model = Scripted("Answer.")
     async with running("conversations", "chat", "settings", model=model) as app:
@@ -223,11 +231,13 @@ async def test_all_pages_follow_a_restore(tmp_path: Path):
         await away.until("There is no backup yet")
         await page.act("chat.send", conversation="", text="kept question")
         await page.until("Answer.")
+        await ended(app, page)
         name = await backed_up(app, page)
         await away.until("1 conversation, 2 messages")
         kept = page.client.subject
         await other.act("chat.send", conversation="", text="later question")
         await other.until("Answer.")
+        await ended(app, other)
         await away.act("conversations.look", backup=name)
         await away.until("kept question · 2 messages")
         page.html = other.html = away.html = ""
