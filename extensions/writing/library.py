@@ -124,12 +124,12 @@ class Library:
     async def rename(self, name: str, title: str) -> str:
         """Another name for a text; answers it."""
         title = title.strip()
-        await self.list()
         if title == name:
             return name
-        if title in self._files:
-            raise Refused(TAKEN.format(title))
-        async with self._filing:
+        async with self._filing:  # Who renames twice at once gets what they asked for last.
+            await self.list()
+            if title in self._files:
+                raise Refused(TAKEN.format(title))
             path = await self._idle(name)
             new = files.path_of(path.parent, title)
             output = files.path_of(self.outputs, title)
@@ -146,8 +146,8 @@ class Library:
 
     async def delete(self, name: str) -> str:
         """Put a text into the trash; answers the id that brings it back."""
-        await self.list()
         async with self._filing:
+            await self.list()
             path = await self._idle(name)
             id = await self.ext.thread(self.trash.put, name, path, self._path(name, OUTPUT))
             for box in (TEXT, OUTPUT):
