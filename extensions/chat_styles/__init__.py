@@ -58,5 +58,5 @@ async def setup(ext: Extension[Settings]) -> None:
 
     ext.add(ROUTES, Routes(Router([Route("/ext/chat_styles/{name}", styles.serve)]), "page"))
     ext.add(PANELS, Panel("sidebar", "_sheet.html", sheet))
-    ext.add(PANELS, Panel("settings", "section.html", choice, order=5, title="Chat styles"))
+    ext.add(PANELS, Panel("settings", "section.html", choice, title="Chat styles"))
     ext.add(PANELS, Panel("command", "command.html", choice, order=30, title="Chat styles"))

@@ -76,7 +76,11 @@ class Sections:
             for entry in self._kernel.registry.entries(PANELS)
             if entry.value.region == "settings" and entry.owner in running
         ]
-        return sorted(found, key=lambda entry: (entry.value.order, self._title(entry).casefold()))
+        found.sort(key=lambda entry: (entry.value.order, entry.serial))
+        places: dict[str, tuple[int, str]] = {}
+        for entry in found:  # An extension stands where its first panel belongs.
+            places.setdefault(entry.owner, (entry.value.order, self._title(entry).casefold()))
+        return sorted(found, key=lambda entry: places[entry.owner])
 
     def _title(self, entry: Any) -> str:
         return entry.value.title or self._kernel.name(entry.owner)

@@ -347,3 +347,14 @@ async def test_an_unknown_section_says_so():
         page = app.page("/settings/nonsense")
         await app.web.snapshot(page.client)
         await page.until("There is no such section")
+
+
+async def test_the_panels_of_one_extension_keep_its_order_under_the_name_of_its_first():
+    async with running("settings", "conversations") as app:
+        page = await app.open("/settings/conversations")
+        side = await page.until('id="settings-sections".*?</nav>')
+        assert "Conversations</a>" in side
+        assert "Backups</a>" not in side
+        titles = [">Import<", ">Trash<", ">Backups<"]
+        places = [page.html.index(title) for title in titles]
+        assert places == sorted(places)

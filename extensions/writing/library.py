@@ -71,7 +71,7 @@ class Library:
         sheet = self._sheets.get((name, box))
         if name not in self._files:
             await self.list()
-        if name not in self._files and not sheet:
+        if name not in (*self._files, self._first) and not sheet:
             raise Refused(GONE.format(name))
         path = self._path(name, box)
         calm = sheet and sheet.saved and not sheet.busy

@@ -42,9 +42,10 @@ class Pages:
         """The context of the tab."""
         newest = "" if subject else await self._library.newest()
         entries = await self._library.list()
-        names = [entry.name for entry in entries]
-        there = lambda each: each in names or self._library.known(each)  # noqa: E731
-        name = next((each for each in (subject, unquote(subject)) if there(each)), newest)
+        there = {entry.name for entry in entries}
+        asked = (subject, unquote(subject))
+        found = (name for name in asked if name in there or self._library.known(name))
+        name = next(found, newest)
         problem, sheets = "", list[Sheet]()
         try:
             boxes = (TEXT, OUTPUT) if self.two else (TEXT,)

@@ -222,18 +222,22 @@ async def test_the_parameters_are_those_of_a_page(tmp_path: Path):
 # --- files ------------------------------------------------------------------------------
 
 
-async def test_a_first_text_is_a_sentence_and_becomes_a_file_when_somebody_writes(tmp_path: Path):
-    async with running("notebook", data=tmp_path) as app:
-        page = await app.open("/notebook")
+@pytest.mark.parametrize("tab", ["notebook", "default"])
+async def test_a_first_text_is_a_sentence_and_becomes_a_file_when_somebody_writes(
+    tmp_path: Path, tab: str
+):
+    async with running(tab, data=tmp_path) as app:
+        page = await app.open(f"/{tab}")
         await page.until("<writing-now[^>]*>It had rained")
-        await app.open("/notebook")
+        assert "any more" not in page.html
+        await app.open(f"/{tab}")
         assert not list(tmp_path.rglob("*.txt"))  # noqa: ASYNC240
         name = await library(app).newest()
         await typed(page, app, name, " So.", len(STARTER))
         file = tmp_path / "notebook" / f"{name}.txt"
         await app.until(lambda: file.exists() and file.read_text() == f"{STARTER} So.")
         await page.until(rf'aria-current="page"[^>]*>{name}<')
-        await page.act("notebook.new")
+        await page.act(f"{tab}.new")
         await page.until(rf'aria-current="page"[^>]*>{name} 2<')
 
 
