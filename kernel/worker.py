@@ -182,21 +182,21 @@ class Worker:
     def _watch(self) -> None:
         if self.died.done():
             return
-        now = self._loop.time()
-        loading = 0 in self._calls  # A library may hang there and let the sign of life go on.
-        waiting = loading or (self._replies and not self._calls)
-        quiet = now - self._news if waiting else 0
-        writing = all(reply.began for reply in self._replies.values())
-        limits = self._limits
-        patience = limits.silence if writing else limits.reading
-        if loading:
-            patience = max(limits.reading, limits.loading)
-        if now - self._heard > self._alive:
+        if self._loop.time() - self._heard > self._alive:
             self._kill(f"The engine hung while {self._doing()}, and was stopped.")
-        elif quiet > patience:
+        elif (quiet := self._loop.time() - self._news) > self._patience():
             said = f"The engine was silent for {quiet:.0f} seconds, and was stopped. If it is "
             self._kill(said + "only slow, set a longer silence below model: in settings.yaml.")
-        self._loop.call_later(min(1, limits.silence / 4), self._watch)
+        self._loop.call_later(min(1, self._limits.silence / 4), self._watch)
+
+    def _patience(self) -> float:
+        """Seconds for which it may say nothing of what it was asked."""
+        if 0 in self._calls:  # A library may hang in a load and let the sign of life go on.
+            return max(self._limits.reading, self._limits.loading)
+        if self._calls or not self._replies:
+            return float("inf")
+        writing = all(reply.began for reply in self._replies.values())
+        return self._limits.silence if writing else self._limits.reading
 
     def _kill(self, reason: str) -> None:
         self._reason = self._reason or reason

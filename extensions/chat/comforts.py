@@ -142,10 +142,10 @@ class Comforts:
 
     async def _last(self, conversation: str) -> list[StoredMessage]:
         """The last two messages, or the only one."""
-        shown = (await self._store.get(conversation, 20)).messages if conversation else ()
+        shown = (await self._store.get(conversation, 2)).messages if conversation else ()
         if not shown:
             raise Refused(NOTHING_SAID)
-        return [*shown[-2:]]
+        return [*shown]
 
     async def _reply(self, conversation: str) -> StoredMessage:
         last = (await self._last(conversation))[-1]

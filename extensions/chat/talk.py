@@ -132,7 +132,7 @@ class Talk:
 
     async def _parent(self, conversation: str, after: str) -> str | None:
         """What a message follows whose page did not see what another tab has said since."""
-        shown = (await self._store.get(conversation, 20)).messages
+        shown = (await self._store.get(conversation, 1)).messages
         if not after or not shown or after == shown[-1].id:
             return None
         with suppress(Unknown):

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from extensions.conversations.api import Store, StoredMessage
-from extensions.prompts.api import PROMPTS
+from extensions.prompts.api import PROMPTS, rendered
 from kernel.api import UNSET, Extension, Message, Request
 
 from .describing import compared
@@ -99,14 +99,7 @@ class Looking:
         """By the model that is loaded."""
         model = self._ext.slot().model
         assert model
-        return await model.call(
-            "template",
-            messages=msgspec.to_builtins(request.messages or ()),
-            tools=[dict(tool) for tool in request.tools],
-            continue_=request.continue_,
-            template=request.template,
-            template_options=dict(request.template_options),
-        )
+        return await rendered(model, request)
 
     async def _beside(self, record: Trace) -> str:
         request, prompts = record.request, self._ext.one(PROMPTS)

@@ -6,11 +6,12 @@ from .cast import Cast, CastChanged, CastRenamed, Face
 from .fitting import Build, LeftOut
 from .library import Chosen
 from .options import Options, alternating, system
+from .rendering import rendered
 from .service import Prompts
 
 __all__ = [
     "CAST", "PROMPTS", "Build", "Cast", "CastChanged", "CastRenamed", "Chosen", "Face", "LeftOut",
-    "Options", "Prompts", "alternating", "system",
+    "Options", "Prompts", "alternating", "rendered", "system",
 ]  # fmt: skip
 
 PROMPTS: Point[Prompts] = Point("prompts", "What modes share in building prompts.")

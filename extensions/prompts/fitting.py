@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 from msgspec import structs
 
 from kernel.api import (
@@ -21,6 +20,8 @@ from kernel.api import (
     Text,
     Turn,
 )
+
+from .rendering import rendered
 
 Build = Callable[[Sequence[Message]], Awaitable[Request]]
 """Makes a mode's request of the messages that are kept."""
@@ -203,14 +204,7 @@ async def count(model: Model, request: Request) -> int:
         for m in request.messages or ()
     ]
     try:
-        prompt = await model.call(
-            "template",
-            messages=msgspec.to_builtins(plain),
-            tools=[dict(tool) for tool in request.tools],
-            continue_=request.continue_,
-            template=request.template,
-            template_options=dict(request.template_options),
-        )
+        prompt = await rendered(model, structs.replace(request, messages=tuple(plain)))
         return len(await model.call("tokenize", text=prompt))
     except Exception:  # Whatever it is, the reply itself will say it.
         return sum(len(m.text) + FRAME for m in plain) // GUESS

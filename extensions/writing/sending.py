@@ -6,6 +6,7 @@ import msgspec
 
 from extensions.chat.api import SETUPS
 from extensions.conversations.api import Store
+from extensions.prompts.api import rendered
 from kernel.api import MODES, Extension, Refused, Turn
 
 EMPTY = "No model is loaded, whose template makes the prompt. Choose one in the status line."
@@ -34,13 +35,6 @@ async def prompt_of(ext: Extension[Any], store: Store, message: str) -> str:
     if request.prompt is not None:
         return request.prompt
     try:
-        return await model.call(
-            "template",
-            messages=msgspec.to_builtins(request.messages or ()),
-            tools=[dict(tool) for tool in request.tools],
-            continue_=request.continue_,
-            template=request.template,
-            template_options=dict(request.template_options),
-        )
+        return await rendered(model, request)
     except Exception as error:
         raise Refused(str(error)) from error
