@@ -103,10 +103,11 @@ async def test_m3_a_silent_engine_in_the_page(tmp_path: Path, environments_dir: 
 
         # Stop frees the page at once, though the engine hears nothing; the next reply is told why.
         await send(page, "stall")
-        await expect(replies(page).last.locator(".chat-body")).to_contain_text("1 2 3")
+        second = replies(page).nth(1).locator(".chat-body")
+        await expect(second).to_contain_text("1 2 3")
         await page.locator("#chat-stop").click()
         await expect(page.locator("#chat-submit")).to_be_visible(timeout=3000)
-        await expect(replies(page).last.locator(".chat-body")).to_contain_text("1 2 3")
+        await expect(second).to_contain_text("1 2 3")
         worker = worker_of(server.port)
         deadline = time.monotonic() + 12
         while worker.is_running() and worker.status() != gone:
@@ -114,5 +115,5 @@ async def test_m3_a_silent_engine_in_the_page(tmp_path: Path, environments_dir: 
             await asyncio.sleep(0.1)
         await ready(page, 20)
         await send(page, "count")
-        await expect(replies(page).last.locator(".chat-body")).to_contain_text("1 2 3 4 5")
+        await expect(replies(page).nth(2).locator(".chat-body")).to_contain_text("1 2 3 4 5")
         assert watched.complaints == []

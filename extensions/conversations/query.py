@@ -13,6 +13,8 @@ ROLES: dict[str, Role] = {
 }  # fmt: skip
 MOST = 20
 """Words and filters of one search; what is typed beyond is no search any more."""
+LONGEST = 1000
+"""Characters of a search that are read: SQLite refuses patterns of more than 50,000 bytes."""
 
 
 class Query(Struct, frozen=True):
@@ -32,7 +34,7 @@ def read(text: str) -> Query:
     terms, tags = list[str](), list[str]()
     folder: str | None = None
     role: Role | None = None
-    for found in list(WORD.finditer(clean(text).replace("\0", " ")))[:MOST]:
+    for found in list(WORD.finditer(clean(text[:LONGEST]).replace("\0", " ")))[:MOST]:
         kind, phrase = (found[1] or "").lower(), (found[2] if found[2] is not None else found[3])
         phrase = phrase.strip()
         if not phrase:

@@ -163,6 +163,15 @@ def test_a_search_is_read_as_it_is_typed(typed: str, found: query.Query):
     assert query.read(typed) == found
 
 
+@pytest.mark.parametrize(
+    "typed", ["x" * 1_000_000, "tag:" + "x" * 1_000_000, "in:" + "%_" * 99_999]
+)
+async def test_a_search_of_any_length_is_answered(store: Store, typed: str):
+    await store.create("xylophone")
+    assert not await store.search(typed)
+    assert not await store.search("a b " + typed)
+
+
 async def test_search_narrows_by_tag_folder_and_speaker(store: Store):
     a, b = await named(store, "an owl question", "another owl")
     await exchange(store, a, "and then", "the owl answers")
