@@ -157,8 +157,10 @@ async def test_a_library_in_order(tmp_path: Path):
 
         # Drafts: each conversation has its own, after a reload and after another start.
         await row(page, "haystack").get_by_role("link").click()
+        await expect(page).to_have_title("haystack")
         await page.fill("#chat-text", "half a sentence")
         await row(page, "A letter to my aunt").get_by_role("link").click()
+        await expect(page).to_have_title("A letter to my aunt")
         await expect(page.locator("#chat-text")).to_have_value("")
         await page.fill("#chat-text", "dear")
         await server.kill()
