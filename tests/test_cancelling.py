@@ -153,13 +153,22 @@ def involved(state: dict[str, Any], name: str) -> bool:
     return name in state["queued"] or name in state["reading"] or name in state["writing"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+PHASES = {
+    "queued": {"slots": 1}, "reading": {"slots": 2, "reading": 1000}, "writing": {"slots": 2},
+}  # fmt: skip
+FIRST = (BySocket, ByRequest)
+"""Who leaves in every phase; the others in the default run only while it is written."""
+
+
 @pytest.mark.parametrize(
-    ("phase", "options"),
+    ("kind", "phase", "options"),
     [
-        ("queued", {"slots": 1}),
-        ("reading", {"slots": 2, "reading": 1000}),
-        ("writing", {"slots": 2}),
+        pytest.param(
+            *(kind, phase, options),
+            marks=[pytest.mark.long] * (phase != "writing" and kind not in FIRST),
+        )
+        for kind in KINDS
+        for phase, options in PHASES.items()
     ],
 )
 async def test_c1_c2_who_leaves_stops_their_own_reply(

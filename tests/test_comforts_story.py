@@ -179,6 +179,7 @@ async def test_a_reply_that_grows_above_the_fold_moves_nothing(
 ):
     data = tmp_path / "data"
     shutil.copytree(HERE / "data" / "slow_motion", data / "extensions" / "slow_motion")
+    (data / "settings.yaml").write_text("extensions:\n  slow_motion:\n    pause: 0.02\n")
     async with live(data, environments_dir) as server, chromium() as browser:
         page = await browser.new_page(viewport={"width": 800, "height": 500})
         await page.goto(server.link)

@@ -13,7 +13,7 @@ from kernel.life import forget_modules
 from kernel.manager import Kernel
 from kernel.records import Status
 from kernel.settings import SettingsFile
-from kernel.testing import ROOT, Scripted, running
+from kernel.testing import ROOT, Scripted, conformance, running
 from kernel.testing.conformance import CHECKS
 from kernel.testing.plugin import examine
 
@@ -30,8 +30,16 @@ def write(root: Path, id: str, code: str, *, more: str = "", api: int = 1) -> st
     return id
 
 
+@pytest.fixture
+def cycles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred starts of every extension take a minute; 25 tell of a leak as well."""
+    if not request.config.getoption("--long"):
+        monkeypatch.setattr(conformance, "CYCLES", 25)
+
+
 @pytest.mark.parametrize("promise", CHECKS)
 @pytest.mark.parametrize("id", ALL)
+@pytest.mark.usefixtures("cycles")
 def test_it_keeps_what_every_extension_promises(id: str, promise: str):
     examine(ROOT / "extensions" / id, promise)
 

@@ -94,6 +94,7 @@ async def test_a_library_in_order(tmp_path: Path):
         for said in ("1 conversation imported, with 300 messages", "1 was here already"):
             await settings.locator("#conversations-files").set_input_files([file])
             await expect(settings.locator("#conversations-imported")).to_contain_text(said)
+        await page.bring_to_front()  # Chromium draws what is behind once a second
         await page.fill("#chat-find-text", '"needle of the"')
         hit = page.locator(".chat-found a")
         await expect(hit.locator("mark")).to_have_text("needle of the")
@@ -108,6 +109,7 @@ async def test_a_library_in_order(tmp_path: Path):
         await expect(page.locator("article").last).to_contain_text("answer 149")
         await expect(page.locator("article").last).to_be_in_viewport()
         await page.fill("#chat-find-text", "")
+        await expect(page.locator(".chat-found")).to_have_count(0)
 
         # Export of one, and of all.
         sheet = await menu(page, "haystack")

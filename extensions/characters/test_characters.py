@@ -13,7 +13,6 @@ import pytest
 
 from kernel.api import Message, Text
 from kernel.testing import ROOT, App, running
-from kernel.testing.plugin import conformance
 
 from . import png
 from .api import CHARACTERS
@@ -21,7 +20,6 @@ from .cards import Card, in_png
 from .folder import read_bytes
 from .test_cards import BLANK, REAL
 
-test_conformance = conformance(__file__)
 BO = {"name": "Bo", "description": "A fox.", "tags": ["wood"], "mood": {"sly": 1}}
 
 

@@ -4,9 +4,6 @@ from pathlib import Path
 
 from extensions.writing.api import OUTPUT, TEXT, WRITING
 from kernel.testing import App, Scripted, running
-from kernel.testing.plugin import conformance
-
-test_conformance = conformance(__file__)
 
 
 def said(app: App, box: str) -> str:

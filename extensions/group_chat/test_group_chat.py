@@ -6,9 +6,7 @@ import pytest
 
 from extensions.group_chat.group import Group, Member, Said, first_mentioned
 from kernel.api import Refused
-from kernel.testing.plugin import conformance
 
-test_conformance = conformance(__file__)
 NAMES = {"ada": "Ada Quill", "bo": "Bo", "cy": "Cy"}
 
 

@@ -36,9 +36,7 @@ from kernel.api import (
     whole_text,
 )
 from kernel.testing import App, Page, Scripted, running
-from kernel.testing.plugin import conformance
 
-test_conformance = conformance(__file__)
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
 EVIL = '<img src=x onerror="pwned()">'
 

@@ -8,9 +8,7 @@ from msgspec import structs
 from extensions.prompts.api import PROMPTS
 from kernel.api import MODES, Message, Mode, Refused, Request, Text, Turn
 from kernel.testing import App, Scripted, running
-from kernel.testing.plugin import conformance
 
-test_conformance = conformance(__file__)
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

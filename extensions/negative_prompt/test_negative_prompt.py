@@ -9,9 +9,7 @@ from typing import Any
 from extensions.conversations.api import STORE
 from extensions.parameters.api import PARAMETERS
 from kernel.testing import App, Scripted, running
-from kernel.testing.plugin import conformance
 
-test_conformance = conformance(__file__)
 RUN = ("chat", "negative_prompt")
 
 

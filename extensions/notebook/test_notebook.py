@@ -5,9 +5,6 @@ from typing import Any
 from extensions.conversations.api import STORE
 from extensions.writing.api import WRITING
 from kernel.testing import App, Scripted, running
-from kernel.testing.plugin import conformance
-
-test_conformance = conformance(__file__)
 
 
 class Templated(Scripted):

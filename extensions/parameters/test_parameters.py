@@ -12,13 +12,11 @@ from msgspec import UNSET, structs
 from kernel.api import Refused, Sampling, parameters
 from kernel.testing import App, Scripted, running
 from kernel.testing.page import Page
-from kernel.testing.plugin import conformance
 from tools import parameters as page_of_parameters
 
 from . import dice, presets, texts
 from .shelf import Shelf
 
-test_conformance = conformance(__file__)
 KNOWN = parameters()
 ALL = (*KNOWN, "extra")
 ORDER = list(texts.ORDER)

@@ -17,9 +17,7 @@ from extensions.prompts.old_forms import as_jinja
 from extensions.prompts.stopping import invented, stops_in
 from kernel.api import Message, ModelInfo, Refused, Request, Sampling, Text, Turn
 from kernel.testing import ROOT, App, Scripted, running
-from kernel.testing.plugin import conformance
 
-test_conformance = conformance(__file__)
 REAL = ROOT / "tests" / "data" / "chat-templates"
 
 

@@ -12,9 +12,6 @@ from extensions.reasoning.streaming import apart
 from extensions.reasoning.tags import THINKS, UNOPENED
 from kernel.api import Delta, Mark, Message, Past, Reasoning, Text, Token, Turn
 from kernel.testing import Scripted, running
-from kernel.testing.plugin import conformance
-
-test_conformance = conformance(__file__)
 
 T, R = "text", "reasoning"
 START = "<|start|>assistant"

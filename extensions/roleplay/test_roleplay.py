@@ -11,9 +11,7 @@ from extensions.prompts.api import CAST, PROMPTS
 from extensions.roleplay.naming import Beginning
 from kernel.api import MODES, Delta, Message, Mode, Refused, Request, Text, Token, Turn
 from kernel.testing import App, Scripted, running
-from kernel.testing.plugin import conformance
 
-test_conformance = conformance(__file__)
 ADA = {
     "name": "Ada",
     "description": "{{char}} is a librarian. She likes {{user}}.",

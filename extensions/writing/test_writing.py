@@ -13,9 +13,6 @@ from extensions.writing.api import WRITING, Library
 from extensions.writing.library import STARTER
 from kernel.api import INPUT, OUTPUT, Delta, Phase, Sampling, Turn
 from kernel.testing import App, Page, Scripted, running
-from kernel.testing.plugin import conformance
-
-test_conformance = conformance(__file__)
 
 
 def library(app: App) -> Library:

@@ -16,7 +16,7 @@ from tests.boundary.served import Served
 from tests.boundary.watching import Watch, watching
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-SOME = 8
+SOME = 24
 """One in so many vectors, without --long."""
 
 
@@ -388,7 +388,7 @@ async def who_speaks_in_a_conversation(watch: Watch, page: Page, vectors: list[s
 async def what_the_inspector_shows(watch: Watch, page: Page, vectors: list[str]) -> None:
     """The sheets of stored replies, and of one whose question and request hold vectors."""
     await go(watch, page, "/chat/talk0")
-    for number in range(0, PAIRS, 12):
+    for number in range(0, min(PAIRS, len(vectors)), 12):
         await inspected(watch, page, number)
     await go(watch, page, "/chat")
     await watch.act(page, "hostile.say", where="stream", first=0, last=20)
@@ -426,8 +426,8 @@ async def addresses(watch: Watch, page: Page, vectors: list[str]) -> None:
 async def every_action_with_every_vector(watch: Watch, page: Page, vectors: list[str]) -> None:
     """What a page may ask for, with vectors in each field that holds text."""
     await go(watch, page, "/chat")
-    for name, field, needed in watch.actions:
-        for vector in few(vectors, 3):
+    for number, (name, field, needed) in enumerate(watch.actions):
+        for vector in {vectors[number % len(vectors)], *few(vectors, 1)}:
             said = dict.fromkeys(needed, "0") | {field: vector}
             await watch.act(page, name, **said)
         assert not watch.signs, (name, field)
