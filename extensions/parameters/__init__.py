@@ -6,6 +6,7 @@ from typing import Any
 
 from kernel.api import (
     INPUT,
+    OUTPUT,
     PANELS,
     REQUEST,
     ROUTES,
@@ -30,6 +31,7 @@ from .choices import Choices
 from .files import Files
 from .former import take_over
 from .grammars import Grammars
+from .pace import Pace
 from .pages import Pages
 from .shelf import Shelf
 from .state import Keeper
@@ -69,6 +71,9 @@ async def setup(ext: Extension[Any]) -> None:
 
     ext.on(INPUT, phase=Phase.EARLY)(asking.fill)
     ext.on(REQUEST, phase=Phase.EARLY)(asking.fit)
+    pace = Pace(asking.said)
+    ext.on(REQUEST, phase=Phase.LATE)(pace.leave_out)
+    ext.on(OUTPUT, phase=Phase.LATE)(pace.hold)
     ext.on(a.Set)(lambda it, client: changed(client, it.name, choices.set(it.name, it.value)))
     ext.on(a.Reset)(lambda it, client: changed(client, it.name, choices.reset(it.name)))
     ext.on(a.Move)(

@@ -17,8 +17,8 @@ from .texts import KNOWN
 
 LONGEST = 2048
 """Tokens of a reply where nothing else is said."""
-HERE = ("truncation_length",)
-"""What is honoured here, before a model is asked: see the extension Prompts."""
+HERE = ("truncation_length", "max_tokens_second")
+"""What is honoured without the model: by the extension Prompts, and by pace.py."""
 PHRASES = "banned_strings"
 """What loaders call phrases that never come."""
 TYPED = {"custom_token_bans": "bans", "logit_bias": "biases"}

@@ -1,5 +1,6 @@
 """Every control at the level where it can break: form, file, turn and request."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import UNSET, structs
 
-from kernel.api import Refused, Sampling, parameters
+from kernel.api import Refused, Sampling, Turn, parameters
 from kernel.testing import App, Scripted, running
 from kernel.testing.page import Page
 from tools import parameters as page_of_parameters
@@ -119,7 +120,8 @@ async def test_what_is_typed_reaches_the_model_and_goes_back(app: App, model: Kn
         anew(page)
         await page.act("parameters.set", name=name, value=typed)
         await page.until(f'id="parameters-{name}-reset"')
-        assert getattr(await asked(app, model), name) == value
+        asked_for = UNSET if name == "max_tokens_second" else value  # it is done without the model
+        assert getattr(await asked(app, model), name) == asked_for
         await page.act("parameters.reset", name=name)
         expected = 2048 if name == "max_new_tokens" else UNSET
         assert getattr(await asked(app, model), name) == expected
@@ -215,6 +217,29 @@ async def test_what_a_model_cannot_do_is_left_out_told_once_and_shown(tmp_path: 
         assert 'parameters-lacking" id="parameters-top_k-row"' in again.html
         assert 'title="Not with this model: ' not in again.html
         assert "Not with this model: " in again.html  # in the pop-up
+
+
+@pytest.mark.parametrize("asks", ["a page", "a program"])
+async def test_words_come_no_faster_than_somebody_reads(tmp_path: Path, asks: str):
+    model = Knowing(" ".join(["word"] * 6), samplers=("max_new_tokens",))
+    async with running("parameters", model=model, data=tmp_path) as app:
+        page, rate = await app.open("/parameters"), 50
+        sampling = Sampling(max_tokens_second=rate) if asks == "a program" else Sampling()
+        if asks == "a page":
+            await page.act("parameters.set", name="max_tokens_second", value=str(rate))
+        loop = asyncio.get_running_loop()
+        begun, times = loop.time(), list[float]()
+        turn = Turn(prompt="Go", sampling=sampling)
+        reply = app.run(structs.replace(turn, client="page") if asks == "a page" else turn)
+        async for _ in reply:
+            times.append(loop.time() - begun)
+        assert len(times) > 4, reply.finish
+        assert times[-1] - times[0] >= (len(times) - 1) / rate * 0.99
+        assert reply.finish
+        assert reply.finish.reason == "stop"
+        assert "cannot do this" not in page.html
+        [request] = model.asked
+        assert request.sampling.max_tokens_second is UNSET
 
 
 async def test_an_engine_is_never_asked_for_what_a_program_did_not_leave_out(tmp_path: Path):
