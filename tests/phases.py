@@ -21,6 +21,8 @@ class Options(msgspec.Struct, frozen=True):
     """Of tests/engines/phases.py: seconds of loading, steps of reading, requests at once."""
 
     loading: float = 0.0
+    gate: str = ""
+    """A file: the load goes on until it is there."""
     reading: int = 2
     slots: int = 4
 

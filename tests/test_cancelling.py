@@ -141,7 +141,7 @@ async def watched(**options: Any) -> AsyncIterator[Watched]:
     ):
         watched = Watched(served, offer(app, InWorker()))
         watched.loading = asyncio.create_task(watched.slot.load(Path("m"), "phases", options))
-        if not options.get("loading"):
+        if not {"loading", "gate"} & options.keys():
             await watched.loading
         else:
             await app.until(lambda: watched.slot.state.note == "Half way")
@@ -199,8 +199,11 @@ async def test_c1_c2_who_leaves_stops_their_own_reply(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_c3_who_leaves_while_a_model_loads_leaves_the_load_alone(kind: type[Any]):
-    async with watched(loading=1.0) as it:
+async def test_c3_who_leaves_while_a_model_loads_leaves_the_load_alone(
+    kind: type[Any], tmp_path: Path
+):
+    gate = tmp_path / "loaded"
+    async with watched(gate=str(gate)) as it:
         stays, victim = ByFrame(), kind()
         await stays.ask(it.served, "stays")
         await victim.ask(it.served, "victim")
@@ -209,6 +212,7 @@ async def test_c3_who_leaves_while_a_model_loads_leaves_the_load_alone(kind: typ
         await victim.leave()
         await asyncio.sleep(0.05)
         assert it.slot.state.state == "loading", "it goes on"
+        gate.touch()
         await it.loading
         await it.until(lambda state: "stays" in state["writing"])
         assert (await it.state())["seen"] == ["stays"], "the other's was never asked"

@@ -101,7 +101,9 @@ async def test_k3_a_server_with_96_files_and_more_pages_than_that(tmp_path: Path
         address = f"ws://127.0.0.1:{server.port}/ws?path=/chat"
 
         async def opened() -> websockets.ClientConnection:
-            return await websockets.connect(address, additional_headers=headers, open_timeout=2)
+            return await websockets.connect(
+                address, additional_headers=headers, open_timeout=2, max_queue=None
+            )  # what nobody reads must not hold up its end
 
         pages = [await opened()]
         process.rlimit(resource.RLIMIT_NOFILE, (96, 96))

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kernel.contract import Delta, Finish, ModelInfo, Output, Report, Request, Usage
@@ -27,7 +28,8 @@ class Engine:
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         self._slots, self._reads = options["slots"], options["reading"]
         until = time.monotonic() + options["loading"]
-        while time.monotonic() < until:
+        gate = Path(options["gate"] or __file__)
+        while time.monotonic() < until or not gate.exists():
             report(0.5, "Half way")
             time.sleep(STEP)
         return ModelInfo("phases", loader="phases", context_length=4096)
