@@ -40,6 +40,8 @@ def test_each_file_is_there_and_none_twice_but_the_one_that_grows():
         "templates/status.html",
         "templates/_times.html",
         "test_hourglass.py",
+        "loud.py",
+        "diary.py",
     ]
 
 
@@ -51,8 +53,43 @@ async def test_the_first_half_runs(tmp_path: Path):
         assert re.fullmatch(r"Hello\.\n\n\*\d\.\d{3} s\*", await app.say())
 
 
+MANIFEST = 'id = "{0}"\nname = "{0}"\nversion = "1"\nsummary = "Of the text."\napi = 1\n{1}'
+
+
+def other(root: Path, name: str, requires: str = "") -> Path:
+    """One of the two more forms, as an extension of its own."""
+    words = dict(blocks())[f"{name}.py"]
+    files = [("extension.toml", MANIFEST.format(name, requires)), ("__init__.py", words)]
+    build(root / name, files)
+    return root / name
+
+
+async def test_what_is_shouted_is_marked(tmp_path: Path):
+    folder = other(tmp_path, "loud")
+    needed = ("conversations", "chat", "instruct")
+    async with running(*needed, folder, model=Scripted("Do NOT shout.")) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Well?")
+        await page.until("loud-word")
+        assert '<span class="loud-word" title="Shouted">NOT</span>' in page.html
+
+
+async def test_a_line_is_kept_for_each_reply(tmp_path: Path):
+    requires = '[requires]\nextensions = ["chat", "conversations"]\n'
+    folder = other(tmp_path, "diary", requires)
+    data = tmp_path / "data"
+    needed = ("conversations", "chat", "instruct")
+    async with running(*needed, folder, model=Scripted("One."), data=data) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Well?")
+        await app.until(lambda: any(data.rglob("diary.txt")))
+        [diary] = data.rglob("diary.txt")
+        await app.until(lambda: diary.read_text().endswith("\n"))
+        assert "scripted: One. (done, " in diary.read_text()
+
+
 def test_the_whole_passes_its_own_tests_as_its_author_runs_them(tmp_path: Path):
-    build(folder := tmp_path / "data" / "extensions" / "hourglass", blocks())
+    build(folder := tmp_path / "data" / "extensions" / "hourglass", blocks()[:-2])
     command = re.search(r"^python (-m pytest .*)$", TEXT, re.MULTILINE)
     assert command
     done = subprocess.run(
