@@ -65,6 +65,8 @@ def main() -> int:
         SPINDLE_CHECKS="\n".join(line for _, line in results),  # conftest.py prints them at the end
         SPINDLE_NOT_BUILT=not_built,
     )
+    # Without bytecode the hundreds of servers that tests start compile all sources each time.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if options.long:
         others.append("--long")
     if not any(argument.startswith("-n") for argument in others):
