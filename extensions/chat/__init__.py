@@ -20,6 +20,7 @@ from kernel.api import (
 from . import actions
 from .api import SETUPS, SPEAKERS, TALK
 from .comforts import Comforts
+from .enclosing import ENCLOSURES, Enclosures
 from .markdown import Markdown
 from .pages import Pages
 from .replies import Replies
@@ -42,10 +43,11 @@ async def setup(ext: Extension[Any]) -> None:
     markdown, running = Markdown(code), dict[str, Running]()
     prompts, setups = ext.one(PROMPTS), Setups(ext, store)
     sheet = Sheet(ext, setups)
-    views = Views(ext, store, markdown, running, sheet)
-    pages = Pages(ext, store, views, sheet)
+    enclosures = Enclosures(ext)
+    views = Views(ext, store, markdown, running, sheet, enclosures)
+    pages = Pages(ext, store, views, sheet, enclosures)
     replies = Replies(ext, store, markdown, pages, running, prompts, setups, sheet)
-    talk = Talk(store, replies, pages, setups, sheet)
+    talk = Talk(store, replies, pages, setups, sheet, enclosures)
     await setups.load()
     await pages.side.load()
 
@@ -89,6 +91,8 @@ async def setup(ext: Extension[Any]) -> None:
     async def changed(event: Changed) -> None:
         if event.point == PANELS.name:
             await pages.tell_guests()
+        elif event.point == ENCLOSURES.name:
+            await pages.draw_anew()
         elif event.point in (MODES.name, CAST.name, PROMPTS.name, SPEAKERS.name):
             await pages.tell_setup()
 

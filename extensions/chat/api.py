@@ -6,14 +6,15 @@ from collections.abc import Awaitable, Callable
 from extensions.conversations.api import StoredMessage
 from kernel.api import Point, Reply
 
+from .enclosing import ENCLOSURES, Enclosing
 from .markdown import Code, Markdown, plain
 from .setup import Setup, Setups
 from .speaking import SPEAKERS, Speaker, Speakers
 from .talking import Talking
 
 __all__ = [
-    "SETUPS", "SPEAKERS", "TALK", "WATCHERS", "Code", "Markdown", "Setup", "Setups", "Speaker",
-    "Speakers", "Talking", "Watcher", "plain",
+    "ENCLOSURES", "SETUPS", "SPEAKERS", "TALK", "WATCHERS", "Code", "Enclosing", "Markdown",
+    "Setup", "Setups", "Speaker", "Speakers", "Talking", "Watcher", "plain",
 ]  # fmt: skip
 
 Watcher = Callable[[StoredMessage, Reply], Awaitable[None]]

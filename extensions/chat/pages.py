@@ -12,6 +12,7 @@ from extensions.conversations.api import Conversation as Kept
 from extensions.conversations.api import Store, StoredMessage, Unknown
 from kernel.api import PANELS, Client, Conversation, Extension, Panel
 
+from .enclosing import Enclosures
 from .places import Places
 from .sheet import Sheet
 from .side import Side
@@ -26,10 +27,18 @@ RECENT = 12
 class Pages:
     """The open pages, and what they are told."""
 
-    def __init__(self, ext: Extension[Any], store: Store, views: Views, sheet: Sheet) -> None:
+    def __init__(
+        self,
+        ext: Extension[Any],
+        store: Store,
+        views: Views,
+        sheet: Sheet,
+        enclosures: Enclosures,
+    ) -> None:
         self.open: set[Client] = set()
         self.side, self.places = Side(ext, store, views), Places(ext, views, self.open)
         self._ext, self._store, self._views, self._sheet = ext, store, views, sheet
+        self._enclosures = enclosures
         self._model: dict[str, Any] = {}
         self._guests: list[Panel] = []
         """The panels of others that the pages have."""
@@ -74,6 +83,7 @@ class Pages:
             "setup": await self._sheet.context(subject),
             "sidebar": await self._ext.panels("sidebar", client, subject),
             "composer": await self._ext.panels("composer", client, subject),
+            "enclosed": await self._enclosures.waiting(client, subject),
         }
 
     # --- everyone ----------------------------------------------------------------------
@@ -197,19 +207,20 @@ class Pages:
         """Show all pages what is in the store now; one whose conversation is gone begins anew."""
         self._views.forget()
         await self.tell_list()
-        await self._draw_anew()
+        await self.draw_anew()
 
     async def tell_guests(self) -> None:
         """The panels of other extensions, where one came or went: at once, reply or not."""
         before, self._guests = self._guests, self._panels()
         if before != self._guests:
             self._views.forget_others()
-            await self._draw_anew()
+            await self.draw_anew()
 
     def _panels(self) -> list[Panel]:
         return [panel for panel in self._ext.get(PANELS) if panel.region in LAID_OUT]
 
-    async def _draw_anew(self) -> None:
+    async def draw_anew(self) -> None:
+        """Every page as it is now, because another extension came or went."""
         for client in [page for page in self.open if page.tab in ("", "chat")]:
             try:
                 await self.move(client, client.subject)
@@ -233,6 +244,7 @@ class Pages:
         setup = await self._sheet.context(client.subject)
         context = {**self._views.composer(client.subject), "composer": others}
         context["setup"] = setup
+        context["enclosed"] = await self._enclosures.waiting(client, client.subject)
         html = self._ext.render("_composer.html", **context, oob=True)
         self._ext.push_html(html, client, "composer")
 

@@ -1,13 +1,15 @@
 """What a person can do in a conversation; one method for each thing."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from weakref import WeakSet
 
 from extensions.conversations.api import Store, StoredMessage, Unknown
-from kernel.api import Client, Refused
+from kernel.api import Client, Part, Refused, Text
 
 from .actions import SetUp
+from .enclosing import Enclosures
 from .pages import Pages
 from .replies import Replies
 from .setup import Setups
@@ -24,21 +26,28 @@ class Talk:
     """Changes a conversation, has it answered, and shows every page what became of it."""
 
     def __init__(
-        self, store: Store, replies: Replies, pages: Pages, setups: Setups, sheet: Sheet
+        self,
+        store: Store,
+        replies: Replies,
+        pages: Pages,
+        setups: Setups,
+        sheet: Sheet,
+        enclosures: Enclosures,
     ) -> None:
         self._store, self._replies, self._pages = store, replies, pages
-        self._setups, self._sheet = setups, sheet
+        self._setups, self._sheet, self._enclosures = setups, sheet, enclosures
         self._left: dict[str, WeakSet[Client]] = {}
         """Pages that showed a conversation when it was deleted."""
 
     async def send(self, client: Client, conversation: str, text: str, after: str = "") -> None:
-        """Keep the message, then have it answered."""
-        if not text.strip():
+        """Keep the message and what goes with it, then have it answered."""
+        parts = self._enclosures.parts(client)
+        if not text.strip() and not parts:
             raise Refused("Write something first.")
         if self._pages.places.is_away(client):
             await self._pages.move(client, conversation)
         if not conversation:
-            asked = await self._store.add_user(await self.greeted(""), text)
+            asked = await self._said(client, await self.greeted(""), text, parts)
             await self._setups.begin(asked.conversation)
             await self._pages.move(client, asked.conversation)
             with self._replies.claimed(asked.conversation) as running:
@@ -48,7 +57,7 @@ class Talk:
                 if await self.greeted(conversation):
                     await self._pages.tell_log(conversation)
                 parent = await self._parent(conversation, after)
-                asked = await self._store.add_user(conversation, text, parent)
+                asked = await self._said(client, conversation, text, parts, parent)
                 self._pages.tell_title(await self._store.conversation(conversation))
                 await self._pages.tell_new(conversation, asked.parent)
                 await self._replies.answer(running, asked.id, client)
@@ -167,9 +176,9 @@ class Talk:
 
     async def edit(self, client: Client, id: str, text: str) -> None:
         """Other words for a message, as a version of it; the user's are answered."""
-        if not text.strip():
-            raise Refused("A message cannot be empty. Delete it instead.")
         message = await self._store.message(id)
+        if not text.strip() and all(isinstance(part, Text) for part in message.parts):
+            raise Refused("A message cannot be empty. Delete it instead.")
         if message.role == "user":
             with self._replies.claimed(message.conversation) as running:
                 edited = await self._store.edit(id, text)
@@ -252,6 +261,21 @@ class Talk:
         for page in list(self._left.pop(id, ())):
             if not page.subject:
                 await self._pages.move(page, id)
+
+    async def _said(
+        self,
+        client: Client,
+        conversation: str,
+        text: str,
+        parts: Sequence[Part],
+        parent: str | None = None,
+    ) -> StoredMessage:
+        """Keep what a page sends; what goes with it no longer waits there."""
+        words = (Text(text),) if text.strip() else ()
+        enclosed = (*parts, *words) if parts else ()
+        asked = await self._store.add_user(conversation, text, parent, enclosed)
+        await self._enclosures.sent(client, parts)
+        return asked
 
     async def _show(self, message: StoredMessage) -> None:
         await self._pages.tell_log(message.conversation)

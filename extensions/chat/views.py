@@ -16,6 +16,7 @@ from extensions.conversations.api import Opened, Store, StoredMessage, is_secret
 from extensions.prompts.api import Face
 from kernel.api import PANELS, UNSET, Extension
 
+from .enclosing import Enclosures
 from .markdown import Markdown
 from .running import Running
 from .sheet import Sheet
@@ -51,8 +52,9 @@ class Views:
         markdown: Markdown,
         running: Mapping[str, Running],
         sheet: Sheet,
+        enclosures: Enclosures,
     ) -> None:
-        self._sheet = sheet
+        self._sheet, self._enclosures = sheet, enclosures
         self._about: OrderedDict[str, About] = OrderedDict()
         self._ext, self._store, self._markdown, self._running = ext, store, markdown, running
         self._kept = Keeping(store)
@@ -196,6 +198,7 @@ class Views:
             "picture": face.picture if face else "",
             "unseen_above": message.id == unseen,
             "text": message.text,
+            "enclosed": self._enclosures.shown(message),
             "closed": Markup(closed),
             "open": Markup(open_),
             "streaming": streaming,

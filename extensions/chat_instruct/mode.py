@@ -6,7 +6,7 @@ from typing import NamedTuple
 from extensions.characters.api import Library
 from extensions.prompts.api import Prompts, system
 from extensions.roleplay.api import Play, play_of
-from kernel.api import Message, Request, Text, Turn
+from kernel.api import Image, Message, Request, Text, Turn
 
 COMMAND = """\
 Read the conversation below and write what <|character|> says next. Write the words of \
@@ -48,7 +48,7 @@ class ChatInstruct:
                 turn.slot,
                 messages=(
                     *system(play.options.system_message),
-                    Message("user", (Text(asked),)),
+                    Message("user", (*pictures(kept), Text(asked))),
                     Message("assistant", (Text(lines.begun),)),
                 ),
                 sampling=turn.sampling,
@@ -86,3 +86,8 @@ class ChatInstruct:
         same = whole.startswith(prompt)
         begun = whole[len(prompt) :].lstrip() if same else f"{play.speaker}:"
         return Lines(prompt.strip(), begun)
+
+
+def pictures(messages: Sequence[Message]) -> list[Image]:
+    """Those of a conversation, which its text cannot hold."""
+    return [part for each in messages for part in each.parts if isinstance(part, Image)]

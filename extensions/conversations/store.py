@@ -248,6 +248,7 @@ class Store(Reshaping):
 
         def work(c: sqlite3.Connection) -> StoredMessage:
             words = clean(text)
+            kept = [Text(clean(p.text)) if isinstance(p, Text) else p for p in parts]
             target = (
                 tree.find_conversation(c, conversation)
                 if conversation
@@ -258,7 +259,7 @@ class Store(Reshaping):
                     "UPDATE conversations SET title = ? WHERE id = ?", (title_of(words), target.id)
                 )
             above = target.leaf if parent is None else parent
-            return tree.add_message(c, target.id, above, "user", words, parts=parts, name=name)
+            return tree.add_message(c, target.id, above, "user", words, parts=kept, name=name)
 
         return await self._write(work, conversation)
 

@@ -95,7 +95,8 @@ class ChatComposer extends HTMLElement {
     menu.addEventListener('click', ({target}) => { if (target.closest('.chat-choices button')) leave(); }, {signal});
     menu.addEventListener('submit', leave, {signal});
     this.form.addEventListener('submit', event => {
-      if (!this.box.value.trim() || this.sent != null) { event.preventDefault(); event.stopImmediatePropagation(); }
+      const empty = !this.box.value.trim() && !this.querySelector('[data-enclosed]');
+      if (empty || this.sent != null || this.querySelector('[data-ui-enclosing]')) { event.preventDefault(); event.stopImmediatePropagation(); }
       const last = this.log.querySelector('#chat-later button') ? null : [...this.log.querySelectorAll('article')].at(-1);
       this.form.elements.after.value = last?.id.replace('chat-m', '') ?? '';       // what the words follow, as seen here
     }, {signal, capture: true});

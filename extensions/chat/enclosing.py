@@ -1,0 +1,78 @@
+"""What goes with the user's message beside its words: other extensions put it there, such as
+pictures, and show it, above the text box and later with the message."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from markupsafe import Markup
+
+from extensions.conversations.api import StoredMessage
+from kernel.api import Client, Extension, Part, Point
+
+log = logging.getLogger(__name__)
+
+
+class Enclosing(Protocol):
+    """Who puts something there. HTML comes from templates, as that of panels."""
+
+    async def waiting(self, client: Client | None, conversation: str) -> str:
+        """What stands above the text box of a page; an element with `data-enclosed` in it says
+        that there is something to send, `data-ui-enclosing` that it is still on its way."""
+        ...
+
+    def parts(self, client: Client) -> Sequence[Part]:
+        """What goes with the next message of a page."""
+        ...
+
+    async def sent(self, client: Client, parts: Sequence[Part]) -> None:
+        """These are kept with a message now."""
+        ...
+
+    def shown(self, message: StoredMessage) -> str:
+        """What is shown with the words of a message; the same for the same message."""
+        ...
+
+
+ENCLOSURES: Point[Enclosing] = Point(
+    "enclosures", "What goes with the user's message beside its words."
+)
+
+
+class Enclosures:
+    """All of them; one that cannot draw costs its own place."""
+
+    def __init__(self, ext: Extension[Any]) -> None:
+        self._ext = ext
+
+    async def waiting(self, client: Client | None, conversation: str) -> list[Markup]:
+        """What stands above the text box of a page."""
+        found: list[Markup] = []
+        for each in self._ext.get(ENCLOSURES):
+            try:
+                found.append(Markup(await each.waiting(client, conversation)))
+            except Exception:
+                log.exception("What is enclosed could not be shown")
+        return found
+
+    def parts(self, client: Client) -> tuple[Part, ...]:
+        """What goes with the next message of a page; what fails here keeps it from being sent."""
+        return tuple(part for each in self._ext.get(ENCLOSURES) for part in each.parts(client))
+
+    async def sent(self, client: Client, parts: Sequence[Part]) -> None:
+        """These are kept with a message now."""
+        for each in self._ext.get(ENCLOSURES) if parts else ():
+            try:
+                await each.sent(client, parts)
+            except Exception:
+                log.exception("What was enclosed could not be taken away")
+
+    def shown(self, message: StoredMessage) -> list[Markup]:
+        """What is shown with the words of a message."""
+        found: list[Markup] = []
+        for each in self._ext.get(ENCLOSURES):
+            try:
+                found.append(Markup(each.shown(message)))
+            except Exception:
+                log.exception("What is enclosed could not be shown")
+        return [html for html in found if html]

@@ -1,0 +1,66 @@
+"""Pictures that wait at text boxes: in memory alone, so that no disk ever has what is not sent."""
+
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from kernel.api import Image, Part, Refused, Struct
+
+from .pictures import Size, picture, size_of
+
+MOST = 8
+"""Pictures of one message."""
+HEAVIEST = 20 << 20
+"""Bytes of the pictures of one message."""
+ALL = 200 << 20
+"""Bytes of what waits anywhere; what waited longest goes first."""
+NAME = re.compile(r"[0-9a-f]{32}")
+
+
+class Waiting(Struct, frozen=True):
+    """A picture that was not sent yet."""
+
+    id: str
+    image: Image
+    size: Size
+
+
+class Boxes:
+    """What waits where. A box has a name that its page made up and nobody can guess."""
+
+    def __init__(self) -> None:
+        self._boxes: OrderedDict[str, tuple[Waiting, ...]] = OrderedDict()
+
+    def of(self, box: str) -> tuple[Waiting, ...]:
+        return self._boxes.get(box, ())
+
+    def add(self, box: str, data: bytes) -> None:
+        """Put a file there; raises Refused."""
+        if not NAME.fullmatch(box):
+            raise Refused("The page named no box for its pictures. Reload it.")
+        image, there = picture(data), self.of(box)
+        if len(there) == MOST:
+            raise Refused(f"A message takes {MOST} pictures. Send these first.")
+        if (
+            sum(len(each.image.data) for each in (*there, Waiting("", image, Size(0, 0))))
+            > HEAVIEST
+        ):
+            most = f"{HEAVIEST >> 20} MB"
+            raise Refused(f"The pictures of a message have at most {most}. Send these first.")
+        new = Waiting(secrets.token_hex(8), image, size_of(data))
+        self._keep(box, (*there, new))
+
+    def remove(self, box: str, id: str) -> None:
+        self._keep(box, tuple(each for each in self.of(box) if each.id != id))
+
+    def sent(self, box: str, parts: Sequence[Part]) -> None:
+        """These are a message's now; what came meanwhile stays."""
+        self._keep(box, tuple(e for e in self.of(box) if not any(e.image is p for p in parts)))
+
+    def _keep(self, box: str, pictures: tuple[Waiting, ...]) -> None:
+        self._boxes.pop(box, None)
+        if pictures:
+            self._boxes[box] = pictures
+        while sum(len(e.image.data) for each in self._boxes.values() for e in each) > ALL:
+            self._boxes.popitem(last=False)

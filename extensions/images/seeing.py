@@ -1,0 +1,72 @@
+"""What a model gets of a conversation's pictures: as many as it takes, or that there are some."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import structs
+
+from kernel.api import Conversation, Draft, Extension, Image, Message, Part, Past, Text
+
+MOST = 16
+"""Pictures of one request: engines take no more."""
+HEAVIEST = 24 << 20
+"""Bytes of them."""
+REMEMBERED = 1000
+"""Conversations that were told."""
+OLDER = "[An earlier picture, no longer shown]\n"
+UNSEEN = "[A picture that you cannot see]\n"
+BLIND = "{} cannot see pictures: it was told that there are some, and got your words."
+
+
+class Seeing:
+    """Changes what is asked for a page; a program is told what its model cannot do."""
+
+    def __init__(self, ext: Extension[Any]) -> None:
+        self._ext = ext
+        self._told: dict[str, str] = {}
+        """Which model's blindness a conversation was told of."""
+
+    async def newest(self, past: Past) -> Past:
+        """Leave out what is more than an engine takes, the oldest first."""
+        own = [part for each in past.turn.messages for part in each.parts]
+        many, bytes_ = 0, 0
+
+        def fits(image: Image) -> bool:
+            nonlocal many, bytes_
+            many, bytes_ = many + 1, bytes_ + len(image.data)
+            return many <= MOST and bytes_ <= HEAVIEST
+
+        for part in own:
+            if isinstance(part, Image):
+                fits(part)
+        messages = [without(each, fits, OLDER) for each in reversed(past.messages)]
+        if all(new is old for new, old in zip(reversed(messages), past.messages, strict=True)):
+            return past
+        return structs.replace(past, messages=tuple(reversed(messages)))
+
+    async def of_model(self, draft: Draft) -> Draft:
+        """Tell a model that cannot see that there are pictures, and its page that it cannot."""
+        request, turn = draft.request, draft.turn
+        model = self._ext.slot(request.slot).model
+        if not turn.client or not model or "images" in model.info.capabilities:
+            return draft
+        old = request.messages or ()
+        messages = tuple(without(each, lambda _: False, UNSEEN) for each in old)
+        if all(new is each for new, each in zip(messages, old, strict=True)):
+            return draft
+        page = turn.conversation_id or ""
+        if self._told.get(page) != model.info.name:
+            if len(self._told) == REMEMBERED:
+                self._told.clear()
+            self._told[page] = model.info.name
+            self._ext.tell(BLIND.format(model.info.name), Conversation(page))
+        return structs.replace(draft, request=structs.replace(request, messages=messages))
+
+
+def without(message: Message, fits: Callable[[Image], bool], said: str) -> Message:
+    """The message with words in the place of pictures that do not fit."""
+    parts: Sequence[Part] = [
+        part if not isinstance(part, Image) or fits(part) else Text(said) for part in message.parts
+    ]
+    same = all(new is old for new, old in zip(parts, message.parts, strict=True))
+    return message if same else structs.replace(message, parts=tuple(parts))

@@ -1,0 +1,364 @@
+"""Pictures: what is one, where they wait, that they are kept, shown, and seen."""
+
+import re
+import struct
+import zlib
+
+import pytest
+
+from extensions.conversations.api import STORE, Store
+from extensions.images import boxes, pictures, seeing
+from kernel.api import Image, Message, Past, Refused, Request, Text, Turn
+from kernel.testing import ROOT, App, Page, Scripted, running
+from kernel.testing.plugin import conformance
+
+test_conformance = conformance(__file__)
+BOX = "0123456789abcdef" * 2
+OTHER = "f" * 32
+SEES = ("text", "images")
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int = 4, height: int = 3, shade: int = 90) -> bytes:
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = (b"\0" + bytes([shade]) * width) * height if width * height < 10_000 else b""
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def webp(kind: bytes, data: bytes) -> bytes:
+    body = b"WEBP" + kind + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+JPEG = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xff\xc0\x00\x11\x08\x00\x0a\x00\x14" + bytes(20)
+GIF = b"GIF89a" + struct.pack("<HH", 7, 9) + b"..."
+LOSSY = webp(b"VP8 ", bytes(3) + b"\x9d\x01\x2a" + struct.pack("<HH", 33, 44) + bytes(9))
+LOSSLESS = webp(b"VP8L", b"\x2f" + struct.pack("<I", 32 | 43 << 14) + bytes(9))
+EXTENDED = webp(b"VP8X", bytes(4) + b"\x20\0\0\x2b\0\0" + bytes(9))
+
+
+# --- what a picture is -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "size"),
+    [
+        (png(30, 20), "image/png", (30, 20)),
+        (JPEG, "image/jpeg", (20, 10)),
+        (GIF, "image/gif", (7, 9)),
+        (LOSSY, "image/webp", (33, 44)),
+        (LOSSLESS, "image/webp", (33, 44)),
+        (EXTENDED, "image/webp", (33, 44)),
+    ],
+)
+def test_kind_and_size_are_read_from_the_bytes(data: bytes, kind: str, size: tuple[int, int]):
+    assert pictures.picture(data) == Image(data, kind)
+    assert pictures.size_of(data) == size
+    for end in range(len(data)):  # However it is cut off, nothing worse than a refusal comes of it.
+        pictures.size_of(data[:end])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "no picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "Choose a PNG, JPEG, WebP or GIF"),
+        (b"<html><script>alert(1)</script>", "no picture"),
+        (png()[:18], "broken"),
+        (png(0, 5), "broken"),
+        (b"\xff\xd8\xff" + bytes(99), "broken"),
+        (png(9000, 9000), "9,000 by 9,000 dots, more than 64 million"),
+        (png() + bytes(pictures.LARGEST), "more than 7 MB"),
+    ],
+)
+def test_what_is_none_or_too_much_is_refused_with_a_sentence(data: bytes, words: str):
+    with pytest.raises(Refused, match=words):
+        pictures.picture(data)
+
+
+# --- where they wait ---------------------------------------------------------------------
+
+
+def test_a_box_takes_a_messages_worth_and_memory_has_an_end(monkeypatch: pytest.MonkeyPatch):
+    known = boxes.Boxes()
+    for _ in range(boxes.MOST):
+        known.add(BOX, png())
+    with pytest.raises(Refused, match="takes 8 pictures"):
+        known.add(BOX, png())
+    known.remove(BOX, known.of(BOX)[0].id)
+    monkeypatch.setattr(boxes, "HEAVIEST", 8 * len(png()) - 1)
+    with pytest.raises(Refused, match="at most"):
+        known.add(BOX, png())
+    with pytest.raises(Refused, match="Reload"):
+        known.add("../../x", png())
+    monkeypatch.setattr(boxes, "ALL", 7 * len(png()))
+    known.add(OTHER, png())
+    assert (len(known.of(BOX)), len(known.of(OTHER))) == (0, 1), "what waited longest went"
+
+
+def test_what_comes_while_a_message_is_kept_stays():
+    known = boxes.Boxes()
+    known.add(BOX, png())
+    sent = [each.image for each in known.of(BOX)]
+    known.add(BOX, png())
+    known.sent(BOX, sent)
+    assert len(known.of(BOX)) == 1
+
+
+# --- from the page to the store, the model and back --------------------------------------
+
+
+async def attached(app: App, *data: bytes, path: str = "/chat") -> Page:
+    page = await app.open(path)
+    await page.act("images.look", box=BOX)
+    for each in data:
+        answer = await app.fetch(f"/ext/images/waiting/{BOX}", "POST", body=each)
+        assert answer.status == 204, answer.text
+    return page
+
+
+async def sent(page: Page, text: str) -> None:
+    """Send it, and wait for the end of the reply."""
+    page.html = ""
+    await page.act("chat.send", conversation=page.client.subject, text=text)
+    await page.until('data-busy="true".*data-busy="false"')
+
+
+def store_of(app: App) -> Store:
+    return app.kernel.registry.values(STORE)[0]
+
+
+def images(request: Request) -> list[Image]:
+    parts = (part for message in request.messages or () for part in message.parts)
+    return [part for part in parts if isinstance(part, Image)]
+
+
+async def test_a_picture_waits_is_sent_kept_shown_and_seen():
+    model = Scripted("I see.", capabilities=SEES)
+    async with running("images", model=model) as app:
+        page = await attached(app, png(), JPEG)
+        await page.until("images-waiting.*data-enclosed.*Picture 2, 20 by 10 dots")
+        assert "cannot see" not in page.html
+        await sent(page, "What is this?")
+        assert images(model.asked[0]) == [Image(png(), "image/png"), Image(JPEG, "image/jpeg")]
+        asked = (await store_of(app).get(page.client.subject)).messages[0]
+        assert asked.text == "What is this?"
+        assert asked.parts[2] == Text("What is this?")
+        src = f"/ext/images/message/{asked.id}/0"
+        await page.until(f'src="{src}" width="4" height="3" loading="lazy"[^>]*alt="Picture 1')
+        answer = await app.fetch(src)
+        assert (answer.status, answer.body) == (200, png())
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        again = await app.open(f"/chat/{page.client.subject}")
+        await again.until(re.escape(src))
+        page.html = ""
+        await page.act("images.look", box=BOX)
+        assert "data-enclosed" not in page.html, "nothing waits any more"
+        await sent(page, "And now?")
+        assert len(images(model.asked[1])) == 2, "the model sees it again"
+
+
+async def test_a_picture_needs_no_words_and_nothing_is_still_refused():
+    model = Scripted("I see.", capabilities=SEES)
+    async with running("images", model=model) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text=" ")
+        await page.until("Write something first")
+        page = await attached(app, png())
+        await sent(page, "")
+        (asked, _) = (await store_of(app).get(page.client.subject)).messages
+        assert asked.parts == (Image(png(), "image/png"),)
+        await page.act("chat.edit", message=asked.id, text="")
+        await app.until(lambda: len(model.asked) == 2)
+
+
+async def test_it_is_taken_off_and_comes_back_with_its_page():
+    async with running("images", model=Scripted()) as app:
+        page = await attached(app, png(), GIF)
+        (first, second) = re.findall(
+            r'li id="images-w(\w+)"', await page.until("images-row.*7 by 9")
+        )[-2:]
+        page.html = ""
+        await page.act("images.remove", picture=first)
+        html = await page.until("images-waiting.*</images-waiting>")
+        assert first not in html
+        assert second in html
+        page.close()
+        again = await app.open("/chat")
+        assert second not in again.html
+        await again.act("images.look", box=BOX)
+        await again.until(f"images-w{second}")
+        stranger = await app.open("/chat")
+        await stranger.act("images.look", box=OTHER)
+        await stranger.act("images.remove", picture=second)
+        assert second not in stranger.html
+        assert (await app.fetch(f"/ext/images/waiting/{BOX}/{second}")).body == GIF
+
+
+async def test_what_is_refused_is_said_to_the_page_and_costs_nothing():
+    async with running("images", model=Scripted()) as app:
+        page = await attached(app, png())
+        for data, words in ((b"<svg/>", "no picture that can be sent"), (png(), "takes 8")):
+            put = [
+                await app.fetch(f"/ext/images/waiting/{BOX}", "POST", body=data) for _ in range(8)
+            ]
+            assert put[-1].status == 422
+            assert words in put[-1].text
+            await page.until(words)
+        too_large = png() + bytes(pictures.LARGEST)
+        answer = await app.fetch(f"/ext/images/waiting/{OTHER}", "POST", body=too_large)
+        assert "more than 7 MB" in answer.text
+        await page.act("images.look", box="../x")
+        await page.until("Reload it")
+        answer = await app.fetch(f"/ext/images/waiting/{BOX}", "POST", body=png(), who="nobody")
+        assert answer.status == 401
+
+
+async def test_only_pictures_are_served_as_such():
+    async with running("images", "chat", model=Scripted()) as app:
+        parts = (Image(b"<svg onload=alert(1)>", "image/svg+xml"), Text("x"))
+        asked = await store_of(app).add_user("", "x", parts=parts)
+        for path in (
+            f"{asked.id}/0",
+            f"{asked.id}/1",
+            f"{asked.id}/7",
+            "nobody/0",
+            f"{asked.id}/x",
+        ):
+            assert (await app.fetch(f"/ext/images/message/{path}")).status == 404, path
+        assert (await app.fetch(f"/ext/images/waiting/{BOX}/x")).status == 404
+        page = await app.open(f"/chat/{asked.conversation}")
+        assert "images-shown" not in page.html
+
+
+async def test_what_is_incognito_is_on_no_disk():
+    async with running("images", model=Scripted("Yes.", capabilities=SEES)) as app:
+        page = await app.open("/chat")
+        await page.act("chat.incognito")
+        marked = png() + b"only-in-memory"
+        page_box = page.client
+        await page.act("images.look", box=BOX)
+        await app.fetch(f"/ext/images/waiting/{BOX}", "POST", body=marked)
+        await sent(page, "Look")
+        (asked, _) = (await store_of(app).get(page_box.subject)).messages
+        answer = await app.fetch(f"/ext/images/message/{asked.id}/0")
+        assert answer.body == marked
+        assert answer.headers["cache-control"] == "no-store"
+        needles = (b"only-in-memory", b"b25seS1pbi1tZW1vcnk")  # and as base64 has it
+        files = [f.read_bytes() for f in app.kernel.data.rglob("*") if f.is_file()]
+        assert not any(needle in data for needle in needles for data in files)
+        await page.act("chat.delete", conversation=page_box.subject)
+        assert (await app.fetch(f"/ext/images/message/{asked.id}/0")).status == 404
+
+
+async def test_versions_branches_and_a_file_keep_it_and_a_deletion_hides_it():
+    async with running("images", model=Scripted("Yes.", capabilities=SEES)) as app:
+        page, store = await attached(app, png()), store_of(app)
+        await sent(page, "Look")
+        id = page.client.subject
+        asked = (await store.get(id)).messages[0]
+        page.html = ""
+        await page.act("chat.edit", message=asked.id, text="Look closer")
+        edited = (await store.get(id)).messages[0]
+        assert edited.parts == (Image(png(), "image/png"), Text("Look closer"))
+        await page.until('data-busy="false"')
+        await page.act("chat.branch", message=edited.id)
+        (copy,) = (await store.get(page.client.subject)).messages
+        assert copy.parts == edited.parts
+        whole = await store.whole(id)
+        await page.act("chat.delete_message", message=edited.id)
+        assert (await app.fetch(f"/ext/images/message/{edited.id}/0")).status == 404
+        taken, new = await store.take(whole)
+        assert new
+        assert (await store.get(taken)).messages[0].parts == edited.parts
+
+
+# --- models ------------------------------------------------------------------------------
+
+
+async def test_a_model_that_cannot_see_is_said_to_be_so_and_gets_the_words():
+    blind = Scripted("No.")
+    async with running("images", model=blind) as app:
+        page = await attached(app, png())
+        await page.until("scripted cannot see pictures")
+        await sent(page, "What is this?")
+        await page.until("it was told that there are some")
+        assert not images(blind.asked[0])
+        assert blind.asked[0].messages
+        assert blind.asked[0].messages[-1].text == seeing.UNSEEN + "What is this?"
+        asked = (await store_of(app).get(page.client.subject)).messages[0]
+        assert isinstance(asked.parts[0], Image), "it is kept"
+        reply = app.run(Turn(messages=(Message("user", asked.parts),)))
+        _ = [delta async for delta in reply]
+        assert images(blind.asked[-1]), "a program is told by the engine"
+
+
+async def test_the_page_says_it_when_a_model_is_loaded():
+    async with running("images") as app:
+        page = await attached(app, png())
+        assert "cannot see" not in page.html
+        await app.load(Scripted())
+        await page.until("scripted cannot see pictures")
+
+
+async def test_the_newest_pictures_are_those_that_are_seen(monkeypatch: pytest.MonkeyPatch):
+    shades = [Image(png(shade=shade), "image/png") for shade in range(18)]
+    past = Past(
+        tuple(Message("user", (each, Text("?"))) for each in shades[:-1]),
+        Turn(messages=(Message("user", (shades[-1],)),)),
+    )
+    async with running("images") as app:
+        see = seeing.Seeing(app.extension("images"))
+        kept = (await see.newest(past)).messages
+        assert kept[0].text == kept[1].text == seeing.OLDER + "?"
+        assert [each.parts[0] for each in kept[2:]] == shades[2:-1]
+        monkeypatch.setattr(seeing, "HEAVIEST", sum(len(each.data) for each in shades[-4:]))
+        kept = (await see.newest(past)).messages
+        assert [n for n, each in enumerate(kept) if each.text == "?"] == [14, 15, 16]
+        few = Past(past.messages[-2:], past.turn)
+        assert await see.newest(few) is few
+
+
+async def test_the_other_modes_hand_them_on():
+    model = Scripted("I see.", capabilities=SEES)
+    async with running("images", "chat_instruct", "roleplay", model=model) as app:
+        app.kernel.characters.mkdir(exist_ok=True)
+        (app.kernel.characters / "Bo.yaml").write_text("name: Bo\ndescription: A fox.\n", "utf-8")
+        for mode in ("chat-instruct", "chat"):
+            page = await attached(app, png())
+            await page.act("chat.set_up", mode=mode, character="Bo")
+            await sent(page, "Look")
+            assert images(model.asked[-1]) == [Image(png(), "image/png")], mode
+            assert "Bo" in repr(model.asked[-1])
+            await page.act("chat.new")
+            page.close()
+
+
+async def test_switched_off_the_conversation_goes_on_and_switched_on_they_are_back():
+    async with running("images", "chat", model=Scripted("Yes.", capabilities=SEES)) as app:
+        page = await attached(app, png())
+        await sent(page, "Look")
+        page.html = ""
+        await app.toggle("images", on=False)
+        html = await page.until('id="main".*Look')
+        assert "images-shown" not in html
+        assert "images-attach" not in html
+        page.html = ""
+        await app.toggle("images", on=True)
+        await page.until("images-shown")
+        await page.until("images-attach")
+
+
+def test_nothing_of_it_is_left_out_of_the_page():
+    """The limits that the page and the README name are those of the code."""
+    words = (ROOT / "extensions/images/README.md").read_text("utf-8")
+    assert f"up to {pictures.LARGEST >> 20} MB and {pictures.DOTS // 1_000_000} million" in words
+    said = f"{boxes.MOST} pictures and {boxes.HEAVIEST >> 20} MB"
+    assert said in words
+    assert f"gets the {seeing.MOST} newest, up to {seeing.HEAVIEST >> 20} MB" in words

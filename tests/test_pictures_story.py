@@ -1,0 +1,136 @@
+"""Pictures of the user's own in a real browser: chosen, pasted, dropped, sent, and there again."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.live import Watched, chromium, live, shoot
+
+pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.timeout(280)]
+GIVE = """
+([selector, kind, bytes, type, text]) => {
+  const data = new DataTransfer(), file = new File([new Uint8Array(bytes)], 'picture', {type});
+  data.items.add(file);
+  if (text) data.setData('text/plain', text);
+  const how = {bubbles: true, cancelable: true};
+  const event = kind === 'paste' ? new ClipboardEvent(kind, {...how, clipboardData: data})
+    : new DragEvent(kind, {...how, dataTransfer: data});
+  document.querySelector(selector).dispatchEvent(event);
+}
+"""
+"""A file that is pasted or dropped."""
+WEBP = """
+async () => {
+  const canvas = Object.assign(document.createElement('canvas'), {width: 60, height: 40});
+  canvas.getContext('2d').fillRect(0, 0, 30, 40);
+  const blob = await new Promise(done => canvas.toBlob(done, 'image/webp'));
+  return [...new Uint8Array(await blob.arrayBuffer())];
+}
+"""
+WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, color: tuple[int, int, int]) -> bytes:
+    rows = (b"\0" + bytes(color) * width) * height
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+async def choose(page: Page, *pictures: bytes) -> None:
+    """With the button, by the keyboard."""
+    files = [{"name": "p", "mimeType": "image/png", "buffer": each} for each in pictures]
+    async with page.expect_file_chooser() as chooser:
+        await page.focus("#images-attach")
+        await page.keyboard.press("Enter")
+    await (await chooser.value).set_files(files)  # type: ignore[arg-type]
+
+
+async def loaded(page: Page, selector: str, width: int) -> None:
+    """The picture arrived, and is the one that was meant."""
+    await page.wait_for_function(
+        "([s, w]) => [...document.querySelectorAll(s)].some(i => i.naturalWidth === w)",
+        arg=[selector, width],
+    )
+
+
+async def test_pictures_are_attached_sent_and_there_again(tmp_path: Path, environments_dir: Path):
+    async with live(tmp_path / "data", environments_dir) as server, chromium() as browser:
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        watched, page = Watched(context), await context.new_page()
+        await page.goto(server.link)
+        await page.wait_for_selector("#models-open .dot[data-state=ready]", timeout=120_000)
+        for width in (1280, 390):
+            await page.set_viewport_size({"width": width, "height": 800})
+            await page.goto(f"{server.address}/chat")
+            row, box = page.locator(".images-row > li"), page.locator("#chat-text")
+            await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+
+            # The button (two files), a paste, a drop; a paste of words stays one.
+            await choose(page, png(64, 48, (190, 60, 40)), png(300, 900, (40, 90, 160)))
+            await expect(row).to_have_count(2)
+            give = [[*png(90, 60, (60, 140, 80))], "image/png"]
+            await page.evaluate(GIVE, ["#chat-text", "paste", *give, "words"])
+            await page.evaluate(GIVE, ["#chat-text", "paste", *give, ""])
+            await expect(row).to_have_count(3)
+            await page.evaluate(
+                GIVE, ["chat-log", "drop", await page.evaluate(WEBP), "image/webp", ""]
+            )
+            await expect(row).to_have_count(4)
+            await loaded(page, ".images-row img", 60)
+            await expect(page.locator("#images-blind")).to_contain_text("cannot see pictures")
+            svg = [[*b"<svg xmlns='http://www.w3.org/2000/svg'/>"], "image/svg+xml", ""]
+            await page.evaluate(GIVE, ["chat-log", "drop", *svg])
+            await expect(page.locator(".toast p").last).to_contain_text("Choose a PNG, JPEG, WebP")
+            await box.fill("What is on them?")
+            await shoot(page, f"pictures-waiting-{width}")
+            assert not await page.evaluate(WIDE)
+
+            # One is taken off by the keyboard; a reload keeps the rest, as it keeps the words.
+            await page.get_by_role("button", name="Remove picture 1").focus()
+            await page.keyboard.press("Enter")
+            await expect(row).to_have_count(3)
+            await expect(box).to_be_focused()
+            await page.reload()
+            await expect(row).to_have_count(3)
+            await expect(box).to_have_value("What is on them?")
+
+            await page.locator("#chat-submit").click()
+            shown = page.locator("article.chat-user .images-open > img")
+            await expect(shown).to_have_count(3)
+            await expect(row).to_have_count(0)
+            await expect(box).to_have_value("")
+            await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+            await expect(page.locator("article.chat-reply .chat-body")).not_to_be_empty()
+            await page.reload()
+            await expect(shown).to_have_count(3)
+            await page.locator("chat-log").evaluate("e => e.scrollTop = 0")
+            await loaded(page, ".images-open > img", 300)
+            tall = await shown.first.bounding_box()
+            assert tall
+            assert tall["height"] <= 290
+            await shoot(page, f"pictures-shown-{width}")
+            assert not await page.evaluate(WIDE)
+
+            # A click opens one large; a message may be a picture alone, sent by Enter.
+            await page.get_by_role("button", name="Picture 1 of this message").first.click()
+            large = page.get_by_role("dialog", name="Picture 1, large").first
+            await expect(large).to_be_visible()
+            await loaded(page, ".images-large img", 300)
+            await shoot(page, f"pictures-large-{width}")
+            await page.keyboard.press("Escape")
+            await expect(large).to_be_hidden()
+            await choose(page, png(32, 32, (0, 0, 0)))
+            await expect(row).to_have_count(1)
+            await box.press("Enter")
+            await expect(shown).to_have_count(4)
+            await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+        complaints = [each for each in watched.complaints if "422" not in each]
+        assert not complaints
