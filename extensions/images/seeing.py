@@ -15,7 +15,7 @@ REMEMBERED = 1000
 """Conversations that were told."""
 OLDER = "[An earlier picture, no longer shown]\n"
 UNSEEN = "[A picture that you cannot see]\n"
-BLIND = "{} cannot see pictures: it was told that there are some, and got your words."
+BLIND = "The model {} cannot see pictures: it was told that there are some, and got your words."
 
 
 class Seeing:

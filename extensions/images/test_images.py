@@ -125,7 +125,7 @@ async def sent(page: Page, text: str) -> None:
     """Send it, and wait for the end of the reply."""
     page.html = ""
     await page.act("chat.send", conversation=page.client.subject, text=text)
-    await page.until('data-busy="true".*data-busy="false"')
+    await page.until('chat-figures.*data-busy="false"')
 
 
 def store_of(app: App) -> Store:

@@ -69,6 +69,6 @@ customElements.define('images-waiting', class extends HTMLElement {
       await fetch(`/ext/images/waiting/${this.box}`, {method: 'POST', body}).catch(() => {});
     }
     this.toggleAttribute('data-ui-enclosing', false);
-    document.getElementById('chat-text').focus();
+    if (matchMedia('(hover: hover)').matches) document.getElementById('chat-text').focus();   // a phone would show its keyboard
   }
 });
