@@ -17,8 +17,15 @@ class Enclosing(Protocol):
     """Who puts something there. HTML comes from templates, as that of panels."""
 
     async def waiting(self, client: Client | None, conversation: str) -> str:
-        """What stands above the text box of a page; an element with `data-enclosed` in it says
-        that there is something to send, `data-ui-enclosing` that it is still on its way."""
+        """What stands above the text box of a page.
+
+        An element with `data-enclosed` in it says that there is something to send. One with
+        `data-takes` has the address that files go to: each as the body of a POST, at most one byte
+        more than `data-largest`, to that address, a slash and the page's box, a name that is 32
+        hexadecimal digits; those of the type `data-redraws` become PNG or JPEG. In a panel of the
+        region composer a button with `data-chooses` opens the file input of that id, and one with
+        `data-names` is pressed by the page to tell the server its box.
+        """
         ...
 
     def parts(self, client: Client) -> Sequence[Part]:

@@ -4,9 +4,10 @@ import re
 import struct
 import zlib
 
+import msgspec
 import pytest
 
-from extensions.conversations.api import STORE, Store
+from extensions.conversations.api import STORE, Store, Whole
 from extensions.images import boxes, pictures, seeing
 from kernel.api import Image, Message, Past, Refused, Request, Text, Turn
 from kernel.testing import ROOT, App, Page, Scripted, running
@@ -186,7 +187,7 @@ async def test_it_is_taken_off_and_comes_back_with_its_page():
         )[-2:]
         page.html = ""
         await page.act("images.remove", picture=first)
-        html = await page.until("images-waiting.*</images-waiting>")
+        html = await page.until("images-waiting.*Picture 1.*</div>")
         assert first not in html
         assert second in html
         page.close()
@@ -271,7 +272,8 @@ async def test_versions_branches_and_a_file_keep_it_and_a_deletion_hides_it():
         await page.act("chat.branch", message=edited.id)
         (copy,) = (await store.get(page.client.subject)).messages
         assert copy.parts == edited.parts
-        whole = await store.whole(id)
+        answer = await app.fetch(f"/ext/conversations/export/{id}/spindle")
+        whole = msgspec.convert(answer.json()["conversation"], Whole)
         await page.act("chat.delete_message", message=edited.id)
         assert (await app.fetch(f"/ext/images/message/{edited.id}/0")).status == 404
         taken, new = await store.take(whole)

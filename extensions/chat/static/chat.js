@@ -78,6 +78,18 @@ class ChatLog extends HTMLElement {
   }
 }
 
+// Engines read no WebP: where that is asked for it becomes a PNG, or a JPEG if that would be too large.
+async function redrawn(file, largest) {
+  try {
+    const picture = await createImageBitmap(file);
+    const canvas = Object.assign(document.createElement('canvas'), {width: picture.width, height: picture.height});
+    canvas.getContext('2d').drawImage(picture, 0, 0);
+    const as = (type, quality) => new Promise(done => canvas.toBlob(done, type, quality));
+    const png = await as('image/png');
+    return png && png.size <= largest ? png : await as('image/jpeg', 0.92) ?? file;
+  } catch { return file; }
+}
+
 // Enter sends (Shift+Enter is a new line; on a touch screen Enter is). The words stay in the box
 // until the log shows them as a message; they survive a reload in sessionStorage.
 class ChatComposer extends HTMLElement {
@@ -94,9 +106,10 @@ class ChatComposer extends HTMLElement {
     const menu = document.getElementById('chat-menu'), leave = () => setTimeout(() => menu.hidePopover());
     menu.addEventListener('click', ({target}) => { if (target.closest('.chat-choices button')) leave(); }, {signal});
     menu.addEventListener('submit', leave, {signal});
+    this.listen(signal);
     this.form.addEventListener('submit', event => {
       const empty = !this.box.value.trim() && !this.querySelector('[data-enclosed]');
-      if (empty || this.sent != null || this.querySelector('[data-ui-enclosing]')) { event.preventDefault(); event.stopImmediatePropagation(); }
+      if (empty || this.sent != null || this.hasAttribute('data-ui-enclosing')) { event.preventDefault(); event.stopImmediatePropagation(); }
       const last = this.log.querySelector('#chat-later button') ? null : [...this.log.querySelectorAll('article')].at(-1);
       this.form.elements.after.value = last?.id.replace('chat-m', '') ?? '';       // what the words follow, as seen here
     }, {signal, capture: true});
@@ -119,6 +132,65 @@ class ChatComposer extends HTMLElement {
   }
   disconnectedCallback() { this.stop.abort(); this.watch.disconnect(); this.draft.disconnect(); clearTimeout(this.timer); }
   connectedMoveCallback() {}
+
+  // Files that are chosen, pasted or dropped go to the address data-takes of an extension that wants them, below a name
+  // made up here, which a reload keeps as it keeps a draft. By the button data-names the server learns whose name it is.
+  get taker() { return this.querySelector('[data-takes]'); }
+  get bagKey() { return `enclosed:${location.pathname}`; }
+  listen(signal) {
+    const area = this.closest('.chat-main'), over = on => this.toggleAttribute('data-ui-over', on);
+    const dragged = event => this.taker && [...event.dataTransfer?.types ?? []].includes('Files');
+    const on = (where, name, does) => where.addEventListener(name, does, {signal});
+    this.bagAt ??= this.bagKey;
+    this.bag ??= sessionStorage.getItem(this.bagKey) ?? [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('');
+    on(this, 'click', ({target}) => {
+      if (target.closest('[data-chooses]')) document.getElementById(target.closest('[data-chooses]').dataset.chooses).click();
+      if (target.closest('[data-enclosed] button')) this.box.focus();
+    });
+    on(this, 'change', event => {
+      if (event.target.type !== 'file') return;
+      event.stopPropagation();
+      this.enclose([...event.target.files]);
+      event.target.value = '';
+    });
+    on(this.box, 'paste', event => {
+      const {files, types} = event.clipboardData;
+      if (!this.taker || !files.length || types.includes('text/plain')) return;   // words with a picture of them are words
+      event.preventDefault();
+      this.enclose([...files]);
+    });
+    on(area, 'dragover', event => { if (dragged(event)) { event.preventDefault(); over(true); } });
+    on(area, 'dragleave', event => { if (!area.contains(event.relatedTarget)) over(false); });
+    on(area, 'drop', event => {
+      over(false);
+      if (!dragged(event)) return;
+      event.preventDefault();
+      this.enclose([...event.dataTransfer.files]);
+    });
+    on(document, 'htmx:ws:after:connection', () => this.named());
+    if (document.documentElement.dataset.uiLink === 'online') setTimeout(() => this.named());
+  }
+  named() {
+    for (const button of this.querySelectorAll('[data-names]')) {
+      button.setAttribute('hx-vals', JSON.stringify({...JSON.parse(button.getAttribute('hx-vals')), box: this.bag}));
+      button.click();
+    }
+  }
+  async enclose(files) {
+    const {takes, largest, redraws} = this.taker.dataset;
+    if (this.bagAt !== this.bagKey) sessionStorage.removeItem(this.bagAt);          // the page is at another conversation by now
+    this.bagAt = this.bagKey;
+    sessionStorage.setItem(this.bagAt, this.bag);
+    this.named();
+    this.toggleAttribute('data-ui-enclosing', true);
+    for (const file of files) {
+      const body = file.type && file.type === redraws ? await redrawn(file, Number(largest)) : file;
+      const sent = {method: 'POST', body: body.slice(0, Number(largest) + 1)};    // one byte more: the server says that it is too large
+      await fetch(`${takes}/${this.bag}`, sent).catch(() => {});
+    }
+    this.toggleAttribute('data-ui-enclosing', false);
+    if (matchMedia('(hover: hover)').matches) this.box.focus();                     // a phone would show its keyboard
+  }
 
   get key() { return `draft:${location.pathname}`; }
   keep() { if (!('secret' in document.getElementById('chat-id').dataset)) sessionStorage.setItem(this.key, this.box.value); }
