@@ -75,7 +75,7 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(actions.Start)(lambda a, client: talk.start(client, a.character))
     ext.on(actions.Impersonate)(lambda a, client: talk.impersonate(client, a.conversation, a.text))
 
-    Comforts(ext, store, talk, replies, pages, setups)
+    Comforts(ext, store, talk, replies, pages, setups, enclosures)
 
     @ext.on(CastRenamed)
     async def renamed(event: CastRenamed) -> None:

@@ -6,6 +6,7 @@ from extensions.conversations.api import Store, StoredMessage
 from kernel.api import Client, Extension, Refused, Role
 
 from . import actions
+from .enclosing import Enclosures
 from .pages import Pages
 from .replies import Replies
 from .setup import Setups
@@ -29,9 +30,10 @@ class Comforts:
         replies: Replies,
         pages: Pages,
         setups: Setups,
+        enclosures: Enclosures,
     ) -> None:
         self._store, self._talk, self._replies = store, talk, replies
-        self._pages, self._setups = pages, setups
+        self._pages, self._setups, self._enclosures = pages, setups, enclosures
         ext.on(actions.RegenerateLast)(self.again)
         ext.on(actions.ContinueLast)(self.go_on)
         ext.on(actions.Swipe)(self.swipe)
@@ -69,7 +71,7 @@ class Comforts:
         self._pages.tell_draft(client, "")
 
     async def remove(self, action: actions.RemoveLast, client: Client) -> None:
-        """Cut off the last reply and what it answers, whose words go back to the text box."""
+        """Cut off the last reply and what it answers, which goes back to the text box."""
         self._replies.refuse_if_busy(action.conversation)
         *before, last = await self._last(action.conversation)
         asked = before[-1] if before and last.role == "assistant" else last
@@ -79,6 +81,7 @@ class Comforts:
         await self._pages.tell_list()
         if asked.role == "user":
             self._pages.tell_draft(client, asked.text)
+            await self._enclosures.back(client, asked.parts)
         undo = {"action": "chat.unremove_last", "message": asked.id}
         self._pages.offer_undo(REMOVED, client, undo)
 

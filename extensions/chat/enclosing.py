@@ -36,6 +36,10 @@ class Enclosing(Protocol):
         """These are kept with a message now."""
         ...
 
+    async def back(self, client: Client, parts: Sequence[Part]) -> None:
+        """A message was taken back: what of this is one's own waits at the text box again."""
+        ...
+
     def shown(self, message: StoredMessage) -> str:
         """What is shown with the words of a message; the same for the same message."""
         ...
@@ -73,6 +77,14 @@ class Enclosures:
                 await each.sent(client, parts)
             except Exception:
                 log.exception("What was enclosed could not be taken away")
+
+    async def back(self, client: Client, parts: Sequence[Part]) -> None:
+        """A message was taken back, and what went with it."""
+        for each in self._ext.get(ENCLOSURES):
+            try:
+                await each.back(client, parts)
+            except Exception:
+                log.exception("What was enclosed could not be given back")
 
     def shown(self, message: StoredMessage) -> list[Markup]:
         """What is shown with the words of a message."""

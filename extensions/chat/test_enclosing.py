@@ -29,6 +29,10 @@ class Sounds:
         assert self._broken != "taking away"
         self.left = [each for each in self.left if each not in parts]
 
+    async def back(self, client: Client, parts: Sequence[Part]) -> None:
+        assert self._broken != "drawing"
+        self.left += [each for each in parts if each == SOUND]
+
     def shown(self, message: StoredMessage) -> str:
         assert self._broken != "drawing"
         return "<i>beep</i>" if SOUND in message.parts else ""
@@ -50,6 +54,9 @@ async def test_it_waits_above_the_box_goes_with_the_message_and_is_shown_with_it
         asked = (await store.get(page.client.subject)).messages[0]
         assert (asked.text, asked.parts) == ("Listen", (SOUND, Text("Listen")))
         await page.until("<i data-enclosed>0 wait</i>")
+        await page.until('chat-figures.*data-busy="false"')
+        await page.act("chat.remove_last", conversation=page.client.subject)
+        assert (await app.open("/chat")).html.count("<i data-enclosed>1 wait</i>")
 
 
 async def test_who_cannot_draw_or_take_away_costs_the_message_nothing():

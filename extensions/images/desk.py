@@ -59,6 +59,13 @@ class Desk:
         self.boxes.sent(box, parts)
         self._tell(box)
 
+    async def back(self, client: Client, parts: Sequence[Part]) -> None:
+        box = self._pages.get(client, "")
+        for part in parts:
+            if box and isinstance(part, Image):
+                self.boxes.add(box, part.data)
+        self._tell(box)
+
     def shown(self, message: StoredMessage) -> str:
         pictures = [
             {"number": number, "size": size_of(part.data)}

@@ -281,6 +281,18 @@ async def test_versions_branches_and_a_file_keep_it_and_a_deletion_hides_it():
         assert (await store.get(taken)).messages[0].parts == edited.parts
 
 
+async def test_a_message_that_is_taken_back_gives_its_pictures_back():
+    async with running("images", model=Scripted("Yes.", capabilities=SEES)) as app:
+        page = await attached(app, png(), GIF)
+        await sent(page, "Look")
+        page.html = ""
+        await page.act("chat.remove_last", conversation=page.client.subject)
+        await page.until("images-row.*Picture 2, 7 by 9")
+        await sent(page, "Look again")
+        (asked, _) = (await store_of(app).get(page.client.subject)).messages
+        assert [type(part) for part in asked.parts] == [Image, Image, Text]
+
+
 # --- models ------------------------------------------------------------------------------
 
 
