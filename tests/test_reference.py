@@ -72,7 +72,10 @@ def test_a_variable_is_described_and_used(name: str):
 def test_a_block_is_described_and_used(name: str):
     assert reference.BLOCKS.get(name, "").endswith("."), f"say in tools/reference.py what {name} is"
     block = name.partition(" ")[2]
-    templates = [*(ROOT / "templates").glob("*.html"), *(ROOT / "extensions").glob("*/templates/*")]
+    templates = [
+        *(ROOT / "templates").glob("*.html"),
+        *(ROOT / "extensions").glob("*/templates/*.html"),
+    ]
     uses = [len(re.findall(rf"\b{block}\b", file.read_text("utf-8"))) for file in templates]
     assert sum(uses) > 1, "nothing uses it"
 
