@@ -70,7 +70,8 @@ def main() -> int:
     if options.long:
         others.append("--long")
     if not any(argument.startswith("-n") for argument in others):
-        others = ["-n", "2", "--dist", "loadfile", *others]
+        # Servers, engines and browsers are waited for: two run as fast as two cores let three.
+        others = ["-n", "3", "--dist", "loadfile", *others]
     pytest = subprocess.run([python, "-m", "pytest", *others], check=False)
     return max([pytest.returncode, *(code for code, _ in results)])
 

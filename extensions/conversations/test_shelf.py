@@ -298,9 +298,9 @@ async def test_a_hit_opens_its_conversation_at_the_message():
 
         # Nothing is added below a gap; whoever goes on gets there, and then everything.
         other = await app.open(f"/chat/{first.conversation}")
-        page.html = ""
+        page.html = other.html = ""
         await other.act("chat.send", conversation=first.conversation, text="in another tab")
-        await other.until('id="chat-go" data-busy="false"')
+        await other.until('chat-reply.*id="chat-go" data-busy="false"')
         assert "in another tab" not in page.html
         opened = await store.get(first.conversation, around=hit.message)
         after = opened.messages[-1].id

@@ -37,6 +37,9 @@ ALLOWED = {
     'extensions/chat/__init__.py: html=Markup(html)':
         "markup of the renderer, which escaped the code; test_streams.py reads all of it",
     "extensions/chat/templates/_code.html: {{ html | safe }}": "the same markup",
+    "extensions/chat/enclosing.py: found.append(Markup(await each.waiting(client, conversation)))":
+        "a template of who encloses something, rendered with escaping on, as panels are",
+    "extensions/chat/enclosing.py: found.append(Markup(each.shown(message)))": "the same",
     'extensions/chat/views.py: "closed": Markup(closed),':
         "blocks as the renderer finished them; test_streams.py reads them",
     'extensions/chat/views.py: "open": Markup(open_),': "the block it is writing, read there too",
