@@ -42,10 +42,7 @@ class Boxes:
         image, there = picture(data), self.of(box)
         if len(there) == MOST:
             raise Refused(f"A message takes {MOST} pictures. Send these first.")
-        if (
-            sum(len(each.image.data) for each in (*there, Waiting("", image, Size(0, 0))))
-            > HEAVIEST
-        ):
+        if sum(len(each.image.data) for each in there) + len(data) > HEAVIEST:
             most = f"{HEAVIEST >> 20} MB"
             raise Refused(f"The pictures of a message have at most {most}. Send these first.")
         new = Waiting(secrets.token_hex(8), image, size_of(data))
