@@ -100,6 +100,26 @@ async def test_what_a_speaker_is_told(app: App, tab: Tab, model: Scripted):
     assert model.asked[-1].template_options["name2"] == "Cy"
 
 
+async def test_macros_say_who_is_there(app: App, tab: Tab, model: Scripted):
+    file = app.kernel.data / "characters" / "Ada.json"
+    who = "{{group}}; {{groupNotMuted}}; {{charIfNotGroup}}; not {{notChar}}"
+    card = {"name": "Ada", "description": "Ada.", "system_prompt": who, "first_mes": "{{group}}?"}
+    file.write_text(json.dumps({"data": card}), "utf-8")
+    await gather(tab)
+    await act(tab, "mute", character="Cy", on=True)
+    await act(tab, "turns", order="manual")
+    await act(tab, "choose", character="Ada")
+    await tab.act("send", conversation=tab.conversation, text="Hello?")
+    await app.until(lambda: not tab.busy)
+    assert words(model)[0].startswith("Ada, Bo, Cy; Ada, Bo; Ada, Bo, Cy; not Bo, Cy, You\n")
+    assert (await said(app, tab))[0] == ("Ada", "Ada, Bo, Cy?")
+    for name in ("Bo", "Cy"):
+        await act(tab, "remove", character=name)
+    await tab.act("send", conversation=tab.conversation, text="And now?")
+    await app.until(lambda: not tab.busy)
+    assert words(model)[0].startswith("Ada; Ada; Ada; not You\n")
+
+
 async def test_it_works_inside_an_instruction(app: App, tab: Tab, model: Scripted):
     await gather(tab, "chat-instruct")
     await tab.act("send", conversation=tab.conversation, text="Hello?")

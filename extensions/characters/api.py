@@ -6,6 +6,7 @@ from .library import Library, LibraryChanged, Renamed
 from .records import (
     Book,
     Character,
+    Company,
     Count,
     Entry,
     Lore,
@@ -17,8 +18,8 @@ from .records import (
 )
 
 __all__ = [
-    "CHARACTERS", "Book", "Character", "Count", "Entry", "Library", "LibraryChanged", "Lore",
-    "Note", "Part", "Persona", "Place", "Renamed", "Scene",
+    "CHARACTERS", "Book", "Character", "Company", "Count", "Entry", "Library", "LibraryChanged",
+    "Lore", "Note", "Part", "Persona", "Place", "Renamed", "Scene",
 ]  # fmt: skip
 
 CHARACTERS: Point[Library] = Point("characters", "Who a model can speak as, and for whom.")

@@ -26,19 +26,22 @@ _PLACES: dict[Any, Place] = {
 }
 _ROLES: dict[Any, Role] = {0: "system", 1: "user", 2: "assistant"}
 _LOGIC = {0: "any", 1: "not all", 2: "not any", 3: "all"}
-_FIELDS: dict[str, tuple[str, ...]] = {
-    # what it is called in a card, in its extensions or in a world
+FIELDS: dict[str, tuple[str, ...]] = {
+    # what it is called: in a card or its extensions first, in a world last
     "keys": ("keys", "key"),
     "secondary": ("secondary_keys", "keysecondary"),
     "order": ("insertion_order", "order"),
-    "logic": ("selectiveLogic", "selective_logic"),
+    "logic": ("selectiveLogic", "selective_logic", "selectiveLogic"),
     "exclude": ("exclude_recursion", "excludeRecursion"),
     "prevent": ("prevent_recursion", "preventRecursion"),
-    "delay": ("delay_until_recursion", "delayUntilRecursion"),
+    "later": ("delay_until_recursion", "delayUntilRecursion"),
     "scan": ("scan_depth", "scanDepth"),
     "whole": ("match_whole_words", "matchWholeWords"),
     "case": ("case_sensitive", "caseSensitive"),
-    "likely": ("useProbability", "use_probability"),
+    "weight": ("group_weight", "groupWeight"),
+    "prioritized": ("group_override", "groupOverride"),
+    "scoring": ("use_group_scoring", "useGroupScoring"),
+    "likely": ("useProbability", "use_probability", "useProbability"),
 }
 
 
@@ -71,7 +74,7 @@ def entry_of(row: Tree, number: int, *, plain: bool = False) -> Entry:
     every: Tree = {**(cast(Tree, more) if isinstance(more, Mapping) else {}), **row}
 
     def said(name: str, default: Any = None) -> Any:
-        names = _FIELDS.get(name, (name,))
+        names = FIELDS.get(name, (name,))
         return next((every[n] for n in names if every.get(n) is not None), default)
 
     where = cast(Tree, more).get("position") if isinstance(more, Mapping) else None
@@ -100,7 +103,14 @@ def entry_of(row: Tree, number: int, *, plain: bool = False) -> Entry:
         scan_depth=whole(scan) if scan is not None else None,
         by_recursion=said("exclude") is not True,
         brings=said("prevent") is not True,
-        only_by_recursion=bool(said("delay", False)),
+        only_by_recursion=bool(said("later", False)),
+        sticky=whole(said("sticky", 0)),
+        cooldown=whole(said("cooldown", 0)),
+        delay=whole(said("delay", 0)),
+        groups=listed(said("group")),
+        weight=number_of(said("weight", 100)),
+        prioritized=said("prioritized") is True,
+        scoring=said("scoring") is True,
     )
     return entry if plain else decorated(entry)
 

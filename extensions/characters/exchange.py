@@ -17,6 +17,8 @@ from .cards import Card, flat_of, in_png, tree_of
 from .folder import LARGEST, Place, bounded, read_bytes, sniffed
 from .library import Library
 from .reading import character_of
+from .records import Book
+from .search import never_found
 
 FILES = 200
 """Of one upload."""
@@ -61,7 +63,10 @@ class Exchange:
     def pasted(self, text: str) -> str:
         """A character of JSON or YAML; answers its id."""
         card, _ = read_bytes("", text.encode("utf-8", "replace"))
-        return self._library.folder.create(character_of("character", card).name, card)
+        character = character_of("character", card)
+        for sentence in deaf(character.name, character.book):
+            self._ext.tell(sentence, Everyone(), "error")
+        return self._library.folder.create(character.name, card)
 
     def _take(self, sent: list[tuple[str, bytes]]) -> None:
         """Make characters of files; what is none is told, and costs the others nothing."""
@@ -76,7 +81,9 @@ class Exchange:
                 title = character_of(stem or "character", card).name
                 picture = picture or pictures.pop(stem, b"")
                 embed = data.startswith(png.SIGNATURE)
-                made.append(self._library.folder.create(title, card, picture, embed=embed))
+                id = self._library.folder.create(title, card, picture, embed=embed)
+                made.append(id)
+                refused += deaf(id, character_of(id, card).book)
             except (Refused, OSError) as error:
                 refused.append(f"{name[:80] or 'A file'}: {error}")
         refused += [f"{stem[:80]}: it is a picture without a character." for stem in pictures]
@@ -115,6 +122,19 @@ class Exchange:
         if suffix == ".png":
             return in_png(card, front(place, card))
         return trees.to_yaml(flat_of(card)) if suffix == ".yaml" else trees.to_json(tree_of(card))
+
+
+def deaf(name: str, book: Book | None) -> list[str]:
+    """A sentence about the keys of a lorebook that are never found, if there are any."""
+    keys = [each for entry in (book.entries if book else ()) for each in never_found(entry)]
+    if not keys:
+        return []
+    more = f" and {len(keys) - TOLD} more" * (len(keys) > TOLD)
+    some = "; ".join(keys[:TOLD])
+    return [
+        f"{name[:80]}: these keys of its lorebook are never found: {some}{more}. Write them without"
+        " looking ahead or back, or as plain words."
+    ]
 
 
 def front(place: Place, card: Card) -> bytes:

@@ -13,8 +13,8 @@ from .folder import Folder, Place, Unreadable
 from .personas import Personas
 from .pictures import CHARACTERS, address
 from .reading import character_of
-from .records import Character, Count, Note, Persona, Scene
-from .scenes import guessed, macros_of, scene_of
+from .records import Character, Company, Count, Note, Persona, Scene
+from .scenes import ALONE, guessed, macros_of, scene_of
 
 
 class LibraryChanged(Struct, frozen=True):
@@ -101,6 +101,7 @@ class Library:
         idle: timedelta | None = None,
         now: datetime | None = None,
         continuing: bool = False,
+        company: Company = ALONE,
     ) -> Scene:
         """What a model is told in this conversation.
 
@@ -109,11 +110,18 @@ class Library:
         the conversation's author's note. `count` tells the tokens of a text; lore has at most
         `budget` of them, and no more than its book says. The same `seed` gives the same dice and
         chances; `conversation` decides what `{{pick}}` says. `continuing`: the last message goes
-        on, and nothing is put after it.
+        on, and nothing is put after it. `company` are all characters of a conversation of several.
         """
         character, persona = await self._both(character, persona)
         macros = macros_of(
-            character, persona, history, seed=seed, conversation=conversation, now=now, idle=idle
+            character,
+            persona,
+            history,
+            seed=seed,
+            conversation=conversation,
+            now=now,
+            idle=idle,
+            company=company,
         )
         return await scene_of(
             self._with_defaults(character),
@@ -141,11 +149,19 @@ class Library:
         conversation: str = "",
         idle: timedelta | None = None,
         now: datetime | None = None,
+        company: Company = ALONE,
     ) -> str:
         """A text with its macros expanded, as in a scene of the two."""
         character, persona = await self._both(character, persona)
         macros = macros_of(
-            character, persona, history, seed=seed, conversation=conversation, now=now, idle=idle
+            character,
+            persona,
+            history,
+            seed=seed,
+            conversation=conversation,
+            now=now,
+            idle=idle,
+            company=company,
         )
         return macros.expand(text)
 

@@ -1,25 +1,22 @@
 """Which entries of a lorebook are told: keys in what was said last, recursion, chance and room."""
 
 import random
-import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from .groups import one_of_each
 from .macros import Macros
-from .patterns import Pattern, Unsupported
 from .records import Book, Count, Entry, Lore
+from .search import SEARCHED, Said, Search
+from .timing import Clock, before, concerned
 
-SCAN_DEPTH = 4
-"""Messages in which keys are looked for, where neither book nor entry says how many."""
 BUDGET = 1024
 """Tokens of all entries, where nobody says how many."""
 ROUNDS = 5
 """So many times at most may the words of entries bring others."""
 PATIENCE = 2.0
 """Seconds; what was not looked for by then is left out."""
-SEARCHED = 50_000
-"""Characters, the newest, in which patterns are looked for."""
 
 
 class Found(NamedTuple):
@@ -29,38 +26,87 @@ class Found(NamedTuple):
     left_out: tuple[str, ...] = ()
 
 
-class Said(NamedTuple):
-    """What was said so far, as keys are looked for in it: "Name: words", oldest first."""
+def found_in(
+    book: Book,
+    said: Said,
+    macros: Macros,
+    seed: int | str,
+    place: str = "",
+    continuing: bool = False,
+) -> list[tuple[Entry, str]]:
+    """The entries that are to be told, each with why; in no order. Takes its time: use a thread.
 
-    lines: Sequence[str]
-    replies: int = 0
-    greeting: int = 0
-    """Which of the greetings the conversation began with."""
+    `seed` decides chances, but those of entries that stay or rest depend on the conversation's
+    `place` alone, so that each turn of before can be gone through again. `continuing`: the last
+    line is the beginning of what is to be said.
+    """
+    begun = time.monotonic()
+    search, clock = Search(book, said, macros, begun + PATIENCE), Clock(book.entries)
+    timed = concerned(book.entries, recursive=book.recursive)
+    at = len(said.lines) - (1 if continuing and said.lines else 0)
+    for count in before(book.entries, said.spoken, at) if timed else ():
+        if time.monotonic() > begun + PATIENCE / 2:
+            break
+        search.look_at(count)
+        _told(search, clock, timed, count, Chance("", timed, f"{place} {count}"))
+    search.look_at(len(said.lines))
+    chance = Chance(seed, timed, f"{place} {at}")
+    found = _told(search, clock, range(len(book.entries)), at, chance)
+    return [(book.entries[number], why) for number, why in found.items()]
 
 
-def found_in(book: Book, said: Said, macros: Macros, seed: int | str) -> list[tuple[Entry, str]]:
-    """The entries that are to be told, each with why; in no order. Takes its time: use a thread."""
-    until = time.monotonic() + PATIENCE
-    search = Search(book, said, macros, until)
+class Chance(NamedTuple):
+    """What dice say at one turn."""
+
+    seed: int | str
+    timed: Collection[int]
+    place: str
+
+    def of(self, number: int, what: str) -> random.Random:
+        return random.Random(f"{what} {self.place if number in self.timed else self.seed} {number}")
+
+
+def _told(
+    search: Search, clock: Clock, numbers: Collection[int], at: int, chance: Chance
+) -> dict[int, str]:
+    """What is told at one turn, by numbers, each with why; the clock is told too."""
+    entries = search.book.entries
     found: dict[int, str] = {}
     brought, tried = "", set[int]()
-    for turn in range(ROUNDS + 1 if book.recursive else 1):
-        new: list[Entry] = []
-        for number, entry in enumerate(book.entries):
-            if number in found or number in tried or time.monotonic() > until:
+    for turn in range(ROUNDS + 1 if search.book.recursive else 1):
+        new: dict[int, str] = {}
+        for number in numbers:
+            if number in found or number in tried or search.late():
                 continue
-            if not (why := search.why(entry, brought, turn)):
-                continue
-            if entry.probability < 100 and not _happens(entry, number, seed):
+            if entries[number].enabled and clock.stays(number, at):
+                new[number] = "it stays"
+            elif not clock.rests(number, at) and (
+                why := search.why(entries[number], brought, turn)
+            ):
+                new[number] = why
+        staying = {number for number in new if clock.stays(number, at)}
+        left = one_of_each(
+            new,
+            entries,
+            found,
+            staying,
+            lambda n: search.score(entries[n], brought),  # noqa: B023, called at once
+            lambda group: chance.of(min(n for n in new if group in entries[n].groups), group),  # noqa: B023
+        )
+        tried.update(new.keys() - left.keys())
+        for number in left.keys() - staying:
+            likely, dice = entries[number].probability, chance.of(number, "lore")
+            if likely < 100 and dice.random() * 100 >= likely:
                 tried.add(number)
-                continue
-            found[number] = why
-            new.append(entry)
-        more = [macros.names(entry.content) for entry in new if entry.brings]
+                del left[number]
+            elif entries[number].sticky or entries[number].cooldown:
+                clock.begin(number, at)
+        found |= left
+        more = [search.named(entries[n].content) for n in left if entries[n].brings]
         if not more:
             break
         brought = "\n".join([brought, *more])[-SEARCHED:]
-    return [(book.entries[number], why) for number, why in found.items()]
+    return found
 
 
 async def fitted(
@@ -98,98 +144,3 @@ async def fitted(
 def _weight(entry: Entry) -> tuple[bool, bool, float, float]:
     """What comes first where there is little room."""
     return entry.optional, not entry.constant, -entry.priority, -entry.order
-
-
-def _happens(entry: Entry, number: int, seed: int | str) -> bool:
-    dice = random.Random(f"lore {seed} {number} {entry.id}")
-    return dice.random() * 100 < entry.probability
-
-
-class Search:
-    """Looks for the keys of entries in what was said."""
-
-    def __init__(self, book: Book, said: Said, macros: Macros, until: float) -> None:
-        self._book, self._said, self._macros, self._until = book, said, macros, until
-        self._folded = [line.casefold() for line in said.lines]
-        self._patterns: dict[tuple[str, bool], Pattern | None] = {}
-
-    def why(self, entry: Entry, brought: str, turn: int) -> str:
-        """Why an entry is told now, or "" if it is not."""
-        said = self._said
-        if not entry.enabled or said.replies < entry.after:
-            return ""
-        if entry.every > 1 and said.replies % entry.every:
-            return ""
-        if entry.greeting is not None and entry.greeting != said.greeting:
-            return ""
-        if entry.only_by_recursion and not turn:
-            return ""
-        if turn and not entry.by_recursion:
-            return ""
-        depth = entry.scan_depth if entry.scan_depth is not None else self._book.scan_depth
-        depth = SCAN_DEPTH if depth is None else depth
-        lines = len(said.lines)
-        first = 0 if entry.stays else max(0, lines - depth)
-        text = self._text(entry, first, lines, brought if entry.by_recursion else "")
-        if any(self._is_in(key, text, entry) for key in entry.excludes):
-            return ""
-        if entry.constant:
-            return "always"
-        key = next((key for key in entry.keys if self._is_in(key, text, entry)), "")
-        if not key or not self._beside(entry, text):
-            return ""
-        if entry.once and lines > 1:
-            before = self._text(entry, 0, lines - 1, "")
-            if any(self._is_in(key, before, entry) for key in entry.keys):
-                return ""
-        return f"“{key}”"
-
-    def _beside(self, entry: Entry, text: str) -> bool:
-        """Whether the secondary keys agree."""
-        if not entry.logic:
-            return True
-        each = [self._is_in(key, text, entry) for key in entry.secondary]
-        match entry.logic:
-            case "any":
-                return any(each)
-            case "all":
-                return all(each)
-            case "not any":
-                return not any(each)
-            case _:
-                return not all(each)
-
-    def _text(self, entry: Entry, first: int, last: int, brought: str) -> str:
-        exact = entry.case_sensitive or entry.regex or self._has_pattern(entry)
-        lines = self._said.lines if exact else self._folded
-        return "\n".join([*lines[first:last], brought if exact else brought.casefold()])
-
-    def _has_pattern(self, entry: Entry) -> bool:
-        return any(_is_pattern(key) for key in (*entry.keys, *entry.secondary, *entry.excludes))
-
-    def _is_in(self, key: str, text: str, entry: Entry) -> bool:
-        """Whether a key is in a text; `_text` made both alike, but where there is a pattern."""
-        if entry.regex or _is_pattern(key):
-            pattern = self._pattern(key, not entry.case_sensitive)
-            return bool(pattern and pattern.search(text[-SEARCHED:], self._until))
-        key = self._macros.names(key)
-        if not entry.case_sensitive:
-            key, text = key.casefold(), text.casefold() if self._has_pattern(entry) else text
-        if not entry.whole_words:
-            return key in text
-        return bool(re.search(rf"(?<!\w){re.escape(key)}(?!\w)", text))
-
-    def _pattern(self, key: str, ignore: bool) -> Pattern | None:
-        known = key, ignore
-        if known not in self._patterns:
-            try:
-                self._patterns[known] = Pattern(key, ignore=ignore)
-            except Unsupported:  # Then it is never found.
-                self._patterns[known] = None
-        return self._patterns[known]
-
-
-def _is_pattern(key: str) -> bool:
-    return (
-        len(key) > 2 and key.startswith("/") and bool(re.fullmatch(r"/.+/[a-z]*", key, re.DOTALL))
-    )

@@ -14,10 +14,12 @@ MOST = 10_000
 """Macros in one text."""
 DEEPEST = 20
 """Macros inside of one another."""
-_TOKEN = re.compile(r"\{\{|\}\}|<\|?(?:user|bot|char)\|?>", re.IGNORECASE)
+_OLD = "user|bot|char|group|charifnotgroup"
+_TOKEN = re.compile(rf"\{{\{{|\}}\}}|<\|?(?:{_OLD})\|?>", re.IGNORECASE)
 _DICE = re.compile(r"\s*(\d{0,3})\s*d?\s*(\d{1,6})\s*([+-]\s*\d{1,6})?\s*", re.IGNORECASE)
 _OFFSET = re.compile(r"time_utc([+-]\d{1,2})")
-OLD: Final = {"user": "user", "bot": "char", "char": "char"}
+OLD: Final = {"bot": "char"}
+"""What old forms call otherwise than macros."""
 
 
 class _Trim:
@@ -47,7 +49,8 @@ class Macros:
         idle: timedelta | None = None,
     ) -> None:
         self.user, self.char, self.place = user, char, place
-        self.values = {"user": user, "char": char, "bot": char, **(values or {})}
+        alone = {"group": char, "groupnotmuted": char, "charifnotgroup": char, "notchar": user}
+        self.values = {"user": user, "char": char, "bot": char, **alone, **(values or {})}
         self._dice, self._now, self._idle = random.Random(f"dice {seed}"), now, idle
         self._picked = 0
 
@@ -74,7 +77,8 @@ class Macros:
                 said = self._said(inside, values, every)
                 open_[-1].append("{{" + inside + "}}" if said is None else said)
             elif token[0] == "<":
-                open_[-1].append(values.get(OLD[token.strip("<|>").lower()], token))
+                old = token.strip("<|>").lower()
+                open_[-1].append(values.get(OLD.get(old, old), token))
             else:
                 open_[-1].append(token)
             last = open_[-1][-1] if open_[-1] else ""

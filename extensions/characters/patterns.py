@@ -1,8 +1,9 @@
 """Regular expressions of lorebooks, in time that grows with the text and no faster.
 
 Python's own can take for ever on a short text, which a card from elsewhere could use. These know
-literals, classes, groups, `|`, `* + ? {m,n}`, `^ $ \\b \\B`, and the flags i, s and m; what needs
-going back (back references, looking ahead) is refused.
+literals, classes, groups, `|`, `* + ? {m,n}`, `^ $ \\b \\B`, letters by number, and the flags i, s
+and m; what needs going back (back references, looking ahead) is refused. Why no library does this:
+docs/decisions/0022.
 """
 
 import re
@@ -13,6 +14,11 @@ from typing import NamedTuple
 LARGEST = 2_000
 """Steps of one pattern."""
 REPEATS = 200
+EDGE, LINE, WORD, OTHER = range(4)
+"""What stands beside a place: nothing, the end of a line, a letter of a word, any other."""
+REMEMBERED = 5_000
+"""Ways from one point to the next, of one pattern."""
+_NUMBERED = re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|u\{([0-9A-Fa-f]{1,6})\}")
 _FORM = re.compile(r"/(.*)/([a-z]*)", re.DOTALL)
 
 
@@ -44,6 +50,20 @@ def _class(name: str) -> Callable[[str], bool] | None:
     return tests.get(name)
 
 
+def _kind(letter: str) -> int:
+    if letter == "\n":
+        return LINE
+    return WORD if _word(letter) else OTHER
+
+
+class Point:
+    """How far one may be at a place of a text, and where each letter leads from there."""
+
+    def __init__(self, came: frozenset[int], before: int) -> None:
+        self.came, self.before = came, before
+        self.to: dict[str, Point] = {}
+
+
 class Pattern:
     """A pattern, ready to be looked for; `/x/i` has its flags, else `ignore` says whether case
     counts."""
@@ -55,6 +75,9 @@ class Pattern:
         self._text, self._at = text, 0
         self._ignore, self._lines, self._dots = "i" in flags, "m" in flags, "s" in flags
         self._steps: list[Step] = []
+        self._first, self._found = Point(frozenset(), EDGE), Point(frozenset(), EDGE)
+        self._points: dict[tuple[frozenset[int], int], Point] = {}
+        self._remembered = 0
         start, ends = self._either()
         if self._at < len(text):
             raise Unsupported("a bracket closes nothing")
@@ -64,50 +87,58 @@ class Pattern:
 
     def search(self, text: str, until: float = float("inf")) -> bool:
         """Whether it is anywhere in the text; not, if `time.monotonic()` passes `until` before."""
-        now: set[int] = set()
-        for at in range(len(text) + 1):
-            if not at % 64 and time.monotonic() > until:
+        point = self._first
+        for start in range(0, len(text), 64):
+            if time.monotonic() > until:
                 return False
-            self._reach(self._start, text, at, now)
-            if self._end in now:
-                return True
-            if at < len(text):
-                letter, following = text[at], set[int]()
-                for number in now:
-                    step = self._steps[number]
-                    if step.letter and self._takes(step.letter, letter):
-                        for to in step.to:
-                            self._reach(to, text, at + 1, following)
-                now = following
-        return False
+            for letter in text[start : start + 64]:
+                point = point.to.get(letter) or self._walked(point, letter)
+                if point is self._found:
+                    return True
+        return self._end in self._reach(point.came, point.before, EDGE)
 
     # --- inside ------------------------------------------------------------------------
 
-    def _takes(self, test: Callable[[str], bool], letter: str) -> bool:
-        return test(letter) or (self._ignore and (test(letter.lower()) or test(letter.upper())))
+    def _walked(self, point: "Point", letter: str) -> "Point":
+        """Where a letter leads from a point; remembered there."""
+        kind = _kind(letter)
+        now, led = self._reach(point.came, point.before, kind), set[int]()
+        for number in now:
+            step = self._steps[number]
+            if step.letter and self._takes(step.letter, letter):
+                led.update(step.to)
+        if self._remembered >= REMEMBERED:  # A pattern can be made to need very many.
+            self._remembered, self._points = 0, {}
+        self._remembered += 1
+        where = frozenset(led), kind
+        to = self._points.setdefault(where, Point(*where))
+        point.to[letter] = self._found if self._end in now else to
+        return point.to[letter]
 
-    def _reach(self, first: int, text: str, at: int, into: set[int]) -> None:
-        """All steps that are reached from one without taking a letter."""
-        todo = [first]
+    def _reach(self, came: frozenset[int], before: int, after: int) -> set[int]:
+        """All steps that are reached without taking a letter, between letters of these kinds."""
+        into, todo = set[int](), [self._start, *came]
         while todo:
             number = todo.pop()
             if number in into:
                 continue
             step = self._steps[number]
-            if step.place not in ("", "end") and not self._holds(step.place, text, at):
+            if step.place not in ("", "end") and not self._holds(step.place, before, after):
                 continue
             into.add(number)
             if not step.letter:
                 todo += step.to
+        return into
 
-    def _holds(self, place: str, text: str, at: int) -> bool:
-        before, after = text[at - 1 : at], text[at : at + 1]
+    def _takes(self, test: Callable[[str], bool], letter: str) -> bool:
+        return test(letter) or (self._ignore and (test(letter.lower()) or test(letter.upper())))
+
+    def _holds(self, place: str, before: int, after: int) -> bool:
         if place == "^":
-            return not at or (self._lines and before == "\n")
+            return before == EDGE or (self._lines and before == LINE)
         if place == "$":
-            return at == len(text) or (self._lines and after == "\n")
-        edge = _word(before) != _word(after) if before and after else _word(before or after or " ")
-        return edge == (place == "b")
+            return after == EDGE or (self._lines and after == LINE)
+        return ((before == WORD) != (after == WORD)) == (place == "b")
 
     def _add(self, letter: Callable[[str], bool] | None, place: str, to: tuple[int, ...]) -> int:
         if len(self._steps) >= LARGEST:
@@ -218,38 +249,44 @@ class Pattern:
         return number, [number]
 
     def _escaped(self) -> Callable[[str], bool]:
+        if found := _class(self._more()):
+            self._at += 1
+            return found
+        return self._letter().__eq__
+
+    def _letter(self) -> str:
+        """The letter that stands escaped."""
+        if number := _NUMBERED.match(self._text, self._at):
+            self._at = number.end()
+            return chr(min(int(next(filter(None, number.groups())), 16), 0x10FFFF))
         name = self._more()
         self._at += 1
-        if found := _class(name):
-            return found
         if name.isdecimal() or not name or name in "kpPuxcAZ":
+            if name and name in "k123456789":
+                raise Unsupported("it refers back to what it has found")
             raise Unsupported(f"\\{name} is not offered")
-        return {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}.get(name, name).__eq__
+        return {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}.get(name, name)
 
     def _set(self) -> Callable[[str], bool]:
         wrong = self._take("^")
         tests: list[Callable[[str], bool]] = []
-        first = True
-        while first or self._more() != "]":
+        while self._more() != "]":  # As in JavaScript `[^]` is any letter and `[]` none.
             low = self._more()
             if not low:
                 raise Unsupported("a set of letters is not closed")
             self._at += 1
-            first = False
             if low == "\\":
                 if (name := self._more()) and _class(name):
                     tests.append(self._escaped())
                     continue
-                same = self._escaped()
-                low = next(c for c in "\n\t\r\f\v" + self._text[self._at - 1] if same(c))
+                low = self._letter()
             if self._text[self._at : self._at + 1] == "-" and self._text[
                 self._at + 1 : self._at + 2
             ] not in ("", "]"):
                 high = self._text[self._at + 1]
                 self._at += 2
                 if high == "\\":
-                    high = self._more()
-                    self._at += 1
+                    high = self._letter()
                 if high < low:
                     raise Unsupported("a range of letters goes backwards")
                 tests.append(lambda c, low=low, high=high: low <= c <= high)

@@ -66,6 +66,20 @@ class Entry(Struct, frozen=True):
     """Its own words may bring others."""
     optional: bool = False
     """It goes before all others where there is no room."""
+    sticky: int = 0
+    """Messages for which it stays when it was told."""
+    cooldown: int = 0
+    """Messages for which it is not told again after that."""
+    delay: int = 0
+    """So many messages there must be before it is told."""
+    groups: tuple[str, ...] = ()
+    """Of all entries of a group that are found only one is told."""
+    weight: float = 100
+    """How likely it is that one, beside those of the others."""
+    prioritized: bool = False
+    """It goes before those of its group without this; of several the highest order."""
+    scoring: bool = False
+    """It is told only if no other one of its group has more keys that are found."""
 
 
 class Book(Struct, frozen=True):
@@ -120,6 +134,15 @@ class Persona(Struct, frozen=True):
     name: str = "You"
     description: str = ""
     picture: str = ""
+
+
+class Company(Struct, frozen=True):
+    """Who is in a conversation of several characters; of one where it is empty."""
+
+    names: tuple[str, ...] = ()
+    """All of them, in their order."""
+    muted: tuple[str, ...] = ()
+    """Those who do not speak by themselves."""
 
 
 class Part(Struct, frozen=True):

@@ -9,14 +9,16 @@ from msgspec import structs
 
 from kernel.api import Message, Role, Text
 
-from .lore import Found, Said, fitted, found_in
+from .lore import Found, fitted, found_in
 from .macros import Macros
-from .records import Character, Count, Note, Part, Persona, Place, Scene
+from .records import Character, Company, Count, Note, Part, Persona, Place, Scene
+from .search import Said
 
 Aside = Callable[..., Awaitable[Any]]
 """Runs what takes its time elsewhere: `ext.thread`."""
 GUESS = 4
 """Characters of a token, where nobody counts."""
+ALONE = Company()
 _START = re.compile(r"^[ \t]*<START>[ \t]*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -34,8 +36,9 @@ def macros_of(
     conversation: str = "",
     now: datetime | None = None,
     idle: timedelta | None = None,
+    company: Company = ALONE,
 ) -> Macros:
-    """The macros of a conversation between the two."""
+    """The macros of a conversation between the two, or of several."""
     plain = Macros(persona.name, character.char)
     last = {message.role: message.text for message in history}
     fields = {
@@ -56,6 +59,7 @@ def macros_of(
         "lastusermessage": last.get("user", ""),
         "lastcharmessage": last.get("assistant", ""),
         "original": "",
+        **_together(character, persona, company),
     }
     return Macros(
         persona.name,
@@ -66,6 +70,21 @@ def macros_of(
         now=now,
         idle=idle,
     )
+
+
+def _together(character: Character, persona: Persona, company: Company) -> dict[str, str]:
+    """What is said of those who are there, between commas."""
+    if not company.names:
+        return {}
+    everybody = ", ".join(company.names)
+    speaking = [name for name in company.names if name not in company.muted]
+    others = [name for name in company.names if name != character.char]
+    return {
+        "group": everybody,
+        "charifnotgroup": everybody,
+        "groupnotmuted": ", ".join(speaking),
+        "notchar": ", ".join([*others, persona.name]),
+    }
 
 
 async def scene_of(
@@ -89,7 +108,15 @@ async def scene_of(
     lore = Found()
     if character.book:
         said = _said(named, greetings)
-        hits = await aside(found_in, character.book, said, macros, seed)
+        hits = await aside(
+            found_in,
+            character.book,
+            said,
+            macros,
+            seed,
+            macros.place,
+            continuing,
+        )
         lore = await fitted(character.book, hits, macros, count, budget)
     notes = [each for each in (character.note, note) if each]
     return Scene(
@@ -164,9 +191,9 @@ def _named(message: Message, character: Character, persona: Persona, macros: Mac
 def _said(history: Sequence[Message], greetings: Sequence[str]) -> Said:
     lines = [f"{m.name}: {m.text}" if m.name else m.text for m in history]
     first = history[0].text if history else ""
-    replies = sum(message.role == "assistant" for message in history)
+    spoken = [n for n, message in enumerate(history) if message.role == "assistant"]
     greeting = greetings.index(first) if first in greetings else 0
-    return Said(lines, replies, greeting)
+    return Said(lines, spoken, greeting)
 
 
 def _inserted(

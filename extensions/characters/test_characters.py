@@ -351,6 +351,21 @@ async def test_files_are_imported_several_at_once():
         await page.until("/characters/evil")
 
 
+async def test_keys_that_are_never_found_are_named():
+    book = {"entries": [{"keys": [r"/(?<=big )dragon/i", "cave", r"/(a)\1/"], "content": "x"}]}
+    card = json.dumps({"data": {"name": "Bo", "character_book": book}})
+    async with running("characters") as app:
+        page = await app.open("/characters")
+        await app.fetch("/ext/characters/import", "POST", **multipart(("b.json", card.encode())))
+        await page.until(r"Bo: these keys of its lorebook are never found: /\(\?(<|&lt;)=big \)")
+        await page.until(r"it looks ahead or back.*/\(a\)\\1/ \(it refers back")
+        page.html = ""
+        await page.act("characters.paste", text=card)
+        await page.until("never found")
+        editor = await app.open("/characters/Bo")
+        await editor.until("Never found: .*dragon/i")
+
+
 async def test_nothing_comes_in_from_elsewhere():
     async with running("characters") as app:
         files = multipart(("a.yaml", b"name: Kim\n"))

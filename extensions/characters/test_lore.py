@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from .books import book_of
-from .lore import Said, fitted, found_in
+from .lore import fitted, found_in
 from .macros import Macros
 from .records import Book
+from .search import Said
 
 MACROS = Macros("Ann", "Bo")
 
@@ -20,7 +21,7 @@ def book(*entries: dict[str, Any], **more: Any) -> Book:
 
 def names(read: Book, *lines: str, seed: int = 0, replies: int = 0, greeting: int = 0) -> set[str]:
     """The ids of what is found in these lines."""
-    said = Said(lines, replies, greeting)
+    said = Said(lines, (0,) * replies, greeting)
     return {entry.id for entry, _ in found_in(read, said, MACROS, seed)}
 
 
@@ -43,6 +44,8 @@ DRAGON: dict[str, Any] = {"keys": ["dragon", "wyrm"], "content": "It sleeps."}
         ({"keys": ["/dra(gon|ke)s?/"]}, "two drakes", True),
         ({"keys": ["/DRAKE/"]}, "two drakes", False),
         ({"keys": ["/drake/i", "cat"]}, "a CAT", True),
+        ({"keys": ["/\\x01{{char}}: [^\\x01]*hello/i"]}, "Bo: Well, hello", True),
+        ({"keys": ["/\\x01{{user}}: [^\\x01]*hello/i"]}, "Bo: Well, hello", False),
         ({"keys": ["dr.ke"], "use_regex": True}, "Drake", True),
         ({"keys": ["(a+)+\\1"], "use_regex": True}, "aaaa", False),
         ({"keys": "cat, dog"}, "a dog", True),

@@ -7,6 +7,8 @@ import pytest
 from kernel.api import Refused
 
 from .macros import DEEPEST, Macros, lasting
+from .records import Character, Company, Persona
+from .scenes import macros_of
 
 NOW = datetime(2026, 11, 5, 9, 7, tzinfo=UTC)
 
@@ -103,3 +105,16 @@ def test_growing_has_an_end(text: str):
 def test_a_value_never_is_expanded_again():
     some = macros(values={"a": "{{a}}{{a}}"})
     assert some.expand("{{a}}") == "{{a}}{{a}}"
+
+
+def test_who_is_there():
+    alone = Macros("Ann", "Bo")
+    said = "{{group}}|{{groupNotMuted}}|{{charIfNotGroup}}|{{notChar}}|<GROUP>|<CHARIFNOTGROUP>"
+    assert alone.expand(said) == "Bo|Bo|Bo|Ann|Bo|Bo"
+    bo = Character("bo", "Bo")
+    company = Company(("Ada", "Bo", "Cy"), ("Cy",))
+    three = macros_of(bo, Persona(name="Ann"), company=company)
+    assert three.expand(said) == (
+        "Ada, Bo, Cy|Ada, Bo|Ada, Bo, Cy|Ada, Cy, Ann|Ada, Bo, Cy|Ada, Bo, Cy"
+    )
+    assert three.names("{{group}} <group>") == "{{group}} <group>", "said by somebody"

@@ -12,7 +12,7 @@ from .patterns import Pattern, Unsupported
 
 KNOWN = [
     "a", "abc", "a|b", "a|bc|", "(a|b)c", "(?:ab)+", "a*b", "a+?b", "ab?c", "a{2}", "a{2,}b",
-    "a{1,3}c", "[abc]", "[^abc]", "[a-c]b", "[]a]", "[^]]", r"[\d-]", r"\d+", r"\w+\s\w+", r"\bab\b",
+    "a{1,3}c", "[abc]", "[^abc]", "[a-c]b", r"[\d-]", r"\d+", r"\w+\s\w+", r"\bab\b",
     r"a\B", "^ab", "b$", "^$", "a.c", r"a\.c", "(?P<x>a)b", "(a*)*b", "(a|a)*c", "((a{0,2}b){1,2}c)?",
     r"dra(gon|ke)s?", r"[\]\\]", "a{,2}", "x{a}", "(|a)b", r"\/", "é+",
 ]  # fmt: skip
@@ -38,6 +38,22 @@ def test_flags():
     assert Pattern("/^b/m").search("a\nb")
     assert not Pattern("/a.b/").search("a\nb")
     assert Pattern("/a.b/s").search("a\nb")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        ("a[^]b", "a\nb", True),
+        ("a[]b", "a]b", False),
+        (r"\x01Ann:[^\x01]*?hello", "\x01Bo: hi\n\x01Ann: well, hello", True),
+        (r"\x01Ann:[^\x01]*?hello", "\x01Ann: hi\n\x01Bo: hello", False),
+        (r"\u00e9\u{1F600}", "é\U0001f600", True),
+        (r"[\x41-\x43]d", "Cd", True),
+        (r"[\x41-\x43]d", "Dd", False),
+    ],
+)
+def test_what_javascript_knows(pattern: str, text: str, found: bool):
+    assert Pattern(pattern, ignore=False).search(text) == found
 
 
 @pytest.mark.parametrize(

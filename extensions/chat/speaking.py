@@ -18,12 +18,22 @@ class Speaker(Struct, frozen=True):
     """The id; empty: whom the conversation's setup names."""
     others: tuple[str, ...] = ()
     """The ids of other characters who are there."""
+    group: tuple[str, ...] = ()
+    """The ids of all who are there, this one too, in their order."""
+    muted: tuple[str, ...] = ()
+    """Those of them who do not speak by themselves."""
 
     def of(self, options: Options) -> Options:
         """The options of a turn in which this one speaks."""
         if not self.character:
             return options
-        return structs.replace(options, character=self.character, others=self.others)
+        return structs.replace(
+            options,
+            character=self.character,
+            others=self.others,
+            group=self.group,
+            muted=self.muted,
+        )
 
     def heard(self, history: Sequence[StoredMessage]) -> list[Message]:
         """The history as this one hears it: among several, replies have their speakers' names."""

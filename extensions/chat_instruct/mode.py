@@ -73,6 +73,7 @@ class ChatInstruct:
             play.options.persona,
             [*history, *turn.messages],
             conversation=turn.conversation_id or "",
+            company=play.company,
         )
         return expanded.replace("<|character|>", play.speaker)
 

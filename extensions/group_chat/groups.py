@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from extensions.characters.api import Character, Library
+from extensions.characters.api import Character, Company, Library
 from extensions.chat.api import Setups, Speaker
 from extensions.conversations.api import Store, StoredMessage, Unknown
 from extensions.prompts.api import Face
@@ -79,7 +79,8 @@ class Groups:
         told = [Said(m.name if m.role == "assistant" else "", m.text) for m in said]
         chosen = id or called or group.next(names, told)
         others = tuple(each for each in here if each != chosen)
-        return Speaker(known[chosen].char, chosen, others)
+        muted = tuple(member.id for member in group.here if member.muted)
+        return Speaker(known[chosen].char, chosen, others, tuple(here), muted)
 
     async def faces(self, conversation: str) -> Sequence[Face]:
         """Everybody who may have said something; who begins the conversation comes first."""
@@ -91,7 +92,14 @@ class Groups:
             return ()
         persona = (await self._setups.of(conversation)).options.persona
         greetings = known[first].group_greetings or known[first].greetings
-        expanded = [await self._library.expand(text, first, persona) for text in greetings]
+        here = [member for member in group.here if member.id in known]
+        company = Company(
+            tuple(known[member.id].char for member in here),
+            tuple(known[member.id].char for member in here if member.muted),
+        )
+        expanded = [
+            await self._library.expand(text, first, persona, company=company) for text in greetings
+        ]
         begins = Face(first, known[first].char, known[first].picture, tuple(expanded))
         return (begins, *(face for face in faces if face.id != first))
 

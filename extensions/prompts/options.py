@@ -19,6 +19,10 @@ class Options(Struct, frozen=True):
     persona: Name = ""
     others: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
     """Other characters who are there, by their ids."""
+    group: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
+    """All characters of a conversation of several, the one who speaks too, in their order."""
+    muted: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
+    """Those of them who do not speak by themselves."""
     template: Name = ""
     """The name of an instruction template; empty: the model's own, or what was chosen for it."""
     chat_template: Words = ""

@@ -6,11 +6,11 @@ from typing import Any
 
 from msgspec import structs
 
-from extensions.characters.api import Library, Scene
+from extensions.characters.api import Company, Library, Scene
 from extensions.prompts.api import Options, system
 from kernel.api import UNSET, Message, Refused, Struct, Text, Turn
 
-from .others import introduced, others_of
+from .others import company_of, introduced, others_of
 
 LINES = """\
 {% for message in messages %}
@@ -39,6 +39,8 @@ class Play(Struct, frozen=True):
     continue_: bool
     others: tuple[str, ...] = ()
     """The names of other characters who are there."""
+    company: Company = Company()
+    """All who are there."""
 
     @property
     def speaker(self) -> str:
@@ -65,6 +67,7 @@ async def play_of(library: Library, turn: Turn, history: Sequence[Message], told
         raise Refused(NOBODY)
     said = [*history, *turn.messages]
     seed = turn.sampling.seed
+    company = await company_of(library, options)
     scene = await library.scene(
         options.character,
         options.persona,
@@ -73,6 +76,7 @@ async def play_of(library: Library, turn: Turn, history: Sequence[Message], told
         seed=f"{turn.conversation_id} {len(said)}" if seed is UNSET or seed < 0 else seed,
         conversation=turn.conversation_id or "",
         continuing=turn.continue_ or options.impersonate,
+        company=company,
     )
     messages, continue_ = options.begun(turn, [each for each in scene.history])
     named = [_named(message, scene) for message in messages]
@@ -80,10 +84,10 @@ async def play_of(library: Library, turn: Turn, history: Sequence[Message], told
         named[-1] = _named(messages[-1], scene, whole=False)
     else:
         named += system(scene.post_history)
-    others = await others_of(library, options)
+    others = await others_of(library, options, company)
     before = [scene.system, introduced(others), *map(_example, scene.examples)]
     context = "\n\n".join(text for text in before if text)
-    return Play(options, scene, (*system(context), *named), continue_, tuple(others))
+    return Play(options, scene, (*system(context), *named), continue_, tuple(others), company)
 
 
 def names(char: str) -> re.Pattern[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
-from extensions.characters.api import Library
+from extensions.characters.api import Company, Library
 from extensions.prompts.api import Options
 from kernel.api import Refused
 
@@ -11,13 +11,23 @@ SHORT = 400
 """Characters of what is told of each."""
 
 
-async def others_of(library: Library, options: Options) -> Mapping[str, str]:
+async def company_of(library: Library, options: Options) -> Company:
+    """The names of all who are there, without those that are gone."""
+    names: dict[str, str] = {}
+    for id in options.group:
+        with suppress(Refused):
+            names[id] = (await library.get(id)).char
+    muted = tuple(name for id, name in names.items() if id in options.muted)
+    return Company(tuple(names.values()), muted)
+
+
+async def others_of(library: Library, options: Options, company: Company) -> Mapping[str, str]:
     """Their names, each with the beginning of its description; without those that are gone."""
     found: dict[str, str] = {}
     for id in options.others:
         with suppress(Refused):
             other = await library.get(id)
-            text = await library.expand(other.description, other, options.persona)
+            text = await library.expand(other.description, other, options.persona, company=company)
             found[other.char] = shortened(text)
     return found
 
