@@ -109,11 +109,13 @@ async def test_comforts_by_keys_and_menus(tmp_path: Path, environments_dir: Path
         await page.keyboard.press("Control+Shift+K")
         await expect(page.locator("#say")).to_have_text("Copied.")
         assert await page.evaluate("navigator.clipboard.readText()") == "Words of my own."
+        await page.fill("#chat-text", "Typed meanwhile")
         await page.keyboard.press("Control+Shift+Backspace")
         await expect(bodies(page)).to_have_count(0)
-        await expect(page.locator("#chat-text")).to_have_value("Hello")
+        await expect(page.locator("#chat-text")).to_have_value("Hello\n\nTyped meanwhile")
         await page.get_by_role("button", name="Undo").click()
         await expect(bodies(page)).to_have_text(["Hello", "Words of my own."])
+        await expect(page.locator("#chat-text")).to_have_value("Typed meanwhile")
 
         # Dummies by the menu of the conversation; nothing is generated.
         for name, words in (("Send dummy message", "B"), ("Send dummy reply", "C")):

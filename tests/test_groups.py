@@ -1,5 +1,6 @@
 """Several characters in one conversation: who speaks, what they are told, and what is kept."""
 
+import importlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -170,6 +171,71 @@ async def test_they_go_on_until_they_are_stopped(app: App, tab: Tab, model: Scri
     assert len(model.asked) == 4
 
 
+async def test_stop_stays_between_the_replies_and_ends_them_all(
+    app: App, tab: Tab, model: Scripted
+):
+    await gather(tab)
+    await tab.act("begin", step=0)
+    tab.look()
+    shown = list[bool]()
+
+    def round_is_over() -> bool:
+        for part in tab.page.client.outbox.take():
+            tab.dom.take(part)
+            go = tab.dom.get("chat-go")
+            shown.append(bool(go) and go.attributes["data-busy"] == "true")
+        return bool(shown) and not shown[-1]
+
+    await act(tab, "go_on", turns=3)
+    await app.until(round_is_over)
+    busy = shown[shown.index(True) :]
+    assert busy == sorted(busy, reverse=True), "it never looked as if the round were over"
+    assert len(model.asked) == 3
+    replies = importlib.import_module("extensions.chat.replies").Replies
+    follows, stopped = replies.answer, list[bool]()
+
+    async def answer(self: Any, *args: Any, **more: Any) -> None:
+        """Stop is pressed while no reply is under way: the first one has ended."""
+        await follows(self, *args, **more)
+        if not stopped:
+            stopped.append(False)
+            running = args[0]
+
+            def stop(_: object) -> None:
+                running.within.stop()
+                stopped.append(True)
+
+            running.task.add_done_callback(stop)
+
+    replies.answer = answer
+    try:
+        await act(tab, "go_on", turns=5)
+        await app.until(lambda: stopped == [False, True] and not tab.busy)
+    finally:
+        replies.answer = follows
+    await app.settled()
+    assert len(model.asked) == 4
+    assert [name for name, _ in await said(app, tab)] == ["Ada", "Bo", "Cy", "Ada", "Bo"]
+    await tab.act("send", conversation=tab.conversation, text="Hello?")
+    assert (await said(app, tab))[-1][0] == "Cy", "the conversation is free again"
+
+
+async def test_a_round_whose_extension_stops_leaves_the_conversation_free(
+    app: App, tab: Tab, model: Scripted
+):
+    await gather(tab)
+    await tab.act("begin", step=0)
+    model.pause = 0.05
+    await act(tab, "go_on", turns=50)
+    await app.until(lambda: len(model.asked) == 1 and tab.busy)
+    await app.kernel.stop("group_chat")
+    await app.until(lambda: not tab.busy)
+    model.pause = 0.0
+    await tab.act("send", conversation=tab.conversation, text="Alone?")
+    await app.until(lambda: not tab.busy)
+    assert (await store_of(app).get(tab.conversation)).messages[-1].role == "assistant"
+
+
 async def test_who_is_chosen_speaks_now_muted_or_not(app: App, tab: Tab, model: Scripted):
     await gather(tab)
     await tab.act("begin", step=0)
@@ -247,3 +313,28 @@ async def test_a_group_tells_the_chat_who_speaks_through_its_point(app: App, tab
     speaker = await speakers.speaker(tab.conversation, ())
     assert speaker
     assert (speaker.name, speaker.character, speaker.others) == ("Ada", "Ada", ("Bo", "Cy"))
+
+
+async def test_dummies_and_what_is_inserted_are_said_by_who_is_next_or_chosen(app: App, tab: Tab):
+    await gather(tab)
+    id = tab.conversation
+    await tab.act("dummy", conversation=id, text="Well.", role="assistant")
+    await tab.act("dummy", conversation=id, text="So?", role="user")
+    await act(tab, "turns", order="manual")
+    await act(tab, "choose", character="Ada")
+    await tab.act("dummy", conversation=id, text="I.", role="assistant")
+    assert await said(app, tab) == [
+        ("Ada", "You are all late, You."), ("Bo", "Well."), ("", "So?"), ("Ada", "I."),
+    ]  # fmt: skip
+    *_, last = (await store_of(app).get(id)).messages
+    await tab.act("menu", message=last.id)
+    options = [n for n in tab.look().root.all() if n.tag == "option"]
+    who = [n.attributes["value"] for n in options if n.attributes["value"].startswith("assistant")]
+    assert who == ["assistant Ada", "assistant Bo", "assistant Cy"]
+    await tab.act("insert", message=last.id, text="Tock.", role="assistant Cy")
+    assert (await said(app, tab))[-1] == ("Cy", "Tock.")
+    for name in ("Ada", "Bo", "Cy"):
+        await act(tab, "mute", character=name, on=True)
+    await act(tab, "turns", order="list")
+    await tab.act("dummy", conversation=id, text="Tick.", role="assistant")
+    assert (await said(app, tab))[-1] == ("Cy", "Tick."), "nobody is next: who spoke last"

@@ -19,6 +19,7 @@ from kernel.api import (
 
 from . import actions
 from .api import SETUPS, SPEAKERS, TALK
+from .beginning import Beginnings
 from .comforts import Comforts
 from .enclosing import ENCLOSURES, Enclosures
 from .markdown import Markdown
@@ -47,7 +48,8 @@ async def setup(ext: Extension[Any]) -> None:
     views = Views(ext, store, markdown, running, sheet, enclosures)
     pages = Pages(ext, store, views, sheet, enclosures)
     replies = Replies(ext, store, markdown, pages, running, prompts, setups, sheet)
-    talk = Talk(store, replies, pages, setups, sheet, enclosures)
+    beginnings = Beginnings(store, pages, setups, sheet)
+    talk = Talk(store, replies, pages, setups, sheet, enclosures, beginnings)
     await setups.load()
     await pages.side.load()
 
@@ -71,11 +73,12 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(actions.Undelete)(lambda a, _: talk.undelete(a.conversation))
 
     ext.on(actions.SetUp)(lambda a, client: talk.set_up(client, a))
-    ext.on(actions.Begin)(lambda a, client: talk.begin(client, a.step))
-    ext.on(actions.Start)(lambda a, client: talk.start(client, a.character))
+    ext.on(actions.Greet)(lambda a, client: beginnings.greet(client, a.step))
+    ext.on(actions.Begin)(lambda a, client: beginnings.begin(client, a.step))
+    ext.on(actions.Start)(lambda a, client: beginnings.start(client, a.character))
     ext.on(actions.Impersonate)(lambda a, client: talk.impersonate(client, a.conversation, a.text))
 
-    Comforts(ext, store, talk, replies, pages, setups, enclosures)
+    Comforts(ext, store, talk, replies, pages, setups, sheet, enclosures, beginnings)
 
     @ext.on(CastRenamed)
     async def renamed(event: CastRenamed) -> None:

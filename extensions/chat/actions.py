@@ -136,8 +136,14 @@ class SetUp(Action, frozen=True):
     preserve_thinking: str | UnsetType = UNSET
 
 
+class Greet(Action, frozen=True):
+    """Offer the greeting so many places on, before a conversation begins with one."""
+
+    step: int
+
+
 class Begin(Action, frozen=True):
-    """Begin a conversation with the character's greeting, `step` places on from the first."""
+    """Begin a conversation with the greeting that is offered, or the one `step` places on."""
 
     step: int = 0
 
@@ -201,7 +207,8 @@ class Menu(OnMessage, frozen=True):
 
 
 class Insert(OnMessage, frozen=True):
-    """Put another message `before` or `after` this one, said by `user` or `assistant`."""
+    """Put another message `before` or `after` this one, said by `user`, by `assistant`, or by one
+    of several characters: `assistant Ada`."""
 
     text: str = ""
     role: str = "user"

@@ -6,10 +6,12 @@ from extensions.conversations.api import Store, StoredMessage
 from kernel.api import Client, Extension, Refused, Role
 
 from . import actions
+from .beginning import Beginnings
 from .enclosing import Enclosures
 from .pages import Pages
 from .replies import Replies
 from .setup import Setups
+from .sheet import Sheet
 from .talk import Talk
 
 NOTHING_SAID = "Nothing was said yet. Write the first message."
@@ -30,10 +32,13 @@ class Comforts:
         replies: Replies,
         pages: Pages,
         setups: Setups,
+        sheet: Sheet,
         enclosures: Enclosures,
+        beginnings: Beginnings,
     ) -> None:
         self._store, self._talk, self._replies = store, talk, replies
         self._pages, self._setups, self._enclosures = pages, setups, enclosures
+        self._sheet, self._beginnings = sheet, beginnings
         ext.on(actions.RegenerateLast)(self.again)
         ext.on(actions.ContinueLast)(self.go_on)
         ext.on(actions.Swipe)(self.swipe)
@@ -57,11 +62,15 @@ class Comforts:
 
     async def swipe(self, action: actions.Swipe, client: Client) -> None:
         """The version before or after; after the last one a new one is written."""
+        id = action.conversation
+        if not id or not (await self._store.conversation(id)).leaf:
+            return await self._beginnings.greet(client, action.step)
         reply = await self._reply(action.conversation)
-        if action.step > 0 and reply.number == reply.versions:
+        last = action.step > 0 and reply.number == reply.versions
+        if last and (reply.parent or reply.versions == 1):
             await self._talk.again(client, reply.id)
-        else:
-            await self._talk.version(reply.id, action.step)
+        else:  # Greetings go round.
+            await self._talk.version(reply.id, 1 - reply.versions if last else action.step)
 
     async def replace(self, action: actions.ReplaceLast, client: Client) -> None:
         """Other words for the last reply, as a version of it."""
@@ -80,13 +89,15 @@ class Comforts:
         await self._pages.tell_log(action.conversation)
         await self._pages.tell_list()
         if asked.role == "user":
-            self._pages.tell_draft(client, asked.text)
+            self._pages.tell_draft(client, asked.text, "before")
             await self._enclosures.back(client, asked.parts)
         undo = {"action": "chat.unremove_last", "message": asked.id}
         self._pages.offer_undo(REMOVED, client, undo)
 
     async def bring_back(self, action: actions.UnremoveLast, client: Client) -> None:
         message = await self._store.uncut(action.message)
+        if message.role == "user":
+            self._pages.tell_draft(client, message.text, "out")
         await self._pages.tell_log(message.conversation)
         await self._pages.tell_list()
 
@@ -99,11 +110,14 @@ class Comforts:
             self._replies.refuse_if_busy(id)
         if self._pages.places.is_away(client):
             await self._pages.move(client, id)
-        at = await self._talk.greeted(id) or id
+        at = await self._beginnings.greeted(client, id) or id
         if _role(action.role) == "user":
             said = await self._store.add_user(at, words)
         else:
-            said = await self._store.say(at, "assistant", words)
+            leaf = (await self._store.conversation(at)).leaf if at else ""
+            before = await self._store.history(leaf) if leaf else ()
+            name = await self._sheet.name(at, before)
+            said = await self._store.say(at, "assistant", words, name=name)
         await self._setups.begin(said.conversation)
         if id:
             await self._pages.tell_new(id, said.parent)
@@ -116,7 +130,13 @@ class Comforts:
         words = _words(action.text, "Write what the message should say.")
         at = await self._shown(action.message)
         before = action.where == "before"
-        await self._store.insert(at.id, _role(action.role), words, before=before)
+        role, _, name = action.role.partition(" ")
+        if _role(role) == "assistant":
+            names = [face.name for face in await self._sheet.faces(at.conversation)]
+            above = at.parent if before else at.id
+            said = await self._store.history(above) if above else ()
+            name = name if name in names else await self._sheet.name(at.conversation, said)
+        await self._store.insert(at.id, _role(role), words, before=before, name=name)
         await self._show(at)
 
     async def move(self, action: actions.Move, client: Client) -> None:

@@ -4,9 +4,9 @@ Whatever is pushed is rendered and queued in one step of the event loop after it
 no page is told something older than what it knows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from extensions.conversations.api import Conversation as Kept
 from extensions.conversations.api import Store, StoredMessage, Unknown
@@ -16,12 +16,17 @@ from .enclosing import Enclosures
 from .places import Places
 from .sheet import Sheet
 from .side import Side
-from .views import EXAMPLES, Views
+from .views import EXAMPLES, Views, unread_of
 
 LAID_OUT = ("sidebar", "composer", "message_footer")
 """Regions of the page that the chat lays out."""
+FOLLOWING = 30
+"""Messages after one of which a reply may be among them that did not see all of it."""
 RECENT = 12
 """Conversations among the commands."""
+
+
+Drafted = Literal["", "before", "out"]
 
 
 class Pages:
@@ -76,11 +81,12 @@ class Pages:
         self.open.discard(client)
         self.places.forget(client)
         self.side.forget(client)
+        self._sheet.greetings.forget(client.id)
 
     async def _others(self, client: Client | None, subject: str) -> dict[str, Any]:
         """What other extensions show at the side and in the composer, and the setup."""
         return {
-            "setup": await self._sheet.context(subject),
+            "setup": await self._sheet.context(subject, client),
             "sidebar": await self._ext.panels("sidebar", client, subject),
             "composer": await self._ext.panels("composer", client, subject),
             "enclosed": await self._enclosures.waiting(client, subject),
@@ -95,26 +101,26 @@ class Pages:
         """The state of the model, where the chat speaks of it."""
         before, self._model = self._model, self._views.model()
         other = any(before.get(name) != self._model[name] for name in ("name", "state"))
-        empty = await self._empty()
         for client in tuple(self.open):
             if not client.subject:
-                self._ext.push_html(empty, client, "empty")
+                await self.tell_empty(client)
             if other:
                 await self.tell_composer(client)
 
-    async def _empty(self) -> str:
-        setup = await self._sheet.context("")
-        context = {"model": self._model, "examples": EXAMPLES, "setup": setup}
-        return self._ext.render("_empty.html", **context, oob=True)
+    async def tell_empty(self, client: Client) -> None:
+        """What stands in a conversation of which nothing is kept yet."""
+        setup = await self._sheet.context("", client)
+        context = {"model": self._views.model(), "examples": EXAMPLES, "setup": setup}
+        html = self._ext.render("_empty.html", **context, oob=True)
+        self._ext.push_html(html, client, "empty")
 
     async def tell_setup(self, conversation: str | None = None) -> None:
         """How a conversation is set up by now; None: what there is to choose from changed."""
-        empty = await self._empty()
         for client in tuple(self.open):
             if conversation is not None and client.subject != conversation:
                 continue
             if not client.subject:
-                self._ext.push_html(empty, client, "empty")
+                await self.tell_empty(client)
             await self.tell_composer(client)
 
     # --- those who look at one conversation --------------------------------------------
@@ -151,6 +157,8 @@ class Pages:
         html = self._ext.render("_message.html", message=context, oob=True)
         html += self._go(message.conversation)
         self._ext.push_html(html, Conversation(message.conversation))
+        if message.cut:
+            await self._tell_unread(message)
         await self.tell_list()
 
     async def tell_unseen(self, id: str, first: str) -> None:
@@ -162,10 +170,22 @@ class Pages:
         await self._views.look(id)
         for each in filter(None, (before, first)):
             with suppress(Unknown):
-                message = await self._store.message(each)
-                context = self._views.message(message, last=False)
-                html = self._ext.render("_message.html", message=context, oob=True)
-                self._ext.push_html(html, Conversation(id))
+                following = (await self._store.after(id, each, FOLLOWING)).messages
+                await self._tell_again(await self._store.message(each), following)
+
+    async def _tell_unread(self, reply: StoredMessage) -> None:
+        """The user's message before a reply that did not see all of it says so."""
+        said = await self._store.history(reply.parent, FOLLOWING)
+        asked = max((n for n, m in enumerate(said) if m.role == "user"), default=None)
+        if asked is not None:
+            await self._tell_again(said[asked], (*said[asked + 1 :], reply))
+
+    async def _tell_again(self, message: StoredMessage, following: Sequence[StoredMessage]) -> None:
+        """One message that is not the last, as it is by now."""
+        unread = unread_of((message, *following)).get(message.id, 0)
+        context = self._views.message(message, last=False, unread=unread)
+        html = self._ext.render("_message.html", message=context, oob=True)
+        self._ext.push_html(html, Conversation(message.conversation))
 
     async def tell_go(self, id: str) -> None:
         self._ext.push_html(self._go(id), Conversation(id))
@@ -173,12 +193,21 @@ class Pages:
     async def tell_menu(self, client: Client, message: StoredMessage) -> None:
         """What a page may do with a message beside what its row shows, those of others too."""
         others = await self._ext.panels("message_actions", client, message.id)
-        html = self._ext.render("_menu.html", message=message, actions=others, oob=True)
+        faces = await self._sheet.faces(message.conversation)
+        said = await self._store.history(message.id)
+        context = {
+            "message": message,
+            "actions": others,
+            "names": [*dict.fromkeys(face.name for face in faces)],
+            "speaker": await self._sheet.name(message.conversation, said),
+        }
+        html = self._ext.render("_menu.html", **context, oob=True)
         self._ext.push_html(html, client, "menu")
 
-    def tell_draft(self, client: Client, text: str) -> None:
-        """What stands in the text box of one page now."""
-        html = self._ext.render("_draft.html", text=text, oob=True)
+    def tell_draft(self, client: Client, text: str, how: Drafted = "") -> None:
+        """What stands in the text box of one page now; with `how` it comes `before` the words that
+        are there, or goes `out` again from before them."""
+        html = self._ext.render("_draft.html", text=text, how=how, oob=True)
         self._ext.push_html(html, client, "draft")
 
     def tell_title(self, conversation: Kept) -> None:

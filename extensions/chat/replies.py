@@ -64,15 +64,36 @@ class Replies:
             raise Refused(BUSY)
 
     @contextmanager
-    def claimed(self, conversation: str) -> Iterator[Running]:
+    def claimed(self, conversation: str, within: Running | None = None) -> Iterator[Running]:
         """Reserve the conversation for a reply that is begun inside; given back if it is not."""
-        self.refuse_if_busy(conversation)
-        running = self.running[conversation] = Running(conversation)
+        if self.running.get(conversation) is not within:
+            raise Refused(BUSY)
+        running = self.running[conversation] = Running(conversation, within)
         try:
             yield running
         except BaseException:
-            del self.running[conversation]
+            self._over(running)
             raise
+
+    @contextmanager
+    def round(self, conversation: str) -> Iterator[Running]:
+        """Reserve the conversation for several replies, one after the other."""
+        self.refuse_if_busy(conversation)
+        held = self.running[conversation] = Running(conversation)
+        try:
+            yield held
+        finally:
+            if self.running[conversation] is held:
+                del self.running[conversation]
+            else:  # The round ends before its reply, which goes on alone.
+                self.running[conversation].within = None
+
+    def _over(self, running: Running) -> None:
+        """Free the conversation, or leave it to the round."""
+        if running.within:
+            self.running[running.conversation] = running.within
+        else:
+            del self.running[running.conversation]
 
     async def stop(self, conversation: str) -> None:
         """Stop the reply and wait until it is kept."""
@@ -183,7 +204,7 @@ class Replies:
                 await asyncio.wait(drawn)
             html = await self._drawn(drawing, running.text + reply.text)
         finally:
-            del self.running[running.conversation]
+            self._over(running)
         if ended:
             await self._tell_watchers(ended, reply)
             await self._pages.tell_ended(ended, html)
@@ -225,6 +246,7 @@ class Replies:
                 loader=model.info.loader if model and model.info.name == reply.model else "",
                 reason=finish.reason,
                 left_out=left_out.messages,
+                cut=left_out.cut,
                 sampling=reply.request.sampling if reply.request else None,
             )
             await self._kept.keep(ended, running.places.all())

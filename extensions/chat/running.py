@@ -9,10 +9,14 @@ from .thoughts import Places
 
 
 class Running:
-    """A reply under way; without a message until it has begun."""
+    """A reply under way; without a message until it has begun.
 
-    def __init__(self, conversation: str) -> None:
-        self.conversation, self.message = conversation, ""
+    A round of several holds the conversation with one of its own, `within` which they are: it has
+    no message, and stands there between two of them.
+    """
+
+    def __init__(self, conversation: str, within: "Running | None" = None) -> None:
+        self.conversation, self.message, self.within = conversation, "", within
         self.text = self.raw = self.reasoning = ""
         """The words it goes on with: after OUTPUT, of the engine, and its thoughts."""
         self.places = Places()
@@ -26,5 +30,7 @@ class Running:
 
     def stop(self) -> None:
         self.stopped = True
+        if self.within:
+            self.within.stop()
         if self.reply:
             self.reply.cancel()

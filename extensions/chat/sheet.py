@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
+from msgspec import structs
+
 from extensions.conversations.api import StoredMessage
 from extensions.prompts.api import CAST, PROMPTS, Face
-from kernel.api import MODES, UNSET, Extension, Refused
+from kernel.api import MODES, UNSET, Client, Extension, Refused
 
+from .greetings import Greetings
 from .setup import Setup, Setups, as_typed
 from .speaking import SPEAKERS, Speaker
 
@@ -36,9 +39,10 @@ class Sheet:
 
     def __init__(self, ext: Extension[Any], setups: Setups) -> None:
         self._ext, self._setups = ext, setups
+        self.greetings = Greetings()
 
-    async def context(self, conversation: str) -> dict[str, Any]:
-        """The `setup` of _setup.html."""
+    async def context(self, conversation: str, client: Client | None = None) -> dict[str, Any]:
+        """The `setup` of _setup.html; without a conversation that of a page."""
         setup = await self._setups.of(conversation)
         modes = self._ext.get(MODES)
         wants: tuple[str, ...] = ()
@@ -60,6 +64,9 @@ class Sheet:
             "options": setup.options,
             "stopping_strings": as_typed(setup.options.stopping_strings),
             "face": face,
+            "greeting": self.greetings.shown(
+                conversation or (client.id if client else ""), len(face.greetings) if face else 0
+            ),
             **cast_,
             **self._template(setup, wants),
         }
@@ -72,8 +79,10 @@ class Sheet:
         return now if now in ids else ids[0]
 
     async def face(self, conversation: str) -> Face | None:
-        """The character of a conversation, if it has one."""
-        return next(iter(await self.faces(conversation)), None)
+        """The character of a conversation, if it has one, with the greetings that say something."""
+        face = next(iter(await self.faces(conversation)), None)
+        said = tuple(text for text in face.greetings if text.strip()) if face else ()
+        return structs.replace(face, greetings=said) if face else None
 
     async def faces(self, conversation: str) -> Sequence[Face]:
         """Everybody of a conversation; who begins it comes first."""
@@ -98,6 +107,13 @@ class Sheet:
                 return found
         face = await self._face(setup)
         return Speaker(face.name if face else "")
+
+    async def name(self, conversation: str, said: Sequence[StoredMessage]) -> str:
+        """Who says what a person writes in the model's place: who is next, muted or not."""
+        try:
+            return (await self.speaker(conversation, said)).name
+        except Refused:
+            return next((m.name for m in reversed(said) if m.role == "assistant"), "")
 
     # --- inside ------------------------------------------------------------------------
 

@@ -6,12 +6,14 @@ from contextlib import suppress
 from weakref import WeakSet
 
 from extensions.conversations.api import Store, StoredMessage, Unknown
-from kernel.api import Client, Part, Refused, Text
+from kernel.api import UNSET, Client, Part, Refused, Text
 
 from .actions import SetUp
+from .beginning import Beginnings
 from .enclosing import Enclosures
 from .pages import Pages
 from .replies import Replies
+from .running import Running
 from .setup import Setups
 from .sheet import Sheet
 
@@ -33,9 +35,11 @@ class Talk:
         setups: Setups,
         sheet: Sheet,
         enclosures: Enclosures,
+        beginnings: Beginnings,
     ) -> None:
         self._store, self._replies, self._pages = store, replies, pages
         self._setups, self._sheet, self._enclosures = setups, sheet, enclosures
+        self._beginnings = beginnings
         self._left: dict[str, WeakSet[Client]] = {}
         """Pages that showed a conversation when it was deleted."""
 
@@ -47,14 +51,15 @@ class Talk:
         if self._pages.places.is_away(client):
             await self._pages.move(client, conversation)
         if not conversation:
-            asked = await self._said(client, await self.greeted(""), text, parts)
+            greeted = await self._beginnings.greeted(client, "")
+            asked = await self._said(client, greeted, text, parts)
             await self._setups.begin(asked.conversation)
             await self._pages.move(client, asked.conversation)
             with self._replies.claimed(asked.conversation) as running:
                 await self._replies.answer(running, asked.id, client)
         else:
             with self._replies.claimed(conversation) as running:
-                if await self.greeted(conversation):
+                if await self._beginnings.greeted(client, conversation):
                     await self._pages.tell_log(conversation)
                 parent = await self._parent(conversation, after)
                 asked = await self._said(client, conversation, text, parts, parent)
@@ -64,39 +69,11 @@ class Talk:
         await self._pages.tell_new(asked.conversation, asked.id)
         await self._pages.tell_list()
 
-    async def begin(self, client: Client, step: int) -> None:
-        """Begin a conversation with the character's greeting, or one of its others."""
-        if not (conversation := await self.greeted(client.subject, step)):
-            raise Refused("This character has no greeting. Write the first message.")
-        await self._pages.move(client, conversation)
-        await self._pages.tell_list()
-
-    async def start(self, client: Client, character: str) -> None:
-        """Begin a conversation with a character, in a mode that has one."""
-        mode = self._sheet.mode_with("character", (await self._setups.of("")).mode)
-        await self._setups.take(SetUp(mode=mode, character=character))
-        await self._pages.tell_setup("")
-        await self._pages.move(client, await self.greeted(""))
-        await self._pages.tell_list()
-
-    async def greeted(self, conversation: str, step: int = 0) -> str:
-        """The conversation, a new one without an id, which begins with the character's greetings as
-        versions if nothing was said in it; none where there is no greeting."""
-        if conversation and (await self._store.conversation(conversation)).leaf:
-            return ""
-        face = await self._sheet.face(conversation)
-        greetings = [text for text in face.greetings if text.strip()] if face else []
-        if not greetings:
-            return ""
-        shown = step % len(greetings)
-        name = face.name if face else ""
-        greeting = await self._store.add_greetings(conversation, greetings, shown, name)
-        await self._setups.begin(greeting.conversation)
-        return greeting.conversation
-
     async def set_up(self, client: Client, action: SetUp) -> None:
         """Another mode, character, template … of a conversation, from the next reply on."""
         before = await self._sheet.face(action.conversation)
+        if action.character is not UNSET and action.character != (before.id if before else ""):
+            self._sheet.greetings.forget(action.conversation or client.id)
         try:
             await self._setups.take(action)
         finally:
@@ -112,19 +89,33 @@ class Talk:
             await self._replies.impersonate(running, client, text)
         await self._pages.tell_go(conversation)
 
-    async def speak(self, client: Client, conversation: str, speaker: str = "") -> bool:
-        """Have a reply follow what was said last, and wait for it; as Talking says."""
-        leaf = (await self._store.conversation(conversation)).leaf
+    async def speak(
+        self, client: Client, conversation: str, speaker: str = "", turns: int = 1
+    ) -> None:
+        """Have so many replies follow what was said last, and wait for them; as Talking says."""
+        try:
+            with self._replies.round(conversation) as held:
+                while turns and await self._follow(client, held, speaker):
+                    turns -= 1
+        finally:
+            await self._pages.tell_go(conversation)
+            await self._pages.tell_list()
+
+    async def _follow(self, client: Client, held: Running, speaker: str) -> bool:
+        """One of them; whether it came to its own end, and nobody stopped the round."""
+        if held.stopped:
+            return False
+        leaf = (await self._store.conversation(held.conversation)).leaf
         if not leaf:
             raise Refused(
                 "Nothing was said yet. Write the first message, or begin with a greeting."
             )
-        with self._replies.claimed(conversation) as running:
+        with self._replies.claimed(held.conversation, held) as running:
             await self._replies.answer(running, leaf, client, speaker=speaker)
-        await self._pages.tell_new(conversation, leaf)
+        await self._pages.tell_new(held.conversation, leaf)
         if running.task:
             await asyncio.wait({running.task})
-        return (await self._store.message(running.message)).state == "done"
+        return (await self._store.message(running.message)).state == "done" and not held.stopped
 
     async def empty(self, client: Client) -> str:
         """Go to a conversation of its own in which nothing was said; answers its id."""

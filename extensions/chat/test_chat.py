@@ -891,6 +891,38 @@ async def test_what_no_longer_fits_is_left_out_and_that_is_said(counts: bool):
         assert [m.text[:8] for m in model.asked[-1].messages or ()] == ["Be brief", words[:8]]
 
 
+async def test_a_message_that_was_not_read_to_its_end_says_so_for_good():
+    """Not only in passing: at the message, at the reply, in every tab, until it is read whole."""
+    model = Counting("Yes.", "Right.", "Whole.", context=60)  # Room for 45.
+    settings = "extensions:\n  chat:\n    max_new_tokens: 15\n"
+    async with running(
+        "conversations", "chat", "parameters", model=model, settings=settings
+    ) as app:
+        tab = await Tab(app).connect()
+        await tab.ask("word " * 60)
+
+        def notes(tab: Tab) -> list[str]:
+            return [n.text for n in tab.look().having("chat-note")]
+
+        [asked] = [*(model.asked[0].messages or ())]
+        last = len(asked.text)
+        told = f"the last {300 - last:,} characters did not fit into the model's context"
+        assert 0 < last < 300
+        await app.until(lambda: told in notes(tab)[0])
+        assert [told in note for note in notes(tab)] == [True, True]
+        assert [told in n for n in notes(await Tab(app, tab.page.client.path).connect())] == [
+            True, True,
+        ]  # fmt: skip
+        _, reply = await kept(app, tab.conversation)
+        assert reply.cut == 300 - last
+        await tab.ask("And?")
+        assert [told in note for note in notes(tab)] == [True, True, False, False], "it lasts"
+        model.info = structs.replace(model.info, context_length=1000)
+        await tab.act("regenerate", message=reply.id)
+        await tab.idle()
+        assert [bool(note) for note in notes(tab)] == [False, False], "this one has read it all"
+
+
 async def test_an_empty_reply_is_tried_again_and_not_continued(app: App, tab: Tab, model: Scripted):
     gate = slowly(model, "Two words.", "Here.")
     await tab.send("Hello")

@@ -33,11 +33,13 @@ async def beside(app: App, tab: Tab) -> Tab:
     return await Tab(app, tab.page.client.path).connect()
 
 
-def box(tab: Tab) -> str:
-    """What the server put into the text box."""
+def box(tab: Tab, how: str = "") -> str:
+    """What the server put into the text box, and how."""
     draft = tab.look().get("chat-draft")
     assert draft
     assert draft.children, "nothing was put there"
+    [mark] = [n for n in draft.all() if n.tag == "i"]
+    assert mark.attributes["data-how"] == how
     return draft.text
 
 
@@ -60,7 +62,7 @@ async def test_removing_the_last_reply_returns_its_question_to_the_box_of_that_p
     await tab.ask("B")
     await tab.act("remove_last", conversation=tab.conversation)
     assert tab.said == other.said == ["A", "One."]
-    assert box(tab) == "B"
+    assert box(tab, "before") == "B"
     draft = other.look().get("chat-draft")
     assert draft
     assert not draft.children
@@ -70,10 +72,11 @@ async def test_removing_the_last_reply_returns_its_question_to_the_box_of_that_p
     message = undo.attributes["hx-vals"].split('"message": "')[1].split('"')[0]
     await tab.act("unremove_last", message=message)
     assert tab.said == other.said == ["A", "One.", "B", "Two."]
+    assert box(tab, "out") == "B"
     await tab.act("remove_last", conversation=tab.conversation)
     await tab.act("remove_last", conversation=tab.conversation)
     assert tab.said == other.said == []
-    assert box(tab) == "A"
+    assert box(tab, "before") == "A"
     await tab.act("remove_last", conversation=tab.conversation)
     assert "Nothing was said yet." in tab.toasts
     await tab.ask("C")

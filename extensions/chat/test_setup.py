@@ -16,6 +16,7 @@ from kernel.api import MODES, Message, Phase, Refused, Request, Turn
 from kernel.testing import App, Scripted, running
 
 ADA = Face("ada", "Ada", "/ext/characters/picture/ada", ("Good evening.", "We are closed."))
+BEA = Face("bea", "Bea", "", ("One.", " ", "Two.", "Three."))
 SETTINGS = "extensions:\n  chat:\n    max_new_tokens: 50\n"
 
 
@@ -29,9 +30,10 @@ class Players:
         return [Face("eve", "Eve <b>")]
 
     async def face(self, character: str, persona: str) -> Face | None:
-        if character != ADA.id:
-            raise Refused("There is none.")
-        return ADA
+        for each in (ADA, BEA):
+            if character == each.id:
+                return each
+        raise Refused("There is none.")
 
 
 class Played:
@@ -204,6 +206,76 @@ async def test_it_may_begin_with_nothing_but_a_greeting(app: App, tab: Tab, play
     await tab.ask("Hello")
     assert tab.said == ["Good evening.", "Hello", "One."]
     assert [m.text for m in played.turns[-1].messages] == ["Hello"]
+
+
+def offered(tab: Tab) -> str:
+    shown = tab.look().get("chat-greeting")
+    assert shown
+    return shown.text
+
+
+async def test_all_greetings_are_gone_through_before_it_begins(app: App, tab: Tab):
+    other = await Tab(app).connect()
+    await tab.act("greet", step=1)
+    assert "There is no other greeting." in tab.toasts
+    await set_up(tab, mode="played", character="bea")
+    await other.act("search", text="")
+    seen = [offered(tab)]
+    for _ in range(3):
+        await tab.act("greet", step=1)
+        seen.append(offered(tab))
+    assert seen == ["One.", "Two.", "Three.", "One."], "a greeting without a word is none"
+    await tab.act("swipe", conversation="", step=-1)  # By the keys.
+    assert offered(tab) == "Three."
+    assert "3/3" in tab.look().having("chat-versions")[0].text
+    assert offered(other) == "One.", "another page is where it was"
+    await tab.ask("Hello")
+    assert tab.said == ["Three.", "Hello", "One."], "it begins with what is offered"
+    greeting, *_ = await kept(app, tab.conversation)
+    assert (greeting.number, greeting.versions) == (3, 3)
+    await other.act("begin")
+    assert other.said == ["One."]
+
+
+async def test_greetings_go_round_as_versions_of_the_first_message(app: App, tab: Tab):
+    await set_up(tab, mode="played", character="bea")
+    await tab.act("begin", step=1)
+    id, shown = tab.conversation, list[str]()
+    for _ in range(3):
+        shown += tab.said
+        await tab.act("swipe", conversation=id, step=1)
+    await tab.act("swipe", conversation=id, step=-1)
+    assert shown + tab.said == ["Two.", "Three.", "One.", "One."], "before the first is none"
+    assert len(await kept(app, id)) == 1
+
+
+async def test_another_character_offers_its_first_greeting(app: App, tab: Tab):
+    await set_up(tab, mode="played", character="bea")
+    await tab.act("greet", step=1)
+    await set_up(tab, command="Go")
+    assert offered(tab) == "Two.", "the setup is another, the character the same"
+    await set_up(tab, character="ada")
+    assert offered(tab) == "Good evening."
+
+
+async def test_a_dummy_and_what_is_inserted_have_the_characters_name(app: App, tab: Tab):
+    await set_up(tab, mode="played", character="ada")
+    await tab.act("dummy", conversation="", text="I am she.", role="assistant")
+    id = tab.conversation
+    said = await kept(app, id)
+    assert [(m.name, m.text) for m in said] == [("Ada", "Good evening."), ("Ada", "I am she.")]
+    await tab.act("insert", message=said[1].id, text="Hm.", role="assistant", where="before")
+    await tab.act("insert", message=said[1].id, text="Yes?", role="user")
+    await tab.act("insert", message=said[1].id, text="No.", role="assistant Nobody")
+    assert [(m.name, m.text) for m in await kept(app, id)] == [
+        ("Ada", "Good evening."), ("Ada", "Hm."), ("Ada", "I am she."), ("Ada", "No."),
+        ("", "Yes?"),
+    ]  # fmt: skip
+    heads = [n.text for n in tab.look().root.all() if n.tag == "h2"]
+    assert [text for text in heads if text in ("Ada", "Reply")] == ["Ada"] * 4
+    await tab.act("menu", message=said[1].id)
+    who = [n for n in tab.look().root.all() if n.attributes.get("value", "") == "assistant Ada"]
+    assert [n.text for n in who] == ["Ada"]
 
 
 async def test_it_is_begun_from_another_tab(app: App, tab: Tab):

@@ -29,6 +29,8 @@ REMEMBERED = 1000
 
 EXAMPLES = ("What is Spindle?", "How do I get a bigger model?", "What is a GGUF file?")
 CONTEXT = "into the model's context"
+UNREAD = "The model read the beginning of this message: the last {:,} characters did not fit {}."
+READ = "It read the beginning of your message: the last {:,} characters did not fit {}."
 FULL = "Cut off where the model's context ends. Load the model with a larger one to go on."
 UNANSWERED = "This message has no reply."
 
@@ -170,15 +172,24 @@ class Views:
     def messages(self, opened: Opened) -> list[dict[str, Any]]:
         """The contexts of messages, of which the last one is the conversation's last."""
         last = opened.messages[-1].id if opened.messages else ""
-        return [self.message(message, last=message.id == last) for message in opened.messages]
+        unread = unread_of(opened.messages)
+        return [
+            self.message(message, last=message.id == last, unread=unread.get(message.id, 0))
+            for message in opened.messages
+        ]
 
     def earlier(self, opened: Opened) -> dict[str, Any]:
         """Messages that stand before others."""
-        messages = [self.message(message, last=False) for message in opened.messages]
+        unread = unread_of(opened.messages)
+        messages = [
+            self.message(message, last=False, unread=unread.get(message.id, 0))
+            for message in opened.messages
+        ]
         conversation = {"id": opened.conversation.id}
         return {"messages": messages, "earlier": opened.earlier, "conversation": conversation}
 
-    def message(self, message: StoredMessage, *, last: bool) -> dict[str, Any]:
+    def message(self, message: StoredMessage, *, last: bool, unread: int = 0) -> dict[str, Any]:
+        """The context of one; of the user's, `unread` characters were not seen by the model."""
         running = self._running.get(message.conversation)
         faces, unseen = self._about.get(message.conversation, About({}, ""))
         name = message.name or next(iter(faces), "")
@@ -202,7 +213,7 @@ class Views:
             "closed": Markup(closed),
             "open": Markup(open_),
             "streaming": streaming,
-            "note": note(message),
+            "note": UNREAD.format(unread, CONTEXT) if unread else note(message),
             "error": message.error or (UNANSWERED if unanswered else ""),
             "unanswered": unanswered and not message.error,
             "version": message.number,
@@ -228,6 +239,17 @@ class Views:
         }
 
 
+def unread_of(messages: Iterable[StoredMessage]) -> dict[str, int]:
+    """The user's messages of which a reply did not see all: how many characters it did not."""
+    found, asked = dict[str, int](), ""
+    for message in messages:
+        if message.role == "user":
+            asked = message.id
+        elif message.cut and asked:
+            found.setdefault(asked, message.cut)
+    return found
+
+
 def note(message: StoredMessage) -> str:
     """Quiet sentences below a reply that did not come to its own end, or did not see it all."""
     notes: list[str] = []
@@ -235,6 +257,8 @@ def note(message: StoredMessage) -> str:
         notes.append(f"The first message no longer fits {CONTEXT}.")
     elif message.left_out:
         notes.append(f"The first {message.left_out} messages no longer fit {CONTEXT}.")
+    if message.cut:
+        notes.append(READ.format(message.cut, CONTEXT))
     limit = message.sampling.max_new_tokens
     full = limit is not UNSET and message.usage.completion >= limit
     if message.state == "stopped" and not message.error:

@@ -27,6 +27,7 @@ class Growth(NamedTuple):
     loader: str = ""
     reason: Why = ""
     left_out: int = 0
+    cut: int = 0
     sampling: Sampling = Sampling()
     """What it was asked with, once that is known."""
 
@@ -36,14 +37,14 @@ def write_growth(connection: sqlite3.Connection, batch: dict[str, Growth]) -> No
         connection.execute(
             "UPDATE messages SET text = ?, raw = ?, reasoning = ?, state = ?, error = ?, usage = ?,"
             " timings = ?, model = coalesce(nullif(?, ''), model),"
-            " loader = coalesce(nullif(?, ''), loader), reason = ?, left_out = ?,"
+            " loader = coalesce(nullif(?, ''), loader), reason = ?, left_out = ?, cut = ?,"
             " sampling = coalesce(nullif(?, '{}'), sampling)"
             " WHERE id = ? AND state = 'running'",
             (
                 growth.text, None if growth.raw == growth.text else growth.raw, growth.reasoning,
                 growth.state or "running", growth.error, tree.as_json(growth.usage),
                 tree.as_json(growth.timings), growth.model, growth.loader,
-                growth.reason, growth.left_out, tree.as_json(growth.sampling), id,
+                growth.reason, growth.left_out, growth.cut, tree.as_json(growth.sampling), id,
             ),
         )  # fmt: skip
         if growth.state:

@@ -116,6 +116,8 @@ class StoredMessage(Struct, frozen=True):
     reason: Why = ""
     left_out: int = 0
     """Messages before it that the model did not see, since its context was full."""
+    cut: int = 0
+    """Characters at the end of the user's message that the model did not see either."""
     created: float = 0.0
     number: int = 1
     """Its place among the versions of this message, from 1."""

@@ -133,7 +133,7 @@ DOWN = """
 """
 _SAME = (
     "role, parts, text, raw, reasoning, error, model, loader, sampling, usage, timings, created,"
-    " reason, left_out, name"
+    " reason, left_out, cut, name"
 )
 COPY = (
     f"INSERT INTO messages (id, conversation, parent, state, {_SAME}) SELECT ?, ?, ?,"

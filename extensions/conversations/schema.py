@@ -101,7 +101,12 @@ CREATE TABLE folders (
 ) STRICT;
 """
 
-MIGRATIONS = (FIRST, SECOND, THIRD)
+FOURTH = """
+-- Characters at the end of the user's message that this reply's model did not see.
+ALTER TABLE messages ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH)
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:

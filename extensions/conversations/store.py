@@ -327,12 +327,13 @@ class Store(Reshaping):
         loader: str = "",
         reason: Why = "",
         left_out: int = 0,
+        cut: int = 0,
         sampling: Sampling | None = None,
     ) -> StoredMessage:
         """End a reply. If that cannot be saved it is kept here, shown, and tried again."""
         said = clean(text), clean(raw), clean(reasoning)
         how = state, clean(error), usage or Usage(), timings or Timings()
-        more = model, loader, reason, left_out, sampling or Sampling()
+        more = model, loader, reason, left_out, cut, sampling or Sampling()
         self._growing[id] = Growth(*said, *how, *more)
         self._wordless.discard(id)
         self.running.discard(id)

@@ -568,18 +568,18 @@ async def test_r13_a_failing_migration_changes_nothing_and_keeps_a_copy(
 ):
     async with Store.open(path) as store:
         reply = await exchange(store, "", "A", "a")
-    good = "ALTER TABLE conversations ADD COLUMN pinned INTEGER;"
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, good + "SELECT nonsense;"))
+    known, good = schema.MIGRATIONS, "ALTER TABLE conversations ADD COLUMN mood INTEGER;"
+    monkeypatch.setattr(schema, "MIGRATIONS", (*known, good + "SELECT nonsense;"))
     with pytest.raises(StoreFailed):
         await opened_and_closed(path)
     [backup] = (path.parent / "backups").iterdir()
     assert backup.name.endswith("-update.sqlite3")
     copy = sqlite3.connect(backup)
     assert copy.execute("SELECT count(*) FROM messages").fetchone() == (2,)
-    monkeypatch.setattr(schema, "MIGRATIONS", (schema.FIRST, schema.SECOND, good))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*known, good))
     async with Store.open(path) as store:
         assert await said(store, reply.conversation) == ["A", "a"]
-    monkeypatch.setattr(schema, "MIGRATIONS", (schema.FIRST, schema.SECOND))
+    monkeypatch.setattr(schema, "MIGRATIONS", known)
     with pytest.raises(StoreFailed, match="newer Spindle"):
         await opened_and_closed(path)
 
@@ -602,18 +602,20 @@ async def test_r13_a_file_of_the_first_schema_is_brought_along(
         old.close()
     async with Store.open(path) as store:
         [message] = (await store.get("c")).messages
-        assert (message.text, message.reason, message.left_out) == ("Hi", "", 0)
+        assert (message.text, message.reason, message.left_out, message.cut) == ("Hi", "", 0, 0)
 
 
 async def test_why_a_reply_ended_and_what_it_did_not_see_is_kept(path: Path):
     async with Store.open(path) as store:
         asked = await store.add_user("", "A")
         reply = await store.begin_reply(asked.id)
-        ended = await store.finish(reply.id, "done", "a", "a", reason="length", left_out=4)
-        assert (ended.reason, ended.left_out) == ("length", 4)
+        ended = await store.finish(reply.id, "done", "a", "a", reason="length", left_out=4, cut=9)
+        assert (ended.reason, ended.left_out, ended.cut) == ("length", 4, 9)
     async with Store.open(path) as store:
         again = await store.message(reply.id)
-        assert (again.reason, again.left_out) == ("length", 4)
+        assert (again.reason, again.left_out, again.cut) == ("length", 4, 9)
+        branch = await store.fork(reply.id, "B")
+        assert (await store.message(branch.leaf)).cut == 9
 
 
 async def test_opening_and_closing_is_quick_and_leaves_nothing_running(path: Path):

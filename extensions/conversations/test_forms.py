@@ -291,7 +291,7 @@ async def any_conversation(store: Store, chance: random.Random) -> str:
                 how = chance.choice(("done", "stopped", "error", "interrupted"))
                 why = any_text(chance)
                 await store.finish(reply.id, how, text, chance.choice((text, any_text(chance))),
-                                   any_text(chance), error=why, left_out=3)  # fmt: skip
+                                   any_text(chance), error=why, left_out=3, cut=5)  # fmt: skip
                 messages.append(reply.id)
             case 3:
                 messages.append((await store.edit(target, any_text(chance))).id)

@@ -87,6 +87,7 @@ def message_of(row: sqlite3.Row) -> StoredMessage:
         timings=_read(_timings, row["timings"]) or Timings(),
         reason=row["reason"],
         left_out=row["left_out"],
+        cut=row["cut"],
         created=row["created"],
         number=row["number"],
         versions=row["versions"],

@@ -45,6 +45,7 @@ class Said(Struct, frozen=True):
     timings: Mapping[str, Any] = {}
     reason: Why = ""
     left_out: int = 0
+    cut: int = 0
     created: float = 0.0
 
 
@@ -129,7 +130,7 @@ def _said(row: sqlite3.Row, parent: str, child: str) -> Said:
 
     names = (
         "role", "text", "id", "raw", "reasoning", "name", "error", "model", "loader", "reason",
-        "left_out", "created",
+        "left_out", "cut", "created",
     )  # fmt: skip
     return Said(
         **{name: row[name] for name in names},
@@ -227,15 +228,16 @@ def _insert(
             kept[name] = "{}"
     c.execute(
         "INSERT INTO messages (id, conversation, parent, role, parts, text, raw, reasoning, state,"
-        " error, model, loader, sampling, usage, timings, created, reason, left_out, name)"
-        f" VALUES ({', '.join('?' * 19)})",
+        " error, model, loader, sampling, usage, timings, created, reason, left_out, cut, name)"
+        f" VALUES ({', '.join('?' * 20)})",
         (
             id, conversation, parent, said.role, parts, text,
             None if said.raw is None or clean(said.raw) == text else clean(said.raw),
             clean(said.reasoning), "interrupted" if said.state == "running" else said.state,
             clean(said.error), clean(said.model), clean(said.loader), *kept.values(),
             _moment(said.created) or at, said.reason,
-            min(max(said.left_out, 0), 2**31), clean(said.name)[:200],
+            *(min(max(many, 0), 2**31) for many in (said.left_out, said.cut)),
+            clean(said.name)[:200],
         ),
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Replies one after the other, without the user between them."""
+"""Replies one after the other, without the user between them, beside what the page does."""
 
 from typing import Any
 
@@ -19,8 +19,6 @@ class Rounds:
 
     async def _go(self, client: Client, conversation: str, turns: int, speaker: str) -> None:
         try:
-            for _ in range(turns):
-                if not await self._talk.speak(client, conversation, speaker):
-                    return
+            await self._talk.speak(client, conversation, speaker, turns)
         except Refused as refusal:
             self._ext.tell(str(refusal), client, "error")

@@ -53,6 +53,7 @@ class Looking:
             "end": tokens[-MOST // 2 :] if len(tokens) > MOST else [],
             "kept": bool(record),
             "left_out": await self._left_out(message),
+            "unread": await self._unread(message),
             "changes": [
                 {
                     "owner": called(change.owner),
@@ -135,6 +136,15 @@ class Looking:
             {"role": m.role, "text": m.text[:EXCERPT] + ("…" if len(m.text) > EXCERPT else "")}
             for m in past[: message.left_out]
         ]
+
+    async def _unread(self, message: StoredMessage) -> str:
+        """The end of the user's message, where that alone was too long."""
+        if not message.cut or not message.parent:
+            return ""
+        past = await self._store.history(message.parent)
+        asked = next((m.text for m in reversed(past) if m.role == "user"), "")
+        end = asked[-message.cut :]
+        return end[:EXCERPT] + ("…" if len(end) > EXCERPT else "")
 
 
 def called(owner: str) -> str:

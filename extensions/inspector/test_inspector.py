@@ -238,3 +238,20 @@ def test_a_record_of_a_reply_that_failed_at_once():
     message = StoredMessage("m", "c", "assistant", usage=Usage(), timings=Timings())
     failed: Any = Failed()
     assert record_of(message, failed, None) == Trace("m", "c")
+
+
+async def test_it_shows_what_the_model_did_not_see(app: App, model: Model):
+    model.info = structs.replace(model.info, context_length=60)  # Room for 45, or 33 after a cut.
+    page = app.page()
+    await ask(app, page, " ".join(["first"] * 20))
+    reply = await ask(app, page, " ".join(f"word{n}" for n in range(60)))
+    shown = text_of(await look(page, reply))
+    assert "the oldest messages go first" in shown
+    assert "user first first" in shown
+    assert "This is its end, which the model did not see" in shown
+    sent, _, rest = shown.partition("What was left out")
+    assert "word10" in sent
+    assert "word59" in rest.partition("What extensions changed")[0]
+    assert "word59" not in sent
+    model.info = structs.replace(model.info, context_length=2048)
+    assert "left out" not in text_of(await look(page, await ask(app, page, "And?")))

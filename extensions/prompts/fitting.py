@@ -51,6 +51,8 @@ class LeftOut(NamedTuple):
     messages: int = 0
     first: str = ""
     """The id of the first message that it does see."""
+    cut: int = 0
+    """Characters at the end of the user's message that it does not see either."""
 
 
 class Fitting:
@@ -111,31 +113,37 @@ class Fitting:
                 low = middle + 1
         cut = cuts[min(low, len(cuts) - 1)]
         request, many = await with_cut(cut)
+        unread = 0
         if many > room:
-            request = await self._shortened(turn, model, room, head, rest[cut:], build)
-        return self._keep(turn, rest, cut, request)
+            request, unread = await self._shortened(model, room, head, rest[cut:], build)
+            self._ext.tell(CUT.format(unread), Conversation(turn.conversation_id), "error")
+        return self._keep(turn, rest, cut, request, unread)
 
     # --- inside ------------------------------------------------------------------------
 
-    def _keep(self, turn: Turn, rest: Sequence[Message], cut: int, request: Request) -> Request:
+    def _keep(
+        self, turn: Turn, rest: Sequence[Message], cut: int, request: Request, unread: int = 0
+    ) -> Request:
         assert turn.conversation_id
         gone = sum(message.role in ("user", "assistant") for message in rest[:cut])
         first = rest[cut].id if rest else ""
+        if gone or unread:
+            seen = first if gone else ""
+            self._left_out[turn.conversation_id] = LeftOut(gone, seen, unread)
         if gone:
-            self._left_out[turn.conversation_id] = LeftOut(gone, first)
             self._first[turn.conversation_id] = first
         return request
 
     async def _shortened(
         self,
-        turn: Turn,
         model: Model,
         room: int,
         head: Sequence[Message],
         rest: Sequence[Message],
         build: Build,
-    ) -> Request:
-        """With as much of the user's message as fits, counted by halves; its page is told."""
+    ) -> tuple[Request, int]:
+        """With as much of the user's message as fits, counted by halves; and how many characters
+        of it are left out."""
         place = max((n for n, m in enumerate(rest) if m.role == "user"), default=None)
         if place is None:
             raise Refused(TOO_LONG)
@@ -156,9 +164,7 @@ class Fitting:
                 high = middle - 1
         if not low:
             raise Refused(TOO_LONG)
-        page = Conversation(turn.conversation_id or "")
-        self._ext.tell(CUT.format(len(message.text) - low), page, "error")
-        return await with_first(low)
+        return await with_first(low), len(message.text) - low
 
 
 def room_of(info: ModelInfo, sampling: Sampling) -> int:

@@ -217,9 +217,12 @@ class ChatComposer extends HTMLElement {
     if (menu.matches(':popover-open')) setTimeout(() => menu.hidePopover());
   }
   take() {                                                        // what the server puts into the box
-    const {textContent, firstElementChild} = document.getElementById('chat-draft');
-    if (!firstElementChild) return;
-    this.box.value = textContent;
+    const {textContent: text, firstElementChild: mark} = document.getElementById('chat-draft');
+    if (!mark) return;
+    const {how} = mark.dataset, now = this.box.value, there = text && now.startsWith(text);
+    if (how === 'before') { if (!there) this.box.value = now.trim() ? `${text}\n\n${now}` : text; }
+    else if (how === 'out') { if (there) this.box.value = now.slice(text.length).trimStart(); }
+    else this.box.value = text;
     this.box.dispatchEvent(new Event('input', {bubbles: true}));
   }
   wait(sent = {key: this.key, text: this.box.value}) {
