@@ -37,6 +37,7 @@ from kernel.files import write
 from kernel.forms import Field, fields
 from kernel.guard import Failure
 from kernel.jobs import Job, JobKind, JobProgress
+from kernel.keyring import Key
 from kernel.loaders import LOADERS, Generation, Installs, Loader, Model, ToInstall
 from kernel.manager import Kernel
 from kernel.manifest import Manifest
@@ -44,6 +45,7 @@ from kernel.model import Generated, LoadFailed, NoModel, Slot, SlotChanged
 from kernel.names import safe_name, safe_path
 from kernel.pages import PANELS, Panel
 from kernel.points import Changed, Phase, Point
+from kernel.principals import Principal
 from kernel.records import Record, SectionChanged, Started, Status, StatusChanged
 from kernel.reply import Reply, Step
 from kernel.samplers import SAMPLERS, Samplers
@@ -74,12 +76,13 @@ __all__ = [
     "ROUTES", "SAMPLERS", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client", "Connected",
     "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension", "Failure", "Field",
     "Finish", "Generated", "Generation", "Image", "Installs", "Job", "JobKind", "JobProgress",
-    "Kernel", "LoadFailed", "Loader", "Manifest", "Mark", "Message", "Meta", "Mode", "Model",
+    "Kernel", "Key", "LoadFailed", "Loader", "Manifest", "Mark", "Message", "Meta", "Mode", "Model",
     "ModelInfo", "NoModel", "NotAvailable", "Panel", "Parameter", "Part", "Past", "Phase", "Point",
-    "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route", "Router",
-    "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "Sentences", "SettingsChanged",
-    "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step", "Struct", "Text",
-    "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage",
-    "Worker", "WorkerDied", "WorkerError", "WorkerLoader", "WorkerModel", "__version__", "check",
-    "fields", "kill_at", "parameters", "safe_name", "safe_path", "whole_text", "write",
+    "Principal", "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route",
+    "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "Sentences",
+    "SettingsChanged", "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step",
+    "Struct", "Text", "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn",
+    "UnsetType", "Usage", "Worker", "WorkerDied", "WorkerError", "WorkerLoader", "WorkerModel",
+    "__version__", "check", "fields", "kill_at", "parameters", "safe_name", "safe_path",
+    "whole_text", "write",
 ]  # fmt: skip

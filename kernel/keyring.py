@@ -6,14 +6,39 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from kernel.files import set_aside, write
+from kernel.sampling import Struct
 
 DAYS = 90
 """How long a browser stays signed in."""
+
+
+class Key(Struct, frozen=True):
+    """A key that a person made. Its words are shown once; what is kept of them is a hash.
+
+    `scope` is "admin", all that the owner's own key may, or "generate", replies alone; `made` and
+    `used` are seconds since 1970; `at_once` requests and `tokens` a minute, 0 being no limit.
+    """
+
+    name: str
+    hash: str
+    scope: Literal["generate", "admin"] = "generate"
+    made: float = 0.0
+    used: float = 0.0
+    at_once: int = 0
+    tokens: int = 0
+
+    @property
+    def id(self) -> str:
+        """Of the principal who comes with it."""
+        return self.hash[:12]
 
 
 class TooMany(Exception):
@@ -35,6 +60,7 @@ class Keyring:
         self._left = self._signed_out()
         self._seal = bytes.fromhex(self._kept("session_key", "[0-9a-f]{64}", _new_seal))
         self.key = self._kept("api_key", "[!-~]+", new_key)
+        self._made, self._used = self._read_made(), dict[str, float]()
         self._links: set[str] = set()
         self._tries: dict[str, tuple[int, float]] = {}
         self._one = asyncio.Lock()
@@ -48,6 +74,36 @@ class Keyring:
         self.key = new_key()
         write(self._folder / "api_key", self.key.encode(), 0o600)
         return self.key
+
+    @property
+    def made(self) -> list[Key]:
+        """The keys that a person made, oldest first, with when each was used last."""
+        keys = self._made.values()
+        return [msgspec.structs.replace(k, used=self._used.get(k.id, k.used)) for k in keys]
+
+    def keep(self, keys: Iterable[Key]) -> None:
+        """Let in who has one of these or the owner's, and nobody else; blocks while it writes.
+
+        What is left out counts no more even if that cannot be written (OSError).
+        """
+        kept = {key.hash: key for key in keys}
+        self._made = {hash: key for hash, key in self._made.items() if hash in kept}
+        write(self._folder / "keys.json", msgspec.json.encode([*kept.values()]), 0o600)
+        self._made = kept
+
+    def find(self, said: str) -> Key | None:
+        """The key with these words; the owner's own has no name."""
+        hash = hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()
+        if self.knows(said):
+            return Key("", hash, "admin")
+        if key := self._made.get(hash):
+            self._used[key.id] = self._clock()
+        return key
+
+    def counts(self, id: str) -> bool:
+        """Whether the key of a principal still opens anything."""
+        owner = hashlib.sha256(self.key.encode()).hexdigest()
+        return id in {owner[:12], *(key.id for key in self._made.values())}
 
     async def watch(self, changed: Callable[[str], None]) -> None:
         """Follow the key's file for ever: another key in it counts; without one a new is made."""
@@ -132,6 +188,17 @@ class Keyring:
         with suppress(OSError):  # It is good for as long as Spindle runs.
             write(file, kept.encode(), 0o600)
         return kept
+
+    def _read_made(self) -> dict[str, Key]:
+        file = self._folder / "keys.json"
+        try:
+            keys = msgspec.json.decode(file.read_bytes(), type=list[Key])
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            set_aside(file, "The keys made in Settings count no more: make new ones.")
+            return {}
+        return {key.hash: key for key in keys}
 
     def _signed_out(self) -> set[str]:
         """Sessions that ended; when that cannot be read any more, all of them end."""

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from kernel.manifest import Manifest
 from kernel.sampling import Struct
+from kernel.security import Security
 
 if TYPE_CHECKING:
     from kernel.extension import Extension
@@ -91,12 +92,13 @@ class StatusChanged(Struct, frozen=True):
 
 
 class Access(Struct, frozen=True):
-    """How programs reach this server, for the Settings tab."""
+    """How programs reach this server, for Settings; and the door, for who makes keys for it."""
 
     address: str = ""
     key: str = ""
     note: str = ""
     password: bool = False
+    door: Security | None = None
 
 
 class Appearance(Struct, frozen=True):

@@ -1,9 +1,8 @@
 """The door: Host, Origin, who asks, and headers; one ASGI class in front of everything."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode
 
 from starlette.exceptions import HTTPException
@@ -19,12 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kernel.keyring import DAYS, Keyring, TooMany
 from kernel.listener import own_names
-from kernel.sampling import Struct
+from kernel.origins import Api, preflight, shared
+from kernel.principals import LIMITS, Principal
 
-MB = 1 << 20
-LIMITS = {"public": MB // 16, "page": 8 * MB, "inference": 64 * MB, "admin": 64 * MB}
-"""The access classes, and the largest body each takes."""
-RIGHTS = {"page": {*LIMITS}, "key": {*LIMITS}, "local": {"public", "inference"}}
 POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     b"media-src 'self' blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; "
@@ -42,14 +38,8 @@ Headers = Mapping[str, list[str]]
 CARRIER = "spindle.key."
 FAR = "Only the machine that Spindle runs on may do this; see --allow-remote-install."
 FOREIGN = "A page of another site sent this, so it was refused."
+LESS = "This key is for replies alone. Make one with all rights, in Settings under API keys."
 USED = "This link was opened before, or is of an earlier start. Paste the key from the terminal."
-
-
-class Principal(Struct, frozen=True):
-    """Who asks: a page's session, the holder of a key, or a program on this machine."""
-
-    kind: Literal["page", "key", "local", "nobody"]
-    id: str = ""
 
 
 class Security:
@@ -68,11 +58,11 @@ class Security:
         *,
         port: int, hosts: Iterable[str] = (),
         listens: bool = False, tls: bool = False, no_auth: bool = False, far_admin: bool = False,
-        require_key: Callable[[], bool] = lambda: False,
+        rules: Callable[[], Api] = Api,
     ) -> None:  # fmt: skip
-        self._app, self._keyring, self._access_of, self._sign_in = app, keyring, access_of, sign_in
+        self._app, self.keyring, self._access_of, self._sign_in = app, keyring, access_of, sign_in
         self._listens, self._tls, self._no_auth, self._far_admin = listens, tls, no_auth, far_admin
-        self._require_key, self._cookie = require_key, f"spindle_{port}"
+        self.rules, self._cookie = rules, f"spindle_{port}"
         self._ends = ends = [f":{port}", *([""] if port == (443 if tls else 80) else [])]
         self._loopback = {name + end for name in LOOPBACK for end in ends}
         self._ours = {name + end for name in (own_names() if listens else ()) for end in ends}
@@ -86,15 +76,22 @@ class Security:
             return await self._app(scope, receive, send)
         headers, http = _headers(scope), scope["type"] == "http"
         send = _protected(send) if http else send
-        if refusal := self._refusal(scope, headers):
+        access = said if (said := self._access_of(scope)) in LIMITS else "admin"
+        refusal, origin = self._refusal(scope, headers), ""
+        if refusal == FOREIGN and access == "inference":
+            origin = next((o for o in self.rules().origins if [o] == headers.get("origin")), "")
+        if refusal and not origin:
             return await _answer(PlainTextResponse(refusal, 403), scope, receive, send)
-        who = self._who(scope, headers)
+        send = shared(send, origin) if origin else send
+        asks = http and scope["method"] == "OPTIONS" and "access-control-request-method" in headers
+        if origin and asks:  # It comes without a key, and does nothing.
+            return await preflight(headers)(scope, receive, send)
+        who = self._who(scope, headers, origin)
         if http and (response := await self._sign(scope, headers, receive, who)):
             return await response(scope, receive, send)
         near = self._near(scope, headers)
-        access = said if (said := self._access_of(scope)) in LIMITS else "admin"
-        if access != "public" and access not in RIGHTS.get(who.kind, ()):
-            return await _answer(self._ask(scope, headers, access), scope, receive, send)
+        if access != "public" and not who.may(access):
+            return await _answer(self._ask(scope, headers, access, who), scope, receive, send)
         if access == "admin" and not (near or self._far_admin):
             return await _answer(PlainTextResponse(FAR, 403), scope, receive, send)
         if int("0" + headers.get("content-length", [""])[0]) > LIMITS[access]:
@@ -111,6 +108,10 @@ class Security:
             if ends(principal) and task is not asyncio.current_task():
                 self._revoked.add(task)
                 task.cancel()
+
+    def drop_keys(self) -> None:
+        """Close what is open of keys that count no more."""
+        self.revoke(lambda who: who.kind == "key" and not self.keyring.counts(who.id))
 
     async def _run(self, scope: Scope, receive: Receive, send: Send, who: Principal) -> None:
         task = asyncio.current_task()
@@ -149,23 +150,25 @@ class Security:
         ip = f"[{ip}]" if ":" in ip else ip
         return {ip + end for end in self._ends} if ip else set()
 
-    def _who(self, scope: Scope, headers: Headers) -> Principal:
+    def _who(self, scope: Scope, headers: Headers, foreign: str) -> Principal:
         texts = [text.partition(" ") for text in headers.get("authorization", [])]
         keys = [key for kind, _, key in texts if kind.lower() == "bearer"]
         keys += [*headers.get("x-api-key", []), *headers.get("api-key", [])]
         keys += [n[len(CARRIER) :] for n in scope.get("subprotocols", []) if n.startswith(CARRIER)]
-        if key := next((key for key in keys if self._keyring.knows(key.strip())), ""):
-            return Principal("key", hashlib.sha256(key.strip().encode()).hexdigest()[:12])
+        if key := next(filter(None, (self.keyring.find(key.strip()) for key in keys)), None):
+            return Principal("key", key.id, "generate" if foreign else key.scope, foreign)
+        if foreign:  # A session is for our own page alone, whatever its browser sends along.
+            return Principal("nobody")
         origin = "origin" in headers
         cookies = ";".join(headers.get("cookie", [])).split(";")
         pairs = [cookie.strip().partition("=") for cookie in cookies]
-        sessions = [self._keyring.session(text) for name, _, text in pairs if name == self._cookie]
+        sessions = [self.keyring.session(text) for name, _, text in pairs if name == self._cookie]
         if any(sessions) and (origin or scope["type"] == "http"):
             return Principal("page", next(filter(None, sessions)))
         if self._no_auth:
             return Principal("page", "owner")
         browser = origin or any(name.startswith("sec-fetch-") for name in headers)
-        guarded = self._listens or self._keyring.has_password or self._require_key()
+        guarded = self._listens or self.keyring.has_password or self.rules().require_key
         if self._near(scope, headers) and not browser and not guarded:
             return Principal("local", "local")
         return Principal("nobody")
@@ -175,17 +178,21 @@ class Security:
         ip, name = (scope.get("client") or ("",))[0], headers["host"][0].lower()
         return ip in ("127.0.0.1", "::1") and name in self._loopback
 
-    def _ask(self, scope: Scope, headers: Headers, access: str) -> Response:
+    def _ask(self, scope: Scope, headers: Headers, access: str, who: Principal) -> Response:
+        if who.kind == "key":
+            error = {"message": LESS, "type": "permission_error", "param": None}
+            return JSONResponse({"error": {**error, "code": "insufficient_scope"}}, 403)
         if access == "page" and "text/html" in headers.get("accept", [""])[0]:
             # From a link on another site the browser withheld the cookie; from here it sends it.
             foreign = headers.get("sec-fetch-site") in (["cross-site"], ["same-site"])
             return self._form("", 401, {"Refresh": "0"} if foreign else {})
         says = "A key is needed: the server printed it at its start, and Settings shows it."
-        error = {"message": says, "type": "authentication_error", "code": "invalid_api_key"}
+        error = {"message": says, "type": "authentication_error", "param": None}
+        error = {**error, "code": "invalid_api_key"}
         return JSONResponse({"error": error}, 401, {"WWW-Authenticate": "Bearer"})
 
     def _form(self, error: str, status: int, headers: Mapping[str, str] = {}) -> Response:
-        html = self._sign_in(error=error, password=self._keyring.has_password)
+        html = self._sign_in(error=error, password=self.keyring.has_password)
         return HTMLResponse(html, status, headers)
 
     async def _sign(
@@ -202,16 +209,16 @@ class Security:
                 target = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else "")
                 if who.kind == "page":
                     return RedirectResponse(target, 303)
-                if not self._keyring.opens(said):
+                if not self.keyring.opens(said):
                     return self._form(USED, 401)
             elif route == ("POST", "/login"):
                 body = await Request(scope, _limited(receive, LIMITS["public"])).body()
                 fields = parse_qs(body.decode("utf-8", "replace"))
                 said = [*fields.get("password", []), *fields.get("token", []), ""][0]
-                if not await self._keyring.admit(said, address):
+                if not await self.keyring.admit(said, address):
                     return self._form("That is not it. Try again.", 401)
             elif route == ("POST", "/logout"):
-                self._keyring.end(who.id) if who.kind == "page" and who.id != "owner" else None
+                self.keyring.end(who.id) if who.kind == "page" and who.id != "owner" else None
                 self.revoke(lambda other: other == who)
                 response = RedirectResponse("/login", 303)
                 response.delete_cookie(self._cookie, httponly=True, samesite="strict")
@@ -224,7 +231,7 @@ class Security:
             return self._form(str(wait), 429, {"Retry-After": str(wait.seconds)})
         except HTTPException as large:
             return PlainTextResponse(large.detail, large.status_code)
-        response, age, cookie = RedirectResponse(target, 303), DAYS * 86400, self._keyring.begin()
+        response, age, cookie = RedirectResponse(target, 303), DAYS * 86400, self.keyring.begin()
         secure = self._tls or scope["scheme"] == "https"
         response.set_cookie(self._cookie, cookie, age, None, "/", None, secure, True, "strict")
         return response

@@ -30,6 +30,7 @@ from kernel.keyring import Keyring
 from kernel.listener import ACCEPTED, WAITING, listen, own_names
 from kernel.logs import discreet
 from kernel.manager import Kernel
+from kernel.origins import Api
 from kernel.records import Access
 from kernel.rescue import Rescue
 from kernel.sampling import Struct
@@ -54,14 +55,6 @@ class Server(Struct, frozen=True):
 
     open_browser: Annotated[bool, Meta(description="Open the page when Spindle starts.")] = True
     patience: Annotated[float, Meta(ge=2, le=3600, description=HELD_UP)] = 10.0
-
-
-class Api(Struct, frozen=True):
-    """The section `api` of the settings."""
-
-    require_key: Annotated[
-        bool, Meta(description="Ask programs on this machine for the key, too.")
-    ] = False
 
 
 class Patient(uvicorn.Server):
@@ -157,7 +150,6 @@ async def serve(flags: Flags) -> None:
         web = Application(kernel, ROOT / "static")
         keyring = Keyring(kernel.data / "secrets", flags.password)
         address = _address(listener, flags)
-        kernel.access = Access(f"{address}/v1", keyring.key, password=keyring.has_password)
         sign_in = partial(kernel.pages.render, "token.html")
         door = partial(
             Security,
@@ -169,16 +161,18 @@ async def serve(flags: Flags) -> None:
             tls=bool(flags.tls_cert),
             no_auth=flags.insecure_no_auth,
             far_admin=flags.allow_remote_install,
-            require_key=lambda: kernel.settings.section("api", Api).require_key,
+            rules=partial(kernel.settings.section, "api", Api),
         )
         guarded = door(web, access_of=web.access)
+        access = Access(f"{address}/v1", keyring.key, password=keyring.has_password, door=guarded)
+        kernel.access = access
         server = Patient(_config(guarded, flags))
         rescue = Rescue(kernel, listener, door, partial(_config, flags=flags), server.idle)
         limit = kernel.settings.section("server", Server).patience
 
         def rekeyed(key: str) -> None:
             kernel.access = replace(kernel.access, key=key)
-            guarded.revoke(lambda who: who.kind == "key")
+            guarded.drop_keys()
 
         with Watchdog(kernel, limit=limit, rescue=rescue):
             async with _running(kernel, web, keyring.watch(rekeyed)):

@@ -136,7 +136,10 @@ class SettingsFile:
                     del good[name]
                 else:
                     reset = value is UNSET or value == default.get(name, self)
-                    good[name] = UNSET if reset else msgspec.to_builtins(value)
+                    plain: Any = msgspec.to_builtins(value)
+                    if isinstance(plain, tuple):  # YAML has lists
+                        plain = list(cast(tuple[Any, ...], plain))
+                    good[name] = UNSET if reset else plain
 
             def edit(text: str) -> str:
                 for name, value in good.items():

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,6 +12,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from kernel.flags import Flags
 from kernel.keyring import Keyring
+from kernel.origins import Api
+from kernel.records import Access
 from kernel.security import Security
 from kernel.server import Patient, _config, _listening
 from kernel.testing import App
@@ -46,7 +49,10 @@ async def serving(app: App, listen: str = "", **config: Any) -> AsyncGenerator[S
     with _listening(flags) as listener:
         port = listener.getsockname()[1]
         keyring = Keyring(app.kernel.data / "secrets")
-        door = Security(app.web, keyring, app.web.access, str, port=port, listens=bool(listen))
+        how = {"port": port, "listens": bool(listen)}
+        rules = partial(app.kernel.settings.section, "api", Api)
+        door = Security(app.web, keyring, app.web.access, str, rules=rules, **how)
+        app.kernel.access = Access(key=keyring.key, door=door)
         told = _config(door, flags)
         for name, value in config.items():
             setattr(told, name, value)

@@ -19,7 +19,9 @@ from starlette.websockets import WebSocket
 
 from kernel.keyring import DAYS, Keyring, TooMany, same
 from kernel.logs import Discreet, discreet
-from kernel.security import Principal, Security
+from kernel.origins import Api
+from kernel.principals import Principal
+from kernel.security import Security
 
 PORT = 7860
 HOST = f"127.0.0.1:{PORT}"
@@ -608,7 +610,7 @@ RULES: list[tuple[str, dict[str, Any], dict[str, str], str, list[int]]] = [
     ("from elsewhere", {}, {}, "10.0.0.9", [401, 401, 401, 401, 200]),
     ("a browser here", {}, {"Sec-Fetch-Site": "none"}, "127.0.0.1", [401, 401, 401, 401, 200]),
     ("a page here", {}, {"Origin": OURS}, "127.0.0.1", [401, 401, 401, 401, 200]),
-    ("keys required", {"require_key": lambda: True}, {}, "127.0.0.1", [401, 401, 401, 401, 200]),
+    ("keys required", {"rules": lambda: Api(require_key=True)}, {}, "127.0.0.1", [401, 401, 401, 401, 200]),
     ("a password", {"password": "x"}, {}, "127.0.0.1", [401, 401, 401, 401, 200]),
     ("listening", {"listens": True, "password": "x"}, {}, "127.0.0.1", [401, 401, 401, 401, 200]),
     ("no auth", {"no_auth": True, "listens": True}, {}, "10.0.0.9", [200, 200, 403, 403, 200]),

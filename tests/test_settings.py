@@ -270,6 +270,13 @@ def test_a_new_setting_brings_its_description(file: SettingsFile, path: Path) ->
     assert path.read_text() == FILE
 
 
+def test_a_list_is_written_whether_it_is_a_tuple_or_not(file: SettingsFile, path: Path) -> None:
+    file.extension("tts", Tts)
+    file.update({"stop": ("x", "y: z")}, "extensions", "tts")
+    assert file.extension("tts", Tts).stop == ("x", "y: z")
+    assert SettingsFile(path, path.parent / "secrets").extension("tts", Tts).stop == ("x", "y: z")
+
+
 def test_defaults_are_never_written(file: SettingsFile, path: Path) -> None:
     kind = Tts
     file.extension("chat", kind)

@@ -30,7 +30,7 @@ EVENTS = (
 DATA = (
     "Delta", "Turn", "Message", "Text", "Reasoning", "Image", "Audio", "Request", "Finish", "Usage",
     "Timings", "Token", "Mark", "Panel", "Routes", "Everyone", "Conversation", "Client", "Action",
-    "JobKind", "Refused", "Sentences", "Secret", "Phase",
+    "JobKind", "Refused", "Sentences", "Secret", "Phase", "Principal", "Key",
 )  # fmt: skip
 """What modifiers, actions and panels handle."""
 

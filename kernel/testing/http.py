@@ -12,6 +12,8 @@ from starlette.types import Message
 from kernel.app import Application
 from kernel.keyring import Keyring
 from kernel.manager import Kernel
+from kernel.origins import Api
+from kernel.records import Access
 from kernel.sampling import Struct
 from kernel.security import Security
 
@@ -41,7 +43,9 @@ class Door:
     def __init__(self, kernel: Kernel, web: Application) -> None:
         self.keyring = Keyring(kernel.data / "secrets")
         sign_in = partial(kernel.pages.render, "token.html")
-        self._app = Security(web, self.keyring, web.access, sign_in, port=PORT)
+        rules = partial(kernel.settings.section, "api", Api)
+        self._app = Security(web, self.keyring, web.access, sign_in, port=PORT, rules=rules)
+        kernel.access = Access(key=self.keyring.key, door=self._app)
         self._session = ""
 
     async def fetch(

@@ -32,6 +32,7 @@ def plant(data: Path, models: Path, vectors: Sequence[str]) -> None:
     settings(data, vectors)
     chats(data / "chats.sqlite3", vectors)
     characters(data, vectors)
+    keys(data / "secrets", vectors)
 
 
 def names(vectors: Sequence[str]) -> Iterator[str]:
@@ -47,6 +48,13 @@ def files(models: Path, vectors: Sequence[str]) -> None:
         path = models / name / f"{name}.bin" if number % 9 == 0 else models / f"{name}.bin"
         path.parent.mkdir(exist_ok=True)
         path.touch()
+
+
+def keys(secrets: Path, vectors: Sequence[str]) -> None:
+    """Keys for programs that are called like that."""
+    secrets.mkdir()
+    made = [{"name": v, "hash": f"{n:064x}"[::-1], "made": 1} for n, v in enumerate(vectors)]
+    (secrets / "keys.json").write_text(json.dumps(made), "utf-8")
 
 
 def characters(data: Path, vectors: Sequence[str]) -> None:

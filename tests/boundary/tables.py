@@ -58,6 +58,7 @@ SPEAKS = "who_speaks_in_a_conversation"
 ACTED = "every_action_with_every_vector"
 ENGINE = "never shown: it goes to the engine"
 CHARACTERS = "characters_and_personas"
+KEPT_KEYS = "names_of_keys"
 INSPECTED = "what_the_inspector_shows"
 IDS = "never shown: an id that the server made"
 CODE = "never shown: a name in the source of an extension, of letters"
@@ -93,6 +94,9 @@ TEXTS = {
     "column conversations.id": IDS,
     "column conversations.leaf": IDS,
     "column states.*": "never shown: what extensions keep for themselves",
+    "data Key.name": KEPT_KEYS,
+    "data Key.hash": "never shown: only its first digits, as part of an id",
+    "data Principal.*": "never shown: it goes from the door to extensions",
     "data Access.*": "never shown: the server's own address, key and sentence",
     "data Audio.*": ENGINE,
     "data Image.*": ENGINE,

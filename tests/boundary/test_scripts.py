@@ -206,6 +206,21 @@ async def cards_of_extensions(watch: Watch, page: Page, vectors: list[str]) -> N
     await go(watch, page, "/settings")
 
 
+async def names_of_keys(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """In the list, in their forms, and in what is said when one is revoked."""
+    await go(watch, page, "/settings/api_keys")
+    titles = page.locator(".api_keys-key h2")
+    assert set(await titles.all_text_contents()) == {as_parsed(vector) for vector in vectors}
+    for vector in few(vectors, 5):
+        id = f"{vectors.index(vector):064x}"[::-1][:12]
+        await watch.act(page, "api_keys.revoke", id=id)
+        await expect(page.locator(".toast p").last).to_contain_text("was revoked")
+        await watch.act(page, "api_keys.bring_back", id=id)
+        await watch.act(page, "api_keys.change", id=id, name=vector[:58] + "!")
+        await watch.act(page, "api_keys.admit", origins=vector)
+        assert not await watch.look(page)
+
+
 async def files_of_models(watch: Watch, page: Page, vectors: list[str]) -> None:
     await go(watch, page, "/chat")
     await page.click("#models-open")
@@ -438,7 +453,8 @@ async def every_action_with_every_vector(watch: Watch, page: Page, vectors: list
 STEPS = (
     stored_conversations, titles_and_what_a_search_finds, a_conversation_called_like_that,
     folders_and_tags_and_the_trash, what_is_imported,
-    cards_of_extensions, files_of_models, characters_and_personas, presets_and_grammars,
+    cards_of_extensions, names_of_keys, files_of_models, characters_and_personas,
+    presets_and_grammars,
     texts_of_the_notebook, what_is_said_while_it_runs, a_reply_as_it_is_written,
     who_speaks_in_a_conversation, what_the_inspector_shows, addresses,
     every_action_with_every_vector,

@@ -18,7 +18,7 @@ from extensions.models.memory import Choice, Memory
 from kernel.bus import Bus
 from kernel.files import write
 from kernel.jobs import Job, JobKind, Jobs
-from kernel.keyring import Keyring
+from kernel.keyring import Key, Keyring
 from kernel.settings import Secret, SettingsError, SettingsFile, Struct
 from tests.durability.shim import Disk
 
@@ -79,6 +79,7 @@ FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "order": ("settings.yaml", order),
     "secrets": ("secrets/extensions.tts.json", secret),
     "key": ("secrets/api_key", lambda f: Keyring(f / "secrets").renew_key()),
+    "made keys": ("secrets/keys.json", lambda f: Keyring(f / "secrets").keep([Key("b", "2" * 64)])),
     "signed out": ("secrets/signed_out", lambda f: Keyring(f / "secrets").end("b")),
     "jobs": ("jobs/a.fetch-1.json", checkpoint),
     "models": ("models.json", lambda f: Memory(f / "models.json").loaded("b", Choice("x"))),
@@ -92,6 +93,7 @@ def prepare(folder: Path) -> None:
     secret(folder)
     keyring = Keyring(folder / "secrets")
     keyring.end("a")
+    keyring.keep([Key("a", "1" * 64)])
     record = {"title": "Fetch", "params": {"url": "x"}, "checkpoint": {"at": 1}}
     (folder / "jobs" / "a.fetch-1.json").write_bytes(msgspec.json.encode(record))
     Memory(folder / "models.json").loaded("a", Choice("x"))
