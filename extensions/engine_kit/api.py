@@ -13,6 +13,7 @@ from extensions.engine_kit.gguf_kinds import (
 from extensions.engine_kit.grammar import as_gbnf
 from extensions.engine_kit.requests import check_request, finish_of, neutral, unsupported
 from extensions.engine_kit.safetensors import check_folder, check_safetensors
+from extensions.engine_kit.schemas import from_schema
 from extensions.engine_kit.stops import StopStrings, TextStream
 from extensions.engine_kit.templates import ChatTemplate
 from extensions.engine_kit.thinking import CHANNELS, PAIRS, SPOKEN, begun
@@ -44,6 +45,7 @@ __all__ = [
     "finish_of",
     "from_folder",
     "from_gguf",
+    "from_schema",
     "neutral",
     "question_of",
     "told",

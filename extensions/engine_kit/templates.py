@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,9 @@ class ChatTemplate:
 
         `template` stands in for the model's own, and `template_options` are what it may read
         beside the messages. A template that refuses a system message, or two messages of one
-        role in a row, gets them joined to their neighbours instead, unless it is `strict`.
+        role in a row, gets them joined to their neighbours instead, and one that fails at calls of
+        tools, or leaves them out, their arguments as text or no words beside them, unless it is
+        `strict`.
         """
         last = messages[-1] if continue_ and messages else None
         if last and last.role == "assistant" and any(tag in last.text for tag in WRITTEN):
@@ -95,10 +97,13 @@ class ChatTemplate:
         }  # fmt: skip
         whose = "This" if template else "The model's"
         answer = self._ask(source, context, whose)
-        system = entries[0]["content"].strip() if entries and is_system(entries[0]) else ""
-        if not strict and ("error" in answer or system not in answer["text"]):
-            simple = self._ask(source, {**context, "messages": joined(entries)}, whose)
-            answer = simple if "text" in simple else answer
+        if not strict and (missed := lacking(answer, entries)):
+            for way in other_ways(entries):
+                other = self._ask(source, {**context, "messages": way}, whose)
+                if (lacks := lacking(other, entries)) < missed:
+                    answer, missed = other, lacks
+                if not missed:
+                    break
         if "error" in answer:
             raise Refused(f"{whose} chat template fails ({answer['error']}).")
         if not continue_:
@@ -200,12 +205,56 @@ def arguments(text: str) -> Any:
         return text
 
 
+def lacking(answer: Mapping[str, str], entries: Sequence[Mapping[str, Any]]) -> int:
+    """How much of a conversation is not in a prompt: its system message, calls, or all of it."""
+    if "error" in answer:
+        return len(entries) + 1
+    wanted = [entries[0]["content"].strip()] if entries and is_system(entries[0]) else []
+    wanted += [call["function"]["name"] for each in entries for call in each.get("tool_calls", ())]
+    return sum(words not in answer["text"] for words in wanted)
+
+
+def other_ways(entries: Sequence[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The same conversation as templates may want it that fail at the usual form."""
+    ways = [[dict(each) for each in entries]]
+    if any("tool_calls" in each for each in entries):
+        ways += [as_text(ways[0]), wordless(ways[0]), wordless(as_text(ways[0]))]
+        yield from ways[1:]
+    yield from map(joined, ways)
+
+
+def as_text(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The arguments of calls as JSON, not as what it means."""
+
+    def text(call: Mapping[str, Any]) -> dict[str, Any]:
+        function, given = call["function"], call["function"]["arguments"]
+        said = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+        return {**call, "function": {**function, "arguments": said}}
+
+    return [
+        {**each, "tool_calls": [text(call) for call in each["tool_calls"]]}
+        if "tool_calls" in each
+        else dict(each)
+        for each in entries
+    ]
+
+
+def wordless(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """No content where there are calls and no words, as OpenAI has it."""
+    return [
+        {**each, "content": each["content"] or None} if "tool_calls" in each else dict(each)
+        for each in entries
+    ]
+
+
 def joined(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The same conversation without system messages and without neighbours of one role."""
     simple: list[dict[str, Any]] = []
     for entry in entries:
         entry = {**entry, "role": "user"} if is_system(entry) else dict(entry)
-        if simple and simple[-1]["role"] == entry["role"] and "tool_calls" not in entry:
+        before = simple[-1] if simple else {}
+        alike = before.get("role") == entry["role"] != "tool"
+        if alike and "tool_calls" not in entry and "tool_calls" not in before:
             entry["content"] = f"{simple.pop()['content']}\n\n{entry['content']}"
         simple.append(entry)
     return simple

@@ -204,6 +204,28 @@ def test_tool_calls_and_results_reach_the_template(template):
 
 
 @pytest.mark.parametrize(
+    ("called", "expected"),
+    [
+        ("{{ c.name + c.arguments }}", 'add{"a": "é"}'),
+        ("{{ c.name }}{{ c.arguments.a }}", "addé"),
+        ("{% if m.content is none %}{{ c.name }}{{ c.arguments.a }}{% endif %}", "addé"),
+        ("{% if m.content is none %}{{ c.name + c.arguments }}{% endif %}", 'add{"a": "é"}'),
+    ],
+)
+def test_calls_come_as_the_template_takes_them(template, called, expected):
+    source = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('No') }}{% endif %}"
+        "{% for m in messages %}{{ m.content or '' }}{% for t in m.tool_calls or [] %}"
+        "{% set c = t.function %}" + called + "{% endfor %}{% endfor %}"
+    )
+    call = Message("assistant", (ToolCall("1", "add", '{"a": "é"}'),))
+    results = [Message("tool", (ToolResult("1", "2"),))] * 2
+    chat = template(source)
+    assert chat.render([TALK[1], call, *results]) == f"Hello?{expected}22"
+    assert chat.render([*TALK[:2], call, *results]) == f"Be brief.\n\nHello?{expected}22"
+
+
+@pytest.mark.parametrize(
     "source",
     [
         "{% if messages[0].role == 'system' %}{{ raise_exception('No system') }}{% endif %}"

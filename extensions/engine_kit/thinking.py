@@ -1,5 +1,7 @@
 """How models mark their thoughts: the tags themselves, and what a prompt has begun already."""
 
+from extensions.engine_kit.calling import CALLED
+
 PAIRS = {
     "<think>": "</think>",
     "<seed:think>": "</seed:think>",
@@ -13,9 +15,10 @@ CHANNELS = ("analysis", "commentary", "final")
 SPOKEN = (
     *PAIRS, *PAIRS.values(),
     "<|start|>", "<|channel|>", "<|message|>", "<|channel>", "<|call|>", "<|constrain|>",
+    *CALLED,
 )  # fmt: skip
 """Special tokens that are said where others are skipped: without them nobody could tell a thought
-from the answer. The one that ends a reply is never said."""
+or a call from the answer. The one that ends a reply is never said."""
 
 
 def begun(prompt: str) -> str:

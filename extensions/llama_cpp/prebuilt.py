@@ -46,7 +46,7 @@ from kernel.contract import (
 
 CARDS = (1, 2)
 """ggml's kinds of devices with a memory or a processor of their own."""
-CAPABILITIES = ("text", "logprobs", "grammar", "batch", "embeddings")
+CAPABILITIES = ("text", "logprobs", "grammar", "batch", "embeddings", "tools")
 LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

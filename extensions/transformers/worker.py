@@ -87,7 +87,7 @@ class Engine:
             special_tokens=self._vocabulary.special_ids,
             chat_template=self._vocabulary.template,
             samplers=HONOURED,
-            capabilities=("text", "logits", "logprobs", "batch"),
+            capabilities=("text", "logits", "logprobs", "batch", "tools"),
             description=f"{config.model_type}, {self._model.dtype}, {device}".replace("torch.", ""),
             defaults=from_folder(folder),
         )

@@ -48,6 +48,7 @@ LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
 CAPABILITIES = (
     "text", "logits", "logprobs", "grammar", "lora", "batch", "state", "embeddings", "processors",
+    "tools",
 )  # fmt: skip
 SHAPING = ("cache_type", "rope_freq_base", "alpha_value", "compress_pos_emb", "override_kv", "lora")
 """Options that change what the model remembers: states of others do not fit."""

@@ -1,0 +1,61 @@
+"""A real engine is made to call a tool: a tiny model that never heard of any, held by a grammar."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extensions.tool_calls.api import calls
+from kernel.api import Message, Sampling, Text, Turn
+from kernel.testing import App, running
+from tests.engines.real import STORIES, interpreter
+
+pytestmark = pytest.mark.engine
+KINDS = {"enum": ["rain", "snow"]}
+TREE = {
+    "type": "object",
+    "properties": {"kind": KINDS, "days": {"type": "integer"}, "then": {"$ref": "#/$defs/Day"}},
+    "required": ["kind", "days", "then"],
+    "$defs": {"Day": {"type": "object", "properties": {"kind": KINDS}, "required": ["kind"]}},
+}
+NOW = {"type": "object", "properties": {}}
+TOOLS = tuple(
+    {"type": "function", "function": {"name": name, "parameters": schema}}
+    for name, schema in (("forecast", TREE), ("now", NOW))
+)
+
+
+async def called(app: App, **options: Any) -> tuple[str, list[Any], str]:
+    """The text of a reply, its calls, and how it failed."""
+    sampling = Sampling(temperature=0.0, max_new_tokens=600)
+    question = Message("user", (Text("Once upon a time"),))
+    turn = Turn((question,), tools=TOOLS, sampling=sampling, options=options)
+    reply, tool = app.run(turn), ""
+    async for delta in reply:
+        tool += delta.text if delta.channel == "tool" else ""
+    assert reply.finish
+    return reply.text, calls(tool), reply.finish.error
+
+
+@pytest.mark.parametrize("name", ["xllamacpp", "xllamacpp-native"])
+async def test_a_real_engine_calls_what_it_has_to(name: str, environments_dir: Path):
+    python = interpreter(environments_dir / name)
+    async with running("reasoning", "tool_calls", "instruct", "llama_cpp", python=python) as app:
+        await app.kernel.slot().load(STORIES / "stories260K.gguf", "llama_cpp", {})
+        model = app.kernel.slot().model
+        assert model
+        assert "tools" in model.info.capabilities
+        for choice in ("required", {"type": "function", "function": {"name": "forecast"}}):
+            text, found, error = await called(app, tool_choice=choice)
+            assert (text, error) == ("", "")
+            [call] = found
+            given = json.loads(call.arguments)
+            if call.name == "forecast":
+                assert given.keys() == {"kind", "days", "then"}
+                assert {given["kind"], given["then"]["kind"]} <= {"rain", "snow"}
+            else:
+                assert (choice, call.name, given) == ("required", "now", {})
+        text, found, error = await called(app)
+        assert text
+        assert (found, error) == ([], "")
