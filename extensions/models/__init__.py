@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 from extensions.models.actions import AtStart, Cancel, Choose, Load, Reload, Unload
+from extensions.models.api import MODELS, Models
 from extensions.models.files import ModelFile, find
 from extensions.models.loading import Loading
 from extensions.models.memory import Memory
@@ -131,6 +132,7 @@ async def setup(ext: Extension[Settings]) -> None:
     async def commands(client: Client | None, subject: str) -> Mapping[str, Any]:
         return {"slot": views.slot()}
 
+    ext.add(MODELS, Models(ext, loading, views))
     ext.add(PANELS, Panel("status", "status.html", views.context))
     ext.add(PANELS, Panel("command", "command.html", commands, order=10, title="Model"))
     ext.spawn(views.watch(EVERY), "watch")

@@ -1,7 +1,7 @@
 """What the templates of the picker show, and to whom it is pushed."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,11 @@ class Views:
                     self.push_pickers()
             except Exception:
                 self._ext.log.exception("%s could not be listed", self._ext.models)
+
+    @property
+    def files(self) -> Sequence[ModelFile]:
+        """As of the last look."""
+        return self._shelf.models
 
     def file(self, name: str) -> ModelFile | None:
         return next((model for model in self._shelf.models if model.name == name), None)

@@ -3,12 +3,12 @@
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .problems import Problem, refused
+from extensions.api_kit.api import Problem, caller_of, refused
+
 from .protocol import Cancel, Failed, FromProgram, Resume, Start, read
 from .streams import Stream, Streams
 
@@ -20,18 +20,12 @@ TURN = 16
 """Events of one reply until the next reply has its turn."""
 
 
-def owner_of(scope: Any) -> str:
-    """To whom a reply belongs: the session, key or machine that asks."""
-    principal = scope.get("spindle.principal")
-    return f"{getattr(principal, 'kind', '')}:{getattr(principal, 'id', '')}"
-
-
 class Connection:
     """One socket. Nothing waits for it: it is told that there is news, and fetches."""
 
     def __init__(self, socket: WebSocket, streams: Streams) -> None:
         self._socket, self._streams = socket, streams
-        self._owner = owner_of(socket.scope)
+        self._owner = caller_of(socket.scope).owner
         self._at: dict[Stream, int] = {}
         self._answers: deque[bytes] = deque()
         self._news = asyncio.Event()

@@ -10,9 +10,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from extensions.api_kit.api import Fault, Problem, caller_of, left, nothing
+
 from . import protocol
-from .connection import STALL, owner_of
-from .problems import Fault, Problem
+from .connection import STALL
 from .streams import Stream, Streams
 
 QUIET = 15.0
@@ -44,7 +45,7 @@ class Generate:
         try:
             asked = await body(scope, receive)
             id = asked.id or secrets.token_urlsafe(12)
-            owner = owner_of(scope)
+            owner = caller_of(scope).owner
             stream = self._streams.start(owner, asked, news, id=id, linger=0, hold=asked.stream)
         except Problem as problem:
             return await problem.fault.response()(scope, receive, send)
@@ -78,17 +79,6 @@ async def body(scope: Scope, receive: Receive) -> protocol.Generate:
         says = f"{error.detail} Send a shorter conversation."
         raise Problem(Fault(says, "too_large_error", None, "body_too_large")) from None
     return protocol.read(data, protocol.Generate)
-
-
-async def left(receive: Receive) -> None:
-    """Until the connection is closed."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def nothing() -> dict[str, str]:
-    """A response hears of no disconnect: it is `left` that waits for one."""
-    return await asyncio.Future()
 
 
 async def whole(stream: Stream, news: News, scope: Scope, send: Send) -> None:

@@ -1,11 +1,12 @@
 """The frames of the protocol: each struct is the form, the check and the schema of one."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from extensions.api_kit.api import Fault, refused
+from extensions.api_kit.api import read as decoded
 from kernel.api import (
     Message,
     Meta,
@@ -18,8 +19,6 @@ from kernel.api import (
     Turn,
     Usage,
 )
-
-from .problems import Fault, refused
 
 VERSION = 1
 
@@ -202,21 +201,9 @@ def schema() -> Mapping[str, Any]:
     return {**about, "properties": dict(zip(names, roots, strict=True)), "$defs": components}
 
 
-FRAMES = "start, cancel, resume"
+FRAMES = " Known: start, cancel, resume."
 
 
 def read(text: str | bytes, kind: Any) -> Any:
     """A frame or a body; raises Problem, which names the field."""
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at ")
-        path = where.rpartition("`$")[2].strip("`.")
-        missing = re.findall("required field `([^`]+)`", what)
-        param = ".".join(filter(None, [path, *missing]))
-        hint = f" Known: {FRAMES}." if param == "type" else ""
-        raise refused(
-            f"{param}: {what}.{hint}".lstrip(": "), param or None, "invalid_value"
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise refused(f"This is no JSON that can be read: {error}.", None, "bad_json") from None
+    return decoded(text, kind, FRAMES)

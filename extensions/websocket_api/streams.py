@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from extensions.api_kit.api import Fault, Problem, refused
 from kernel.api import MODES, Delta, Extension, Finish, Reply
 
 from . import protocol
-from .problems import Fault, Problem, refused, unknown
+from .problems import unknown
 
 log = logging.getLogger(__name__)
 

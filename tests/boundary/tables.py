@@ -41,6 +41,9 @@ ROUTES = {
     "websocket_api /api/ws": "inference",
     "websocket_api /api/ws/schema.json": "inference",
     "websocket_api /api/generate": "inference",
+    "openai_api /v1/chat/completions": "inference",
+    "openai_api /v1/models": "inference",
+    "openai_api /v1/models/{id:path}": "inference",
 }
 """Every address of kernel and extensions; "door": the door itself answers, whoever asks."""
 

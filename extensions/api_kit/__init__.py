@@ -1,0 +1,58 @@
+"""What all APIs share; by itself it shows only the limits that hold for all of them."""
+
+from typing import Annotated
+
+from kernel.api import REQUEST, Extension, Meta, Phase, SettingsChanged, SlotChanged, Struct
+
+from .calls import Call
+from .gate import Gate
+from .programs import PROGRAMS, Programs
+from .runs import Runs
+from .wishes import ask
+
+TOGETHER = 16
+"""Replies that an engine which batches is given at once."""
+
+
+class Settings(Struct, frozen=True):
+    """How programs share the model."""
+
+    at_once: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="Replies that programs have under way at once; 0 is what the engine is "
+            "good for: 16 where it writes several together, else 1.",
+        ),
+    ] = 0
+    queue: Annotated[
+        int, Meta(ge=0, le=100_000, description="Requests that may wait for their turn.")
+    ] = 256
+    at_once_each: Annotated[
+        int,
+        Meta(ge=0, le=1000, description="Replies one program may have at once; 0: any number."),
+    ] = 0
+
+
+async def setup(ext: Extension[Settings]) -> None:
+    def room() -> int:
+        model = ext.slot().model
+        batches = bool(model and "batch" in model.info.capabilities)
+        return ext.settings.at_once or (TOGETHER if batches else 1)
+
+    def limit(call: Call) -> int:
+        return ext.settings.at_once_each
+
+    gate = Gate(room, lambda: ext.settings.queue)
+    ext.add(PROGRAMS, Programs(ext, Runs(ext, gate, limit)))
+    ext.on(REQUEST, phase=Phase.EARLY)(ask)
+
+    @ext.on(SlotChanged)
+    async def model_changed(_: SlotChanged) -> None:
+        gate.admit()
+
+    @ext.on(SettingsChanged)
+    async def settings_changed(_: SettingsChanged) -> None:
+        """They are read when they are needed; there may be room for more now."""
+        gate.admit()

@@ -1,0 +1,130 @@
+"""A request of a program: who asks, what was sent, and the stream it is answered with."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from kernel.api import Struct
+
+from .problems import Fault, Problem
+from .reading import read
+
+T = TypeVar("T")
+
+
+class Caller(Struct, frozen=True):
+    """Who asks: the kind is page, key or local (a program on this machine)."""
+
+    kind: str
+    id: str = ""
+
+    @property
+    def owner(self) -> str:
+        """To whom a reply belongs."""
+        return f"{self.kind}:{self.id}"
+
+
+def caller_of(scope: Any) -> Caller:
+    """As the server's door found out."""
+    principal = scope.get("spindle.principal")
+    return Caller(getattr(principal, "kind", ""), getattr(principal, "id", ""))
+
+
+class Call:
+    """One request; `api` names who speaks (`openai`), for the list of requests."""
+
+    def __init__(self, api: str, scope: Scope, receive: Receive, send: Send) -> None:
+        self.api, self.scope = api, scope
+        self.http = Request(scope, receive)
+        self.caller = caller_of(scope)
+        self.headers: dict[str, str] = {}
+        """What the answer is to carry besides."""
+        self.body = b""
+        self.out: Out | None = None
+        """The stream it is answered with, if it is one."""
+        self.stopping = False
+        """Whether the server ends it, and not its program."""
+        self.send = send
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """What the route's pattern took out of the address."""
+        return cast(Mapping[str, str], self.http.path_params)
+
+    async def load(self) -> None:
+        """Take in the body; raises Problem when it is too large."""
+        try:
+            self.body = await self.http.body()
+        except HTTPException as error:
+            says = f"{error.detail} Send a shorter conversation."
+            raise Problem(Fault(says, "too_large_error", None, "body_too_large")) from None
+
+    def read(self, kind: type[T]) -> T:
+        """The body as this struct; raises Problem."""
+        return read(self.body or b"{}", kind)
+
+    def stream(self, media_type: str = "text/event-stream", sign: bytes = b": ping\n\n") -> "Out":
+        """Answer piece by piece; `sign` tells that Spindle lives while the model reads."""
+        self.out = Out(self, self.send, media_type, sign)
+        return self.out
+
+
+class Out:
+    """The body of a streamed answer; its first piece opens it, so until then errors have a status.
+
+    `async with` begins the signs of life, and closes the body when all went well.
+    """
+
+    QUIET = 15.0
+    """Seconds without a piece until there is a sign of life."""
+    STALL = 15.0
+    """Seconds in which a program takes nothing until it is let go."""
+
+    def __init__(self, call: Call, send: Send, media_type: str, sign: bytes) -> None:
+        self.begun = False
+        self._call, self._send, self._type, self._sign = call, send, media_type, sign
+        self._last = asyncio.get_running_loop().time()
+        self._one = asyncio.Lock()
+        self._signs: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[Any] | None = None
+
+    async def __aenter__(self) -> "Out":
+        self._writer = asyncio.current_task()
+        self._signs = asyncio.create_task(self._live())
+        return self
+
+    async def __aexit__(self, kind: Any, *_: object) -> None:
+        assert self._signs
+        self._signs.cancel()
+        await asyncio.wait({self._signs})
+        if kind is None:
+            await self.write(b"", more=False)
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        """Send this now; waits while the program does not take it."""
+        async with self._one:
+            if not self.begun:
+                await self._open()
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+            self._last = asyncio.get_running_loop().time()
+
+    async def _open(self) -> None:
+        self.begun = True
+        headers = {"content-type": self._type, **self._call.headers}
+        raw = [(name.encode(), text.encode("latin-1", "replace")) for name, text in headers.items()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": raw})
+
+    async def _live(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(max(0.25, self._last + self.QUIET - loop.time()))
+            quiet = loop.time() - self._last
+            if quiet >= self.QUIET and not self._one.locked():
+                await self.write(self._sign)
+            elif quiet >= self.QUIET + self.STALL and self._writer:
+                self._writer.cancel()
+                return

@@ -1,0 +1,144 @@
+"""Routes of an API: what they take, what they give, and how a request is carried out."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from kernel.api import Point, Route, Struct
+
+from .calls import Call
+from .problems import Fault, Problem, unavailable
+
+Answer = Callable[[Call], Awaitable[Response | None]]
+"""Carries out a request: answers with a response, or writes to `call.stream()` and answers None;
+raises Problem."""
+
+
+class Tongue:
+    """How an API says what went wrong: OpenAI's way, which most clients know."""
+
+    def response(self, fault: Fault) -> Response:
+        """Before the first word."""
+        return fault.response()
+
+    def event(self, fault: Fault) -> bytes:
+        """In a stream that had begun; its last event."""
+        return fault.event()
+
+
+class Endpoint(Struct, frozen=True):
+    """One route. `takes` and `gives` are the structs of its bodies, for the document at /docs."""
+
+    path: str
+    """As Starlette writes it: `/v1/models/{id:path}`."""
+    answer: Answer
+    method: Literal["GET", "POST", "DELETE", "PUT"] = "POST"
+    takes: Any = None
+    gives: Any = None
+    summary: str = ""
+    events: Any = None
+    """What one event of a stream is, where the answer may be one."""
+    admin: bool = False
+    """Only for who may do everything: a key of that scope, or the page."""
+
+
+class Api(Struct, frozen=True):
+    """A family of routes, as its clients know it."""
+
+    id: str
+    label: str
+    endpoints: tuple[Endpoint, ...]
+    tongue: Tongue = Tongue()
+
+    def routes(self) -> list[Route]:
+        """For `Router`; several methods of one path are one route each."""
+        return [
+            Route(each.path, Served(self, each), methods=[each.method]) for each in self.endpoints
+        ]
+
+
+APIS: Point[Api] = Point("apis", "The APIs that programs may use, for their document at /docs.")
+
+
+def json(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A struct, or plain data, as an answer."""
+    return Response(msgspec.json.encode(data), status, headers, "application/json")
+
+
+NO_ADMIN = (
+    "This needs the key of an administrator: the server printed it at its start, and Settings "
+    "shows it. Send it as Authorization: Bearer KEY."
+)
+STOPPED = "Spindle stopped this: its extension was switched off, or the key was revoked."
+
+
+class Served:
+    """The ASGI application of one endpoint: the request ends with its connection."""
+
+    def __init__(self, api: Api, endpoint: Endpoint) -> None:
+        self._api, self._endpoint = api, endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(self._api.id, scope, receive, send)
+        call.headers["x-request-id"] = secrets.token_hex(8)
+        try:
+            if self._endpoint.admin and call.caller.kind not in ("page", "key"):
+                raise Problem(Fault(NO_ADMIN, "permission_error", None, "admin_key_needed"))
+            await call.load()
+        except Problem as problem:
+            return await self._refuse(call, problem.fault)
+        answer = asyncio.create_task(self._answer(call), name=self._endpoint.path)
+        gone = asyncio.create_task(left(receive))
+        try:
+            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            call.stopping = True
+            raise
+        finally:
+            answer.cancel()
+            gone.cancel()
+            await asyncio.gather(answer, gone, return_exceptions=True)
+        if answer.cancelled():
+            raise ClientDisconnect
+        if error := answer.exception():
+            raise error
+
+    async def _answer(self, call: Call) -> None:
+        try:
+            response = await self._endpoint.answer(call)
+        except Problem as problem:
+            return await self._refuse(call, problem.fault)
+        except asyncio.CancelledError:
+            if call.stopping and call.out and call.out.begun:
+                async with asyncio.timeout(1):
+                    await self._refuse(call, unavailable(STOPPED, "switched_off").fault)
+            raise
+        if response:
+            await self._respond(call, response)
+
+    async def _refuse(self, call: Call, fault: Fault) -> None:
+        """As long as nothing was said with a status; then as the last event."""
+        if call.out and call.out.begun:
+            return await call.out.write(self._api.tongue.event(fault), more=False)
+        await self._respond(call, self._api.tongue.response(fault))
+
+    async def _respond(self, call: Call, response: Response) -> None:
+        response.headers.update(call.headers)
+        await response(call.scope, nothing, call.send)
+
+
+async def left(receive: Receive) -> None:
+    """Until the connection is closed."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def nothing() -> Message:
+    """A response hears of no disconnect: it is `left` that waits for one."""
+    return await asyncio.Future()

@@ -1,0 +1,107 @@
+"""The service that API extensions use: replies, tokens, and the models there are."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from extensions.prompts.api import rendered
+from kernel.api import (
+    Extension,
+    Model,
+    ModelInfo,
+    Point,
+    Refused,
+    Request,
+    WorkerDied,
+    WorkerError,
+)
+
+from .calls import Call
+from .problems import Fault, Problem, missing, refused, unavailable
+from .runs import Run, Runs
+from .wishes import Wish
+
+EMPTY = "No model is loaded. Load one in Spindle's page, or with its API."
+NO_SLOT = "No model is loaded into the slot “{}”. Load one there first."
+
+
+class Programs:
+    """What is contributed to PROGRAMS."""
+
+    def __init__(self, ext: Extension[Any], runs: Runs) -> None:
+        self._ext, self.runs = ext, runs
+
+    def run(
+        self, call: Call, wish: Wish, *, hold: bool = False
+    ) -> AbstractAsyncContextManager[Run]:
+        """A reply: `async with programs.run(call, wish) as run: async for delta in run: ...`.
+
+        Raises Problem when it cannot begin; `finished` tells how it ended. With `hold`, text that
+        modifiers may still replace comes at the end, so that a stream only appends.
+        """
+        return self.runs.run(call, wish, hold=hold)
+
+    async def finished(self, run: Run) -> None:
+        """Raises Problem when a run that has come to its end failed."""
+        if problem := await self.runs.problem(run):
+            raise problem
+
+    def model(self, slot: str = "chat") -> Model:
+        """What is loaded; raises Problem (503) where nothing is."""
+        chosen = self._ext.slot(slot)
+        if chosen.model:
+            return chosen.model
+        state = chosen.state
+        if state.state == "loading":
+            raise unavailable(f"The model is loading: {state.note or 'a moment'}.", "model_loading")
+        says = EMPTY if slot == "chat" else NO_SLOT.format(slot)
+        raise unavailable(state.error or says, "no_model")
+
+    def info(self, slot: str = "chat") -> ModelInfo | None:
+        """What is known of the loaded model; None where nothing is loaded."""
+        model = self._ext.slot(slot).model
+        return model.info if model else None
+
+    async def ask(self, name: str, *, slot: str = "chat", **data: Any) -> Any:
+        """A call to the engine; raises Problem when it refuses, or is gone."""
+        model = self.model(slot)
+        try:
+            return await model.call(name, **data)
+        except LookupError as error:
+            says = f"{model.info.name} in {model.info.loader} cannot do this ({name})."
+            raise refused(says, None, "unsupported") from error
+        except (Refused, WorkerError) as error:
+            raise refused(str(error), None, "engine_refused") from error
+        except WorkerDied as error:
+            raise Problem(Fault(str(error), "engine_error", None, "engine_failed")) from error
+
+    async def tokens(self, text: str, **how: Any) -> list[int]:
+        """The tokens of a text, as the loaded model has them."""
+        return [*await self.ask("tokenize", text=text, **how)]
+
+    async def text(self, tokens: Sequence[int]) -> str:
+        """The text of tokens."""
+        return str(await self.ask("detokenize", token_ids=[*tokens]))
+
+    async def prompt(self, request: Request) -> str:
+        """The text that the model would be given for this request."""
+        if request.prompt is not None:
+            return request.prompt
+        try:
+            return await rendered(self.model(request.slot), request)
+        except (Refused, WorkerError) as error:
+            raise refused(str(error), "messages", "template_refused") from error
+
+    def reply_of(self, caller: str, api: str = "") -> list[Run]:
+        """The runs under way that this caller asked for, of one API or of all."""
+        mine = [run for run in self.runs.live if run.caller.owner == caller]
+        return [run for run in mine if api in ("", run.api)]
+
+    def none_such(self, id: str) -> Problem:
+        """What is said of a model that is not there."""
+        return missing(
+            f"There is no model {id}. GET /v1/models lists them.", "model", "model_not_found"
+        )
+
+
+PROGRAMS: Point[Programs] = Point("programs", "How APIs reach the model.")

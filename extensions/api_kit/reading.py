@@ -1,0 +1,38 @@
+"""JSON that programs send, as the struct that it should be; what is wrong is named by its field."""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from .problems import Problem, refused
+
+T = TypeVar("T")
+
+
+def read(text: str | bytes, kind: type[T] | Any, hint: str = "") -> Any:
+    """A body or a frame; raises Problem. Fields that `kind` does not know are let through."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.ValidationError as error:
+        raise invalid(error, hint) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise refused(f"This is no JSON that can be read: {error}.", None, "bad_json") from None
+
+
+def converted(data: Any, kind: type[T] | Any, where: str = "") -> Any:
+    """The same for what was read already; `where` is the field it stands in."""
+    try:
+        return msgspec.convert(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise invalid(error, "", where) from None
+
+
+def invalid(error: msgspec.ValidationError, hint: str = "", under: str = "") -> Problem:
+    """What msgspec says, with the path of the field as programs write it."""
+    what, _, where = str(error).partition(" - at ")
+    path = where.rpartition("`$")[2].strip("`.")
+    missing = re.findall("required field `([^`]+)`", what)
+    param = ".".join(filter(None, [under, path, *missing]))
+    says = f"{param}: {what}." + (hint if param == "type" else "")
+    return refused(says.lstrip(": "), param or None, "invalid_value")

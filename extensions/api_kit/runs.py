@@ -1,0 +1,189 @@
+"""One reply for a program, from its turn at the model to its last word."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+from extensions.prompts.api import rendered
+from kernel.api import MODES, UNSET, Delta, Extension, Finish, Model, Reply, Request
+
+from .calls import Call
+from .gate import Gate, Ticket
+from .problems import Fault, Problem, refused, unavailable
+from .wishes import Wish
+
+GUESS = 512
+"""Tokens that a reply without a limit is guessed to have, for its place in the queue."""
+State = Literal["waiting", "reading", "writing", "done", "cancelled", "failed"]
+
+
+class Run:
+    """A reply while it is made, and how it ended; iterate over it for its deltas.
+
+    With `hold`, text that a modifier may still replace comes at the end: the stream only appends.
+    """
+
+    def __init__(self, call: Call, wish: Wish, *, hold: bool) -> None:
+        self.api, self.caller, self.wish = call.api, call.caller, wish
+        self.state: State = "waiting"
+        self.ticket: Ticket | None = None
+        """Its place in the queue, while it waits."""
+        self.asked, self.began, self.first, self.ended = time.monotonic(), 0.0, 0.0, 0.0
+        """Seconds of the monotonic clock: asked for, its turn, its first word, its end."""
+        self.tokens = 0
+        """Tokens (or pieces, where the engine does not tell) that were written."""
+        self.reply: Reply | None = None
+        self.held = False
+        self._hold = hold
+        self._cancelled = False
+
+    @property
+    def model(self) -> str:
+        return self.reply.model if self.reply else ""
+
+    @property
+    def finish(self) -> Finish:
+        """How it ended; before the end as if cancelled."""
+        return (self.reply and self.reply.finish) or Finish("cancelled")
+
+    def cancel(self) -> None:
+        """Stop it, and no other."""
+        self._cancelled = True
+        if self.reply:
+            self.reply.cancel()
+        elif self.ticket:
+            self.ticket.called.cancel()
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        """Raises Problem when it failed, after all that was said before."""
+        assert self.reply
+        self.state, self.began = "reading", time.monotonic()
+        held: dict[int, str] = {}
+        async for delta in self.reply:
+            if not self.first:
+                self.state, self.first = "writing", time.monotonic()
+            self.tokens += len(delta.tokens) or 1
+            if self.held and delta.channel == "text":
+                held[delta.choice] = delta.onto(held.get(delta.choice, ""))
+            else:
+                yield delta
+        for choice, text in held.items():
+            yield Delta(text, choice=choice)
+
+    def start(self, reply: Reply) -> None:
+        """Its turn has come."""
+        self.reply = reply
+        self.held = self._hold and reply.rewritten
+        if self._cancelled:
+            reply.cancel()
+
+
+class Runs:
+    """All replies of programs that are under way; the way to begin one."""
+
+    def __init__(self, ext: Extension[Any], gate: Gate, limit: Callable[[Call], int]) -> None:
+        self._ext, self._gate, self._limit = ext, gate, limit
+        self.live: dict[Run, None] = {}
+        self.watchers: list[Callable[[Run], None]] = []
+        """Called with each run that has ended."""
+
+    @asynccontextmanager
+    async def run(self, call: Call, wish: Wish, *, hold: bool = False) -> AsyncGenerator[Run]:
+        """A reply, when its turn has come; leaving the block before its end cancels it.
+
+        Raises Problem when it cannot begin. `hold`: see Run.
+        """
+        self._check(wish)
+        run = Run(call, wish, hold=hold)
+        self.live[run] = None
+        limit = wish.sampling.max_new_tokens
+        tokens = GUESS if limit is UNSET else limit
+
+        def queued(ticket: Ticket) -> None:
+            run.ticket = ticket
+            call.headers["x-queue-position"] = str(self._gate.before(ticket) + 1)
+
+        try:
+            most = self._limit(call)
+            async with self._gate.turn(call.caller.owner, tokens, most, queued):
+                run.ticket = None
+                turn, history = wish.turn(call.caller.owner)
+                run.start(self._ext.run(turn, history))
+                yield run
+        except asyncio.CancelledError:
+            if not (run._cancelled and not run.reply):
+                raise
+            raise unavailable(
+                "It was cancelled while it waited for its turn.", "cancelled"
+            ) from None
+        finally:
+            if not (run.reply and run.reply.finish):
+                run.cancel()
+            run.ended = time.monotonic()
+            self._note(run)
+            del self.live[run]
+
+    async def problem(self, run: Run) -> Problem | None:
+        """Why a run failed that has come to its end, so that a program can test for it."""
+        finish = run.finish
+        if self._ext.why:
+            return unavailable(self._ext.why, "switched_off")
+        if not finish.error:
+            return None
+        if finish.reason == "cancelled":  # What carried it was switched off.
+            return unavailable(finish.error, "switched_off")
+        slot = self._ext.slot(run.wish.slot)
+        if not run.model and slot.state.state in ("empty", "failed", "loading"):
+            return unavailable(finish.error, "no_model")
+        request = run.reply.request if run.reply else None
+        if not run.first and slot.model and request and await too_long(slot.model, request):
+            return refused(finish.error, "messages", "context_length_exceeded")
+        if not run.first and "cannot do this" in finish.error:
+            return refused(finish.error, None, "unsupported_parameter")
+        return Problem(Fault(finish.error, "engine_error", None, "engine_failed"))
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _check(self, wish: Wish) -> None:
+        if wish.prompt is None and not wish.asked.token_ids:
+            modes = [mode.id for mode in self._ext.get(MODES)]
+            if wish.mode not in modes:
+                known = ", ".join(modes) or "none"
+                says = f"The mode {wish.mode} is not running. Running: {known}."
+                raise refused(says, "mode", "mode_not_found")
+            if not wish.messages:
+                raise refused("messages: There is none. Send at least one.", "messages")
+        state = self._ext.slot(wish.slot).state
+        if state.state == "loading":
+            says = f"The model is loading: {state.note or 'a moment'}. Try again soon."
+            raise unavailable(says, "model_loading")
+
+    def _note(self, run: Run) -> None:
+        finish = run.finish
+        run.state = "done" if finish.reason in ("stop", "length", "tool_calls") else "failed"
+        if finish.reason == "cancelled":
+            run.state = "cancelled"
+        if finish.usage.completion:
+            run.tokens = finish.usage.completion
+        seconds = run.ended - run.asked
+        self._ext.log.info(
+            "%s: %s, %s, %d + %d tokens in %.2f s",
+            run.api, run.caller.owner, run.state, finish.usage.prompt, run.tokens, seconds,
+        )  # fmt: skip
+        for watcher in self.watchers:
+            watcher(run)
+
+
+async def too_long(model: Model, request: Request) -> bool:
+    """Whether the model has no room for the prompt of a request."""
+    try:
+        tokens = request.token_ids
+        if tokens is None:
+            text = request.prompt
+            text = await rendered(model, request) if text is None else text
+            tokens = await model.call("tokenize", text=text)
+        return len(tokens) >= model.info.context_length
+    except Exception:  # It cannot be told: the engine's own words have to do.
+        return False

@@ -1,0 +1,142 @@
+"""The parts that all APIs share: fields, turns at the model."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from extensions.api_kit.api import Gate, Problem, sampling_of
+from kernel.api import UNSET
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "value"),
+    [
+        ({"max_tokens": 7}, "max_new_tokens", 7),
+        ({"max_tokens": 7, "max_completion_tokens": 5}, "max_new_tokens", 5),
+        ({"n_predict": -1}, "max_new_tokens", UNSET),
+        ({"stop": "END"}, "custom_stopping_strings", ("END",)),
+        ({"stop": None, "stopping_strings": ["a", ""]}, "custom_stopping_strings", ("a",)),
+        ({"top_k": -1}, "top_k", 0),
+        ({"adaptive_target": -0.01}, "adaptive_target", 0),
+        ({"presence_penalty": -1}, "presence_penalty", -1),
+        ({"seed": 2**40 + 3}, "seed", 3),
+        ({"seed": -5}, "seed", -1),
+        ({"temperature": None}, "temperature", UNSET),
+        ({"dynatemp_low": 0}, "dynatemp_low", UNSET),
+        ({"dynatemp_low": 0.5, "dynamic_temperature": True}, "dynatemp_low", 0.5),
+        ({"logit_bias": {"12": -5}}, "logit_bias", {12: -5.0}),
+        ({"logit_bias": [[12, False]]}, "logit_bias", {12: -100.0}),
+        ({"custom_token_bans": "3, 4"}, "custom_token_bans", (3, 4)),
+        ({"custom_token_bans": ""}, "custom_token_bans", ()),
+        ({"sampler_priority": "top_k\ntop_p\nother"}, "sampler_priority", ("top_k", "top_p")),
+        (
+            {"dry_multiplier": 1, "dry_sequence_breakers": '["a", "b"]'},
+            "dry_sequence_breakers",
+            ("a", "b"),
+        ),
+        (
+            {"dry_multiplier": 1, "dry_sequence_breakers": '"a", "b"'},
+            "dry_sequence_breakers",
+            ("a", "b"),
+        ),
+        ({"repeat_last_n": -1, "repeat_penalty": 1.2}, "repetition_penalty_range", 0),
+        ({"ignore_eos": 1}, "ban_eos_token", True),
+    ],
+)
+def test_fields_by_all_their_names(body: dict[str, Any], name: str, value: Any):
+    assert getattr(sampling_of(body), name) == value
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"typical": 3}, "typical"),
+        ({"stop": 7}, "stop"),
+        ({"stop": [7]}, "stop"),
+        ({"seed": "x"}, "seed"),
+        ({"logit_bias": {"x": 1}}, "logit_bias"),
+        ({"custom_token_bans": "x"}, "custom_token_bans"),
+        ({"temperature": True}, "temperature"),
+    ],
+)
+def test_a_wrong_field_is_named_as_it_was_written(body: dict[str, Any], param: str):
+    with pytest.raises(Problem) as problem:
+        sampling_of(body)
+    assert problem.value.fault.param == param
+
+
+# --- turns ----------------------------------------------------------------------------------
+
+
+class Queue:
+    """A gate with room for one, and what went through it."""
+
+    def __init__(self, room: int = 1, longest: int = 10) -> None:
+        self.gate = Gate(lambda: room, lambda: longest)
+        self.order: list[str] = []
+        self.done = asyncio.Event()
+
+    async def go(self, name: str, tokens: int, most: int = 0) -> None:
+        async with self.gate.turn("me", tokens, most):
+            self.order.append(name)
+            await self.done.wait()
+
+
+async def test_short_ones_go_before_long_ones_that_came_with_them():
+    queue = Queue()
+    names = {"first": 500, "essay": 2000, "title": 20, "tags": 20}
+    tasks = list[asyncio.Task[None]]()
+    for name, tokens in names.items():
+        tasks.append(asyncio.create_task(queue.go(name, tokens)))
+        await asyncio.sleep(0)
+    assert (queue.order, queue.gate.waiting) == (["first"], 3)
+    queue.done.set()
+    await asyncio.gather(*tasks)
+    assert queue.order == ["first", "title", "tags", "essay"]
+
+
+async def test_who_goes_leaves_no_place_behind():
+    queue = Queue()
+    first, second, third = [asyncio.create_task(queue.go(name, 1)) for name in "abc"]
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert queue.gate.waiting == 1
+    queue.done.set()
+    await asyncio.gather(first, third)
+    assert queue.order == ["a", "c"]
+    await asyncio.wait_for(queue.go("d", 1), 5)
+
+
+async def test_one_that_is_called_and_goes_gives_its_turn_on():
+    queue = Queue()
+    first, second, third = [asyncio.create_task(queue.go(name, 1)) for name in "abc"]
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)  # Its turn goes to the second, which is told in the next round.
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    queue.done.set()
+    await asyncio.wait_for(third, 5)
+    assert queue.order == ["a", "c"]
+
+
+async def test_limits():
+    queue = Queue(longest=1)
+    tasks = [asyncio.create_task(queue.go(name, 1)) for name in "ab"]
+    await asyncio.sleep(0)
+    with pytest.raises(Problem) as problem:
+        await queue.go("c", 1)
+    assert (problem.value.fault.status, problem.value.fault.code) == (429, "queue_full")
+    queue.done.set()
+    await asyncio.gather(*tasks)
+    queue = Queue(room=5)
+    task = asyncio.create_task(queue.go("a", 1, most=1))
+    await asyncio.sleep(0)
+    with pytest.raises(Problem) as problem:
+        await queue.go("b", 1, most=1)
+    assert problem.value.fault.code == "too_many_requests"
+    queue.done.set()
+    await task
+    await queue.go("c", 1, most=1)

@@ -1,0 +1,65 @@
+"""Lets programs that speak OpenAI's API use the model."""
+
+from typing import Annotated
+
+from starlette.responses import Response
+
+from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint
+from extensions.models.api import MODELS
+from kernel.api import ROUTES, Extension, Meta, Router, Routes, SettingsChanged, Struct
+
+from . import answers, chat, replies
+from .loading import Loader
+from .models import Catalogue, Listed, Model
+
+
+class Settings(Struct, frozen=True):
+    """What programs may do."""
+
+    load_by_name: Annotated[
+        bool,
+        Meta(
+            description="A request that names another model loads it first. Off: the field `model` "
+            "changes nothing."
+        ),
+    ] = False
+
+
+async def setup(ext: Extension[Settings]) -> None:
+    programs, models = ext.one(PROGRAMS), ext.one(MODELS)
+    loader = Loader(ext.slot(), models, lambda: ext.settings.load_by_name)
+    catalogue = Catalogue(programs, models, loader.loading)
+
+    @ext.on(SettingsChanged)
+    async def settings_changed(_: SettingsChanged) -> None:
+        """They are read when they are needed: no reply is cut off by a change."""
+
+    async def complete(call: Call) -> Response | None:
+        body, wish = chat.asked(call)
+        await loader.want(body.model or "")
+        if body.stream:
+            return await replies.streamed(programs, call, body, wish)
+        return await replies.whole(programs, call, body, wish)
+
+    api = Api(
+        "openai",
+        "OpenAI",
+        (
+            Endpoint(
+                "/v1/chat/completions",
+                complete,
+                takes=chat.Chat,
+                gives=answers.Completion,
+                events=answers.Chunk,
+                summary="A reply to a conversation, whole or as a stream.",
+            ),
+            Endpoint(
+                "/v1/models", catalogue.listed, "GET", gives=Listed, summary="The models there are."
+            ),
+            Endpoint(
+                "/v1/models/{id:path}", catalogue.one, "GET", gives=Model, summary="One of them."
+            ),
+        ),
+    )
+    ext.add(APIS, api)
+    ext.add(ROUTES, Routes(Router(api.routes()), access="inference"))

@@ -1,0 +1,112 @@
+"""POST /v1/chat/completions: what is asked, as a wish for replies."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from extensions.api_kit.api import Asked, Call, Wish, converted, read, refused, sampling_of
+from kernel.api import Meta
+
+from .format import Format, grammar_of
+from .messages import OLD, Said, Str, messages_of
+
+Many = Annotated[int, Meta(ge=1, le=16)]
+Few = Annotated[int, Meta(ge=0, le=20)]
+OPTIONS = {
+    "character": "character",
+    "instruction_template": "template",
+    "enable_thinking": "enable_thinking",
+    "reasoning_effort": "reasoning_effort",
+    "preserve_thinking": "preserve_thinking",
+    "tool_choice": "tool_choice",
+    "parallel_tool_calls": "parallel_tool_calls",
+}
+"""Fields that modes and modifiers are told of, and by what name."""
+EFFORTS = ("low", "medium", "high")
+
+
+class StreamOptions(msgspec.Struct):
+    """What a stream says besides."""
+
+    include_usage: bool | None = None
+
+
+class Chat(msgspec.Struct):
+    """The body; sampling fields have the names of docs/parameters.md and OpenAI's."""
+
+    messages: list[Said]
+    model: Str = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Many | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    response_format: Format | None = None
+    logprobs: bool | None = None
+    top_logprobs: Few | None = None
+    functions: Any = None
+    function_call: Any = None
+    mode: Str = None
+    character: Str = None
+    instruction_template: Str = None
+    enable_thinking: bool | None = None
+    reasoning_effort: Str = None
+    preserve_thinking: bool | None = None
+    continue_: bool | None = None
+    grammar_string: Str = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    """As llama.cpp and vLLM have it: `enable_thinking` is read from it."""
+
+
+def asked(call: Call) -> tuple[Chat, Wish]:
+    """The body, and the wish for one reply; raises Problem."""
+    said: Mapping[str, Any] = read(call.body, dict[str, Any])
+    body = converted(said, Chat)
+    for name in ("functions", "function_call"):
+        if getattr(body, name):
+            raise refused(f"{name}: {OLD.format(name)}", name, "unsupported_value")
+    if body.top_logprobs is not None and not body.logprobs:
+        says = "top_logprobs: It needs logprobs to be true."
+        raise refused(says, "top_logprobs", "invalid_value")
+    wish = Wish(
+        messages=messages_of(body.messages),
+        mode=body.mode or "instruct",
+        options=options_of(body),
+        sampling=sampling_of(said),
+        tools=tuple(body.tools or ()),
+        continue_=continues(body),
+        asked=Asked(
+            grammar=body.grammar_string or grammar_of(body.response_format),
+            logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        ),
+    )
+    return body, wish
+
+
+def options_of(body: Chat) -> dict[str, Any]:
+    """What the mode is told."""
+    kwargs = body.chat_template_kwargs or {}
+    found = {OPTIONS[each]: getattr(body, each) for each in OPTIONS}
+    found = {name: value for name, value in found.items() if value is not None}
+    thinks = kwargs.get("enable_thinking")
+    if isinstance(thinks, bool):
+        found.setdefault("enable_thinking", thinks)
+    effort = found.pop("reasoning_effort", None)
+    if effort in EFFORTS:
+        found["reasoning_effort"] = effort
+    elif effort in ("none", "minimal"):
+        found.setdefault("enable_thinking", False)
+    elif effort is not None:
+        says = f"reasoning_effort: Expected none, minimal, {', '.join(EFFORTS)}."
+        raise refused(says, "reasoning_effort", "invalid_value")
+    return found
+
+
+def continues(body: Chat) -> bool:
+    """Whether the last message, the assistant's, is to be gone on with."""
+    if body.continue_ and body.messages[-1].role != "assistant":
+        says = "continue_: Only a last message of the assistant can be continued."
+        raise refused(says, "continue_", "invalid_value")
+    return bool(body.continue_)

@@ -1,0 +1,39 @@
+"""`response_format`: a grammar that replies keep to."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from extensions.api_kit.api import refused
+
+ANY_OBJECT = '{"type": "object"}'
+
+
+class Schema(msgspec.Struct):
+    """A JSON schema, by name."""
+
+    schema: dict[str, Any] | None = None
+    name: str = ""
+    strict: bool | None = None
+
+
+class Format(msgspec.Struct):
+    """What a reply is to be."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: Schema | None = None
+    schema: dict[str, Any] | None = None
+    """As llama.cpp has it, beside json_object."""
+
+
+def grammar_of(format: Format | None) -> str:
+    """What a request's grammar is; raises Problem where a schema is missing."""
+    if not format or format.type == "text":
+        return ""
+    if format.type == "json_object":
+        return msgspec.json.encode(format.schema).decode() if format.schema else ANY_OBJECT
+    schema = format.json_schema.schema if format.json_schema else None
+    if schema is None:
+        where = "response_format.json_schema.schema"
+        raise refused(f"{where}: There is none, and the type json_schema needs one.", where)
+    return msgspec.json.encode(schema).decode()

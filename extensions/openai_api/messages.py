@@ -1,0 +1,142 @@
+"""Messages as OpenAI writes them."""
+
+import base64
+import binascii
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from extensions.api_kit.api import refused
+from kernel.api import Audio, Image, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
+
+DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,", re.ASCII)
+FETCHES = (
+    "Spindle does not fetch pictures from the network. Send it as a data URL: "
+    "data:image/png;base64,…"
+)
+OLD = "{} is of an API that OpenAI gave up. Use tools and tool_choice instead."
+Str = str | None
+
+
+class Named(msgspec.Struct):
+    """The function of a tool call."""
+
+    name: str
+    arguments: str | dict[str, Any] = ""
+
+
+class Called(msgspec.Struct):
+    """A tool call of an assistant's message."""
+
+    function: Named
+    id: str = ""
+    type: str = "function"
+
+
+class Address(msgspec.Struct):
+    """Where a picture is."""
+
+    url: str
+    detail: Str = None
+
+
+class Recording(msgspec.Struct):
+    """Sound, as `input_audio` holds it."""
+
+    data: str
+    format: str = "wav"
+
+
+class Piece(msgspec.Struct):
+    """A part of a message's content."""
+
+    type: str
+    text: Str = None
+    image_url: Address | str | None = None
+    input_audio: Recording | None = None
+    refusal: Str = None
+
+
+class Said(msgspec.Struct):
+    """One message."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[Piece] | None = None
+    name: Str = None
+    tool_calls: list[Called] | None = None
+    tool_call_id: Str = None
+    reasoning_content: Str = None
+    function_call: Any = None
+
+
+def messages_of(said: list[Said], param: str = "messages") -> tuple[Message, ...]:
+    """What a model is told; raises Problem, which names the message."""
+    if not said:
+        raise refused(f"{param}: There is none. Send at least one.", param, "empty_array")
+    return tuple(message_of(each, f"{param}[{n}]") for n, each in enumerate(said))
+
+
+def message_of(said: Said, where: str) -> Message:
+    """One of them; `where` is what errors call it."""
+    if said.role == "function" or said.function_call:
+        what = "The role function" if said.role == "function" else "function_call"
+        raise refused(OLD.format(what), f"{where}.role", "unsupported_value")
+    if said.role == "tool":
+        text = "".join(part.text for part in parts_of(said, where) if isinstance(part, Text))
+        return Message("tool", (ToolResult(said.tool_call_id or "", text),), said.name or "")
+    role: Role = "system" if said.role == "developer" else said.role
+    thought = (Reasoning(said.reasoning_content),) if said.reasoning_content else ()
+    return Message(role, (*thought, *parts_of(said, where), *calls_of(said)), said.name or "")
+
+
+def parts_of(said: Said, where: str) -> tuple[Part, ...]:
+    if isinstance(said.content, str):
+        return (Text(said.content),) if said.content else ()
+    pieces = enumerate(said.content or ())
+    return tuple(part_of(piece, f"{where}.content[{n}]") for n, piece in pieces)
+
+
+def part_of(piece: Piece, where: str) -> Part:
+    match piece:
+        case Piece(type="text" | "input_text" | "output_text"):
+            return Text(piece.text or "")
+        case Piece(type="refusal"):
+            return Text(piece.refusal or "")
+        case Piece(type="image_url" | "input_image", image_url=Address(url) | str(url)):
+            kind, data = data_of(url, f"{where}.image_url")
+            return Image(data, kind)
+        case Piece(type="input_audio", input_audio=Recording(data, format)):
+            return Audio(decoded(data, f"{where}.input_audio.data"), f"audio/{format}")
+        case _:
+            says = f"{where}.type: {piece.type!r} is no part that Spindle knows, or it is empty. "
+            says += "Known: text, image_url, input_audio."
+            raise refused(says, f"{where}.type", "invalid_value")
+
+
+def calls_of(said: Said) -> tuple[ToolCall, ...]:
+    return tuple(
+        ToolCall(
+            each.id,
+            each.function.name,
+            each.function.arguments
+            if isinstance(each.function.arguments, str)
+            else msgspec.json.encode(each.function.arguments).decode(),
+        )
+        for each in said.tool_calls or ()
+    )
+
+
+def data_of(url: str, where: str) -> tuple[str, bytes]:
+    """The media type and the bytes of a data URL."""
+    found = DATA.match(url)
+    if not found:
+        raise refused(f"{where}: {FETCHES}", where, "unsupported_value")
+    return found[1], decoded(url[found.end() :], where)
+
+
+def decoded(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise refused(f"{where}: This is no base64.", where, "invalid_value") from None

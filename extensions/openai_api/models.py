@@ -1,0 +1,85 @@
+"""GET /v1/models: what there is, the loaded one first."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+from starlette.responses import Response
+
+from extensions.api_kit.api import Call, Programs, json, missing
+from extensions.models.api import Models, shown
+from kernel.api import ModelInfo
+
+
+class Value(msgspec.Struct, frozen=True):
+    """As llama.cpp's router tells it, which Open WebUI reads."""
+
+    value: Literal["loaded", "loading", "unloaded"]
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """More of the loaded model, by llama.cpp's names."""
+
+    n_ctx_train: int
+    n_vocab: int
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One of them."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "user"
+    status: Value
+    context_length: int | None = None
+    max_model_len: int | None = None
+    meta: Meta | None = None
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """All of them."""
+
+    object: Literal["list"] = "list"
+    data: Sequence[Model]
+
+
+class Catalogue:
+    """What is listed; nothing of it asks an engine or a disk."""
+
+    def __init__(self, programs: Programs, models: Models, loading: Callable[[], str]) -> None:
+        self._programs, self._models, self._loading = programs, models, loading
+
+    async def listed(self, call: Call) -> Response:
+        return json(Listed(data=self.all()))
+
+    async def one(self, call: Call) -> Response:
+        id = str(call.path["id"])
+        for model in self.all():
+            if model.id == id:
+                return json(model)
+        says = f"There is no model {id}. GET /v1/models lists them."
+        raise missing(says, "model", "model_not_found")
+
+    def all(self) -> list[Model]:
+        info, loading = self._programs.info(), self._loading()
+        found = [loaded(info)] if info else []
+        names = {model.id for model in found}
+        for file in self._models.files:
+            name = file.name if shown(file) in names else shown(file)
+            if not (info and str(file.path) == info.path):
+                names.add(name)
+                state = "loading" if shown(file) == loading else "unloaded"
+                found.append(Model(id=name, status=Value(state)))
+        return found
+
+
+def loaded(info: ModelInfo) -> Model:
+    length = info.context_length or None
+    return Model(
+        id=info.name,
+        status=Value("loaded"),
+        context_length=length,
+        max_model_len=length,
+        meta=Meta(n_ctx_train=info.context_length, n_vocab=info.vocabulary_size),
+    )

@@ -1,0 +1,164 @@
+"""Replies as chat completions: whole, and as a stream of chunks."""
+
+import time
+from collections import defaultdict
+
+import msgspec
+from starlette.responses import Response
+
+from extensions.api_kit.api import Call, Called, Programs, Run, Wish, calls_in, json, make, times
+from kernel.api import Delta, Token
+
+from . import answers
+from .chat import Chat
+from .logprobs import told
+
+DONE = b"data: [DONE]\n\n"
+SAYS = {"text": b'"content"', "reasoning": b'"reasoning_content"'}
+
+
+class Heard:
+    """What one reply has said so far."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, list[str]] = defaultdict(list)
+        self.tokens: list[Token] = []
+
+    def hear(self, delta: Delta) -> None:
+        pieces = self.said[delta.channel]
+        if delta.replace:
+            pieces.clear()
+        pieces.append(delta.text)
+        if delta.channel == "text":
+            self.tokens += delta.tokens
+
+    def text(self, channel: str = "text") -> str:
+        return "".join(self.said[channel])
+
+
+async def whole(programs: Programs, call: Call, body: Chat, wish: Wish) -> Response:
+    """One answer, when all replies have ended."""
+    heard = [Heard() for _ in range(body.n or 1)]
+
+    async def hear(index: int, delta: Delta) -> None:
+        heard[index].hear(delta)
+
+    runs = await make(programs, call, times(wish, len(heard)), hear)
+    top = wish.asked.logprobs
+    return json(
+        answers.Completion(
+            id=new_id(call),
+            created=int(time.time()),
+            model=runs[0].model or body.model or "",
+            choices=[choice(n, *each, top) for n, each in enumerate(zip(runs, heard, strict=True))],
+            usage=answers.usage_of([run.finish for run in runs]),
+            timings=answers.timings_of(runs[0].finish),
+        )
+    )
+
+
+def choice(index: int, run: Run, heard: Heard, top: int | None) -> answers.Choice:
+    """One reply; what it called stands beside its words, which then may be none."""
+    called = [tool_call(each) for each in calls_in(heard.text("tool"))]
+    text = heard.text()
+    return answers.Choice(
+        index=index,
+        message=answers.Message(
+            role="assistant",
+            content=None if called and not text.strip() else text,
+            reasoning_content=heard.text("reasoning"),
+            tool_calls=called,
+        ),
+        finish_reason=answers.reason_of(run, bool(called)),
+        logprobs=None if top is None else answers.Logprobs(content=told(heard.tokens, top)),
+    )
+
+
+def tool_call(each: Called) -> answers.ToolCall:
+    function = answers.Function(name=each.name, arguments=each.arguments)
+    return answers.ToolCall(id=each.id, function=function)
+
+
+def new_id(call: Call) -> str:
+    return f"chatcmpl-{call.headers['x-request-id']}"
+
+
+class Chunks:
+    """The events of a stream. A word costs one: its frame is made once."""
+
+    def __init__(self, call: Call, model: str, usage: bool) -> None:
+        self.id, self.created, self.model = new_id(call), int(time.time()), model
+        self._usage = usage
+        self._called: dict[int, int] = defaultdict(int)
+        more = {"usage": None} if usage else {}
+        frame = answers.Chunk(id=self.id, created=self.created, model=model, choices=[])
+        whole = {**msgspec.to_builtins(frame), **more, "choices": ["#"]}
+        head, tail = msgspec.json.encode(whole).split(b'"#"')
+        self._head, self._tail = b"data: " + head, tail + b"\n\n"
+
+    def event(self, choice: bytes) -> bytes:
+        return self._head + choice + self._tail
+
+    def first(self, index: int) -> bytes:
+        return self._delta(index, b'{"role":"assistant","content":""}')
+
+    def said(self, index: int, delta: Delta, top: int | None) -> bytes:
+        """A piece of a reply."""
+        if delta.channel == "tool":
+            return b"".join(self._call(index, each) for each in calls_in(delta.text))
+        words = b"{" + SAYS[delta.channel] + b":" + msgspec.json.encode(delta.text) + b"}"
+        if top is None or delta.channel != "text":
+            return self._delta(index, words)
+        likely = answers.Logprobs(content=told(delta.tokens, top))
+        return self._delta(index, words, msgspec.json.encode(likely))
+
+    def end(self, index: int, run: Run) -> bytes:
+        reason = answers.reason_of(run, bool(self._called[index]))
+        return self._delta(index, b"{}", reason=b'"' + reason.encode() + b'"')
+
+    def last(self, runs: list[Run]) -> bytes:
+        """What was used, if that was asked for, and the end."""
+        if not self._usage:
+            return DONE
+        finishes = [run.finish for run in runs]
+        frame = answers.Chunk(id=self.id, created=self.created, model=self.model, choices=[])
+        usage, timings = answers.usage_of(finishes), answers.timings_of(finishes[0])
+        whole = {**msgspec.to_builtins(frame), "usage": usage, "timings": timings}
+        return b"data: " + msgspec.json.encode(whole) + b"\n\n" + DONE
+
+    def _call(self, index: int, called: Called) -> bytes:
+        number = self._called[index]
+        self._called[index] += 1
+        call = {"index": number, **msgspec.to_builtins(tool_call(called))}
+        return self._delta(index, msgspec.json.encode({"tool_calls": [call]}))
+
+    def _delta(
+        self, index: int, delta: bytes, logprobs: bytes = b"null", reason: bytes = b"null"
+    ) -> bytes:
+        return self.event(
+            b'{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}'
+            % (index, delta, logprobs, reason)
+        )
+
+
+async def streamed(programs: Programs, call: Call, body: Chat, wish: Wish) -> None:
+    """Chunks as they come; what fails before the first has the status of its error."""
+    info = programs.info()
+    usage = bool(body.stream_options and body.stream_options.include_usage)
+    chunks = Chunks(call, info.name if info else body.model or "", usage)
+    top, many = wish.asked.logprobs, body.n or 1
+    begun: set[int] = set()
+    async with call.stream() as out:
+
+        async def hear(index: int, delta: Delta) -> None:
+            data = chunks.said(index, delta, top)
+            if index not in begun:
+                begun.add(index)
+                data = chunks.first(index) + data
+            if data:
+                await out.write(data)
+
+        runs = await make(programs, call, times(wish, many), hear, hold=True)
+        opening = [chunks.first(index) for index in range(many) if index not in begun]
+        ends = [chunks.end(index, run) for index, run in enumerate(runs)]
+        await out.write(b"".join((*opening, *ends, chunks.last(runs))))

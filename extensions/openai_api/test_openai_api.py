@@ -1,0 +1,209 @@
+"""What programs see that speak OpenAI's API: real HTTP, a scripted model."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from extensions.api_kit.api import PROGRAMS
+from kernel.api import OUTPUT, Phase, whole_text
+from kernel.testing import App, Scripted, running
+from tests.sockets import Served, serving
+
+HELLO = [{"role": "user", "content": "Hello?"}]
+
+
+@pytest.fixture
+def model() -> Scripted:
+    return Scripted("One two.", samplers=("temperature", "max_new_tokens", "seed"))
+
+
+@pytest.fixture
+async def app(model: Scripted) -> AsyncIterator[App]:
+    async with running("openai_api", "instruct", "models", model=model) as app:
+        yield app
+
+
+@pytest.fixture
+async def served(app: App) -> AsyncIterator[Served]:
+    async with serving(app) as served:
+        yield served
+
+
+async def post(served: Served, path: str = "chat/completions", **body: Any) -> httpx.Response:
+    async with httpx.AsyncClient() as web:
+        return await web.post(f"{served.http}/v1/{path}", json=body)
+
+
+async def events(served: Served, **body: Any) -> list[Any]:
+    """The events of a stream; the last one is the text [DONE]."""
+    answer = await post(served, stream=True, **body)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/event-stream"
+    lines = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+async def test_a_whole_reply(served: Served):
+    answer = await post(served, messages=HELLO)
+    said = answer.json()
+    assert answer.status_code == 200
+    assert said["object"] == "chat.completion"
+    assert said["model"] == "scripted"
+    [choice] = said["choices"]
+    assert choice["message"] == {"role": "assistant", "content": "One two."}
+    assert choice["finish_reason"] == "stop"
+    assert said["usage"] == {
+        "prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }  # fmt: skip
+
+
+async def test_a_stream_of_chunks(served: Served):
+    said = await events(served, messages=HELLO, stream_options={"include_usage": True})
+    assert said[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    text = "".join(c["delta"].get("content", "") for e in said for c in e["choices"])
+    assert text == "One two."
+    assert [e["choices"][0]["finish_reason"] for e in said if e["choices"]][-1] == "stop"
+    assert said[-1]["choices"] == []
+    assert said[-1]["usage"]["completion_tokens"] == 2
+    assert {e["usage"] for e in said[:-1]} == {None}
+    assert len({e["id"] for e in said}) == 1
+
+
+async def test_a_limit_is_told(served: Served):
+    said = (await post(served, messages=HELLO, max_tokens=1)).json()
+    assert said["choices"][0]["finish_reason"] == "length"
+    assert said["choices"][0]["message"]["content"] == "One"
+
+
+async def test_several_replies_at_once(served: Served, model: Scripted):
+    model.scripts = ["First.", "Second.", "Third."]
+    said = (await post(served, messages=HELLO, n=3, seed=7)).json()
+    texts = {choice["message"]["content"] for choice in said["choices"]}
+    assert texts == {"First.", "Second.", "Third."}
+    assert [choice["index"] for choice in said["choices"]] == [0, 1, 2]
+    assert sorted(request.sampling.seed for request in model.asked) == [7, 8, 9]
+    said = await events(served, messages=HELLO, n=2)
+    assert {c["index"] for e in said for c in e["choices"]} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": "Hello?"}, "messages"),
+        ({"messages": []}, "messages"),
+        ({}, "messages"),
+        ({"messages": HELLO, "temperature": "hot"}, "temperature"),
+        ({"messages": HELLO, "temperature": 9}, "temperature"),
+        ({"messages": HELLO, "max_tokens": "many"}, "max_tokens"),
+        ({"messages": HELLO, "n": 0}, "n"),
+        ({"messages": HELLO, "stream": "yes"}, "stream"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
+        ({"messages": HELLO, "functions": [{}]}, "functions"),
+        ({"messages": HELLO, "mode": "nowhere"}, "mode"),
+        ({"messages": HELLO, "top_logprobs": 2}, "top_logprobs"),
+        (
+            {"messages": HELLO, "response_format": {"type": "json_schema"}},
+            "response_format.json_schema.schema",
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [
+                            {"type": "image_url", "image_url": {"url": "http://10.0.0.1/x.png"}}
+                        ],
+                    }
+                ]
+            },
+            "messages[0].content[0].image_url",
+        ),
+    ],
+)
+async def test_what_is_wrong_is_named(served: Served, body: dict[str, Any], param: str):
+    answer = await post(served, **body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, param)
+    assert set(error) == {"message", "type", "param", "code"}
+    assert answer.headers["x-should-retry"] == "false"
+
+
+async def test_what_nobody_knows_is_let_through(served: Served):
+    body = {"api_type": "ooba", "api_server": "x", "temperature": 0.5, "dynatemp_low": 0}
+    assert (await post(served, messages=HELLO, **body)).status_code == 200
+
+
+async def test_without_a_model():
+    async with running("openai_api", "instruct", "models") as app, serving(app) as served:
+        answer = await post(served, messages=HELLO)
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "no_model"
+        assert answer.headers["retry-after"]
+        streamed = await post(served, messages=HELLO, stream=True)
+        assert streamed.status_code == 503
+
+
+async def test_a_failure_after_the_first_word_is_an_event():
+    gate = asyncio.Semaphore(1)
+    model = Scripted("One two three.", gate=gate)
+    async with (
+        running("openai_api", "instruct", "models", model=model) as app,
+        serving(app) as served,
+        httpx.AsyncClient() as web,
+    ):
+        body = {"messages": HELLO, "stream": True}
+        async with web.stream("POST", f"{served.http}/v1/chat/completions", json=body) as answer:
+            lines = answer.aiter_lines()
+            assert answer.status_code == 200
+            async for line in lines:
+                if "One" in line:
+                    break
+            model.die("The engine stopped.")
+            rest = [json.loads(line[6:]) async for line in lines if line]
+        assert list(rest[-1]) == ["error"]
+        assert "engine stopped" in rest[-1]["error"]["message"]
+
+
+async def test_who_leaves_frees_the_engine():
+    gate = asyncio.Semaphore(1)
+    async with (
+        running("openai_api", "instruct", "models", model=Scripted("A b c.", gate=gate)) as app,
+        serving(app) as served,
+    ):
+        for stream in (True, False):
+            async with httpx.AsyncClient(timeout=0.3) as web:
+                body = {"messages": HELLO, "stream": stream}
+                with pytest.raises(httpx.ReadTimeout):
+                    await web.post(f"{served.http}/v1/chat/completions", json=body)
+            [programs] = app.kernel.registry.values(PROGRAMS)
+            await app.until(lambda runs=programs.runs: not runs.live)
+
+
+async def test_text_that_may_be_rewritten_comes_at_the_end(app: App, served: Served):
+    async def shout(text: str) -> str:
+        return text.upper()
+
+    add = app.kernel.registry.add
+    add(OUTPUT, whole_text(shout), "test", phase=Phase.NORMAL, rank=0, rewrites=True)
+    said = await events(served, messages=HELLO)
+    texts = [c["delta"].get("content", "") for e in said for c in e["choices"]]
+    assert "".join(texts) == "ONE TWO."
+
+
+async def test_models_are_listed(served: Served):
+    async with httpx.AsyncClient() as web:
+        listed = (await web.get(f"{served.http}/v1/models")).json()
+        [first, *_] = listed["data"]
+        assert (first["id"], first["object"]) == ("scripted", "model")
+        assert first["context_length"] == first["max_model_len"] == 4096
+        assert first["status"] == {"value": "loaded"}
+        assert (await web.get(f"{served.http}/v1/models/scripted")).json() == first
+        missing = await web.get(f"{served.http}/v1/models/nowhere/x")
+        assert missing.status_code == 404
+        assert missing.json()["error"]["code"] == "model_not_found"
