@@ -34,7 +34,7 @@ async def served(app: App) -> AsyncIterator[Served]:
 
 
 async def post(served: Served, path: str = "chat/completions", **body: Any) -> httpx.Response:
-    async with httpx.AsyncClient() as web:
+    async with httpx.AsyncClient(timeout=60) as web:
         return await web.post(f"{served.http}/v1/{path}", json=body)
 
 
@@ -155,7 +155,7 @@ async def test_a_failure_after_the_first_word_is_an_event():
     async with (
         running("openai_api", "instruct", "models", model=model) as app,
         serving(app) as served,
-        httpx.AsyncClient() as web,
+        httpx.AsyncClient(timeout=60) as web,
     ):
         body = {"messages": HELLO, "stream": True}
         async with web.stream("POST", f"{served.http}/v1/chat/completions", json=body) as answer:
@@ -197,7 +197,7 @@ async def test_text_that_may_be_rewritten_comes_at_the_end(app: App, served: Ser
 
 
 async def test_models_are_listed(served: Served):
-    async with httpx.AsyncClient() as web:
+    async with httpx.AsyncClient(timeout=60) as web:
         listed = (await web.get(f"{served.http}/v1/models")).json()
         [first, *_] = listed["data"]
         assert (first["id"], first["object"]) == ("scripted", "model")
