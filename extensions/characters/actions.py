@@ -59,6 +59,46 @@ class EmptyTrash(Action, frozen=True):
     """Delete for good what lies in the trash."""
 
 
+class NewWorld(Action, frozen=True):
+    """Make a lorebook of its own."""
+
+    name: Name
+
+
+class SaveWorld(Action, frozen=True):
+    """Keep the form of a lorebook of its own; `stamp` as in `Save`."""
+
+    id: str
+    stamp: str = ""
+    rest: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class DeleteWorld(Action, frozen=True):
+    """Put a lorebook of its own into the trash."""
+
+    id: str
+
+
+class TellEverywhere(Action, frozen=True):
+    """Tell a lorebook in every conversation, or no longer."""
+
+    id: str
+    on: bool
+
+
+class SetFree(Action, frozen=True):
+    """Make the lorebook of a character one of its own."""
+
+    id: str
+
+
+class TakeIn(Action, frozen=True):
+    """Put a lorebook of its own into that of a character."""
+
+    id: str
+    world: str
+
+
 class NewPersona(Action, frozen=True):
     """Make a persona."""
 

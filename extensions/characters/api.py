@@ -16,10 +16,11 @@ from .records import (
     Place,
     Scene,
 )
+from .worlds import SHELVES, Shelf
 
 __all__ = [
-    "CHARACTERS", "Book", "Character", "Company", "Count", "Entry", "Library", "LibraryChanged",
-    "Lore", "Note", "Part", "Persona", "Place", "Renamed", "Scene",
+    "CHARACTERS", "SHELVES", "Book", "Character", "Company", "Count", "Entry", "Library",
+    "LibraryChanged", "Lore", "Note", "Part", "Persona", "Place", "Renamed", "Scene", "Shelf",
 ]  # fmt: skip
 
 CHARACTERS: Point[Library] = Point("characters", "Who a model can speak as, and for whom.")

@@ -13,12 +13,15 @@ from starlette.responses import PlainTextResponse, Response
 from kernel.api import Everyone, Extension, Refused
 
 from . import png, trees
+from .books import book_of
 from .cards import Card, flat_of, in_png, tree_of
 from .folder import LARGEST, Place, bounded, read_bytes, sniffed
 from .library import Library
 from .reading import character_of
 from .records import Book
 from .search import never_found
+from .trees import Tree
+from .worlds import LORE, is_world, world_of
 
 FILES = 200
 """Of one upload."""
@@ -61,8 +64,14 @@ class Exchange:
         return Response(status_code=204)
 
     def pasted(self, text: str) -> str:
-        """A character of JSON or YAML; answers its id."""
-        card, _ = read_bytes("", text.encode("utf-8", "replace"))
+        """A character of JSON or YAML, or a lorebook; answers the address of it."""
+        data = text.encode("utf-8", "replace")
+        if (world := _world("", data)) is not None:
+            for sentence in deaf("The lorebook", book_of(world)):
+                self._ext.tell(sentence, Everyone(), "error")
+            name = str(world.get("name") or "Lorebook")
+            return LORE + self._library.worlds.create(name, world)
+        card, _ = read_bytes("", data)
         character = character_of("character", card)
         for sentence in deaf(character.name, character.book):
             self._ext.tell(sentence, Everyone(), "error")
@@ -77,6 +86,11 @@ class Exchange:
             if stem in pictures and pictures[stem] is data:
                 continue
             try:
+                if (world := _world(name, data)) is not None:
+                    id = self._library.worlds.create(str(world.get("name") or stem), world)
+                    made.append(id)
+                    refused += deaf(id, book_of(world))
+                    continue
                 card, picture = read_bytes(name, data)
                 title = character_of(stem or "character", card).name
                 picture = picture or pictures.pop(stem, b"")
@@ -108,12 +122,18 @@ class Exchange:
             data = await self._ext.thread(self._export, id, dot + suffix)
         except (Refused, OSError):
             return PlainTextResponse("There is no such character.", 404)
-        name = quote(f"{id}{dot}{suffix}", safe="")
-        headers = {
-            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
-            "X-Content-Type-Options": "nosniff",
-        }
-        return Response(data, media_type=kind, headers=headers)
+        return _file(f"{id}{dot}{suffix}", data, kind)
+
+    async def world(self, request: Request) -> Response:
+        """A lorebook as SillyTavern's World Info: `NAME.json`."""
+        id, _, suffix = request.path_params["name"].rpartition(".")
+        try:
+            if suffix != "json":
+                raise Refused("There is no such form.")
+            tree = await self._ext.thread(self._library.worlds.tree, id)
+        except (Refused, OSError):
+            return PlainTextResponse("There is no such lorebook.", 404)
+        return _file(f"{id}.json", trees.to_json(world_of(tree)), "application/json")
 
     def _export(self, id: str, suffix: str) -> bytes:
         folder = self._library.folder
@@ -122,6 +142,15 @@ class Exchange:
         if suffix == ".png":
             return in_png(card, front(place, card))
         return trees.to_yaml(flat_of(card)) if suffix == ".yaml" else trees.to_json(tree_of(card))
+
+
+def _file(name: str, data: bytes, kind: str) -> Response:
+    """A file to be kept, never a page."""
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(data, media_type=kind, headers=headers)
 
 
 def deaf(name: str, book: Book | None) -> list[str]:
@@ -145,6 +174,15 @@ def front(place: Place, card: Card) -> bytes:
             return data
     hue = sum(character_of(place.id, card).name.encode()) * 47 % 360
     return png.drawn(hue)
+
+
+def _world(name: str, data: bytes) -> Tree | None:
+    """The lorebook that a file of JSON is; None where it is none."""
+    text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not text.startswith(b"{"):
+        return None
+    tree = trees.from_json(text)
+    return world_of(tree) if is_world(tree) else None
 
 
 def _is_picture(name: str, data: bytes) -> bool:

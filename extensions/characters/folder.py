@@ -22,7 +22,7 @@ KEPT = " _-'\u2019()"
 """What names of files may hold beside letters and digits."""
 LARGEST = 32 << 20
 """Bytes of a file."""
-GONE = "There is no character “{}” any more. Choose another one."
+GONE = "There is no {} “{}” any more. Choose another one."
 
 
 class Unreadable(Refused):
@@ -51,8 +51,8 @@ class Place(NamedTuple):
 class Folder:
     """Files below one folder, read anew whenever they are asked for."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, what: str = "character") -> None:
+        self.root, self._what = root, what
 
     def places(self) -> dict[str, Place]:
         """All that may be a character, by its id, in the order of the alphabet."""
@@ -75,7 +75,7 @@ class Folder:
                 return place
             if id in (places := self.places()):  # Its ending is in capitals.
                 return places[id]
-        raise Refused(GONE.format(id[:80]))
+        raise Refused(GONE.format(self._what, id[:80]))
 
     def _files(self) -> Iterator[Path]:
         with suppress(OSError):
@@ -102,7 +102,7 @@ class Folder:
                 if not card:
                     raise Unreadable(f"{place.file.name} is a picture without a card. Remove it.")
                 return card
-            return of_tree(self._tree(place.file)[0])
+            return of_tree(self.tree(place.file)[0])
         except OSError as error:
             why = error.strerror or "it is gone"
             raise Unreadable(f"{place.file.name} cannot be read: {why}. Look at it.") from None
@@ -113,10 +113,10 @@ class Folder:
 
     def update(self, place: Place, card: Card) -> None:
         """Write what a card says now into its file, in the form that this has."""
-        self._own(place.file)
+        self.own(place.file)
         if place.file.suffix.lower() == ".png":
             return write(place.file, in_png(card, bounded(place.file)))
-        tree, text = self._tree(place.file)
+        tree, text = self.tree(place.file)
         new = changed(tree, card)
         json = place.file.suffix.lower() == ".json"
         write(place.file, trees.to_json(new) if json else trees.to_yaml(new, text))
@@ -127,11 +127,11 @@ class Folder:
         id = self.free(name)
         suffix = sniffed(picture) if picture else ""
         if suffix == ".png" and embed:
-            write(self._own(self.root / f"{id}.png"), in_png(card, picture))
+            write(self.own(self.root / f"{id}.png"), in_png(card, picture))
             return id
         if suffix:
-            write(self._own(self.root / f"{id}{suffix}"), picture)
-        write(self._own(self.root / f"{id}.yaml"), trees.to_yaml(flat_of(card)))
+            write(self.own(self.root / f"{id}{suffix}"), picture)
+        write(self.own(self.root / f"{id}.yaml"), trees.to_yaml(flat_of(card)))
         return id
 
     def show(self, place: Place, picture: bytes) -> None:
@@ -140,10 +140,10 @@ class Folder:
         if place.file.suffix.lower() == ".png":
             if suffix != ".png":
                 raise Refused("The picture of a PNG card must be a PNG file. Choose one.")
-            return write(self._own(place.file), in_png(self.read(place), picture))
-        write(self._own(self.root / f"{place.id}{suffix}"), picture)
+            return write(self.own(place.file), in_png(self.read(place), picture))
+        write(self.own(self.root / f"{place.id}{suffix}"), picture)
         if place.picture and place.picture.suffix.lower() != suffix:
-            self._own(place.picture).unlink(missing_ok=True)
+            self.own(place.picture).unlink(missing_ok=True)
 
     def rename(self, place: Place, name: str) -> str:
         """Give the files of a character another name, as near to it as files may have; answers
@@ -155,9 +155,9 @@ class Folder:
         if id.casefold() in taken:
             raise Refused(f"There is a file called {id} already. Choose another name.")
         for file in place.files:
-            self._own(file)
+            self.own(file)
         for file in place.files:  # The picture last: the character is there all the time.
-            file.rename(self._own(self.root / f"{id}{file.suffix}"))
+            file.rename(self.own(self.root / f"{id}{file.suffix}"))
         return id
 
     def free(self, name: str) -> str:
@@ -170,9 +170,9 @@ class Folder:
         for id in ids:
             if id.casefold() not in taken:
                 return id
-        raise Refused(f"There are a thousand characters called {base}. Choose another name.")
+        raise Refused(f"There are a thousand files called {base}. Choose another name.")
 
-    def _own(self, file: Path) -> Path:
+    def own(self, file: Path) -> Path:
         """The file, if it is one of the folder and no link; raises Refused."""
         try:
             safe_path(self.root, file.name)
@@ -182,7 +182,8 @@ class Folder:
             raise Refused(f"{file.name} is a link. Only files of this folder are changed.")
         return file
 
-    def _tree(self, file: Path) -> tuple[Tree, str]:
+    def tree(self, file: Path) -> tuple[Tree, str]:
+        """What a file of texts holds, and the text where its comments count; raises Refused."""
         data = bounded(file)
         if file.suffix.lower() == ".json":
             return trees.from_json(data), ""

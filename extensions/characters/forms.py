@@ -9,6 +9,7 @@ import msgspec
 from . import rows
 from .books import whole, words
 from .cards import ALIASES, REQUIRED, Card
+from .reading import worlds_of
 from .rows import ROLES, Form, put, text, tree
 from .trees import Tree, plain
 
@@ -35,6 +36,7 @@ def shown(card: Card) -> dict[str, Any]:
     role = note.get("role", "system")
     said["note_role"] = role if role in ROLES else "system"
     said |= rows.shown(tree(data.get("character_book")))
+    said["world"] = ", ".join(worlds_of(data.get("extensions")))
     known = {*LINES, *AREAS, *LISTS, *OTHERS, *ALIASES}
     said["more"] = {
         name: msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
@@ -61,6 +63,9 @@ def taken(card: Card, form: Form) -> Card:
     if "tags" in form and text(form["tags"]) != before["tags"]:
         tags = (tag.strip() for tag in text(form["tags"]).split(","))
         data["tags"] = [*dict.fromkeys(tag for tag in tags if tag)]
+    if "world" in form and text(form["world"]) != before["world"]:
+        more = tree(data.get("extensions"))
+        data["extensions"] = {**more, "world": text(form["world"])}
     _note(data, form, before)
     _book(data, form)
     return Card(plain(data), card.beside)

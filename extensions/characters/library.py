@@ -15,6 +15,8 @@ from .pictures import CHARACTERS, address
 from .reading import character_of
 from .records import Character, Company, Count, Note, Persona, Scene
 from .scenes import ALONE, guessed, macros_of, scene_of
+from .together import together
+from .worlds import SHELVES, Worlds
 
 
 class LibraryChanged(Struct, frozen=True):
@@ -34,6 +36,7 @@ class Library:
     def __init__(self, ext: Extension[Any]) -> None:
         self.folder = Folder(ext.characters)
         self.people = Personas(ext.data_root / "users")
+        self.worlds = Worlds(ext.data_root / "worlds")
         self._ext = ext
         self._known: dict[str, tuple[object, Character | Unreadable]] = {}
         """What was read last, with the stamp that its files had then."""
@@ -124,7 +127,7 @@ class Library:
             company=company,
         )
         return await scene_of(
-            self._with_defaults(character),
+            await self._with_lore(character, conversation),
             persona,
             history,
             macros,
@@ -179,15 +182,19 @@ class Library:
                 persona = structs.replace(persona, name=character.user_name)
         return character, persona
 
-    def _with_defaults(self, character: Character) -> Character:
-        book, settings = character.book, self._ext.settings
-        if not book:
-            return character
-        scan = settings.scan_depth if book.scan_depth is None else book.scan_depth
-        budget = settings.lore_tokens if book.budget is None else book.budget
-        return structs.replace(
-            character, book=structs.replace(book, scan_depth=scan, budget=budget)
-        )
+    async def _with_lore(self, character: Character, conversation: str) -> Character:
+        """The character with all lorebooks of the conversation as its own."""
+        settings = self._ext.settings
+        names = [*character.worlds, *settings.worlds]
+        for shelf in self._ext.get(SHELVES):
+            names += await shelf.worlds(conversation) if conversation else ()
+        worlds = await self._ext.thread(self.worlds.books, names) if names else {}
+        own = character.book
+        if own and own.name in character.worlds and own.name in worlds:
+            own = None  # A copy of the world, which came with its card.
+        books = [*([own] if own else ()), *worlds.values()]
+        book = together(books, settings.scan_depth, settings.lore_tokens)
+        return structs.replace(character, book=book)
 
     def _get(self, id: str) -> Character:
         found = self._read(self.folder.place(id))

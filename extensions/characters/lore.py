@@ -116,10 +116,9 @@ async def fitted(
     count: Count,
     budget: int | None,
 ) -> Found:
-    """What of it has room, in the order in which it stands; 0 is no limit."""
-    room = book.budget if book.budget is not None else BUDGET
-    if budget is not None:
-        room = min(room, budget) if room else budget
+    """What of it has room, in the order in which it stands: in its own pool, and in the `budget`
+    of all; a pool of 0 has no limit."""
+    rooms = book.rooms or (BUDGET if book.budget is None else book.budget,)
     weighed: list[tuple[Entry, Lore]] = []
     for entry, why in sorted(found, key=lambda each: each[0].order):
         text = macros.expand(entry.content).strip()
@@ -128,15 +127,18 @@ async def fitted(
         weighed.append((entry, lore))
     kept: set[int] = set()
     left_out: list[str] = []
-    used = 0
+    used, all_used = [0] * len(rooms), 0
     for place in sorted(range(len(weighed)), key=lambda n: _weight(weighed[n][0])):
         entry, lore = weighed[place]
         if not lore.text:
             continue
-        if room and used + lore.tokens > room:
+        room = rooms[entry.pool]
+        over = budget is not None and all_used + lore.tokens > budget
+        if over or (room and used[entry.pool] + lore.tokens > room):
             left_out.append(lore.name)
             continue
-        used += lore.tokens
+        used[entry.pool] += lore.tokens
+        all_used += lore.tokens
         kept.add(place)
     return Found(tuple(each for n, each in enumerate(weighed) if n in kept), tuple(left_out))
 

@@ -10,10 +10,12 @@ from urllib.parse import quote, unquote
 
 from kernel.api import Client, Extension, Refused
 
+from . import rows
 from .forms import shown
 from .library import Library, LibraryChanged
 from .records import Character
 from .trash import Trash
+from .worlds import LORE
 
 EVERY = 2.0
 """Seconds between two looks into the folder, while a page shows it."""
@@ -43,6 +45,11 @@ class Pages:
         """The context of panel.html: the gallery, or one character."""
         if client and client.id:
             self.open.add(client)
+        if subject.startswith(LORE) or unquote(subject).startswith(LORE):
+            try:
+                return {"world": await self._ext.thread(self._world, unquote(subject)[len(LORE) :])}
+            except Refused as refusal:
+                return {"character": None, "trouble": str(refusal), **await self._gallery()}
         if subject:
             try:
                 return {"character": await self._ext.thread(self._one, self._id(subject))}
@@ -68,7 +75,7 @@ class Pages:
         context = await self._gallery()
         html = "".join(
             self._ext.render(f"_{part}.html", oob=True, **context)
-            for part in ("gallery", "personas", "trash")
+            for part in ("gallery", "worlds", "personas", "trash")
         )
         for page in pages:
             self._ext.push_html(html, page, "gallery")
@@ -87,6 +94,15 @@ class Pages:
         """The form of one character as it is now, or with `fresh` off only what file it is of."""
         context = {"character": await self._ext.thread(self._one, id), "note": note, "oob": True}
         part = "_editor.html" if fresh else "_stamp.html"
+        self._ext.push_html(self._ext.render(part, **context), client)
+
+    async def tell_world(
+        self, client: Client, id: str, *, note: str = "", fresh: bool = True
+    ) -> None:
+        """The form of one lorebook as it is now, or with `fresh` off only what file it is of."""
+        world = await self._ext.thread(self._world, id)
+        part = "_world.html" if fresh else "_stamp.html"
+        context = {"world": world, "character": world, "note": note, "oob": True}
         self._ext.push_html(self._ext.render(part, **context), client)
 
     def offer_undo(self, text: str, client: Client, vals: Mapping[str, str]) -> None:
@@ -109,7 +125,12 @@ class Pages:
     def stamps(self) -> object:
         """Another value after each change of a file."""
         return [
-            self._stamp_of(folder) for folder in (self._library.folder, self._library.people.folder)
+            self._stamp_of(folder)
+            for folder in (
+                self._library.folder,
+                self._library.people.folder,
+                self._library.worlds.folder,
+            )
         ]
 
     # --- inside -------------------------------------------------------------------------
@@ -141,8 +162,38 @@ class Pages:
             "stamp": stamp_of(place),
             "picture": self._library.picture(place),
             "drawn": not place.picture,
+            "worlds": self._library.worlds.names(),
             **shown(card),
         }
+
+    def _world(self, id: str) -> dict[str, Any]:
+        """What the editor shows of a lorebook."""
+        worlds = self._library.worlds
+        place, tree = worlds.place(id), worlds.tree(id)
+        known = [each for each in self._library.read_so_far() if isinstance(each, Character)]
+        return {
+            "id": id,
+            "address": quote(id, safe=""),
+            "file": place.file.name,
+            "stamp": stamp_of(place),
+            "everywhere": id in self._ext.settings.worlds,
+            "of": [(quote(each.id, safe=""), each.name) for each in known if id in each.worlds],
+            **rows.shown(tree),
+        }
+
+    def _worlds(self) -> list[dict[str, Any]]:
+        """What the list shows of all lorebooks."""
+        worlds = self._library.worlds
+        books = worlds.books(names := worlds.names())
+        return [
+            {
+                "id": name,
+                "address": quote(LORE + name, safe=""),
+                "entries": len(books[name].entries) if name in books else None,
+                "everywhere": name in self._ext.settings.worlds,
+            }
+            for name in names
+        ]
 
     async def _read(self) -> tuple[list[Character], list[str], bool]:
         """Characters, sentences about files that are none, and whether there are more to read: a
@@ -187,6 +238,7 @@ class Pages:
             "troubles": troubles,
             "reading": reading,
             "folder": str(self._library.folder.root),
+            "worlds": await self._ext.thread(self._worlds),
             "personas": await self._library.personas(),
             "persona": settings.persona,
             "deleted": [

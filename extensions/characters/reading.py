@@ -27,6 +27,7 @@ def character_of(id: str, card: Card, picture: str = "") -> Character:
         post_history=words(data.get("post_history_instructions")),
         note=note_of(data.get("extensions")),
         book=book_of(data.get("character_book")),
+        worlds=worlds_of(data.get("extensions")),
         creator=words(data.get("creator")),
         creator_notes=words(data.get("creator_notes")),
         version=words(data.get("character_version")),
@@ -34,6 +35,12 @@ def character_of(id: str, card: Card, picture: str = "") -> Character:
         user_name=words(data.get("user_name")),
         picture=picture,
     )
+
+
+def worlds_of(extensions: Any) -> tuple[str, ...]:
+    """The lorebooks that are named among the extensions of a card."""
+    said = cast(Mapping[str, Any], extensions).get("world") if isinstance(extensions, dict) else ""
+    return _texts([said] if isinstance(said, str) else said)
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -80,6 +80,8 @@ class Entry(Struct, frozen=True):
     """It goes before those of its group without this; of several the highest order."""
     scoring: bool = False
     """It is told only if no other one of its group has more keys that are found."""
+    pool: int = 0
+    """Which of the rooms of its book it draws on."""
 
 
 class Book(Struct, frozen=True):
@@ -92,6 +94,8 @@ class Book(Struct, frozen=True):
     budget: int | None = None
     """Tokens of all entries together."""
     recursive: bool = False
+    rooms: tuple[int, ...] = ()
+    """Tokens of each pool of entries, where a book is made of several; 0 is no limit."""
 
 
 class Character(Struct, frozen=True):
@@ -112,6 +116,8 @@ class Character(Struct, frozen=True):
     post_history: str = ""
     note: Note | None = None
     book: Book | None = None
+    worlds: tuple[str, ...] = ()
+    """The names of lorebooks of their own that go with it."""
     creator: str = ""
     creator_notes: str = ""
     version: str = ""

@@ -11,7 +11,7 @@ from .search import never_found
 from .trees import Tree
 
 ROW: Final = re.compile(r"entry_(\d{1,6})_(\w+)")
-PLACES: Final = {"before": 0, "after": 1, "depth": 4}
+NUMBERED: Final = {"before": 0, "after": 1, "depth": 4}
 ROLES: Final = {"system": 0, "user": 1, "assistant": 2}
 LOGIC: Final = {"any": 0, "not all": 1, "not any": 2, "all": 3}
 NUMBERS: Final = ("sticky", "cooldown", "delay")
@@ -97,7 +97,7 @@ def _entry(row: Tree, number: int) -> dict[str, Any]:
         "whole_words": read.whole_words,
         "probability": f"{read.probability:g}",
         "order": f"{read.order:g}",
-        "place": read.place if read.place in PLACES else "before",
+        "place": read.place if read.place in NUMBERED else "before",
         "depth": read.depth,
         "role": read.role,
         "sticky": read.sticky,
@@ -188,7 +188,7 @@ def _place(entry: Tree, more: Tree, row: Form, before: Form, world: bool) -> Non
     home = entry if world else more
     if not world:
         entry["position"] = "before_char" if place == "before" else "after_char"
-    home["position"] = PLACES.get(place, 0)
+    home["position"] = NUMBERED.get(place, 0)
     home["depth"] = whole(row.get("depth", before["depth"]))
     home["role"] = ROLES.get(text(row.get("role", before["role"])), 0)
 

@@ -204,6 +204,7 @@ def as_sent(html: str) -> dict[str, Any]:
             self.sent: dict[str, Any] = {}
             self.area = self.select = ""
             self.inside = 0
+            self.option = False
 
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             said = dict(attrs)
@@ -221,7 +222,8 @@ def as_sent(html: str) -> dict[str, Any]:
             if tag == "select":
                 self.select = name
             if tag == "option" and ("selected" in said or self.select not in self.sent):
-                self.sent[self.select] = said.get("value", "system")
+                self.sent[self.select] = said.get("value") or ""
+                self.option = "value" not in said
 
         def handle_endtag(self, tag: str) -> None:
             self.inside -= tag == "template"
@@ -233,6 +235,9 @@ def as_sent(html: str) -> dict[str, Any]:
         def handle_data(self, data: str) -> None:
             if self.area:
                 self.sent[self.area] += data
+            if self.option:  # One without a value says its text.
+                self.sent[self.select] = data
+                self.option = False
 
     reader = Reader()
     reader.feed(html)

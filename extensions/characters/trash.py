@@ -2,15 +2,16 @@
 
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from kernel.api import Refused, safe_name, write
 
 from .folder import Folder, Place, bounded
 
-Kind = Literal["character", "persona"]
+Kind = Literal["character", "persona", "lorebook"]
 GONE = "That is no longer in the trash. It was restored, or the trash was emptied."
 
 
@@ -25,11 +26,10 @@ class Deleted(NamedTuple):
 
 
 class Trash:
-    """The trash of both folders."""
+    """The trash of all folders."""
 
-    def __init__(self, root: Path, characters: Folder, personas: Folder) -> None:
-        self._root = root
-        self._homes: dict[Kind, Folder] = {"character": characters, "persona": personas}
+    def __init__(self, root: Path, homes: Mapping[Kind, Folder]) -> None:
+        self._root, self._homes = root, homes
 
     def all(self) -> list[Deleted]:
         """What lies there, the newest first."""
@@ -78,5 +78,5 @@ class Trash:
         with suppress(ValueError, OSError):
             stems = sorted(file.stem for file in folder.iterdir())
             if stems:
-                return Deleted(folder.name, kind, stems[0], int(at, 16) / 1e9)
+                return Deleted(folder.name, cast(Kind, kind), stems[0], int(at, 16) / 1e9)
         return None

@@ -58,8 +58,8 @@ def keys(secrets: Path, vectors: Sequence[str]) -> None:
 
 
 def characters(data: Path, vectors: Sequence[str]) -> None:
-    """Cards with a vector in every field, some called like one; and personas."""
-    for folder in ("characters", "users"):
+    """Cards with a vector in every field, some called like one; lorebooks; and personas."""
+    for folder in ("characters", "users", "worlds"):
         (data / folder).mkdir()
     for number, vector in enumerate(vectors):
         entry = {
@@ -78,7 +78,12 @@ def characters(data: Path, vectors: Sequence[str]) -> None:
         (data / "characters" / f"planted{number}.json").write_text(text, "utf-8")
     for number, name in enumerate(names(vectors)):
         (data / "characters" / f"{name}.json").write_text("{" if number % 9 else '{"name": "x"}')
+        (data / "worlds" / f"{name}.json").write_text("{" if number % 9 else '{"entries": {}}')
     for number, vector in enumerate(vectors[::8]):
+        entry = {"uid": 0, "key": [vector, f"/(?={vector}"], "comment": vector, "content": vector,
+                 "group": vector}  # fmt: skip
+        world = json.dumps({"name": vector, "entries": {vector: entry}, vector: vector})
+        (data / "worlds" / f"planted{number}.json").write_text(world, "utf-8")
         text = json.dumps({"name": vector, "user_bio": vector}, ensure_ascii=True)
         (data / "users" / f"planted{number}.yaml").write_text(text, "utf-8")
 

@@ -254,6 +254,16 @@ async def characters_and_personas(watch: Watch, page: Page, vectors: list[str]) 
         await page.get_by_role("button", name="Save", exact=True).click()
         await expect(page.locator("#characters-stamp")).to_contain_text("Saved.")
         assert not await watch.look(page)
+    for vector in few(vectors[::8], 4):
+        await go(watch, page, f"/characters/lore%3Aplanted{vectors[::8].index(vector)}")
+        await page.evaluate(
+            "() => document.querySelectorAll('details').forEach(d => d.open = true)"
+        )
+        assert await page.input_value("#characters-entry-0-content") == as_parsed(vector)
+        assert not await watch.look(page)
+    await page.click("#characters-delete-world")
+    await expect(page.locator(".toast p").last).to_contain_text("in the trash")
+    await go(watch, page, f"/characters/planted{vectors.index(few(vectors, 12)[-1])}")
     await page.click("#characters-delete")
     await expect(page.locator(".toast p").last).to_contain_text("in the trash")
     await page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")

@@ -1,0 +1,124 @@
+"""What a person can do with lorebooks of their own, and what the page shows of them."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any
+
+from kernel.api import Client, Extension, Refused
+
+from . import rows
+from .cards import Card
+from .conversion import to_book, to_world
+from .library import Library
+from .pages import Pages, stamp_of
+from .reading import worlds_of
+from .trash import Trash
+from .worlds import LORE
+
+CHANGED = (
+    "This lorebook was changed elsewhere since you opened it. Press Save again to write over that, "
+    "or reload the page to see it."
+)
+
+
+class Lorebooks:
+    """Changes the worlds, and shows every page what became of them."""
+
+    def __init__(
+        self,
+        ext: Extension[Any],
+        library: Library,
+        trash: Trash,
+        pages: Pages,
+        changed: Callable[[], None],
+    ) -> None:
+        self._ext, self._library, self._trash = ext, library, trash
+        self._pages, self._changed = pages, changed
+        self._worlds = library.worlds
+
+    async def new(self, client: Client, name: str) -> None:
+        if not name.strip():
+            raise Refused("A lorebook needs a name. Write one.")
+        id = await self._ext.thread(self._worlds.create, name, {"entries": {}})
+        await self._go(client, LORE + id)
+
+    async def save(self, client: Client, id: str, stamp: str, form: Mapping[str, Any]) -> None:
+        def write() -> bool | None:
+            if stamp and stamp != stamp_of(self._worlds.place(id)):
+                return None
+            before = len(rows.entries(self._worlds.tree(id)))
+            self._worlds.update(id, lambda world: rows.taken(world, form))
+            return rows.redrawn(form, before, len(rows.entries(self._worlds.tree(id))))
+
+        fresh = await self._ext.thread(write)
+        if fresh is None:
+            return await self._pages.tell_world(client, id, note=CHANGED, fresh=False)
+        await self._pages.tell_world(client, id, note="Saved.", fresh=fresh)
+        self._changed()
+
+    async def delete(self, client: Client, id: str) -> None:
+        place = await self._ext.thread(self._worlds.place, id)
+        deleted = await self._ext.thread(self._trash.put, "lorebook", place)
+        if client.subject:
+            await self._pages.move(client, "")
+        self._changed()
+        back = {"action": "characters.restore", "token": deleted.token}
+        self._pages.offer_undo(f"“{id}” is in the trash.", client, back)
+
+    async def everywhere(self, client: Client, id: str, on: bool) -> None:
+        """Tell a lorebook in every conversation, or no longer."""
+        await self._ext.thread(self._worlds.place, id)
+        others = [name for name in self._ext.settings.worlds if name != id]
+        self._ext.configure({"worlds": [*others, id] if on else others})
+        await self._pages.tell_world(client, id)
+        self._changed()
+
+    async def set_free(self, client: Client, id: str) -> None:
+        """Make the lorebook of a character one of its own, which goes with the character."""
+
+        def work() -> str:
+            folder = self._library.folder
+            place = folder.place(id)
+            card = folder.read(place)
+            book = rows.tree(card.data.get("character_book"))
+            if not rows.entries(book):
+                raise Refused("This character has no lorebook. Write an entry and save it first.")
+            name = self._worlds.create(str(book.get("name") or f"{id} lore"), to_world(book))
+            data = {k: v for k, v in card.data.items() if k != "character_book"}
+            folder.update(place, Card(_with_world(data, name), card.beside))
+            return name
+
+        name = await self._ext.thread(work)
+        await self._pages.tell_form(client, id, note=f"Its lore is the lorebook “{name}” now.")
+        self._changed()
+
+    async def take_in(self, client: Client, id: str, world: str) -> None:
+        """Put the entries of a lorebook into that of a character, as its own."""
+
+        def work() -> None:
+            folder = self._library.folder
+            place = folder.place(id)
+            card = folder.read(place)
+            given = to_book(self._worlds.tree(world))
+            own = rows.tree(card.data.get("character_book"))
+            book = {"name": world, **given, **own}
+            book["entries"] = [*rows.entries(own), *rows.entries(given)]
+            data = {**card.data, "character_book": book}
+            if world in worlds_of(data.get("extensions")):
+                data = _with_world(data, "")
+            folder.update(place, Card(data, card.beside))
+
+        await self._ext.thread(work)
+        await self._pages.tell_form(client, id, note=f"“{world}” is in its own lorebook now.")
+        self._changed()
+
+    async def _go(self, client: Client, subject: str) -> None:
+        await self._pages.move(client, subject)
+        self._changed()
+
+
+def _with_world(data: Mapping[str, Any], world: str) -> dict[str, Any]:
+    """A card's data, with another lorebook that goes with it, or none."""
+    more = deepcopy(rows.tree(data.get("extensions")))
+    more.pop("world", None)
+    return {**data, "extensions": {**more, "world": world} if world else more}

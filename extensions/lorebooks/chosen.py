@@ -1,0 +1,33 @@
+"""Which lorebooks are told in which conversation, kept with each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from extensions.conversations.api import Store, Unknown
+from kernel.api import Refused
+
+HERE = ("lorebooks", "told")
+MOST = 50
+"""Lorebooks of one conversation."""
+
+
+class Chosen:
+    """What is contributed to SHELVES."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def worlds(self, conversation: str) -> Sequence[str]:
+        """The names that were chosen for a conversation."""
+        kept: Any = await self._store.state(conversation, *HERE) if conversation else None
+        return [name for name in kept if isinstance(name, str)] if isinstance(kept, list) else []
+
+    async def choose(self, conversation: str, world: str, *, on: bool) -> None:
+        """Tell one more there, or one less; raises Refused where the conversation is gone."""
+        others = [name for name in await self.worlds(conversation) if name != world]
+        if on and len(others) >= MOST:
+            raise Refused(f"A conversation has {MOST} lorebooks at most. Take one away first.")
+        try:
+            await self._store.set_state(conversation, *HERE, [*others, world] if on else others)
+        except Unknown:
+            raise Refused("This conversation is gone. Begin another one.") from None
