@@ -61,8 +61,8 @@ def fields(kind: type[msgspec.Struct], now: msgspec.Struct | None = None) -> lis
 
 
 def describe(info: FieldInfo, value: Any = UNSET) -> Field:
-    """One field. `Meta(title=)` is its label, `description=` its help; of `extra=`, `step` is the
-    step of a number, `area` asks for several lines of text, and `group` folds it away there."""
+    """One field. `Meta(title=)` is its label, `description=` its help; of `extra=`, `step` is a
+    number's, `area` is for lines of text, `wants` words a `pattern`, `group` folds it away."""
     default: Any = default_of(info)
     default = UNSET if default is NODEFAULT else default
     value = default if value is UNSET else value
@@ -143,10 +143,11 @@ def _kind(of: inspect.Type, extra: dict[str, Any]) -> tuple[Kind, str]:
         case inspect.LiteralType() | inspect.EnumType():
             return "choice", "one of " + ", ".join(map(as_text, _choices(of)))
         case inspect.StrType(max_length=most):
-            wants = f"text of at most {most} characters" if most else "text"
+            wants = f"text of at most {most} characters" if most else extra.get("wants", "text")
             return "area" if extra.get("area") else "text", wants
         case inspect.ListType() | inspect.VarTupleType() | inspect.SetType():
-            return "list", f"a list, each {_kind(_bare(of.item_type)[0], {})[1]}"
+            each, _, extra = _bare(of.item_type)
+            return "list", f"a list, each {_kind(each, extra)[1]}"
         case inspect.DictType():
             return "list", "lines of “name: value”"
         case inspect.CustomType(cls=cls) if cls is Secret:

@@ -9,7 +9,8 @@ from starlette.types import Message, Send
 
 from kernel.sampling import Struct
 
-Origin = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+$")]
+SITE = {"wants": "a site, as in https://app.example.org"}
+Origin = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+$", extra=SITE)]
 """As browsers send it: no path, no slash at its end, no star."""
 KEYLESS = "Ask programs on this machine for a key, too."
 LISTED = "Other sites whose pages may ask for replies, with a key; as in https://app.example.org."

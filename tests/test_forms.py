@@ -36,6 +36,9 @@ class Settings(Struct, frozen=True):
     name: Annotated[str, Meta(max_length=20)] = "You & me"
     prompt: Annotated[str, Meta(extra={"area": True})] = ""
     stop: tuple[str, ...] = ("a", "b")
+    colours: tuple[
+        Annotated[str, Meta(pattern="^#", extra={"wants": "a colour as in #0af"})], ...
+    ] = ()
     bias: dict[int, float] = msgspec.field(default_factory=dict[int, float])
     token: Annotated[Secret, Meta(description="From their site.")] = msgspec.field(
         default_factory=Secret
@@ -50,7 +53,8 @@ def test_kinds() -> None:
     assert {name: field.kind for name, field in of().items()} == {
         "on": "switch", "voice": "choice", "mood": "choice", "perhaps": "choice", "speed": "range",
         "threads": "number", "context_length": "number", "seed": "number", "ratio": "number",
-        "name": "text", "prompt": "area", "stop": "list", "bias": "list", "token": "secret",
+        "name": "text", "prompt": "area", "stop": "list", "bias": "list",
+        "token": "secret", "colours": "list",
     }  # fmt: skip
 
 
@@ -61,6 +65,8 @@ def test_a_field_says_what_it_wants() -> None:
     assert wants["ratio"] == "a number above 0 and below 1"
     assert wants["voice"] == "one of alba, bran"
     assert wants["name"] == "text of at most 20 characters"
+    assert wants["stop"] == "a list, each text"
+    assert wants["colours"] == "a list, each a colour as in #0af"
 
 
 def test_labels_help_bounds_and_choices() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from kernel.testing import ROOT, Scripted, running
 from tests.boundary.places import Place
@@ -216,6 +217,24 @@ async def test_e47_e50_one_key_neither_hears_nor_stops_what_another_asked(
         for _ in range(100):
             gate.release()
         assert said(await until(mine, "done")) == REPLY
+
+
+async def test_a11_what_a_site_has_open_ends_when_it_is_taken_off_the_list(nearby: Nearby):
+    page = await nearby.app.open("/settings/api_keys")
+    await page.act("api_keys.admit", origins=f"{SITE}\nhttps://other.example")
+    key = {"X-Api-Key": GENERATE}
+    async with (
+        nearby.connect(additional_headers=key, origin=SITE) as gone,
+        nearby.connect(additional_headers=key, origin="https://other.example") as listed,
+        nearby.connect(additional_headers=key) as program,
+    ):
+        await page.act("api_keys.admit", origins="https://other.example")
+        async with asyncio.timeout(2):
+            await gone.wait_closed()
+        for stays in (listed, program):
+            await (await stays.ping())
+        with pytest.raises(InvalidStatus, match="403"):
+            await nearby.connect(additional_headers=key, origin=SITE)
 
 
 async def test_a11_a_reply_that_is_streamed_ends_with_its_key(nearby: Nearby):
