@@ -38,10 +38,11 @@ class Reasoning(Struct, frozen=True, tag_field="type", tag="reasoning"):
 
 
 class Image(Struct, frozen=True, tag_field="type", tag="image"):
-    """A picture, encoded as its media type says."""
+    """A picture, encoded as its media type says; its size in dots where that is known."""
 
     data: bytes
     media_type: str
+    size: tuple[int, int] = (0, 0)
 
 
 class Audio(Struct, frozen=True, tag_field="type", tag="audio"):
@@ -102,8 +103,7 @@ class Turn(Struct, frozen=True):
     continue_: bool = False
     """Go on with the last assistant message of the history; `begun` holds its words by then."""
     begun: str = ""
-    prompt: str | None = None
-    """A plain completion; then there is no mode."""
+    prompt: str | None = None  # A plain completion; then there is no mode.
     incognito: bool = False  # Nothing of it may be written to a disk, by whoever takes part.
     slot: str = "chat"
     options: Mapping[str, Any] = {}

@@ -22,9 +22,12 @@ class Enclosing(Protocol):
         An element with `data-enclosed` in it says that there is something to send. One with
         `data-takes` has the address that files go to: each as the body of a POST, at most one byte
         more than `data-largest`, to that address, a slash and the page's box, a name that is 32
-        hexadecimal digits; those of the type `data-redraws` become PNG or JPEG. In a panel of the
-        region composer a button with `data-chooses` opens the file input of that id, and one with
-        `data-names` is pressed by the page to tell the server its box.
+        hexadecimal digits; `first` in the query begins what was chosen together. What is larger, or
+        is answered by 409, is drawn anew, upright, with at most `data-dots` dots, and is sent as
+        PNG or JPEG with `drawn=same`, or `drawn=smaller` where a limit made it so. In a panel of
+        the region composer a button with `data-chooses` opens the file input of that id, and one
+        with `data-names` is pressed by the page to tell the server its box. A button anywhere with
+        `data-encloses` lets what lies at that address wait, too.
         """
         ...
 

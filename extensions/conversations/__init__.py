@@ -2,7 +2,19 @@
 
 from typing import Annotated
 
-from kernel.api import PANELS, ROUTES, Extension, Meta, Panel, Route, Router, Routes, Struct
+from kernel.api import (
+    PANELS,
+    REQUEST,
+    ROUTES,
+    Extension,
+    Meta,
+    Panel,
+    Phase,
+    Route,
+    Router,
+    Routes,
+    Struct,
+)
 
 from . import actions as ask
 from .api import STORE
@@ -10,6 +22,7 @@ from .arranging import Arranging
 from .care import Care
 from .outgoing import Outgoing
 from .records import Rearranged, Restored
+from .sending import Sending
 from .store import Store
 
 
@@ -28,6 +41,7 @@ async def setup(ext: Extension[Settings]) -> None:
     care, arranging, outgoing = Care(ext, store), Arranging(ext, store), Outgoing(ext, store)
     ext.add(STORE, store)
     store.notices.append(care.tell)
+    ext.on(REQUEST, phase=Phase.LATE)(Sending(store).filled)
 
     ext.on(ask.BackUp)(lambda _, __: care.back_up("asked"))
     ext.on(ask.Look)(lambda action, client: care.look(action.backup, client))

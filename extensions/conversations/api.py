@@ -2,6 +2,8 @@
 
 from kernel.api import Point
 
+from .enclosed import Kept, weight_of
+from .pictures import KINDS, kind_of, look_of
 from .records import (
     Conversation,
     Ended,
@@ -24,9 +26,9 @@ from .text import is_secret
 from .whole import Said, Whole
 
 __all__ = [
-    "STORE", "Conversation", "Ended", "Folder", "Found", "Listing", "Opened", "Rearranged",
-    "Restored", "Said", "State", "Store", "StoreFailed", "StoredMessage", "Trashed", "Unfiled",
-    "Unknown", "Whole", "Why", "is_secret",
+    "KINDS", "STORE", "Conversation", "Ended", "Folder", "Found", "Kept", "Listing", "Opened",
+    "Rearranged", "Restored", "Said", "State", "Store", "StoreFailed", "StoredMessage", "Trashed",
+    "Unfiled", "Unknown", "Whole", "Why", "is_secret", "kind_of", "look_of", "weight_of",
 ]  # fmt: skip
 
 STORE: Point[Store] = Point("conversations", "Where conversations are kept.")

@@ -71,7 +71,7 @@ def recover(path: Path) -> None:
 
 def fill(target: sqlite3.Connection, path: Path) -> None:
     """Copy every row that can be read into the empty tables of `target`."""
-    names = ("conversations", "messages", "states", "folders")
+    names = ("conversations", "messages", "states", "folders", "enclosures")
     tables = [_table(target, name) for name in names]
     found: dict[str, dict[Any, dict[str, Any]]] = {table.name: {} for table in tables}
     for row in rows(path):
@@ -88,6 +88,10 @@ def fill(target: sqlite3.Connection, path: Path) -> None:
         _insert(target, "states", record)
     for record in found["folders"].values():
         _insert(target, "folders", record)
+    ids = {id for (id,) in target.execute("SELECT id FROM messages").fetchall()}
+    for record in found["enclosures"].values():
+        if record["message"] in ids:
+            _insert(target, "enclosures", record)
     target.execute(
         "INSERT OR IGNORE INTO folders (name)"
         " SELECT DISTINCT folder FROM conversations WHERE folder <> ''"
@@ -112,7 +116,7 @@ def _table(target: sqlite3.Connection, name: str) -> Table:
 
 def _fits(row: Row, table: Table) -> dict[str, Any] | None:
     """The row by column, if it is one of this table."""
-    kinds = {"TEXT": (str,), "INTEGER": (int,), "REAL": (int, float)}
+    kinds = {"TEXT": (str,), "INTEGER": (int,), "REAL": (int, float), "BLOB": (bytes,)}
     if not table.fewest <= len(row.values) <= len(table.columns):
         return None
     record: dict[str, Any] = {}
@@ -124,6 +128,8 @@ def _fits(row: Row, table: Table) -> dict[str, Any] | None:
         if not isinstance(value, kinds[kind]) and (needed or value is not None):
             return None
         record[name] = clean(value) if isinstance(value, str) else value
+    if table.name == "enclosures" and not row.whole:
+        return None
     if table.name == "messages":
         if record["role"] not in ("user", "assistant", "system", "tool"):
             return None

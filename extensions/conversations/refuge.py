@@ -13,7 +13,7 @@ from .schema import upgrade
 LARGEST = 400_000_000
 """Bytes of a database that is taken into memory; a larger one stays where it is."""
 
-TABLES = ("conversations", "messages", "folders")
+TABLES = ("conversations", "messages", "folders", "enclosures")
 JOURNAL = "CREATE TEMP TABLE changed (name, seq, PRIMARY KEY (name, seq));" + "".join(
     f"CREATE TEMP TRIGGER {table}_{verb} AFTER {verb} ON main.{table} BEGIN"
     f" INSERT OR IGNORE INTO changed VALUES ('{table}', {row}.seq); END;"
@@ -63,6 +63,7 @@ class Refuge:
         try:
             if _print(disk) != self._was:
                 raise StoreFailed("Other conversations lie there now. Restart Spindle.")
+            disk.execute("PRAGMA defer_foreign_keys = ON")  # A row may come before what it names.
             for name, seq in self.connection.execute(
                 "SELECT name, seq FROM changed ORDER BY name, seq"
             ).fetchall():

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from kernel.api import Refused, Role
 
-from . import tree
+from . import enclosed, tree
 from .keeping import Keeping
 from .records import Conversation, StoredMessage, Unknown
 from .text import clean, is_secret, new_id
@@ -111,6 +111,7 @@ class Reshaping(Keeping):
             for message in messages:
                 copy = copies[message.id] = new_id(secret=secret)
                 c.execute(COPY, (copy, new.id, parent or None, message.id))
+                enclosed.copy(c, message.id, copy)
                 _point(c, parent, copy)
                 parent = copy
             _copy_states(c, found.conversation, new.id, copies)

@@ -106,7 +106,18 @@ FOURTH = """
 ALTER TABLE messages ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;
 """
 
-MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH)
+FIFTH = """
+-- The bytes of a message's pictures; what they are stands among its parts.
+CREATE TABLE enclosures (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    message TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+    number  INTEGER NOT NULL,            -- which of the parts it is
+    data    BLOB NOT NULL,
+    UNIQUE (message, number)
+) STRICT;
+"""
+
+MIGRATIONS = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +13,9 @@ import msgspec
 
 from kernel.api import Part, Sampling, Text, Timings, Usage
 
-from . import tree
+from . import enclosed, tree
 from .database import Database, Work
+from .enclosed import Kept
 from .growth import Growth, interrupt
 from .query import read
 from .records import (
@@ -216,6 +218,11 @@ class Store(Reshaping):
         def work(c: sqlite3.Connection) -> None:
             c.execute("DELETE FROM conversations WHERE deleted < ?", limit)
             c.execute(
+                "DELETE FROM enclosures WHERE message IN"
+                " (SELECT id FROM messages WHERE deleted < ? AND parts <> '')",
+                limit,
+            )
+            c.execute(
                 "UPDATE messages SET text = '', raw = NULL, parts = '', reasoning = '', error = ''"
                 " WHERE deleted < ? AND text || parts || reasoning <> ''",
                 limit,
@@ -232,6 +239,15 @@ class Store(Reshaping):
         """The branch up to and with the message `end`: what a model sees, oldest first."""
         messages, _ = await self._read(end, lambda c: tree.branch(c, end, limit))
         return [self._grown(message) for message in messages]
+
+    async def with_bytes(self, parts: Sequence[Part]) -> tuple[Part, ...]:
+        """Parts of messages, their pictures with their bytes; words for what is lost."""
+        wanted = [(p.message, p.number) for p in parts if isinstance(p, Kept) and not p.data]
+        found: dict[enclosed.Place, bytes] = {}
+        for of in {is_secret(message): message for message, _ in wanted}.values():
+            here = [place for place in wanted if is_secret(place[0]) == is_secret(of)]
+            found |= await self._read(of, partial(enclosed.read, places=here))
+        return tuple(enclosed.filled(part, found) for part in parts)
 
     async def add_user(
         self,

@@ -103,14 +103,6 @@ async def test_a_late_growth_never_overwrites_an_ended_reply(store: Store):
     assert (await store.message(reply.id)).text == "The end."
 
 
-async def test_parts_other_than_text_come_back(store: Store):
-    parts = (Text("Look"), Image(b"\x89PNG\x00\xff", "image/png"))
-    asked = await store.add_user("", "Look", parts=parts)
-    assert (await store.message(asked.id)).message.parts == parts
-    edited = await store.edit(asked.id, "See")
-    assert edited.parts == (parts[1], Text("See"))
-
-
 @pytest.mark.parametrize(
     ("given", "kept"),
     [

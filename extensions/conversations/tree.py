@@ -13,6 +13,7 @@ import msgspec
 
 from kernel.api import Part, Role, Sampling, Text, Timings, Usage
 
+from . import enclosed
 from .records import Conversation, State, StoredMessage, Unknown
 from .text import clean, is_secret, new_id, title_of
 
@@ -39,7 +40,6 @@ UP = """
 ATTACHMENT_LOST = "What was attached to this message can no longer be read. Its words are here."
 
 T = TypeVar("T")
-_parts = msgspec.json.Decoder(tuple[Part, ...])
 _sampling = msgspec.json.Decoder(Sampling)
 _usage = msgspec.json.Decoder(Usage)
 _timings = msgspec.json.Decoder(Timings)
@@ -50,6 +50,13 @@ def _read(decoder: msgspec.json.Decoder[T], text: str) -> T | None:
         return decoder.decode(text)
     except ValueError:
         return None
+
+
+def _parts(text: str, message: str) -> tuple[Part, ...]:
+    try:
+        return enclosed.parts_of(text, message)
+    except ValueError:
+        return ()
 
 
 def as_json(value: object) -> str:
@@ -68,7 +75,7 @@ def conversation_of(row: sqlite3.Row) -> Conversation:
 def message_of(row: sqlite3.Row) -> StoredMessage:
     """A row as a message; what of its details cannot be read is left out, and that is said."""
     text: str = row["text"]
-    parts = _read(_parts, row["parts"]) if row["parts"] else (Text(text),)
+    parts = _parts(row["parts"], row["id"]) if row["parts"] else (Text(text),)
     return StoredMessage(
         id=row["id"],
         conversation=row["conversation"],
@@ -182,15 +189,16 @@ def add_message(
     name: str = "",
 ) -> StoredMessage:
     """Add a message under `parent` (empty: as a first message) and show it."""
-    id = new_id(secret=is_secret(conversation))
+    id, parts = new_id(secret=is_secret(conversation)), tuple(parts)
     connection.execute(
         "INSERT INTO messages (id, conversation, parent, role, parts, text, state, model, loader,"
         " sampling, created, name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            id, conversation, parent or None, role, as_json(parts) if parts else "", text, state,
-            model, loader, as_json(sampling or Sampling()), time.time(), clean(name),
+            id, conversation, parent or None, role, enclosed.written(parts) if parts else "", text,
+            state, model, loader, as_json(sampling or Sampling()), time.time(), clean(name),
         ),
     )  # fmt: skip
+    enclosed.put(connection, id, parts)
     connection.execute("UPDATE messages SET child = ? WHERE id = ?", (id, parent))
     touch(connection, conversation, leaf=id, top=True)
     return find_message(connection, id)

@@ -10,7 +10,7 @@ import msgspec
 
 from kernel.api import Part, Role, Sampling, Struct, Timings, Usage, kill_at
 
-from . import tree
+from . import enclosed, tree
 from .records import State, Titled, Why
 from .shelf import make_folder
 from .text import clean, folder_of, is_secret, new_id, tags_of, title_of
@@ -99,7 +99,7 @@ def dump(connection: sqlite3.Connection, id: str) -> Whole:
     ).fetchone()
     return Whole(
         found.title,
-        tuple(_said(row, up(parents[row["id"]]), down(children[row["id"]]))
+        tuple(_said(connection, row, up(parents[row["id"]]), down(children[row["id"]]))
               for row in _in_order(rows) if row["deleted"] is None),
         up(found.leaf),
         found.id, found.folder, found.tags, found.pinned, found.titled,
@@ -121,7 +121,7 @@ def _in_order(rows: Sequence[sqlite3.Row]) -> list[sqlite3.Row]:
     return [*taken.values()]
 
 
-def _said(row: sqlite3.Row, parent: str, child: str) -> Said:
+def _said(connection: sqlite3.Connection, row: sqlite3.Row, parent: str, child: str) -> Said:
     def read(name: str) -> Any:
         try:
             return msgspec.json.decode(row[name])
@@ -136,7 +136,7 @@ def _said(row: sqlite3.Row, parent: str, child: str) -> Said:
         **{name: row[name] for name in names},
         parent=parent,
         child=child,
-        parts=tuple(read("parts")) if row["parts"] else (),
+        parts=enclosed.whole(connection, row["id"], read("parts")) if row["parts"] else (),
         state="interrupted" if row["state"] == "running" else row["state"],
         **{name: read(name) for name in KINDS},
     )
@@ -219,9 +219,7 @@ def add(connection: sqlite3.Connection, whole: Whole) -> str:
 def _insert(
     c: sqlite3.Connection, conversation: str, id: str, parent: str | None, said: Said, at: float
 ) -> None:
-    parts, text = tree.as_json(said.parts) if said.parts else "", clean(said.text)
-    if parts and not _reads(PARTS, parts):
-        parts = ""
+    parts, text = _parts(said), clean(said.text)
     kept = {name: tree.as_json(getattr(said, name)) for name in KINDS}
     for name, kind in KINDS.items():
         if not _reads(msgspec.json.Decoder(kind), kept[name]):
@@ -231,7 +229,7 @@ def _insert(
         " error, model, loader, sampling, usage, timings, created, reason, left_out, cut, name)"
         f" VALUES ({', '.join('?' * 20)})",
         (
-            id, conversation, parent, said.role, parts, text,
+            id, conversation, parent, said.role, enclosed.written(parts) if parts else "", text,
             None if said.raw is None or clean(said.raw) == text else clean(said.raw),
             clean(said.reasoning), "interrupted" if said.state == "running" else said.state,
             clean(said.error), clean(said.model), clean(said.loader), *kept.values(),
@@ -240,6 +238,15 @@ def _insert(
             clean(said.name)[:200],
         ),
     )  # fmt: skip
+    enclosed.put(c, id, parts)
+
+
+def _parts(said: Said) -> tuple[Part, ...]:
+    """What a file says that a message has beside its words; nothing where that cannot be read."""
+    try:
+        return PARTS.decode(tree.as_json(said.parts)) if said.parts else ()
+    except ValueError:
+        return ()
 
 
 def _reads(decoder: msgspec.json.Decoder[Any], text: str) -> bool:

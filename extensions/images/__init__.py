@@ -31,17 +31,18 @@ class Look(Action, frozen=True):
 
 
 class Remove(Action, frozen=True):
-    """Take a picture off the text box again."""
+    """Take a picture off the text box again; without its id, what is said of those refused."""
 
     picture: str
 
 
 async def setup(ext: Extension[Any]) -> None:
-    desk, seeing = Desk(ext), Seeing(ext)
+    store = ext.one(STORE)
+    desk, seeing = Desk(ext, store), Seeing(ext)
     ext.on(Look)(lambda a, client: desk.look(client, a.box))
     ext.on(Remove)(lambda a, client: desk.remove(client, a.picture))
     ext.on(HISTORY, phase=Phase.EARLY)(seeing.newest)
-    ext.on(REQUEST, phase=Phase.LATE)(seeing.of_model)
+    ext.on(REQUEST)(seeing.of_model)
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:
@@ -50,6 +51,6 @@ async def setup(ext: Extension[Any]) -> None:
     async def button(client: Client | None, subject: str) -> dict[str, Any]:
         return {}
 
-    ext.add(ROUTES, Routes(Router(routes(ext, desk, ext.one(STORE))), "page"))
+    ext.add(ROUTES, Routes(Router(routes(ext, desk, store)), "page"))
     ext.add(ENCLOSURES, desk)
     ext.add(PANELS, Panel("composer", "button.html", button))

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 from kernel.api import Image, Part, Refused, Struct
 
-from .pictures import Size, picture, size_of
-
 MOST = 8
 """Pictures of one message."""
 HEAVIEST = 20 << 20
@@ -16,6 +14,7 @@ HEAVIEST = 20 << 20
 ALL = 200 << 20
 """Bytes of what waits anywhere; what waited longest goes first."""
 NAME = re.compile(r"[0-9a-f]{32}")
+NAMELESS = "The page named no box for its pictures. Reload it."
 
 
 class Waiting(Struct, frozen=True):
@@ -23,7 +22,8 @@ class Waiting(Struct, frozen=True):
 
     id: str
     image: Image
-    size: Size
+    smaller: bool = False
+    """The page made it smaller: it had been too large."""
 
 
 class Boxes:
@@ -35,18 +35,21 @@ class Boxes:
     def of(self, box: str) -> tuple[Waiting, ...]:
         return self._boxes.get(box, ())
 
-    def add(self, box: str, data: bytes) -> None:
-        """Put a file there; raises Refused."""
+    def check(self, box: str) -> None:
+        """Raise Refused where no more fit."""
         if not NAME.fullmatch(box):
-            raise Refused("The page named no box for its pictures. Reload it.")
-        image, there = picture(data), self.of(box)
-        if len(there) == MOST:
+            raise Refused(NAMELESS)
+        if len(self.of(box)) >= MOST:
             raise Refused(f"A message takes {MOST} pictures. Send these first.")
-        if sum(len(each.image.data) for each in there) + len(data) > HEAVIEST:
+
+    def add(self, box: str, image: Image, *, smaller: bool = False) -> None:
+        """Put a picture there; raises Refused."""
+        self.check(box)
+        there = self.of(box)
+        if sum(len(each.image.data) for each in there) + len(image.data) > HEAVIEST:
             most = f"{HEAVIEST >> 20} MB"
             raise Refused(f"The pictures of a message have at most {most}. Send these first.")
-        new = Waiting(secrets.token_hex(8), image, size_of(data))
-        self._keep(box, (*there, new))
+        self._keep(box, (*there, Waiting(secrets.token_hex(8), image, smaller)))
 
     def remove(self, box: str, id: str) -> None:
         self._keep(box, tuple(each for each in self.of(box) if each.id != id))

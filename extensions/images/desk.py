@@ -3,45 +3,70 @@
 from collections.abc import Sequence
 from typing import Any
 
-from extensions.conversations.api import StoredMessage
+from extensions.conversations.api import KINDS, Store, StoredMessage
 from kernel.api import Client, Extension, Image, Part, Refused
 
-from .boxes import NAME, Boxes
-from .pictures import LARGEST, kind_of, size_of
+from .boxes import NAME, NAMELESS, Boxes
+from .pictures import DOTS, LARGEST, READ, Redraw, picture
+
+REMEMBERED = 8
+"""Refusals that one text box shows."""
 
 
 class Desk:
     """The text boxes of all pages; what the chat asks of who encloses something."""
 
-    def __init__(self, ext: Extension[Any]) -> None:
-        self._ext, self.boxes = ext, Boxes()
+    def __init__(self, ext: Extension[Any], store: Store) -> None:
+        self._ext, self._store, self.boxes = ext, store, Boxes()
         self._pages: dict[Client, str] = {}
         """Each page's box."""
+        self._refused: dict[str, tuple[str, ...]] = {}
+        """Why what was chosen last for a box did not come into it."""
 
     # --- what pages ask for ------------------------------------------------------------
 
     async def look(self, client: Client, box: str) -> None:
         """A page came, or came back: it has this box."""
         if not NAME.fullmatch(box):
-            raise Refused("The page named no box for its pictures. Reload it.")
+            raise Refused(NAMELESS)
         self._pages[client] = box
         self._tell(box)
 
     async def remove(self, client: Client, picture: str) -> None:
+        """Take a picture off; without its id what was said of those that did not come."""
         box = self._pages.get(client, "")
-        self.boxes.remove(box, picture)
+        if picture:
+            self.boxes.remove(box, picture)
+        else:
+            self._refused.pop(box, None)
         self._tell(box)
 
     def left(self, client: Client) -> None:
-        self._pages.pop(client, None)
+        box = self._pages.pop(client, "")
+        if box not in self._pages.values():
+            self._refused.pop(box, None)
 
-    def put(self, box: str, data: bytes) -> None:
-        """Let a picture wait; raises Refused, which the pages are told, too."""
+    async def put(
+        self, box: str, data: bytes, *, first: bool = False, drawn: bool = False, smaller: bool
+    ) -> None:
+        """Let a picture wait, the `first` of those that were chosen together.
+
+        Raises Refused, which is shown at the text box, and Redraw where the page has not `drawn`
+        it anew yet.
+        """
+        if first:
+            self._refused.pop(box, None)
         try:
-            self.boxes.add(box, data)
+            self.boxes.check(box)
+            image = await self._ext.thread(picture, data)
+            self.boxes.add(box, image, smaller=smaller)
         except Refused as refusal:
-            for page in self._with(box):
-                self._ext.tell(str(refusal), page, "error")
+            if isinstance(refusal, Redraw) and not drawn:
+                raise
+            if self._with(box):
+                said = (*self._refused.get(box, ()), str(refusal))
+                self._refused[box] = tuple(dict.fromkeys(said))[-REMEMBERED:]
+            self._tell(box)
             raise
         self._tell(box)
 
@@ -57,20 +82,21 @@ class Desk:
     async def sent(self, client: Client, parts: Sequence[Part]) -> None:
         box = self._pages.get(client, "")
         self.boxes.sent(box, parts)
+        self._refused.pop(box, None)
         self._tell(box)
 
     async def back(self, client: Client, parts: Sequence[Part]) -> None:
         box = self._pages.get(client, "")
-        for part in parts:
-            if box and isinstance(part, Image):
-                self.boxes.add(box, part.data)
+        for part in await self._store.with_bytes(parts) if box else ():
+            if isinstance(part, Image):
+                self.boxes.add(box, part)
         self._tell(box)
 
     def shown(self, message: StoredMessage) -> str:
         pictures = [
-            {"number": number, "size": size_of(part.data)}
+            {"number": number, "size": part.size, "unread": part.media_type not in READ}
             for number, part in enumerate(message.parts)
-            if isinstance(part, Image) and kind_of(part.data)
+            if isinstance(part, Image) and part.media_type in KINDS
         ]
         if not pictures:
             return ""
@@ -89,4 +115,11 @@ class Desk:
     def _context(self, box: str) -> dict[str, Any]:
         model = self._ext.slot().model
         blind = model.info.name if model and "images" not in model.info.capabilities else ""
-        return {"box": box, "pictures": self.boxes.of(box), "blind": blind, "largest": LARGEST}
+        return {
+            "box": box,
+            "pictures": self.boxes.of(box),
+            "refused": self._refused.get(box, ()),
+            "blind": blind,
+            "largest": LARGEST,
+            "dots": DOTS,
+        }

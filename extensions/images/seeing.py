@@ -1,11 +1,16 @@
-"""What a model gets of a conversation's pictures: as many as it takes, or that there are some."""
+"""What a model gets of a conversation's pictures: as many as it takes, or that there are some.
+
+Nothing here reads them: that is done for what is left of a request (conversations/sending.py)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import structs
 
+from extensions.conversations.api import weight_of
 from kernel.api import Conversation, Draft, Extension, Image, Message, Part, Past, Text
+
+from .pictures import READ
 
 MOST = 16
 """Pictures of one request: engines take no more."""
@@ -15,6 +20,11 @@ REMEMBERED = 1000
 """Conversations that were told."""
 OLDER = "[An earlier picture, no longer shown]\n"
 UNSEEN = "[A picture that you cannot see]\n"
+UNREAD = "[A picture in a form that cannot be shown to you]\n"
+STRANGE = (
+    "A picture of this conversation is in a form that the model's engine cannot read: it was told "
+    "so. Attach it again as PNG, by the button below it."
+)
 BLIND = "The model {} cannot see pictures: it was told that there are some, and got your words."
 
 
@@ -24,7 +34,7 @@ class Seeing:
     def __init__(self, ext: Extension[Any]) -> None:
         self._ext = ext
         self._told: dict[str, str] = {}
-        """Which model's blindness a conversation was told of."""
+        """What a conversation was told: which model's blindness, or that a picture is strange."""
 
     async def newest(self, past: Past) -> Past:
         """Leave out what is more than an engine takes, the oldest first."""
@@ -33,7 +43,7 @@ class Seeing:
 
         def fits(image: Image) -> bool:
             nonlocal many, bytes_
-            many, bytes_ = many + 1, bytes_ + len(image.data)
+            many, bytes_ = many + 1, bytes_ + weight_of(image)
             return many <= MOST and bytes_ <= HEAVIEST
 
         for part in own:
@@ -45,21 +55,24 @@ class Seeing:
         return structs.replace(past, messages=tuple(reversed(messages)))
 
     async def of_model(self, draft: Draft) -> Draft:
-        """Tell a model that cannot see that there are pictures, and its page that it cannot."""
+        """Tell a model of the pictures that it cannot see, and its page that it cannot."""
         request, turn = draft.request, draft.turn
         model = self._ext.slot(request.slot).model
-        if not turn.client or not model or "images" in model.info.capabilities:
+        if not turn.client or not model:
             return draft
+        sees = "images" in model.info.capabilities
+        said = UNREAD if sees else UNSEEN
         old = request.messages or ()
-        messages = tuple(without(each, lambda _: False, UNSEEN) for each in old)
+        messages = tuple(without(m, lambda i: sees and i.media_type in READ, said) for m in old)
         if all(new is each for new, each in zip(messages, old, strict=True)):
             return draft
+        told = STRANGE if sees else BLIND.format(model.info.name)
         page = turn.conversation_id or ""
-        if self._told.get(page) != model.info.name:
+        if self._told.get(page) != told:
             if len(self._told) == REMEMBERED:
                 self._told.clear()
-            self._told[page] = model.info.name
-            self._ext.tell(BLIND.format(model.info.name), Conversation(page))
+            self._told[page] = told
+            self._ext.tell(told, Conversation(page))
         return structs.replace(draft, request=structs.replace(request, messages=messages))
 
 

@@ -7,9 +7,9 @@ import zlib
 import msgspec
 import pytest
 
-from extensions.conversations.api import STORE, Store, Whole
+from extensions.conversations.api import STORE, Store, StoredMessage, Whole
 from extensions.images import boxes, pictures, seeing
-from kernel.api import Image, Message, Past, Refused, Request, Text, Turn
+from kernel.api import Image, Message, Part, Past, Refused, Request, Text, Turn
 from kernel.testing import ROOT, App, Page, Scripted, running
 from kernel.testing.plugin import conformance
 
@@ -30,16 +30,16 @@ def png(width: int = 4, height: int = 3, shade: int = 90) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
-def webp(kind: bytes, data: bytes) -> bytes:
-    body = b"WEBP" + kind + struct.pack("<I", len(data)) + data
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+def turned(how: int) -> bytes:
+    """20 by 10 dots as they lie in the file, and how the camera was held."""
+    exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01" + struct.pack(">HHIHHI", 0x112, 3, 1, how, 0, 0)
+    frame = b"\xff\xc0\x00\x11\x08\x00\x0a\x00\x14\x03" + b"\x01\x22\x00\x02\x11\x01\x03\x11\x01"
+    return b"\xff\xd8\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + frame + b"\xff\xd9"
 
 
-JPEG = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xff\xc0\x00\x11\x08\x00\x0a\x00\x14" + bytes(20)
+JPEG = turned(1)
 GIF = b"GIF89a" + struct.pack("<HH", 7, 9) + b"..."
-LOSSY = webp(b"VP8 ", bytes(3) + b"\x9d\x01\x2a" + struct.pack("<HH", 33, 44) + bytes(9))
-LOSSLESS = webp(b"VP8L", b"\x2f" + struct.pack("<I", 32 | 43 << 14) + bytes(9))
-EXTENDED = webp(b"VP8X", bytes(4) + b"\x20\0\0\x2b\0\0" + bytes(9))
+WEBP = b"RIFF\x1e\0\0\0WEBPVP8L\x11\0\0\0\x2f" + struct.pack("<I", 32 | 43 << 14) + bytes(13)
 
 
 # --- what a picture is -------------------------------------------------------------------
@@ -51,16 +51,24 @@ EXTENDED = webp(b"VP8X", bytes(4) + b"\x20\0\0\x2b\0\0" + bytes(9))
         (png(30, 20), "image/png", (30, 20)),
         (JPEG, "image/jpeg", (20, 10)),
         (GIF, "image/gif", (7, 9)),
-        (LOSSY, "image/webp", (33, 44)),
-        (LOSSLESS, "image/webp", (33, 44)),
-        (EXTENDED, "image/webp", (33, 44)),
     ],
 )
-def test_kind_and_size_are_read_from_the_bytes(data: bytes, kind: str, size: tuple[int, int]):
-    assert pictures.picture(data) == Image(data, kind)
-    assert pictures.size_of(data) == size
-    for end in range(len(data)):  # However it is cut off, nothing worse than a refusal comes of it.
-        pictures.size_of(data[:end])
+def test_what_engines_read_is_taken_as_it_is(data: bytes, kind: str, size: tuple[int, int]):
+    assert pictures.picture(data) == Image(data, kind, size)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (WEBP, "do not read WebP"),
+        (turned(6), "lies on its side"),
+        (turned(3), "lies on its side"),
+        (png(9000, 9000), "9,000 by 9,000 dots, more than 64 million"),
+    ],
+)
+def test_what_a_browser_can_make_of_it_is_asked_for(data: bytes, words: str):
+    with pytest.raises(pictures.Redraw, match=words):
+        pictures.picture(data)
 
 
 @pytest.mark.parametrize(
@@ -69,43 +77,48 @@ def test_kind_and_size_are_read_from_the_bytes(data: bytes, kind: str, size: tup
         (b"", "no picture"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "Choose a PNG, JPEG, WebP or GIF"),
         (b"<html><script>alert(1)</script>", "no picture"),
+        (bytes(pictures.LARGEST + 1), "no picture"),
         (png()[:18], "broken"),
         (png(0, 5), "broken"),
         (b"\xff\xd8\xff" + bytes(99), "broken"),
-        (png(9000, 9000), "9,000 by 9,000 dots, more than 64 million"),
         (png() + bytes(pictures.LARGEST), "more than 7 MB"),
     ],
 )
 def test_what_is_none_or_too_much_is_refused_with_a_sentence(data: bytes, words: str):
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(Refused, match=words) as refusal:
         pictures.picture(data)
+    assert not isinstance(refusal.value, pictures.Redraw)
 
 
 # --- where they wait ---------------------------------------------------------------------
 
 
+def image() -> Image:
+    return pictures.picture(png())
+
+
 def test_a_box_takes_a_messages_worth_and_memory_has_an_end(monkeypatch: pytest.MonkeyPatch):
     known = boxes.Boxes()
     for _ in range(boxes.MOST):
-        known.add(BOX, png())
+        known.add(BOX, image())
     with pytest.raises(Refused, match="takes 8 pictures"):
-        known.add(BOX, png())
+        known.add(BOX, image())
     known.remove(BOX, known.of(BOX)[0].id)
     monkeypatch.setattr(boxes, "HEAVIEST", 8 * len(png()) - 1)
     with pytest.raises(Refused, match="at most"):
-        known.add(BOX, png())
+        known.add(BOX, image())
     with pytest.raises(Refused, match="Reload"):
-        known.add("../../x", png())
+        known.add("../../x", image())
     monkeypatch.setattr(boxes, "ALL", 7 * len(png()))
-    known.add(OTHER, png())
+    known.add(OTHER, image())
     assert (len(known.of(BOX)), len(known.of(OTHER))) == (0, 1), "what waited longest went"
 
 
 def test_what_comes_while_a_message_is_kept_stays():
     known = boxes.Boxes()
-    known.add(BOX, png())
+    known.add(BOX, image())
     sent = [each.image for each in known.of(BOX)]
-    known.add(BOX, png())
+    known.add(BOX, image())
     known.sent(BOX, sent)
     assert len(known.of(BOX)) == 1
 
@@ -133,9 +146,14 @@ def store_of(app: App) -> Store:
     return app.kernel.registry.values(STORE)[0]
 
 
-def images(request: Request) -> list[Image]:
+def images(request: Request) -> list[bytes]:
     parts = (part for message in request.messages or () for part in message.parts)
-    return [part for part in parts if isinstance(part, Image)]
+    return [part.data for part in parts if isinstance(part, Image)]
+
+
+async def parts(app: App, message: StoredMessage) -> list[Part]:
+    """As they are when somebody reads them."""
+    return [*await store_of(app).with_bytes(message.parts)]
 
 
 async def test_a_picture_waits_is_sent_kept_shown_and_seen():
@@ -145,7 +163,7 @@ async def test_a_picture_waits_is_sent_kept_shown_and_seen():
         await page.until("images-waiting.*data-enclosed.*Picture 2, 20 by 10 dots")
         assert "cannot see" not in page.html
         await sent(page, "What is this?")
-        assert images(model.asked[0]) == [Image(png(), "image/png"), Image(JPEG, "image/jpeg")]
+        assert images(model.asked[0]) == [png(), JPEG]
         asked = (await store_of(app).get(page.client.subject)).messages[0]
         assert asked.text == "What is this?"
         assert asked.parts[2] == Text("What is this?")
@@ -174,7 +192,7 @@ async def test_a_picture_needs_no_words_and_nothing_is_still_refused():
         page = await attached(app, png())
         await sent(page, "")
         (asked, _) = (await store_of(app).get(page.client.subject)).messages
-        assert asked.parts == (Image(png(), "image/png"),)
+        assert await parts(app, asked) == [image()]
         await page.act("chat.edit", message=asked.id, text="")
         await app.until(lambda: len(model.asked) == 2)
 
@@ -211,7 +229,10 @@ async def test_what_is_refused_is_said_to_the_page_and_costs_nothing():
             ]
             assert put[-1].status == 422
             assert words in put[-1].text
-            await page.until(words)
+            await page.until(f"images-refused.*{words}")
+        assert page.html.split("images-refused")[-1].count("no picture") == 1, "said once"
+        await page.act("images.remove", picture="")
+        await page.until('id="images-waiting"(?!.*images-refused)')
         too_large = png() + bytes(pictures.LARGEST)
         answer = await app.fetch(f"/ext/images/waiting/{OTHER}", "POST", body=too_large)
         assert "more than 7 MB" in answer.text
@@ -231,6 +252,8 @@ async def test_only_pictures_are_served_as_such():
             f"{asked.id}/7",
             "nobody/0",
             f"{asked.id}/x",
+            f"{asked.id}/0/whole",
+            f"{asked.id}/1/whole",
         ):
             assert (await app.fetch(f"/ext/images/message/{path}")).status == 404, path
         assert (await app.fetch(f"/ext/images/waiting/{BOX}/x")).status == 404
@@ -267,18 +290,19 @@ async def test_versions_branches_and_a_file_keep_it_and_a_deletion_hides_it():
         page.html = ""
         await page.act("chat.edit", message=asked.id, text="Look closer")
         edited = (await store.get(id)).messages[0]
-        assert edited.parts == (Image(png(), "image/png"), Text("Look closer"))
+        assert await parts(app, edited) == [image(), Text("Look closer")]
         await page.until('data-busy="false"')
         await page.act("chat.branch", message=edited.id)
         (copy,) = (await store.get(page.client.subject)).messages
-        assert copy.parts == edited.parts
+        assert await parts(app, copy) == [image(), Text("Look closer")]
         answer = await app.fetch(f"/ext/conversations/export/{id}/spindle")
         whole = msgspec.convert(answer.json()["conversation"], Whole)
         await page.act("chat.delete_message", message=edited.id)
         assert (await app.fetch(f"/ext/images/message/{edited.id}/0")).status == 404
         taken, new = await store.take(whole)
         assert new
-        assert (await store.get(taken)).messages[0].parts == edited.parts
+        there = (await store.get(taken)).messages[0]
+        assert await parts(app, there) == [image(), Text("Look closer")]
 
 
 async def test_a_message_that_is_taken_back_gives_its_pictures_back():
@@ -290,7 +314,51 @@ async def test_a_message_that_is_taken_back_gives_its_pictures_back():
         await page.until("images-row.*Picture 2, 7 by 9")
         await sent(page, "Look again")
         (asked, _) = (await store_of(app).get(page.client.subject)).messages
-        assert [type(part) for part in asked.parts] == [Image, Image, Text]
+        assert await parts(app, asked) == [image(), pictures.picture(GIF), Text("Look again")]
+
+
+async def test_a_page_draws_anew_what_engines_cannot_read_and_says_what_it_made_smaller():
+    async with running("images", model=Scripted()) as app:
+        page, at = await attached(app), f"/ext/images/waiting/{BOX}"
+        for data in (WEBP, turned(6), png(9000, 9000)):
+            page.html = ""
+            assert (await app.fetch(f"{at}?first", "POST", body=data)).status == 409
+            assert "images-refused" not in page.html, "the page does it without a word"
+            assert (await app.fetch(f"{at}?first&drawn=same", "POST", body=data)).status == 422
+            await page.until("images-refused")
+        assert (await app.fetch(f"{at}?first&drawn=smaller", "POST", body=png())).status == 204
+        html = await page.until("was too large, and was made smaller: 4 by 3 dots")
+        assert "images-refused" not in html.split("images-waiting")[-1], "another choice was made"
+
+
+async def test_a_page_shows_a_picture_in_its_own_size():
+    async with running("images", model=Scripted("Yes.", capabilities=SEES)) as app:
+        page = await attached(app, png(40, 30))
+        await sent(page, "Look")
+        asked = (await store_of(app).get(page.client.subject)).messages[0]
+        src = f"/ext/images/message/{asked.id}/0"
+        await page.until(f'<a href="{src}/whole"')
+        answer = await app.fetch(f"{src}/whole")
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert f'<img src="{src}" width="40" height="30"' in answer.text
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
+        assert (await app.fetch("/ext/images/message/x/0/whole")).status == 404
+        assert (await app.fetch(f"{src}/whole", who="nobody")).status == 401
+
+
+async def test_a_picture_from_elsewhere_that_engines_cannot_read_is_named():
+    model = Scripted("Yes.", capabilities=SEES)
+    async with running("images", model=model) as app:
+        store = store_of(app)
+        asked = await store.add_user("", "Look", parts=(Image(WEBP, "image/webp"), Text("Look")))
+        page = await app.open(f"/chat/{asked.conversation}")
+        await page.until(f'Models cannot read.*data-encloses="/ext/images/message/{asked.id}/0"')
+        await sent(page, "And?")
+        assert not images(model.asked[0])
+        assert model.asked[0].messages
+        assert seeing.UNREAD in model.asked[0].messages[0].text
+        await page.until("engine cannot read: it was told so. Attach it again as PNG")
 
 
 # --- models ------------------------------------------------------------------------------
@@ -307,8 +375,9 @@ async def test_a_model_that_cannot_see_is_said_to_be_so_and_gets_the_words():
         assert blind.asked[0].messages
         assert blind.asked[0].messages[-1].text == seeing.UNSEEN + "What is this?"
         asked = (await store_of(app).get(page.client.subject)).messages[0]
-        assert isinstance(asked.parts[0], Image), "it is kept"
-        reply = app.run(Turn(messages=(Message("user", asked.parts),)))
+        whole = tuple(await parts(app, asked))
+        assert whole[0] == image(), "it is kept"
+        reply = app.run(Turn(messages=(Message("user", whole),)))
         _ = [delta async for delta in reply]
         assert images(blind.asked[-1]), "a program is told by the engine"
 
@@ -348,7 +417,7 @@ async def test_the_other_modes_hand_them_on():
             page = await attached(app, png())
             await page.act("chat.set_up", mode=mode, character="Bo")
             await sent(page, "Look")
-            assert images(model.asked[-1]) == [Image(png(), "image/png")], mode
+            assert images(model.asked[-1]) == [png()], mode
             assert "Bo" in repr(model.asked[-1])
             await page.act("chat.new")
             page.close()

@@ -64,11 +64,16 @@ def _message(message: Message) -> str:
         elif isinstance(part, Reasoning):
             said.append(f"(thought: {part.text})")
         elif isinstance(part, Image | Audio):
-            said.append(f"[{part.media_type}, {len(part.data):,} bytes]")
+            said.append(named(part))
         else:
             said.append(_plain(part))
     name = f" {message.name}" if message.name else ""
     return f"[{message.role}{name}] {''.join(said)}"
+
+
+def named(part: Image | Audio) -> str:
+    """In the place of a picture or a sound; the bytes are read when an engine gets them."""
+    return f"[{part.media_type}, {len(part.data):,} bytes]" if part.data else f"[{part.media_type}]"
 
 
 def compared(before: str, after: str) -> list[Line]:

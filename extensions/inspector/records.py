@@ -23,7 +23,7 @@ from kernel.api import (
     Turn,
 )
 
-from .describing import described
+from .describing import described, named
 
 LONGEST = 200_000
 """Characters that are kept of each side of a change."""
@@ -123,5 +123,5 @@ def _without_media(message: Message) -> Message:
     parts: list[Part] = []
     for part in message.parts:
         media = isinstance(part, Image | Audio)
-        parts.append(Text(f"[{part.media_type}, {len(part.data):,} bytes]") if media else part)
+        parts.append(Text(named(part)) if media else part)
     return structs.replace(message, parts=tuple(parts))

@@ -39,6 +39,7 @@ ROUTES = {
     "images /ext/images/waiting/{box}": "page",
     "images /ext/images/waiting/{box}/{id}": "page",
     "images /ext/images/message/{message}/{number}": "page",
+    "images /ext/images/message/{message}/{number}/whole": "page",
     "websocket_api /api/ws": "inference",
     "websocket_api /api/ws/schema.json": "inference",
     "websocket_api /api/generate": "inference",

@@ -19,9 +19,11 @@ from typing import Any
 
 from extensions.conversations import schema
 from extensions.conversations.api import Folder, Said, Store, StoreFailed, Unfiled, Whole
+from kernel.api import Image
 from tests.durability.shim import Disk
 
-TABLES = ("conversations", "messages", "states", "folders")
+TABLES = ("conversations", "messages", "states", "folders", "enclosures")
+PICTURE = Image(b"\x89PNG" * 4000, "image/png")
 Ids = dict[str, str]
 Operation = Callable[[Store, Ids], Awaitable[Any]]
 
@@ -53,6 +55,7 @@ OPERATIONS: dict[str, Operation] = {
     "begin_reply": lambda s, i: s.begin_reply(i["asked"]),
     "grow": grow,
     "finish": lambda s, i: s.finish(i["running"], "done", "end " * 3000, "end"),
+    "add_picture": lambda s, i: s.add_user(i["conversation"], "Look", parts=(PICTURE,)),
     "edit": lambda s, i: s.edit(i["asked"], "other words"),
     "select_version": lambda s, i: s.select_version(i["second"], -1),
     "rename": lambda s, i: s.rename(i["conversation"], "Renamed"),

@@ -78,16 +78,27 @@ class ChatLog extends HTMLElement {
   }
 }
 
-// Engines read no WebP: where that is asked for it becomes a PNG, or a JPEG if that would be too large.
-async function redrawn(file, largest) {
-  try {
-    const picture = await createImageBitmap(file);
-    const canvas = Object.assign(document.createElement('canvas'), {width: picture.width, height: picture.height});
-    canvas.getContext('2d').drawImage(picture, 0, 0);
-    const as = (type, quality) => new Promise(done => canvas.toBlob(done, type, quality));
-    const png = await as('image/png');
-    return png && png.size <= largest ? png : await as('image/jpeg', 0.92) ?? file;
-  } catch { return file; }
+// What the server will not take as it is becomes a PNG, a photo a JPEG: upright, as it is shown, and within both limits.
+async function redrawn(file, largest, dots) {
+  const picture = await createImageBitmap(file).catch(() => null);
+  if (!picture) return [file, 'same'];                            // the server says what is wrong with it
+  const {width, height} = picture, canvas = document.createElement('canvas'), pen = canvas.getContext('2d');
+  const most = file.size > largest ? Math.min(dots, 16e6) : dots;
+  const as = (type, quality) => new Promise(done => canvas.toBlob(done, type, quality));
+  for (let scale = Math.min(1, Math.sqrt(most / (width * height)));; scale *= 0.7) {
+    canvas.width = Math.max(1, Math.floor(width * scale));
+    canvas.height = Math.max(1, Math.floor(height * scale));
+    pen.imageSmoothingQuality = 'high';
+    pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    const how = scale < 1 || file.size > largest ? 'smaller' : 'same';
+    const png = file.type === 'image/jpeg' ? null : await as('image/png');
+    if (png && png.size <= largest) return [png, how];
+    pen.globalCompositeOperation = 'destination-over';            // a JPEG has no holes: white lies below
+    pen.fillStyle = 'white';
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    const jpeg = await as('image/jpeg', 0.92);
+    if (!jpeg || jpeg.size <= largest || canvas.width + canvas.height < 99) return [jpeg ?? file, png ? 'smaller' : how];
+  }
 }
 
 // Enter sends (Shift+Enter is a new line; on a touch screen Enter is). The words stay in the box
@@ -167,6 +178,10 @@ class ChatComposer extends HTMLElement {
       event.preventDefault();
       this.enclose([...event.dataTransfer.files]);
     });
+    on(document, 'click', async ({target}) => {
+      const at = this.taker && target.closest?.('[data-encloses]')?.dataset.encloses;
+      if (at) this.enclose([await (await fetch(at)).blob()]);
+    });
     on(document, 'htmx:ws:after:connection', () => this.named());
     if (document.documentElement.dataset.uiLink === 'online') setTimeout(() => this.named());
   }
@@ -177,16 +192,21 @@ class ChatComposer extends HTMLElement {
     }
   }
   async enclose(files) {
-    const {takes, largest, redraws} = this.taker.dataset;
+    const {takes, largest, dots} = this.taker.dataset;
     if (this.bagAt !== this.bagKey) sessionStorage.removeItem(this.bagAt);          // the page is at another conversation by now
     this.bagAt = this.bagKey;
     sessionStorage.setItem(this.bagAt, this.bag);
     this.named();
     this.toggleAttribute('data-ui-enclosing', true);
+    let first = '?first';
     for (const file of files) {
-      const body = file.type && file.type === redraws ? await redrawn(file, Number(largest)) : file;
-      const sent = {method: 'POST', body: body.slice(0, Number(largest) + 1)};    // one byte more: the server says that it is too large
-      await fetch(`${takes}/${this.bag}`, sent).catch(() => {});
+      const send = (body, how) => fetch(`${takes}/${this.bag}${how}`, {method: 'POST', body: body.slice(0, Number(largest) + 1)}).catch(() => ({}));
+      const large = file.size > Number(largest);                                  // the server says so where it cannot be drawn
+      if (large || (await send(file, first)).status === 409) {
+        const [body, drawn] = await redrawn(file, Number(largest), Number(dots));
+        await send(body, `${first || '?'}&drawn=${drawn}`);
+      }
+      first = '';
     }
     this.toggleAttribute('data-ui-enclosing', false);
     if (matchMedia('(hover: hover)').matches) this.box.focus();                     // a phone would show its keyboard
