@@ -408,6 +408,23 @@ async def test_the_newest_pictures_are_those_that_are_seen(monkeypatch: pytest.M
         assert await see.newest(few) is few
 
 
+async def test_pictures_that_fill_the_context_go_with_their_messages_and_the_page_says_so():
+    """A picture is guessed to have 256 tokens, and 975 fit beside the reply."""
+    model = Scripted("Yes.", capabilities=SEES)
+    model.info = msgspec.structs.replace(model.info, context_length=1300)
+    async with running("images", model=model) as app:
+        page = await attached(app, png(), png(shade=7))
+        await sent(page, "One")
+        await attached(app, png(shade=8), png(shade=9))
+        await sent(page, "Two")
+        assert len(images(model.asked[0])) == 2
+        assert [m.text for m in model.asked[1].messages or ()] == ["Two"]
+        assert images(model.asked[1]) == [png(shade=8), png(shade=9)]
+        (*_, asked, reply) = (await store_of(app).get(page.client.subject)).messages
+        assert reply.left_out == 2
+        await page.until(f'id="chat-m{asked.id}-unseen"')
+
+
 async def test_the_other_modes_hand_them_on():
     model = Scripted("I see.", capabilities=SEES)
     async with running("images", "chat_instruct", "roleplay", model=model) as app:

@@ -25,6 +25,7 @@ from extensions.engine_kit.api import (
 from extensions.llama_cpp.files import describe, settled, token_text
 from extensions.llama_cpp.meaning import loras
 from extensions.llama_cpp.prebuilt_choices import choices, described
+from extensions.llama_cpp.prebuilt_costs import Costs
 from extensions.llama_cpp.prebuilt_images import content, marked
 from extensions.llama_cpp.prebuilt_parameters import TOGETHER, parameters, together
 from extensions.llama_cpp.prebuilt_sampling import HONOURED, as_parameters
@@ -56,7 +57,7 @@ PATIENCE = 60
 
 
 class Prebuilt:
-    concurrent = ("tokenize", "detokenize", "template", "logits")
+    concurrent = ("tokenize", "detokenize", "template", "logits", "pictures")
 
     def __init__(self) -> None:
         self._use(Callbacks(self._generate, TOGETHER))
@@ -86,7 +87,7 @@ class Prebuilt:
             ) from error
         self._vectors = Vectors(lambda key: parameters(xllamacpp, path, file, options, key), file)
         more: tuple[Capability, ...] = ("lora",) if self._loras else ()
-        self._sees = bool(options.get("mmproj"))
+        self._sees, self._costs = bool(options.get("mmproj")), Costs(self._ask)
         if self._sees:
             more = (*more, "images")
         self._info = describe(path, file, options, HONOURED, (*CAPABILITIES, *more))
@@ -99,7 +100,7 @@ class Prebuilt:
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
         """`tokenize(text, special=True, pieces=False)`, `detokenize(token_ids)`,
         `template(messages, …)`, `logits(text or token_ids, sampling, top=25)`, what may come next;
-        `embed(texts)`, answering a vector for each."""
+        `embed(texts)`, answering a vector for each; `pictures(sizes)`, the tokens of each."""
         match name:
             case "tokenize":
                 text, special = data["text"], data.get("special", True)
@@ -115,6 +116,8 @@ class Prebuilt:
             case "template":
                 messages = msgspec.convert(data.pop("messages"), tuple[Message, ...])
                 return self._template.render(messages, **data)
+            case "pictures" if self._sees:
+                return self._costs.of(data["sizes"])
             case "embed":
                 return self._vectors.embed(data["texts"])
             case _:

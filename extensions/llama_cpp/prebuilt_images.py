@@ -45,10 +45,11 @@ def content(prompt: str, mark: str, images: Sequence[Image]) -> list[dict[str, A
         raise Refused(
             "The model's chat template leaves out a picture. Send it as the last message."
         )
-    return list(_between(texts, images))
+    return list(between(texts, images))
 
 
-def _between(texts: Sequence[str], images: Sequence[Image]) -> Iterator[dict[str, Any]]:
+def between(texts: Sequence[str], images: Sequence[Image]) -> Iterator[dict[str, Any]]:
+    """The texts, one more than there are pictures, and the pictures between them."""
     for number, text in enumerate(texts):
         if text:
             yield {"type": "text", "text": text}

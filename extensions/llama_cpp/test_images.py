@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from extensions.llama_cpp import prebuilt_costs as costs
 from extensions.llama_cpp import prebuilt_images as images
 from kernel.api import Image, Message, Refused, Text, Worker, WorkerError
 from tests.engines.real import STORIES, STORY, ask, engine
@@ -72,6 +73,22 @@ def test_marks_and_pictures_stay_together():
         images.marked((Message("user", (picture,) * 17),), "[m]")
 
 
+@pytest.mark.parametrize(
+    ("asked", "made"),
+    [
+        ((30, 20), (30, 20)),
+        ((40_000, 1_000), (25_298, 632)),
+        ((0, 0), (3_000, 4_000)),
+        ((1, 1), (1, 1)),
+    ],
+)
+def test_a_blank_has_the_size_of_the_picture(asked: tuple[int, int], made: tuple[int, int]):
+    data = costs.blank(*asked)
+    assert images.size(data) == made
+    assert len(data) < 20_000
+    images.check(Image(data, "image/png"))
+
+
 # --- in the engine ----------------------------------------------------------------------
 
 SHARED = pytest.mark.asyncio(loop_scope="module")
@@ -101,6 +118,20 @@ async def test_another_picture_makes_another_story(worker: Worker):
     assert finish.usage.completion == 20
     plain = await ask(worker, **seen())
     assert finish.usage.prompt >= plain[1].usage.prompt + 4, "a picture has tokens"
+
+
+@SHARED
+@pytest.mark.engine
+async def test_a_picture_is_counted_before_it_is_sent(worker: Worker):
+    """As many tokens as the engine then reads; each parts a text, which may cost two more."""
+    for many in (1, 2):
+        pictures = tuple(Image(png((n, 2, 3)), "image/png") for n in range(many))
+        asked = await ask(worker, messages=(Message("user", (*pictures, Text("Hi"))),))
+        plain = await ask(worker, messages=(Message("user", (Text("Hi"),)),))
+        counted = await worker.call("pictures", sizes=[(28, 28)] * many)
+        assert sum(counted) == 4 * many
+        assert 0 <= asked[1].usage.prompt - plain[1].usage.prompt - sum(counted) <= 2 * many
+    assert await worker.call("pictures", sizes=[(9_000, 9_000), (0, 0), (1, 40_000)]) == [4, 4, 4]
 
 
 @SHARED
@@ -139,6 +170,8 @@ async def test_a_broken_picture_costs_one_request(worker: Worker):
 async def test_who_has_no_eyes_says_so(environments_dir: Path, tmp_path: Path):
     async with engine("llama_cpp", environments_dir / "xllamacpp") as blind:
         await blind.load(MODEL, {})
+        with pytest.raises(WorkerError, match="knows no call 'pictures'"):
+            await blind.call("pictures", sizes=[(1, 1)])
         with pytest.raises(WorkerError, match="cannot do this: images"):
             await ask(blind, **seen((1, 2, 3)))
         with pytest.raises(WorkerError, match="no mmproj file"):

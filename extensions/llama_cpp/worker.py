@@ -11,7 +11,7 @@ from kernel.contract import ModelInfo, Output, Refused, Report, Request
 class Engine:
     """Hands everything to the engine that the options name; see kernel.contract.Engine."""
 
-    concurrent = ("tokenize", "detokenize", "template", "logits")
+    concurrent = ("tokenize", "detokenize", "template", "logits", "pictures")
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         options = complete(options)

@@ -7,12 +7,9 @@ from msgspec import structs
 
 from kernel.api import (
     UNSET,
-    Audio,
     Conversation,
     Extension,
-    Image,
     Message,
-    Model,
     ModelInfo,
     Refused,
     Request,
@@ -21,15 +18,10 @@ from kernel.api import (
     Turn,
 )
 
-from .rendering import rendered
+from .counting import Counting
 
 Build = Callable[[Sequence[Message]], Awaitable[Request]]
 """Makes a mode's request of the messages that are kept."""
-GUESS = 4
-"""Characters of a token, where the model cannot be asked."""
-FRAME = 16
-"""Bytes that a template may put around a message; more than enough for the quick look."""
-
 WIDEST = 16
 """Bytes of a token, on average over a prompt, at the very most: what is longer is not counted."""
 KEPT = 75
@@ -42,6 +34,10 @@ CUT = (
 TOO_LONG = (
     "The prompt does not fit into the model's context even without the conversation. Shorten the"
     " system message or the character, lower max_new_tokens, or load the model with more context."
+)
+PICTURES = (
+    "The pictures of your message take {:,} tokens, and the model's context has room for {:,}. "
+    "Send fewer of them, or load the model with more context."
 )
 
 
@@ -83,20 +79,20 @@ class Fitting:
             await slot.wait()
         if not turn.conversation_id or not slot.model or not slot.model.info.context_length:
             return await build(messages)
-        model, room = slot.model, room_of(slot.model.info, turn.sampling)
+        counting, room = Counting(slot.model), room_of(slot.model.info, turn.sampling)
         head = [*messages[: messages[0].role == "system"]] if messages else []
         rest = messages[len(head) :]
         cuts = within(rest, room * WIDEST, places(rest, turns=turns))
 
         async def with_cut(cut: int) -> tuple[Request, int]:
             request = await build([*head, *rest[cut:]])
-            return request, await count(model, request)
+            return request, await counting.tokens(request)
 
         if not cuts[0]:
             request = await build(messages)
-            if size(request) < room // 2:  # No token is shorter than a byte: it fits.
+            if await counting.at_most(request) < room // 2:
                 return request
-            if await count(model, request) <= room:
+            if await counting.tokens(request) <= room:
                 return request
         first = self._first.get(turn.conversation_id, "")
         begun = next((n for n in cuts if n and first and rest[n].id == first), 0)
@@ -115,7 +111,7 @@ class Fitting:
         request, many = await with_cut(cut)
         unread = 0
         if many > room:
-            request, unread = await self._shortened(model, room, head, rest[cut:], build)
+            request, unread = await self._shortened(counting, room, head, rest[cut:], build)
             self._ext.tell(CUT.format(unread), Conversation(turn.conversation_id), "error")
         return self._keep(turn, rest, cut, request, unread)
 
@@ -136,7 +132,7 @@ class Fitting:
 
     async def _shortened(
         self,
-        model: Model,
+        counting: Counting,
         room: int,
         head: Sequence[Message],
         rest: Sequence[Message],
@@ -158,12 +154,13 @@ class Fitting:
         low, high = 0, min(len(message.text), room * WIDEST)
         while low < high:
             middle = (low + high + 1) // 2
-            if await count(model, await with_first(middle)) <= room:
+            if await counting.tokens(await with_first(middle)) <= room:
                 low = middle
             else:
                 high = middle - 1
         if not low:
-            raise Refused(TOO_LONG)
+            seen = await counting.pictures((message,))
+            raise Refused(PICTURES.format(seen, room) if seen > room // 2 else TOO_LONG)
         return await with_first(low), len(message.text) - low
 
 
@@ -196,21 +193,3 @@ def within(messages: Sequence[Message], most: int, places: Sequence[int]) -> lis
     for message in messages:
         before.append(total := total + len(message.text.encode()))
     return [n for n in places if total - before[n] <= most] or [*places[-1:]]
-
-
-def size(request: Request) -> int:
-    """Bytes of a prompt's words."""
-    return sum(len(message.text.encode()) + FRAME for message in request.messages or ())
-
-
-async def count(model: Model, request: Request) -> int:
-    """The tokens of a prompt, or a guess where the model cannot be asked or refuses."""
-    plain = [
-        structs.replace(m, parts=tuple(p for p in m.parts if not isinstance(p, Image | Audio)))
-        for m in request.messages or ()
-    ]
-    try:
-        prompt = await rendered(model, structs.replace(request, messages=tuple(plain)))
-        return len(await model.call("tokenize", text=prompt))
-    except Exception:  # Whatever it is, the reply itself will say it.
-        return sum(len(m.text) + FRAME for m in plain) // GUESS

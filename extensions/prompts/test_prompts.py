@@ -10,12 +10,13 @@ from msgspec import structs
 
 from extensions.engine_kit.api import ChatTemplate
 from extensions.prompts.api import PROMPTS, Options, Prompts, alternating, system
+from extensions.prompts.counting import Counting as Tokens
 from extensions.prompts.fitting import places, room_of
 from extensions.prompts.library import SHIPPED, Library
 from extensions.prompts.naming import by_name
 from extensions.prompts.old_forms import as_jinja
 from extensions.prompts.stopping import invented, stops_in
-from kernel.api import Message, ModelInfo, Refused, Request, Sampling, Text, Turn
+from kernel.api import Image, Message, ModelInfo, Refused, Request, Sampling, Text, Turn
 from kernel.testing import ROOT, App, Scripted, running
 
 REAL = ROOT / "tests" / "data" / "chat-templates"
@@ -123,6 +124,74 @@ async def test_what_never_fits_is_refused_with_what_to_do():
     async with running("prompts", model=Counting("x", context=70)) as app:
         with pytest.raises(Refused, match=r"does not fit .+ Shorten the system message"):
             await fit(app, [said("system", words(100)), said("user", "Hello")])
+
+
+class Seeing(Counting):
+    """A picture takes as many tokens as it is wide; which sizes were asked for is known."""
+
+    def __init__(self, context: int, *, sees: bool = True, says: bool = True) -> None:
+        super().__init__("x", context=context)
+        self.info = structs.replace(self.info, capabilities=("text", "images")[: 1 + sees])
+        self.says, self.sizes = says, list[Any]()
+
+    async def call(self, name: str, **data: Any) -> Any:
+        if name != "pictures":
+            return await super().call(name, **data)
+        if not self.says:
+            raise LookupError
+        self.sizes += data["sizes"]
+        return [width for width, _ in data["sizes"]]
+
+
+def looks(text: str, *sizes: tuple[int, int]) -> Message:
+    pictures = (Image(b"", "image/png", size) for size in sizes)
+    return Message("user", (*pictures, Text(text)), id=text)
+
+
+async def test_pictures_have_tokens_and_go_with_their_messages():
+    """Room for 60, then 45: the words alone would fit."""
+    talk = [
+        looks("one", (18, 5)), said("assistant", "A"),
+        looks("two", (18, 5)), said("assistant", "B"), looks("three", (8, 5), (8, 6)),
+    ]  # fmt: skip
+    model = Seeing(70)
+    async with running("prompts", model=model) as app:
+        kept = (await fit(app, talk)).messages or ()
+        assert [m.text for m in kept] == ["two", "B", "three"]
+        assert len([p for m in kept for p in m.parts if isinstance(p, Image)]) == 3
+        left_out = prompts_of(app).left_out("c")
+        assert (left_out.messages, left_out.first) == (2, "two")
+        assert sorted(model.sizes) == [(8, 5), (8, 6), (18, 5)], "each size once"
+    for context, kept in ((79, 5), (78, 3)):  # 69 with 16 for the words in the place of each
+        async with running("prompts", model=Seeing(context, sees=False)) as app:
+            assert len((await fit(app, talk)).messages or ()) == kept
+
+
+async def test_pictures_that_never_fit_are_refused_and_long_words_with_one_are_cut():
+    async with running("prompts", model=Seeing(70)) as app:
+        with pytest.raises(Refused, match=r"take 63 tokens, .+ has room for 60\. Send fewer"):
+            await fit(app, [looks("", (61, 5))])
+        page = app.page("/chat/c")
+        page.client.subject = "c"
+        [kept] = [*((await fit(app, [looks(words(99), (25, 5))])).messages or ())]
+        assert len(kept.text.split()) == 33
+        assert kept.parts[0] == Image(b"", "image/png", (25, 5))
+
+
+@pytest.mark.parametrize(
+    ("size", "tokens"),
+    [
+        ((28, 28), 256),
+        ((560, 560), 400),
+        ((561, 560), 420),
+        ((9_000, 9_000), 4_096),
+        ((0, 0), 4_096),
+    ],
+)
+async def test_where_the_model_does_not_say_it_is_guessed(size: tuple[int, int], tokens: int):
+    asked = Request(messages=(looks("a b c", size),))
+    assert await Tokens(Seeing(70, says=False)).tokens(asked) == 3 + tokens
+    assert await Tokens(Seeing(70, says=False)).at_most(asked) == 5 + 16 + tokens
 
 
 def test_tools_answers_do_not_come_first():
