@@ -17,7 +17,7 @@ import pytest
 
 from extensions.conversations import schema, text, tree
 from extensions.conversations.api import STORE, Store, StoredMessage, StoreFailed, Unknown
-from kernel.api import Image, Sampling, Text, Usage
+from kernel.api import Sampling, Usage
 from kernel.testing import running
 
 
