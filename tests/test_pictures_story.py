@@ -1,5 +1,6 @@
 """Pictures of the user's own in a real browser: chosen, pasted, dropped, sent, and there again."""
 
+import base64
 import struct
 import zlib
 from pathlib import Path
@@ -22,14 +23,26 @@ GIVE = """
 }
 """
 """A file that is pasted or dropped."""
-WEBP = """
-async () => {
-  const canvas = Object.assign(document.createElement('canvas'), {width: 60, height: 40});
-  canvas.getContext('2d').fillRect(0, 0, 30, 40);
-  const blob = await new Promise(done => canvas.toBlob(done, 'image/webp'));
-  return [...new Uint8Array(await blob.arrayBuffer())];
+DRAW = """
+async ([type, width, height, noise]) => {
+  const canvas = Object.assign(document.createElement('canvas'), {width, height});
+  const pen = canvas.getContext('2d');
+  pen.fillRect(0, 0, width / 2, height);
+  if (noise) {
+    const dots = pen.getImageData(0, 0, width, height), words = new Uint32Array(dots.data.buffer);
+    for (let n = 0, x = 1; n < words.length; n++) {
+      x = Math.imul(x, 1664525) + 1013904223;
+      words[n] = x | 0xff000000;
+    }
+    pen.putImageData(dots, 0, 0);
+  }
+  const blob = await new Promise(done => canvas.toBlob(done, type, 1));
+  const reader = new FileReader();
+  await new Promise(done => { reader.onload = done; reader.readAsDataURL(blob); });
+  return reader.result.split(',')[1];
 }
 """
+"""A picture of the browser's own, as base64: black at its left, or noise that stays large."""
 WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
@@ -44,9 +57,19 @@ def png(width: int, height: int, color: tuple[int, int, int]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-async def choose(page: Page, *pictures: bytes) -> None:
+async def drawn(page: Page, type: str, width: int, height: int, noise: bool = False) -> bytes:
+    return base64.b64decode(await page.evaluate(DRAW, [type, width, height, noise]))
+
+
+def lying(jpeg: bytes) -> bytes:
+    """The same from a camera that was held on its side: whoever shows it turns it clockwise."""
+    exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01" + struct.pack(">HHIHHI", 0x112, 3, 1, 6, 0, 0)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+async def choose(page: Page, *pictures: bytes, kind: str = "image/png") -> None:
     """With the button, by the keyboard."""
-    files = [{"name": "p", "mimeType": "image/png", "buffer": each} for each in pictures]
+    files = [{"name": "p", "mimeType": kind, "buffer": each} for each in pictures]
     async with page.expect_file_chooser() as chooser:
         await page.focus("#images-attach")
         await page.keyboard.press("Enter")
@@ -80,18 +103,38 @@ async def test_pictures_are_attached_sent_and_there_again(tmp_path: Path, enviro
             await page.evaluate(GIVE, ["#chat-text", "paste", *give, "words"])
             await page.evaluate(GIVE, ["#chat-text", "paste", *give, ""])
             await expect(row).to_have_count(3)
-            await page.evaluate(
-                GIVE, ["chat-log", "drop", await page.evaluate(WEBP), "image/webp", ""]
-            )
+            webp = [*await drawn(page, "image/webp", 60, 40)]
+            await page.evaluate(GIVE, ["chat-log", "drop", webp, "image/webp", ""])
             await expect(row).to_have_count(4)
             await loaded(page, ".images-row img", 60)
             await expect(page.locator("#images-blind")).to_contain_text("cannot see pictures")
             svg = [[*b"<svg xmlns='http://www.w3.org/2000/svg'/>"], "image/svg+xml", ""]
             await page.evaluate(GIVE, ["chat-log", "drop", *svg])
-            await expect(page.locator(".toast p").last).to_contain_text("Choose a PNG, JPEG, WebP")
+            refused = page.locator("#images-refused")
+            await expect(refused).to_contain_text("Choose a PNG, JPEG, WebP")
+            await expect(page.locator(".toast")).to_have_count(0)
             await box.fill("What is on them?")
             await shoot(page, f"pictures-waiting-{width}")
             assert not await page.evaluate(WIDE)
+
+            # A photo that lies on its side is upright; one that is too large becomes smaller.
+            if width == 390:
+                await choose(
+                    page, lying(await drawn(page, "image/jpeg", 64, 32)), kind="image/jpeg"
+                )
+                await expect(row).to_have_count(5)
+                await expect(refused).to_have_count(0)
+                await loaded(page, ".images-row img", 32)
+                large = await drawn(page, "image/jpeg", 3200, 2400, noise=True)
+                assert len(large) > 7 << 20
+                await choose(page, large, kind="image/jpeg")
+                await expect(row).to_have_count(6)
+                await expect(page.locator(".images-note")).to_contain_text("was made smaller")
+                await shoot(page, f"pictures-smaller-{width}")
+                assert not await page.evaluate(WIDE)
+                for number in (6, 5):
+                    await page.get_by_role("button", name=f"Remove picture {number}").click()
+                    await expect(row).to_have_count(number - 1)
 
             # One is taken off by the keyboard; a reload keeps the rest, as it keeps the words.
             await page.get_by_role("button", name="Remove picture 1").focus()
@@ -125,6 +168,15 @@ async def test_pictures_are_attached_sent_and_there_again(tmp_path: Path, enviro
             await expect(large).to_be_visible()
             await loaded(page, ".images-large img", 300)
             await shoot(page, f"pictures-large-{width}")
+            async with context.expect_page() as opening:
+                await large.get_by_role("link", name="In its own size").click()
+            alone = await opening.value
+            await loaded(alone, ".images-whole img", 300)
+            box_of = await alone.locator("img").bounding_box()
+            assert box_of
+            assert (box_of["width"], box_of["height"]) == (300, 900)
+            await shoot(alone, f"pictures-whole-{width}")
+            await alone.close()
             await page.keyboard.press("Escape")
             await expect(large).to_be_hidden()
             await choose(page, png(32, 32, (0, 0, 0)))
@@ -132,5 +184,7 @@ async def test_pictures_are_attached_sent_and_there_again(tmp_path: Path, enviro
             await box.press("Enter")
             await expect(shown).to_have_count(4)
             await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
-        complaints = [each for each in watched.complaints if "422" not in each]
+        complaints = [
+            each for each in watched.complaints if "422" not in each and "409" not in each
+        ]
         assert not complaints

@@ -327,7 +327,9 @@ async def test_a_page_draws_anew_what_engines_cannot_read_and_says_what_it_made_
             assert (await app.fetch(f"{at}?first&drawn=same", "POST", body=data)).status == 422
             await page.until("images-refused")
         assert (await app.fetch(f"{at}?first&drawn=smaller", "POST", body=png())).status == 204
-        html = await page.until("was too large, and was made smaller: 4 by 3 dots")
+        html = await page.until(
+            "was too large, and was made smaller: it has 4 by 3 dots and 0.0 MB now"
+        )
         assert "images-refused" not in html.split("images-waiting")[-1], "another choice was made"
 
 
