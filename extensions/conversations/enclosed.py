@@ -13,8 +13,10 @@ import msgspec
 
 from kernel.api import Audio, Image, Part, Reasoning, Text, ToolCall, ToolResult
 
-from .pictures import kind_of, look_of
+from .pictures import KINDS, kind_of, look_of
 
+UNKNOWN = "application/octet-stream"
+"""What says that it is a picture and is none."""
 LOST = "[A picture that is lost]\n"
 Place = tuple[str, int]
 """A message, and which of its parts."""
@@ -119,4 +121,5 @@ def _described(part: Part) -> Part:
     if isinstance(part, Kept) and not part.data:
         return msgspec.structs.replace(part, message="", number=0)
     size, _ = look_of(part.data)
-    return Kept(b"", kind_of(part.data) or part.media_type, size, len(part.data))
+    kind = kind_of(part.data) or ("" if part.media_type in KINDS else part.media_type)
+    return Kept(b"", kind or UNKNOWN, size, len(part.data))

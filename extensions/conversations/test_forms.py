@@ -531,7 +531,7 @@ async def test_a_whole_folder_is_imported_once_and_bad_files_are_named():
         await page.until("0 conversations imported.*9 were here already")
         assert len(await store.list()) == 9
         data = app.kernel.data / "state" / "conversations" / "incoming"
-        assert not [*data.iterdir()], "what was sent is not left behind"
+        await app.until(lambda: not [*data.iterdir()])  # What was sent is not left behind.
 
 
 async def test_everything_is_exported_and_comes_back():
