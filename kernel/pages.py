@@ -72,6 +72,9 @@ async def drawn(
             context = await called(entry.value.context, client, subject)
         return kernel.pages.render(template, **context)
     except (Exception, SystemExit) as error:
+        record = kernel.records.get(entry.owner)
+        if record and not record.handle:  # It was stopped meanwhile, and its templates went.
+            return Markup()
         if isinstance(error, TimeoutError):
             error = TimeoutError(f"took longer than {guard.budget:g} s")
         guard.failed(entry.owner, f"panel {entry.value.template}", error)

@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
+from kernel.api import PANELS
 from kernel.clients import Everyone
 from kernel.testing import App, running
 
@@ -142,3 +144,24 @@ async def test_jobs_are_shown_and_can_be_cancelled():
         await page.act("kernel.cancel_job", id=job.progress.id)
         await app.until(lambda: not app.kernel.jobs.running)
         assert job.cancelled()
+
+
+async def test_a_panel_whose_extension_stops_meanwhile_is_no_failure(tmp_path: Path):
+    write(tmp_path)
+    async with running("mine", folders=[tmp_path]) as app:
+        entry = next(e for e in app.kernel.registry.entries(PANELS) if e.owner == "mine")
+        asked, stopped = asyncio.Event(), asyncio.Event()
+
+        async def slow(client: object, subject: str) -> dict[str, object]:
+            asked.set()
+            await stopped.wait()
+            return {}
+
+        panel = replace(entry, value=replace(entry.value, context=slow))
+        drawing = asyncio.create_task(app.kernel.draw(panel, None, ""))
+        await asked.wait()
+        await app.toggle("mine", on=False)
+        await app.settled()
+        stopped.set()
+        assert await drawing == ""
+        assert not app.kernel.guard._history["mine"]
