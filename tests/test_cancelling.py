@@ -83,7 +83,7 @@ class ByRequest:
 
     async def ask(self, served: Served, name: str) -> None:
         self.raw = Raw(served.port)
-        await self.raw.post("/api/generate", {"messages": asking(name), "stream": self.stream})
+        await self.raw.post("/api/reply", {"messages": asking(name), "stream": self.stream})
 
     async def leave(self) -> None:
         await self.raw.close()

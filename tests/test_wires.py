@@ -245,7 +245,7 @@ import socket, sys, time, json
 host, port = sys.argv[1], int(sys.argv[2])
 body = json.dumps({"prompt": "x", "id": "vanishing"}).encode()
 wire = socket.create_connection((host, port))
-wire.sendall(b"POST /api/generate HTTP/1.1\\r\\nHost: %s:%d\\r\\nAuthorization: Bearer %s\\r\\n"
+wire.sendall(b"POST /api/reply HTTP/1.1\\r\\nHost: %s:%d\\r\\nAuthorization: Bearer %s\\r\\n"
              b"Content-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n%s"
              % (host.encode(), port, sys.argv[3].encode(), len(body), body))
 print("sent", flush=True)

@@ -2,9 +2,19 @@
 
 from typing import Annotated
 
-from kernel.api import REQUEST, Extension, Meta, Phase, SettingsChanged, SlotChanged, Struct
+from kernel.api import (
+    GENERATE,
+    REQUEST,
+    Extension,
+    Meta,
+    Phase,
+    SettingsChanged,
+    SlotChanged,
+    Struct,
+)
 
 from .calls import Call
+from .composing import stop
 from .gate import Gate
 from .programs import PROGRAMS, Programs
 from .runs import Runs
@@ -47,6 +57,7 @@ async def setup(ext: Extension[Settings]) -> None:
     gate = Gate(room, lambda: ext.settings.queue)
     ext.add(PROGRAMS, Programs(ext, Runs(ext, gate, limit)))
     ext.on(REQUEST, phase=Phase.EARLY)(ask)
+    ext.on(GENERATE, phase=Phase.EARLY)(stop)
 
     @ext.on(SlotChanged)
     async def model_changed(_: SlotChanged) -> None:

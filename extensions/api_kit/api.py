@@ -4,9 +4,11 @@ from .calls import Call, Caller, Out, caller_of
 from .endpoints import APIS, Api, Endpoint, Tongue, json, left, nothing
 from .fields import ALIASES, sampling_of
 from .gate import Gate
+from .heard import Heard
+from .loading import Loader
 from .problems import Fault, Problem, missing, refused, unavailable
 from .programs import PROGRAMS, Programs
-from .reading import converted, read
+from .reading import converted, decoded, read
 from .runs import Run, Runs
 from .several import make, times
 from .tools import Called, calls_in
@@ -14,7 +16,7 @@ from .wishes import Asked, Wish
 
 __all__ = [
     "ALIASES", "APIS", "PROGRAMS", "Api", "Asked", "Call", "Called", "Caller", "Endpoint",
-    "Fault", "Gate", "Out", "Problem", "Programs", "Run", "Runs", "Tongue", "Wish", "caller_of",
-    "calls_in", "converted", "json", "left", "make", "missing", "nothing", "read", "refused",
-    "sampling_of", "times", "unavailable",
+    "Fault", "Gate", "Heard", "Loader", "Out", "Problem", "Programs", "Run", "Runs", "Tongue",
+    "Wish", "caller_of", "calls_in", "converted", "decoded", "json", "left", "make", "missing",
+    "nothing", "read", "refused", "sampling_of", "times", "unavailable",
 ]  # fmt: skip

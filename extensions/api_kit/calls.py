@@ -1,6 +1,7 @@
 """A request of a program: who asks, what was sent, and the stream it is answered with."""
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
@@ -38,7 +39,7 @@ class Call:
     """One request; `api` names who speaks (`openai`), for the list of requests."""
 
     def __init__(self, api: str, scope: Scope, receive: Receive, send: Send) -> None:
-        self.api, self.scope = api, scope
+        self.api, self.scope, self.id = api, scope, secrets.token_hex(8)
         self.http = Request(scope, receive)
         self.caller = caller_of(scope)
         self.headers: dict[str, str] = {}

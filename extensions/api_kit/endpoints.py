@@ -1,7 +1,6 @@
 """Routes of an API: what they take, what they give, and how a request is carried out."""
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
@@ -22,6 +21,9 @@ raises Problem."""
 
 class Tongue:
     """How an API says what went wrong: OpenAI's way, which most clients know."""
+
+    id_header = "x-request-id"
+    """Where an answer carries the id of its request."""
 
     def response(self, fault: Fault) -> Response:
         """Before the first word."""
@@ -86,7 +88,7 @@ class Served:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(self._api.id, scope, receive, send)
-        call.headers["x-request-id"] = secrets.token_hex(8)
+        call.headers[self._api.tongue.id_header] = call.id
         try:
             if self._endpoint.admin and call.caller.kind not in ("page", "key"):
                 raise Problem(Fault(NO_ADMIN, "permission_error", None, "admin_key_needed"))

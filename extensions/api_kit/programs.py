@@ -17,6 +17,7 @@ from kernel.api import (
 )
 
 from .calls import Call
+from .composing import composed
 from .problems import Fault, Problem, missing, refused, unavailable
 from .runs import Run, Runs
 from .wishes import Wish
@@ -82,6 +83,19 @@ class Programs:
     async def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens."""
         return str(await self.ask("detokenize", token_ids=[*tokens]))
+
+    async def request(self, call: Call, wish: Wish) -> Request:
+        """What the model would be asked for this wish, after all modifiers; it is not asked, and
+        nobody waits for a turn. Raises Problem."""
+        self.model(wish.slot)
+        self.runs.check(wish)
+        return await composed(self._ext, call, wish)
+
+    async def count(self, request: Request) -> int:
+        """The tokens of a request's prompt; what a picture takes is not among them."""
+        if request.token_ids is not None:
+            return len(request.token_ids)
+        return len(await self.tokens(await self.prompt(request)))
 
     async def prompt(self, request: Request) -> str:
         """The text that the model would be given for this request."""

@@ -1,5 +1,7 @@
 """JSON that programs send, as the struct that it should be; what is wrong is named by its field."""
 
+import base64
+import binascii
 import re
 from typing import Any, TypeVar
 
@@ -36,3 +38,11 @@ def invalid(error: msgspec.ValidationError, hint: str = "", under: str = "") -> 
     param = ".".join(filter(None, [under, path, *missing]))
     says = f"{param}: {what}." + (hint if param == "type" else "")
     return refused(says.lstrip(": "), param or None, "invalid_value")
+
+
+def decoded(text: str, where: str) -> bytes:
+    """The bytes of a text in base64; raises Problem."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise refused(f"{where}: This is no base64.", where, "invalid_value") from None

@@ -95,7 +95,7 @@ class Runs:
 
         Raises Problem when it cannot begin. `hold`: see Run.
         """
-        self._check(wish)
+        self.check(wish)
         run = Run(call, wish, hold=hold)
         self.live[run] = None
         limit = wish.sampling.max_new_tokens
@@ -142,11 +142,12 @@ class Runs:
             return refused(finish.error, "messages", "context_length_exceeded")
         if not run.first and "cannot do this" in finish.error:
             return refused(finish.error, None, "unsupported_parameter")
+        if not run.first and "tool_choice" in finish.error:
+            return refused(finish.error, "tool_choice", "unsupported_value")
         return Problem(Fault(finish.error, "engine_error", None, "engine_failed"))
 
-    # --- inside ------------------------------------------------------------------------
-
-    def _check(self, wish: Wish) -> None:
+    def check(self, wish: Wish) -> None:
+        """Raises Problem where a reply cannot begin."""
         if wish.prompt is None and not wish.asked.token_ids:
             modes = [mode.id for mode in self._ext.get(MODES)]
             if wish.mode not in modes:
@@ -159,6 +160,8 @@ class Runs:
         if state.state == "loading":
             says = f"The model is loading: {state.note or 'a moment'}. Try again soon."
             raise unavailable(says, "model_loading")
+
+    # --- inside ------------------------------------------------------------------------
 
     def _note(self, run: Run) -> None:
         finish = run.finish

@@ -20,6 +20,8 @@ class Asked(Struct, frozen=True):
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     token_ids: tuple[int, ...] = ()
     """Instead of a prompt, its tokens."""
+    only_compose: bool = False
+    """No engine is asked; see composing.py."""
 
 
 class Wish(Struct, frozen=True):

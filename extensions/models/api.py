@@ -35,6 +35,11 @@ class Models:
         path = model.info.path if model else ""
         return next((file for file in self.files if str(file.path) == path), None)
 
+    def is_loaded(self, name: str) -> bool:
+        """Whether this is a name of the chat slot's model: its own, or its file's in any form."""
+        model, file = self._ext.slot().model, self.loaded()
+        return bool(model) and name in (model.info.name, file and file.name, file and shown(file))
+
     async def load(self, name: str, loader: str = "", options: Mapping[str, Any] = {}) -> None:
         """Load one as the picker does. Raises Refused where there is none, LoadFailed when it does
         not load."""

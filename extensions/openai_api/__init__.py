@@ -4,12 +4,11 @@ from typing import Annotated
 
 from starlette.responses import Response
 
-from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint
+from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, Loader
 from extensions.models.api import MODELS
 from kernel.api import ROUTES, Extension, Meta, Router, Routes, SettingsChanged, Struct
 
 from . import answers, chat, replies
-from .loading import Loader
 from .models import Catalogue, Listed, Model
 
 

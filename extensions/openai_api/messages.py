@@ -1,13 +1,11 @@
 """Messages as OpenAI writes them."""
 
-import base64
-import binascii
 import re
 from typing import Any, Literal
 
 import msgspec
 
-from extensions.api_kit.api import refused
+from extensions.api_kit.api import decoded, refused
 from kernel.api import Audio, Image, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 
 DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,", re.ASCII)
@@ -133,10 +131,3 @@ def data_of(url: str, where: str) -> tuple[str, bytes]:
     if not found:
         raise refused(f"{where}: {FETCHES}", where, "unsupported_value")
     return found[1], decoded(url[found.end() :], where)
-
-
-def decoded(text: str, where: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise refused(f"{where}: This is no base64.", where, "invalid_value") from None

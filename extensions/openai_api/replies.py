@@ -6,8 +6,19 @@ from collections import defaultdict
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Called, Programs, Run, Wish, calls_in, json, make, times
-from kernel.api import Delta, Token
+from extensions.api_kit.api import (
+    Call,
+    Called,
+    Heard,
+    Programs,
+    Run,
+    Wish,
+    calls_in,
+    json,
+    make,
+    times,
+)
+from kernel.api import Delta
 
 from . import answers
 from .chat import Chat
@@ -15,25 +26,6 @@ from .logprobs import told
 
 DONE = b"data: [DONE]\n\n"
 SAYS = {"text": b'"content"', "reasoning": b'"reasoning_content"'}
-
-
-class Heard:
-    """What one reply has said so far."""
-
-    def __init__(self) -> None:
-        self.said: dict[str, list[str]] = defaultdict(list)
-        self.tokens: list[Token] = []
-
-    def hear(self, delta: Delta) -> None:
-        pieces = self.said[delta.channel]
-        if delta.replace:
-            pieces.clear()
-        pieces.append(delta.text)
-        if delta.channel == "text":
-            self.tokens += delta.tokens
-
-    def text(self, channel: str = "text") -> str:
-        return "".join(self.said[channel])
 
 
 async def whole(programs: Programs, call: Call, body: Chat, wish: Wish) -> Response:
@@ -80,7 +72,7 @@ def tool_call(each: Called) -> answers.ToolCall:
 
 
 def new_id(call: Call) -> str:
-    return f"chatcmpl-{call.headers['x-request-id']}"
+    return f"chatcmpl-{call.id}"
 
 
 class Chunks:

@@ -47,6 +47,6 @@ async def setup(ext: Extension[Settings]) -> None:
     routes = [
         WebSocketRoute("/api/ws", serve),
         Route("/api/ws/schema.json", describe),
-        Route("/api/generate", Generate(streams), methods=["POST"]),
+        Route("/api/reply", Generate(streams), methods=["POST"]),
     ]
     ext.add(ROUTES, Routes(Router(routes), access="inference"))

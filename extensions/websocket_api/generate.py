@@ -1,4 +1,4 @@
-"""POST /api/generate: one reply as one answer, or as lines of JSON; it ends with its connection."""
+"""POST /api/reply: one reply as one answer, or as lines of JSON; it ends with its connection."""
 
 import asyncio
 import secrets

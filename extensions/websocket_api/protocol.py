@@ -109,7 +109,7 @@ class Resume(Struct, frozen=True, tag_field="type", tag="resume"):
 
 
 class Generate(Asked, frozen=True, kw_only=True):
-    """The body of POST /api/generate."""
+    """The body of POST /api/reply."""
 
     id: Id | None = None
     stream: bool = False
@@ -176,7 +176,7 @@ class Failed(Struct, frozen=True, tag_field="type", tag="error"):
 
 
 class Answer(Struct, frozen=True):
-    """What POST /api/generate answers without `stream`."""
+    """What POST /api/reply answers without `stream`."""
 
     stream: str
     text: str

@@ -67,7 +67,7 @@ def free(gate: asyncio.Semaphore, words: int = 10_000) -> None:
 
 async def ask(served: Served, **body: Any) -> httpx.Response:
     async with httpx.AsyncClient() as web:
-        return await web.post(f"{served.http}/api/generate", json=body)
+        return await web.post(f"{served.http}/api/reply", json=body)
 
 
 # --- the socket ---------------------------------------------------------------------------
@@ -276,7 +276,7 @@ async def test_switched_off_it_says_so_to_everyone_and_leaves_nothing(served: Se
         await tell(program, type="start", id="a", **ASK)
         await until(program, "started")
         raw = Raw(served.port)
-        await raw.post("/api/generate", ASK)
+        await raw.post("/api/reply", ASK)
         await asyncio.sleep(0.05)
         await served.app.kernel.changes.toggle("websocket_api", on=False)
         assert (await hear(program))["error"]["code"] == "switched_off"
@@ -339,7 +339,7 @@ async def test_without_a_rewrite_lines_stream(served: Served, gate: asyncio.Sema
     free(gate, 1)
     async with (
         httpx.AsyncClient() as web,
-        web.stream("POST", f"{served.http}/api/generate", json={**ASK, "stream": True}) as answer,
+        web.stream("POST", f"{served.http}/api/reply", json={**ASK, "stream": True}) as answer,
     ):
         lines = answer.aiter_lines()
         assert "spindle-text" not in answer.headers
@@ -414,7 +414,7 @@ async def test_what_is_refused_names_the_field_and_costs_nothing(quick: Served):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_request_is_refused_in_the_same_words(quick: Served, stream: bool):
-    url = f"{quick.http}/api/generate"
+    url = f"{quick.http}/api/reply"
     async with httpx.AsyncClient() as web:
         for frame, param, code in BAD:
             if isinstance(frame, str) or frame.get("type") != "start" or param in ("linger", "id"):
@@ -439,7 +439,7 @@ async def test_too_much_is_refused(quick: Served):
             yield b" " * (1 << 20)
 
     async with httpx.AsyncClient() as web:
-        answer = await web.post(f"{quick.http}/api/generate", content=endless())
+        answer = await web.post(f"{quick.http}/api/reply", content=endless())
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "body_too_large"
 

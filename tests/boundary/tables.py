@@ -42,7 +42,7 @@ ROUTES = {
     "images /ext/images/message/{message}/{number}/whole": "page",
     "websocket_api /api/ws": "inference",
     "websocket_api /api/ws/schema.json": "inference",
-    "websocket_api /api/generate": "inference",
+    "websocket_api /api/reply": "inference",
     "openai_api /v1/chat/completions": "inference",
     "openai_api /v1/models": "inference",
     "openai_api /v1/models/{id:path}": "inference",

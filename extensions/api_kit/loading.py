@@ -2,16 +2,27 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any, Protocol
 
-from extensions.api_kit.api import Fault, Problem, missing
-from extensions.models.api import Models, shown
 from kernel.api import LoadFailed, NoModel, Refused, Slot
+
+from .problems import Fault, Problem, missing
+
+
+class Shelf(Protocol):
+    """What is asked of the models that there are: the service of the extension models has it."""
+
+    def find(self, name: str) -> Any: ...
+
+    def is_loaded(self, name: str) -> bool: ...
+
+    async def load(self, name: str) -> None: ...
 
 
 class Loader:
     """Loads what requests name, one at a time."""
 
-    def __init__(self, slot: Slot, models: Models, may: Callable[[], bool]) -> None:
+    def __init__(self, slot: Slot, models: Shelf, may: Callable[[], bool]) -> None:
         self._slot, self._models, self._may = slot, models, may
         self._one = asyncio.Lock()
 
@@ -25,10 +36,9 @@ class Loader:
         if not name or not self._may():
             return
         async with self._one:
-            loaded, file = self._models.loaded(), self._models.find(name)
-            info = self._slot.model.info if self._slot.model else None
-            if info and name in (info.name, loaded and loaded.name, loaded and shown(loaded)):
+            if self._models.is_loaded(name):
                 return
+            file = self._models.find(name)
             if not file:
                 says = f"There is no model {name}. GET /v1/models lists them."
                 raise missing(says, "model", "model_not_found")
