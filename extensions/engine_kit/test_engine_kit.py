@@ -213,16 +213,19 @@ def test_tool_calls_and_results_reach_the_template(template):
     ],
 )
 def test_calls_come_as_the_template_takes_them(template, called, expected):
-    source = (
-        "{% if messages[0].role == 'system' %}{{ raise_exception('No') }}{% endif %}"
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('No') }}{% endif %}"
+    shows = (
         "{% for m in messages %}{{ m.content or '' }}{% for t in m.tool_calls or [] %}"
         "{% set c = t.function %}" + called + "{% endfor %}{% endfor %}"
     )
     call = Message("assistant", (ToolCall("1", "add", '{"a": "é"}'),))
     results = [Message("tool", (ToolResult("1", "2"),))] * 2
-    chat = template(source)
+    chat = template(refuses + shows)
     assert chat.render([TALK[1], call, *results]) == f"Hello?{expected}22"
     assert chat.render([*TALK[:2], call, *results]) == f"Be brief.\n\nHello?{expected}22"
+    roles = template("{% for m in messages %}{{ m.role }} {% endfor %}" + shows)
+    text = roles.render([TALK[0], TALK[1], call, *results])
+    assert text.startswith("system user assistant tool tool "), "a system message stays one"
 
 
 @pytest.mark.parametrize(

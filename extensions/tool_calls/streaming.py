@@ -15,6 +15,8 @@ from .finding import Finder, Piece
 from .reading import Found
 from .values import Tools
 
+BREAKS = {ord(letter): f"\\u{ord(letter):04x}" for letter in "\x85\u2028\u2029"}
+"""What JSON leaves as it is, and many a program takes for the end of a line."""
 LETTERS = string.ascii_letters + string.digits
 
 
@@ -22,7 +24,7 @@ def line(call: Found) -> str:
     """A call as it stands in the channel `tool`."""
     id = "call_" + "".join(secrets.choice(LETTERS) for _ in range(24))
     told = {"id": id, "name": call.name, "arguments": call.arguments}
-    return json.dumps(told, ensure_ascii=False) + "\n"
+    return json.dumps(told, ensure_ascii=False).translate(BREAKS) + "\n"
 
 
 class Stream:
@@ -87,7 +89,7 @@ async def apart(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta
         return
     forced = choice_of(turn).forced
     most = 1 if turn.options.get("parallel_tool_calls") is False else 0
-    begun = turn.begun or str(turn.options.get("start_reply_with", ""))
+    begun = "" if forced else turn.begun or str(turn.options.get("start_reply_with", ""))
     streams: dict[int, Stream] = {}
     mistaken: dict[int, bool] = {}
     """Whether the call stands in a thought: a grammar made it so where the template began one."""

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extensions.engine_kit.api import PAIRS, SPOKEN
+from extensions.tool_calls import finding
 from extensions.tool_calls.families import BAR, FAMILIES
 from extensions.tool_calls.finding import MARKS, Finder, Piece
 from extensions.tool_calls.values import Tools
@@ -80,6 +81,11 @@ FORMS: dict[str, tuple[str, list[Any]]] = {
         [("get_weather", {"city": "A\n</parameter>\nB\n"})],
     ),
     "qwen coder, no arguments": ("<tool_call>\n<function=now>\n</function>\n</tool_call>", [NOW]),
+    "qwen coder, no number": (
+        "<function=get_weather><parameter=city>null</parameter><parameter=days>NaN</parameter>"
+        "<parameter=exact>None</parameter><parameter=more>[1]</parameter></function>",
+        [("get_weather", {"city": "null", "days": "NaN", "exact": None, "more": [1]})],
+    ),
     "qwen coder, two": (
         f"<tool_call>\n{XML}\n</tool_call>\n<tool_call>\n{XML}\n</tool_call>", [PARIS, PARIS],
     ),
@@ -344,8 +350,18 @@ def test_half_a_character_and_wide_ones_are_told():
     assert json.loads(piece.call.arguments) == {"a": "\ud800", "é": "☃\n"}
 
 
-def test_what_is_never_a_call_costs_little():
-    """Thousands of beginnings, each of which may go on to the very end."""
+def test_what_is_never_a_call_costs_little(monkeypatch: pytest.MonkeyPatch):
+    """Thousands of beginnings, each of which may go on to the very end: some day it is enough."""
     text = '<tool_call>{"' * 10_000
     said = heard([text[at : at + 4] for at in range(0, len(text), 4)])
     assert "".join(piece.words for piece in said) == text
+    monkeypatch.setattr(finding, "PATIENCE", 1_000)
+    text = '<tool_call>{"' * 50 + f'"}}<tool_call>{JSON}'
+    assert merged(heard([text])) == [text]
+    assert merged(heard([text[-len(JSON) - 20 :]]))[-1] == PARIS
+
+
+def test_what_lies_too_deep_is_not_held_back():
+    assert "".join(p.words for p in Finder(TOOLS).feed("[TOOL_CALLS]" + "[" * 101))[:1] == "["
+    for text in ("[now(" + "(" * 90, "[now(" + "-" * 200_000 + "1)]", "[now(**{})]", "[now(b'')]"):
+        assert merged(heard([text])) == [text]

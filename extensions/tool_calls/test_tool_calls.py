@@ -88,6 +88,16 @@ async def test_a_call_is_a_line_of_json_in_a_channel_of_its_own():
     assert calls(lines[0] + "\n" + lines[1][:9]) == [first]
 
 
+async def test_a_line_stays_one_whatever_is_said_in_it():
+    words = "a\u2028b\x85c\n\u2029é\U0001f600"
+    given = json.dumps({"city": words}, ensure_ascii=False)
+    out = await told([Delta(f'<tool_call>{{"name": "weather", "arguments": {given}}}')], turn())
+    tool = joined(out, "tool")
+    assert len(tool.splitlines()) == 1
+    assert "\U0001f600" in tool
+    assert json.loads(calls(tool)[0].arguments) == {"city": words}
+
+
 async def test_nothing_changes_where_no_tools_are_offered():
     deltas = [Delta(CALL), Delta("Hm", "reasoning")]
     assert await told(deltas, Turn()) == deltas
@@ -138,6 +148,8 @@ async def test_a_forced_call_that_stands_in_a_thought_is_found():
     assert [call.name for call in calls(joined(out, "tool"))] == ["now"]
     assert joined(out, "reasoning") == ""
     assert await told(deltas, turn()) == deltas
+    begun = turn(tool_choice="required", start_reply_with="Sure: ")
+    assert calls(joined(await told([Delta('{"name": "now", "arguments": {}}')], begun), "tool"))
 
 
 # --- in a server ------------------------------------------------------------------------
@@ -385,6 +397,13 @@ def test_calls_and_results_come_in_pairs(case: str):
     before, after = MENDED[case]
     assert list(mended(before)) == after
     assert list(mended(after)) == after
+
+
+async def test_a_model_sees_pairs_alone():
+    scripted = model("Hi.")
+    async with running("tool_calls", "instruct", model=scripted) as app:
+        await heard(app, Turn((ASK,)), [result(RAIN), ASK, said("assistant", "Hm.", A)])
+        assert scripted.asked[-1].messages == (ASK, said("assistant", "Hm."), ASK)
 
 
 def test_a_template_of_mistral_gets_ids_of_nine():
