@@ -43,6 +43,16 @@ async def test_the_most_is_kept_to():
         assert await app.say(sampling=Sampling(max_new_tokens=5)) == "One two threeOne two"
 
 
+async def test_a_call_ends_where_it_ends():
+    """Also where the model is told of the tools in words, and the request has none."""
+    model = Scripted("One two three four", " five.", samplers=BANS)
+    async with running("long_replies", model=model, settings=SHORT) as app:
+        offered = {"type": "function", "function": {"name": "now"}}
+        reply = app.run(Turn(prompt="?", tools=(offered,)))
+        assert "".join([delta.text async for delta in reply]) == "One two three four"
+        assert len(model.asked) == 1
+
+
 async def test_in_a_chat_it_goes_on_with_the_reply():
     model = Scripted("One two three and", " four.", samplers=BANS)
     async with running("long_replies", "chat", model=model, settings=SHORT) as app:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -365,3 +366,17 @@ def test_what_lies_too_deep_is_not_held_back():
     assert "".join(p.words for p in Finder(TOOLS).feed("[TOOL_CALLS]" + "[" * 101))[:1] == "["
     for text in ("[now(" + "(" * 90, "[now(" + "-" * 200_000 + "1)]", "[now(**{})]", "[now(b'')]"):
         assert merged(heard([text])) == [text]
+
+
+def test_it_costs_little():
+    """3.6 µs a delta of plain words and 8.7 of a long call, measured beside others at work."""
+    call = json.dumps({"name": "get_weather", "arguments": {"city": "f(a): {[b]}\n" * 2000}})
+    calls = [f"<tool_call>{call}"[at : at + 4] for at in range(0, len(call), 4)]
+    for words in (["Some", " plain", " words", ", and", " more\n"] * 2000, calls):
+        best = 1e9
+        for _ in range(3):
+            finder, begun = Finder(TOOLS), time.perf_counter()
+            for word in words:
+                finder.feed(word)
+            best = min(best, time.perf_counter() - begun)
+        assert best / len(words) < 100e-6  # Ten times what it takes, for a busy machine.
