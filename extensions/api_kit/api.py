@@ -5,7 +5,7 @@ from .endpoints import APIS, Api, Endpoint, Tongue, json, left, nothing
 from .fields import ALIASES, sampling_of
 from .gate import Gate
 from .heard import Heard
-from .loading import Loader
+from .loading import Loader, Want
 from .problems import Fault, Problem, missing, refused, unavailable
 from .programs import PROGRAMS, Programs
 from .reading import converted, decoded, read
@@ -17,6 +17,6 @@ from .wishes import Asked, Wish
 __all__ = [
     "ALIASES", "APIS", "PROGRAMS", "Api", "Asked", "Call", "Called", "Caller", "Endpoint",
     "Fault", "Gate", "Heard", "Loader", "Out", "Problem", "Programs", "Run", "Runs", "Tongue",
-    "Wish", "caller_of", "calls_in", "converted", "decoded", "json", "left", "make", "missing",
-    "nothing", "read", "refused", "sampling_of", "times", "unavailable",
+    "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "json", "left", "make",
+    "missing", "nothing", "read", "refused", "sampling_of", "times", "unavailable",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from kernel.api import Struct
+from kernel.api import Principal, Struct
 
 from .problems import Fault, Problem
 from .reading import read
@@ -22,6 +22,8 @@ class Caller(Struct, frozen=True):
 
     kind: str
     id: str = ""
+    admin: bool = False
+    """Whether it may do everything: the page, or a key of that scope."""
 
     @property
     def owner(self) -> str:
@@ -31,8 +33,10 @@ class Caller(Struct, frozen=True):
 
 def caller_of(scope: Any) -> Caller:
     """As the server's door found out."""
-    principal = scope.get("spindle.principal")
-    return Caller(getattr(principal, "kind", ""), getattr(principal, "id", ""))
+    principal: Principal | None = scope.get("spindle.principal")
+    if not principal:
+        return Caller("")
+    return Caller(principal.kind, principal.id, principal.may("admin"))
 
 
 class Call:

@@ -90,7 +90,7 @@ class Served:
         call = Call(self._api.id, scope, receive, send)
         call.headers[self._api.tongue.id_header] = call.id
         try:
-            if self._endpoint.admin and call.caller.kind not in ("page", "key"):
+            if self._endpoint.admin and not call.caller.admin:
                 raise Problem(Fault(NO_ADMIN, "permission_error", None, "admin_key_needed"))
             await call.load()
         except Problem as problem:

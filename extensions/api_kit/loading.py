@@ -1,12 +1,15 @@
 """A request that names a model loads it, where the user wants that."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from kernel.api import LoadFailed, NoModel, Refused, Slot
 
 from .problems import Fault, Problem, missing
+
+Want = Callable[[str], Awaitable[None]]
+"""Have the model of this name loaded, where that is wanted; raises Problem."""
 
 
 class Shelf(Protocol):

@@ -1,23 +1,28 @@
 """The service that API extensions use: replies, tokens, and the models there are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from msgspec import structs
+
 from extensions.prompts.api import rendered
 from kernel.api import (
+    SAMPLERS,
     Extension,
     Model,
     ModelInfo,
     Point,
     Refused,
     Request,
+    Sampling,
     WorkerDied,
     WorkerError,
 )
 
 from .calls import Call
 from .composing import composed
+from .fields import sampling_of
 from .problems import Fault, Problem, missing, refused, unavailable
 from .runs import Run, Runs
 from .wishes import Wish
@@ -80,6 +85,11 @@ class Programs:
         """The tokens of a text, as the loaded model has them."""
         return [*await self.ask("tokenize", text=text, **how)]
 
+    async def piece(self, token: int) -> bytes:
+        """What one token stands for, perhaps a part of a letter."""
+        said = await self.ask("detokenize", token_ids=[token])
+        return said if isinstance(said, bytes) else str(said).encode(errors="replace")
+
     async def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens."""
         return str(await self.ask("detokenize", token_ids=[*tokens]))
@@ -96,6 +106,19 @@ class Programs:
         if request.token_ids is not None:
             return len(request.token_ids)
         return len(await self.tokens(await self.prompt(request)))
+
+    def sampling(self, body: Mapping[str, Any], **over: Any) -> Sampling:
+        """As `sampling_of`, with what the loaded model's loader adds of its own; raises Problem
+        for what only another loader adds."""
+        own = {name for kind in self._ext.slot().samplers() for name in kind.__struct_fields__}
+        known = {name for each in self._ext.get(SAMPLERS) for name in each.kind.__struct_fields__}
+        extra = {name: body[name] for name in sorted(known) if body.get(name)}
+        if (lacks := extra.keys() - own) and (info := self.info()):
+            name = min(lacks)
+            says = f"{name}: {info.name} in {info.loader} cannot do this. Leave it out."
+            raise refused(says, name, "unsupported_parameter")
+        sampling = sampling_of(body, **over)
+        return structs.replace(sampling, extra=extra) if extra else sampling
 
     async def prompt(self, request: Request) -> str:
         """The text that the model would be given for this request."""

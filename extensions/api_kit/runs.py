@@ -16,6 +16,8 @@ from .wishes import Wish
 
 GUESS = 512
 """Tokens that a reply without a limit is guessed to have, for its place in the queue."""
+FAILED = "failed at this turn"
+"""What a reply says whose mode broke down, which is not the fault of who asked."""
 State = Literal["waiting", "reading", "writing", "done", "cancelled", "failed"]
 
 
@@ -140,6 +142,8 @@ class Runs:
         request = run.reply.request if run.reply else None
         if not run.first and slot.model and request and await too_long(slot.model, request):
             return refused(finish.error, "messages", "context_length_exceeded")
+        if run.reply and not run.reply.request and FAILED not in finish.error:
+            return refused(finish.error, None, "turn_refused")  # Its mode refused it.
         if not run.first and "cannot do this" in finish.error:
             return refused(finish.error, None, "unsupported_parameter")
         if not run.first and "tool_choice" in finish.error:

@@ -8,7 +8,7 @@ from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, Loader
 from extensions.models.api import MODELS
 from kernel.api import ROUTES, Extension, Meta, Router, Routes, SettingsChanged, Struct
 
-from . import answers, chat, replies
+from . import answers, chat, completions, replies, texts
 from .models import Catalogue, Listed, Model
 
 
@@ -34,11 +34,16 @@ async def setup(ext: Extension[Settings]) -> None:
         """They are read when they are needed: no reply is cut off by a change."""
 
     async def complete(call: Call) -> Response | None:
-        body, wish = chat.asked(call)
-        await loader.want(body.model or "")
+        body, wish = await chat.asked(programs, call, loader.want)
         if body.stream:
             return await replies.streamed(programs, call, body, wish)
         return await replies.whole(programs, call, body, wish)
+
+    async def continue_text(call: Call) -> Response | None:
+        asks = await completions.asked(programs, call, loader.want)
+        if asks.body.stream:
+            return await texts.streamed(programs, call, asks)
+        return await texts.whole(programs, call, asks)
 
     api = Api(
         "openai",
@@ -51,6 +56,14 @@ async def setup(ext: Extension[Settings]) -> None:
                 gives=answers.Completion,
                 events=answers.Chunk,
                 summary="A reply to a conversation, whole or as a stream.",
+            ),
+            Endpoint(
+                "/v1/completions",
+                continue_text,
+                takes=completions.Body,
+                gives=answers.TextCompletion,
+                events=answers.TextChunk,
+                summary="Continuations of texts, whole or as a stream.",
             ),
             Endpoint(
                 "/v1/models", catalogue.listed, "GET", gives=Listed, summary="The models there are."

@@ -108,14 +108,57 @@ class Completion(Struct, frozen=True):
     object: Literal["chat.completion"] = "chat.completion"
 
 
-class Chunk(Struct, frozen=True):
-    """An event of its stream."""
+class Frame(Struct, frozen=True):
+    """An event of a stream."""
 
     id: str
     created: int
     model: str
-    choices: list[dict[str, Any]]
+    choices: list[dict[str, Any]] = []
+    object: str = ""
+
+
+class Chunk(Frame, frozen=True):
+    """An event of a stream of chat completions."""
+
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+
+
+class Likely(Struct, frozen=True):
+    """How likely the tokens were, in the form of plain completions."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+    """Where each token begins in the text, in characters."""
+
+
+class TextChoice(Struct, frozen=True):
+    """One of the texts."""
+
+    index: int
+    text: str
+    finish_reason: Reason | None
+    logprobs: Likely | None = None
+
+
+class TextCompletion(Struct, frozen=True):
+    """The answer of /v1/completions."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage
+    timings: Timings
+    object: Literal["text_completion"] = "text_completion"
+
+
+class TextChunk(Frame, frozen=True):
+    """An event of its stream; an end of one text has its reason, and the others null."""
+
+    object: Literal["text_completion"] = "text_completion"
 
 
 def usage_of(finishes: list[Finish]) -> Usage:
@@ -131,8 +174,22 @@ def usage_of(finishes: list[Finish]) -> Usage:
     )
 
 
-def timings_of(finish: Finish) -> Timings:
-    """The seconds of an engine as milliseconds and rates."""
+def together(usages: list[Usage]) -> Usage:
+    """Of several prompts."""
+    prompt = sum(each.prompt_tokens for each in usages)
+    written = sum(each.completion_tokens for each in usages)
+    cached = sum(each.prompt_tokens_details.cached_tokens for each in usages)
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=written,
+        total_tokens=prompt + written,
+        prompt_tokens_details=Cached(cached_tokens=cached),
+    )
+
+
+def timings_of(finishes: list[Finish]) -> Timings:
+    """The seconds of an engine for the first reply, as milliseconds and rates."""
+    finish = finishes[0] if finishes else Finish("stop")
     usage, spent = finish.usage, finish.timings
     read = max(0, usage.prompt - usage.cached)
     return Timings(

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from extensions.api_kit.api import Asked, Call, Wish, converted, read, refused, sampling_of
+from extensions.api_kit.api import Asked, Call, Programs, Want, Wish, converted, read, refused
 from kernel.api import Meta
 
-from .format import Format, grammar_of
+from .format import Constraint
 from .messages import OLD, Said, Str, messages_of
 
 Many = Annotated[int, Meta(ge=1, le=16)]
@@ -32,7 +32,7 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class Chat(msgspec.Struct):
+class Chat(Constraint, kw_only=True):
     """The body; sampling fields have the names of docs/parameters.md and OpenAI's."""
 
     messages: list[Said]
@@ -43,7 +43,6 @@ class Chat(msgspec.Struct):
     tools: list[dict[str, Any]] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
-    response_format: Format | None = None
     logprobs: bool | None = None
     top_logprobs: Few | None = None
     functions: Any = None
@@ -55,13 +54,12 @@ class Chat(msgspec.Struct):
     reasoning_effort: Str = None
     preserve_thinking: bool | None = None
     continue_: bool | None = None
-    grammar_string: Str = None
     chat_template_kwargs: dict[str, Any] | None = None
     """As llama.cpp and vLLM have it: `enable_thinking` is read from it."""
 
 
-def asked(call: Call) -> tuple[Chat, Wish]:
-    """The body, and the wish for one reply; raises Problem."""
+async def asked(programs: Programs, call: Call, want: Want) -> tuple[Chat, Wish]:
+    """The body, and the wish for one reply, for the model that it wants; raises Problem."""
     said: Mapping[str, Any] = read(call.body, dict[str, Any])
     body = converted(said, Chat)
     for name in ("functions", "function_call"):
@@ -70,15 +68,16 @@ def asked(call: Call) -> tuple[Chat, Wish]:
     if body.top_logprobs is not None and not body.logprobs:
         says = "top_logprobs: It needs logprobs to be true."
         raise refused(says, "top_logprobs", "invalid_value")
+    await want(body.model or "")
     wish = Wish(
         messages=messages_of(body.messages),
         mode=body.mode or "instruct",
         options=options_of(body),
-        sampling=sampling_of(said),
+        sampling=programs.sampling(said),
         tools=tuple(body.tools or ()),
         continue_=continues(body),
         asked=Asked(
-            grammar=body.grammar_string or grammar_of(body.response_format),
+            grammar=body.constraint(),
             logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         ),
     )

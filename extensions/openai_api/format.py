@@ -1,4 +1,4 @@
-"""`response_format`: a grammar that replies keep to."""
+"""`response_format` and its likes: a grammar that replies keep to."""
 
 from typing import Any, Literal
 
@@ -37,3 +37,23 @@ def grammar_of(format: Format | None) -> str:
         where = "response_format.json_schema.schema"
         raise refused(f"{where}: There is none, and the type json_schema needs one.", where)
     return msgspec.json.encode(schema).decode()
+
+
+class Constraint(msgspec.Struct, kw_only=True):
+    """The fields that say what a reply is to be, under the names of all clients."""
+
+    response_format: Format | None = None
+    grammar_string: str | None = None
+    """GBNF, as text-generation-webui has it."""
+    grammar: str | None = None
+    """The same, as llama.cpp and KoboldCpp have it."""
+    json_schema: dict[str, Any] | None = None
+    """As llama.cpp and TabbyAPI have it."""
+
+    def constraint(self) -> str:
+        """The grammar or the schema; raises Problem."""
+        if said := self.grammar_string or self.grammar:
+            return said
+        if self.json_schema:
+            return msgspec.json.encode(self.json_schema).decode()
+        return grammar_of(self.response_format)

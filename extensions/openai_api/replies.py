@@ -22,9 +22,9 @@ from kernel.api import Delta
 
 from . import answers
 from .chat import Chat
+from .frames import Frames
 from .logprobs import told
 
-DONE = b"data: [DONE]\n\n"
 SAYS = {"text": b'"content"', "reasoning": b'"reasoning_content"'}
 
 
@@ -44,7 +44,7 @@ async def whole(programs: Programs, call: Call, body: Chat, wish: Wish) -> Respo
             model=runs[0].model or body.model or "",
             choices=[choice(n, *each, top) for n, each in enumerate(zip(runs, heard, strict=True))],
             usage=answers.usage_of([run.finish for run in runs]),
-            timings=answers.timings_of(runs[0].finish),
+            timings=answers.timings_of([run.finish for run in runs]),
         )
     )
 
@@ -75,21 +75,13 @@ def new_id(call: Call) -> str:
     return f"chatcmpl-{call.id}"
 
 
-class Chunks:
-    """The events of a stream. A word costs one: its frame is made once."""
+class Chunks(Frames):
+    """The events of a stream of chat completions."""
 
     def __init__(self, call: Call, model: str, usage: bool) -> None:
-        self.id, self.created, self.model = new_id(call), int(time.time()), model
-        self._usage = usage
+        frame = answers.Chunk(id=new_id(call), created=int(time.time()), model=model)
+        super().__init__(frame, usage)
         self._called: dict[int, int] = defaultdict(int)
-        more = {"usage": None} if usage else {}
-        frame = answers.Chunk(id=self.id, created=self.created, model=model, choices=[])
-        whole = {**msgspec.to_builtins(frame), **more, "choices": ["#"]}
-        head, tail = msgspec.json.encode(whole).split(b'"#"')
-        self._head, self._tail = b"data: " + head, tail + b"\n\n"
-
-    def event(self, choice: bytes) -> bytes:
-        return self._head + choice + self._tail
 
     def first(self, index: int) -> bytes:
         return self._delta(index, b'{"role":"assistant","content":""}')
@@ -107,16 +99,6 @@ class Chunks:
     def end(self, index: int, run: Run) -> bytes:
         reason = answers.reason_of(run, bool(self._called[index]))
         return self._delta(index, b"{}", reason=b'"' + reason.encode() + b'"')
-
-    def last(self, runs: list[Run]) -> bytes:
-        """What was used, if that was asked for, and the end."""
-        if not self._usage:
-            return DONE
-        finishes = [run.finish for run in runs]
-        frame = answers.Chunk(id=self.id, created=self.created, model=self.model, choices=[])
-        usage, timings = answers.usage_of(finishes), answers.timings_of(finishes[0])
-        whole = {**msgspec.to_builtins(frame), "usage": usage, "timings": timings}
-        return b"data: " + msgspec.json.encode(whole) + b"\n\n" + DONE
 
     def _call(self, index: int, called: Called) -> bytes:
         number = self._called[index]
@@ -152,5 +134,6 @@ async def streamed(programs: Programs, call: Call, body: Chat, wish: Wish) -> No
 
         runs = await make(programs, call, times(wish, many), hear, hold=True)
         opening = [chunks.first(index) for index in range(many) if index not in begun]
+        used = answers.usage_of([run.finish for run in runs])
         ends = [chunks.end(index, run) for index, run in enumerate(runs)]
-        await out.write(b"".join((*opening, *ends, chunks.last(runs))))
+        await out.write(b"".join((*opening, *ends, chunks.last(runs, used))))

@@ -44,6 +44,7 @@ ROUTES = {
     "websocket_api /api/ws/schema.json": "inference",
     "websocket_api /api/reply": "inference",
     "openai_api /v1/chat/completions": "inference",
+    "openai_api /v1/completions": "inference",
     "openai_api /v1/models": "inference",
     "openai_api /v1/models/{id:path}": "inference",
 }
