@@ -7,6 +7,7 @@ from kernel.api import Client, Extension, Refused
 
 from .cards import Card
 from .exchange import Exchange
+from .folder import CHARX, bounded
 from .forms import redrawn, taken
 from .library import Library, Renamed
 from .pages import Pages, stamp_of
@@ -70,8 +71,13 @@ class Desk:
         def copy() -> str:
             place = folder.place(id)
             card = folder.read(place)
-            picture = place.picture.read_bytes() if place.picture else b""
-            return folder.create(id, card, picture, embed=place.file == place.picture)
+            picture = bounded(place.picture) if place.picture else b""
+            if place.file.suffix.lower() != CHARX:
+                return folder.create(id, card, picture, embed=place.file == place.picture)
+            new = folder.create(id, card, bounded(place.file))
+            if picture:
+                folder.show(folder.place(new), picture)
+            return new
 
         await self._go(client, await self._ext.thread(copy))
 

@@ -12,12 +12,14 @@ from starlette.responses import PlainTextResponse, Response
 
 from kernel.api import Everyone, Extension, Refused
 
-from . import png, trees
+from . import charx, png, trees
 from .books import book_of
 from .cards import Card, flat_of, in_png, tree_of
-from .folder import LARGEST, Place, bounded, read_bytes, sniffed
+from .conversion import to_book
+from .folder import CHARX, LARGEST, bounded, sniffed
+from .incoming import read_bytes
 from .library import Library
-from .reading import character_of
+from .reading import character_of, worlds_of
 from .records import Book
 from .search import never_found
 from .trees import Tree
@@ -25,7 +27,12 @@ from .worlds import LORE, is_world, world_of
 
 FILES = 200
 """Of one upload."""
-TYPES = {".png": "image/png", ".yaml": "application/yaml", ".json": "application/json"}
+TYPES = {
+    ".charx": "application/zip",
+    ".png": "image/png",
+    ".yaml": "application/yaml",
+    ".json": "application/json",
+}
 TOLD = 3
 """Refusals of one upload that are told in full."""
 
@@ -113,7 +120,7 @@ class Exchange:
     # --- out ----------------------------------------------------------------------------
 
     async def exported(self, request: Request) -> Response:
-        """A character as a file: `ID.png` (V2 and V3 in it), `ID.yaml` or `ID.json` (V3)."""
+        """A character as a file: `ID.png` (V2 and V3 in it), or V3 as charx, yaml or json."""
         id, dot, suffix = request.path_params["name"].rpartition(".")
         kind = TYPES.get(dot + suffix)
         try:
@@ -135,12 +142,30 @@ class Exchange:
             return PlainTextResponse("There is no such lorebook.", 404)
         return _file(f"{id}.json", trees.to_json(world_of(tree)), "application/json")
 
+    def _with_lore(self, card: Card) -> Card:
+        """The card with a copy of the lorebook that goes with it, where it has none of its own."""
+        worlds = worlds_of(card.data.get("extensions"))
+        if not worlds or "character_book" in card.data:
+            return card
+        try:
+            book = to_book(self._library.worlds.tree(worlds[0]))
+        except Refused:
+            return card
+        return Card({**card.data, "character_book": {**book, "name": worlds[0]}}, card.beside)
+
     def _export(self, id: str, suffix: str) -> bytes:
         folder = self._library.folder
         place = folder.place(id)
-        card = folder.read(place)
+        card = self._with_lore(folder.read(place))
+        picture = front(folder.picture(place), id, card)
+        archive = place.file.suffix.lower() == CHARX
+        if suffix == CHARX:
+            before = io.BytesIO(bounded(place.file)) if archive else None
+            return charx.packed(tree_of(card), picture, sniffed(picture), before)
+        if archive:
+            card = Card(charx.alone(card.data), card.beside)
         if suffix == ".png":
-            return in_png(card, front(place, card))
+            return in_png(card, front(picture, id, card, png_only=True))
         return trees.to_yaml(flat_of(card)) if suffix == ".yaml" else trees.to_json(tree_of(card))
 
 
@@ -166,13 +191,11 @@ def deaf(name: str, book: Book | None) -> list[str]:
     ]
 
 
-def front(place: Place, card: Card) -> bytes:
+def front(picture: bytes, id: str, card: Card, *, png_only: bool = False) -> bytes:
     """The picture of a card; one is drawn where there is none, or none that a PNG can hold."""
-    if place.picture:
-        data = bounded(place.picture)
-        if data.startswith(png.SIGNATURE):
-            return data
-    hue = sum(character_of(place.id, card).name.encode()) * 47 % 360
+    if picture.startswith(png.SIGNATURE) or (picture and not png_only):
+        return picture
+    hue = sum(character_of(id, card).name.encode()) * 47 % 360
     return png.drawn(hue)
 
 

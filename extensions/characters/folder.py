@@ -1,22 +1,23 @@
 """The folder of characters: which files are one, and reading, writing and moving them.
 
-`NAME.yaml`, `.yml` or `.json`, with `NAME.png` (or another picture) beside it; or `NAME.png` alone
-with a card inside. Links that lead out of the folder are neither read nor written.
+`NAME.yaml`, `.yml` or `.json`, with `NAME.png` (or another picture) beside it; `NAME.png` alone
+with a card inside; or `NAME.charx`. Links that lead out of the folder are neither read nor written.
 """
 
 import io
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from kernel.api import Refused, safe_name, safe_path, write
 
-from . import trees
-from .cards import Card, changed, flat_of, in_png, of_png, of_tree
+from . import charx, trees
+from .cards import Card, changed, flat_of, in_png, of_png, of_tree, tree_of
 from .trees import Tree
 
 TEXTS = (".yaml", ".yml", ".json")
+CHARX = ".charx"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 KEPT = " _-'\u2019()"
 """What names of files may hold beside letters and digits."""
@@ -67,7 +68,7 @@ class Folder:
         with suppress(ValueError):
             safe_name(id)
             kinds = {}
-            for suffix in {*TEXTS, *PICTURES}:
+            for suffix in {*TEXTS, CHARX, *PICTURES}:
                 file = self.root / f"{id}{suffix}"
                 if _is_own(self.root, file):
                     kinds[suffix] = file
@@ -80,13 +81,13 @@ class Folder:
     def _files(self) -> Iterator[Path]:
         with suppress(OSError):
             for file in self.root.iterdir():
-                known = file.suffix.lower() in (*TEXTS, *PICTURES)
+                known = file.suffix.lower() in (*TEXTS, CHARX, *PICTURES)
                 if known and not file.name.startswith(".") and _is_own(self.root, file):
                     yield file
 
     def _place(self, id: str, kinds: dict[str, Path]) -> Place | None:
         picture = next((kinds[suffix] for suffix in PICTURES if suffix in kinds), None)
-        text = next((kinds[suffix] for suffix in TEXTS if suffix in kinds), None)
+        text = next((kinds[suffix] for suffix in (*TEXTS, CHARX) if suffix in kinds), None)
         if text or ".png" in kinds:
             return Place(id, text or kinds[".png"], picture)
         return None
@@ -102,6 +103,9 @@ class Folder:
                 if not card:
                     raise Unreadable(f"{place.file.name} is a picture without a card. Remove it.")
                 return card
+            if place.file.suffix.lower() == CHARX:
+                with place.file.open("rb") as file:
+                    return of_charx(file)[0]
             return of_tree(self.tree(place.file)[0])
         except OSError as error:
             why = error.strerror or "it is gone"
@@ -116,6 +120,9 @@ class Folder:
         self.own(place.file)
         if place.file.suffix.lower() == ".png":
             return write(place.file, in_png(card, bounded(place.file)))
+        if place.file.suffix.lower() == CHARX:
+            before = io.BytesIO(bounded(place.file))
+            return write(place.file, charx.packed(tree_of(card), b"", "", before))
         tree, text = self.tree(place.file)
         new = changed(tree, card)
         json = place.file.suffix.lower() == ".json"
@@ -123,8 +130,12 @@ class Folder:
 
     def create(self, name: str, card: Card, picture: bytes = b"", *, embed: bool = True) -> str:
         """A new file for a card: the picture with the card in it, if that is a PNG file and it is
-        to be embedded; else YAML, and the picture beside it. Answers its id."""
+        to be embedded; else YAML, and the picture beside it; or a CharX file in the place of a
+        picture, as it is. Answers its id."""
         id = self.free(name)
+        if is_charx(picture):  # Whoever has it looked at it before.
+            write(self.own(self.root / f"{id}{CHARX}"), picture)
+            return id
         suffix = sniffed(picture) if picture else ""
         if suffix == ".png" and embed:
             write(self.own(self.root / f"{id}.png"), in_png(card, picture))
@@ -133,6 +144,16 @@ class Folder:
             write(self.own(self.root / f"{id}{suffix}"), picture)
         write(self.own(self.root / f"{id}.yaml"), trees.to_yaml(flat_of(card)))
         return id
+
+    def picture(self, place: Place) -> bytes:
+        """The picture of a character: beside it or in it; b"" where there is none that can be
+        shown. Raises Refused where it cannot be read."""
+        if place.picture:
+            return bounded(place.picture)
+        if place.file.suffix.lower() != CHARX:
+            return b""
+        with place.file.open("rb") as file:
+            return of_charx(file)[1]
 
     def show(self, place: Place, picture: bytes) -> None:
         """Give a character another picture."""
@@ -224,21 +245,28 @@ def file_name(name: str) -> str:
     return "character"
 
 
-def read_bytes(name: str, data: bytes) -> tuple[Card, bytes]:
-    """The card in a file from elsewhere, and the picture that it came in; raises Refused."""
-    if len(data) > LARGEST:
-        raise Refused(f"It is larger than {LARGEST >> 20} MB. Make it smaller.")
-    if data.startswith(b"\x89PNG"):
-        card = of_png(io.BytesIO(data))
-        if not card:
-            raise Refused("This picture holds no character. Choose a card, or a YAML or JSON file.")
-        return card, data
-    text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith((b"{", b"[")) or name.lower().endswith(".json"):
-        return of_tree(trees.from_json(text)), b""
-    if b"\0" in data[:4096]:
-        raise Refused("This is neither a card nor text. Choose a PNG, YAML or JSON file.")
-    return of_tree(trees.from_yaml(data)), b""
+def has_icon(place: Place) -> bool:
+    """Whether there is a picture in the file of a character; not, where it cannot be read."""
+    if place.file.suffix.lower() != CHARX:
+        return False
+    with suppress(Refused, OSError), place.file.open("rb") as file:
+        return bool(of_charx(file)[1])
+    return False
+
+
+def is_charx(data: bytes) -> bool:
+    return data.startswith(b"PK\3\4")
+
+
+def of_charx(file: BinaryIO) -> tuple[Card, bytes]:
+    """The card in a CharX file, and its picture, b"" where none can be shown; raises Refused."""
+    with charx.opened(file) as archive:
+        card = of_tree(trees.from_json(charx.card_in(archive)))
+        picture = charx.icon_in(archive, card.data)
+    try:
+        return card, picture if picture and sniffed(picture) else b""
+    except Refused:  # One of a kind that no page shows.
+        return card, b""
 
 
 def _is_own(root: Path, file: Path) -> bool:

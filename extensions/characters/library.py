@@ -86,6 +86,11 @@ class Library:
                     continue
         return Persona()
 
+    @property
+    def everywhere(self) -> Sequence[str]:
+        """The lorebooks that are told in every conversation."""
+        return self._ext.settings.worlds
+
     # --- what a mode builds on -----------------------------------------------------------
 
     async def scene(

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from kernel.api import Extension, Refused
 
-from .folder import Folder, Place, bounded, sniffed
+from .folder import Folder, Place, has_icon, sniffed
 
 CHARACTERS = "/ext/characters/picture/"
 PERSONAS = "/ext/characters/persona/"
@@ -28,19 +28,17 @@ HEADERS = {
 
 def address(head: str, place: Place) -> str:
     """Where a page finds the picture, with its time of change; "" where there is none."""
-    if not place.picture:
+    file = place.picture or place.file
+    if not place.picture and not has_icon(place):
         return ""
-    return f"{head}{quote(place.id, safe='')}?v={place.picture.stat().st_mtime_ns:x}"
+    return f"{head}{quote(place.id, safe='')}?v={file.stat().st_mtime_ns:x}"
 
 
 def serving(ext: Extension[Any], folder: Folder) -> Callable[[Request], Any]:
     """The endpoint of a folder's pictures; their bytes say the type, not their names."""
 
     def read(id: str) -> tuple[bytes, str]:
-        place = folder.place(id)
-        if not place.picture:
-            raise Refused("It has no picture.")
-        data = bounded(place.picture)
+        data = folder.picture(folder.place(id))
         return data, TYPES[sniffed(data)]
 
     async def picture(request: Request) -> Response:

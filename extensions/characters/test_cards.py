@@ -15,7 +15,8 @@ from kernel.api import Refused
 
 from . import png, trees
 from .cards import OLD, REQUIRED, Card, changed, flat_of, in_png, of_png, of_tree, tree_of
-from .folder import Folder, read_bytes, sniffed
+from .folder import Folder, sniffed
+from .incoming import read_bytes
 from .reading import character_of
 
 HERE = Path(__file__).parents[2] / "tests" / "data"

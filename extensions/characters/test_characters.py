@@ -17,7 +17,7 @@ from kernel.testing import ROOT, App, running
 from . import png
 from .api import CHARACTERS
 from .cards import Card, in_png
-from .folder import read_bytes
+from .incoming import read_bytes
 from .test_cards import BLANK, REAL
 
 BO = {"name": "Bo", "description": "A fox.", "tags": ["wood"], "mood": {"sly": 1}}

@@ -14,7 +14,8 @@ from kernel.api import Refused
 
 from . import png, trees
 from .cards import Card, in_png, of_png
-from .folder import LARGEST, Folder, Unreadable, file_name, read_bytes, sniffed
+from .folder import LARGEST, Folder, Unreadable, file_name, sniffed
+from .incoming import read_bytes
 from .reading import character_of
 from .test_cards import BLANK, carrying
 

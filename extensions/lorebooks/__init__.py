@@ -30,7 +30,9 @@ async def setup(ext: Extension[Any]) -> None:
         names = await ext.thread(library.worlds.names)
         return {
             "conversation": subject,
-            "worlds": [(name, name in told) for name in names] if mode in wants else [],
+            "worlds": [(name, name in told, name in library.everywhere) for name in names]
+            if mode in wants
+            else [],
             "many": sum(name in told for name in names),
         }
 
