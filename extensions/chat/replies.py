@@ -20,11 +20,13 @@ from kernel.api import (
     Message,
     Refused,
     Reply,
+    Text,
     Turn,
 )
 
 from . import impersonating
 from .api import WATCHERS
+from .attempts import Attempts
 from .drawing import Drawing
 from .markdown import Markdown, plain
 from .pages import Pages
@@ -148,7 +150,16 @@ class Replies:
             incognito=is_secret(running.conversation),
         )
         past = who.heard([*said, old]) if old else history[:-1] if asked else history
-        work = self._write(running, running.drawing, turn, past)
+        first = Message("assistant", (Text(start),), who.name if who.character else "", begun.id)
+        attempts = running.reply = Attempts(
+            self._ext,
+            turn,
+            past,
+            past[-1] if old else first,
+            setup.options.chat_generation_attempts,
+            record=bool(self._ext.get(WATCHERS)),
+        )
+        work = self._write(running, running.drawing, attempts)
         running.task = self._ext.spawn(work, f"reply {begun.id}")
 
     async def impersonate(self, running: Running, client: Client, text: str) -> None:
@@ -168,12 +179,7 @@ class Replies:
 
     # --- inside ------------------------------------------------------------------------
 
-    async def _write(
-        self, running: Running, drawing: Drawing, turn: Turn, history: list[Message]
-    ) -> None:
-        watched = bool(self._ext.get(WATCHERS))
-        reply = running.reply = self._ext.run(turn, history, record=watched)
-
+    async def _write(self, running: Running, drawing: Drawing, reply: Attempts) -> None:
         def save() -> None:
             said = running.text + reply.text, running.raw + reply.raw
             self._store.grow(running.message, *said, running.reasoning + reply.reasoning)
@@ -190,7 +196,7 @@ class Replies:
             try:
                 drawn.add(self._ext.spawn(drawing.draw(save), f"drawing {running.message}"))
                 if not running.stopped:
-                    async for delta in self._ext.display(heard(), turn):
+                    async for delta in self._ext.display(heard(), reply.turn):
                         drawing.hear(delta)
             except asyncio.CancelledError:
                 failed = Finish("cancelled", error=self._ext.why)
@@ -206,7 +212,7 @@ class Replies:
         finally:
             self._over(running)
         if ended:
-            await self._tell_watchers(ended, reply)
+            await self._tell_watchers(ended, reply.first)
             await self._pages.tell_ended(ended, html)
         else:
             await self._pages.tell_log(running.conversation)
@@ -226,7 +232,9 @@ class Replies:
             log.exception("A reply could not be drawn")
             return plain(text)
 
-    async def _keep(self, running: Running, reply: Reply, finish: Finish) -> StoredMessage | None:
+    async def _keep(
+        self, running: Running, reply: Attempts, finish: Finish
+    ) -> StoredMessage | None:
         """Store the end; the store holds on to what the disk does not take. None: it is gone."""
         model, page = self._ext.slot().model, Conversation(running.conversation)
         left_out = self._prompts.left_out(running.conversation)

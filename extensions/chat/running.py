@@ -4,6 +4,7 @@ import asyncio
 
 from kernel.api import Reply
 
+from .attempts import Attempts
 from .drawing import Drawing
 from .thoughts import Places
 
@@ -21,7 +22,7 @@ class Running:
         """The words it goes on with: after OUTPUT, of the engine, and its thoughts."""
         self.places = Places()
         self.stopped = False
-        self.reply: Reply | None = None
+        self.reply: Reply | Attempts | None = None
         self.task: asyncio.Task[None] | None = None
         self.drawing: Drawing | None = None
 

@@ -87,6 +87,8 @@ class Setups:
         for name in ("enable_thinking", "preserve_thinking"):
             if name in typed:
                 typed[name] = SWITCHES.get(typed[name], UNSET)
+        if "stop_at_newline" in typed:
+            typed["stop_at_newline"] = typed["stop_at_newline"] == "on"
         if "stopping_strings" in typed:
             typed["stopping_strings"] = strings_of(typed["stopping_strings"])
         if typed.get("reasoning_effort") == "":

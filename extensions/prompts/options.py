@@ -33,6 +33,10 @@ class Options(Struct, frozen=True):
     start_reply_with: Words = ""
     stopping_strings: Annotated[tuple[Annotated[str, Meta(max_length=1000)], ...],
                                 Meta(max_length=100)] = ()  # fmt: skip
+    stop_at_newline: bool = False
+    """A reply is one line."""
+    chat_generation_attempts: Annotated[int, Meta(ge=1, le=10)] = 1
+    """How often the model is asked at most, as long as its reply grows or is empty."""
     enable_thinking: bool | UnsetType = UNSET
     reasoning_effort: Effort | UnsetType = UNSET
     preserve_thinking: bool | UnsetType = UNSET

@@ -87,7 +87,8 @@ class Prompts:
         if not model or "custom_stopping_strings" not in model.info.samplers:
             return request
         asked = request.sampling.custom_stopping_strings
-        all_ = merged(() if asked is UNSET else asked, options.stopping_strings, stops)
+        line = ("\n",) if options.stop_at_newline else ()
+        all_ = merged(() if asked is UNSET else asked, options.stopping_strings, line, stops)
         if not all_:
             return request
         sampling = structs.replace(request.sampling, custom_stopping_strings=all_)
