@@ -272,7 +272,7 @@ new MutationObserver(changes => {
   if (toasts.firstElementChild) toasts.showPopover();          // again, to lie above a dialog opened since
 }).observe(toasts, {childList: true});
 
-// --- a list put in order by dragging a .handle; its form[data-order] sends `id` and `to` ---
+// --- a list put in order by dragging a .handle; its button[data-order] sends `id` and `to` ---
 
 on('pointerdown', down => {
   const item = down.target.closest?.('.handle')?.closest('[data-item]');
@@ -289,11 +289,11 @@ on('pointerdown', down => {
   const drop = ({type}) => {
     item.removeAttribute('data-ui-drag');
     for (const name of ['pointermove', 'pointerup', 'pointercancel']) document.removeEventListener(name, name === 'pointermove' ? move : drop);
-    const to = [...list.children].indexOf(item), form = list.parentNode.querySelector('form[data-order]');
-    if (type === 'pointercancel' || to === first) return;
-    form.elements.id.value = item.dataset.item;
-    form.elements.to.value = to;
-    form.requestSubmit();
+    const to = [...list.children].indexOf(item), order = list.parentNode.querySelector('[data-order]');
+    if (type === 'pointercancel') return list.insertBefore(item, [...list.children].filter(other => other !== item)[first]);
+    if (to === first) return;
+    order.setAttribute('hx-vals', JSON.stringify({...JSON.parse(order.getAttribute('hx-vals')), id: item.dataset.item, to}));
+    order.click();
   };
   on('pointermove', move); on('pointerup', drop); on('pointercancel', drop);
 });

@@ -42,7 +42,7 @@ SMALL = """
   for (const e of document.querySelectorAll(touched)) {
     if (!e.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
     if (e.matches('.switch, [type=checkbox], [type=radio], [type=range]')) continue;
-    if (e.closest('.out-of-sight, .toast, .code, .inline')) continue;
+    if (e.closest('.out-of-sight, .inline')) continue;
     const {width, height} = e.getBoundingClientRect();
     const row = e.closest('label, .field, .chat-box')?.getBoundingClientRect().height ?? 0;
     if (width > 1 && height > 1 && Math.max(height, row) < 43.5)

@@ -247,6 +247,11 @@ async def test_who_is_chosen_speaks_now_muted_or_not(app: App, tab: Tab, model: 
     await act(tab, "choose", character="Ada")
     await tab.act("send", conversation=tab.conversation, text="And you?")
     assert (await said(app, tab))[-1][0] == "Ada"
+    await act(tab, "move", id="Ada", to="2")
+    members = tab.look().get("group_chat-members")
+    assert members
+    order = [n.attributes["data-item"] for n in members.all() if "data-item" in n.attributes]
+    assert order == ["Bo", "Cy", "Ada"]
     await act(tab, "remove", character="Ada")
     assert (await said(app, tab))[-1][0] == "Ada", "what was said stays"
     await act(tab, "speak", character="Ada")

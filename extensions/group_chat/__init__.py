@@ -44,10 +44,11 @@ class Mute(OnMember, frozen=True):
     on: bool
 
 
-class Move(OnMember, frozen=True):
-    """Somebody goes so many places on in the list."""
+class Move(InGroup, frozen=True):
+    """The member `id` goes to the place `to` of the list, from 0."""
 
-    step: Annotated[int, Meta(ge=-30, le=30)]
+    id: str
+    to: Annotated[int, Meta(ge=0, le=30)]
 
 
 class Speak(OnMember, frozen=True):
@@ -94,14 +95,14 @@ async def setup(ext: Extension[Any]) -> None:
         group = group.with_(action.character)
         await change(conversation, lambda _: group)
 
-    def on_member(kind: type[OnMember], how: Callable[[Group, Any], Group]) -> None:
+    def on_member(kind: type[InGroup], how: Callable[[Group, Any], Group]) -> None:
         @ext.on(kind)
         async def changed(action: Any, client: Client) -> None:
             await change(action.conversation, lambda group: how(group, action))
 
     on_member(Remove, lambda group, a: group.without(a.character))
     on_member(Mute, lambda group, a: group.muted(a.character, a.on))
-    on_member(Move, lambda group, a: group.moved(a.character, a.step))
+    on_member(Move, lambda group, a: group.moved(a.id, a.to))
     on_member(Choose, lambda group, a: structs.replace(group, chosen=a.character))
 
     @ext.on(Renamed)

@@ -67,13 +67,12 @@ class Group(Struct, frozen=True):
     def muted(self, id: str, muted: bool) -> "Group":
         return self._changed(id, muted=muted)
 
-    def moved(self, id: str, step: int) -> "Group":
-        """One of those who are there, so many places on."""
+    def moved(self, id: str, to: int) -> "Group":
+        """One of those who are there, at another place."""
         here = self.here
         at = next((n for n, member in enumerate(here) if member.id == id), None)
         if at is None:
             raise Refused("This character is not in the group any more.")
-        to = min(max(at + step, 0), len(here) - 1)
         here.insert(to, here.pop(at))
         gone = [member for member in self.members if member.gone]
         return structs.replace(self, members=(*here, *gone))

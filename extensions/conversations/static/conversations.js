@@ -2,6 +2,7 @@
 // <conversations-import> sends files in parts. Both clean up after themselves.
 
 const PART = 4 * 2 ** 20;
+const LIFT = 400;                                                 // milliseconds
 
 class Desk extends HTMLElement {
   connectedCallback() {
@@ -18,18 +19,56 @@ class Desk extends HTMLElement {
     }, {signal});
     document.addEventListener('drop', event => {
       const folder = this.dragged && to(event);
-      this.mark();
-      if (!folder) return;
-      event.preventDefault();
-      const form = this.querySelector('form');
-      form.elements.conversation.value = this.dragged;
-      form.elements.folder.value = folder.dataset.folder;
-      form.requestSubmit();
+      if (folder) event.preventDefault();
+      this.drop(folder);
     }, {signal});
-    document.addEventListener('dragend', () => { this.mark(); this.dragged = null; }, {signal});
+    document.addEventListener('dragend', () => this.drop(), {signal});
+    const list = this.parentElement;
+    list.addEventListener('pointerdown', event => this.press(event, list), {signal});
+    for (const name of ['touchmove', 'contextmenu']) {           // the list stays where it is, the link a link
+      list.addEventListener(name, event => { if (this.held) event.preventDefault(); }, {signal, passive: false});
+    }
   }
   disconnectedCallback() { this.leaving.abort(); }
   connectedMoveCallback() {}
+  // A finger that rests on a conversation takes it up: a touch knows no dragstart everywhere.
+  press({pointerType, target, clientX, clientY, pointerId}, list) {
+    const row = target.closest?.('[data-conversation]');
+    if (pointerType === 'mouse' || !row || target.closest('button, form')) return;
+    const over = new AbortController(), {signal} = over;
+    row.draggable = false;
+    const lift = setTimeout(() => { this.held = true; this.dragged = row.dataset.conversation; row.dataset.uiHeld = ''; }, LIFT);
+    const end = event => {
+      clearTimeout(lift);
+      over.abort();
+      row.draggable = true;
+      delete row.dataset.uiHeld;
+      if (!this.held) return;
+      this.held = false;
+      this.drop(event.type === 'pointerup' ? this.over : null);
+      const still = click => { click.preventDefault(); click.stopPropagation(); };
+      document.addEventListener('click', still, {capture: true});                 // it was no tap
+      setTimeout(() => document.removeEventListener('click', still, {capture: true}), 50);
+    };
+    const move = event => {
+      if (event.pointerId !== pointerId) return;
+      if (!this.held) { if (Math.hypot(event.clientX - clientX, event.clientY - clientY) > 10) end(event); return; }
+      this.mark(document.elementFromPoint(event.clientX, event.clientY)?.closest('[data-folder]'));
+      const {top, bottom} = list.getBoundingClientRect(), y = event.clientY;
+      list.scrollBy(0, y < top + 48 ? -12 : y > bottom - 48 ? 12 : 0);
+    };
+    document.addEventListener('pointermove', move, {signal});
+    for (const name of ['pointerup', 'pointercancel']) document.addEventListener(name, end, {signal});
+  }
+  drop(folder) {
+    const form = this.querySelector('form'), id = this.dragged;
+    this.mark();
+    this.dragged = null;
+    if (!folder || !id) return;
+    form.elements.conversation.value = id;
+    form.elements.folder.value = folder.dataset.folder;
+    form.requestSubmit();
+  }
   mark(folder) {
     if (this.over === folder) return;
     this.over?.removeAttribute('data-ui-over');
