@@ -20,6 +20,10 @@ class Principal(Struct, frozen=True):
     """What its key is good for, see `Key`."""
     origin: str = ""
     """The site whose page sent it, if that is another than ours."""
+    name: str = ""
+    at_once: int = 0
+    tokens: int = 0
+    """What its key is called, and how much it may use: as it was when it came, see `Key`."""
 
     def may(self, access: str) -> bool:
         """Whether it may ask for what has this class of access."""

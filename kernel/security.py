@@ -156,7 +156,8 @@ class Security:
         keys += [*headers.get("x-api-key", []), *headers.get("api-key", [])]
         keys += [n[len(CARRIER) :] for n in scope.get("subprotocols", []) if n.startswith(CARRIER)]
         if key := next(filter(None, (self.keyring.find(key.strip()) for key in keys)), None):
-            return Principal("key", key.id, "generate" if foreign else key.scope, foreign)
+            rights, more = "generate" if foreign else key.scope, (key.name, key.at_once, key.tokens)
+            return Principal("key", key.id, rights, foreign, *more)
         if foreign:  # A session is for our own page alone, whatever its browser sends along.
             return Principal("nobody")
         origin = "origin" in headers

@@ -353,6 +353,28 @@ async def test_a_site_that_is_taken_off_the_list_can_be_cut_off(door: Door) -> N
     await here.close()
 
 
+async def test_who_comes_with_a_key_brings_its_name_and_limits(door: Door) -> None:
+    """So that they hold whether the extension that keeps them runs or not."""
+    seen: list[Principal] = []
+
+    async def look(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["spindle.principal"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    door.app._app = look
+    door.keyring.keep([made("sk-limited", "generate", at_once=2, tokens=500)])
+    for headers in (
+        key("sk-limited"),
+        {"Origin": SITE, **key("sk-limited")},
+        key(door.keyring.key),
+    ):
+        await door.ask("GET", "/v1/models", headers)
+    assert [(who.name, who.at_once, who.tokens) for who in seen] == [
+        ("My 10", 2, 500), ("My 10", 2, 500), ("", 0, 0),
+    ]  # fmt: skip
+
+
 async def test_what_a_page_with_all_rights_asks_counts_as_for_replies(door: Door) -> None:
     """So that an extension that looks at rights itself gives it no more."""
     seen: list[Principal] = []

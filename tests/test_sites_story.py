@@ -72,7 +72,7 @@ async def test_a_page_elsewhere_gets_replies_with_a_key_once_its_site_is_listed(
         await theirs.goto(site)
         schema, socket = f"{server.address}/api/ws/schema.json", f"ws{server.address[4:]}/api/ws"
         key = {"headers": {"Authorization": f"Bearer {words}"}}  # A browser asks before that.
-        session, generate = {"credentials": "include"}, f"{server.address}/api/generate"
+        session, reply = {"credentials": "include"}, f"{server.address}/api/reply"
         post = {"method": "POST", "body": "{}", "headers": {"Content-Type": "application/json"}}
 
         async def asks(url: str, **how: object) -> object:
@@ -88,7 +88,7 @@ async def test_a_page_elsewhere_gets_replies_with_a_key_once_its_site_is_listed(
         status, length, _ = await asks(schema, **key)  # type: ignore[misc]
         assert (status, length > 1000) == (200, True)
         posted = {**post, "headers": {**post["headers"], **key["headers"]}}
-        assert (await asks(generate, **posted))[0] == 400  # type: ignore[index]
+        assert (await asks(reply, **posted))[0] == 400  # type: ignore[index]
         assert await theirs.evaluate(TALK, [socket, [f"spindle.key.{words}"]]) == "open"
 
         assert (await asks(schema))[0] == 401  # type: ignore[index]

@@ -18,8 +18,8 @@ class Keys(Protocol):
     """The one contribution to `KEYS`. Both answer at once, with what is so now."""
 
     def limits(self, who: Principal) -> Limits:
-        """What a person set for the key of who asks, `scope["spindle.principal"]` of a request;
-        a page, a program without a key and the owner's key have no limits."""
+        """What is set now for the key of who asks, `scope["spindle.principal"]` of a request (which
+        has what was set when it came); pages, the owner's key and who has none have no limits."""
         ...
 
     def name(self, id: str) -> str:

@@ -102,6 +102,7 @@ TEXTS = {
     "column states.*": "never shown: what extensions keep for themselves",
     "data Key.name": KEPT_KEYS,
     "data Key.hash": "never shown: only its first digits, as part of an id",
+    "data Principal.name": KEPT_KEYS,
     "data Principal.*": "never shown: it goes from the door to extensions",
     "data Access.*": "never shown: the server's own address, key and sentence",
     "data Audio.*": ENGINE,
