@@ -1,7 +1,7 @@
 """What the extensions of APIs build on."""
 
 from .calls import Call, Caller, Out, caller_of
-from .endpoints import APIS, Api, Endpoint, Tongue, json, left, nothing
+from .endpoints import APIS, Answer, Api, Endpoint, Tongue, json, left, nothing
 from .fields import ALIASES, sampling_of
 from .gate import Gate
 from .heard import Heard
@@ -15,7 +15,7 @@ from .tools import Called, calls_in
 from .wishes import Asked, Wish
 
 __all__ = [
-    "ALIASES", "APIS", "PROGRAMS", "Api", "Asked", "Call", "Called", "Caller", "Endpoint",
+    "ALIASES", "APIS", "PROGRAMS", "Answer", "Api", "Asked", "Call", "Called", "Caller", "Endpoint",
     "Fault", "Gate", "Heard", "Loader", "Out", "Problem", "Programs", "Run", "Runs", "Tongue",
     "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "json", "left", "make",
     "missing", "nothing", "read", "refused", "sampling_of", "times", "unavailable",

@@ -36,6 +36,7 @@ def sampling_of(body: Mapping[str, Any], **over: Any) -> Sampling:
     Null is the same as nothing, and so is what only tunes something that is off: clients send all
     they know at once. Raises Problem, which names the field as the program wrote it.
     """
+    body = _spread(body)
     said: dict[str, Any] = {}
     written: dict[str, str] = {}
     for name in PARAMETERS:
@@ -53,6 +54,18 @@ def sampling_of(body: Mapping[str, Any], **over: Any) -> Sampling:
             mine, what = written.get(name, name), str(error).partition(" - at ")[0]
             raise refused(f"{mine}: {what}.", mine, "invalid_value") from None
     return msgspec.convert(said, Sampling)
+
+
+def _spread(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`dynatemp_range` alone, as llama.cpp and KoboldCpp have it: so far from the temperature."""
+    wide, middle = body.get("dynatemp_range"), body.get("temperature")
+    middle = 1.0 if middle is None else middle
+    numbers = all(isinstance(each, int | float) for each in (wide, middle))
+    if not wide or not numbers or body.get("dynamic_temperature") is not None:
+        return body
+    low, high = max(0.01, middle - wide), min(5.0, middle + wide)
+    ends = {"dynatemp_low": low, "dynatemp_high": high}
+    return {**ends, **body, "dynamic_temperature": True}
 
 
 def _matters(name: str, said: Mapping[str, Any]) -> bool:

@@ -41,6 +41,11 @@ class Gate:
         self._waiting: list[tuple[float, int, Ticket]] = []
 
     @property
+    def room(self) -> int:
+        """Replies that it lets in at once."""
+        return self._room()
+
+    @property
     def waiting(self) -> int:
         """Requests in the queue."""
         return sum(not ticket.called.done() for _, _, ticket in self._waiting)

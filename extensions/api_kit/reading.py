@@ -35,7 +35,7 @@ def invalid(error: msgspec.ValidationError, hint: str = "", under: str = "") -> 
     what, _, where = str(error).partition(" - at ")
     path = where.rpartition("`$")[2].strip("`.")
     missing = re.findall("required field `([^`]+)`", what)
-    param = ".".join(filter(None, [under, path, *missing]))
+    param = ".".join(filter(None, [under, path, *missing])).replace(".[", "[")
     says = f"{param}: {what}." + (hint if param == "type" else "")
     return refused(says.lstrip(": "), param or None, "invalid_value")
 

@@ -86,7 +86,7 @@ class Runs:
     """All replies of programs that are under way; the way to begin one."""
 
     def __init__(self, ext: Extension[Any], gate: Gate, limit: Callable[[Call], int]) -> None:
-        self._ext, self._gate, self._limit = ext, gate, limit
+        self._ext, self.gate, self._limit = ext, gate, limit
         self.live: dict[Run, None] = {}
         self.watchers: list[Callable[[Run], None]] = []
         """Called with each run that has ended."""
@@ -105,11 +105,11 @@ class Runs:
 
         def queued(ticket: Ticket) -> None:
             run.ticket = ticket
-            call.headers["x-queue-position"] = str(self._gate.before(ticket) + 1)
+            call.headers["x-queue-position"] = str(self.gate.before(ticket) + 1)
 
         try:
             most = self._limit(call)
-            async with self._gate.turn(call.caller.owner, tokens, most, queued):
+            async with self.gate.turn(call.caller.owner, tokens, most, queued):
                 run.ticket = None
                 turn, history = wish.turn(call.caller.owner)
                 run.start(self._ext.run(turn, history))

@@ -1,0 +1,122 @@
+"""Lets programs that speak to KoboldAI or KoboldCpp use the model."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+from starlette.responses import Response
+
+from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, json
+from extensions.text_api.api import DIALECTS, Dialect
+from kernel.api import (
+    ROUTES,
+    SAMPLERS,
+    Extension,
+    Meta,
+    Router,
+    Routes,
+    SettingsChanged,
+    Struct,
+)
+
+from . import asked, replies, tokens
+from .about import About
+from .tokens import Tokens
+from .under_way import Register
+
+NOBODY = "ReadOnly"
+"""What KoboldAI calls the model where none is loaded; SillyTavern looks for it."""
+
+
+class Settings(Struct, frozen=True):
+    """What a request that does not say it gets."""
+
+    max_length: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="Tokens of a reply where a program does not say."),
+    ] = 512
+
+
+class Key(msgspec.Struct):
+    """Which reply is meant."""
+
+    genkey: str | None = None
+
+
+async def setup(ext: Extension[Settings]) -> None:
+    programs = ext.one(PROGRAMS)
+    register, counts = Register(programs), Tokens(programs)
+    about = About(programs, lambda: ext.settings.max_length)
+    programs.runs.watchers.append(about.ended)
+    ext.defer(lambda: programs.runs.watchers.remove(about.ended))
+
+    @ext.on(SettingsChanged)
+    async def settings_changed(_: SettingsChanged) -> None:
+        """They are read when they are needed: no reply is cut off by a change."""
+
+    def known() -> asked.Known:
+        info = programs.info()
+        loader = info.loader if info and "extra" in info.samplers else ""
+        kinds = [each.kind for each in ext.get(SAMPLERS) if each.loader == loader]
+        bans = any("banned_strings" in kind.__struct_fields__ for kind in kinds)
+        return asked.Known(ext.settings.max_length, info, bans)
+
+    async def generate(call: Call) -> Response:
+        told = asked.asked(call, known())
+        return await replies.whole(programs, register, call, *told)
+
+    async def stream(call: Call) -> None:
+        told = asked.asked(call, known())
+        await replies.streamed(programs, register, call, *told)
+
+    async def check(call: Call) -> Response:
+        key = call.read(Key).genkey or ""
+        texts = register.texts(call.caller.owner, key)
+        return json({"results": [{"text": text} for text in texts]})
+
+    async def abort(call: Call) -> Response:
+        stopped = register.abort(call.caller.owner, call.read(Key).genkey or "")
+        return json({"success": "true" if stopped else "false", "done": "true"})
+
+    async def model(call: Call) -> Response:
+        info = programs.info()
+        return json({"result": info.name if info else NOBODY})
+
+    def everywhere() -> Iterator[Endpoint]:
+        """What is at /api/v1 and at /api/latest."""
+        for at in ("/api/v1", "/api/latest"):
+            yield Endpoint(f"{at}/info/version", about.version, "GET", summary="Of the API.")
+            config = f"{at}/config"
+            yield Endpoint(f"{config}/max_context_length", about.context, "GET")
+            yield Endpoint(f"{config}/max_length", about.length, "GET")
+            yield Endpoint(f"{config}/soft_prompt", about.soft_prompt, "GET")
+            yield Endpoint(f"{config}/soft_prompts_list", about.soft_prompts, "GET")
+
+    whole = {"takes": asked.Generate, "gives": replies.Results}
+    extra = "/api/extra"
+    endpoints = (
+        *everywhere(),
+        Endpoint("/api/latest/generate", generate, **whole, summary="A text goes on."),
+        Endpoint("/api/latest/model", model, "GET", summary="The name of the loaded model."),
+        Endpoint(f"{extra}/version", about.koboldcpp, "GET", summary="What there is."),
+        Endpoint(f"{extra}/true_max_context_length", about.context, "GET"),
+        Endpoint(f"{extra}/perf", about.perf, "GET", summary="How fast it is."),
+        Endpoint(f"{extra}/tokencount", counts.count, takes=tokens.Count, gives=tokens.Counted),
+        Endpoint(f"{extra}/detokenize", counts.text, takes=tokens.Ids, gives=tokens.Said),
+        Endpoint(f"{extra}/embeddings", counts.embed, takes=tokens.Embed, gives=tokens.Vectors),
+        Endpoint(
+            f"{extra}/generate/stream",
+            stream,
+            takes=asked.Generate,
+            events=replies.Token,
+            summary="A text goes on, word by word.",
+        ),
+        Endpoint(f"{extra}/generate/check", check, takes=Key, gives=replies.Results),
+        Endpoint(f"{extra}/generate/check", check, "GET", gives=replies.Results),
+        Endpoint(f"{extra}/abort", abort, takes=Key, summary="Stops the caller's own reply."),
+    )
+    tongue = replies.Kobold()
+    api = Api("kobold", "Kobold", endpoints, tongue)
+    ext.add(APIS, api)
+    ext.add(ROUTES, Routes(Router(api.routes()), access="inference"))
+    ext.add(DIALECTS, Dialect("kobold", asked.OWN, generate, NOBODY, tongue=tongue))

@@ -1,0 +1,109 @@
+"""What Kobold's programs ask for, as a wish for replies."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import structs
+
+from extensions.api_kit.api import Asked, Call, Wish, converted, read, refused, sampling_of
+from kernel.api import UNSET, Meta, ModelInfo, Sampling, Struct
+
+Str = str | None
+Bool = bool | None
+OWN = frozenset({
+    "max_length", "max_context_length", "rep_pen", "rep_pen_range", "rep_pen_slope", "genkey",
+    "sampler_order", "quiet", "memory", "stop_sequence", "trim_stop", "use_default_badwordsids",
+    "frmttriminc", "frmtrmblln", "use_story", "use_memory", "use_world_info", "use_authors_note",
+    "singleline", "banned_tokens", "bypass_eos", "render_special",
+})  # fmt: skip
+"""Fields that Kobold's programs send and no others do."""
+DEFAULTS: Mapping[str, Any] = {
+    "temperature": 0.75, "top_p": 0.92, "top_k": 100, "repetition_penalty_range": 360,
+}  # fmt: skip
+"""KoboldCpp's, where a request does not say."""
+ORDER = (
+    ("top_k",), ("top_a",), ("top_p", "min_p"), ("tfs",), ("typical_p",),
+    ("temperature", "dynamic_temperature", "quadratic_sampling"),
+    ("repetition_penalty", "presence_penalty", "frequency_penalty", "dry"),
+)  # fmt: skip
+"""The samplers that the numbers of `sampler_order` stand for."""
+
+
+class Generate(msgspec.Struct):
+    """The body; sampling fields have KoboldCpp's names, or those of docs/parameters.md."""
+
+    prompt: str
+    memory: Str = None
+    n: Annotated[int, Meta(ge=1, le=16)] | None = None
+    genkey: Str = None
+    trim_stop: Bool = None
+    grammar: Str = None
+    sampler_order: list[Annotated[int, Meta(ge=0, le=6)]] | None = None
+    banned_tokens: list[str] | None = None
+    use_default_badwordsids: Bool = None
+    ban_eos_token: Bool = None
+    bypass_eos: Bool = None
+    render_special: Bool = None
+    singleline: Bool = None
+    images: list[str] | None = None
+    quiet: Bool = None
+    """Nothing of a prompt is ever logged."""
+
+
+BANS = (
+    "banned_tokens: {} cannot keep words out of a reply. Leave this out, or let llama.cpp's native "
+    "engine run a GGUF model (Settings, llama.cpp)."
+)
+
+
+class Known(Struct, frozen=True):
+    """What is known where a body is read."""
+
+    length: int
+    """Tokens of a reply, by default."""
+    model: ModelInfo | None
+    bans: bool
+    """Whether the model can keep words out of a reply."""
+
+
+def asked(call: Call, known: Known) -> tuple[Generate, Wish]:
+    """The body, and the wish for one reply; raises Problem."""
+    said: Mapping[str, Any] = read(call.body or b"{}", dict[str, Any])
+    body = converted(said, Generate)
+    if body.images:
+        says = "images: A plain text cannot hold pictures. Use /v1/chat/completions."
+        raise refused(says, "images", "unsupported_value")
+    wish = Wish(
+        prompt=(body.memory or "") + body.prompt,
+        sampling=sampling(said, body, known),
+        asked=Asked(grammar=body.grammar or ""),
+    )
+    return body, wish
+
+
+def sampling(said: Mapping[str, Any], body: Generate, known: Known) -> Sampling:
+    """How the next token is chosen."""
+    given = sampling_of(said, sampler_priority=order_of(body, known.model))
+    found = {**DEFAULTS, "max_new_tokens": known.length}
+    more = {name: value for name, value in found.items() if getattr(given, name) is UNSET}
+    stops = () if given.custom_stopping_strings is UNSET else given.custom_stopping_strings
+    if body.singleline:
+        more["custom_stopping_strings"] = (*stops, "\n")
+    if body.ban_eos_token is None and (body.use_default_badwordsids or body.bypass_eos):
+        more["ban_eos_token"] = True
+    if body.render_special:
+        more["skip_special_tokens"] = False
+    if banned := tuple(each for each in body.banned_tokens or () if each):
+        if known.model and not known.bans:
+            says = BANS.format(known.model.name)
+            raise refused(says, "banned_tokens", "unsupported_parameter")
+        more["extra"] = {"banned_strings": banned}
+    return structs.replace(given, **more)
+
+
+def order_of(body: Generate, info: ModelInfo | None) -> list[str] | None:
+    """The order of the samplers by their names; what Kobold has no number for comes last."""
+    if not body.sampler_order or (info and "sampler_priority" not in info.samplers):
+        return None
+    return [name for number in body.sampler_order for name in ORDER[number]]

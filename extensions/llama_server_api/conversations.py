@@ -1,0 +1,79 @@
+"""POST /apply-template: the prompt that a conversation becomes."""
+
+from typing import Any, Literal
+
+import msgspec
+from starlette.responses import Response
+
+from extensions.api_kit.api import Call, Programs, Wish, json, refused
+from kernel.api import MODES, Extension, Message, Refused, Request, Role, Text
+
+
+class Piece(msgspec.Struct):
+    """A part of a message's content."""
+
+    type: str
+    text: str | None = None
+
+
+class Said(msgspec.Struct):
+    """One message."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Piece] | None = None
+
+
+class Apply(msgspec.Struct):
+    """A conversation."""
+
+    messages: list[Said]
+    tools: list[dict[str, Any]] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """Its prompt."""
+
+    prompt: str
+
+
+class Templates:
+    """The same prompt that /v1/chat/completions gives the model, before modifiers of requests."""
+
+    def __init__(self, ext: Extension[Any], programs: Programs) -> None:
+        self._ext, self._programs = ext, programs
+
+    async def apply(self, call: Call) -> Response:
+        body = call.read(Apply)
+        if not body.messages:
+            says = "messages: There is none. Send at least one."
+            raise refused(says, "messages", "empty_array")
+        wish = Wish(
+            messages=tuple(message(said, f"messages[{n}]") for n, said in enumerate(body.messages)),
+            options=body.chat_template_kwargs or {},
+            tools=tuple(body.tools or ()),
+            continue_=body.messages[-1].role == "assistant",
+        )
+        self._programs.model()
+        return json(Applied(await self._programs.prompt(await self._request(wish))))
+
+    async def _request(self, wish: Wish) -> Request:
+        turn, history = wish.turn("")
+        for mode in self._ext.get(MODES):
+            if mode.id == wish.mode:
+                try:
+                    return await mode.request(turn, history)
+                except Refused as error:
+                    raise refused(str(error), None, "template_refused") from error
+        return Request(messages=wish.messages, tools=wish.tools, continue_=wish.continue_)
+
+
+def message(said: Said, where: str) -> Message:
+    """As Spindle has it; raises Problem for what is no text."""
+    role: Role = "system" if said.role == "developer" else said.role
+    pieces = [Piece("text", said.content)] if isinstance(said.content, str) else said.content or []
+    for number, piece in enumerate(pieces):
+        if piece.text is None:
+            at = f"{where}.content[{number}]"
+            raise refused(f"{at}: Only texts can be shown in a prompt.", at, "unsupported_value")
+    return Message(role, tuple(Text(piece.text) for piece in pieces if piece.text))
