@@ -15,7 +15,7 @@ from .tokens import Tokens
 
 async def setup(ext: Extension[Any]) -> None:
     programs = ext.one(PROGRAMS)
-    about, counts, templates = About(programs), Tokens(programs), Templates(ext, programs)
+    about, counts, templates = About(programs), Tokens(programs), Templates(programs)
 
     async def complete(call: Call) -> Response | None:
         body, wishes, several = await asked.asked(programs, call)

@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from extensions.api_kit.api import Call, Programs, Wish, json, refused
-from kernel.api import MODES, Extension, Message, Refused, Request, Role, Text
+from kernel.api import Message, Role, Text
 
 
 class Piece(msgspec.Struct):
@@ -38,10 +38,10 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class Templates:
-    """The same prompt that /v1/chat/completions gives the model, before modifiers of requests."""
+    """The same prompt that /v1/chat/completions gives the model."""
 
-    def __init__(self, ext: Extension[Any], programs: Programs) -> None:
-        self._ext, self._programs = ext, programs
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
 
     async def apply(self, call: Call) -> Response:
         body = call.read(Apply)
@@ -54,18 +54,8 @@ class Templates:
             tools=tuple(body.tools or ()),
             continue_=body.messages[-1].role == "assistant",
         )
-        self._programs.model()
-        return json(Applied(await self._programs.prompt(await self._request(wish))))
-
-    async def _request(self, wish: Wish) -> Request:
-        turn, history = wish.turn("")
-        for mode in self._ext.get(MODES):
-            if mode.id == wish.mode:
-                try:
-                    return await mode.request(turn, history)
-                except Refused as error:
-                    raise refused(str(error), None, "template_refused") from error
-        return Request(messages=wish.messages, tools=wish.tools, continue_=wish.continue_)
+        request = await self._programs.request(call, wish)
+        return json(Applied(await self._programs.prompt(request)))
 
 
 def message(said: Said, where: str) -> Message:

@@ -5,27 +5,11 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Programs, Wish, json, make
-from kernel.api import Delta, Token
+from extensions.api_kit.api import Call, Heard, Programs, Wish, json, make
+from kernel.api import Delta
 
 from .answers import completed, likely
 from .asked import Completion
-
-
-class Heard:
-    """What one reply has said so far."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.tokens: list[Token] = []
-
-    def hear(self, delta: Delta) -> bool:
-        """Whether it is of the text."""
-        if delta.channel != "text":
-            return False
-        self.text = delta.onto(self.text)
-        self.tokens += delta.tokens
-        return True
 
 
 async def whole(
@@ -40,7 +24,7 @@ async def whole(
     runs = await make(programs, call, wishes, hear)
     probs, ids = bool(body.n_probs), bool(body.return_tokens)
     found = [
-        completed(n, run, said.text, said.tokens, whole=True, ids=ids, probs=probs)
+        completed(n, run, said.text(), said.tokens, whole=True, ids=ids, probs=probs)
         for n, (run, said) in enumerate(zip(runs, heard, strict=True))
     ]
     return json(found if several else found[0])
@@ -53,12 +37,13 @@ async def streamed(programs: Programs, call: Call, body: Completion, wishes: lis
 
         async def hear(index: int, delta: Delta) -> None:
             said = heard[index]
-            if said.hear(delta):
+            said.hear(delta)
+            if delta.channel == "text":
                 await out.write(event(piece(index, delta, len(said.tokens), body)))
 
         runs = await make(programs, call, wishes, hear, hold=True)
         ends = [
-            event(completed(n, run, said.text, said.tokens, whole=False, ids=False, probs=False))
+            event(completed(n, run, said.text(), said.tokens, whole=False, ids=False, probs=False))
             for n, (run, said) in enumerate(zip(runs, heard, strict=True))
         ]
         await out.write(b"".join(ends))
