@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CHECKS = {
     "ruff check": ("ruff", "check", "."),
     "ruff format": ("ruff", "format", "--check", "."),
-    "pyright": ("pyright", "--pythonpath", "{}"),
 }
 COMPILED = "llama-cpp-python==0.3.36"
 """What is built from source, by extensions/llama_cpp/building.py."""
@@ -52,8 +51,11 @@ def main() -> int:
         for name, command in CHECKS.items()
         if options.only in (None, command[0])
     ]
-    if options.only not in (None, "pytest"):
+    if options.only == "ruff":
         return max(code for code, _ in results)
+    types = begin_types(python) if options.only in (None, "pyright") else None
+    if types and options.only:
+        return end_types(types)
 
     not_built = prepare_engines(python, options.environments_dir.resolve())
     if not install_chromium():
@@ -74,7 +76,8 @@ def main() -> int:
         # files have the fewest tests; sorted by that, as is the default, they would come last.
         others = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", *others]
     pytest = subprocess.run([python, "-m", "pytest", *others], check=False)
-    return max([pytest.returncode, *(code for code, _ in results)])
+    codes = [pytest.returncode, *(code for code, _ in results)]
+    return max([*codes, end_types(types)] if types else codes)
 
 
 def prepare(env: Environment, root: Path) -> str:
@@ -148,6 +151,20 @@ def check(name: str, python: str, module: str, *arguments: str) -> "tuple[int, s
     line = f"{name:12} {'FAILED' if code else 'passed'} in {time.monotonic() - began:.1f} s"
     print(line, flush=True)
     return code, line
+
+
+def begin_types(python: str) -> "subprocess.Popen[str]":
+    """Start pyright beside the tests, which leave a third of two processors idle."""
+    print("--- pyright, beside the tests", flush=True)
+    command = [python, "-m", "pyright", "--pythonpath", python]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def end_types(types: "subprocess.Popen[str]") -> int:
+    """Wait for it, say what it found, and return its exit status."""
+    said, _ = types.communicate()
+    print(f"{said.rstrip()}\npyright      {'FAILED' if types.returncode else 'passed'}", flush=True)
+    return types.returncode
 
 
 if __name__ == "__main__":

@@ -36,6 +36,20 @@ def all_places(tmp_path_factory: pytest.TempPathFactory) -> list[Place]:
     return asyncio.run(look())
 
 
+@pytest.fixture(scope="session")
+def some_places(request: pytest.FixtureRequest, all_places: list[Place]) -> list[Place]:
+    """With --long all of them; else one of each class, kind and owner: the door knows no more.
+
+    What takes uploads stays, for forms are tried on it."""
+    if request.config.getoption("--long"):
+        return all_places
+    first: dict[object, Place] = {}
+    for place in all_places:
+        group = (place.owner, place.access, place.kind)
+        first.setdefault(place.path if "archive" in place.path else group, place)
+    return [*first.values()]
+
+
 @pytest.fixture
 def pages(all_places: list[Place]) -> list[Place]:
     """What is asked by HTTP, but for what the door itself answers."""
