@@ -26,6 +26,7 @@ class Served:
         self.app, self.port, self.key = app, port, key
         self.http, self.ws = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}/api/ws"
         self.server: Any = None
+        self.keyring: Any = None
         self.cookie = ""
         """Of a page's session."""
 
@@ -61,7 +62,7 @@ async def serving(app: App, listen: str = "", **config: Any) -> AsyncGenerator[S
         task = asyncio.create_task(server.serve(sockets=[listener]))
         await ready.wait()
         served = Served(app, port, keyring.key)
-        served.server, served.cookie = server, keyring.begin()
+        served.server, served.cookie, served.keyring = server, keyring.begin(), keyring
         try:
             yield served
         finally:

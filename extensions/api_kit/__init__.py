@@ -52,7 +52,8 @@ async def setup(ext: Extension[Settings]) -> None:
         return ext.settings.at_once or (TOGETHER if batches else 1)
 
     def limit(call: Call) -> int:
-        return ext.settings.at_once_each
+        limits = (ext.settings.at_once_each, call.caller.at_once)
+        return min((each for each in limits if each), default=0)
 
     gate = Gate(room, lambda: ext.settings.queue)
     ext.add(PROGRAMS, Programs(ext, Runs(ext, gate, limit)))

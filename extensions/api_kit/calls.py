@@ -24,6 +24,11 @@ class Caller(Struct, frozen=True):
     id: str = ""
     admin: bool = False
     """Whether it may do everything: the page, or a key of that scope."""
+    name: str = ""
+    """What its key is called."""
+    at_once: int = 0
+    tokens: int = 0
+    """Replies at once and tokens a minute that its key may have; 0 is no limit."""
 
     @property
     def owner(self) -> str:
@@ -36,7 +41,8 @@ def caller_of(scope: Any) -> Caller:
     principal: Principal | None = scope.get("spindle.principal")
     if not principal:
         return Caller("")
-    return Caller(principal.kind, principal.id, principal.may("admin"))
+    who, admin = principal, principal.may("admin")
+    return Caller(who.kind, who.id, admin, who.name, who.at_once, who.tokens)
 
 
 class Call:

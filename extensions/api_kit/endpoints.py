@@ -94,7 +94,7 @@ class Served:
                 raise Problem(Fault(NO_ADMIN, "permission_error", None, "admin_key_needed"))
             await call.load()
         except Problem as problem:
-            return await self._refuse(call, problem.fault)
+            return await self._refuse(call, problem)
         answer = asyncio.create_task(self._answer(call), name=self._endpoint.path)
         gone = asyncio.create_task(left(receive))
         try:
@@ -115,20 +115,22 @@ class Served:
         try:
             response = await self._endpoint.answer(call)
         except Problem as problem:
-            return await self._refuse(call, problem.fault)
+            return await self._refuse(call, problem)
         except asyncio.CancelledError:
             if call.stopping and call.out and call.out.begun:
                 async with asyncio.timeout(1):
-                    await self._refuse(call, unavailable(STOPPED, "switched_off").fault)
+                    await self._refuse(call, unavailable(STOPPED, "switched_off"))
             raise
         if response:
             await self._respond(call, response)
 
-    async def _refuse(self, call: Call, fault: Fault) -> None:
+    async def _refuse(self, call: Call, problem: Problem) -> None:
         """As long as nothing was said with a status; then as the last event."""
         if call.out and call.out.begun:
-            return await call.out.write(self._api.tongue.event(fault), more=False)
-        await self._respond(call, self._api.tongue.response(fault))
+            return await call.out.write(self._api.tongue.event(problem.fault), more=False)
+        if problem.after:
+            call.headers["retry-after"] = str(problem.after)
+        await self._respond(call, self._api.tongue.response(problem.fault))
 
     async def _respond(self, call: Call, response: Response) -> None:
         response.headers.update(call.headers)

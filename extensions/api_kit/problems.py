@@ -50,9 +50,10 @@ class Fault(msgspec.Struct, frozen=True):
 class Problem(Exception):
     """Raised where a program's wish is refused."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, after: int = 0) -> None:
         super().__init__(fault.message)
-        self.fault = fault
+        self.fault, self.after = fault, after
+        """What is told, and the seconds to wait before it is asked again, where they are known."""
 
 
 def refused(message: str, param: str | None = None, code: str = "invalid_request") -> Problem:

@@ -12,6 +12,7 @@ from kernel.api import MODES, UNSET, Delta, Extension, Finish, Model, Reply, Req
 from .calls import Call
 from .gate import Gate, Ticket
 from .problems import Fault, Problem, refused, unavailable
+from .spending import Spending
 from .wishes import Wish
 
 GUESS = 512
@@ -87,6 +88,7 @@ class Runs:
 
     def __init__(self, ext: Extension[Any], gate: Gate, limit: Callable[[Call], int]) -> None:
         self._ext, self.gate, self._limit = ext, gate, limit
+        self._spending = Spending()
         self.live: dict[Run, None] = {}
         self.watchers: list[Callable[[Run], None]] = []
         """Called with each run that has ended."""
@@ -98,6 +100,7 @@ class Runs:
         Raises Problem when it cannot begin. `hold`: see Run.
         """
         self.check(wish)
+        self._spending.check(call.caller.owner, call.caller.tokens)
         run = Run(call, wish, hold=hold)
         self.live[run] = None
         limit = wish.sampling.max_new_tokens
@@ -174,6 +177,8 @@ class Runs:
             run.state = "cancelled"
         if finish.usage.completion:
             run.tokens = finish.usage.completion
+        if run.caller.tokens:
+            self._spending.add(run.caller.owner, finish.usage.prompt + run.tokens)
         seconds = run.ended - run.asked
         self._ext.log.info(
             "%s: %s, %s, %d + %d tokens in %.2f s",

@@ -1,12 +1,18 @@
 """The parts that all APIs share: fields, turns at the model."""
 
 import asyncio
+import hashlib
 from typing import Any
 
+import httpx
 import pytest
 
-from extensions.api_kit.api import Gate, Problem, sampling_of
+from extensions.api_kit.api import PROGRAMS, Gate, Problem, sampling_of
+from extensions.api_kit.spending import Spending
 from kernel.api import UNSET
+from kernel.keyring import Key, new_key
+from kernel.testing import Scripted, running
+from tests.sockets import serving
 
 
 @pytest.mark.parametrize(
@@ -144,3 +150,52 @@ async def test_limits():
     queue.done.set()
     await task
     await queue.go("c", 1, most=1)
+
+
+def test_tokens_of_a_minute():
+    now = [0.0]
+    spending = Spending(lambda: now[0])
+    for at, tokens in ((0, 40), (10, 30), (20, 30)):
+        now[0] = float(at)
+        spending.check("me", 100)
+        spending.add("me", tokens)
+    with pytest.raises(Problem) as problem:
+        spending.check("me", 100)
+    assert (problem.value.fault.status, problem.value.after) == (429, 41)
+    assert "Try again in 41 s" in str(problem.value)
+    spending.check("me", 0)
+    spending.check("another", 100)
+    now[0] = 60.1
+    spending.check("me", 100)
+    assert spending.used("me") == 60
+    now[0] = 100
+    assert spending.used("me") == 0
+
+
+async def test_limits_of_a_key():
+    gate = asyncio.Semaphore(0)
+    async with (
+        running("openai_api", "instruct", model=Scripted("One two.", gate=gate)) as app,
+        serving(app) as served,
+        httpx.AsyncClient(timeout=60) as web,
+    ):
+        words = new_key()
+        key = Key(
+            "phone", hashlib.sha256(words.encode()).hexdigest(), "generate", at_once=1, tokens=5
+        )
+        served.keyring.keep([key])
+        body = {"messages": [{"role": "user", "content": "Hello?"}]}
+        how: Any = {"json": body, "headers": {"authorization": f"Bearer {words}"}}
+        address = f"{served.http}/v1/chat/completions"
+        first = asyncio.create_task(web.post(address, **how))
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        await app.until(lambda: len(programs.runs.live) == 1)
+        second = await web.post(address, **how)
+        assert (second.status_code, second.json()["error"]["code"]) == (429, "too_many_requests")
+        for _ in range(9):
+            gate.release()
+        assert (await first).status_code == 200
+        third = await web.post(address, **how)
+        assert (third.status_code, third.json()["error"]["code"]) == (429, "tokens_per_minute")
+        assert 50 < int(third.headers["retry-after"]) <= 61
+        assert (await web.post(address, json=body)).status_code == 200, "others have theirs"

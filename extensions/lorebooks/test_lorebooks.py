@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from extensions.characters.api import SHELVES
 from extensions.chat.test_chat import Tab, store_of
 from kernel.testing import App, Scripted, running
 
@@ -55,6 +56,8 @@ async def test_it_is_told_where_it_was_chosen(app: App, tab: Tab, model: Scripte
     assert pill
     assert "Lore · 1" in pill.text
     assert await store_of(app).state(tab.conversation, "lorebooks", "told") == ["Birds"]
+    [shelf] = app.kernel.registry.values(SHELVES)
+    assert [*await shelf.worlds(tab.conversation)] == ["Birds"]
     await tell(tab, on=False)
     assert "Owls" not in await asked(app, tab, model)
     other = await Tab(app).connect()

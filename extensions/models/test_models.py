@@ -9,11 +9,12 @@ from typing import cast
 import msgspec
 import pytest
 
+from extensions.models.api import MODELS, shown
 from extensions.models.files import Shelf, find
 from extensions.models.loading import GUIDE
 from extensions.models.memory import Choice, Memory
 from extensions.models.views import Views, size_in_words
-from kernel.api import LOADERS, Connected, Loader, Manifest, Phase, Started, ToInstall
+from kernel.api import LOADERS, Connected, Loader, Manifest, Phase, Refused, Started, ToInstall
 from kernel.testing import App, Page, Scripted, ScriptedLoader, running
 
 
@@ -436,3 +437,21 @@ async def test_what_a_loader_says_stands_beside_its_form():
         loader.note, loader.about = "A <faster> way.", "/settings/scripted"  # type: ignore[attr-defined]
         await page.act("models.choose", file="one.gguf")
         await page.until(r'A &lt;faster&gt; way\. <a href="/settings/scripted">')
+
+
+async def test_what_other_extensions_do_with_models():
+    async with running("models", model=Scripted("Hi.")) as app:
+        await with_files(app, "one.gguf", "two.gguf")
+        page = app.page("/")
+        await page.act("models.choose", file="two.gguf")  # It looks into the folder.
+        [models] = app.kernel.registry.values(MODELS)
+        assert [file.name for file in models.files] == ["one.gguf", "two.gguf"]
+        assert models.find("two") == models.find("two.gguf") == models.files[1]
+        assert models.find("three") is None
+        assert shown(models.files[0]) == "one"
+        with pytest.raises(Refused, match="not below"):
+            await models.load("three.gguf")
+        await models.load("two.gguf")
+        assert app.kernel.slot().state.name == "two"
+        await models.unload()
+        assert app.kernel.slot().state.state == "empty"

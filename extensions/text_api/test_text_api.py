@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from extensions.text_api.api import DIALECTS
 from kernel.testing import Scripted, running
 from kernel.testing.plugin import conformance
 from tests.sockets import Served, serving
@@ -34,6 +35,7 @@ async def test_either_works_alone(on: str):
         for body in ({"prompt": "A", "max_length": 5}, {"prompt": "A", "max_new_tokens": 5}):
             answer = await post(served, **body)
             assert answer.json()["results"][0]["text"] == " b.", answer.text
+        assert [each.api for each in app.kernel.registry.values(DIALECTS)] == [on.split("_")[0]]
         assert await name(served) == "scripted"
 
 

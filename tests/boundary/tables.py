@@ -100,6 +100,7 @@ ENGINE = "never shown: it goes to the engine"
 CHARACTERS = "characters_and_personas"
 KEPT_KEYS = "names_of_keys"
 INSPECTED = "what_the_inspector_shows"
+WIRE = "never shown: it goes between programs and the model"
 IDS = "never shown: an id that the server made"
 CODE = "never shown: a name in the source of an extension, of letters"
 
@@ -139,6 +140,18 @@ TEXTS = {
     "data Principal.name": KEPT_KEYS,
     "data Principal.*": "never shown: it goes from the door to extensions",
     "data Access.*": "never shown: the server's own address, key and sentence",
+    "data Api.*": WIRE,
+    "data Asked.*": WIRE,
+    "data Call.*": WIRE,
+    "data Called.*": WIRE,
+    "data Caller.*": WIRE,
+    "data Dialect.*": WIRE,
+    "data Endpoint.*": WIRE,
+    "data Fault.*": WIRE,
+    "data Wish.*": WIRE,
+    "data Kept.*": ENGINE,
+    "data ModelFile.*": "files_of_models",
+    "column enclosures.message": IDS,
     "data Audio.*": ENGINE,
     "data Image.*": ENGINE,
     "data Book.name": CHARACTERS,
