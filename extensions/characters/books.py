@@ -23,6 +23,7 @@ _PLACES: dict[Any, Place] = {
     4: "depth",
     5: "after",
     6: "after",
+    7: "none",
 }
 _ROLES: dict[Any, Role] = {0: "system", 1: "user", 2: "assistant"}
 _LOGIC = {0: "any", 1: "not all", 2: "not any", 3: "all"}
@@ -41,6 +42,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "weight": ("group_weight", "groupWeight"),
     "prioritized": ("group_override", "groupOverride"),
     "scoring": ("use_group_scoring", "useGroupScoring"),
+    "outlet": ("outlet_name", "outletName"),
+    "free": ("ignore_budget", "ignoreBudget"),
+    "whose": ("character_filter", "characterFilter"),
     "likely": ("useProbability", "use_probability", "useProbability"),
 }
 
@@ -81,7 +85,8 @@ def entry_of(row: Tree, number: int, *, plain: bool = False) -> Entry:
     place = _PLACES.get(hashed(where)) or _PLACES.get(hashed(row.get("position")), "before")
     secondary = listed(said("secondary"))
     selective = said("selective", False) is True and bool(secondary)
-    scan = said("scan")
+    scan, filtered = said("scan"), said("whose")
+    whose = cast(Tree, filtered) if isinstance(filtered, Mapping) else {}
     entry = Entry(
         id=words(row.get("id", row.get("uid", number))) or str(number),
         keys=listed(said("keys")),
@@ -111,6 +116,11 @@ def entry_of(row: Tree, number: int, *, plain: bool = False) -> Entry:
         weight=number_of(said("weight", 100)),
         prioritized=said("prioritized") is True,
         scoring=said("scoring") is True,
+        outlet=words(said("outlet")).strip() if place == "none" else "",
+        free=said("free") is True,
+        names=listed(whose.get("names")),
+        tags=listed(whose.get("tags")),
+        others=whose.get("isExclude") is True,
     )
     return entry if plain else decorated(entry)
 

@@ -44,6 +44,7 @@ AMONG: Final[Mapping[str, str]] = {
     "ignoreBudget": "ignore_budget",
     "outletName": "outlet_name",
     "triggers": "triggers",
+    "characterFilter": "character_filter",
     "matchPersonaDescription": "match_persona_description",
     "matchCharacterDescription": "match_character_description",
     "matchCharacterPersonality": "match_character_personality",

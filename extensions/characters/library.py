@@ -15,7 +15,7 @@ from .pictures import CHARACTERS, address
 from .reading import character_of
 from .records import Character, Company, Count, Note, Persona, Scene
 from .scenes import ALONE, guessed, macros_of, scene_of
-from .together import together
+from .together import about, together
 from .worlds import SHELVES, Worlds
 
 
@@ -199,7 +199,7 @@ class Library:
             own = None  # A copy of the world, which came with its card.
         books = [*([own] if own else ()), *worlds.values()]
         book = together(books, settings.scan_depth, settings.lore_tokens)
-        return structs.replace(character, book=book)
+        return structs.replace(character, book=about(book, character) if book else None)
 
     def _get(self, id: str) -> Character:
         found = self._read(self.folder.place(id))

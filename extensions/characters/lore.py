@@ -133,6 +133,9 @@ async def fitted(
         if not lore.text:
             continue
         room = rooms[entry.pool]
+        if entry.free:
+            kept.add(place)
+            continue
         over = budget is not None and all_used + lore.tokens > budget
         if over or (room and used[entry.pool] + lore.tokens > room):
             left_out.append(lore.name)

@@ -54,6 +54,10 @@ class Macros:
         self._dice, self._now, self._idle = random.Random(f"dice {seed}"), now, idle
         self._picked = 0
 
+    def say(self, values: Mapping[str, str]) -> None:
+        """Put in more texts by these names, as they are."""
+        self.values |= values
+
     def names(self, text: str) -> str:
         """Only the names of the two, as in what was said."""
         return self._expand(text, {"user": self.user, "char": self.char, "bot": self.char}, False)
@@ -99,6 +103,8 @@ class Macros:
             return None
         if name.startswith("//") or name.startswith(("comment:", "hidden_key:")):
             return ""
+        if name.startswith("outlet::"):  # The rest counts as it is written.
+            return values.get("outlet::" + inside.strip()[8:].strip(), "")
         if name in _PLAIN:
             return _PLAIN[name]
         if name in _TIMES or name.startswith("time_utc"):

@@ -3,7 +3,7 @@
 Python's own can take for ever on a short text, which a card from elsewhere could use. These know
 literals, classes, groups, `|`, `* + ? {m,n}`, `^ $ \\b \\B`, letters by number, and the flags i, s
 and m; what needs going back (back references, looking ahead) is refused. Why no library does this:
-docs/decisions/0022.
+docs/decisions/0026.
 """
 
 import re

@@ -80,6 +80,15 @@ class Entry(Struct, frozen=True):
     """It goes before those of its group without this; of several the highest order."""
     scoring: bool = False
     """It is told only if no other one of its group has more keys that are found."""
+    outlet: str = ""
+    """It is told only where `{{outlet::NAME}}` asks for it."""
+    free: bool = False
+    """It needs no room."""
+    names: tuple[str, ...] = ()
+    """It is told only of these characters, or of those with these tags."""
+    tags: tuple[str, ...] = ()
+    others: bool = False
+    """Of all but those."""
     pool: int = 0
     """Which of the rooms of its book it draws on."""
 

@@ -118,6 +118,7 @@ async def scene_of(
             continuing,
         )
         lore = await fitted(character.book, hits, macros, count, budget)
+    macros.say(outlets(lore))
     notes = [each for each in (character.note, note) if each]
     return Scene(
         user=persona.name,
@@ -130,6 +131,16 @@ async def scene_of(
         lore=tuple(each for _, each in lore.lore),
         left_out=lore.left_out,
     )
+
+
+def outlets(lore: Found) -> dict[str, str]:
+    """What is told where a text asks for it by name."""
+    said: dict[str, str] = {}
+    for entry, each in lore.lore:
+        if entry.outlet:
+            name = f"outlet::{entry.outlet}"
+            said[name] = f"{said[name]}\n{each.text}" if name in said else each.text
+    return said
 
 
 def examples_of(

@@ -13,11 +13,14 @@ from kernel.testing import App, running
 from .api import CHARACTERS
 from .books import book_of
 from .conversion import AMONG, BESIDE, to_book, to_world
-from .records import Book, Entry
+from .lore import fitted, found_in
+from .macros import Macros
+from .records import Book, Character, Entry
 from .rows import entries, taken
+from .search import Said
 from .test_characters import as_sent, multipart
 from .test_scenes import said
-from .together import together
+from .together import about, together
 from .worlds import is_world, world_of
 
 WORLD: dict[str, Any] = {
@@ -153,6 +156,55 @@ def test_several_are_one_and_each_stays_what_it_was():
     assert both.rooms == (100, 10)
     assert [entry.pool for entry in both.entries] == [1, 0, 0]
     assert together([], 4, 100) is None
+
+
+def test_what_is_told_of_some_characters_only():
+    bo, kim = Character("bo", "Bo", tags=("Fox",)), Character("kim", "Kim")
+
+    def told(**whose: Any) -> list[str]:
+        read = book_of({"entries": [{"keys": ["a"], "content": "x", "characterFilter": whose}]})
+        assert read
+        return [each.name for each in (bo, kim) if about(read, each).entries]
+
+    assert told() == ["Bo", "Kim"]
+    assert told(names=["BO"], tags=[], isExclude=False) == ["Bo"]
+    assert told(names=["bo"], tags=[], isExclude=True) == ["Kim"]
+    assert told(names=[], tags=["fox"]) == ["Bo"]
+
+
+async def test_what_has_an_outlet_is_told_where_it_is_asked_for():
+    entries = {
+        "0": {"uid": 0, "key": ["orc"], "content": "Orcs bite {{user}}.", "position": 7,
+              "outletName": "Foes", "order": 2},
+        "1": {"uid": 1, "constant": True, "content": "Be wary.", "position": 7,
+              "outletName": "Foes", "order": 1},
+        "2": {"uid": 2, "constant": True, "content": "Lost.", "position": 7},
+    }  # fmt: skip
+    async with running("characters") as app:
+        put(app, {"entries": entries})
+        folder = app.kernel.characters
+        folder.mkdir(exist_ok=True)
+        system = "({{outlet::Foes}})({{outlet::foes}})({{outlet:: Foes }})"
+        card = {"name": "Bo", "system_prompt": system, "extensions": {"world": "Middle"}}
+        (folder / "Bo.json").write_text(json.dumps(card))
+        library = app.extension("characters").one(CHARACTERS)
+        scene = await library.scene("Bo", history=said("", "An orc?"))
+        foes = "(Be wary.\nOrcs bite You.)"
+        assert scene.system == f"{foes}(){foes}"
+
+
+async def test_what_ignores_the_budget_has_room():
+    rows = [{"keys": ["a"], "content": "one two", "insertion_order": n} for n in range(3)]
+    rows[0]["extensions"] = {"ignore_budget": True}
+    read = book_of({"entries": rows, "token_budget": 2})
+    assert read
+    hits = found_in(read, Said(["a"]), Macros(), 0)
+
+    async def count(text: str) -> int:
+        return len(text.split())
+
+    found = await fitted(read, hits, Macros(), count, None)
+    assert [entry.order for entry, _ in found.lore] == [0, 2]
 
 
 # --- the page ---------------------------------------------------------------------------

@@ -4,7 +4,21 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from .records import Book, Entry
+from .records import Book, Character, Entry
+
+
+def about(book: Book, character: Character) -> Book:
+    """The book without what is told of others."""
+    called = {each.casefold() for each in (character.id, character.name, character.char)}
+    tags = {tag.casefold() for tag in character.tags}
+
+    def meant(entry: Entry) -> bool:
+        if not entry.names and not entry.tags:
+            return True
+        named = any(name.casefold() in called for name in entry.names)
+        return (named or any(tag.casefold() in tags for tag in entry.tags)) != entry.others
+
+    return structs.replace(book, entries=tuple(filter(meant, book.entries)))
 
 
 def together(books: Sequence[Book], scan_depth: int, budget: int) -> Book | None:
