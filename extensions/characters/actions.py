@@ -87,16 +87,20 @@ class TellEverywhere(Action, frozen=True):
 
 
 class SetFree(Action, frozen=True):
-    """Make the lorebook of a character one of its own."""
+    """Make the lorebook of a character one of its own; what is in the form is kept first."""
 
     id: str
+    stamp: str = ""
+    rest: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class TakeIn(Action, frozen=True):
-    """Put a lorebook of its own into that of a character."""
+    """Put a lorebook of its own into that of a character; what is in the form is kept first."""
 
     id: str
     world: str
+    stamp: str = ""
+    rest: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class NewPersona(Action, frozen=True):

@@ -9,9 +9,12 @@ from kernel.api import Client, Extension, Refused
 from . import rows
 from .cards import Card
 from .conversion import to_book, to_world
+from .folder import Place
+from .forms import taken
 from .library import Library
 from .pages import Pages, stamp_of
 from .reading import worlds_of
+from .rows import Form
 from .trash import Trash
 from .worlds import LORE
 
@@ -42,7 +45,7 @@ class Lorebooks:
         id = await self._ext.thread(self._worlds.create, name, {"entries": {}})
         await self._go(client, LORE + id)
 
-    async def save(self, client: Client, id: str, stamp: str, form: Mapping[str, Any]) -> None:
+    async def save(self, client: Client, id: str, stamp: str, form: Form) -> None:
         def write() -> bool | None:
             if stamp and stamp != stamp_of(self._worlds.place(id)):
                 return None
@@ -70,16 +73,15 @@ class Lorebooks:
         await self._ext.thread(self._worlds.place, id)
         others = [name for name in self._ext.settings.worlds if name != id]
         self._ext.configure({"worlds": [*others, id] if on else others})
-        await self._pages.tell_world(client, id)
+        self._pages.tell_everywhere(client, id)
         self._changed()
 
-    async def set_free(self, client: Client, id: str) -> None:
+    async def set_free(self, client: Client, id: str, stamp: str, form: Form) -> None:
         """Make the lorebook of a character one of its own, which goes with the character."""
 
         def work() -> str:
             folder = self._library.folder
-            place = folder.place(id)
-            card = folder.read(place)
+            place, card = self._open(id, stamp, form)
             book = rows.tree(card.data.get("character_book"))
             if not rows.entries(book):
                 raise Refused("This character has no lorebook. Write an entry and save it first.")
@@ -92,13 +94,12 @@ class Lorebooks:
         await self._pages.tell_form(client, id, note=f"Its lore is the lorebook “{name}” now.")
         self._changed()
 
-    async def take_in(self, client: Client, id: str, world: str) -> None:
+    async def take_in(self, client: Client, id: str, world: str, stamp: str, form: Form) -> None:
         """Put the entries of a lorebook into that of a character, as its own."""
 
         def work() -> None:
             folder = self._library.folder
-            place = folder.place(id)
-            card = folder.read(place)
+            place, card = self._open(id, stamp, form)
             given = to_book(self._worlds.tree(world))
             own = rows.tree(card.data.get("character_book"))
             book = {"name": world, **given, **own}
@@ -111,6 +112,13 @@ class Lorebooks:
         await self._ext.thread(work)
         await self._pages.tell_form(client, id, note=f"“{world}” is in its own lorebook now.")
         self._changed()
+
+    def _open(self, id: str, stamp: str, form: Form) -> tuple[Place, Card]:
+        """A character with what was written into its form; raises Refused."""
+        place = self._library.folder.place(id)
+        if stamp and stamp != stamp_of(place):
+            raise Refused("This character was changed elsewhere. Reload the page to see it.")
+        return place, taken(self._library.folder.read(place), form)
 
     async def _go(self, client: Client, subject: str) -> None:
         await self._pages.move(client, subject)

@@ -105,6 +105,11 @@ class Pages:
         context = {"world": world, "character": world, "note": note, "oob": True}
         self._ext.push_html(self._ext.render(part, **context), client)
 
+    def tell_everywhere(self, client: Client, id: str) -> None:
+        """The switch of a lorebook that is told everywhere; what is typed below it stays."""
+        world = {"id": id, "everywhere": id in self._library.everywhere}
+        self._ext.push_html(self._ext.render("_everywhere.html", world=world, oob=True), client)
+
     def offer_undo(self, text: str, client: Client, vals: Mapping[str, str]) -> None:
         """Say what was done, beside a button that takes it back."""
         button = {"label": "Undo", "vals": vals}

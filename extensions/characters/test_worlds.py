@@ -354,9 +354,16 @@ async def test_the_lorebook_of_a_card_is_set_free_and_taken_in_again():
         file = folder / "Bo.json"
         file.write_text(json.dumps({"data": {"name": "Bo", "character_book": BOOK}}))
         page = await app.open("/characters/Bo")
-        await page.act("characters.set_free", id="Bo")
+        html = await page.until("<form class=.characters-form.*</form>")
+        form = as_sent(html)
+        file.write_text(file.read_text() + " ")
+        await page.act("characters.set_free", **form)
+        await page.until("This character was changed elsewhere")
+        form["stamp"] = ""
+        await page.act("characters.set_free", **{**form, "description": "Typed."})
         await page.until("Its lore is the lorebook “Lore” now")
         assert json.loads(world(app, "Lore").read_text()) == to_world(BOOK)
+        assert json.loads(file.read_text())["data"]["description"] == "Typed.", "and kept"
         data = json.loads(file.read_text())["data"]
         assert "character_book" not in data
         assert data["extensions"] == {"world": "Lore"}
