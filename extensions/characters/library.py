@@ -120,7 +120,7 @@ class Library:
         chances; `conversation` decides what `{{pick}}` says. `continuing`: the last message goes
         on, and nothing is put after it. `company` are all characters of a conversation of several.
         """
-        character, persona = await self._both(character, persona)
+        character, persona = await self.pair(character, persona)
         macros = macros_of(
             character,
             persona,
@@ -160,7 +160,7 @@ class Library:
         company: Company = ALONE,
     ) -> str:
         """A text with its macros expanded, as in a scene of the two."""
-        character, persona = await self._both(character, persona)
+        character, persona = await self.pair(character, persona)
         macros = macros_of(
             character,
             persona,
@@ -173,11 +173,10 @@ class Library:
         )
         return macros.expand(text)
 
-    # --- inside -------------------------------------------------------------------------
-
-    async def _both(
+    async def pair(
         self, character: Character | str, persona: Persona | str
     ) -> tuple[Character, Persona]:
+        """Both by their ids; the default persona is called what the character calls the user."""
         if isinstance(character, str):
             character = await self.get(character)
         if isinstance(persona, str):
@@ -186,6 +185,8 @@ class Library:
             if not persona.id and not given and character.user_name:
                 persona = structs.replace(persona, name=character.user_name)
         return character, persona
+
+    # --- inside -------------------------------------------------------------------------
 
     async def _with_lore(self, character: Character, conversation: str) -> Character:
         """The character with all lorebooks of the conversation as its own."""

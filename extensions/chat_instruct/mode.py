@@ -38,7 +38,7 @@ class ChatInstruct:
 
     async def request(self, turn: Turn, history: Sequence[Message]) -> Request:
         play = await play_of(self._library, turn, history)
-        template = self._prompts.chosen(turn.slot, play.options.template).source
+        template = self._prompts.source(turn.slot, play.options)
         command = await self._said(play, turn, history)
 
         async def build(kept: Sequence[Message]) -> Request:
@@ -69,8 +69,8 @@ class ChatInstruct:
         command = play.options.command.strip() or self._command().strip() or COMMAND
         expanded = await self._library.expand(
             command,
-            play.options.character,
-            play.options.persona,
+            play.character,
+            play.persona,
             [*history, *turn.messages],
             conversation=turn.conversation_id or "",
             company=play.company,

@@ -18,7 +18,7 @@ class Instruct:
 
     async def request(self, turn: Turn, history: Sequence[Message]) -> Request:
         options = Options.of(turn)
-        template = self._prompts.chosen(turn.slot, options.template).source
+        template = self._prompts.source(turn.slot, options)
         messages, continue_ = options.begun(turn, [*history, *turn.messages])
         if not (messages and messages[0].role == "system"):
             messages = [*system(options.system_message or self._told()), *messages]

@@ -6,7 +6,8 @@ from starlette.responses import Response
 
 from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, Loader
 from extensions.models.api import MODELS
-from kernel.api import ROUTES, Extension, Meta, Router, Routes, SettingsChanged, Struct
+from extensions.parameters.api import PARAMETERS
+from kernel.api import MODES, ROUTES, Extension, Meta, Router, Routes, SettingsChanged, Struct
 
 from . import answers, chat, completions, replies, texts
 from .models import Catalogue, Listed, Model
@@ -27,6 +28,7 @@ class Settings(Struct, frozen=True):
 async def setup(ext: Extension[Settings]) -> None:
     programs, models = ext.one(PROGRAMS), ext.one(MODELS)
     loader = Loader(ext.slot(), models, lambda: ext.settings.load_by_name)
+    rest = chat.Rest(programs, ext.one(PARAMETERS), loader.want, lambda: ext.get(MODES))
     catalogue = Catalogue(programs, models, loader.loading)
 
     @ext.on(SettingsChanged)
@@ -34,13 +36,13 @@ async def setup(ext: Extension[Settings]) -> None:
         """They are read when they are needed: no reply is cut off by a change."""
 
     async def complete(call: Call) -> Response | None:
-        body, wish = await chat.asked(programs, call, loader.want)
+        body, wish = await chat.asked(rest, call)
         if body.stream:
             return await replies.streamed(programs, call, body, wish)
         return await replies.whole(programs, call, body, wish)
 
     async def continue_text(call: Call) -> Response | None:
-        asks = await completions.asked(programs, call, loader.want)
+        asks = await completions.asked(rest, call)
         if asks.body.stream:
             return await texts.streamed(programs, call, asks)
         return await texts.whole(programs, call, asks)

@@ -1,21 +1,20 @@
 """POST /v1/chat/completions: what is asked, as a wish for replies."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from extensions.api_kit.api import Asked, Call, Programs, Want, Wish, converted, read, refused
-from kernel.api import Meta
+from extensions.parameters.api import Parameters
+from kernel.api import Meta, Mode
 
-from .format import Constraint
+from .extras import Extras, greeted, told, with_preset
 from .messages import OLD, Said, Str, messages_of
 
 Many = Annotated[int, Meta(ge=1, le=16)]
 Few = Annotated[int, Meta(ge=0, le=20)]
 OPTIONS = {
-    "character": "character",
-    "instruction_template": "template",
     "enable_thinking": "enable_thinking",
     "reasoning_effort": "reasoning_effort",
     "preserve_thinking": "preserve_thinking",
@@ -32,7 +31,7 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class Chat(Constraint, kw_only=True):
+class Chat(Extras, kw_only=True):
     """The body; sampling fields have the names of docs/parameters.md and OpenAI's."""
 
     messages: list[Said]
@@ -47,9 +46,6 @@ class Chat(Constraint, kw_only=True):
     top_logprobs: Few | None = None
     functions: Any = None
     function_call: Any = None
-    mode: Str = None
-    character: Str = None
-    instruction_template: Str = None
     enable_thinking: bool | None = None
     reasoning_effort: Str = None
     preserve_thinking: bool | None = None
@@ -58,7 +54,16 @@ class Chat(Constraint, kw_only=True):
     """As llama.cpp and vLLM have it: `enable_thinking` is read from it."""
 
 
-async def asked(programs: Programs, call: Call, want: Want) -> tuple[Chat, Wish]:
+class Rest(NamedTuple):
+    """What a body is understood with."""
+
+    programs: Programs
+    parameters: Parameters
+    want: Want
+    modes: Callable[[], Iterable[Mode]]
+
+
+async def asked(rest: Rest, call: Call) -> tuple[Chat, Wish]:
     """The body, and the wish for one reply, for the model that it wants; raises Problem."""
     said: Mapping[str, Any] = read(call.body, dict[str, Any])
     body = converted(said, Chat)
@@ -68,12 +73,14 @@ async def asked(programs: Programs, call: Call, want: Want) -> tuple[Chat, Wish]
     if body.top_logprobs is not None and not body.logprobs:
         says = "top_logprobs: It needs logprobs to be true."
         raise refused(says, "top_logprobs", "invalid_value")
-    await want(body.model or "")
+    await rest.want(body.model or "")
+    options = {**options_of(body), **told(body, rest.modes())}
+    sampling = rest.programs.sampling(said)
     wish = Wish(
-        messages=messages_of(body.messages),
+        messages=greeted(messages_of(body.messages), options.pop("greeting", "")),
         mode=body.mode or "instruct",
-        options=options_of(body),
-        sampling=programs.sampling(said),
+        options=options,
+        sampling=await with_preset(rest.parameters, body.preset, sampling),
         tools=tuple(body.tools or ()),
         continue_=continues(body),
         asked=Asked(

@@ -11,7 +11,6 @@ from extensions.api_kit.api import (
     Call,
     Problem,
     Programs,
-    Want,
     Wish,
     converted,
     read,
@@ -20,7 +19,8 @@ from extensions.api_kit.api import (
 )
 from kernel.api import Meta, Struct, Token
 
-from .chat import Few, Many, StreamOptions
+from .chat import Few, Many, Rest, StreamOptions
+from .extras import with_preset
 from .filling import filled
 from .format import Constraint
 from .messages import Str
@@ -71,12 +71,13 @@ class Asks(Struct, frozen=True):
     wishes: tuple[Wish, ...]
 
 
-async def asked(programs: Programs, call: Call, want: Want) -> Asks:
+async def asked(rest: Rest, call: Call) -> Asks:
     """The body, and wishes for its replies, for the model that it wants; raises Problem."""
     said: Mapping[str, Any] = read(call.body, dict[str, Any])
     body: Body = converted(said, Body)
     check(body, said)
-    await want(body.model or "")
+    programs = rest.programs
+    await rest.want(body.model or "")
     prompts = prompts_of(body.prompt)
     if (body.n or 1) * len(prompts) > MOST:
         says = f"prompt: This asks for more than {MOST} texts at once. Send several requests."
@@ -85,8 +86,9 @@ async def asked(programs: Programs, call: Call, want: Want) -> Asks:
     if silent and not body.echo:
         says = "max_tokens: 0 asks for no words, and only echo makes an answer of that."
         raise refused(says, "max_tokens", "invalid_value")
+    sampling = programs.sampling({**said, **limit(said)})
     wish = Wish(
-        sampling=programs.sampling({**said, **limit(said)}),
+        sampling=await with_preset(rest.parameters, body.preset, sampling),
         asked=Asked(grammar=body.constraint(), logprobs=body.logprobs),
     )
     check_ids(programs, prompts)

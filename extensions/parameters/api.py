@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from kernel.api import Point
+from msgspec import structs
 
-from . import texts
+from kernel.api import UNSET, Point, Sampling
+
+from . import presets, texts
 from .choices import TYPED, Choices
 
 __all__ = ["PARAMETERS", "Parameters"]
@@ -28,6 +30,14 @@ class Parameters:
         with a sentence."""
         await self._choices.set(name, typed)
         await self._tell()
+
+    async def applied(self, preset: str, sampling: Sampling) -> Sampling:
+        """These parameters with a preset over them: what presets hold is as its file says, and
+        neutral where it says nothing. Raises Refused where there is none of that name."""
+        found = (await self._choices.read(preset)).sampling
+        neutral = {k: v for k, v in presets.NEUTRAL.items() if k != "sampler_priority"}
+        said = {k: v for k, v in structs.asdict(found).items() if v is not UNSET}
+        return presets.applied(sampling, Sampling(**{**neutral, **said}))
 
 
 PARAMETERS: Point[Parameters] = Point("parameters", "What is chosen for the replies of pages.")

@@ -17,6 +17,14 @@ class Options(Struct, frozen=True):
 
     character: Name = ""
     persona: Name = ""
+    bot_name: Name = ""
+    """What the character is called, in the place of its own name; with `context` it may be all
+    that there is of a character."""
+    context: Words = ""
+    """What the character is, in the place of its own description, personality and examples."""
+    user_name: Name = ""
+    user_bio: Words = ""
+    """The same of the persona."""
     others: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
     """Other characters who are there, by their ids."""
     group: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
@@ -25,6 +33,8 @@ class Options(Struct, frozen=True):
     """Those of them who do not speak by themselves."""
     template: Name = ""
     """The name of an instruction template; empty: the model's own, or what was chosen for it."""
+    template_source: Words = ""
+    """An instruction template (Jinja) in the place of that one."""
     chat_template: Words = ""
     """How `Name: text` lines are written (Jinja); empty: as usual."""
     system_message: Words = ""

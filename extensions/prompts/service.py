@@ -48,6 +48,10 @@ class Prompts:
         model = self._ext.slot(slot).model
         return self._library.chosen(name, model.info if model else None)
 
+    def source(self, slot: str, options: Options) -> str:
+        """The instruction template of a turn itself; empty for the model's own."""
+        return options.template_source or self.chosen(slot, options.template).source
+
     def names(self) -> list[str]:
         """All instruction templates."""
         return [each.name for each in self._library.listed()]

@@ -6,10 +6,11 @@ from typing import Any
 
 from msgspec import structs
 
-from extensions.characters.api import Company, Library, Scene
+from extensions.characters.api import Character, Company, Library, Persona, Scene
 from extensions.prompts.api import Options, system
-from kernel.api import UNSET, Message, Refused, Struct, Text, Turn
+from kernel.api import UNSET, Message, Struct, Text, Turn
 
+from .given import pair_of
 from .others import company_of, introduced, others_of
 
 LINES = """\
@@ -26,7 +27,6 @@ LINES = """\
 {% if add_generation_prompt %}
 {{ name2 }}:{% endif %}"""
 """The chat template, where a conversation has none of its own."""
-NOBODY = "No character is chosen for this conversation. Choose one in its setup, or another mode."
 
 
 class Play(Struct, frozen=True):
@@ -34,6 +34,8 @@ class Play(Struct, frozen=True):
 
     options: Options
     scene: Scene
+    character: Character
+    persona: Persona
     messages: tuple[Message, ...]
     """The system message first, if there is one, and the user's or the reply's beginning last."""
     continue_: bool
@@ -63,14 +65,13 @@ class Play(Struct, frozen=True):
 async def play_of(library: Library, turn: Turn, history: Sequence[Message], told: str = "") -> Play:
     """The conversation of a turn; `told` is the system prompt of characters that bring none."""
     options = Options.of(turn)
-    if not options.character:
-        raise Refused(NOBODY)
+    character, persona = await pair_of(library, options)
     said = [*history, *turn.messages]
     seed = turn.sampling.seed
     company = await company_of(library, options)
     scene = await library.scene(
-        options.character,
-        options.persona,
+        character,
+        persona,
         said,
         system=told,
         seed=f"{turn.conversation_id} {len(said)}" if seed is UNSET or seed < 0 else seed,
@@ -87,7 +88,8 @@ async def play_of(library: Library, turn: Turn, history: Sequence[Message], told
     others = await others_of(library, options, company)
     before = [scene.system, introduced(others), *map(_example, scene.examples)]
     context = "\n\n".join(text for text in before if text)
-    return Play(options, scene, (*system(context), *named), continue_, tuple(others), company)
+    messages = (*system(context), *named)
+    return Play(options, scene, character, persona, messages, continue_, tuple(others), company)
 
 
 def names(char: str) -> re.Pattern[str]:

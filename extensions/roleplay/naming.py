@@ -8,6 +8,7 @@ from extensions.characters.api import Library
 from extensions.prompts.api import Options
 from kernel.api import Delta, Refused, Turn
 
+from .given import pair_of
 from .lines import names
 
 MODES = ("chat", "chat-instruct")
@@ -72,10 +73,9 @@ class Naming:
             return ""
         try:
             options = Options.of(turn)
-            if options.impersonate:
-                return (await self._library.persona(options.persona)).name
-            if options.start_reply_with:
+            if options.start_reply_with and not options.impersonate:
                 return ""
-            return (await self._library.get(options.character)).char
+            character, persona = await pair_of(self._library, options)
+            return persona.name if options.impersonate else character.char
         except Refused:  # The reply itself has said it.
             return ""
