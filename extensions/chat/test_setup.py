@@ -246,6 +246,9 @@ async def test_greetings_go_round_as_versions_of_the_first_message(app: App, tab
         await tab.act("swipe", conversation=id, step=1)
     await tab.act("swipe", conversation=id, step=-1)
     assert shown + tab.said == ["Two.", "Three.", "One.", "One."], "before the first is none"
+    buttons = [n.text for n in tab.look().root.all() if n.tag == "button"]
+    assert "Edit" in buttons
+    assert not {"Regenerate", "Continue"} & {*buttons}, "it answers nothing"
     assert len(await kept(app, id)) == 1
 
 

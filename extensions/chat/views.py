@@ -207,6 +207,7 @@ class Views:
             "name": name or message.model,
             "model": message.model if name else "",
             "picture": face.picture if face else "",
+            "asked": bool(message.parent),
             "unseen_above": message.id == unseen,
             "text": message.text,
             "enclosed": self._enclosures.shown(message),
