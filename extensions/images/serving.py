@@ -67,7 +67,8 @@ def routes(ext: Extension[Any], desk: Desk, store: Store) -> Sequence[Route]:
         if not (part := await part_of(request)):
             return PlainTextResponse(GONE, 404)
         src = request.url.path.removesuffix("/whole")
-        return HTMLResponse(ext.render("whole.html", src=src, size=part.size), headers=PASSING)
+        html = ext.render("whole.html", src=src, size=part.size)
+        return HTMLResponse(html, headers=PASSING)
 
     return [
         Route(f"{AT}/waiting/{{box}}", put, methods=["POST"]),

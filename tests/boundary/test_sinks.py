@@ -40,6 +40,8 @@ ALLOWED = {
     "extensions/chat/enclosing.py: found.append(Markup(await each.waiting(client, conversation)))":
         "a template of who encloses something, rendered with escaping on, as panels are",
     "extensions/chat/enclosing.py: found.append(Markup(each.shown(message)))": "the same",
+    "extensions/images/serving.py: return HTMLResponse(html, headers=PASSING)":
+        "the template whole.html, given the page's own address and two numbers",
     'extensions/chat/views.py: "closed": Markup(closed),':
         "blocks as the renderer finished them; test_streams.py reads them",
     'extensions/chat/views.py: "open": Markup(open_),': "the block it is writing, read there too",
