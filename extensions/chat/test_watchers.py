@@ -40,7 +40,8 @@ async def test_watchers_get_each_reply_with_its_steps_and_harm_none(app: App):
     assert tab.said == ["Hello", "One.", "And?", "Two."]
     [(message, reply)] = told
     assert (message.text, message.state) == ("Two.", "done")
-    assert [step.owner for step in reply.steps or ()] == ["watched"]
+    steps = [step.owner for step in reply.steps or ()]
+    assert steps == ["watched", "conversations"], "which reads what pictures there are"
     first()
     second()
     await tab.ask("Who looks?")
