@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from extensions.conversations.store import Store
+from kernel.api import Image, Text
 from tests.live import Watched, chromium, live, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.timeout(280)]
@@ -43,6 +45,11 @@ async ([type, width, height, noise]) => {
 }
 """
 """A picture of the browser's own, as base64: black at its left, or noise that stays large."""
+PNG = "image/png"
+WEBP = bytes.fromhex(
+    "52494646 1a000000 57454250 5650384c 0d000000 2f000000 10071011 118888fe 0700".replace(" ", "")
+)
+"""One dot, with nothing in it."""
 WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
@@ -76,6 +83,14 @@ async def choose(page: Page, *pictures: bytes, kind: str = "image/png") -> None:
     await (await chooser.value).set_files(files)  # type: ignore[arg-type]
 
 
+async def taken_in(data: Path) -> str:
+    """A conversation with a picture that engines cannot read."""
+    data.mkdir()  # noqa: ASYNC240  a test may wait for its disk
+    async with Store.open(data / "chats.sqlite3") as store:
+        parts = (Image(WEBP, "image/webp"), Text("Look"))
+        return (await store.add_user("", "Look", parts=parts)).conversation
+
+
 async def loaded(page: Page, selector: str, width: int) -> None:
     """The picture arrived, and is the one that was meant."""
     await page.wait_for_function(
@@ -85,11 +100,24 @@ async def loaded(page: Page, selector: str, width: int) -> None:
 
 
 async def test_pictures_are_attached_sent_and_there_again(tmp_path: Path, environments_dir: Path):
+    foreign = await taken_in(tmp_path / "data")
     async with live(tmp_path / "data", environments_dir) as server, chromium() as browser:
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
         watched, page = Watched(context), await context.new_page()
         await page.goto(server.link)
         await page.wait_for_selector("#models-open .dot[data-state=ready]", timeout=120_000)
+
+        # One from elsewhere that engines cannot read waits as PNG, by its button.
+        await page.goto(f"{server.address}/chat/{foreign}")
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        await page.get_by_role("button", name="Attach it anew").click()
+        waiting = page.locator(".images-row img")
+        await expect(waiting).to_have_count(1)
+        src = await waiting.get_attribute("src")
+        assert (await page.request.get(f"{server.address}{src}")).headers["content-type"] == PNG
+        await page.get_by_role("button", name="Remove picture 1").click()
+        await expect(waiting).to_have_count(0)
+
         for width in (1280, 390):
             await page.set_viewport_size({"width": width, "height": 800})
             await page.goto(f"{server.address}/chat")

@@ -27,6 +27,8 @@ class Kept(Image, frozen=True, omit_defaults=True, tag_field="type", tag="image"
 
     weight: int = 0
     """Bytes of it."""
+    turned: bool = False
+    """Whoever shows it turns it, as the camera noted; engines do not."""
     message: str = ""
     number: int = 0
 
@@ -120,6 +122,6 @@ def _described(part: Part) -> Part:
         return part
     if isinstance(part, Kept) and not part.data:
         return msgspec.structs.replace(part, message="", number=0)
-    size, _ = look_of(part.data)
+    size, turned = look_of(part.data)
     kind = kind_of(part.data) or ("" if part.media_type in KINDS else part.media_type)
-    return Kept(b"", kind or UNKNOWN, size, len(part.data))
+    return Kept(b"", kind or UNKNOWN, size, len(part.data), turned)

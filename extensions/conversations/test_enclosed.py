@@ -106,11 +106,13 @@ def test_kind_and_size_are_read_from_the_bytes(data: bytes, kind: str, look: Any
 async def test_what_is_kept_says_what_it_is_and_has_its_bytes_elsewhere(store: Store):
     asked = await store.add_user("", "Look", parts=(Image(PICTURE, "image/x"), Text("Look")))
     kept, words = asked.message.parts
-    assert kept == Kept(b"", "image/png", (4, 3), len(PICTURE), asked.id, 0)
+    assert kept == Kept(b"", "image/png", (4, 3), len(PICTURE), False, asked.id, 0)
     assert isinstance(kept, Kept)
     assert (words, weight_of(kept)) == (Text("Look"), len(PICTURE))
     assert await filled(store, asked) == PARTS
     assert await filled(store, await store.edit(asked.id, "See")) == (PARTS[0], Text("See"))
+    photo = await store.add_user("", "", parts=(Image(jpeg(6), "image/jpeg"),))
+    assert photo.parts == (Kept(b"", "image/jpeg", (10, 20), len(jpeg()), True, photo.id, 0),)
     copy = await store.fork(asked.id, "Copy")
     assert await filled(store, (await store.get(copy.id)).messages[0]) == PARTS
 

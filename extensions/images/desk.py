@@ -7,7 +7,7 @@ from extensions.conversations.api import KINDS, Store, StoredMessage
 from kernel.api import Client, Extension, Image, Part, Refused
 
 from .boxes import NAME, NAMELESS, Boxes
-from .pictures import DOTS, LARGEST, READ, Redraw, picture
+from .pictures import DOTS, LARGEST, Redraw, picture, unread
 
 REMEMBERED = 8
 """Refusals that one text box shows."""
@@ -94,7 +94,7 @@ class Desk:
 
     def shown(self, message: StoredMessage) -> str:
         pictures = [
-            {"number": number, "size": part.size, "unread": part.media_type not in READ}
+            {"number": number, "size": part.size, "unread": unread(part)}
             for number, part in enumerate(message.parts)
             if isinstance(part, Image) and part.media_type in KINDS
         ]

@@ -1,6 +1,6 @@
 """Which files are pictures that can be sent, as their own bytes say."""
 
-from extensions.conversations.api import kind_of, look_of
+from extensions.conversations.api import Kept, kind_of, look_of
 from kernel.api import Image, Refused
 
 LARGEST = 7 << 20
@@ -13,6 +13,14 @@ NONE = "This is no picture that can be sent. Choose a PNG, JPEG, WebP or GIF fil
 BROKEN = "This picture is broken: its size cannot be read. Choose another file."
 UNREAD = "Engines do not read WebP pictures. Save it as PNG or JPEG."
 TURNED = "This picture lies on its side, and engines do not turn it. Save it upright."
+
+
+def unread(image: Image) -> str:
+    """What engines make of a picture from elsewhere; empty where they see it as a person does."""
+    if image.media_type not in READ:
+        return "Models cannot read this kind of file."
+    lies = isinstance(image, Kept) and image.turned
+    return "Models see this picture lying on its side." if lies else ""
 
 
 class Redraw(Refused):

@@ -23,7 +23,7 @@ UNSEEN = "[A picture that you cannot see]\n"
 UNREAD = "[A picture in a form that cannot be shown to you]\n"
 STRANGE = (
     "A picture of this conversation is in a form that the model's engine cannot read: it was told "
-    "so. Attach it again as PNG, by the button below it."
+    "so. Attach it anew, by the button below it."
 )
 BLIND = "The model {} cannot see pictures: it was told that there are some, and got your words."
 

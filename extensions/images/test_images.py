@@ -359,11 +359,16 @@ async def test_a_picture_from_elsewhere_that_engines_cannot_read_is_named():
         asked = await store.add_user("", "Look", parts=(Image(WEBP, "image/webp"), Text("Look")))
         page = await app.open(f"/chat/{asked.conversation}")
         await page.until(f'Models cannot read.*data-encloses="/ext/images/message/{asked.id}/0"')
+        turned_ = await store.add_user("", "", parts=(Image(turned(6), "image/jpeg"),))
+        other = await app.open(f"/chat/{turned_.conversation}")
+        await other.until(
+            f'width="10" height="20".*lying on its.*"/ext/images/message/{turned_.id}/0"'
+        )
         await sent(page, "And?")
         assert not images(model.asked[0])
         assert model.asked[0].messages
         assert seeing.UNREAD in model.asked[0].messages[0].text
-        await page.until("engine cannot read: it was told so. Attach it again as PNG")
+        await page.until("engine cannot read: it was told so. Attach it anew")
 
 
 # --- models ------------------------------------------------------------------------------

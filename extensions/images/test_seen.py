@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from extensions.conversations.api import STORE
+from extensions.conversations.api import STORE, StoredMessage
 from kernel.api import REQUEST, Draft, Phase, Sampling
 from kernel.testing import App, running
 from tests.engines.real import STORIES, interpreter
@@ -47,8 +47,8 @@ async def load(app: App, environment: Path, options: dict[str, Any]) -> None:
     await app.kernel.slot().load(app.kernel.models / "story.gguf", "llama_cpp", options)
 
 
-async def tell(app: App, *pictures: bytes) -> str:
-    """What the reply of a new conversation is."""
+async def tell(app: App, *pictures: bytes) -> StoredMessage:
+    """The reply of a new conversation."""
     page = await app.open("/chat")
     await page.act("images.look", box=BOX)
     for each in pictures:
@@ -61,7 +61,7 @@ async def tell(app: App, *pictures: bytes) -> str:
     reply = (await store.get(page.client.subject)).messages[-1]
     page.close()
     assert (reply.role, reply.error) == ("assistant", "")
-    return reply.text
+    return reply
 
 
 async def test_what_a_page_attaches_is_what_the_engine_sees(environments_dir: Path, tmp_path: Path):
@@ -74,12 +74,19 @@ async def test_what_a_page_attaches_is_what_the_engine_sees(environments_dir: Pa
         assert model
         assert "images" in model.info.capabilities
         red, blue = png((255, 0, 0)), png((0, 0, 255))
-        seen = [await tell(app, each) for each in (red, blue, red)]
+        replies = [await tell(app, each) for each in (red, blue, red)]
+        seen = [reply.text for reply in replies]
         assert seen[0] == seen[2]
         assert "" != seen[0] != seen[1]
+
+        blind = await tell(app)
+        more = replies[0].usage.prompt - blind.usage.prompt
+        (counted,) = await model.call("pictures", sizes=[(28, 28)])
+        assert counted == 4
+        assert abs(more - counted) <= 2, "but for where it parts the words, it is what was read"
 
 
 async def test_an_engine_without_eyes_answers_the_words(environments_dir: Path):
     async with running("images", "llama_cpp") as app:
         await load(app, environments_dir / "xllamacpp", {})
-        assert await tell(app, png((255, 0, 0)))
+        assert (await tell(app, png((255, 0, 0)))).text
