@@ -28,6 +28,7 @@ ALLOWED = {
     "kernel/pages.py: autoescape=select_autoescape(),": "on, for every template there is (.html)",
     """kernel/pages.py: return Markup('<p class="empty">' + text + "</p>").format(""":
         "words of the kernel; Markup.format escapes what it puts in",
+    "kernel/pages.py: return Markup()": "nothing at all",
     'kernel/pages.py: return Markup(html.encode(errors="replace").decode())':
         "what Jinja rendered, with escaping on",
     "kernel/rescue.py: return HTMLResponse(html, 503)": "the template rescue.html",
