@@ -7,10 +7,28 @@ from starlette.responses import Response
 from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, Loader
 from extensions.models.api import MODELS
 from extensions.parameters.api import PARAMETERS
-from kernel.api import MODES, ROUTES, Extension, Meta, Router, Routes, SettingsChanged, Struct
+from kernel.api import (
+    LOADERS,
+    MODES,
+    REQUEST,
+    ROUTES,
+    Extension,
+    Meta,
+    Phase,
+    Router,
+    Routes,
+    SettingsChanged,
+    SlotChanged,
+    Struct,
+)
 
 from . import answers, chat, completions, replies, texts
+from .adapters import Adapters
+from .governing import Governing
+from .internal import Internal
 from .models import Catalogue, Listed, Model
+from .standing import Standing
+from .tabby import Tabby
 
 
 class Settings(Struct, frozen=True):
@@ -28,8 +46,18 @@ class Settings(Struct, frozen=True):
 async def setup(ext: Extension[Settings]) -> None:
     programs, models = ext.one(PROGRAMS), ext.one(MODELS)
     loader = Loader(ext.slot(), models, lambda: ext.settings.load_by_name)
-    rest = chat.Rest(programs, ext.one(PARAMETERS), loader.want, lambda: ext.get(MODES))
+    standing, adapters = Standing(), Adapters(ext)
+    rest = chat.Rest(programs, ext.one(PARAMETERS), loader.want, lambda: ext.get(MODES), standing)
     catalogue = Catalogue(programs, models, loader.loading)
+
+    governing = Governing(programs, models, lambda: ext.get(LOADERS), adapters, standing)
+    ext.on(REQUEST, phase=Phase.EARLY)(adapters.add)
+
+    @ext.on(SlotChanged)
+    async def slot_changed(event: SlotChanged) -> None:
+        if event.slot == "chat" and event.state != "ready":
+            standing.set(None, None)
+            adapters.drop()
 
     @ext.on(SettingsChanged)
     async def settings_changed(_: SettingsChanged) -> None:
@@ -73,6 +101,9 @@ async def setup(ext: Extension[Settings]) -> None:
             Endpoint(
                 "/v1/models/{id:path}", catalogue.one, "GET", gives=Model, summary="One of them."
             ),
+            *Internal(rest).endpoints(),
+            *governing.endpoints(),
+            *Tabby(programs, catalogue).endpoints(),
         ),
     )
     ext.add(APIS, api)

@@ -11,6 +11,7 @@ from kernel.api import Meta, Mode
 
 from .extras import Extras, greeted, told, with_preset
 from .messages import OLD, Said, Str, messages_of
+from .standing import Standing
 
 Many = Annotated[int, Meta(ge=1, le=16)]
 Few = Annotated[int, Meta(ge=0, le=20)]
@@ -61,6 +62,7 @@ class Rest(NamedTuple):
     parameters: Parameters
     want: Want
     modes: Callable[[], Iterable[Mode]]
+    standing: Standing
 
 
 async def asked(rest: Rest, call: Call) -> tuple[Chat, Wish]:
@@ -74,7 +76,7 @@ async def asked(rest: Rest, call: Call) -> tuple[Chat, Wish]:
         says = "top_logprobs: It needs logprobs to be true."
         raise refused(says, "top_logprobs", "invalid_value")
     await rest.want(body.model or "")
-    options = {**options_of(body), **told(body, rest.modes())}
+    options = {**options_of(body), **told(body, rest.modes(), rest.standing)}
     sampling = rest.programs.sampling(said)
     wish = Wish(
         messages=greeted(messages_of(body.messages), options.pop("greeting", "")),

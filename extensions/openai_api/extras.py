@@ -9,6 +9,7 @@ from kernel.api import Message, Mode, Refused, Sampling, Text
 
 from .format import Constraint
 from .messages import Str
+from .standing import Standing
 
 HOMES = {
     "character": "character", "bot_name": "character", "context": "character",
@@ -57,7 +58,7 @@ class Extras(Constraint, kw_only=True):
     preset: Str = None
 
 
-def told(body: Extras, modes: Iterable[Mode]) -> dict[str, Any]:
+def told(body: Extras, modes: Iterable[Mode], standing: Standing) -> dict[str, Any]:
     """What the mode is told, `greeting` too; raises Problem for what it has no place for."""
     id = body.mode or "instruct"
     wants = next((getattr(mode, "wants", None) for mode in modes if mode.id == id), None)
@@ -70,7 +71,7 @@ def told(body: Extras, modes: Iterable[Mode]) -> dict[str, Any]:
             says = f"{name}: The mode {id} has no place for it. Leave it out, or send another mode."
             raise refused(says, name, "unsupported_parameter")
         found[option] = getattr(body, name)
-    return found
+    return standing.under(found, wants)
 
 
 def greeted(messages: Sequence[Message], greeting: str) -> tuple[Message, ...]:

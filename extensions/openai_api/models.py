@@ -63,7 +63,7 @@ class Catalogue:
 
     def all(self) -> list[Model]:
         info, loading = self._programs.info(), self._loading()
-        found = [loaded(info)] if info else []
+        found = [self.loaded(info)] if info else []
         names = {model.id for model in found}
         for file in self._models.files:
             name = file.name if shown(file) in names else shown(file)
@@ -73,13 +73,13 @@ class Catalogue:
                 found.append(Model(id=name, status=Value(state)))
         return found
 
-
-def loaded(info: ModelInfo) -> Model:
-    length = info.context_length or None
-    return Model(
-        id=info.name,
-        status=Value("loaded"),
-        context_length=length,
-        max_model_len=length,
-        meta=Meta(n_ctx_train=info.context_length, n_vocab=info.vocabulary_size),
-    )
+    def loaded(self, info: ModelInfo) -> Model:
+        """The one that is there."""
+        length = info.context_length or None
+        return Model(
+            id=info.name,
+            status=Value("loaded"),
+            context_length=length,
+            max_model_len=length,
+            meta=Meta(n_ctx_train=info.context_length, n_vocab=info.vocabulary_size),
+        )

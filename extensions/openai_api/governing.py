@@ -1,0 +1,174 @@
+"""What an administrator does: load and unload models and adapters."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from extensions.api_kit.api import Call, Endpoint, Fault, Problem, Programs, json, refused
+from extensions.models.api import ModelFile, Models
+from kernel.api import Loader, LoadFailed, NoModel, Refused, check
+
+from .adapters import Adapters
+from .internal import DONE
+from .standing import Standing
+
+
+class Info(msgspec.Struct):
+    """What is loaded."""
+
+    model_name: str
+    lora_names: list[str]
+    loader: str
+
+
+class Names(msgspec.Struct):
+    """The models that there are."""
+
+    model_names: list[str]
+
+
+class Load(msgspec.Struct, kw_only=True):
+    """Which model, and how: `args` are the loader's options, and `loader` among them its id."""
+
+    model_name: str
+    args: dict[str, Any] | None = None
+    settings: dict[str, Any] | None = None
+    instruction_template: str | None = None
+    instruction_template_str: str | None = None
+
+
+class Loras(msgspec.Struct):
+    """Adapters by name."""
+
+    lora_names: list[str]
+
+
+class Named(msgspec.Struct):
+    """A model, as llama.cpp's router names it."""
+
+    model: str
+
+
+class Success(msgspec.Struct):
+    """That it was done."""
+
+    success: bool = True
+
+
+class Governing:
+    """The routes; those that change something are an administrator's."""
+
+    def __init__(
+        self,
+        programs: Programs,
+        models: Models,
+        loaders: Callable[[], Iterable[Loader]],
+        adapters: Adapters,
+        standing: Standing,
+    ) -> None:
+        self._programs, self._models, self._loaders = programs, models, loaders
+        self._adapters, self._standing = adapters, standing
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        def ours(name: str, answer: Any, **more: Any) -> Endpoint:
+            return Endpoint(f"/v1/internal/{name}", answer, admin=True, **more)
+
+        def seen(name: str, answer: Any, **more: Any) -> Endpoint:
+            return Endpoint(f"/v1/internal/{name}", answer, "GET", **more)
+
+        return (
+            seen("model/info", self.info, gives=Info, summary="What is loaded."),
+            seen("model/list", self.names, gives=Names, summary="The models there are."),
+            ours("model/load", self.load, takes=Load, gives=str, summary="Load a model."),
+            ours("model/unload", self.unload, gives=str, summary="Unload it."),
+            seen("lora/list", self.loras, gives=Loras, summary="The adapters there are."),
+            ours("lora/load", self.use, takes=Loras, gives=str,
+                 summary="Use adapters for what programs ask from now on."),
+            ours("lora/unload", self.drop, gives=str, summary="Use none."),
+            Endpoint("/v1/models/load", self.load_named, takes=Named, gives=Success, admin=True,
+                     summary="Load a model, as llama.cpp's router does."),
+            Endpoint("/v1/models/unload", self.unload_named, takes=Named, gives=Success, admin=True,
+                     summary="Unload it."),
+        )  # fmt: skip
+
+    async def info(self, call: Call) -> Response:
+        info = self._programs.info()
+        name, loader = (info.name, info.loader) if info else ("None", "")
+        return json(Info(name, [*self._adapters.names], loader))
+
+    async def names(self, call: Call) -> Response:
+        return json(Names([file.name for file in self._models.files]))
+
+    async def load(self, call: Call) -> Response:
+        body: Load = call.read(Load)
+        if body.settings:
+            says = "settings: They are given with each request. Leave them out."
+            raise refused(says, "settings", "unsupported_parameter")
+        await self._load(self._find(body.model_name, "model_name"), dict(body.args or {}))
+        self._standing.set(body.instruction_template, body.instruction_template_str)
+        return json(DONE)
+
+    async def unload(self, call: Call) -> Response:
+        await self._models.unload()
+        return json(DONE)
+
+    async def load_named(self, call: Call) -> Response:
+        await self._load(self._find(call.read(Named).model, "model"), {})
+        return json(Success())
+
+    async def unload_named(self, call: Call) -> Response:
+        name = call.read(Named).model
+        if not self._models.is_loaded(name):
+            says = f"model: {name} is not loaded. GET /v1/models tells what is."
+            raise refused(says, "model", "model_not_loaded")
+        await self._models.unload()
+        return json(Success())
+
+    async def loras(self, call: Call) -> Response:
+        return json({"lora_names": await self._adapters.found()})
+
+    async def use(self, call: Call) -> Response:
+        await self._adapters.use(call.read(Loras).lora_names, self._programs.model().info)
+        return json(DONE)
+
+    async def drop(self, call: Call) -> Response:
+        self._adapters.drop()
+        return json(DONE)
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _find(self, name: str, param: str) -> ModelFile:
+        if file := self._models.find(name):
+            return file
+        fault = self._programs.none_such(name).fault
+        raise Problem(msgspec.structs.replace(fault, param=param))
+
+    async def _load(self, file: ModelFile, args: dict[str, Any]) -> None:
+        """With what is written of it among the loader's options; raises Problem."""
+        wish = str(args.pop("loader", None) or "")
+        loader = next((each for each in self._loaders() if takes(each, file, wish)), None)
+        if not loader:
+            says = f"args.loader: {wish or 'No loader'} is not running, or does not take this file."
+            raise refused(f"{says} Running: {self._running()}.", "args.loader", "invalid_value")
+        good, errors = check(loader.Options, args)
+        for name, error in errors.items():
+            raise refused(f"args.{name}: {error}", f"args.{name}", "invalid_value")
+        try:
+            await self._models.load(file.name, loader.id, good)
+        except (LoadFailed, NoModel, Refused) as error:
+            raise Problem(Fault(str(error), "engine_error", None, "load_failed")) from error
+
+    def _running(self) -> str:
+        return ", ".join(each.id for each in self._loaders()) or "none"
+
+
+def takes(loader: Loader, file: ModelFile, wish: str) -> bool:
+    """Whether it is this one, by its id or as text-generation-webui writes it (llama.cpp)."""
+    return loader.id in file.loaders and (not wish or bare(wish) == bare(loader.id))
+
+
+def bare(name: str) -> str:
+    """Letters and digits alone."""
+    return "".join(filter(str.isalnum, name.lower()))

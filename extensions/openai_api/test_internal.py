@@ -1,0 +1,176 @@
+"""Routes beside OpenAI's: tokens, prompts, stopping, models and adapters, and who may do what."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from kernel.testing import App, running
+from tests.programs import Knowing, ask, fault, said
+from tests.sockets import Served, serving
+
+INTERNAL = "/v1/internal/"
+FRIEND = "spindle-friend-0123456789abcdef"
+HELLO = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.fixture
+def model() -> Knowing:
+    return Knowing("One two.")
+
+
+@pytest.fixture
+async def app(model: Knowing, tmp_path: Path) -> AsyncIterator[App]:
+    for name in ("first.gguf", "second.gguf"):
+        (tmp_path / "models").mkdir(exist_ok=True)
+        (tmp_path / "models" / name).write_bytes(b"GGUF")
+    (tmp_path / "secrets").mkdir()
+    digest = hashlib.sha256(FRIEND.encode()).hexdigest()
+    kept = [{"name": "friend", "hash": digest, "scope": "generate", "made": 1}]
+    (tmp_path / "secrets" / "keys.json").write_text(json.dumps(kept))
+    (tmp_path / "loras" / "deep").mkdir(parents=True)
+    (tmp_path / "loras" / "one.gguf").touch()
+    (tmp_path / "loras" / "deep" / "adapter_config.json").touch()
+    async with running("openai_api", "instruct", model=model, data=tmp_path) as app:
+        yield app
+
+
+@pytest.fixture
+async def served(app: App) -> AsyncIterator[Served]:
+    async with serving(app) as served:
+        yield served
+
+
+async def get(served: Served, path: str, key: str = "") -> Any:
+    answer = await ask(served, "GET", path, key)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_tokens_of_texts(served: Served, model: Knowing):
+    encoded = await said(served, INTERNAL + "encode", text="a b c")
+    assert encoded == {"tokens": [0, 1, 3, 4], "length": 4}
+    assert await said(served, INTERNAL + "token-count", text="a b c") == {"length": 4}
+    assert await said(served, INTERNAL + "decode", tokens=[1, 3]) == {"text": "a b"}
+    plain = {"text": "a b c", "add_bos_token": False, "encode_special_tokens": False}
+    assert await said(served, "/v1/token/encode", **plain) == {"tokens": [1, 3, 4], "length": 3}
+    assert await said(served, "/v1/token/decode", tokens=[1, 3]) == {"text": "a b"}
+    for path, body, param in (
+        ("encode", {"text": 7}, "text"),
+        ("decode", {"tokens": "a"}, "tokens"),
+        ("token-count", {}, "text"),
+        ("logits", {"prompt": "a", "top_logits": 0}, "top_logits"),
+    ):
+        assert (await fault(served, INTERNAL + path, **body))["param"] == param
+    likely = await said(served, INTERNAL + "logits", prompt="Well?", temperature=0.5)
+    assert likely == {" yes": 0.75, " no": 0.25}
+    likely = await said(served, INTERNAL + "logits", prompt="Well?", use_samplers=True)
+    assert likely == {" yes": 1.0, " no": 0.0}
+
+
+async def test_the_prompt_of_a_conversation(served: Served, model: Knowing):
+    body = {"messages": HELLO, "custom_system_message": "Be brief."}
+    prompt = await said(served, INTERNAL + "chat-prompt", **body)
+    assert prompt == {"prompt": "system: Be brief.\nuser: Hi\nassistant:"}
+    assert not model.asked
+    assert await get(served, INTERNAL + "health") == {"status": "ok"}
+
+
+async def test_who_is_not_an_administrator_only_generates(served: Served):
+    key = FRIEND
+    changes = (
+        ("internal/model/load", {"model_name": "first.gguf"}), ("internal/model/unload", {}),
+        ("internal/lora/load", {"lora_names": []}), ("internal/lora/unload", {}),
+        ("models/load", {"model": "first"}), ("models/unload", {"model": "scripted"}),
+    )  # fmt: skip
+    for path, body in changes:
+        for carried in ("", key):
+            answer = await ask(served, "POST", f"/v1/{path}", carried, **body)
+            assert answer.status_code == 403, path
+            assert answer.json()["error"]["code"] == "admin_key_needed"
+    assert await get(served, "/v1/auth/permission", key) == {"permission": "api"}
+    assert await get(served, "/v1/auth/permission", served.key) == {"permission": "admin"}
+    assert (await get(served, INTERNAL + "model/info"))["model_name"] == "scripted"
+
+
+async def test_models_are_loaded_and_unloaded(app: App, served: Served, model: Knowing):
+    async def change(path: str, **body: Any) -> Any:
+        return await ask(served, "POST", f"/v1/{path}", served.key, **body)
+
+    names = (await get(served, INTERNAL + "model/list"))["model_names"]
+    assert names == ["first.gguf", "second.gguf"]
+    loaded = await change(
+        "internal/model/load", model_name="first.gguf", args={"loader": "Scripted"}
+    )
+    assert (loaded.status_code, loaded.json()) == (200, "OK")
+    [stated] = [
+        m for m in (await get(served, "/v1/models"))["data"] if m["status"]["value"] == "loaded"
+    ]
+    assert (await get(served, "/v1/model"))["id"] == stated["id"] == "scripted"
+    wrong = await change("internal/model/load", model_name="first.gguf", args={"n_ctx": 5})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "args.n_ctx")
+    wrong = await change("internal/model/load", model_name="../first.gguf")
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (404, "model_name")
+    wrong = await change("internal/model/load", model_name="first.gguf", args={"loader": "none"})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "args.loader")
+    assert (await change("models/unload", model="second")).status_code == 400
+    assert (await change("models/unload", model="scripted")).json() == {"success": True}
+    info = {"model_name": "None", "lora_names": [], "loader": ""}
+    assert await get(served, INTERNAL + "model/info") == info
+    assert (await ask(served, "GET", "/v1/model")).status_code == 503
+    assert (await fault(served, INTERNAL + "encode", text="a"))["status"] == 503
+    assert (await change("models/load", model="second")).json() == {"success": True}
+    assert (await change("internal/model/unload")).json() == "OK"
+
+
+async def test_a_template_that_comes_with_a_model(served: Served, model: Knowing):
+    body = {"model_name": "first.gguf", "instruction_template": "Alpaca"}
+    await ask(served, "POST", INTERNAL + "model/load", served.key, **body)
+    await said(served, "/v1/chat/completions", messages=HELLO)
+    await said(served, "/v1/chat/completions", messages=HELLO, instruction_template_str="mine")
+    await ask(served, "POST", INTERNAL + "model/load", served.key, model_name="second.gguf")
+    await said(served, "/v1/chat/completions", messages=HELLO)
+    first, second, third = (request.template for request in model.asked)
+    assert "### Instruction:" in first
+    assert (second, third) == ("mine", first if not model.info.chat_template else "")
+
+
+async def test_adapters(app: App, served: Served, model: Knowing):
+    async def load(*names: str) -> Any:
+        return await ask(served, "POST", INTERNAL + "lora/load", served.key, lora_names=names)
+
+    listed = await get(served, INTERNAL + "lora/list")
+    assert listed == {"lora_names": ["deep", "one"]}
+    assert (await load("one")).json()["error"]["param"] == "lora_names"  # It takes none.
+    model.info = structs.replace(model.info, capabilities=("text", "lora"))
+    assert (await load("../one")).json()["error"]["code"] == "lora_not_found"
+    assert (await load("one")).json() == "OK"
+    await said(served, "/v1/completions", prompt="a")
+    assert (await get(served, INTERNAL + "model/info"))["lora_names"] == ["one"]
+    await app.load(model)
+    await said(served, "/v1/completions", prompt="a")
+    await load("one", "deep")
+    await ask(served, "POST", INTERNAL + "lora/unload", served.key)
+    await said(served, "/v1/completions", prompt="a")
+    assert [request.adapters for request in model.asked] == [(("one", 1.0),), (), ()]
+
+
+async def test_who_stops_stops_only_its_own(app: App, served: Served, model: Knowing):
+    model.gate = asyncio.Semaphore(0)
+    path, body = "/v1/completions", {"prompt": "a", "stream": True}
+    async with asyncio.TaskGroup() as group:
+        mine = group.create_task(ask(served, "POST", path, served.key, **body))
+        theirs = group.create_task(ask(served, "POST", path, "", **body))
+        await app.until(lambda: len(model.asked) == 1)
+        model.gate.release()
+        await ask(served, "POST", INTERNAL + "stop-generation", served.key)
+        await app.until(mine.done)
+        for _ in range(5):
+            model.gate.release()
+    assert "two." in theirs.result().text
+    assert "two." not in mine.result().text
