@@ -40,6 +40,7 @@ root => {
     const x = box.left + box.width / 2, y = box.top + box.height / 2;
     const hits = (dx, dy) => {
       const at = document.elementFromPoint(x + dx, y + dy);
+      if (at?.closest('.chat-jump')) return true;                // it lies above what is scrolled
       return at && (e.contains(at) || labels(e).some(label => label.contains(at)));
     };
     const places = [[0, -half], [0, half], [-half, 0], [half, 0]];
@@ -115,6 +116,9 @@ async def converse(story: Told) -> None:
 async def passing(page: Page, wrong: dict[str, list[str]]) -> None:
     """What is there for a moment: an edit, what a search found, a notice with its button."""
     await page.locator("article.chat-user .chat-body").tap()  # Its row comes with a touch.
+    await expect(page.locator("article.chat-user .chat-tools button").first).to_have_css(
+        "opacity", "1"
+    )
     wrong["question"] = await page.evaluate(MISSED, "article.chat-user")
     await page.locator("article.chat-reply [data-edit]").first.tap()
     await shoot(page, "touch-edit")

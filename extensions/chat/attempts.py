@@ -80,8 +80,10 @@ class Attempts:
         reply, before = self._reply, self.finish
         self._take()
         now = reply.finish or Finish("cancelled")
-        over = now.reason in ("cancelled", "error", "tool_calls") or self._stopped
         grew = bool(reply.raw.strip())
+        if now.reason == "error" and before and self.raw.strip() and not grew:
+            return False  # What is there already is a reply; only going on failed.
+        over = now.reason in ("cancelled", "error", "tool_calls") or self._stopped
         self.finish = now if over or grew or not before else before
         if before:
             used, took = before.usage, before.timings

@@ -138,3 +138,22 @@ async def test_a_reply_may_end_with_its_line(tab: Tab, model: Scripted):
     await tab.act("set_up", conversation=tab.conversation, stop_at_newline="off")
     await tab.ask("And?")
     assert "\n" not in (model.asked[-1].sampling.custom_stopping_strings or ())
+
+
+async def test_an_attempt_that_fails_at_once_costs_nothing(
+    app: App, tab: Tab, model: Scripted, monkeypatch: pytest.MonkeyPatch
+):
+    says = model.generate
+
+    def once(request: Any) -> Any:
+        if model.asked:
+            raise RuntimeError("No room for more.")
+        return says(request)
+
+    monkeypatch.setattr(model, "generate", once)
+    await attempts(tab, 3)
+    await tab.ask("Hello")
+    _, reply = await kept(app, tab.conversation)
+    assert (tab.said, reply.state, reply.error) == (["Hello", "One."], "done", "")
+    await tab.ask("And?")
+    assert (await kept(app, tab.conversation))[-1].error == "No room for more.", "the first tells"
