@@ -1,6 +1,7 @@
 """One reply for a program, from its turn at the model to its last word."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ class Run:
     """
 
     def __init__(self, call: Call, wish: Wish, *, hold: bool) -> None:
+        self.id = secrets.token_hex(6)
         self.api, self.caller, self.wish = call.api, call.caller, wish
         self.state: State = "waiting"
         self.ticket: Ticket | None = None

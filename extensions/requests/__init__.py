@@ -1,0 +1,72 @@
+"""Shows what programs ask of the model while they do, and counts it for Prometheus."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from extensions.api_kit.api import PROGRAMS, Run
+from kernel.api import (
+    PANELS,
+    ROUTES,
+    Action,
+    Client,
+    Everyone,
+    Extension,
+    Panel,
+    Route,
+    Router,
+    Routes,
+)
+
+from .counts import Counts
+from .metrics import Collector, text
+from .rows import Rows
+
+EVERY = 0.5
+"""Seconds between two looks at what is under way."""
+
+
+class Cancel(Action, frozen=True):
+    """Stop a request, and no other."""
+
+    id: str
+
+
+async def setup(ext: Extension[Any]) -> None:
+    programs = ext.one(PROGRAMS)
+    runs, counts, rows = programs.runs, Counts(), Rows(programs.runs)
+
+    def ended(run: Run) -> None:
+        counts.add(run)
+        rows.ended(run)
+
+    runs.watchers.append(ended)
+    ext.defer(lambda: runs.watchers.remove(ended))
+
+    async def metrics(request: Request) -> Response:
+        collector = Collector(counts, runs, programs.info())
+        page, kind = await ext.thread(text, collector)
+        return Response(page, headers={"content-type": kind})
+
+    @ext.on(Cancel)
+    async def cancel(action: Cancel, client: Client) -> None:
+        if run := rows.find(action.id):  # Else it has just ended.
+            run.cancel()
+
+    async def context(client: Client | None, subject: str) -> Mapping[str, Any]:
+        return rows.now()
+
+    async def follow() -> None:
+        shown: Mapping[str, Any] = {}
+        while True:
+            await asyncio.sleep(EVERY)
+            if (now := rows.now()) != shown:
+                shown = now
+                await ext.push("_requests.html", Everyone(), "requests", oob=True, **now)
+
+    ext.add(PANELS, Panel("settings", "requests.html", context, title="Requests"))
+    ext.add(ROUTES, Routes(Router([Route("/metrics", metrics)]), access="inference"))
+    ext.spawn(follow(), "follow")

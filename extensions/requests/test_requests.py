@@ -1,0 +1,98 @@
+"""What the page shows of requests, and what Prometheus reads."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from kernel.testing import App, Scripted, running
+from kernel.testing.plugin import conformance
+from tests.sockets import Served, serving
+
+test_conformance = conformance(__file__)
+BODY = {"messages": [{"role": "user", "content": "A secret?"}]}
+
+
+@pytest.fixture
+async def gate() -> asyncio.Semaphore:
+    return asyncio.Semaphore(0)
+
+
+@pytest.fixture
+async def app(gate: asyncio.Semaphore) -> AsyncIterator[App]:
+    model = Scripted("One two.", gate=gate)
+    async with running("requests", "settings", "openai_api", "instruct", model=model) as app:
+        yield app
+
+
+@pytest.fixture
+async def served(app: App) -> AsyncIterator[Served]:
+    async with serving(app) as served:
+        yield served
+
+
+async def ask(served: Served) -> Any:
+    async with httpx.AsyncClient(timeout=60) as web:
+        answer = await web.post(f"{served.http}/v1/chat/completions", json=BODY)
+        return answer.json()
+
+
+async def test_requests_are_seen_wait_and_are_stopped(
+    app: App, served: Served, gate: asyncio.Semaphore
+):
+    page = await app.open("/settings/requests")
+    await page.until("No program asks for anything now")
+    first = asyncio.create_task(ask(served))
+    await page.until("The model reads")
+    second = asyncio.create_task(ask(served))
+    await page.until("Waits, number 1")
+    assert "A program on this machine" in page.html
+    assert "A secret" not in page.html
+    gate.release()
+    await page.until("The model writes")
+    [waiting] = set(re.findall('id="requests-([0-9a-f]+)" data-state="waiting"', page.html))
+    await page.act("requests.cancel", id=waiting)
+    assert (await second)["error"]["code"] == "cancelled"
+    for _ in range(3):
+        gate.release()
+    assert (await first)["choices"][0]["message"]["content"] == "One two."
+    await page.until("done")
+    await page.act("requests.cancel", id="gone")
+
+
+async def metrics(served: Served) -> dict[str, float]:
+    """Every sample by its name and labels."""
+    async with httpx.AsyncClient(timeout=60) as web:
+        answer = await web.get(f"{served.http}/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "secret" not in answer.text
+    return {
+        " ".join((sample.name, *sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+async def test_prometheus_reads_the_counts(app: App, served: Served, gate: asyncio.Semaphore):
+    before = await metrics(served)
+    assert before["spindle_model_loaded scripted scripted"] == 1
+    assert before["spindle_requests_live writing"] == 0
+    asking = asyncio.create_task(ask(served))
+    gate.release()
+    async with asyncio.timeout(20):
+        while not (await metrics(served))["spindle_requests_live writing"]:
+            await asyncio.sleep(0.01)
+    for _ in range(3):
+        gate.release()
+    await asking
+    after = await metrics(served)
+    assert after["spindle_requests_total openai done"] == 1
+    assert after["spindle_tokens_total prompt"] == 10
+    assert after["spindle_tokens_total completion"] == 2
+    assert after["spindle_first_token_seconds_count"] == 1
+    assert after["spindle_request_seconds_bucket +Inf"] == 1
+    assert after["spindle_request_seconds_sum"] > 0
