@@ -202,6 +202,8 @@ def test_what_differs():
 def test_pictures_are_named_and_left_out():
     image = Message("user", (Text("See: "), Image(b"x" * 5000, "image/png")))
     assert described(Past((image,), Turn())) == "[user] See: [image/png, 5,000 bytes]"
+    unread = Message("user", (Image(b"", "image/png"),))
+    assert described(Past((unread,), Turn())) == "[user] [image/png]", "nobody has read it yet"
 
 
 def test_speed_is_told_where_it_is_known():
