@@ -83,7 +83,7 @@ async function redrawn(file, largest, dots) {
   const picture = await createImageBitmap(file).catch(() => null);
   if (!picture) return [file, 'same'];                            // the server says what is wrong with it
   const {width, height} = picture, canvas = document.createElement('canvas'), pen = canvas.getContext('2d');
-  const most = file.size > largest ? Math.min(dots, 16e6) : dots;
+  const most = file.size > largest ? Math.min(dots, 8e6) : dots;                   // several of them fit one message
   const as = (type, quality) => new Promise(done => canvas.toBlob(done, type, quality));
   for (let scale = Math.min(1, Math.sqrt(most / (width * height)));; scale *= 0.7) {
     canvas.width = Math.max(1, Math.floor(width * scale));
