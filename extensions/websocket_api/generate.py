@@ -89,7 +89,7 @@ async def whole(stream: Stream, news: News, scope: Scope, send: Send) -> None:
     if isinstance(end, protocol.Failed):
         response = end.error.response(said.text)
     else:
-        more = (said.reasoning, end.model, end.usage, end.timings, end.cut_by)
+        more = (said.reasoning, end.model, end.usage, end.timings, end.cut_by, stream.tool)
         answer = protocol.Answer(stream.id, said.text, end.reason, *more)
         response = Response(msgspec.json.encode(answer), media_type="application/json")
     await response(scope, nothing, send)

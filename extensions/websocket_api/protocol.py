@@ -186,6 +186,8 @@ class Answer(Struct, frozen=True):
     usage: Usage = Usage()
     timings: Timings = Timings()
     cut_by: str = ""
+    tool: str = ""
+    """Calls of tools, a line of JSON each."""
 
 
 FromProgram = Start | Cancel | Resume

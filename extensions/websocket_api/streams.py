@@ -35,7 +35,7 @@ class Stream:
     def __init__(self, owner: str, id: str, linger: float, reply: Reply) -> None:
         self.owner, self.id, self.linger, self.reply = owner, id, linger, reply
         self.events: list[bytes] = []
-        self.size = 0
+        self.size, self.tool = 0, ""
         self.held = self.begun = False
         self.over = asyncio.Event()
         self.finish: protocol.Done | protocol.Failed | None = None
@@ -63,6 +63,8 @@ class Stream:
     def hear(self, delta: Delta) -> None:
         """Tell the readers, or keep it for the end."""
         self.begun = True
+        if delta.channel == "tool" and not delta.choice:
+            self.tool = delta.onto(self.tool)
         if self.held:
             pieces = self._pieces.setdefault((delta.channel, delta.choice), [])
             if delta.replace:

@@ -70,6 +70,24 @@ async def ask(served: Served, **body: Any) -> httpx.Response:
         return await web.post(f"{served.http}/api/reply", json=body)
 
 
+async def test_calls_of_tools_come_both_ways():
+    call = '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
+    tools = [{"type": "function", "function": {"name": "now"}}]
+    ids = "websocket_api", "instruct", "tool_calls"
+    async with running(*ids, model=Scripted(f"I look. {call} {call}")) as app, serving(app) as at:
+        answer = (await ask(at, **ASK, tools=tools)).json()
+        assert answer["text"] == "I look. "
+        calls = [json.loads(line) for line in answer["tool"].splitlines()]
+        assert [call["name"] for call in calls] == ["now", "now"]
+        async with at.connect() as program:
+            await tell(program, type="start", id="a", **ASK, tools=tools)
+            events = await until(program, "done")
+            said = [e["text"] for e in events if e.get("channel") == "tool"]
+            assert [json.loads(line)["arguments"] for line in said] == ["{}", "{}"]
+        refused = await ask(at, **ASK, tools=tools, options={"tool_choice": "required"})
+        assert "takes no grammar" in refused.json()["error"]["message"]
+
+
 # --- the socket ---------------------------------------------------------------------------
 
 
