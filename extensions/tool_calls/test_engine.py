@@ -1,11 +1,13 @@
 """A real engine is made to call a tool: a tiny model that never heard of any, held by a grammar."""
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from extensions.engine_kit.api import check_gguf
 from extensions.tool_calls.api import calls
 from kernel.api import Message, Sampling, Text, Turn
 from kernel.testing import App, running
@@ -59,3 +61,37 @@ async def test_a_real_engine_calls_what_it_has_to(name: str, environments_dir: P
         text, found, error = await called(app)
         assert text
         assert (found, error) == ([], "")
+
+
+def with_control_tokens(path: Path, *texts: bytes) -> list[int]:
+    """The model's file with some of its words become control tokens of these texts: their ids."""
+    data = bytearray((STORIES / "stories260K.gguf").read_bytes())
+    known: list[bytes] = check_gguf(STORIES / "stories260K.gguf").metadata["tokenizer.ggml.tokens"]
+    key = b"tokenizer.ggml.token_type"
+    kinds = data.index(key) + len(key) + 16  # What it is, of what, and how many.
+    ids: list[int] = []
+    for text in texts:
+        id = next(n for n in range(300, 500) if len(known[n]) == len(text) and n not in ids)
+        place = data.index(struct.pack("<Q", len(text)) + known[id])
+        data[place + 8 : place + 8 + len(text)] = text
+        data[kinds + 4 * id : kinds + 4 * id + 4] = struct.pack("<i", 3)
+        ids.append(id)
+    path.write_bytes(data)
+    return ids
+
+
+@pytest.mark.parametrize("name", ["xllamacpp", "xllamacpp-native"])
+async def test_tokens_of_calls_are_said_and_other_special_ones_are_not(
+    name: str, environments_dir: Path, tmp_path: Path
+):
+    python = interpreter(environments_dir / name)
+    file = tmp_path / "special.gguf"
+    spoken, other = with_control_tokens(file, b"[ARGS]", b"[SECR]")
+    async with running("instruct", "llama_cpp", python=python) as app:
+        await app.kernel.slot().load(file, "llama_cpp", {})
+        for id, expected in ((spoken, "[ARGS]" * 3), (other, "")):
+            likely = Sampling(temperature=0.0, max_new_tokens=3, logit_bias={id: 100.0})
+            reply = app.run(Turn(prompt="Once upon a time", sampling=likely))
+            assert "".join([delta.text async for delta in reply]) == expected
+            assert reply.finish
+            assert (reply.finish.error, reply.finish.usage.completion) == ("", 3)
