@@ -218,9 +218,30 @@ def other_ways(entries: Sequence[Mapping[str, Any]]) -> Iterator[list[dict[str, 
     """The same conversation as templates may want it that fail at the usual form."""
     ways = [[dict(each) for each in entries]]
     if any("tool_calls" in each for each in entries):
-        ways += [as_text(ways[0]), wordless(ways[0]), wordless(as_text(ways[0]))]
+        if any(len(each.get("tool_calls", ())) > 1 for each in entries):
+            ways.append(one_by_one(entries))
+        for way in tuple(ways):
+            ways += [as_text(way), wordless(way), wordless(as_text(way))]
         yield from ways[1:]
     yield from map(joined, ways)
+
+
+def one_by_one(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each call a message of its own, its result after it: Llama's templates know no other."""
+    results = {each.get("tool_call_id"): each for each in entries if each["role"] == "tool"}
+    said: list[dict[str, Any]] = []
+    placed: set[int] = set()
+    for entry in entries:
+        calls = entry.get("tool_calls", ())
+        for number, call in enumerate(calls):
+            content = "" if number else entry["content"]
+            said.append({**entry, "tool_calls": [call], "content": content})
+            if result := results.get(call["id"]):
+                said.append(dict(result))
+                placed.add(id(result))
+        if not calls and id(entry) not in placed:
+            said.append(dict(entry))
+    return said
 
 
 def as_text(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

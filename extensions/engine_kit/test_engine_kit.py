@@ -228,6 +228,20 @@ def test_calls_come_as_the_template_takes_them(template, called, expected):
     assert text.startswith("system user assistant tool tool "), "a system message stays one"
 
 
+def test_calls_at_once_are_put_one_after_the_other_where_the_template_wants_that(template):
+    source = (
+        "{% for m in messages %}{% if m.tool_calls %}{% if m.tool_calls | length > 1 %}"
+        "{{ raise_exception('one at a time') }}{% endif %}{{ m.content }}"
+        "<{{ m.tool_calls[0].function.name }}>"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    calls = ToolCall("1", "add", "{}"), ToolCall("2", "sub", "{}"), ToolCall("3", "mul", "{}")
+    results = [Message("tool", (ToolResult(n, n * 2),)) for n in "132"]
+    talk = [*TALK[:2], Message("assistant", (Text("Hm."), *calls)), *results, TALK[1]]
+    text = template(source).render(talk)
+    assert text == "Be brief.Hello?Hm.<add>11<sub>22<mul>33Hello?"
+
+
 @pytest.mark.parametrize(
     "source",
     [

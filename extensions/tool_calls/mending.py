@@ -7,7 +7,7 @@ from msgspec import structs
 
 from kernel.api import Message, ToolCall, ToolResult
 
-NINE = re.compile(r"\b(?:length|len)\b\W{0,4}\s*(?:!=|==)\s*9\b")
+NINE = re.compile(r"\b(?:length|len)\b\W{0,4}\s*(?:!=|==|<)\s*9\b")
 """How Mistral's templates tell that they want ids of nine letters and digits."""
 
 

@@ -12,7 +12,7 @@ from extensions.engine_kit.api import ChatTemplate, as_gbnf
 from extensions.tool_calls.api import Call, calls, refusal
 from extensions.tool_calls.asking import asked
 from extensions.tool_calls.choosing import grammar_of
-from extensions.tool_calls.mending import mended, with_ids_of_nine
+from extensions.tool_calls.mending import NINE, mended, with_ids_of_nine
 from extensions.tool_calls.streaming import apart
 from kernel.api import (
     Delta,
@@ -414,6 +414,9 @@ def test_a_template_of_mistral_gets_ids_of_nine():
     assert ids[0] == ids[2] == "00callA1".rjust(9, "0")
     assert len({*ids}) == 2
     assert {len(id) for id in ids} == {9}
+    wanted = ("t.id|length != 9", "not t.id is defined or t.id | length < 9", "x|length == 9")
+    assert all(map(NINE.search, wanted))
+    assert not any(map(NINE.search, ("messages|length == 90", "t.id|length", "length of 9")))
 
 
 TALK = (ASK, said("assistant", A, B), result(RAIN), result(NOON), DONE, said("user", "Thanks."))
