@@ -59,7 +59,8 @@ async def setup(ext: Extension[Settings]) -> None:
     async def ask(draft: Draft) -> Draft:
         known, turn = info(draft), draft.turn
         draft = asked(draft, known, tell_all=ext.settings.tell_all)
-        if not choice_of(turn).forced or refusal(turn, known, draft.request.grammar):
+        free = turn.prompt is not None or not choice_of(turn).forced
+        if free or refusal(turn, known, draft.request.grammar):
             return draft
         return forced(draft, await ext.thread(grammar_of, turn))
 

@@ -94,13 +94,20 @@ def grammar_of(turn: Turn) -> str:
     choice, names = choice_of(turn), offered(turn)
     if choice.kind == "named":
         names = {choice.name: names[choice.name]}
+    try:
+        whole = text({"title": MINE, **exact(names)}) if len(names) <= MOST else ""
+    except RecursionError:
+        whole = ""
+    return whole if fits(whole) else text({"title": MINE, **form({"enum": [*names]}, ANY)})
+
+
+def exact(names: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One call of one of the functions, with its parameters."""
     if len(names) == 1:
         [(name, schema)] = names.items()
-        return text({"title": MINE, **one(name, schema, "#")})
-    all_ = enumerate(names.items() if len(names) <= MOST else ())
-    calls = [one(name, schema, f"#/anyOf/{n}") for n, (name, schema) in all_]
-    whole = text({"title": MINE, "anyOf": calls})
-    return whole if fits(whole) else text({"title": MINE, **form({"enum": [*names]}, ANY)})
+        return one(name, schema, "#")
+    all_ = enumerate(names.items())
+    return {"anyOf": [one(name, schema, f"#/anyOf/{n}") for n, (name, schema) in all_]}
 
 
 def one(name: str, schema: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -140,6 +147,6 @@ def text(schema: Any) -> str:
 def fits(schema: str) -> bool:
     """Whether a grammar can hold it."""
     try:
-        return bool(from_schema(schema))
-    except Refused:
+        return bool(schema and from_schema(schema))
+    except (Refused, RecursionError):
         return False

@@ -4,8 +4,8 @@ import re
 
 FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)", re.DOTALL)
 TICKS = re.compile(r"`+")
-LINE = 2000
-"""Characters of a line that are looked at."""
+LINE = 200
+"""Characters of a line that are looked at for a fence."""
 
 
 class Code:
@@ -13,47 +13,56 @@ class Code:
 
     def __init__(self) -> None:
         self._fence = ""
-        self._span = 0
-        self._line = ""
+        self._span = self._run = 0
+        """The backticks that are open, and those that were read last: more of them may follow."""
+        self._head, self._blank = "", True
+        """How the line begins, and whether there is nothing in it."""
 
     def read(self, words: str) -> None:
-        if "\n" not in words:
-            self._line += words
-            return
         *lines, last = words.split("\n")
         for line in lines:
-            self._end(self._line + line)
-            self._line = ""
-        self._line = last
+            self._add(line)
+            self._end()
+        self._add(last)
 
     @property
     def inside(self) -> bool:
         """Whether what follows now is code."""
-        line = self._line[-LINE:]
-        if self._fence or opened(line):
+        if self._fence or opened(self._head):
             return True
-        return bool(line.strip()) and bool(self._spanned(line))
+        return not self._blank and bool(after(self._span, self._run))
 
-    def _end(self, line: str) -> None:
+    def _add(self, words: str) -> None:
+        """Part of a line."""
+        if not words:
+            return
+        self._head += words[: LINE - len(self._head)] if len(self._head) < LINE else ""
+        self._blank = self._blank and words.isspace()
+        at = 0
+        for found in TICKS.finditer(words):
+            if found.start() > at or not self._run:
+                self._span, self._run = after(self._span, self._run), 0
+            self._run += len(found[0])
+            at = found.end()
+        if at < len(words):
+            self._span, self._run = after(self._span, self._run), 0
+
+    def _end(self) -> None:
         """A line is complete."""
+        span = after(self._span, self._run)
         if self._fence:
-            found = FENCE.match(line)
+            found = FENCE.match(self._head)
             same = found and found[1].startswith(self._fence) and not found[2].strip()
-            self._fence = "" if same else self._fence
-        elif fence := opened(line):
-            self._fence, self._span = fence, 0
-        else:
-            self._span = self._spanned(line[-LINE:]) if line.strip() else 0
+            self._fence, span = "" if same else self._fence, 0
+        elif fence := opened(self._head):
+            self._fence, span = fence, 0
+        self._span, self._run = 0 if self._blank else span, 0
+        self._head, self._blank = "", True
 
-    def _spanned(self, line: str) -> int:
-        """The backticks that are open at the end of a line."""
-        span = self._span
-        for found in TICKS.finditer(line):
-            if not span:
-                span = len(found[0])
-            elif span == len(found[0]):
-                span = 0
-        return span
+
+def after(span: int, run: int) -> int:
+    """The backticks that are open after a run of them."""
+    return span if not run else run if not span else 0 if span == run else span
 
 
 def opened(line: str) -> str:

@@ -16,8 +16,8 @@ MARKS = (*FAMILIES, *PAIRS)
 FOUND = re.compile("|".join(map(re.escape, MARKS)))
 BEGINNINGS = frozenset(mark[:length] for mark in MARKS for length in range(1, len(mark)))
 LONGEST = max(map(len, MARKS))
-PATIENCE = 5_000_000
-"""Characters that were held back in vain, after which no more calls are looked for."""
+PATIENCE = 1_000_000
+"""Characters that were looked at in vain, after which no more calls are looked for."""
 
 
 class Piece(NamedTuple):
@@ -37,14 +37,16 @@ class Finder:
 
     def __init__(self, tools: Tools, begun: str = "") -> None:
         self._tools, self._code = tools, Code()
-        self._held = self._space = ""
-        """Not given back: what may be a mark; blanks before the first words, or after a call."""
+        self._reader, self._given = Reader(), 0
+        """The words that are not given back yet, and what there is of others before them."""
+        self._space = ""
+        """Blanks before the first words, or after a call: it is not known whose they are."""
         self._thought = ""
         """How the thought ends that is still in the text."""
         self._fresh, self._spoke, self._called = True, bool(begun.strip()), False
-        self._vain = self._taken = 0
-        self._reader = Reader()
         self._mark, self._parser = "", None if self._spoke else whole(self._reader, tools)
+        self._taken, self._vain = False, 0
+        """Whether the parser has told a call; how much was looked at that was none."""
         self._code.read(begun)
 
     def feed(self, words: str) -> list[Piece]:
@@ -52,72 +54,71 @@ class Finder:
             self._code.read(words)
             return [Piece(words, text=True)]  # As nearly always.
         pieces: list[Piece] = []
-        if self._parser:
-            self._reader.words += words
-        else:
-            self._held += words
-        self._take(pieces, last=False)
+        self._reader.words += words
+        self._take(pieces)
         return pieces
 
     def end(self) -> list[Piece]:
         """What was held back, now that nothing follows."""
         pieces: list[Piece] = []
         self._reader.over = True
-        self._take(pieces, last=True)
+        self._take(pieces)
         if self._space:
             pieces.append(Piece(self._space, text=not self._called))
             self._space = ""
         return pieces
 
-    @property
-    def _plain(self) -> bool:
-        return not (self._parser or self._held or self._thought or self._fresh)
-
     # --- inside ------------------------------------------------------------------------
 
-    def _take(self, pieces: list[Piece], *, last: bool) -> None:
+    @property
+    def _plain(self) -> bool:
+        return not (self._parser or self._reader.words or self._thought or self._fresh)
+
+    def _take(self, pieces: list[Piece]) -> None:
         going = True
         while going:
             if self._parser:
                 going = self._read(self._parser, pieces)
             elif self._thought:
-                going = self._think(pieces, last)
+                going = self._think(pieces)
             else:
-                going = self._look(pieces, last)
+                going = self._look(pieces)
+        if not self._parser:
+            self._reader.words, self._given = self._reader.words[self._given :], 0
 
-    def _look(self, pieces: list[Piece], last: bool) -> bool:
+    def _give(self, pieces: list[Piece], end: int) -> None:
+        """Give back text up to there."""
+        self._say(pieces, self._reader.words[self._given : end])
+        self._given = end
+
+    def _look(self, pieces: list[Piece]) -> bool:
         """Give back words up to a mark; whether there may be more to do."""
-        held = self._held
-        found = FOUND.search(held) if self._vain < PATIENCE else None
+        reader, words = self._reader, self._reader.words
+        found = FOUND.search(words, self._given) if self._vain < PATIENCE else None
         if not found:
-            end = len(held) if last else certain(held)
-            self._say(pieces, held[:end])
-            self._held = held[end:]
+            self._give(pieces, len(words) if reader.over else certain(words, self._given))
             return False
-        self._say(pieces, held[: found.start()])
-        mark, self._held = found[0], held[found.end() :]
+        self._give(pieces, found.start())
+        mark, reader.at = found[0], found.end()
         if self._code.inside:
-            self._say(pieces, mark)
+            self._give(pieces, found.end())
         elif mark in PAIRS:
-            self._say(pieces, mark)
+            self._give(pieces, found.end())
             self._thought = PAIRS[mark]
         else:
-            self._reader = Reader(mark + self._held, len(mark))
-            self._reader.over = last
-            self._parser = FAMILIES[mark](self._reader, self._tools)
-            self._mark, self._taken = mark, 0
-            self._held = ""
+            self._parser = FAMILIES[mark](reader, self._tools)
+            self._mark, self._taken = mark, False
         return True
 
-    def _think(self, pieces: list[Piece], last: bool) -> bool:
-        held, at = self._held, self._held.find(self._thought)
-        end = at + len(self._thought) if at >= 0 else len(held)
-        if at < 0 and not last:
-            end -= partial(held, (self._thought,))
-        self._say(pieces, held[:end])
-        self._held = held[end:]
-        self._thought = self._thought if at < 0 else ""
-        return at >= 0
+    def _think(self, pieces: list[Piece]) -> bool:
+        words, at = self._reader.words, self._reader.words.find(self._thought, self._given)
+        if at >= 0:
+            self._give(pieces, at + len(self._thought))
+            self._thought = ""
+            return True
+        hold = 0 if self._reader.over else partial(words, (self._thought,))
+        self._give(pieces, max(self._given, len(words) - hold))
+        return False
 
     def _read(self, parser: Parser, pieces: list[Piece]) -> bool:
         """Go on with what may be a call; whether it is decided."""
@@ -126,17 +127,15 @@ class Finder:
             for found in parser:
                 if not found:
                     return False
-                self._call(pieces, reader.words[self._taken : reader.at], found)
-                self._taken = reader.at
-            if reader.at > self._taken:
-                pieces.append(Piece(reader.words[self._taken : reader.at]))
-            self._held = reader.words[reader.at :]
+                self._call(pieces, reader.words[self._given : reader.at], found)
+                self._given, self._taken = reader.at, True
+            if reader.at > self._given:
+                pieces.append(Piece(reader.words[self._given : reader.at]))
+                self._given = reader.at
         except NoCall:
-            rest = reader.words[self._taken :]
-            self._vain += len(rest)
-            mark = "" if self._taken else self._mark
-            self._say(pieces, mark)
-            self._held = rest[len(mark) :]
+            self._vain += max(0, reader.at - self._given)
+            if not self._taken:
+                self._give(pieces, self._given + len(self._mark))
         self._parser = None
         return True
 
@@ -164,8 +163,8 @@ class Finder:
         pieces.append(Piece(words, text=True))
 
 
-def certain(words: str) -> int:
+def certain(words: str, given: int) -> int:
     """Up to where they cannot be the beginning of a mark; none holds that of another."""
-    tail = max(0, len(words) - LONGEST)
+    tail = max(given, len(words) - LONGEST)
     begin = max(words.rfind("<", tail), words.rfind("[", tail))
     return begin if begin >= 0 and words[begin:] in BEGINNINGS else len(words)

@@ -5,6 +5,7 @@ pieces end make no difference. Each character is looked at once.
 """
 
 import re
+import sys
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ Parser = Generator[Found | None, None, None]
 
 
 class Reader:
-    """The words that a parser reads, and how far it came."""
+    """The words that a parser reads, and how far it came; also where it gave up."""
 
     def __init__(self, words: str = "", at: int = 0) -> None:
         self.words, self.at = words, at
@@ -82,13 +83,13 @@ class Reader:
     def until(self, tag: str, most: int = 0) -> Generator[None, None, str]:
         """The words up to a tag, at `most` so many, which is passed."""
         begin = look = self.at
-        while (found := self.words.find(tag, look)) < 0:
-            if self.over or (most and len(self.words) - begin >= most + len(tag)):
-                raise NoCall
+        last = begin + most + len(tag) if most else sys.maxsize
+        while (found := self.words.find(tag, look, last)) < 0:
             look = max(begin, len(self.words) - len(tag) + 1)
+            if self.over or len(self.words) >= last:
+                self.at = min(look, last)
+                raise NoCall
             yield
-        if most and found - begin > most:
-            raise NoCall
         self.at = found + len(tag)
         return self.words[begin:found]
 
@@ -121,9 +122,10 @@ class Reader:
             end = len(self.words) - (partial(self.words, long) if hold else 0)
             found = search[quote].search(self.words, look, end)
             if not found or (found[0] == "\\" and found.end() == end):
-                if self.over:
-                    raise NoCall
                 look = max(look, found.start() if found else end)
+                if self.over:
+                    self.at = look
+                    raise NoCall
                 yield
                 continue
             look = found.end() + (found[0] == "\\")
@@ -132,6 +134,7 @@ class Reader:
             elif not quote:
                 depth += 1 if found[0] in opening else -1
             if depth > DEEPEST:
+                self.at = look
                 raise NoCall
             if not depth:
                 self.at = look

@@ -349,6 +349,34 @@ def test_no_parameters_are_none_and_many_tools_have_names_alone():
     assert len(schema["properties"]["name"]["enum"]) == 40, "a grammar would be too large"
 
 
+async def test_schemas_that_make_no_sense_cost_only_their_sense():
+    deep: Any = {}
+    for _ in range(700):
+        deep = {"anyOf": [deep]}
+    odd = {"a": deep, "b": 7, "c": {"type": [7], "enum": 7, "anyOf": 7}, "d": {"anyOf": [None]}}
+    for schema in (
+        {"properties": odd},
+        {"properties": 7},
+        {"properties": {"x": deep}},
+        {"$ref": 7},
+    ):
+        asking = turn(function(schema), tool_choice="required")
+        assert json.loads(grammar_of(asking))
+        words = "".join(f"<parameter={name}>1</parameter>" for name in "abcd")
+        out = await told([Delta(f"<function=f>{words}</function>")], asking)
+        assert json.loads(calls(joined(out, "tool"))[0].arguments).keys() == {*"abcd"}
+
+
+async def test_a_plain_completion_is_never_made_a_call():
+    scripted = model("Hi.")
+    async with running("tool_calls", model=scripted) as app:
+        wanted = {"tool_choice": {"type": "function", "function": {"name": "rm"}}}
+        reply, _ = await heard(app, Turn(prompt="Once", options=wanted))
+        assert (reply.text, scripted.asked[-1].grammar) == ("Hi.", "")
+        assert reply.finish
+        assert reply.finish.reason == "stop"
+
+
 # --- history ----------------------------------------------------------------------------
 
 A, B = ToolCall("call_A1", "weather", '{"city": "Paris"}'), ToolCall("call_B2", "now", "{}")

@@ -111,17 +111,19 @@ def typed(words: str, schema: Any) -> Any:
         return WORDS.get(text, words)
 
 
-def kinds_of(schema: Any) -> set[str]:
+def kinds_of(schema: Any, deepest: int = 5) -> set[str]:
     """The types that a schema allows; empty: it does not say."""
-    if not isinstance(schema, dict):
+    if not isinstance(schema, dict) or not deepest:
         return set()
     kind = schema.get("type")
-    kinds = {kind} if isinstance(kind, str) else {*kind} if isinstance(kind, list) else set()
+    kinds = (
+        {kind} if isinstance(kind, str) else {*map(str, kind)} if isinstance(kind, list) else set()
+    )
     if isinstance(choices := schema.get("enum"), list):
         kinds |= {"string"} if any(isinstance(each, str) for each in choices) else set()
     for word in ("anyOf", "oneOf", "allOf"):
-        for each in schema.get(word) or ():
-            kinds |= kinds_of(each)
+        for each in choices if isinstance(choices := schema.get(word), list) else ():
+            kinds |= kinds_of(each, deepest - 1)
     return kinds
 
 
