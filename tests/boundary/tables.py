@@ -103,6 +103,8 @@ ROUTES = {
     "llama_server_api /slots": "inference",
     "llama_server_api /slots/{id}": "inference",
     "llama_server_api /infill": "inference",
+    "anthropic_api /v1/messages": "inference",
+    "anthropic_api /v1/messages/count_tokens": "inference",
 }
 """Every address of kernel and extensions; "door": the door itself answers, whoever asks."""
 
