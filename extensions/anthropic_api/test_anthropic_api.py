@@ -195,7 +195,7 @@ async def test_why_it_ended(served: Served, model: Model):
     assert (said["stop_reason"], said["content"][0]["text"]) == ("max_tokens", "One")
     said = (await post(served, **ASK, stop_sequences=["END"])).json()
     assert (said["stop_reason"], said["stop_sequence"]) == ("stop_sequence", "END")
-    assert "END" in model.asked[-1].sampling.custom_stopping_strings
+    assert model.asked[-1].sampling.custom_stopping_strings == ("END",)
     said = (await post(served, **ASK, stop_sequences=["other"])).json()
     assert (said["stop_reason"], said["stop_sequence"]) == ("end_turn", None)
 
@@ -203,7 +203,7 @@ async def test_why_it_ended(served: Served, model: Model):
 async def test_a_conversation_with_everything(served: Served, model: Model):
     source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(PNG).decode()}
     picture = {"type": "image", "source": source}
-    messages = [
+    said = [
         {"role": "user", "content": [{"type": "text", "text": "See?"}, picture]},
         {
             "role": "assistant",
@@ -228,12 +228,14 @@ async def test_a_conversation_with_everything(served: Served, model: Model):
     ]  # fmt: skip
     system = [{"type": "text", "text": "Be", "cache_control": {"type": "ephemeral"}}]
     system.append({"type": "text", "text": "brief."})
-    body = {"system": system, "messages": messages, "tools": [TOOL], "max_tokens": 9}
+    body = {"system": system, "messages": said, "tools": [TOOL], "max_tokens": 9}
     few = "anthropic_api", "instruct", "models"
     async with running(*few, model=model) as app, serving(app) as plain:
         # Nobody puts thoughts or calls in other words here.
         assert (await post(plain, **body)).status_code == 200
-    first, asked, called, *results, last = model.asked[-1].messages or ()
+    messages = model.asked[-1].messages
+    assert messages
+    first, asked, called, *results, last = messages
     assert (first.role, first.text) == ("system", "Be\n\nbrief.")
     assert asked.parts == (Text("See?"), Image(PNG, "image/png"))
     calls = ToolCall("t1", "weather", '{"city":"Rome"}'), ToolCall("t2", "weather", "{}")
