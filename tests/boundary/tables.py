@@ -127,6 +127,7 @@ INSPECTED = "what_the_inspector_shows"
 WIRE = "never shown: it goes between programs and the model"
 IDS = "never shown: an id that the server made"
 CODE = "never shown: a name in the source of an extension, of letters"
+PROGRAM = "never shown: it goes to a program, as JSON"
 
 TEXTS = {
     # the field: the step of test_scripts.py that carries every vector through it, or why none does
@@ -282,6 +283,19 @@ TEXTS = {
     "data Turn.*": INSPECTED,
     "data Variant.*": "never shown: it goes to pip",
     "data WorkerTable.*": "never shown: it goes to pip and to the engine",
+    "data Api.*": CODE,
+    "data Endpoint.*": CODE,
+    "data Dialect.*": CODE,
+    "data Asked.*": ENGINE,
+    "data Wish.*": ENGINE,
+    "data Call.*": PROGRAM,
+    "data Called.*": PROGRAM,
+    "data Fault.*": PROGRAM,
+    "data Caller.*": "never shown: it goes from the door to extensions",
+    "data Kept.message": IDS,
+    "data Kept.*": ENGINE,
+    "column enclosures.message": IDS,
+    "data ModelFile.*": FILES,
     # what has no field of its own
     "said by ext.tell": SAID,
     "said by an exception in an action": SAID,
