@@ -3,6 +3,7 @@
 from .calls import Call, Caller, Out, caller_of
 from .endpoints import APIS, Answer, Api, Endpoint, Tongue, json, left, nothing
 from .fields import ALIASES, sampling_of
+from .filling import filled
 from .gate import Gate
 from .heard import Heard
 from .loading import Loader, Want
@@ -17,6 +18,6 @@ from .wishes import Asked, Wish
 __all__ = [
     "ALIASES", "APIS", "PROGRAMS", "Answer", "Api", "Asked", "Call", "Called", "Caller", "Endpoint",
     "Fault", "Gate", "Heard", "Loader", "Out", "Problem", "Programs", "Run", "Runs", "Tongue",
-    "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "json", "left", "make",
-    "missing", "nothing", "read", "refused", "sampling_of", "times", "unavailable",
+    "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "filled", "json", "left",
+    "make", "missing", "nothing", "read", "refused", "sampling_of", "times", "unavailable",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from extensions.api_kit.api import (
     Programs,
     Wish,
     converted,
+    filled,
     read,
     refused,
     times,
@@ -21,7 +22,6 @@ from kernel.api import Meta, Struct, Token
 
 from .chat import Few, Many, Rest, StreamOptions
 from .extras import with_preset
-from .filling import filled
 from .format import Constraint
 from .messages import Str
 from .scoring import scored

@@ -1,6 +1,7 @@
 """Filling in: the prompt of a text that has a place in its middle, in the tokens of the model."""
 
-from extensions.api_kit.api import Programs, refused
+from .problems import refused
+from .programs import Programs
 
 BAR = "\uff5c"
 """DeepSeek's, which is a wide one."""

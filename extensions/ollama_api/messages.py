@@ -1,0 +1,99 @@
+"""Messages as Ollama writes them: words, pictures beside them, calls without ids."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from extensions.api_kit.api import decoded, refused
+from kernel.api import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
+
+Str = str | None
+KINDS = {
+    b"\x89PNG": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+    b"RIFF": "image/webp",
+    b"BM": "image/bmp",
+}
+"""What pictures begin with, whose kind programs do not tell."""
+NO_CALL = (
+    "{}: It answers a call, and none is open. Send the assistant's message with the call first."
+)
+
+
+class Named(msgspec.Struct):
+    """The function of a call."""
+
+    name: str
+    arguments: dict[str, Any] | None = None
+
+
+class Called(msgspec.Struct):
+    """A call of an assistant's message."""
+
+    function: Named
+    id: Str = None
+
+
+class Said(msgspec.Struct):
+    """One message."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Str = None
+    images: list[str] | None = None
+    thinking: Str = None
+    tool_calls: list[Called] | None = None
+    tool_name: Str = None
+    name: Str = None
+    tool_call_id: Str = None
+
+
+def messages_of(said: list[Said]) -> tuple[Message, ...]:
+    """What a model is told; raises Problem, which names the message.
+
+    Calls without an id get one, and results find the call that they answer: by its id, by the
+    name of its function, else the first that is open.
+    """
+    found: list[Message] = []
+    open_: list[ToolCall] = []
+    for n, each in enumerate(said):
+        where = f"messages[{n}]"
+        if each.role == "tool":
+            call = answered(each, open_, where)
+            open_.remove(call)
+            found.append(Message("tool", (ToolResult(call.id, each.content or ""),), call.name))
+            continue
+        calls = [called(call, f"call_{n}_{k}") for k, call in enumerate(each.tool_calls or ())]
+        open_ = calls or ([] if each.role == "assistant" else open_)
+        thought = (Reasoning(each.thinking),) if each.thinking else ()
+        words = (Text(each.content),) if each.content else ()
+        seen = pictures_of(each.images, f"{where}.images")
+        parts: tuple[Part, ...] = (*thought, *seen, *words, *calls)
+        found.append(Message(each.role, parts, each.name or ""))
+    return tuple(found)
+
+
+def called(call: Called, id: str) -> ToolCall:
+    arguments = msgspec.json.encode(call.function.arguments or {}).decode()
+    return ToolCall(call.id or id, call.function.name, arguments)
+
+
+def answered(result: Said, calls: list[ToolCall], where: str) -> ToolCall:
+    """The call that this is the result of."""
+    name = result.tool_name or result.name
+    for call in calls:
+        if result.tool_call_id == call.id or (not result.tool_call_id and name == call.name):
+            return call
+    if not calls:
+        raise refused(NO_CALL.format(where), where, "invalid_value")
+    return calls[0]
+
+
+def pictures_of(images: list[str] | None, where: str) -> tuple[Image, ...]:
+    """Pictures, by what they begin with."""
+    found: list[Image] = []
+    for n, text in enumerate(images or ()):
+        data = decoded(text, f"{where}[{n}]")
+        kind = next((kind for start, kind in KINDS.items() if data.startswith(start)), "image/png")
+        found.append(Image(data, kind))
+    return tuple(found)
