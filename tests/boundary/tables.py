@@ -103,6 +103,8 @@ ROUTES = {
     "llama_server_api /slots": "inference",
     "llama_server_api /slots/{id}": "inference",
     "llama_server_api /infill": "inference",
+    "anthropic_api /v1/messages": "inference",
+    "anthropic_api /v1/messages/count_tokens": "inference",
     "ollama_api /api/version": "inference",
     "ollama_api /api/tags": "inference",
     "ollama_api /api/ps": "inference",
@@ -117,8 +119,6 @@ ROUTES = {
     "ollama_api /api/copy": "inference",
     "ollama_api /api/delete": "inference",
     "ollama_api /api/blobs/{digest}": "inference",
-    "anthropic_api /v1/messages": "inference",
-    "anthropic_api /v1/messages/count_tokens": "inference",
 }
 """Every address of kernel and extensions; "door": the door itself answers, whoever asks."""
 
@@ -141,7 +141,6 @@ INSPECTED = "what_the_inspector_shows"
 WIRE = "never shown: it goes between programs and the model"
 IDS = "never shown: an id that the server made"
 CODE = "never shown: a name in the source of an extension, of letters"
-PROGRAM = "never shown: it goes to a program, as JSON"
 
 TEXTS = {
     # the field: the step of test_scripts.py that carries every vector through it, or why none does
@@ -297,19 +296,6 @@ TEXTS = {
     "data Turn.*": INSPECTED,
     "data Variant.*": "never shown: it goes to pip",
     "data WorkerTable.*": "never shown: it goes to pip and to the engine",
-    "data Api.*": CODE,
-    "data Endpoint.*": CODE,
-    "data Dialect.*": CODE,
-    "data Asked.*": ENGINE,
-    "data Wish.*": ENGINE,
-    "data Call.*": PROGRAM,
-    "data Called.*": PROGRAM,
-    "data Fault.*": PROGRAM,
-    "data Caller.*": "never shown: it goes from the door to extensions",
-    "data Kept.message": IDS,
-    "data Kept.*": ENGINE,
-    "column enclosures.message": IDS,
-    "data ModelFile.*": FILES,
     # what has no field of its own
     "said by ext.tell": SAID,
     "said by an exception in an action": SAID,
