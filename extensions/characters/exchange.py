@@ -1,6 +1,7 @@
 """Characters come in as files that are dropped, chosen or pasted, and go out as files."""
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
@@ -21,7 +22,7 @@ from .incoming import read_bytes
 from .library import Library
 from .reading import character_of, worlds_of
 from .records import Book
-from .search import never_found
+from .search import LOOKED, never_found
 from .trees import Tree
 from .worlds import LORE, is_world, world_of
 
@@ -86,7 +87,7 @@ class Exchange:
 
     def _take(self, sent: list[tuple[str, bytes]]) -> None:
         """Make characters of files; what is none is told, and costs the others nothing."""
-        made, refused = list[str](), list[str]()
+        made, refused, odd = list[str](), list[str](), list[str]()
         pictures = {PurePath(name).stem: data for name, data in sent if _is_picture(name, data)}
         for name, data in sent:
             stem = PurePath(name).stem
@@ -96,7 +97,7 @@ class Exchange:
                 if (world := _world(name, data)) is not None:
                     id = self._library.worlds.create(str(world.get("name") or stem), world)
                     made.append(id)
-                    refused += deaf(id, book_of(world))
+                    odd += deaf(id, book_of(world))
                     continue
                 card, picture = read_bytes(name, data)
                 title = character_of(stem or "character", card).name
@@ -104,14 +105,14 @@ class Exchange:
                 embed = data.startswith(png.SIGNATURE)
                 id = self._library.folder.create(title, card, picture, embed=embed)
                 made.append(id)
-                refused += deaf(id, character_of(id, card).book)
+                odd += deaf(id, character_of(id, card).book)
             except (Refused, OSError) as error:
                 refused.append(f"{name[:80] or 'A file'}: {error}")
         refused += [f"{stem[:80]}: it is a picture without a character." for stem in pictures]
         if made:
             names = ", ".join(made[:TOLD]) + (f" and {len(made) - TOLD} more" * (len(made) > TOLD))
             self._ext.tell(f"Imported {names}.", Everyone())
-        for sentence in refused[:TOLD]:
+        for sentence in [*refused[:TOLD], *odd[:TOLD]]:
             self._ext.tell(sentence, Everyone(), "error")
         if len(refused) > TOLD:
             more = f"{len(refused) - TOLD} more files are no characters that can be read."
@@ -180,7 +181,9 @@ def _file(name: str, data: bytes, kind: str) -> Response:
 
 def deaf(name: str, book: Book | None) -> list[str]:
     """A sentence about the keys of a lorebook that are never found, if there are any."""
-    keys = [each for entry in (book.entries if book else ()) for each in never_found(entry)]
+    until = time.monotonic() + LOOKED
+    entries = book.entries if book else ()
+    keys = [each for entry in entries for each in never_found(entry, until)]
     if not keys:
         return []
     more = f" and {len(keys) - TOLD} more" * (len(keys) > TOLD)

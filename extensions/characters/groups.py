@@ -12,19 +12,23 @@ def one_of_each(
     told: Collection[int],
     staying: Collection[int],
     score: Callable[[int], int],
-    dice: Callable[[str], random.Random],
+    dice: Callable[[str, int], random.Random],
 ) -> dict[int, str]:
     """What is left of entries that were found, by their numbers: one of each group, and none of a
     group of which one is told already. `staying`: those that stay go before all others."""
     left = dict(new)
-    for group in dict.fromkeys(name for n in new for name in entries[n].groups):
-        members = [n for n in left if group in entries[n].groups]
-        if any(group in entries[n].groups for n in told):
-            kept = -1
-        elif len(members) < 2:
-            continue
-        else:
-            kept = _best(members, entries, staying, score, dice(group))
+    spoken = {group for n in told for group in entries[n].groups}
+    groups: dict[str, list[int]] = {}
+    for number in new:
+        for group in entries[number].groups:
+            groups.setdefault(group, []).append(number)
+    for group, found in groups.items():
+        members = [n for n in found if n in left]
+        kept = -1
+        if group not in spoken:
+            if len(members) < 2:
+                continue
+            kept = _best(members, entries, staying, score, dice(group, found[0]))
         for number in members:
             if number != kept:
                 del left[number]

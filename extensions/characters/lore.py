@@ -91,7 +91,7 @@ def _told(
             found,
             staying,
             lambda n: search.score(entries[n], brought),  # noqa: B023, called at once
-            lambda group: chance.of(min(n for n in new if group in entries[n].groups), group),  # noqa: B023
+            lambda group, first: chance.of(first, group),
         )
         tried.update(new.keys() - left.keys())
         for number in left.keys() - staying:

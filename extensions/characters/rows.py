@@ -2,12 +2,13 @@
 stays. Of a card (V2, V3) its entries are a list, in a world of SillyTavern they are numbered."""
 
 import re
+import time
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final, cast
 
 from .books import FIELDS, entry_of, number_of, whole, words
-from .search import never_found
+from .search import LOOKED, never_found
 from .trees import Tree
 
 ROW: Final = re.compile(r"entry_(\d{1,6})_(\w+)")
@@ -25,7 +26,8 @@ def shown(book: Tree) -> dict[str, Any]:
         value = book.get(name)
         said[f"book_{name}"] = "" if value is None else whole(value)
     said["book_recursive"] = book.get("recursive_scanning") is True
-    said["entries"] = [_entry(row, n) for n, row in enumerate(entries(book))]
+    until = time.monotonic() + LOOKED
+    said["entries"] = [_entry(row, n, until) for n, row in enumerate(entries(book))]
     return said
 
 
@@ -79,13 +81,13 @@ def redrawn(form: Form, before: int, after: int) -> bool:
 # --- one entry ----------------------------------------------------------------------------
 
 
-def _entry(row: Tree, number: int) -> dict[str, Any]:
+def _entry(row: Tree, number: int, until: float = 0) -> dict[str, Any]:
     """What the fields of one entry hold."""
     read = entry_of(row, number, plain=True)
     return {
         "number": number,
         "name": read.name,
-        "never": never_found(read),
+        "never": never_found(read, until),
         "keys": ", ".join(read.keys),
         "secondary": ", ".join(read.secondary),
         "logic": read.logic or "",

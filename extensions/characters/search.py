@@ -12,6 +12,8 @@ from .records import Book, Entry
 
 SCAN_DEPTH = 4
 """Messages in which keys are looked for, where neither book nor entry says how many."""
+LOOKED = 1.0
+"""Seconds in which the keys of a book are looked at for those that are never found."""
 SEARCHED = 50_000
 """Characters, the newest, in which patterns are looked for."""
 JOINED = 20
@@ -70,6 +72,8 @@ class Search:
 
     def score(self, entry: Entry, brought: str) -> int:
         """How many of its keys are found, and of the secondary ones that count."""
+        if self.late():
+            return 0
         text = self._near(entry, brought)
         keys = sum(self._is_in(key, text, entry) for key in entry.keys)
         if entry.logic not in ("any", "all"):
@@ -158,10 +162,13 @@ class Search:
         return Macros(*(re.sub(r"(\W)", r"\\\1", n) for n in (plain.user, plain.char))).names(key)
 
 
-def never_found(entry: Entry) -> list[str]:
-    """Its keys that are patterns of no kind that is known here, each with why."""
+def never_found(entry: Entry, until: float) -> list[str]:
+    """Its keys that are patterns of no kind that is known here, each with why; as many as are
+    looked at before `time.monotonic()` passes `until`."""
     found: list[str] = []
     for key in (*entry.keys, *entry.secondary, *entry.excludes):
+        if time.monotonic() > until:
+            break
         if entry.regex or _is_pattern(key):
             try:
                 Pattern(key)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from . import rows
 from .patterns import Pattern, Unsupported
 
 KNOWN = [
@@ -75,3 +76,11 @@ def test_none_takes_for_ever(pattern: str):
 
 def test_time_is_up():
     assert not Pattern("b").search("a" * 100 + "b", time.monotonic() - 1)
+
+
+def test_keys_of_strangers_are_looked_at_for_a_second_at_most():
+    keys = [f"(a{{90}}){{20}}{n}" for n in range(4_000)]
+    begun = time.monotonic()
+    shown = rows.shown({"entries": [{"keys": keys, "use_regex": True, "content": "x"}] * 3})
+    assert time.monotonic() - begun < 3
+    assert len(shown["entries"]) == 3

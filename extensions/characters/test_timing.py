@@ -212,6 +212,15 @@ def test_what_recursion_brings_does_not_join_a_group_that_spoke():
     assert told(read, ["a song"]) == {"0", "2"}
 
 
+def test_many_groups_take_no_long_time():
+    names = [",".join(f"g{n}-{m}" for m in range(20)) for n in range(2_000)]
+    rows = ({"constant": True, "keys": [], "extensions": {"group": name}} for name in names)
+    read = book(*rows)
+    begun = time.process_time()
+    assert len(told(read, ["a song"])) == 2_000
+    assert time.process_time() - begun < 1.5
+
+
 def test_what_stays_keeps_its_group_to_itself():
     read = book(
         {"keys": ["song"], "extensions": {"group": "s", "sticky": 2, "group_weight": 1}},

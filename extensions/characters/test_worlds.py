@@ -338,6 +338,11 @@ async def test_it_is_told_with_a_character_or_everywhere():
         await page.until("Told in every conversation")
         assert await told("Kim") == ["Orcs are loud."]
         assert await told("Bo") == ["Orcs are loud."], "and not twice"
+        copy = {**card, "character_book": {"name": "Middle", "entries": [
+            {"keys": ["orc"], "content": "Orcs were loud.", "extensions": {}}]}}  # fmt: skip
+        (folder / "Bo.json").write_text(json.dumps(copy))
+        assert await told("Bo") == ["Orcs are loud."], "the lorebook, not its copy in the card"
+        (folder / "Bo.json").write_text(json.dumps(card))
         await page.act("characters.tell_everywhere", id="Middle", on=False)
         assert await told("Kim") == []
         editor = await app.open("/characters/Bo")

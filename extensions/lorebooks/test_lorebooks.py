@@ -70,6 +70,41 @@ async def test_a_conversation_begins_with_it(app: App, tab: Tab, model: Scripted
     assert "Owls are kings." in await asked(app, tab, model)
 
 
+async def test_time_follows_from_the_branch_that_is_shown(app: App, tab: Tab, model: Scripted):
+    """An entry stays for four messages; versions, edits and branches find what they should."""
+    file = app.kernel.data / "worlds" / "Birds.json"
+    entry = {**WORLD["entries"]["0"], "sticky": 4, "scanDepth": 1}
+    file.write_text(json.dumps({"entries": {"0": entry}}))
+    await tell(tab)
+
+    def told() -> bool:
+        return any("Owls are kings." in message.text for message in model.asked[-1].messages or ())
+
+    async def did(action: str, **fields: Any) -> bool:
+        asked = len(model.asked)
+        await tab.act(action, **fields)
+        await app.until(lambda: len(model.asked) == asked + 1 and not tab.busy)
+        return told()
+
+    async def shown() -> list[str]:
+        return [m.id for m in (await store_of(app).get(tab.conversation)).messages]
+
+    async def say(text: str) -> bool:
+        return await did("send", conversation=tab.conversation, text=text)
+
+    assert await say("An owl?")
+    assert await say("Quiet.")
+    assert await did("regenerate", message=(await shown())[-1]), "the same past"
+    assert await say("Still quiet.")
+    assert not await say("And still.")
+    await tab.act("branch", message=(await shown())[3])
+    assert len(await shown()) == 4
+    assert await say("Silence."), "a branch has the same lorebooks, and its own time"
+    assert not await say("More of it.")
+    assert not await did("edit", message=(await shown())[0], text="A crow?")
+    assert not await say("Quiet."), "it was never spoken of"
+
+
 async def test_a_lorebook_that_is_gone_is_told_no_more(app: App, tab: Tab, model: Scripted):
     await tell(tab)
     file = app.kernel.data / "worlds" / "Birds.json"
