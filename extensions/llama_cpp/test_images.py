@@ -1,5 +1,6 @@
 """Pictures in a prompt, seen by a tiny CLIP of random numbers."""
 
+import base64
 import struct
 import zlib
 from collections.abc import AsyncIterator
@@ -87,6 +88,20 @@ def test_a_blank_has_the_size_of_the_picture(asked: tuple[int, int], made: tuple
     assert images.size(data) == made
     assert len(data) < 20_000
     images.check(Image(data, "image/png"))
+
+
+def test_each_size_is_counted_once_by_a_blank_of_it():
+    asked: list[list[tuple[int, int]]] = []
+
+    def ask(path: str, messages: Any) -> dict[str, int]:
+        urls = [each["image_url"]["url"] for each in messages[0]["content"] if "image_url" in each]
+        asked.append([images.size(base64.b64decode(url.partition(",")[2])) for url in urls])
+        return {"input_tokens": 7 + sum(width for width, _ in asked[-1])}
+
+    known = costs.Costs(ask)
+    assert known.of([(30, 20), (5, 9)]) == [30, 5]
+    assert known.of([(5, 9), (30, 20)]) == [5, 30]
+    assert asked == [[(30, 20)], [], [(5, 9)], []]
 
 
 # --- in the engine ----------------------------------------------------------------------
