@@ -7,6 +7,7 @@ from .filling import filled
 from .gate import Gate
 from .heard import Heard
 from .loading import Loader, Want
+from .media import HEARING, PICTURES, SPEECH, Listener, Painter, Recording, Speaker
 from .problems import Fault, Problem, missing, refused, unavailable
 from .programs import PROGRAMS, Programs
 from .reading import converted, decoded, read
@@ -16,8 +17,9 @@ from .tools import Called, calls_in
 from .wishes import Asked, Wish
 
 __all__ = [
-    "ALIASES", "APIS", "PROGRAMS", "Answer", "Api", "Asked", "Call", "Called", "Caller", "Endpoint",
-    "Fault", "Gate", "Heard", "Loader", "Out", "Problem", "Programs", "Run", "Runs", "Tongue",
+    "ALIASES", "APIS", "HEARING", "PICTURES", "PROGRAMS", "SPEECH", "Answer", "Api", "Asked",
+    "Call", "Called", "Caller", "Endpoint", "Fault", "Gate", "Heard", "Listener", "Loader",
+    "Out", "Painter", "Problem", "Programs", "Recording", "Run", "Runs", "Speaker", "Tongue",
     "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "filled", "json", "left",
     "make", "missing", "nothing", "read", "refused", "sampling_of", "times", "unavailable",
 ]  # fmt: skip

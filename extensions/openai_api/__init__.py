@@ -24,8 +24,10 @@ from kernel.api import (
 
 from . import answers, chat, completions, replies, texts
 from .adapters import Adapters
+from .embeddings import Embeddings
 from .governing import Governing
 from .internal import Internal
+from .media import Media
 from .models import Catalogue, Listed, Model
 from .standing import Standing
 from .tabby import Tabby
@@ -103,6 +105,8 @@ async def setup(ext: Extension[Settings]) -> None:
             ),
             *Internal(rest).endpoints(),
             *governing.endpoints(),
+            *Embeddings(programs).endpoints(),
+            *Media(ext.get).endpoints(),
             *Tabby(programs, catalogue).endpoints(),
         ),
     )

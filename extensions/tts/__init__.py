@@ -3,8 +3,9 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
+from extensions.api_kit.api import SPEECH
 from extensions.conversations.api import STORE
 from kernel.api import (
     DISPLAY,
@@ -26,6 +27,7 @@ from kernel.api import (
     Turn,
 )
 
+from .lending import Lent
 from .speech import Speech
 
 Voice = Literal[
@@ -123,6 +125,7 @@ async def setup(ext: Extension[Settings]) -> None:
     async def button(client: Client | None, subject: str) -> dict[str, Any]:
         return {"message": subject}
 
+    ext.add(SPEECH, Lent(speech, lambda: ext.settings, get_args(Voice)))
     ext.add(PANELS, Panel("status", "player.html", player, order=40))
     ext.add(PANELS, Panel("message_actions", "button.html", button))
     ext.add(ROUTES, Routes(Router([Route("/ext/tts/clips/{name}", speech.serve)]), "page"))

@@ -54,7 +54,19 @@ class Speech:
 
     async def say(self, text: str, voice: str, speed: int) -> str:
         """Make a clip; answers its name, or nothing where there is nothing to say."""
-        words = spoken(text)[:LONGEST]
+        return await self._clip(spoken(text)[:LONGEST], voice, speed)
+
+    async def recorded(self, words: str, voice: str, speed: int) -> bytes:
+        """The recording of a whole text, as it is, or nothing where there is nothing to say."""
+        if not (name := await self._clip(words, voice, speed)):
+            return b""
+        file = self._folder / name
+        try:
+            return await asyncio.to_thread(file.read_bytes)
+        finally:
+            file.unlink(missing_ok=True)
+
+    async def _clip(self, words: str, voice: str, speed: int) -> str:
         if not re.search(r"\w", words):
             return ""
         name = f"{secrets.token_hex(8)}.wav"

@@ -13,8 +13,9 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from extensions.api_kit.api import SPEECH
 from extensions.tts.speech import KEPT, Speech, spoken
-from kernel.api import NotAvailable
+from kernel.api import NotAvailable, Refused
 from kernel.testing import App, Page, Scripted, running
 
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="apt install espeak-ng")
@@ -124,7 +125,7 @@ async def test_where_the_program_is_missing_the_card_says_the_command(
     with pytest.raises(NotAvailable, match="apt install espeak-ng"):
         async with Speech.open(tmp_path / "clips"):
             pass
-    async with running("conversations") as app:
+    async with running("conversations", "api_kit") as app:
         await app.toggle("tts", on=True)
         assert "Run: sudo apt install espeak-ng" in app.kernel.records["tts"].reason
 
@@ -135,3 +136,15 @@ async def test_the_real_program_speaks(tmp_path: Path):
         name = await speech.say("Hello, this is Spindle.", "en-us+f2", 175)
         with wave.open(io.BytesIO((tmp_path / "clips" / name).read_bytes())) as clip:
             assert clip.getnframes() / clip.getframerate() > 0.8
+
+
+async def test_programs_borrow_the_voice(espeak: None):
+    async with running("tts") as app:
+        [voice] = app.kernel.registry.values(SPEECH)
+        clip = await voice.speak("Hello # you.", "alloy", 1.0, "wav")
+        assert (clip.data, clip.media_type) == (b"Hello # you.", "audio/wav")
+        long = "word " * 1000
+        assert (await voice.speak(long, "de", 4.0, "wav")).data == long.encode()
+        with pytest.raises(Refused, match="nothing to say"):
+            await voice.speak("...", "de", 1.0, "wav")
+        assert not [*app.extension("tts").data.rglob("*.wav")]

@@ -1,0 +1,167 @@
+"""Vectors of texts, and speech, hearing and pictures where an extension has them."""
+
+import base64
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from extensions.api_kit.api import HEARING, PICTURES, SPEECH, Recording
+from kernel.api import LOADERS, Phase, Refused
+from kernel.testing import App, ScriptedLoader, running
+from tests.programs import Knowing, ask, fault, post, said
+from tests.sockets import Served, serving
+
+PATH = "/v1/embeddings"
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[App]:
+    async with running("openai_api") as app:
+        yield app
+
+
+@pytest.fixture
+async def served(app: App) -> AsyncIterator[Served]:
+    async with serving(app) as served:
+        yield served
+
+
+def add(app: App, point: Any, value: Any) -> None:
+    app.kernel.registry.add(point, value, "test", phase=Phase.NORMAL, rank=0, rewrites=False)
+
+
+async def embedding(app: App) -> Knowing:
+    """A model in the slot for vectors."""
+    model = Knowing(capabilities=("embeddings",))
+    add(app, LOADERS, ScriptedLoader(model))
+    await app.kernel.slot("embedding").load(Path("scripted"), "scripted")
+    return model
+
+
+async def test_an_empty_slot_is_named(served: Served):
+    problem = await fault(served, PATH, input="a")
+    assert (problem["status"], problem["code"]) == (400, "no_embedding_model")
+    assert "embedding" in problem["message"]
+
+
+async def test_vectors_as_numbers_and_as_bytes(app: App, served: Served):
+    await embedding(app)
+    floats = await said(served, PATH, input=["abc", "d e"])
+    assert floats["object"] == "list"
+    assert [each["index"] for each in floats["data"]] == [0, 1]
+    assert floats["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
+    packed = await said(served, PATH, input=["abc", "d e"], encoding_format="base64")
+    for number, text in zip(floats["data"], packed["data"], strict=True):
+        data = base64.b64decode(text["embedding"])
+        assert struct.pack("<3f", *number["embedding"]) == data
+        assert [*struct.unpack("<3f", data)] == number["embedding"]
+
+
+async def test_what_may_be_sent(app: App, served: Served):
+    model = await embedding(app)
+    ids = model.ids("abc", special=False)
+    one, three = (
+        await said(served, PATH, input=ids),
+        await said(served, PATH, input=[ids, ids, ids]),
+    )
+    assert one["data"][0] == three["data"][0]
+    assert one["data"][0]["embedding"][0] == 3.0  # The length of "abc".
+    assert len(three["data"]) == 3
+    wrong: list[tuple[Any, str]] = [
+        ([], "input"), ("", "input[0]"), (["a", ""], "input[1]"), ([[]], "input[0]"),
+        (["a", 1], "input[1]"), ([5000], "input"), ({"a": 1}, "input"), (None, "input"),
+        (["a"] * 2049, "input"),
+    ]  # fmt: skip
+    for given, param in wrong:
+        problem = await fault(served, PATH, input=given)
+        assert (problem["status"], problem["param"]) == (400, param), given
+    assert (await fault(served, PATH, input="a", dimensions=2))["param"] == "dimensions"
+    assert (await fault(served, PATH, input="a", encoding_format="x"))["param"] == "encoding_format"
+    assert (await said(served, PATH, input="a", dimensions=3))["data"]
+
+
+class Voice:
+    """Speaks by saying what it was told."""
+
+    formats = ("wav",)
+
+    async def speak(self, text: str, voice: str, speed: float, format: str) -> Recording:
+        if text == "refuse":
+            raise Refused("There is nothing to say. Write some words.")
+        return Recording(f"{text}|{voice}|{speed}|{format}".encode(), "audio/wav")
+
+
+class Ear:
+    """Hears how many bytes there are."""
+
+    async def hear(self, data: bytes, name: str, language: str) -> str:
+        return f"{len(data)} bytes of {name} in {language}"
+
+
+class Painter:
+    """Paints the wish."""
+
+    async def paint(self, prompt: str, negative: str, size: tuple[int, int], n: int) -> list[bytes]:
+        return [f"{prompt}-{negative}-{size}-{each}".encode() for each in range(n)]
+
+
+async def test_what_nobody_offers_is_told_so(served: Served):
+    for path, body in (
+        ("/v1/audio/speech", {"input": "Hi"}),
+        ("/v1/images/generations", {"prompt": "A cat"}),
+        ("/v1/moderations", {"input": "Hi"}),
+        ("/v1/audio/transcriptions", {}),
+    ):
+        problem = await fault(served, path, **body)
+        assert (problem["status"], problem["code"]) == (404, "not_offered")
+    usage = await ask(served, "GET", "/v1/billing/usage")
+    assert usage.json() == {"object": "list", "total_usage": 0}
+
+
+async def test_speech(app: App, served: Served):
+    add(app, SPEECH, Voice())
+    answer = await post(served, "/v1/audio/speech", input="Hi", voice="alba", speed=1.5)
+    assert (answer.content, answer.headers["content-type"]) == (b"Hi|alba|1.5|wav", "audio/wav")
+    for body, param in (
+        ({}, "input"), ({"input": ""}, "input"), ({"input": "a" * 5000}, "input"),
+        ({"input": "Hi", "response_format": "opus"}, "response_format"),
+        ({"input": "Hi", "speed": 9}, "speed"), ({"input": "refuse"}, "input"),
+    ):  # fmt: skip
+        problem = await fault(served, "/v1/audio/speech", **body)
+        assert (problem["status"], problem["param"]) == (400, param), body
+
+
+async def test_hearing(app: App, served: Served):
+    add(app, HEARING, Ear())
+
+    async def send(files: Any, **fields: str) -> httpx.Response:
+        async with httpx.AsyncClient(timeout=60) as web:
+            address = served.http + "/v1/audio/transcriptions"
+            return await web.post(address, files=files, data=fields)
+
+    file = {"file": ("a.wav", b"RIFF", "audio/wav")}
+    assert (await send(file, language="de")).json() == {"text": "4 bytes of a.wav in de"}
+    assert (await send(file, response_format="text")).text == "4 bytes of a.wav in "
+    wrong = await send(file, response_format="srt")
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "response_format")
+    wrong = await send({"other": ("a", b"x")})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "file")
+    assert (await post(served, "/v1/audio/transcriptions", file="x")).status_code == 400
+
+
+async def test_pictures(app: App, served: Served):
+    add(app, PICTURES, Painter())
+    path = "/v1/images/generations"
+    answer = await said(served, path, prompt="A cat", size="64x32", n=2, negative_prompt="dog")
+    found = [base64.b64decode(each["b64_json"]) for each in answer["data"]]
+    assert found == [b"A cat-dog-(64, 32)-0", b"A cat-dog-(64, 32)-1"]
+    for body, param in (
+        ({}, "prompt"), ({"prompt": "a", "size": "big"}, "size"), ({"prompt": "a", "n": 99}, "n"),
+        ({"prompt": "a", "response_format": "url"}, "response_format"),
+    ):  # fmt: skip
+        problem = await fault(served, path, **body)
+        assert (problem["status"], problem["param"]) == (400, param)
