@@ -46,6 +46,8 @@ class Endpoint(Struct, frozen=True):
     summary: str = ""
     events: Any = None
     """What one event of a stream is, where the answer may be one."""
+    samples: bool = False
+    """Whether it takes the sampling fields beside those of `takes`."""
     admin: bool = False
     """Only for who may do everything: a key of that scope, or the page."""
 

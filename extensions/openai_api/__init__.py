@@ -88,6 +88,7 @@ async def setup(ext: Extension[Settings]) -> None:
                 gives=answers.Completion,
                 events=answers.Chunk,
                 summary="A reply to a conversation, whole or as a stream.",
+                samples=True,
             ),
             Endpoint(
                 "/v1/completions",
@@ -96,6 +97,7 @@ async def setup(ext: Extension[Settings]) -> None:
                 gives=answers.TextCompletion,
                 events=answers.TextChunk,
                 summary="Continuations of texts, whole or as a stream.",
+                samples=True,
             ),
             Endpoint(
                 "/v1/models", catalogue.listed, "GET", gives=Listed, summary="The models there are."

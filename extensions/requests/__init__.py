@@ -47,6 +47,7 @@ async def setup(ext: Extension[Any]) -> None:
     ext.defer(lambda: runs.watchers.remove(ended))
 
     async def metrics(request: Request) -> Response:
+        """The counts, as Prometheus reads them."""
         collector = Collector(counts, runs, programs.info())
         page, kind = await ext.thread(text, collector)
         return Response(page, headers={"content-type": kind})

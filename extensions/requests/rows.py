@@ -49,6 +49,7 @@ class Rows:
             "model": run.model,
             "state": run.state,
             "says": f"waits, number {place}" if place else STATES[run.state],
+            "why": run.finish.error if run.ended else "",
             "tokens": run.tokens,
             "speed": round(run.tokens / writing, 1) if writing > 0.2 else None,
             "first": round(run.first - run.began, 2) if run.first else None,

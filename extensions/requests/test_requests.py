@@ -61,6 +61,13 @@ async def test_requests_are_seen_wait_and_are_stopped(
         gate.release()
     assert (await first)["choices"][0]["message"]["content"] == "One two."
     await page.until("done")
+    third = asyncio.create_task(ask(served))
+    model = app.kernel.slot().model
+    assert isinstance(model, Scripted)
+    await app.until(lambda: len(model.asked) == 2)
+    model.die("The engine fell over.")
+    assert "fell over" in (await third)["error"]["message"]
+    await page.until("The engine fell over.")
     await page.act("requests.cancel", id="gone")
 
 

@@ -43,6 +43,8 @@ ROUTES = {
     "websocket_api /api/ws": "inference",
     "websocket_api /api/ws/schema.json": "inference",
     "websocket_api /api/reply": "inference",
+    "api_docs /docs": "inference",
+    "api_docs /openapi.json": "inference",
     "requests /metrics": "inference",
     "openai_api /v1/chat/completions": "inference",
     "openai_api /v1/completions": "inference",
