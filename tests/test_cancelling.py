@@ -139,6 +139,7 @@ async def watched(**options: Any) -> AsyncIterator[Watched]:
         running("websocket_api", "conversations", "chat") as app,
         serving(app) as served,
     ):
+        app.extension("api_kit").configure({"at_once": 100})
         watched = Watched(served, offer(app, InWorker()))
         watched.loading = asyncio.create_task(watched.slot.load(Path("m"), "phases", options))
         if not {"loading", "gate"} & options.keys():

@@ -95,6 +95,7 @@ async def test_s1_slow_readers_slow_nobody_else(
 ):
     async with running("websocket_api") as app, serving(app) as served:
         app.extension("websocket_api").configure({"at_once": 10_000})
+        app.extension("api_kit").configure({"at_once": 1000})
         monkeypatch.setattr(sys.modules["extensions.websocket_api.connection"], "STALL", 2.0)
         answers(app, 0.02, 10_000, flood=readers / 500)
         alone = await gaps(served, "alone", 150)

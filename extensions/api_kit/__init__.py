@@ -13,7 +13,7 @@ from kernel.api import (
     Struct,
 )
 
-from .calls import Call
+from .calls import Asking
 from .composing import stop
 from .gate import Gate
 from .programs import PROGRAMS, Programs
@@ -51,7 +51,7 @@ async def setup(ext: Extension[Settings]) -> None:
         batches = bool(model and "batch" in model.info.capabilities)
         return ext.settings.at_once or (TOGETHER if batches else 1)
 
-    def limit(call: Call) -> int:
+    def limit(call: Asking) -> int:
         limits = (ext.settings.at_once_each, call.caller.at_once)
         return min((each for each in limits if each), default=0)
 

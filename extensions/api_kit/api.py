@@ -1,6 +1,6 @@
 """What the extensions of APIs build on."""
 
-from .calls import Call, Caller, Out, caller_of
+from .calls import Asking, Call, Caller, Out, caller_of
 from .endpoints import APIS, Answer, Api, Endpoint, Tongue, json, left, nothing
 from .fields import ALIASES, sampling_of
 from .filling import filled
@@ -18,8 +18,8 @@ from .wishes import Asked, Wish
 
 __all__ = [
     "ALIASES", "APIS", "HEARING", "PICTURES", "PROGRAMS", "SPEECH", "Answer", "Api", "Asked",
-    "Call", "Called", "Caller", "Endpoint", "Fault", "Gate", "Heard", "Listener", "Loader",
-    "Out", "Painter", "Problem", "Programs", "Recording", "Run", "Runs", "Speaker", "Tongue",
-    "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "filled", "json", "left",
-    "make", "missing", "nothing", "read", "refused", "sampling_of", "times", "unavailable",
+    "Asking", "Call", "Called", "Caller", "Endpoint", "Fault", "Gate", "Heard", "Listener",
+    "Loader", "Out", "Painter", "Problem", "Programs", "Recording", "Run", "Runs", "Speaker",
+    "Tongue", "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "filled", "json",
+    "left", "make", "missing", "nothing", "read", "refused", "sampling_of", "times", "unavailable",
 ]  # fmt: skip

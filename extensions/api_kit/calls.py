@@ -45,13 +45,26 @@ def caller_of(scope: Any) -> Caller:
     return Caller(who.kind, who.id, admin, who.name, who.at_once, who.tokens)
 
 
-class Call:
-    """One request; `api` names who speaks (`openai`), for the list of requests."""
+class Asking:
+    """Who asks for replies; `api` names who speaks (`openai`), for the list of requests."""
+
+    patient = False
+    """Whether it waits for a model that is loading, instead of being told of it."""
+
+    def __init__(self, api: str, caller: Caller) -> None:
+        self.api, self.caller = api, caller
+
+    def queued(self, run: Any, position: int) -> None:
+        """One of its replies has to wait; 1 is the next."""
+
+
+class Call(Asking):
+    """One request over HTTP."""
 
     def __init__(self, api: str, scope: Scope, receive: Receive, send: Send) -> None:
-        self.api, self.scope, self.id = api, scope, secrets.token_hex(8)
+        super().__init__(api, caller_of(scope))
+        self.scope, self.id = scope, secrets.token_hex(8)
         self.http = Request(scope, receive)
-        self.caller = caller_of(scope)
         self.headers: dict[str, str] = {}
         """What the answer is to carry besides."""
         self.body = b""
@@ -60,6 +73,9 @@ class Call:
         self.stopping = False
         """Whether the server ends it, and not its program."""
         self.send = send
+
+    def queued(self, run: Any, position: int) -> None:
+        self.headers["x-queue-position"] = str(position)
 
     @property
     def path(self) -> Mapping[str, str]:

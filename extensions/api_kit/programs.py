@@ -20,7 +20,7 @@ from kernel.api import (
     WorkerError,
 )
 
-from .calls import Call
+from .calls import Asking, Call
 from .composing import composed
 from .fields import sampling_of
 from .problems import Fault, Problem, missing, refused, unavailable
@@ -38,7 +38,7 @@ class Programs:
         self._ext, self.runs = ext, runs
 
     def run(
-        self, call: Call, wish: Wish, *, hold: bool = False
+        self, call: Asking, wish: Wish, *, hold: bool = False
     ) -> AbstractAsyncContextManager[Run]:
         """A reply: `async with programs.run(call, wish) as run: async for delta in run: ...`.
 

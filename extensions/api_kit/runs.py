@@ -10,7 +10,7 @@ from typing import Any, Literal
 from extensions.prompts.api import rendered
 from kernel.api import MODES, UNSET, Delta, Extension, Finish, Model, Reply, Request
 
-from .calls import Call
+from .calls import Asking
 from .gate import Gate, Ticket
 from .problems import Fault, Problem, refused, unavailable
 from .spending import Spending
@@ -29,7 +29,7 @@ class Run:
     With `hold`, text that a modifier may still replace comes at the end: the stream only appends.
     """
 
-    def __init__(self, call: Call, wish: Wish, *, hold: bool) -> None:
+    def __init__(self, call: Asking, wish: Wish, *, hold: bool) -> None:
         self.id = secrets.token_hex(6)
         self.api, self.caller, self.wish = call.api, call.caller, wish
         self.state: State = "waiting"
@@ -88,7 +88,7 @@ class Run:
 class Runs:
     """All replies of programs that are under way; the way to begin one."""
 
-    def __init__(self, ext: Extension[Any], gate: Gate, limit: Callable[[Call], int]) -> None:
+    def __init__(self, ext: Extension[Any], gate: Gate, limit: Callable[[Asking], int]) -> None:
         self._ext, self.gate, self._limit = ext, gate, limit
         self._spending = Spending()
         self.live: dict[Run, None] = {}
@@ -96,12 +96,12 @@ class Runs:
         """Called with each run that has ended."""
 
     @asynccontextmanager
-    async def run(self, call: Call, wish: Wish, *, hold: bool = False) -> AsyncGenerator[Run]:
+    async def run(self, call: Asking, wish: Wish, *, hold: bool = False) -> AsyncGenerator[Run]:
         """A reply, when its turn has come; leaving the block before its end cancels it.
 
         Raises Problem when it cannot begin. `hold`: see Run.
         """
-        self.check(wish)
+        self.check(wish, patient=call.patient)
         self._spending.check(call.caller.owner, call.caller.tokens)
         run = Run(call, wish, hold=hold)
         self.live[run] = None
@@ -110,7 +110,7 @@ class Runs:
 
         def queued(ticket: Ticket) -> None:
             run.ticket = ticket
-            call.headers["x-queue-position"] = str(self.gate.before(ticket) + 1)
+            call.queued(run, self.gate.before(ticket) + 1)
 
         try:
             most = self._limit(call)
@@ -155,7 +155,7 @@ class Runs:
             return refused(finish.error, "tool_choice", "unsupported_value")
         return Problem(Fault(finish.error, "engine_error", None, "engine_failed"))
 
-    def check(self, wish: Wish) -> None:
+    def check(self, wish: Wish, *, patient: bool = False) -> None:
         """Raises Problem where a reply cannot begin."""
         if wish.prompt is None and not wish.asked.token_ids:
             modes = [mode.id for mode in self._ext.get(MODES)]
@@ -166,7 +166,7 @@ class Runs:
             if not wish.messages:
                 raise refused("messages: There is none. Send at least one.", "messages")
         state = self._ext.slot(wish.slot).state
-        if state.state == "loading":
+        if state.state == "loading" and not patient:
             says = f"The model is loading: {state.note or 'a moment'}. Try again soon."
             raise unavailable(says, "model_loading")
 

@@ -9,8 +9,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from extensions.api_kit.api import Problem, caller_of, refused
 
-from .protocol import Cancel, Failed, FromProgram, Resume, Start, read
-from .streams import Stream, Streams
+from .problems import later
+from .protocol import Cancel, Failed, FromProgram, Resume, Start, Waiting, read
+from .stream import Stream
+from .streams import Streams
 
 STALL = 15.0
 """Seconds in which a program takes nothing until it is let go; it can resume."""
@@ -25,8 +27,10 @@ class Connection:
 
     def __init__(self, socket: WebSocket, streams: Streams) -> None:
         self._socket, self._streams = socket, streams
-        self._owner = caller_of(socket.scope).owner
+        self._caller = caller_of(socket.scope)
         self._at: dict[Stream, int] = {}
+        self._places: dict[Stream, int] = {}
+        """What was told of their places in the queue."""
         self._answers: deque[bytes] = deque()
         self._news = asyncio.Event()
         self._strikes = 0
@@ -87,18 +91,19 @@ class Connection:
             self._strikes = max(0, self._strikes - 1)
         except Problem as problem:
             self._strikes += 1
-            self._answers.append(msgspec.json.encode(Failed(about, 0, problem.fault)))
+            failed = Failed(about, 0, problem.fault, later(problem))
+            self._answers.append(msgspec.json.encode(failed))
             self.wake()
 
     def _carry_out(self, frame: Start | Cancel | Resume) -> None:
         if isinstance(frame, Start):
             id, linger = frame.id, frame.linger
-            stream = self._streams.start(self._owner, frame, self, id=id, linger=linger)
+            stream = self._streams.start(self._caller, frame, self, id=id, linger=linger)
             self._at[stream] = 0
             return
-        stream = self._streams.find(self._owner, frame.stream)
+        stream = self._streams.find(self._caller.owner, frame.stream)
         if isinstance(frame, Cancel):
-            return stream.reply.cancel()
+            return stream.cancel()
         if frame.last_seq > (last := len(stream.events)):
             says = f"Its last event has the number {last}, so {frame.last_seq} was never sent."
             raise refused(says, "last_seq", "last_seq_too_large")
@@ -126,7 +131,11 @@ class Connection:
             events = stream.events[at : at + TURN]
             found += events
             self._at[stream] = at = at + len(events)
+            if stream.position and self._places.get(stream) != stream.position:
+                self._places[stream] = stream.position
+                found.append(msgspec.json.encode(Waiting(stream.id, at, stream.position)))
             if stream.finish and at == len(stream.events):
                 del self._at[stream]
+                self._places.pop(stream, None)
                 stream.leave(self)
         return found

@@ -14,7 +14,10 @@ from extensions.api_kit.api import Fault, Problem, caller_of, left, nothing
 
 from . import protocol
 from .connection import STALL
-from .streams import Stream, Streams
+from .problems import later
+from .stream import Stream
+from .streams import Streams
+from .telling import Ended
 
 QUIET = 15.0
 """Seconds without an event until a program is told that it still has to wait."""
@@ -45,10 +48,10 @@ class Generate:
         try:
             asked = await body(scope, receive)
             id = asked.id or secrets.token_urlsafe(12)
-            owner = caller_of(scope).owner
-            stream = self._streams.start(owner, asked, news, id=id, linger=0, hold=asked.stream)
+            how = {"id": id, "linger": 0, "hold": asked.stream, "whole": not asked.stream}
+            stream = self._streams.start(caller_of(scope), asked, news, **how)
         except Problem as problem:
-            return await problem.fault.response()(scope, receive, send)
+            return await refusal(problem.fault, later(problem))(scope, receive, send)
         answer = (lines if asked.stream else whole)(stream, news, scope, send)
         work = [asyncio.create_task(answer), asyncio.create_task(left(receive))]
         try:
@@ -85,14 +88,37 @@ async def whole(stream: Stream, news: News, scope: Scope, send: Send) -> None:
     """One answer when the reply has ended."""
     while not (end := stream.finish):
         await news.wait()
-    said = stream.reply
     if isinstance(end, protocol.Failed):
-        response = end.error.response(said.text)
+        said = stream.heard[0].text() if stream.heard else ""
+        response = refusal(end.error, end.retry_after, said)
     else:
-        more = (said.reasoning, end.model, end.usage, end.timings, end.cut_by, stream.tool)
-        answer = protocol.Answer(stream.id, said.text, end.reason, *more)
-        response = Response(msgspec.json.encode(answer), media_type="application/json")
+        data = msgspec.json.encode(answer_of(stream, end))
+        response = Response(data, media_type="application/json")
     await response(scope, nothing, send)
+
+
+def answer_of(stream: Stream, end: protocol.Done) -> protocol.Answer:
+    """All that was said."""
+    ends = end.choices or (Ended(0, end.reason, end.cut_by),)
+    choices = tuple(stream.choice(each) for each in ends)
+    first = {name: getattr(choices[0], name) for name in choices[0].__struct_fields__}
+    several = choices if len(choices) > 1 else ()
+    return protocol.Answer(
+        **first,
+        stream=stream.id,
+        model=end.model,
+        usage=end.usage,
+        timings=end.timings,
+        choices=several,
+    )
+
+
+def refusal(fault: Fault, seconds: int, text: str = "") -> Response:
+    """An error with its status; `text` is what was said before it."""
+    response = fault.response(text)
+    if seconds:
+        response.headers["retry-after"] = str(seconds)
+    return response
 
 
 async def lines(stream: Stream, news: News, scope: Scope, send: Send) -> None:
@@ -104,7 +130,8 @@ async def lines(stream: Stream, news: News, scope: Scope, send: Send) -> None:
             at = len(stream.events)
             if not begun:
                 if isinstance(stream.finish, protocol.Failed) and stream.finish.seq == 2:
-                    return await stream.finish.error.response()(scope, nothing, send)
+                    said = stream.finish
+                    return await refusal(said.error, said.retry_after)(scope, nothing, send)
                 begun = True
                 await send(opening(stream))
             async with asyncio.timeout(STALL):
@@ -128,5 +155,5 @@ async def batch(stream: Stream, news: News, at: int) -> list[bytes]:
                 await news.wait()
         return stream.events[at:]
     except TimeoutError:
-        waiting = protocol.Waiting(stream.id, len(stream.events))
+        waiting = protocol.Waiting(stream.id, len(stream.events), stream.position)
         return [*stream.events[at:], msgspec.json.encode(waiting)]

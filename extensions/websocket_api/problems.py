@@ -3,6 +3,11 @@
 from extensions.api_kit.api import Problem, missing
 
 
+def later(problem: Problem) -> int:
+    """Seconds after which it may go well; 0 where it never will."""
+    return problem.after or int(problem.fault.headers.get("retry-after", "0"))
+
+
 def unknown(stream: str) -> Problem:
     """The same for a stranger's reply as for none: nothing is given away."""
     return missing(

@@ -42,6 +42,7 @@ async def served(gate: asyncio.Semaphore) -> AsyncIterator[Served]:
         running("websocket_api", "conversations", "chat", model=Scripted(WORDS, gate=gate)) as app,
         serving(app) as served,
     ):
+        app.extension("api_kit").configure({"at_once": 100})
         yield served
 
 
@@ -77,13 +78,11 @@ async def test_calls_of_tools_come_both_ways():
     async with running(*ids, model=Scripted(f"I look. {call} {call}")) as app, serving(app) as at:
         answer = (await ask(at, **ASK, tools=tools)).json()
         assert answer["text"] == "I look. "
-        calls = [json.loads(line) for line in answer["tool"].splitlines()]
-        assert [call["name"] for call in calls] == ["now", "now"]
+        assert [call["name"] for call in answer["tools"]] == ["now", "now"]
         async with at.connect() as program:
             await tell(program, type="start", id="a", **ASK, tools=tools)
             events = await until(program, "done")
-            said = [e["text"] for e in events if e.get("channel") == "tool"]
-            assert [json.loads(line)["arguments"] for line in said] == ["{}", "{}"]
+            assert [e["arguments"] for e in events if e["type"] == "tool"] == ["{}", "{}"]
         refused = await ask(at, **ASK, tools=tools, options={"tool_choice": "required"})
         assert "takes no grammar" in refused.json()["error"]["message"]
 
