@@ -178,6 +178,12 @@ class Extension(Scope, Generic[S]):
         """Where environments are made; pip looks for wheels below `wheels/<environment>` there."""
         return self._kernel.workers.root
 
+    async def listen(self, port: int) -> None:
+        """Have the server answer at another port, too, behind the same checks, until the extension
+        stops; raises Refused where the port cannot be had."""
+        if also := self._kernel.access.also:
+            await self.enter(also(port))
+
     # --- talking -----------------------------------------------------------------------
 
     def run(self, turn: Turn, history: Sequence[Message] = (), *, record: bool = False) -> Reply:

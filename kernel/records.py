@@ -1,8 +1,8 @@
 """What the kernel knows of each extension, running or not."""
 
 import asyncio
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
@@ -92,13 +92,15 @@ class StatusChanged(Struct, frozen=True):
 
 
 class Access(Struct, frozen=True):
-    """How programs reach this server, for Settings; and the door, for who makes keys for it."""
+    """How programs reach this server, for Settings; the door, for who makes keys for it; and the
+    way to more ports of it."""
 
     address: str = ""
     key: str = ""
     note: str = ""
     password: bool = False
     door: Security | None = None
+    also: Callable[[int], AbstractAsyncContextManager[None]] | None = None
 
 
 class Appearance(Struct, frozen=True):

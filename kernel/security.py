@@ -16,8 +16,8 @@ from starlette.responses import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kernel.hosts import Hosts
 from kernel.keyring import DAYS, Keyring, TooMany
-from kernel.listener import own_names
 from kernel.origins import Api, preflight, shared
 from kernel.principals import LIMITS, Principal
 
@@ -33,7 +33,6 @@ HEADERS = {
     b"cross-origin-resource-policy": b"same-origin",
     b"permissions-policy": b"camera=(), geolocation=(), microphone=(self), payment=(), usb=()",
 }
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 Headers = Mapping[str, list[str]]
 CARRIER = "spindle.key."
 FAR = "Only the machine that Spindle runs on may do this; see --allow-remote-install."
@@ -63,11 +62,7 @@ class Security:
         self._app, self.keyring, self._access_of, self._sign_in = app, keyring, access_of, sign_in
         self._listens, self._tls, self._no_auth, self._far_admin = listens, tls, no_auth, far_admin
         self.rules, self._cookie = rules, f"spindle_{port}"
-        self._ends = ends = [f":{port}", *([""] if port == (443 if tls else 80) else [])]
-        self._loopback = {name + end for name in LOOPBACK for end in ends}
-        self._ours = {name + end for name in (own_names() if listens else ()) for end in ends}
-        named = {name.lower() for name in hosts}  # perhaps of a proxy, with its own port and TLS
-        self._named = named | {name + end for name in named for end in ends}
+        self.hosts = Hosts(port, hosts, listens=listens, tls=tls)
         self._live: dict[asyncio.Task[Any], Principal] = {}
         self._revoked: set[asyncio.Task[Any]] = set()
 
@@ -133,9 +128,11 @@ class Security:
         """Why the request is none of ours: another name (rebinding), or a foreign page sent it."""
         hosts, origins = headers.get("host", []), headers.get("origin", [])
         host = hosts[0].lower() if len(hosts) == 1 else ""
-        if not host or host not in self._loopback | self._ours | self._named | self._here(scope):
+        if not host or not self.hosts.known(host, scope.get("server")):
             return "This server does not go by that name. Allow it with --allowed-host NAME."
-        schemes = ("http", "https") if host in self._named else ("https" if self._tls else "http",)
+        schemes = (
+            ("http", "https") if self.hosts.given(host) else ("https" if self._tls else "http",)
+        )
         if origins:
             ours = [[f"{scheme}://{host}"] for scheme in schemes]
             return "" if [origin.lower() for origin in origins] in ours else FOREIGN
@@ -143,12 +140,6 @@ class Security:
         whole = headers.get("sec-fetch-dest", ["document"]) == ["document"]  # and in no frame
         link = mode == ["navigate"] and whole and scope.get("method") in ("GET", "HEAD")
         return "" if link or site in (["none"], ["same-origin"]) else FOREIGN
-
-    def _here(self, scope: Scope) -> set[str]:
-        """Where this connection came in: an address, which no name can be rebound to."""
-        ip = str((scope.get("server") or ("",))[0]) if self._listens else ""
-        ip = f"[{ip}]" if ":" in ip else ip
-        return {ip + end for end in self._ends} if ip else set()
 
     def _who(self, scope: Scope, headers: Headers, foreign: str) -> Principal:
         texts = [text.partition(" ") for text in headers.get("authorization", [])]
@@ -176,8 +167,8 @@ class Security:
 
     def _near(self, scope: Scope, headers: Headers) -> bool:
         """Whether it comes from this machine itself, and not by way of a proxy with a name."""
-        ip, name = (scope.get("client") or ("",))[0], headers["host"][0].lower()
-        return ip in ("127.0.0.1", "::1") and name in self._loopback
+        ip, host = (scope.get("client") or ("",))[0], headers["host"][0].lower()
+        return ip in ("127.0.0.1", "::1") and self.hosts.near(host)
 
     def _ask(self, scope: Scope, headers: Headers, access: str, who: Principal) -> Response:
         if who.kind == "key":

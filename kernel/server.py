@@ -31,6 +31,7 @@ from kernel.listener import ACCEPTED, WAITING, listen, own_names
 from kernel.logs import discreet
 from kernel.manager import Kernel
 from kernel.origins import Api
+from kernel.ports import Ports
 from kernel.records import Access
 from kernel.rescue import Rescue
 from kernel.sampling import Struct
@@ -164,8 +165,10 @@ async def serve(flags: Flags) -> None:
             rules=partial(kernel.settings.section, "api", Api),
         )
         guarded = door(web, access_of=web.access)
-        access = Access(f"{address}/v1", keyring.key, password=keyring.has_password, door=guarded)
-        kernel.access = access
+        ports = Ports(guarded, partial(_config, guarded, flags), flags.listen or "127.0.0.1")
+        kernel.access = Access(
+            f"{address}/v1", keyring.key, "", keyring.has_password, guarded, ports.also
+        )
         server = Patient(_config(guarded, flags))
         rescue = Rescue(kernel, listener, door, partial(_config, flags=flags), server.idle)
         limit = kernel.settings.section("server", Server).patience

@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from kernel.flags import Flags
 from kernel.keyring import Keyring
 from kernel.origins import Api
+from kernel.ports import Ports
 from kernel.records import Access
 from kernel.security import Security
 from kernel.server import Patient, _config, _listening
@@ -53,7 +54,8 @@ async def serving(app: App, listen: str = "", **config: Any) -> AsyncGenerator[S
         how = {"port": port, "listens": bool(listen)}
         rules = partial(app.kernel.settings.section, "api", Api)
         door = Security(app.web, keyring, app.web.access, str, rules=rules, **how)
-        app.kernel.access = Access(key=keyring.key, door=door)
+        also = Ports(door, partial(_config, door, flags), listen or "127.0.0.1").also
+        app.kernel.access = Access(key=keyring.key, door=door, also=also)
         told = _config(door, flags)
         for name, value in config.items():
             setattr(told, name, value)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from kernel.hosts import LOOPBACK
 from kernel.keyring import Keyring
 from kernel.listener import own_names
-from kernel.security import LOOPBACK
 from kernel.testing import ROOT
 from tests.boundary.places import Place
 from tests.boundary.served import Served, served

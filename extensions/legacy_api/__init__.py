@@ -1,0 +1,52 @@
+"""Lets programs written for text-generation-webui's old API use the model."""
+
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import WebSocketRoute
+
+from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, json
+from extensions.models.api import MODELS
+from extensions.text_api.api import DIALECTS, Dialect
+from kernel.api import ROUTES, Extension, Refused, Router, Routes
+
+from . import fields
+from .models import Shelf
+from .replies import Writer
+from .sockets import Socket
+
+PORTS = ("api-blocking-port", "api-streaming-port")
+
+
+async def setup(ext: Extension[Any]) -> None:
+    programs = ext.one(PROGRAMS)
+    writer, shelf = Writer(programs), Shelf(programs, ext.one(MODELS))
+
+    async def count(call: Call) -> Response:
+        tokens = await programs.tokens(call.read(fields.Count).prompt)
+        return json({"results": [{"tokens": len(tokens)}]})
+
+    async def stop(call: Call) -> Response:
+        for run in programs.reply_of(call.caller.owner, "legacy"):
+            run.cancel()
+        return json({"results": "success"})
+
+    endpoints = (
+        Endpoint("/api/v1/chat", writer.chat, takes=fields.Chat, summary="A conversation goes on."),
+        Endpoint("/api/v1/token-count", count, takes=fields.Count, summary="Tokens of a text."),
+        Endpoint("/api/v1/stop-stream", stop, summary="Stops the caller's own replies."),
+    )
+    api = Api("legacy", "Legacy", endpoints)
+    sockets = (
+        WebSocketRoute("/api/v1/stream", Socket(writer.stream).serve),
+        WebSocketRoute("/api/v1/chat-stream", Socket(writer.chat_stream).serve),
+    )
+    ext.add(APIS, api)
+    ext.add(ROUTES, Routes(Router([*api.routes(), *sockets]), access="inference"))
+    ext.add(DIALECTS, Dialect("legacy", fields.OWN, writer.generate, "None", shelf.act))
+    if ext.flag("api"):
+        for port in dict.fromkeys(map(ext.flag, PORTS)):
+            try:
+                await ext.listen(port)
+            except Refused as error:
+                ext.log.warning("--api: %s", error)
