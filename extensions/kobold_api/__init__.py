@@ -59,7 +59,7 @@ async def setup(ext: Extension[Settings]) -> None:
         loader = info.loader if info and "extra" in info.samplers else ""
         kinds = [each.kind for each in ext.get(SAMPLERS) if each.loader == loader]
         bans = any("banned_strings" in kind.__struct_fields__ for kind in kinds)
-        return asked.Known(ext.settings.max_length, info, bans)
+        return asked.Known(ext.settings.max_length, info, bans, programs.sampling)
 
     async def generate(call: Call) -> Response:
         told = asked.asked(call, known())

@@ -1,12 +1,12 @@
 """What Kobold's programs ask for, as a wish for replies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import structs
 
-from extensions.api_kit.api import Asked, Call, Wish, converted, read, refused, sampling_of
+from extensions.api_kit.api import Asked, Call, Wish, converted, read, refused
 from kernel.api import UNSET, Meta, ModelInfo, Sampling, Struct
 
 Str = str | None
@@ -65,6 +65,8 @@ class Known(Struct, frozen=True):
     model: ModelInfo | None
     bans: bool
     """Whether the model can keep words out of a reply."""
+    sampling: Callable[..., Sampling]
+    """Reads sampling fields: `Programs.sampling`."""
 
 
 def asked(call: Call, known: Known) -> tuple[Generate, Wish]:
@@ -84,7 +86,7 @@ def asked(call: Call, known: Known) -> tuple[Generate, Wish]:
 
 def sampling(said: Mapping[str, Any], body: Generate, known: Known) -> Sampling:
     """How the next token is chosen."""
-    given = sampling_of(said, sampler_priority=order_of(body, known.model))
+    given = known.sampling(said, sampler_priority=order_of(body, known.model))
     found = {**DEFAULTS, "max_new_tokens": known.length}
     more = {name: value for name, value in found.items() if getattr(given, name) is UNSET}
     stops = () if given.custom_stopping_strings is UNSET else given.custom_stopping_strings
@@ -98,7 +100,8 @@ def sampling(said: Mapping[str, Any], body: Generate, known: Known) -> Sampling:
         if known.model and not known.bans:
             says = BANS.format(known.model.name)
             raise refused(says, "banned_tokens", "unsupported_parameter")
-        more["extra"] = {"banned_strings": banned}
+        extra = {} if given.extra is UNSET else given.extra
+        more["extra"] = {**extra, "banned_strings": banned}
     return structs.replace(given, **more)
 
 

@@ -7,6 +7,7 @@ from starlette.routing import WebSocketRoute
 
 from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, json
 from extensions.models.api import MODELS
+from extensions.parameters.api import PARAMETERS
 from extensions.text_api.api import DIALECTS, Dialect
 from kernel.api import ROUTES, Extension, Refused, Router, Routes
 
@@ -20,7 +21,8 @@ PORTS = ("api-blocking-port", "api-streaming-port")
 
 async def setup(ext: Extension[Any]) -> None:
     programs = ext.one(PROGRAMS)
-    writer, shelf = Writer(programs), Shelf(programs, ext.one(MODELS))
+    rest = fields.Rest(programs, ext.one(PARAMETERS))
+    writer, shelf = Writer(rest), Shelf(programs, ext.one(MODELS))
 
     async def count(call: Call) -> Response:
         tokens = await programs.tokens(call.read(fields.Count).prompt)

@@ -4,19 +4,19 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from extensions.api_kit.api import Wish, refused
+from extensions.api_kit.api import Asked, Wish, refused
 from kernel.api import Message, Role, Text
 
-from .fields import Chat, History, Rows, chosen, further, sampling
+from .fields import Chat, History, Rest, Rows, chosen
 
 GREETING = "<|BEGIN-VISIBLE-CHAT|>"
 """Stands where nobody said anything before the character's greeting."""
 
 
 class Conversation:
-    """The rows before the reply, what is said now, and the wish for the reply."""
+    """The rows before the reply, and what is said now."""
 
-    def __init__(self, said: Mapping[str, Any], body: Chat) -> None:
+    def __init__(self, body: Chat) -> None:
         history = body.history or History()
         self.internal, self.visible = list(history.internal), list(history.visible)
         self._begun = self._shown = ""
@@ -25,7 +25,6 @@ class Conversation:
             self._take_back(body)
         else:
             self._show = html.escape(body.user_input)
-        self.wish = self._wish(said, body)
 
     def history(self, reply: str) -> dict[str, Rows]:
         """All rows, with this as the last answer."""
@@ -44,7 +43,8 @@ class Conversation:
         if body.continue_:
             self._begun, self._shown = begun, shown
 
-    def _wish(self, said: Mapping[str, Any], body: Chat) -> Wish:
+    async def wish(self, rest: Rest, said: Mapping[str, Any], body: Chat) -> Wish:
+        """What is asked of the model; raises Problem."""
         character = chosen(body.character)
         mode = body.mode or "chat"
         if mode != "instruct" and not character:
@@ -58,9 +58,9 @@ class Conversation:
             messages=tuple(messages),
             mode=mode,
             options=options_of(body, mode, character),
-            sampling=sampling(said, *stops),
+            sampling=await rest.sampling(said, body, *stops),
             continue_=bool(self._begun),
-            asked=further(body),
+            asked=Asked(grammar=body.grammar_string or ""),
         )
 
 

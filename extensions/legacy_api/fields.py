@@ -6,8 +6,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import structs
 
-from extensions.api_kit.api import Asked, refused, sampling_of
-from kernel.api import UNSET, Sampling
+from extensions.api_kit.api import Programs, refused
+from extensions.parameters.api import Parameters
+from kernel.api import UNSET, Refused, Sampling, Struct
 
 Str = str | None
 Bool = bool | None
@@ -80,22 +81,27 @@ class Act(msgspec.Struct):
     args: dict[str, Any] | None = None
 
 
-def sampling(said: Mapping[str, Any], *stops: str) -> Sampling:
-    """How the next token is chosen; `stops` are more texts that end a reply."""
-    given = sampling_of(said)
-    more = {name: value for name, value in DEFAULTS.items() if getattr(given, name) is UNSET}
-    if stops:
+class Rest(Struct, frozen=True):
+    """Who is asked where a body is read."""
+
+    programs: Programs
+    parameters: Parameters
+
+    async def sampling(self, said: Mapping[str, Any], body: Common, *stops: str) -> Sampling:
+        """How the next token is chosen, a preset over it; `stops` are more texts that end a reply.
+        Raises Problem."""
+        given = self.programs.sampling(said)
+        more = {name: value for name, value in DEFAULTS.items() if getattr(given, name) is UNSET}
         own = given.custom_stopping_strings
-        more["custom_stopping_strings"] = (*(() if own is UNSET else own), *stops)
-    return structs.replace(given, **more)
-
-
-def further(body: Common) -> Asked:
-    """What goes past the sampling fields; raises Problem."""
-    if chosen(body.preset):
-        says = "preset: Presets are not read here. Send their values."
-        raise refused(says, "preset", "unsupported_value")
-    return Asked(grammar=body.grammar_string or "")
+        if stops:
+            more["custom_stopping_strings"] = (*(() if own is UNSET else own), *stops)
+        sampling = structs.replace(given, **more)
+        if not (preset := chosen(body.preset)):
+            return sampling
+        try:
+            return await self.parameters.applied(preset, sampling)
+        except Refused as error:
+            raise refused(f"preset: {error}", "preset", "preset_not_found") from None
 
 
 def chosen(name: str | None) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Heard, Programs, Wish, converted, json, make, read
+from extensions.api_kit.api import Asked, Call, Heard, Wish, converted, json, make, read
 from kernel.api import Delta
 
 from .chats import Conversation
-from .fields import Chat, Generate, further, sampling
+from .fields import Chat, Generate, Rest
 
 Say = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -18,18 +18,18 @@ Say = Callable[[dict[str, Any]], Awaitable[None]]
 class Writer:
     """Makes replies of requests."""
 
-    def __init__(self, programs: Programs) -> None:
-        self._programs = programs
+    def __init__(self, rest: Rest) -> None:
+        self._rest, self._programs = rest, rest.programs
 
     async def generate(self, call: Call) -> Response:
         """POST /api/v1/generate."""
-        text = await self._whole(call, generated(call.body))
+        text = await self._whole(call, await self._generated(call.body))
         return json({"results": [{"text": text}]})
 
     async def chat(self, call: Call) -> Response:
         """POST /api/v1/chat."""
-        conversation = await self._conversation(call)
-        text = await self._whole(call, conversation.wish)
+        conversation, wish = await self._conversation(call)
+        text = await self._whole(call, wish)
         return json({"results": [{"history": conversation.history(text)}]})
 
     async def stream(self, call: Call, say: Say) -> None:
@@ -38,23 +38,32 @@ class Writer:
         def event(heard: Heard, delta: Delta) -> dict[str, Any]:
             return {"text": delta.text}
 
-        await self._streamed(call, generated(call.body), event, say)
+        await self._streamed(call, await self._generated(call.body), event, say)
 
     async def chat_stream(self, call: Call, say: Say) -> None:
         """The whole conversation with each word, as it was."""
-        conversation = await self._conversation(call)
+        conversation, wish = await self._conversation(call)
 
         def event(heard: Heard, delta: Delta) -> dict[str, Any]:
             return {"history": conversation.history(heard.text())}
 
-        await self._streamed(call, conversation.wish, event, say)
+        await self._streamed(call, wish, event, say)
 
-    async def _conversation(self, call: Call) -> Conversation:
+    async def _generated(self, data: bytes) -> Wish:
+        said: Mapping[str, Any] = read(data or b"{}", dict[str, Any])
+        body: Generate = converted(said, Generate)
+        sampling = await self._rest.sampling(said, body)
+        asked = Asked(grammar=body.grammar_string or "")
+        return Wish(prompt=body.prompt, sampling=sampling, asked=asked)
+
+    async def _conversation(self, call: Call) -> tuple[Conversation, Wish]:
         said: Mapping[str, Any] = read(call.body or b"{}", dict[str, Any])
-        conversation = Conversation(said, converted(said, Chat))
+        body: Chat = converted(said, Chat)
+        conversation = Conversation(body)
+        wish = await conversation.wish(self._rest, said, body)
         # A character or a template that is not there is the program's mistake, not the engine's.
-        await self._programs.request(call, conversation.wish)
-        return conversation
+        await self._programs.request(call, wish)
+        return conversation, wish
 
     async def _whole(self, call: Call, wish: Wish) -> str:
         heard = Heard()
@@ -80,13 +89,6 @@ class Writer:
 
         await make(self._programs, call, [wish], hear, hold=True)
         await say({"event": "stream_end", "message_num": number})
-
-
-def generated(body: bytes) -> Wish:
-    """The wish of a text that goes on; raises Problem."""
-    said: Mapping[str, Any] = read(body or b"{}", dict[str, Any])
-    told: Generate = converted(said, Generate)
-    return Wish(prompt=told.prompt, sampling=sampling(said), asked=further(told))
 
 
 def text_of(data: dict[str, Any]) -> str:

@@ -103,13 +103,20 @@ async def test_what_is_left_out_is_as_it_was(served: Served, model: Scripted):
     assert second.custom_stopping_strings == ("END",)
 
 
+async def test_a_preset_lies_over_what_is_said(served: Served, model: Scripted):
+    await post(served, "generate", **{**SCRIPT, "preset": "min_p"})
+    assert model.asked[0].sampling.min_p == 0.05
+    assert model.asked[0].sampling.top_p == 1.0
+    assert model.asked[0].sampling.max_new_tokens == 250
+
+
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [
         ("generate", {"max_new_tokens": 3}, "prompt"),
         ("generate", {"prompt": 3}, "prompt"),
         ("generate", {"prompt": "x", "temperature": "hot"}, "temperature"),
-        ("generate", {"prompt": "x", "preset": "Mirostat"}, "preset"),
+        ("generate", {"prompt": "x", "preset": "No such"}, "preset"),
         ("chat", {}, "user_input"),
         ("chat", {"user_input": "x", "history": {"internal": [["a"]]}}, "history.internal[0]"),
         ("chat", {"user_input": "x", "mode": "cai"}, "mode"),

@@ -14,9 +14,8 @@ from extensions.api_kit.api import (
     converted,
     read,
     refused,
-    sampling_of,
 )
-from kernel.api import UNSET, Meta, Sampling
+from kernel.api import UNSET, Meta
 
 Id = Annotated[int, Meta(ge=0, le=10_000_000)]
 Bool = bool | None
@@ -86,16 +85,11 @@ async def asked(programs: Programs, call: Call) -> tuple[Completion, list[Wish],
         raise refused(says, "lora", "unsupported_value")
     schema = msgspec.json.encode(body.json_schema).decode() if body.json_schema else ""
     ask = Asked(grammar=body.grammar or schema, logprobs=body.n_probs or None)
-    wish = Wish(sampling=sampling(said, body), asked=ask)
+    given = programs.sampling(said, sampler_priority=order_of(body.samplers))
+    more = {name: value for name, value in DEFAULTS.items() if getattr(given, name) is UNSET}
+    wish = Wish(sampling=structs.replace(given, **more), asked=ask)
     prompts, several = split(body.prompt)
     return body, [await wished(programs, wish, each) for each in prompts], several
-
-
-def sampling(said: Mapping[str, Any], body: Completion) -> Sampling:
-    """How the next token is chosen."""
-    given = sampling_of(said, sampler_priority=order_of(body.samplers))
-    more = {name: value for name, value in DEFAULTS.items() if getattr(given, name) is UNSET}
-    return structs.replace(given, **more)
 
 
 def order_of(samplers: str | Sequence[str] | None) -> list[str] | None:

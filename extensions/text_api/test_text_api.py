@@ -8,10 +8,7 @@ import pytest
 from starlette.responses import JSONResponse, Response
 
 from extensions.text_api.api import DIALECTS
-<<<<<<< HEAD
-=======
 from kernel.api import Phase
->>>>>>> 40cff51 (Old programs use the model as they are, also at ports 5000 and 5005, which lead through the same door)
 from kernel.testing import Scripted, running
 from kernel.testing.plugin import conformance
 from tests.sockets import Served, serving
