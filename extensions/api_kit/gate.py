@@ -68,7 +68,8 @@ class Gate:
         number. `queued` hears of the place where one has to wait. Raises Problem (429)."""
         if most and self._of[owner] >= most:
             raise Problem(Fault(BUSY.format(most), "rate_limit_error", None, "too_many_requests"))
-        if self.waiting >= self._longest():
+        waits = self.waiting or self._inside >= self._room()
+        if waits and self.waiting >= self._longest():
             says = FULL.format(self.waiting)
             raise Problem(Fault(says, "rate_limit_error", None, "queue_full"))
         self._of[owner] += 1

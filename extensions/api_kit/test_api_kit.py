@@ -199,3 +199,15 @@ async def test_limits_of_a_key():
         assert (third.status_code, third.json()["error"]["code"]) == (429, "tokens_per_minute")
         assert 50 < int(third.headers["retry-after"]) <= 61
         assert (await web.post(address, json=body)).status_code == 200, "others have theirs"
+
+
+async def test_where_nobody_may_wait_one_that_need_not_is_let_in():
+    queue = Queue(longest=0)
+    first = asyncio.create_task(queue.go("a", 1))
+    await asyncio.sleep(0)
+    assert queue.order == ["a"]
+    with pytest.raises(Problem):
+        await queue.go("b", 1)
+    queue.done.set()
+    await first
+    await queue.go("c", 1)

@@ -67,8 +67,7 @@ async def whole(
     entry = register.enter(call, body.genkey or "", wishes)
 
     async def hear(index: int, delta: Delta) -> None:
-        if delta.channel == "text":
-            entry.texts[index] = delta.onto(entry.texts[index])
+        entry.heard[index].hear(delta)
 
     try:
         runs = await make(programs, call, wishes, hear)
@@ -89,8 +88,8 @@ async def streamed(
     entry = register.enter(call, body.genkey or "", [wish])
 
     async def hear(index: int, delta: Delta) -> None:
+        entry.heard[index].hear(delta)
         if delta.channel == "text" and delta.text:
-            entry.texts[0] += delta.text
             await out.write(event(Token(delta.text)))
 
     try:

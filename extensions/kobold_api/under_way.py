@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from extensions.api_kit.api import Call, Programs, Wish
+from extensions.api_kit.api import Call, Heard, Programs, Wish
 
 KEPT = 100
 """Callers whose last text is kept for `check`."""
@@ -13,7 +13,12 @@ class UnderWay:
 
     def __init__(self, owner: str, key: str, wishes: Sequence[Wish]) -> None:
         self.owner, self.key, self.wishes = owner, key, wishes
-        self.texts = [""] * len(wishes)
+        self.heard = [Heard() for _ in wishes]
+
+    @property
+    def texts(self) -> list[str]:
+        """What was written so far."""
+        return [each.text() for each in self.heard]
 
 
 class Register:

@@ -84,12 +84,17 @@ async def asked(programs: Programs, call: Call) -> tuple[Completion, list[Wish],
         says = "lora: Adapters have no numbers here. Choose them when the model is loaded."
         raise refused(says, "lora", "unsupported_value")
     schema = msgspec.json.encode(body.json_schema).decode() if body.json_schema else ""
-    ask = Asked(grammar=body.grammar or schema, logprobs=body.n_probs or None)
+    ask = Asked(grammar=body.grammar or schema, logprobs=told(body))
     given = programs.sampling(said, sampler_priority=order_of(body.samplers))
     more = {name: value for name, value in DEFAULTS.items() if getattr(given, name) is UNSET}
     wish = Wish(sampling=structs.replace(given, **more), asked=ask)
     prompts, several = split(body.prompt)
     return body, [await wished(programs, wish, each) for each in prompts], several
+
+
+def told(body: Completion) -> int | None:
+    """How many alternatives the engine tells of each token; 0: the token alone."""
+    return body.n_probs or (0 if body.return_tokens else None)
 
 
 def order_of(samplers: str | Sequence[str] | None) -> list[str] | None:

@@ -32,14 +32,14 @@ async def whole(
 
 async def streamed(programs: Programs, call: Call, body: Completion, wishes: list[Wish]) -> None:
     """Pieces as they come; what fails before the first has the status of its error."""
-    heard = [Heard() for _ in wishes]
+    heard, written = [Heard() for _ in wishes], [0] * len(wishes)
     async with call.stream() as out:
 
         async def hear(index: int, delta: Delta) -> None:
-            said = heard[index]
-            said.hear(delta)
+            heard[index].hear(delta)
             if delta.channel == "text":
-                await out.write(event(piece(index, delta, len(said.tokens), body)))
+                written[index] += len(delta.tokens) or 1
+                await out.write(event(piece(index, delta, written[index], body)))
 
         runs = await make(programs, call, wishes, hear, hold=True)
         ends = [
