@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from extensions.anthropic_api.blocks import Blocks
-from extensions.api_kit.api import PROGRAMS
+from extensions.api_kit.api import PROGRAMS, Out
 from kernel.api import (
     INPUT,
     OUTPUT,
@@ -404,6 +404,26 @@ async def test_a_failure_after_the_first_word_is_an_event():
         error = json.loads(rest[-1].removeprefix("data: "))
         assert (error["type"], error["error"]["type"]) == ("error", "api_error")
         assert "engine stopped" in error["error"]["message"]
+
+
+async def test_while_the_model_reads_there_are_pings(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Out, "QUIET", 0.1)
+    gate = asyncio.Semaphore(0)
+    async with (
+        running(*EXTENSIONS, model=Scripted("One", gate=gate)) as app,
+        serving(app) as served,
+        httpx.AsyncClient(timeout=60) as web,
+    ):
+        body = {**ASK, "stream": True}
+        async with web.stream("POST", f"{served.http}/v1/messages", json=body) as answer:
+            lines = answer.aiter_lines()
+            assert [await anext(lines), await anext(lines)] == [
+                "event: ping", 'data: {"type":"ping"}',
+            ]  # fmt: skip
+            for _ in range(2):
+                gate.release()
+            rest = [line async for line in lines]
+        assert rest[-2:] == ['data: {"type":"message_stop"}', ""]
 
 
 async def test_who_leaves_frees_the_engine():

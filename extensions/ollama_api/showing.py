@@ -79,7 +79,8 @@ def shown(model: Listed, header: Header, modified: str) -> Shown:
     if info and info.context_length:  # What it was loaded with is what can be used of it.
         facts[f"{family}.context_length"] = info.context_length
     known = details(model)
-    known = structs.replace(known, family=header.family, families=[family])
+    if header.family:
+        known = structs.replace(known, family=family, families=[family])
     if header.weights:
         known = structs.replace(known, parameter_size=people(header.weights))
     return Shown(

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from msgspec import structs
 
-from extensions.api_kit.api import PROGRAMS
+from extensions.api_kit.api import PROGRAMS, Out
 from extensions.models.api import MODELS
 from extensions.ollama_api.listing import Listed, details
 from kernel.api import (
@@ -308,6 +308,26 @@ async def test_a_failure_after_the_first_line_is_the_last_line():
             rest = [json.loads(line) async for line in found]
         assert rest[-1].keys() == {"error"}
         assert "engine stopped" in rest[-1]["error"]
+
+
+async def test_a_sign_of_life_upsets_no_reader_of_lines(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Out, "QUIET", 0.1)
+    gate = asyncio.Semaphore(0)
+    async with (
+        running(*EXTENSIONS, model=Scripted("One two.", gate=gate)) as app,
+        serving(app) as served,
+        httpx.AsyncClient(timeout=60) as web,
+    ):
+        body = {"messages": HELLO}
+        async with web.stream("POST", f"{served.http}/api/chat", json=body) as answer:
+            pieces = answer.aiter_text()
+            text = await anext(pieces)
+            assert not text.strip(" ")
+            for _ in range(3):
+                gate.release()
+            text += "".join([piece async for piece in pieces])
+        said = [json.loads(line)["message"]["content"] for line in text.splitlines()]
+        assert said == ["One", " two.", ""]
 
 
 async def test_who_leaves_frees_the_engine():
