@@ -148,5 +148,5 @@ def fits(schema: str) -> bool:
     """Whether a grammar can hold it."""
     try:
         return bool(schema and from_schema(schema))
-    except (Refused, RecursionError):
+    except Refused:
         return False

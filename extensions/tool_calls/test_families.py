@@ -53,6 +53,11 @@ FORMS: dict[str, tuple[str, list[Any]]] = {
         ["Let me see.\n", PARIS, ROME],
     ),
     "hermes, two in one": (f"<tool_call>{JSON}\n{JSON2}</tool_call>", [PARIS, ROME]),
+    "hermes, brackets between": (
+        f"<tool_call>{JSON}[x]<tool_call>{JSON2}", [PARIS, "[x]", ROME],
+    ),
+    "after a backtick alone": (f"A ` B\n\nC <tool_call>{JSON}", ["A ` B\n\nC ", PARIS]),
+    "on a line of its own": (f"A ` B\n<tool_call>{JSON}", ["A ` B\n", PARIS]),
     "hermes, words after it": (f"<tool_call>{JSON}</tool_call>\nDone.", [PARIS, "Done."]),
     "hermes, words around it": (f"A\n<tool_call>{JSON}</tool_call>\nB", ["A\n", PARIS, "\nB"]),
     "hermes, its end not said": (f"<tool_call>\n{JSON}\n", [PARIS]),
@@ -364,6 +369,7 @@ def test_what_is_never_a_call_costs_little(monkeypatch: pytest.MonkeyPatch):
 
 def test_what_lies_too_deep_is_not_held_back():
     assert "".join(p.words for p in Finder(TOOLS).feed("[TOOL_CALLS]" + "[" * 101))[:1] == "["
+    assert Finder(TOOLS).feed("<|channel|>" + "a" * 250)
     for text in ("[now(" + "(" * 90, "[now(" + "-" * 200_000 + "1)]", "[now(**{})]", "[now(b'')]"):
         assert merged(heard([text])) == [text]
 

@@ -369,7 +369,7 @@ async def test_schemas_that_make_no_sense_cost_only_their_sense():
 
 async def test_a_plain_completion_is_never_made_a_call():
     scripted = model("Hi.")
-    async with running("tool_calls", model=scripted) as app:
+    async with running("tool_calls", model=scripted, strict=True) as app:
         wanted = {"tool_choice": {"type": "function", "function": {"name": "rm"}}}
         reply, _ = await heard(app, Turn(prompt="Once", options=wanted))
         assert (reply.text, scripted.asked[-1].grammar) == ("Hi.", "")
