@@ -48,7 +48,9 @@ class Engine:
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         self._stamps = Path(path).with_suffix(".stamps")
-        return ModelInfo("metronome", loader="metronome", context_length=1 << 20)
+        return ModelInfo(
+            "metronome", loader="metronome", context_length=1 << 20, capabilities=("text", "batch")
+        )
 
     def submit(self, id: int, request: Request) -> None:
         asked = request.prompt or (request.messages[-1].text if request.messages else "")
