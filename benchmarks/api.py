@@ -3,8 +3,8 @@
 An engine that keeps time (benchmarks/metronome) speaks to eight programs at once, through OpenAI's
 events and through the WebSocket; the floor is the same replies taken from the kernel. Then the
 delay of a first token beside the bare worker's, a hundred programs at thirty tokens a second, and
-the words a second of a real engine through the API beside the bare one's. CPU time, medians of several
-runs, kinds in turn.
+the words a second of a real engine through the API beside the bare one's. CPU time, medians of
+several runs, kinds in turn.
 """
 
 import asyncio
