@@ -3,6 +3,8 @@
 from typing import Annotated
 
 from starlette.responses import Response
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
 from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, Loader
 from extensions.models.api import MODELS
@@ -27,8 +29,11 @@ from .adapters import Adapters
 from .embeddings import Embeddings
 from .governing import Governing
 from .internal import Internal
+from .kept import Kept
+from .lanes import Lanes
 from .media import Media
 from .models import Catalogue, Listed, Model
+from .responses import Responses
 from .standing import Standing
 from .tabby import Tabby
 
@@ -54,6 +59,11 @@ async def setup(ext: Extension[Settings]) -> None:
 
     governing = Governing(programs, models, lambda: ext.get(LOADERS), adapters, standing)
     ext.on(REQUEST, phase=Phase.EARLY)(adapters.add)
+
+    responses = Responses(rest, Kept())
+
+    async def talk(socket: WebSocket) -> None:
+        await Lanes(socket, responses).serve()
 
     @ext.on(SlotChanged)
     async def slot_changed(event: SlotChanged) -> None:
@@ -107,10 +117,12 @@ async def setup(ext: Extension[Settings]) -> None:
             ),
             *Internal(rest).endpoints(),
             *governing.endpoints(),
+            *responses.endpoints(),
             *Embeddings(programs).endpoints(),
             *Media(ext.get).endpoints(),
             *Tabby(programs, catalogue).endpoints(),
         ),
     )
     ext.add(APIS, api)
-    ext.add(ROUTES, Routes(Router(api.routes()), access="inference"))
+    routes = [WebSocketRoute("/v1/responses", talk), *api.routes()]
+    ext.add(ROUTES, Routes(Router(routes), access="inference"))

@@ -141,6 +141,8 @@ class TextChoice(Struct, frozen=True):
     text: str
     finish_reason: Reason | None
     logprobs: Likely | None = None
+    reasoning: str | msgspec.UnsetType = msgspec.UNSET
+    """What the model thought, where that was told apart from the text."""
 
 
 class TextCompletion(Struct, frozen=True):

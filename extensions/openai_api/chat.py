@@ -102,14 +102,19 @@ def options_of(body: Chat) -> dict[str, Any]:
     if isinstance(thinks, bool):
         found.setdefault("enable_thinking", thinks)
     effort = found.pop("reasoning_effort", None)
+    return {**efforts(effort, "reasoning_effort"), **found}
+
+
+def efforts(effort: Str, param: str) -> dict[str, Any]:
+    """What a mode is told of how much to think; raises Problem."""
+    if effort is None:
+        return {}
     if effort in EFFORTS:
-        found["reasoning_effort"] = effort
-    elif effort in ("none", "minimal"):
-        found.setdefault("enable_thinking", False)
-    elif effort is not None:
-        says = f"reasoning_effort: Expected none, minimal, {', '.join(EFFORTS)}."
-        raise refused(says, "reasoning_effort", "invalid_value")
-    return found
+        return {"reasoning_effort": effort}
+    if effort in ("none", "minimal"):
+        return {"enable_thinking": False}
+    says = f"{param}: Expected none, minimal, {', '.join(EFFORTS)}."
+    raise refused(says, param, "invalid_value")
 
 
 def continues(body: Chat) -> bool:

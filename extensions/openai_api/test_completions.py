@@ -83,6 +83,17 @@ async def test_the_prompt_is_echoed(served: Served, model: Knowing):
         assert "".join(choice["text"] for choice in mine) == "a bOne two."
 
 
+async def test_thoughts_are_told_apart(app: App, served: Served, model: Knowing):
+    await app.toggle("reasoning", on=True)
+    model.scripts = ["<think>Well now.</think>Yes."]
+    [choice] = (await said(served, PATH, prompt="Is it?"))["choices"]
+    assert (choice["text"], choice["reasoning"]) == ("Yes.", "Well now.")
+    chunks = await events(served, PATH, prompt="Is it?")
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(choice["text"] for choice in choices) == "Yes."
+    assert "".join(choice.get("reasoning", "") for choice in choices) == "Well now."
+
+
 async def test_likelihoods(served: Served):
     answer = await said(served, PATH, prompt="Count:", logprobs=2)
     assert answer["choices"][0]["logprobs"] == {

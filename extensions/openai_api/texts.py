@@ -7,7 +7,7 @@ import msgspec
 from starlette.responses import Response
 
 from extensions.api_kit.api import Call, Programs, Run, json, make
-from kernel.api import Delta, Token
+from kernel.api import UNSET, Delta, Token
 
 from . import answers
 from .completions import Asks, Text, length_of
@@ -78,6 +78,7 @@ async def whole(programs: Programs, call: Call, asks: Asks) -> Response:
                     text=each.text,
                     finish_reason=reason(runs, index),
                     logprobs=each.likely,
+                    reasoning=each.thought or UNSET,
                 )
                 for index, each in enumerate(heard)
             ],
@@ -132,10 +133,13 @@ def piece(
 ) -> bytes:
     """A choice of one event; what the model thinks is no part of the text."""
     choice = answers.TextChoice(
-        index=index, text="" if thought else text, finish_reason=reason, logprobs=likely
+        index=index,
+        text="" if thought else text,
+        finish_reason=reason,
+        logprobs=likely,
+        reasoning=text if thought else UNSET,
     )
-    data = msgspec.json.encode(choice)
-    return data[:-1] + b',"reasoning":' + msgspec.json.encode(text) + b"}" if thought else data
+    return msgspec.json.encode(choice)
 
 
 def reason(runs: Sequence[Run], index: int) -> answers.Reason:

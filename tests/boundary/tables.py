@@ -50,6 +50,8 @@ ROUTES = {
     "openai_api /v1/completions": "inference",
     "openai_api /v1/models": "inference",
     "openai_api /v1/models/{id:path}": "inference",
+    "openai_api /v1/responses": "inference",
+    "openai_api /v1/responses/{id}": "inference",
     "openai_api /v1/embeddings": "inference",
     "openai_api /v1/audio/speech": "inference",
     "openai_api /v1/audio/transcriptions": "inference",

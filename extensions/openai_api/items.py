@@ -1,0 +1,101 @@
+"""What is asked of /v1/responses, item by item, as the messages of a conversation."""
+
+from typing import Any
+
+import msgspec
+
+from extensions.api_kit.api import refused
+from kernel.api import Message, Part, Reasoning, ToolCall, ToolResult
+
+from .messages import Piece, Said, Str, message_of
+
+
+class Thought(msgspec.Struct):
+    """A text of a reasoning item."""
+
+    text: str = ""
+    type: str = ""
+
+
+class Item(msgspec.Struct, kw_only=True):
+    """One item of the input: a message, a call, its result, or what the model thought."""
+
+    type: str = "message"
+    role: Str = None
+    content: str | list[Piece] | None = None
+    call_id: Str = None
+    name: Str = None
+    arguments: Str = None
+    output: str | list[Piece] | None = None
+    summary: list[Thought] | None = None
+    id: Str = None
+    status: Str = None
+
+
+ROLES = ("system", "developer", "user", "assistant")
+
+
+def conversation(given: str | list[Item]) -> tuple[Message, ...]:
+    """The messages; what the assistant thought, said and called after one another is one of them.
+    Raises Problem, which names the item."""
+    if isinstance(given, str):
+        given = [Item(role="user", content=given)]
+    found: list[Message] = []
+    for n, item in enumerate(given):
+        new = message(item, f"input[{n}]")
+        last = found[-1] if found else None
+        if last and last.role == new.role == "assistant":
+            found[-1] = Message("assistant", (*last.parts, *new.parts), last.name)
+        else:
+            found.append(new)
+    return tuple(found)
+
+
+def message(item: Item, where: str) -> Message:
+    """One item as a message; raises Problem."""
+    match item:
+        case Item(type="message", role=str(role)) if role in ROLES:
+            return message_of(Said(role=role, content=item.content), where)
+        case Item(type="message"):
+            says = f"{where}.role: Expected one of {', '.join(ROLES)}."
+            raise refused(says, f"{where}.role", "invalid_value")
+        case Item(type="function_call", name=str(name), call_id=str(id)):
+            return Message("assistant", (ToolCall(id, name, item.arguments or "{}"),))
+        case Item(type="function_call_output", call_id=str(id)):
+            said = message_of(Said(role="user", content=item.output), where)
+            return Message("tool", (ToolResult(id, said.text),), item.name or "")
+        case Item(type="reasoning"):
+            return Message("assistant", thought(item))
+        case Item(type="function_call" | "function_call_output"):
+            says = f"{where}: It needs call_id, and a call a name."
+            raise refused(says, where, "invalid_value")
+        case _:
+            says = f"{where}.type: {item.type!r} is no item that Spindle knows. Known: message, "
+            says += "function_call, function_call_output, reasoning."
+            raise refused(says, f"{where}.type", "unsupported_value")
+
+
+def thought(item: Item) -> tuple[Part, ...]:
+    """What it says of the model's thoughts, themselves or in short."""
+    whole = "".join(piece.text or "" for piece in item.content or () if isinstance(piece, Piece))
+    short = "\n\n".join(each.text for each in item.summary or ())
+    return (Reasoning(whole or short),) if whole or short else ()
+
+
+def tools_of(tools: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Functions as chat completions have them; raises Problem for tools of OpenAI's own."""
+    found: list[dict[str, Any]] = []
+    for n, tool in enumerate(tools):
+        if tool.get("type") != "function":
+            says = f"tools[{n}].type: {tool.get('type')!r} runs on OpenAI's servers. Only function "
+            raise refused(says + "can be called here.", f"tools[{n}].type", "unsupported_value")
+        named = {key: value for key, value in tool.items() if key != "type"}
+        found.append({"type": "function", "function": tool.get("function") or named})
+    return tuple(found)
+
+
+def choice_of(choice: Any) -> Any:
+    """`tool_choice` as chat completions have it."""
+    if isinstance(choice, dict) and choice.get("type") == "function" and "name" in choice:
+        return {"type": "function", "function": {"name": choice["name"]}}
+    return choice

@@ -1,0 +1,298 @@
+"""Responses, whole, as typed events and over a WebSocket, with those kept."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from extensions.api_kit.api import PROGRAMS, converted
+from kernel.api import Image, Reasoning, Text, ToolCall, ToolResult
+from kernel.testing import App, running
+from tests.programs import SAMPLERS, Knowing, ask, fault, post, said
+from tests.sockets import Served, hear, serving, tell
+
+from .items import Item, conversation
+from .kept import Kept
+
+PATH = "/v1/responses"
+TOOL = {
+    "type": "function", "name": "weather", "description": "How it is.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}  # fmt: skip
+PNG = "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.fixture
+def model() -> Knowing:
+    can = ("text", "logprobs", "grammar", "tools", "images")
+    return Knowing("One two.", capabilities=can, samplers=SAMPLERS, logprobs=(-0.25,))
+
+
+@pytest.fixture
+async def app(model: Knowing) -> AsyncIterator[App]:
+    ids = ("openai_api", "instruct", "reasoning", "tool_calls")
+    async with running(*ids, model=model) as app:
+        yield app
+
+
+@pytest.fixture
+async def served(app: App) -> AsyncIterator[Served]:
+    async with serving(app) as served:
+        yield served
+
+
+async def events(served: Served, **body: Any) -> list[dict[str, Any]]:
+    answer = await post(served, PATH, **{**body, "stream": True})
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = []
+    for block in answer.text.strip().split("\n\n"):
+        name, _, data = block.partition("\n")
+        event = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {event['type']}"
+        found.append(event)
+    assert [event["sequence_number"] for event in found] == [*range(len(found))]
+    return found
+
+
+def types(found: list[dict[str, Any]]) -> list[str]:
+    return [event["type"].removeprefix("response.") for event in found]
+
+
+async def test_a_whole_response(served: Served, model: Knowing):
+    answer = await said(
+        served, PATH, input="Count.", instructions="Be brief.", max_output_tokens=9,
+        temperature=0.5, metadata={"a": "b"},
+    )  # fmt: skip
+    assert (answer["object"], answer["status"], answer["model"]) == (
+        "response", "completed", "scripted",
+    )  # fmt: skip
+    [item] = answer["output"]
+    assert (item["type"], item["role"], item["status"]) == ("message", "assistant", "completed")
+    text = {"type": "output_text", "text": "One two.", "annotations": [], "logprobs": []}
+    assert item["content"] == [text]
+    assert answer["usage"]["total_tokens"] == 12
+    assert (answer["metadata"], answer["temperature"]) == ({"a": "b"}, 0.5)
+    [request] = model.asked
+    assert [(m.role, m.text) for m in request.messages or ()] == [
+        ("system", "Be brief."), ("user", "Count."),
+    ]  # fmt: skip
+    assert request.sampling.max_new_tokens == 9
+
+
+async def test_the_events_of_a_text(served: Served):
+    found = await events(served, input="Count.", include=["message.output_text.logprobs"])
+    assert types(found) == [
+        "created", "in_progress", "output_item.added", "content_part.added", "output_text.delta",
+        "output_text.delta", "output_text.done", "content_part.done", "output_item.done",
+        "completed",
+    ]  # fmt: skip
+    assert "".join(e["delta"] for e in found if e["type"].endswith("text.delta")) == "One two."
+    assert found[4]["logprobs"][0]["logprob"] == -0.25
+    assert found[6]["text"] == "One two."
+    assert found[0]["response"]["status"] == "in_progress"
+    assert found[0]["response"]["output"] == []
+    assert found[-1]["response"]["output"][0] == found[-2]["item"]
+    cut = await events(served, input="Count.", max_output_tokens=1)
+    assert cut[-1]["type"] == "response.incomplete"
+    assert cut[-1]["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
+
+
+async def test_the_events_of_thoughts_and_calls(served: Served, model: Knowing):
+    call = '<tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>'
+    model.scripts = [f"<think>Well now.</think>{call}"]
+    found = await events(served, input="How is it?", tools=[TOOL])
+    assert types(found) == [
+        "created", "in_progress",
+        "output_item.added", "content_part.added", *["reasoning_text.delta"] * 2,
+        "reasoning_text.done", "content_part.done", "output_item.done",
+        "output_item.added", "function_call_arguments.delta", "function_call_arguments.done",
+        "output_item.done", "completed",
+    ]  # fmt: skip
+    thought, called = found[-1]["response"]["output"]
+    assert thought["content"] == [{"type": "reasoning_text", "text": "Well now."}]
+    assert (called["name"], json.loads(called["arguments"])) == ("weather", {"city": "Rome"})
+    assert [e["output_index"] for e in found if e["type"].endswith("item.added")] == [0, 1]
+    [request] = model.asked
+    assert "weather" in str(request.messages)  # Its template knows no tools: it is told in words.
+
+
+def test_items_become_messages():
+    items = [
+        {"role": "developer", "content": "Be brief."},
+        {"type": "message", "role": "user", "content": [
+            {"type": "input_text", "text": "Look."}, {"type": "input_image", "image_url": PNG},
+        ]},
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]},
+        {"type": "message", "role": "assistant", "content": [
+            {"type": "output_text", "text": "A cat?", "annotations": []},
+        ]},
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "Sunny."},
+        {"role": "user", "content": "And now?"},
+    ]  # fmt: skip
+    system, user, assistant, tool, last = conversation(converted(items, list[Item]))
+    assert (system.role, system.text, last.text) == ("system", "Be brief.", "And now?")
+    assert [type(part) for part in user.parts] == [Text, Image]
+    assert assistant.parts == (Reasoning("Hm."), Text("A cat?"), ToolCall("c1", "weather", "{}"))
+    assert tool.parts == (ToolResult("c1", "Sunny."),)
+
+
+async def test_a_schema_and_a_choice_of_tools(served: Served, model: Knowing):
+    form = {"type": "json_schema", "name": "x", "schema": {"type": "object"}, "strict": True}
+    answer = await said(served, PATH, input="a", text={"format": form})
+    assert model.asked[0].grammar == '{"type":"object"}'
+    assert answer["text"] == {"format": form}
+    await said(
+        served, PATH, input="a", tools=[TOOL], tool_choice="none", reasoning={"effort": "low"}
+    )
+    assert model.asked[1].template_options["reasoning_effort"] == "low"
+
+
+async def test_who_goes_on_with_a_response(served: Served, model: Knowing):
+    first = await said(served, PATH, input="Count.", instructions="Be brief.")
+    second = await said(served, PATH, input="More.", previous_response_id=first["id"])
+    assert [(m.role, m.text) for m in model.asked[1].messages or ()] == [
+        ("user", "Count."), ("assistant", "One two."), ("user", "More."),
+    ]  # fmt: skip
+    assert second["previous_response_id"] == first["id"]
+    kept = await ask(served, "GET", f"{PATH}/{first['id']}")
+    assert kept.json() == first
+    for stranger in (served.key,):
+        other = await ask(served, "GET", f"{PATH}/{first['id']}", stranger)
+        assert (other.status_code, other.json()["error"]["code"]) == (404, "response_not_found")
+        other = await ask(
+            served, "POST", PATH, stranger, input="More.", previous_response_id=first["id"]
+        )
+        assert other.json()["error"]["code"] == "previous_response_not_found"
+    assert (await ask(served, "DELETE", f"{PATH}/{first['id']}")).json()["deleted"]
+    gone = await fault(served, PATH, input="More.", previous_response_id=first["id"])
+    assert (gone["status"], gone["param"]) == (404, "previous_response_id")
+    secret = await said(served, PATH, input="Count.", store=False)
+    assert (await fault(served, PATH, input="x", previous_response_id=secret["id"]))[
+        "status"
+    ] == 404
+
+
+def test_what_is_kept_has_an_end():
+    kept = Kept(most=2, largest=100)
+    for n in range(3):
+        kept.keep(f"r{n}", "me", (), b"x")
+    with pytest.raises(Exception, match="not remembered"):
+        kept.before("me", "r0")
+    kept.keep("large", "me", (), b"x" * 90)
+    kept.keep("larger", "me", (), b"x" * 90)
+    with pytest.raises(Exception, match="not remembered"):
+        kept.before("me", "large")
+    assert kept.before("me", "larger") == ()
+
+
+async def test_what_is_wrong_is_named(served: Served, model: Knowing):
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({}, "input"), ({"input": []}, "input"), ({"input": 7}, "input"),
+        ({"input": [{"role": "king", "content": "x"}]}, "input[0].role"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
+        ({"input": [{"type": "function_call", "name": "x"}]}, "input[0]"),
+        ({"input": "a", "tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"input": "a", "background": True}, "background"),
+        ({"input": "a", "truncation": "auto"}, "truncation"),
+        ({"input": "a", "conversation": "conv_1"}, "conversation"),
+        ({"input": "a", "max_output_tokens": 0}, "max_output_tokens"),
+        ({"input": "a", "reasoning": {"effort": "huge"}}, "reasoning.effort"),
+        ({"input": "a", "text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
+        ({"input": "a", "temperature": "hot"}, "temperature"),
+    ]  # fmt: skip
+    for body, param in wrong:
+        for stream in (False, True):
+            problem = await fault(served, PATH, **body, stream=stream)
+            assert (problem["status"], problem["param"]) == (400, param), body
+    assert not model.asked
+
+
+async def test_a_failure_after_the_first_word(app: App, served: Served, model: Knowing):
+    model.gate = asyncio.Semaphore(1)
+    asking = asyncio.create_task(events(served, input="Count."))
+    await app.until(lambda: bool(model.asked))
+    await asyncio.sleep(0.05)
+    model.die("The engine stopped.")
+    found = await asking
+    assert found[-1]["type"] == "response.failed"
+    assert "engine stopped" in found[-1]["response"]["error"]["message"]
+    assert found[-1]["response"]["output"][0]["content"][0]["text"] == "One"
+
+
+# --- over a WebSocket -------------------------------------------------------------------
+
+
+def socket(served: Served, key: str = "") -> connect:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    address = served.http.replace("http", "ws") + PATH
+    return connect(address, additional_headers=headers, compression=None, proxy=None)
+
+
+async def ending(program: ClientConnection) -> list[dict[str, Any]]:
+    """The events of a response."""
+    found = [await hear(program)]
+    while found[-1]["type"] not in ("response.completed", "response.incomplete", "error"):
+        found.append(await hear(program))
+    return found
+
+
+async def test_responses_over_a_socket(served: Served, model: Knowing):
+    async with socket(served) as program:
+        await tell(program, type="response.create", input="Count.", model="x")
+        found = await ending(program)
+        assert types(found)[:3] == ["created", "in_progress", "output_item.added"]
+        assert "stream_id" not in found[0]
+        first = found[-1]["response"]
+        await tell(
+            program, type="response.create", input="More.", previous_response_id=first["id"],
+            stream_id="lane",
+        )  # fmt: skip
+        found = await ending(program)
+        assert {event["stream_id"] for event in found} == {"lane"}
+        assert len(model.asked[1].messages or ()) == 3
+        await tell(program, type="response.create", input="Wait.", generate=False)
+        found = await ending(program)
+        assert (types(found)[-1], len(model.asked)) == ("completed", 2)
+        assert found[-1]["response"]["output"] == []
+
+
+async def test_what_a_socket_refuses(served: Served, model: Knowing):
+    async with socket(served) as program:
+        for frame, param in (
+            ({"type": "response.create"}, "input"),
+            ({"type": "response.create", "input": "a", "previous_response_id": "x"},
+             "previous_response_id"),
+            ({"type": "response.steer", "input": "a"}, "type"),
+            ({"type": 7}, "type"),
+            ({}, "type"),
+        ):  # fmt: skip
+            await tell(program, **frame)
+            problem = await hear(program)
+            assert (problem["type"], problem["param"]) == ("error", param)
+            assert problem["error"]["message"] == problem["message"]
+        await program.send("{")
+        assert (await hear(program))["code"] == "bad_json"
+        await tell(program, type="response.create", input="Count.")
+        assert (await ending(program))[-1]["type"] == "response.completed"
+
+
+async def test_who_hangs_up_frees_the_engine(app: App, served: Served, model: Knowing):
+    model.gate = asyncio.Semaphore(1)
+    [programs] = app.kernel.registry.values(PROGRAMS)
+    async with socket(served) as program:
+        await tell(program, type="response.create", input="Count.")
+        await tell(program, type="response.create", input="Count.", stream_id="b")
+        while "delta" not in (await hear(program))["type"]:
+            pass
+        assert len(programs.runs.live) == 2
+    await app.until(lambda: not programs.runs.live)
+    async with socket(served) as program:
+        await tell(program, type="response.create", input="Count.")
+        await app.until(lambda: bool(programs.runs.live))
+        await app.toggle("openai_api", on=False)
+        await program.wait_closed()
+        assert program.close_code == 1012
