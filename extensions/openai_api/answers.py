@@ -50,14 +50,14 @@ class ToolCall(Struct, frozen=True):
     type: Literal["function"] = "function"
 
 
-class Message(Struct, frozen=True, omit_defaults=True):
+class Message(Struct, frozen=True):
     """What the model said."""
 
     role: Literal["assistant"]
     content: str | None
     refusal: None = None
-    reasoning_content: str = ""
-    tool_calls: list[ToolCall] = []
+    reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Choice(Struct, frozen=True):

@@ -18,7 +18,7 @@ from extensions.api_kit.api import (
     make,
     times,
 )
-from kernel.api import Delta
+from kernel.api import UNSET, Delta
 
 from . import answers
 from .chat import Chat
@@ -58,8 +58,8 @@ def choice(index: int, run: Run, heard: Heard, top: int | None) -> answers.Choic
         message=answers.Message(
             role="assistant",
             content=None if called and not text.strip() else text,
-            reasoning_content=heard.text("reasoning"),
-            tool_calls=called,
+            reasoning_content=heard.text("reasoning") or UNSET,
+            tool_calls=called or UNSET,
         ),
         finish_reason=answers.reason_of(run, bool(called)),
         logprobs=None if top is None else answers.Logprobs(content=told(heard.tokens, top)),

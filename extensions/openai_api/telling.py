@@ -219,5 +219,4 @@ def blank(ask: Ask, id: str, model: str) -> Event:
         "top_p": sampling.get("top_p"),
         "truncation": "disabled",
         "usage": None,
-        "user": None,
     }

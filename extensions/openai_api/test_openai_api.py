@@ -55,7 +55,7 @@ async def test_a_whole_reply(served: Served):
     assert said["object"] == "chat.completion"
     assert said["model"] == "scripted"
     [choice] = said["choices"]
-    assert choice["message"] == {"role": "assistant", "content": "One two."}
+    assert choice["message"] == {"role": "assistant", "content": "One two.", "refusal": None}
     assert choice["finish_reason"] == "stop"
     assert said["usage"] == {
         "prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12,
