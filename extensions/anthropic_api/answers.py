@@ -56,7 +56,8 @@ class Message(Struct, frozen=True, kw_only=True):
     type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
     model: str
-    content: list[TextBlock | ThinkingBlock | ToolUseBlock] | list[Any] = []
+    content: list[Any] = []
+    """Blocks of the three kinds above."""
     stop_reason: Stop | None = None
     stop_sequence: str | None = None
     usage: Usage = Usage()

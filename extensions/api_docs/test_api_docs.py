@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kernel.testing import App, running
+from kernel.testing import ROOT, App, running
 from kernel.testing.plugin import conformance
 from tests.sockets import Served, serving
 
@@ -60,3 +60,13 @@ async def test_the_page_is_for_reading(served: Served):
     assert "<code>max_new_tokens</code>" in page
     assert "<code>messages</code> <span" in page
     assert "list of Said" in page
+
+
+async def test_all_apis_are_described_together():
+    apis = [each.parent.name for each in (ROOT / "extensions").glob("*_api/extension.toml")]
+    async with running("api_docs", *apis) as app, serving(app) as served:
+        said = (await get(served, "/openapi.json")).json()
+        for path in ("/v1/messages", "/api/extra/abort", "/completion", "/api/v1/chat"):
+            [operation] = said["paths"][path].values()
+            assert len(operation["summary"]) > 5
+            assert operation["requestBody"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import secrets
 from typing import Any
 
 import httpx
@@ -9,8 +10,7 @@ import pytest
 
 from extensions.api_kit.api import PROGRAMS, Gate, Problem, sampling_of
 from extensions.api_kit.spending import Spending
-from kernel.api import UNSET
-from kernel.keyring import Key, new_key
+from kernel.api import UNSET, Key
 from kernel.testing import Scripted, running
 from tests.sockets import serving
 
@@ -179,7 +179,7 @@ async def test_limits_of_a_key():
         serving(app) as served,
         httpx.AsyncClient(timeout=60) as web,
     ):
-        words = new_key()
+        words = f"sk-{secrets.token_urlsafe(32)}"
         key = Key(
             "phone", hashlib.sha256(words.encode()).hexdigest(), "generate", at_once=1, tokens=5
         )

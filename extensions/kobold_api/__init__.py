@@ -19,7 +19,7 @@ from kernel.api import (
     Struct,
 )
 
-from . import asked, replies, tokens
+from . import asked, replies
 from .about import About
 from .tokens import Tokens
 from .under_way import Register
@@ -28,12 +28,17 @@ NOBODY = "ReadOnly"
 """What KoboldAI calls the model where none is loaded; SillyTavern looks for it."""
 
 
+CONTEXT = "Tokens that the model has room for."
+LENGTH = "Tokens of a reply where a program does not say."
+SOFT = "There are no soft prompts any more: nothing."
+
+
 class Settings(Struct, frozen=True):
     """What a request that does not say it gets."""
 
     max_length: Annotated[
         int,
-        Meta(ge=1, le=100_000, description="Tokens of a reply where a program does not say."),
+        Meta(ge=1, le=100_000, description=LENGTH),
     ] = 512
 
 
@@ -87,32 +92,37 @@ async def setup(ext: Extension[Settings]) -> None:
         for at in ("/api/v1", "/api/latest"):
             yield Endpoint(f"{at}/info/version", about.version, "GET", summary="Of the API.")
             config = f"{at}/config"
-            yield Endpoint(f"{config}/max_context_length", about.context, "GET")
-            yield Endpoint(f"{config}/max_length", about.length, "GET")
-            yield Endpoint(f"{config}/soft_prompt", about.soft_prompt, "GET")
-            yield Endpoint(f"{config}/soft_prompts_list", about.soft_prompts, "GET")
+            yield Endpoint(f"{config}/max_context_length", about.context, "GET", summary=CONTEXT)
+            yield Endpoint(f"{config}/max_length", about.length, "GET", summary=LENGTH)
+            yield Endpoint(f"{config}/soft_prompt", about.soft_prompt, "GET", summary=SOFT)
+            yield Endpoint(f"{config}/soft_prompts_list", about.soft_prompts, "GET", summary=SOFT)
 
-    whole = {"takes": asked.Generate, "gives": replies.Results}
+    body = {"takes": asked.Generate, "samples": True}
+    checks = {"gives": replies.Results, "summary": "What was written so far of the caller's own."}
     extra = "/api/extra"
     endpoints = (
         *everywhere(),
-        Endpoint("/api/latest/generate", generate, **whole, summary="A text goes on."),
+        Endpoint(
+            "/api/latest/generate",
+            generate,
+            gives=replies.Results,
+            summary="A text goes on.",
+            **body,
+        ),
         Endpoint("/api/latest/model", model, "GET", summary="The name of the loaded model."),
         Endpoint(f"{extra}/version", about.koboldcpp, "GET", summary="What there is."),
-        Endpoint(f"{extra}/true_max_context_length", about.context, "GET"),
+        Endpoint(f"{extra}/true_max_context_length", about.context, "GET", summary=CONTEXT),
         Endpoint(f"{extra}/perf", about.perf, "GET", summary="How fast it is."),
-        Endpoint(f"{extra}/tokencount", counts.count, takes=tokens.Count, gives=tokens.Counted),
-        Endpoint(f"{extra}/detokenize", counts.text, takes=tokens.Ids, gives=tokens.Said),
-        Endpoint(f"{extra}/embeddings", counts.embed, takes=tokens.Embed, gives=tokens.Vectors),
+        *counts.endpoints(extra),
         Endpoint(
             f"{extra}/generate/stream",
             stream,
-            takes=asked.Generate,
             events=replies.Token,
             summary="A text goes on, word by word.",
+            **body,
         ),
-        Endpoint(f"{extra}/generate/check", check, takes=Key, gives=replies.Results),
-        Endpoint(f"{extra}/generate/check", check, "GET", gives=replies.Results),
+        Endpoint(f"{extra}/generate/check", check, takes=Key, **checks),
+        Endpoint(f"{extra}/generate/check", check, "GET", **checks),
         Endpoint(f"{extra}/abort", abort, takes=Key, summary="Stops the caller's own reply."),
     )
     tongue = replies.Kobold()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -191,6 +192,14 @@ async def test_tokens_and_vectors(app: App, served: Served):
     none = await ask(served, "extra/embeddings", input="ab")
     assert (none.status_code, none.json()["error"]["code"]) == (503, "no_model")
     assert "embedding" in none.json()["detail"]["msg"]
+    await app.kernel.slot("embedding").load(Path("scripted"), "scripted")
+    said = (await ask(served, "extra/embeddings", input=["abc", ""])).json()
+    assert [(row["index"], row["embedding"]) for row in said["data"]] == [
+        (0, [3.0, 0.5]), (1, [0.0, 0.5]),
+    ]  # fmt: skip
+    one = (await ask(served, "extra/embeddings", input="ab")).json()
+    assert [row["embedding"] for row in one["data"]] == [[2.0, 0.5]]
+    assert (await ask(served, "extra/version")).json()["embeddings"]
 
 
 async def test_figures(served: Served):

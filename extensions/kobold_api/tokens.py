@@ -1,9 +1,11 @@
 """Tokens, texts and vectors, as KoboldCpp counts them."""
 
+from typing import Any
+
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Programs, json
+from extensions.api_kit.api import Answer, Call, Endpoint, Programs, json
 
 
 class Count(msgspec.Struct):
@@ -60,6 +62,18 @@ class Tokens:
 
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
+
+    def endpoints(self, at: str) -> tuple[Endpoint, ...]:
+        """Below this address."""
+
+        def of(name: str, answer: Answer, takes: Any, gives: Any, summary: str) -> Endpoint:
+            return Endpoint(f"{at}/{name}", answer, takes=takes, gives=gives, summary=summary)
+
+        return (
+            of("tokencount", self.count, Count, Counted, "Tokens of a text."),
+            of("detokenize", self.text, Ids, Said, "The text of tokens."),
+            of("embeddings", self.embed, Embed, Vectors, "Vectors of texts."),
+        )
 
     async def count(self, call: Call) -> Response:
         body = call.read(Count)

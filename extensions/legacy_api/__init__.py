@@ -34,7 +34,13 @@ async def setup(ext: Extension[Any]) -> None:
         return json({"results": "success"})
 
     endpoints = (
-        Endpoint("/api/v1/chat", writer.chat, takes=fields.Chat, summary="A conversation goes on."),
+        Endpoint(
+            "/api/v1/chat",
+            writer.chat,
+            takes=fields.Chat,
+            samples=True,
+            summary="A conversation goes on.",
+        ),
         Endpoint("/api/v1/token-count", count, takes=fields.Count, summary="Tokens of a text."),
         Endpoint("/api/v1/stop-stream", stop, summary="Stops the caller's own replies."),
     )

@@ -28,6 +28,7 @@ async def setup(ext: Extension[Any]) -> None:
             path,
             complete,
             takes=asked.Completion,
+            samples=True,
             gives=answers.Completed,
             summary="A text goes on, whole or as a stream.",
         )
@@ -44,7 +45,13 @@ async def setup(ext: Extension[Any]) -> None:
             gives=conversations.Applied,
             summary="The prompt that a conversation becomes.",
         ),
-        Endpoint("/embedding", counts.embed, takes=tokens.Embed, gives=list[tokens.Vector]),
+        Endpoint(
+            "/embedding",
+            counts.embed,
+            takes=tokens.Embed,
+            gives=list[tokens.Vector],
+            summary="Vectors of texts.",
+        ),
         Endpoint("/health", about.health, "GET", summary="Whether a model is loaded."),
         Endpoint("/props", about.props, "GET", summary="What is loaded."),
         Endpoint("/slots", about.slots, "GET", summary="What goes on."),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,6 +29,8 @@ class Counting(Scripted):
                 return ids
             case "detokenize":
                 return "".join(map(chr, data["token_ids"]))
+            case "embed":
+                return [[float(len(text))] for text in data["texts"]]
             case "template":
                 lines = [f"{m['role']}: {m['parts'][0]['text']}" for m in data["messages"]]
                 return "\n".join((*lines, "assistant:"))
@@ -181,6 +184,13 @@ async def test_tokens(served: Served):
     said = await post(served, "tokenize", content="a", add_special=True, with_pieces=True)
     assert said.json() == {"tokens": [{"id": 1, "piece": [0xC3]}, {"id": 97, "piece": "a"}]}
     assert (await post(served, "detokenize", tokens=[97])).json() == {"content": "a"}
+
+
+async def test_vectors(app: App, served: Served):
+    await app.kernel.slot("embedding").load(Path("scripted"), "scripted")
+    said = (await post(served, "embedding", content=["abc", "d"])).json()
+    assert said == [{"index": 0, "embedding": [[3.0]]}, {"index": 1, "embedding": [[1.0]]}]
+    assert (await post(served, "embedding", content="ab")).json()[0]["embedding"] == [[2.0]]
 
 
 async def test_the_prompt_of_a_conversation(served: Served):
