@@ -12,6 +12,10 @@ FETCHES = (
     "Spindle fetches nothing from the network and keeps no files for programs. Send it as "
     '{"type": "base64", "media_type": "image/png", "data": "…"}.'
 )
+NO_CALL = (
+    "It answers no call of the message before it, so the model could not see it. Send the "
+    "assistant's message with that call first."
+)
 KNOWN = "text, image, tool_use, tool_result, thinking, and document where it is plain text"
 
 
@@ -50,12 +54,20 @@ def messages_of(system: str | list[Piece] | None, said: list[Said]) -> tuple[Mes
     """What a model is told; raises Problem, which names the block."""
     if not said:
         raise refused("messages: There is none. Send at least one.", "messages", "empty_array")
-    found = [message for n, each in enumerate(said) for message in told(each, f"messages[{n}]")]
+    found: list[Message] = []
+    for n, each in enumerate(said):
+        found += told(each, f"messages[{n}]", waiting(found))
     first = texts_of(system, "system")
     return (Message("system", (Text(first),)), *found) if first.strip() else tuple(found)
 
 
-def told(said: Said, where: str) -> list[Message]:
+def waiting(messages: list[Message]) -> set[str]:
+    """The ids of the calls that the last messages leave to be answered."""
+    last = next((each for each in reversed(messages) if each.role != "tool"), None)
+    return {part.id for part in last.parts if isinstance(part, ToolCall)} if last else set()
+
+
+def told(said: Said, where: str, calls: set[str]) -> list[Message]:
     """One of them: the results of tools, each a message, come before what the user says."""
     if isinstance(said.content, str):
         return [Message(said.role, (Text(said.content),) if said.content else ())]
@@ -64,6 +76,8 @@ def told(said: Said, where: str) -> list[Message]:
     for n, piece in enumerate(said.content):
         at = f"{where}.content[{n}]"
         if piece.type == "tool_result":
+            if piece.tool_use_id not in calls:
+                raise refused(f"{at}.tool_use_id: {NO_CALL}", f"{at}.tool_use_id", "invalid_value")
             content = pieces_of(piece.content)
             words = texts_of([each for each in content if each.type != "image"], f"{at}.content")
             words = f"Error: {words}" if piece.is_error else words

@@ -345,6 +345,18 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         },
         "messages[0].content[0].source.data",
     ),
+    (
+        {
+            "messages": [
+                *HELLO,
+                {
+                    "role": "user",
+                    "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "x"}],
+                },
+            ]
+        },
+        "messages[1].content[0].tool_use_id",
+    ),
     ({"system": [{"type": "image"}]}, "system[0].type"),
     ({"temperature": "hot"}, "temperature"),
     ({"temperature": 9}, "temperature"),

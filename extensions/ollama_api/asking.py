@@ -89,7 +89,7 @@ def chat(body: Chat) -> Wish:
         messages=messages,
         options=options_of(body),
         sampling=sampling(body),
-        tools=tuple(body.tools or ()),
+        tools=tuple(tool_of(tool, f"tools[{n}]") for n, tool in enumerate(body.tools or ())),
         continue_=last.role == "assistant" and all(isinstance(p, Text) for p in last.parts),
         asked=asked(body),
     )
@@ -121,6 +121,15 @@ async def with_suffix(programs: Programs, body: Generate, wish: Wish) -> Wish:
         return wish
     prompt = await filled(programs, body.prompt or "", body.suffix)
     return structs.replace(wish, prompt=prompt)
+
+
+def tool_of(tool: dict[str, Any], where: str) -> dict[str, Any]:
+    """A function that may be called; raises Problem where it has no name."""
+    function = tool.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        says = f"{where}.function.name: There is none. A tool is a function with a name."
+        raise refused(says, f"{where}.function.name", "invalid_value")
+    return tool
 
 
 def sampling(body: Body) -> Sampling:

@@ -245,6 +245,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("chat", {"messages": [{"role": "user", "images": ["!"]}]}, "messages[0].images[0]"),
     ("chat", {"messages": [{"role": "tool", "content": "x"}]}, "messages[0]"),
     ("chat", {"messages": HELLO, "stream": "no"}, "stream"),
+    ("chat", {"messages": HELLO, "tools": [{"type": "function"}]}, "tools[0].function.name"),
     ("chat", {"messages": HELLO, "options": {"temperature": "hot"}}, "temperature"),
     ("chat", {"messages": HELLO, "options": {"temperature": 9}}, "temperature"),
     ("chat", {"messages": HELLO, "options": []}, "options"),
