@@ -3,8 +3,9 @@
 from starlette.routing import Route, Router
 
 from kernel import __version__
+from kernel.acting import Action
 from kernel.app import ROUTES, Routes
-from kernel.clients import Action, Client, Connected, Conversation, Disconnected, Everyone, Refused
+from kernel.clients import Client, Connected, Conversation, Disconnected, Everyone
 from kernel.contract import (
     UNSET,
     Audio,
@@ -18,6 +19,7 @@ from kernel.contract import (
     Part,
     Processor,
     Reasoning,
+    Refused,
     Request,
     Role,
     Sampling,

@@ -14,8 +14,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from kernel.acting import ACTIONS, Action, Handler, wire_name
 from kernel.assets import Assets
-from kernel.clients import ACTIONS, Action, Client, Everyone, Handler, wire_name
+from kernel.clients import Client, Everyone
 from kernel.jobs import JobProgress
 from kernel.manager import Kernel
 from kernel.pages import PANELS, Panel, in_region

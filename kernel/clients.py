@@ -2,8 +2,6 @@
 
 import asyncio
 import itertools
-import logging
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,18 +9,10 @@ from typing import Any
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from kernel.acting import Actions
 from kernel.contract import Refused
-from kernel.guard import called
-from kernel.points import Entry, Point, Registry
-from kernel.records import told
+from kernel.points import Registry
 from kernel.sampling import Struct
-from kernel.settings import SettingsError, check
-
-log = logging.getLogger(__name__)
-
-
-class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of what a page may ask for: `{"action": "<extension>.<snake_case_of_class>", …}`."""
 
 
 class Everyone(Struct, frozen=True):
@@ -33,21 +23,6 @@ class Conversation(Struct, frozen=True):
     """The pages that look at this conversation."""
 
     id: str
-
-
-class Handler(Struct, frozen=True):
-    """The one place where an action is carried out."""
-
-    name: str
-    kind: type[Action]
-    function: Callable[[Any, "Client"], Awaitable[Any]]
-
-
-ACTIONS: Point[Handler] = Point("actions", "What pages may ask for.", Handler)
-
-
-def wire_name(owner: str, kind: type[msgspec.Struct]) -> str:
-    return owner + "." + re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
 class Outbox:
@@ -142,6 +117,8 @@ class Client:
         self.outbox = Outbox()
         self.near = False
         """Whether it is a page on this machine itself."""
+        self.hear: Callable[[str, str], None] | None = None
+        """Who acts without a page hears here what it would be told: the sentence and its kind."""
         self.shows = -1
         """The contribution that its tab is, so that a restarted one is drawn anew."""
 
@@ -158,16 +135,6 @@ class Disconnected(Struct, frozen=True):
     client: Any
 
 
-class Acting:
-    """An action under way; its extension's resources outlive it."""
-
-    def __init__(self, task: "asyncio.Task[None]") -> None:
-        self._task = task
-
-    def leave(self) -> None:
-        self._task.cancel()
-
-
 class Hub:
     """All connected pages."""
 
@@ -180,8 +147,7 @@ class Hub:
         self.clients: set[Client] = set()
         self.snapshot: Callable[[Client], Awaitable[None]]
         self.toast: Callable[[str, str], str]
-        self.name: Callable[[str], str] = str
-        self._registry, self._emit, self._failed = registry, emit, failed
+        self.actions, self._emit = Actions(registry, failed), emit
         self._ids = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -198,7 +164,9 @@ class Hub:
                 client.outbox.put(owner, html, key)
 
     def tell(self, text: str, to: Everyone | Conversation | Client, kind: str = "error") -> None:
-        """Show a sentence in the corner of the pages."""
+        """Show a sentence in the corner of the pages, or to who acts without one."""
+        if isinstance(to, Client) and to.hear:
+            return to.hear(text, kind)
         self.push("kernel", self.toast(text, kind), to)
 
     async def serve(self, socket: WebSocket, principal: str) -> None:
@@ -259,42 +227,7 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
 
     async def _act(self, client: Client, values: dict[str, Any]) -> None:
-        name = values.pop("action")
-        values.pop("headers", None)
-        entry = next((e for e in self._registry.entries(ACTIONS) if e.value.name == name), None)
-        if not entry:
-            owner = self.name(name.partition(".")[0])
-            return self.tell(f"{owner} is switched off. Switch it on in Settings.", client)
-        kind, known = entry.value.kind, entry.value.kind.__struct_fields__
-        if "rest" in known:  # An action for a form whose fields are known at run time only.
-            values["rest"] = {k: values.pop(k) for k in list(values) if k not in known}
-        values = {k: v for k, v in values.items() if k in known}  # A button brings its form along.
-        good, errors = check(kind, values)
         try:
-            action = kind(**{k: v for k, v in good.items() if v is not msgspec.UNSET})
-        except TypeError as missing:
-            errors = errors or {"": f"The page sent too little ({missing}). Reload it."}
-            return self.tell(" ".join(errors.values()), client)
-        if errors:
-            return self.tell(" ".join(errors.values()), client)
-        await self._carry_out(entry, action, client)
-
-    async def _carry_out(self, entry: Entry[Handler], action: Action, client: Client) -> None:
-        task = asyncio.current_task()
-        assert task
-        entry.leases.add(lease := Acting(task))
-        try:
-            await called(entry.value.function, action, client)
-        except (Refused, SettingsError) as refusal:
+            await self.actions.act(client, values)
+        except Refused as refusal:
             self.tell(str(refusal), client)
-        except asyncio.CancelledError:
-            name = self.name(entry.owner)
-            self.tell(f"{name} was switched off before it could answer. Try again.", client)
-        except Exception as error:
-            self._failed(entry.owner, f"action {entry.value.name}", error)
-            self.tell(
-                f"{self.name(entry.owner)} failed: {told(error)}. Its card in Settings says more.",
-                client,
-            )
-        finally:
-            entry.leases.discard(lease)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 import msgspec
 from markupsafe import Markup
 
-from kernel.clients import ACTIONS, Action, Client, Conversation, Everyone, Handler, wire_name
+from kernel.acting import ACTIONS, Action, Handler, wire_name
+from kernel.clients import Client, Conversation, Everyone
 from kernel.contract import Delta, Message, Report, Request, Turn
 from kernel.jobs import Job, JobKind
 from kernel.loaders import Generation, ToInstall

@@ -67,7 +67,7 @@ class Kernel:
         self.registry = Registry(self.bus.emit)
         self.guard = Guard(self._on_failure, strict=strict)
         self.hub = Hub(self.registry, self.bus.emit, self.guard.failed)
-        self.hub.name = self.name
+        self.hub.actions.name = self.name
         self.jobs = Jobs(self.bus, data / "jobs")
         self.discovery = Discovery(folders, data / "installed")
         self.workers = Workers(environments or data / "environments", self.discovery, self.jobs)

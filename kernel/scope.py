@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kernel.clients import ACTIONS
+from kernel.acting import ACTIONS
 from kernel.guard import SwitchedOff, called, contained
 from kernel.points import Entry, Phase, Point, Rewrites
 

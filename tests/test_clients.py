@@ -6,17 +6,8 @@ import re
 import pytest
 from websockets.asyncio.client import connect
 
-from kernel.clients import (
-    ACTIONS,
-    Action,
-    Client,
-    Conversation,
-    Everyone,
-    Handler,
-    Outbox,
-    Refused,
-    wire_name,
-)
+from kernel.acting import ACTIONS, Action, Handler, wire_name
+from kernel.clients import Client, Conversation, Everyone, Outbox, Refused
 from kernel.points import Phase
 from kernel.testing import App, running
 from tests.sockets import serving

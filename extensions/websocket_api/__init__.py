@@ -6,9 +6,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
+from extensions.api_kit.api import PROGRAMS
 from kernel.api import ROUTES, Extension, Meta, Route, Router, Routes, SettingsChanged, Struct
 
 from .connection import Connection
+from .events import Events
 from .generate import Generate
 from .protocol import schema
 from .streams import Streams
@@ -31,7 +33,7 @@ class Settings(Struct, frozen=True):
 
 
 async def setup(ext: Extension[Settings]) -> None:
-    streams = Streams(ext)
+    streams, events = Streams(ext), Events(ext, ext.one(PROGRAMS).runs)
     ext.defer(streams.close)
 
     @ext.on(SettingsChanged)
@@ -39,7 +41,7 @@ async def setup(ext: Extension[Settings]) -> None:
         """They are read when they are needed: no reply is cut off by a change."""
 
     async def serve(socket: WebSocket) -> None:
-        await Connection(socket, streams).serve()
+        await Connection(socket, streams, events).serve()
 
     async def describe(_: object) -> JSONResponse:
         return JSONResponse(schema())

@@ -8,9 +8,13 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from extensions.api_kit.api import Problem, caller_of, refused
+from kernel.api import __version__
 
+from .acts import Acts
+from .events import Events, Subscription
+from .frames import Act, Hello, Subscribe, Subscribed, Unsubscribe, Welcome
 from .problems import later
-from .protocol import Cancel, Failed, FromProgram, Resume, Start, Waiting, read
+from .protocol import VERSION, Cancel, Failed, FromProgram, Resume, Start, Waiting, read
 from .stream import Stream
 from .streams import Streams
 
@@ -20,14 +24,21 @@ STRIKES = 100
 """Frames that are refused until the socket is closed."""
 TURN = 16
 """Events of one reply until the next reply has its turn."""
+LATE = (
+    "A key comes with the handshake: in the header Authorization: Bearer KEY, or as the "
+    "subprotocol spindle.key.KEY. Connect again with it."
+)
 
 
 class Connection:
     """One socket. Nothing waits for it: it is told that there is news, and fetches."""
 
-    def __init__(self, socket: WebSocket, streams: Streams) -> None:
-        self._socket, self._streams = socket, streams
+    def __init__(self, socket: WebSocket, streams: Streams, events: Events) -> None:
+        self._socket, self._streams, self._events = socket, streams, events
         self._caller = caller_of(socket.scope)
+        self._heard = Subscription(self._caller, self.wake)
+        near = socket.scope.get("spindle.near", False)
+        self._acts = Acts(streams.ext, self._caller, near=near)
         self._at: dict[Stream, int] = {}
         self._places: dict[Stream, int] = {}
         """What was told of their places in the queue."""
@@ -52,6 +63,7 @@ class Connection:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
+            self._events.all.discard(self._heard)
             for stream in self._at:
                 stream.leave(self)
         for task in work:
@@ -86,24 +98,49 @@ class Connection:
             if text is None:
                 raise refused("Frames are text: send JSON as text.", None, "bad_json")
             frame = read(text, FromProgram)
-            about = frame.id if isinstance(frame, Start) else frame.stream
+            about = getattr(frame, "stream", getattr(frame, "id", ""))
             self._carry_out(frame)
             self._strikes = max(0, self._strikes - 1)
         except Problem as problem:
             self._strikes += 1
-            failed = Failed(about, 0, problem.fault, later(problem))
-            self._answers.append(msgspec.json.encode(failed))
-            self.wake()
+            self._answer(Failed(about, 0, problem.fault, later(problem)))
 
-    def _carry_out(self, frame: Start | Cancel | Resume) -> None:
-        if isinstance(frame, Start):
-            id, linger = frame.id, frame.linger
-            stream = self._streams.start(self._caller, frame, self, id=id, linger=linger)
-            self._at[stream] = 0
-            return
+    def _answer(self, frame: msgspec.Struct) -> None:
+        self._answers.append(msgspec.json.encode(frame))
+        self.wake()
+
+    def _carry_out(self, frame: FromProgram) -> None:
+        match frame:
+            case Start(id=id, linger=linger):
+                stream = self._streams.start(self._caller, frame, self, id=id, linger=linger)
+                self._at[stream] = 0
+            case Cancel(stream=name):
+                self._streams.find(self._caller.owner, name).cancel()
+            case Resume():
+                self._resume(frame)
+            case Subscribe(events=names):
+                self._events.subscribe(self._heard, names)
+                self._answer(Subscribed(tuple(sorted(self._heard.names))))
+            case Unsubscribe(events=names):
+                self._heard.names.difference_update(names)
+                self._answer(Subscribed(tuple(sorted(self._heard.names))))
+            case Act():
+                self._acts.check()
+                self._streams.ext.spawn(self._act(frame), f"act {frame.action}")
+            case Hello():
+                if frame.key is not None:
+                    raise refused(LATE, "key", "key_too_late")
+                rights = "admin" if self._caller.admin else "generate"
+                self._answer(Welcome(VERSION, __version__, rights))
+
+    async def _act(self, frame: Act) -> None:
+        try:
+            self._answer(await self._acts.act(frame))
+        except Problem as problem:
+            self._answer(Failed(frame.id, 0, problem.fault, later(problem)))
+
+    def _resume(self, frame: Resume) -> None:
         stream = self._streams.find(self._caller.owner, frame.stream)
-        if isinstance(frame, Cancel):
-            return stream.cancel()
         if frame.last_seq > (last := len(stream.events)):
             says = f"Its last event has the number {last}, so {frame.last_seq} was never sent."
             raise refused(says, "last_seq", "last_seq_too_large")
@@ -125,7 +162,7 @@ class Connection:
 
     def _waiting(self) -> list[bytes]:
         """Some of what is new of every reply, so that none waits for another."""
-        found = [*self._answers]
+        found = [*self._answers, *self._heard.take()]
         self._answers.clear()
         for stream, at in [*self._at.items()]:
             events = stream.events[at : at + TURN]

@@ -9,6 +9,8 @@ from extensions.api_kit.api import read as decoded
 from kernel.api import Meta, Struct
 
 from .asking import VERSION, Asked, Generate, Id, Start
+from .events import KINDS, Event
+from .frames import Act, Acted, Hello, Subscribe, Subscribed, Unsubscribe, Welcome
 from .telling import Answer, Delta, Done, Failed, Replace, Started, Tool, Waiting, pieces
 
 __all__ = [
@@ -31,20 +33,23 @@ class Resume(Struct, frozen=True, tag_field="type", tag="resume"):
     last_seq: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
-FromProgram = Start | Cancel | Resume
-ToProgram = Started | Waiting | Delta | Replace | Tool | Done | Failed
+FromProgram = Hello | Start | Cancel | Resume | Subscribe | Unsubscribe | Act
+OfReplies = Started | Waiting | Delta | Replace | Tool | Done | Failed
+ToProgram = Welcome | OfReplies | Subscribed | Event | Acted
 
 
 def schema() -> Mapping[str, Any]:
     """The JSON Schema of all frames and bodies."""
-    kinds = (FromProgram, ToProgram, Generate, Answer)
+    kinds = (FromProgram, ToProgram, Generate, Answer, *KINDS.values())
     roots, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     names = ("from_program", "to_program", "generate", "answer")
+    events = {"properties": dict(zip(KINDS, roots[len(names) :], strict=True))}
     about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "version": VERSION}
-    return {**about, "properties": dict(zip(names, roots, strict=True)), "$defs": components}
+    frames = {**dict(zip(names, roots, strict=False)), "events": events}
+    return {**about, "properties": frames, "$defs": components}
 
 
-FRAMES = " Known: start, cancel, resume."
+FRAMES = " Known: hello, start, cancel, resume, subscribe, unsubscribe, act."
 
 
 def read(text: str | bytes, kind: Any) -> Any:

@@ -39,7 +39,7 @@ class Streams:
     """All replies of programs, under way and just ended; each belongs to who asked for it."""
 
     def __init__(self, ext: Extension[Any]) -> None:
-        self._ext, self._programs = ext, ext.one(PROGRAMS)
+        self.ext, self._programs = ext, ext.one(PROGRAMS)
         self._all: dict[tuple[str, str], Stream] = {}
 
     def start(
@@ -57,7 +57,7 @@ class Streams:
         all that was said is gathered."""
         wishes = asked.wishes()
         self._check(caller.owner, id, wishes[0])
-        while_alone: float = self._ext.settings.linger if linger is None else linger
+        while_alone: float = self.ext.settings.linger if linger is None else linger
         stream = Stream(caller, id, while_alone, tokens=asked.logprobs is not None)
         stream.heard = defaultdict(Heard) if whole else None
         self._all[caller.owner, id] = stream
@@ -65,8 +65,8 @@ class Streams:
         stream.say(protocol.Started(id, 1, protocol.VERSION))
         for index, wish in enumerate(wishes):
             one = self._one(stream, index, wish, hold)
-            stream.work.append(self._ext.spawn(one, f"choice {id}"))
-        self._ext.spawn(self._write(stream), f"reply {id}")
+            stream.work.append(self.ext.spawn(one, f"choice {id}"))
+        self.ext.spawn(self._write(stream), f"reply {id}")
         return stream
 
     def find(self, owner: str, id: str) -> Stream:
@@ -77,7 +77,7 @@ class Streams:
 
     @property
     def stopping(self) -> bool:
-        return bool(self._ext.why)
+        return bool(self.ext.why)
 
     async def farewell(self, streams: Iterable[Stream]) -> None:
         """End these because all is switched off, so that their readers are told."""
@@ -104,7 +104,7 @@ class Streams:
             raise refused(says, "id", "stream_exists")
         self._programs.runs.check(wish, patient=True)
         running = sum(not s.finish for s in self._all.values() if s.owner == owner)
-        if running >= self._ext.settings.at_once:
+        if running >= self.ext.settings.at_once:
             says = f"{running} replies are under way already. Wait until one has ended."
             raise Problem(Fault(says, "rate_limit_error", None, "too_many_streams"))
 
@@ -146,8 +146,8 @@ class Streams:
                 stream.look(self._programs.runs.gate)
         finally:
             stopped = not problem and not stream.cancelled and rest
-            if self._ext.why and (stopped or stream.cancelled):
-                problem = unavailable(self._ext.why, "switched_off")
+            if self.ext.why and (stopped or stream.cancelled):
+                problem = unavailable(self.ext.why, "switched_off")
             stream.end(problem)
             self._retire(stream)
 

@@ -25,6 +25,9 @@ ASK = {"messages": [{"role": "user", "content": "Hello?"}]}
 WORDS = " ".join(f"word{n}" for n in range(400))
 
 
+IDS = ("websocket_api", "conversations", "chat", "settings")
+
+
 def modify(app: App, modifier: Any, *, rewrites: bool = False) -> None:
     add = app.kernel.registry.add
     add(OUTPUT, modifier, "test", phase=Phase.NORMAL, rank=0, rewrites=rewrites)
@@ -39,7 +42,7 @@ async def gate() -> asyncio.Semaphore:
 async def served(gate: asyncio.Semaphore) -> AsyncIterator[Served]:
     """A server whose model says one word for each release of the gate."""
     async with (
-        running("websocket_api", "conversations", "chat", model=Scripted(WORDS, gate=gate)) as app,
+        running(*IDS, model=Scripted(WORDS, gate=gate)) as app,
         serving(app) as served,
     ):
         app.extension("api_kit").configure({"at_once": 100})
@@ -592,7 +595,11 @@ async def test_the_schema_describes_every_frame(quick: Served):
         schema = (await web.get(f"{quick.http}/api/ws/schema.json")).json()
     assert {"Start", "Cancel", "Resume", "Delta", "Replace", "Failed"} <= schema["$defs"].keys()
     assert "top_k" in schema["$defs"]["Sampling"]["properties"]
-    assert {"from_program", "to_program", "generate", "answer"} == schema["properties"].keys()
+    names = {"from_program", "to_program", "generate", "answer", "events"}
+    assert schema["properties"].keys() == names
+    assert {"Hello", "Subscribe", "Act", "Acted", "Event", "Tool"} <= schema["$defs"].keys()
+    for news in schema["properties"]["events"]["properties"].values():
+        assert news["$ref"].removeprefix("#/$defs/") in schema["$defs"]
 
 
 DOCS = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -621,6 +628,10 @@ async def test_the_examples_of_the_documentation_are_what_happens(
             if line == "--- the connection is lost ---":
                 await program.close()
                 program = await served.connect()
+            elif line == "--- with all rights ---":
+                await program.close()
+                key = {"Authorization": f"Bearer {served.key}"}
+                program = await served.connect(additional_headers=key)
             elif line.startswith("> "):
                 await program.send(line[2:])
             else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kernel.clients import ACTIONS
+from kernel.acting import ACTIONS
 from kernel.testing import ROOT, running
 from tests.boundary.places import Place, places
 from tests.boundary.served import CLASSES, Served, canaries, served

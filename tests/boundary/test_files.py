@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from kernel.clients import ACTIONS
+from kernel.acting import ACTIONS
 from kernel.names import UnsafeName, safe_path
 from kernel.testing import running
 from tests.boundary.conftest import BUILT_IN

@@ -9,8 +9,8 @@ from contextlib import closing
 import msgspec
 from msgspec import inspect
 
+from kernel.acting import ACTIONS
 from kernel.api import LOADERS
-from kernel.clients import ACTIONS
 from kernel.testing import App
 
 MODULES = ("kernel.api", "kernel.manifest", "kernel.records")

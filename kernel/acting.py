@@ -1,0 +1,86 @@
+"""Carry out actions: of pages, and of programs that may do everything."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kernel.contract import Refused
+from kernel.guard import Lease, called
+from kernel.points import Entry, Point, Registry
+from kernel.records import told
+from kernel.sampling import Struct
+from kernel.settings import SettingsError, check
+
+if TYPE_CHECKING:
+    from kernel.clients import Client
+Failed = Callable[[str, str, BaseException], None]
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what a page may ask for: `{"action": "<extension>.<snake_case_of_class>", …}`."""
+
+
+class Handler(Struct, frozen=True):
+    """The one place where an action is carried out."""
+
+    name: str
+    kind: type[Action]
+    function: Callable[[Any, "Client"], Awaitable[Any]]
+
+
+ACTIONS: Point[Handler] = Point("actions", "What pages may ask for.", Handler)
+
+
+def wire_name(owner: str, kind: type[msgspec.Struct]) -> str:
+    return owner + "." + re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+class Actions:
+    """All actions that are contributed now."""
+
+    def __init__(self, registry: Registry, failed: Failed) -> None:
+        self.name: Callable[[str], str] = str
+        self._registry, self._failed = registry, failed
+
+    async def act(self, client: "Client", values: dict[str, Any]) -> None:
+        """Carry one out; raises Refused with a sentence for who asked where that failed."""
+        name = values.pop("action")
+        values.pop("headers", None)
+        entry = next((e for e in self._registry.entries(ACTIONS) if e.value.name == name), None)
+        if not entry:
+            owner = self.name(name.partition(".")[0])
+            raise Refused(f"{owner} is switched off. Switch it on in Settings.")
+        kind, known = entry.value.kind, entry.value.kind.__struct_fields__
+        if "rest" in known:  # An action for a form whose fields are known at run time only.
+            values["rest"] = {k: values.pop(k) for k in list(values) if k not in known}
+        values = {k: v for k, v in values.items() if k in known}  # A button brings its form along.
+        good, errors = check(kind, values)
+        try:
+            action = kind(**{k: v for k, v in good.items() if v is not msgspec.UNSET})
+        except TypeError as missing:
+            errors = errors or {"": f"The page sent too little ({missing}). Reload it."}
+            raise Refused(" ".join(errors.values())) from None
+        if errors:
+            raise Refused(" ".join(errors.values()))
+        await self._carry_out(entry, action, client)
+
+    async def _carry_out(self, entry: Entry[Handler], action: Action, client: "Client") -> None:
+        task, name = asyncio.current_task(), self.name(entry.owner)
+        assert task
+        entry.leases.add(lease := Lease(task))
+        try:
+            await called(entry.value.function, action, client)
+        except (Refused, SettingsError) as refusal:
+            raise Refused(str(refusal)) from None
+        except asyncio.CancelledError:
+            says = f"{name} was switched off before it could answer. Try again."
+            raise Refused(says) from None
+        except Exception as error:
+            self._failed(entry.owner, f"action {entry.value.name}", error)
+            says = f"{name} failed: {told(error)}. Its card in Settings says more."
+            raise Refused(says) from None
+        finally:
+            entry.leases.discard(lease)
