@@ -106,6 +106,6 @@ def ended(finish: Finish, called: bool, stops: list[str]) -> Ended:
         return Ended(stop_reason="tool_use")
     if finish.reason == "length":
         return Ended(stop_reason="max_tokens")
-    if finish.cut_by in stops:
+    if finish.cut_by and finish.cut_by in stops:
         return Ended(stop_reason="stop_sequence", stop_sequence=finish.cut_by)
     return Ended(stop_reason="end_turn")

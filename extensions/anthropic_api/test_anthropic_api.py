@@ -199,7 +199,7 @@ async def test_why_it_ended(served: Served, model: Model):
     stops = model.asked[-1].sampling.custom_stopping_strings
     assert stops is not UNSET
     assert "END" in stops  # Beside those of the template.
-    said = (await post(served, **ASK, stop_sequences=["other"])).json()
+    said = (await post(served, **ASK, stop_sequences=["other", ""])).json()
     assert (said["stop_reason"], said["stop_sequence"]) == ("end_turn", None)
 
 

@@ -1,5 +1,6 @@
 """Lets programs that speak Ollama's API use the model."""
 
+from functools import partial
 from typing import Annotated
 
 from starlette.responses import Response
@@ -47,9 +48,8 @@ async def setup(ext: Extension[Settings]) -> None:
             return await keeper.load_or_unload(call, body, replies.CHAT)
         wish = asking.chat(body)
         spent = await keeper.want(body.model)
-        answer = await replies.answered(programs, call, body, wish, replies.CHAT, spent)
-        await keeper.after(call, body)
-        return answer
+        after = partial(keeper.after, call, body)
+        return await replies.answered(programs, call, body, wish, replies.CHAT, spent, after)
 
     async def generate(call: Call) -> Response | None:
         body = asking.read_body(call, asking.Generate)
@@ -58,9 +58,8 @@ async def setup(ext: Extension[Settings]) -> None:
         wish = asking.generate(body)
         spent = await keeper.want(body.model)
         wish = await asking.with_suffix(programs, body, wish)
-        answer = await replies.answered(programs, call, body, wish, replies.GENERATE, spent)
-        await keeper.after(call, body)
-        return answer
+        after = partial(keeper.after, call, body)
+        return await replies.answered(programs, call, body, wish, replies.GENERATE, spent, after)
 
     async def version(call: Call) -> Response:
         return json({"version": SPOKEN})

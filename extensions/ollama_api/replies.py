@@ -1,7 +1,7 @@
 """Replies as Ollama's lines: one after the other, or all in one."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -50,21 +50,29 @@ def generate_line(
 
 
 async def answered(
-    programs: Programs, call: Call, body: Body, wish: Wish, form: Form, spent: int
+    programs: Programs,
+    call: Call,
+    body: Body,
+    wish: Wish,
+    form: Form,
+    spent: int,
+    after: Callable[[], Awaitable[None]],
 ) -> Response | None:
-    """The reply in the form of its address; `spent` are the nanoseconds of a load before it."""
+    """The reply in the form of its address; `spent` are the nanoseconds of a load before it, and
+    `after` is done before its last line."""
     began = time.monotonic_ns() - spent
 
     def last(run: Run) -> dict[str, Any]:
         return ended(run.finish, time.monotonic_ns() - began, spent)
 
     if body.streams:
-        return await streamed(programs, call, wish, form, last)
+        return await streamed(programs, call, wish, form, last, after)
     heard = Heard()
     async with programs.run(call, wish) as run:
         async for delta in run:
             heard.hear(delta)
         await programs.finished(run)
+    await after()
     calls = [tool_call(n, each) for n, each in enumerate(calls_in(heard.text("tool")))]
     text, likely = heard.text(), likely_of(heard.tokens, wish)
     text = "" if calls and not text.strip() else text
@@ -73,20 +81,25 @@ async def answered(
 
 
 async def streamed(
-    programs: Programs, call: Call, wish: Wish, form: Form, last: Callable[[Run], dict[str, Any]]
+    programs: Programs,
+    call: Call,
+    wish: Wish,
+    form: Form,
+    last: Callable[[Run], dict[str, Any]],
+    after: Callable[[], Awaitable[None]],
 ) -> None:
     """Lines as they come; what fails before the first has the status of its error."""
     many = 0
-    async with (
-        call.stream(LINES, b" ") as out,  # A blank before the next line is all that JSON allows.
-        programs.run(call, wish, hold=True) as run,
-    ):
-        async for delta in run:
-            calls = calls_in(delta.text) if delta.channel == "tool" else []
-            said = [tool_call(many + n, each) for n, each in enumerate(calls)]
-            many += len(said)
-            await out.write(line(piece(form, delta, said, wish, run)))
-        await programs.finished(run)
+    # A blank before the next line is all that JSON allows as a sign of life.
+    async with call.stream(LINES, b" ") as out:
+        async with programs.run(call, wish, hold=True) as run:
+            async for delta in run:
+                calls = calls_in(delta.text) if delta.channel == "tool" else []
+                said = [tool_call(many + n, each) for n, each in enumerate(calls)]
+                many += len(said)
+                await out.write(line(piece(form, delta, said, wish, run)))
+            await programs.finished(run)
+        await after()
         await out.write(line(form(model=run.model, **last(run))))
 
 
