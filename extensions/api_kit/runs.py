@@ -1,6 +1,7 @@
 """One reply for a program, from its turn at the model to its last word."""
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -20,6 +21,8 @@ GUESS = 512
 """Tokens that a reply without a limit is guessed to have, for its place in the queue."""
 FAILED = "failed at this turn"
 """What a reply says whose mode broke down, which is not the fault of who asked."""
+BROKEN = re.compile("failed|stopped|memory|died|said nothing")
+"""What is said of an engine that could not do what it should; else it refused what was asked."""
 State = Literal["waiting", "reading", "writing", "done", "cancelled", "failed"]
 
 
@@ -146,13 +149,16 @@ class Runs:
             return unavailable(finish.error, "no_model")
         request = run.reply.request if run.reply else None
         if not run.first and slot.model and request and await too_long(slot.model, request):
-            return refused(finish.error, "messages", "context_length_exceeded")
+            param = "messages" if run.wish.messages else "prompt"
+            return refused(finish.error, param, "context_length_exceeded")
         if run.reply and not run.reply.request and FAILED not in finish.error:
             return refused(finish.error, None, "turn_refused")  # Its mode refused it.
         if not run.first and "cannot do this" in finish.error:
             return refused(finish.error, None, "unsupported_parameter")
         if not run.first and "tool_choice" in finish.error:
             return refused(finish.error, "tool_choice", "unsupported_value")
+        if not run.first and slot.model and not BROKEN.search(finish.error):
+            return refused(finish.error, None, "engine_refused")
         return Problem(Fault(finish.error, "engine_error", None, "engine_failed"))
 
     def check(self, wish: Wish, *, patient: bool = False) -> None:

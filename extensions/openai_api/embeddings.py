@@ -16,8 +16,8 @@ SLOT = "embedding"
 MOST = 2048
 """Texts of one request, as OpenAI has it."""
 EMPTY = (
-    "No model is loaded into the slot “embedding”, which makes vectors. Load a model for that "
-    "there first; the one for chats is another."
+    "No model is loaded into the slot “embedding”, which makes vectors. Start Spindle with "
+    "--embedding-model NAME."
 )
 Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kernel.api import Finish
 from kernel.testing import App, running
 from tests.programs import Knowing, events, fault, post, said
 from tests.sockets import Served, serving
@@ -206,3 +207,37 @@ async def test_a_continuation_keeps_to_a_schema(served: Served, model: Knowing):
     await said(served, PATH, prompt="a", json_schema={"type": "object"})
     grammars = [request.grammar for request in model.asked]
     assert grammars == ['root ::= "x"', 'root ::= "x"', '{"type":"object"}']
+
+
+class Failing:
+    """A reply that is none: the engine says no before its first word."""
+
+    def __init__(self, says: str) -> None:
+        self.finish = Finish("error", error=says)
+
+    def __aiter__(self) -> "Failing":
+        return self
+
+    async def __anext__(self) -> Any:
+        raise StopAsyncIteration
+
+    def cancel(self) -> None:
+        """It has ended."""
+
+
+async def test_what_an_engine_refuses_is_no_failure_of_the_server(
+    served: Served, model: Knowing, monkeypatch: pytest.MonkeyPatch
+):
+    for says, status, code in (
+        ("The grammar has no rule “root”. Add it.", 400, "engine_refused"),
+        ("There is no room in the memory for this.", 500, "engine_failed"),
+        ("The engine failed: ValueError: x", 500, "engine_failed"),
+    ):
+        monkeypatch.setattr(model, "generate", lambda request, says=says: Failing(says))
+        for stream in (True, False):
+            answer = await post(served, PATH, prompt="a", stream=stream)
+            assert answer.status_code == status, answer.text
+            assert answer.json()["error"]["code"] == code
+            assert answer.headers["x-should-retry"] == "false"
+    too_long = await fault(served, PATH, prompt="word " * 5000)
+    assert (too_long["code"], too_long["param"]) == ("context_length_exceeded", "prompt")
