@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from extensions.anthropic_api.blocks import Blocks
-from extensions.api_kit.api import PROGRAMS, Out
+from extensions.api_kit.api import PROGRAMS
 from kernel.api import (
     INPUT,
     OUTPUT,
@@ -419,13 +420,14 @@ async def test_a_failure_after_the_first_word_is_an_event():
 
 
 async def test_while_the_model_reads_there_are_pings(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Out, "QUIET", 0.1)
     gate = asyncio.Semaphore(0)
     async with (
         running(*EXTENSIONS, model=Scripted("One", gate=gate)) as app,
         serving(app) as served,
         httpx.AsyncClient(timeout=60) as web,
     ):
+        # Of the running extension, whose modules are not those that were imported here.
+        monkeypatch.setattr(sys.modules["extensions.api_kit.calls"].Out, "QUIET", 0.1)
         body = {**ASK, "stream": True}
         async with web.stream("POST", f"{served.http}/v1/messages", json=body) as answer:
             lines = answer.aiter_lines()

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import math
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from msgspec import structs
 
-from extensions.api_kit.api import PROGRAMS, Out
+from extensions.api_kit.api import PROGRAMS
 from extensions.models.api import MODELS
 from extensions.ollama_api.listing import Listed, details
 from kernel.api import (
@@ -312,13 +313,14 @@ async def test_a_failure_after_the_first_line_is_the_last_line():
 
 
 async def test_a_sign_of_life_upsets_no_reader_of_lines(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Out, "QUIET", 0.1)
     gate = asyncio.Semaphore(0)
     async with (
         running(*EXTENSIONS, model=Scripted("One two.", gate=gate)) as app,
         serving(app) as served,
         httpx.AsyncClient(timeout=60) as web,
     ):
+        # Of the running extension, whose modules are not those that were imported here.
+        monkeypatch.setattr(sys.modules["extensions.api_kit.calls"].Out, "QUIET", 0.1)
         body = {"messages": HELLO}
         async with web.stream("POST", f"{served.http}/api/chat", json=body) as answer:
             pieces = answer.aiter_text()
