@@ -20,7 +20,6 @@ from kernel.api import (
     Router,
     Routes,
     SettingsChanged,
-    SlotChanged,
     Struct,
 )
 
@@ -53,7 +52,7 @@ class Settings(Struct, frozen=True):
 async def setup(ext: Extension[Settings]) -> None:
     programs, models = ext.one(PROGRAMS), ext.one(MODELS)
     loader = Loader(ext.slot(), models, lambda: ext.settings.load_by_name)
-    standing, adapters = Standing(), Adapters(ext)
+    standing, adapters = Standing(ext.slot()), Adapters(ext)
     rest = chat.Rest(programs, ext.one(PARAMETERS), loader.want, lambda: ext.get(MODES), standing)
     catalogue = Catalogue(programs, models, loader.loading)
 
@@ -64,12 +63,6 @@ async def setup(ext: Extension[Settings]) -> None:
 
     async def talk(socket: WebSocket) -> None:
         await Lanes(socket, responses).serve()
-
-    @ext.on(SlotChanged)
-    async def slot_changed(event: SlotChanged) -> None:
-        if event.slot == "chat" and event.state != "ready":
-            standing.set(None, None)
-            adapters.drop()
 
     @ext.on(SettingsChanged)
     async def settings_changed(_: SettingsChanged) -> None:

@@ -10,6 +10,8 @@ from msgspec import structs
 from extensions.api_kit.api import refused
 from kernel.api import Draft, Extension, ModelInfo
 
+from .standing import life
+
 CONFIG = "adapter_config.json"
 """What is in the folder of an adapter for Transformers."""
 
@@ -18,8 +20,13 @@ class Adapters:
     """Those that are in use, by their names below loras/."""
 
     def __init__(self, ext: Extension[Any]) -> None:
-        self.names: tuple[str, ...] = ()
-        self._ext = ext
+        self._ext, self._slot = ext, ext.slot()
+        self._names, self._for = tuple[str, ...](), life(self._slot)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those for the model that is there."""
+        return self._names if self._for is life(self._slot) else ()
 
     async def found(self) -> list[str]:
         """All that there are."""
@@ -35,11 +42,11 @@ class Adapters:
             if name.removesuffix(".gguf") not in there:
                 says = f"lora_names: There is no adapter {name}. There: {', '.join(there[:20])}."
                 raise refused(says, "lora_names", "lora_not_found")
-        self.names = (*dict.fromkeys(names),)
+        self._names, self._for = (*dict.fromkeys(names),), life(self._slot)
 
     def drop(self) -> None:
         """Use none."""
-        self.names = ()
+        self._names = ()
 
     async def add(self, draft: Draft) -> Draft:
         """The `REQUEST` modifier: only what programs ask, and says nothing of adapters itself."""

@@ -16,6 +16,7 @@ from tests.sockets import Served, hear, serving, tell
 
 from .items import Item, conversation
 from .kept import Kept
+from .lanes import WAITING
 
 PATH = "/v1/responses"
 TOOL = {
@@ -278,6 +279,14 @@ async def test_what_a_socket_refuses(served: Served, model: Knowing):
         assert (await hear(program))["code"] == "bad_json"
         await tell(program, type="response.create", input="Count.")
         assert (await ending(program))[-1]["type"] == "response.completed"
+
+
+async def test_a_socket_keeps_only_so_many_waiting(served: Served, model: Knowing):
+    model.gate = asyncio.Semaphore(0)
+    async with socket(served) as program:
+        for _ in range(WAITING + 2):  # One of them is under way.
+            await tell(program, type="response.create", input="Count.")
+        assert (await hear(program))["code"] == "too_many_requests"
 
 
 async def test_who_hangs_up_frees_the_engine(app: App, served: Served, model: Knowing):
