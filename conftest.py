@@ -15,6 +15,12 @@ NO_CHROMIUM = "there is no Chromium; on Debian: sudo apt install chromium"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the long tests too")
+    parser.addoption(
+        "--cases",
+        type=int,
+        default=20_000,
+        help="with --long, how often each family of an API's routes is asked (tests/apis)",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
