@@ -1,10 +1,12 @@
 """P11: one conversation through every API gives the same words, with a real engine."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from kernel.testing import running
 from tests.engines.real import STORIES, interpreter
@@ -25,6 +27,25 @@ async def post(served: Served, path: str, **body: Any) -> Any:
         answer = await web.post(f"{served.http}{path}", json=body)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+async def streamed(served: Served, path: str, field: str, **body: Any) -> str:
+    """The words of a stream of events."""
+    async with httpx.AsyncClient(timeout=60) as web:
+        answer = await web.post(f"{served.http}{path}", json=body)
+    lines = [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]
+    return "".join(json.loads(line)[field] for line in lines)
+
+
+async def socket(served: Served, body: dict[str, Any]) -> str:
+    """The words of the old WebSocket."""
+    said = ""
+    async with connect(f"ws://127.0.0.1:{served.port}/api/v1/stream", proxy=None) as program:
+        await program.send(json.dumps(body))
+        while (event := json.loads(await program.recv()))["event"] == "text_stream":
+            said += event["text"]
+    assert event["event"] == "stream_end"
+    return said
 
 
 @pytest.mark.parametrize("name", ["xllamacpp", "xllamacpp-native"])
@@ -55,6 +76,14 @@ async def test_p11_every_api_gives_the_same_words(name: str, environments_dir: P
         ids = (await post(served, "/tokenize", content=prompt, add_special=True))["tokens"]
         told = await post(served, "/completion", prompt=ids, n_predict=24, **SURE)
         assert told["content"] == words, "tokens instead of words"
+        for path, field, more in (
+            ("/completion", "content", {"n_predict": 24, "stream": True}),
+            ("/api/extra/generate/stream", "token", {"max_length": 24, "rep_pen": 1}),
+        ):
+            assert await streamed(served, path, field, **asks, **more) == words
+        assert (
+            await socket(served, {**asks, "max_new_tokens": 24, "repetition_penalty": 1}) == words
+        )
         spoken = await post(
             served, "/api/v1/chat", user_input=MESSAGES[-1]["content"], mode="instruct",
             history={"internal": [[m["content"] for m in MESSAGES[:2]]], "visible": []},

@@ -150,25 +150,26 @@ async def test_word_by_word(served: Served):
     assert (await events(served, prompt="A", max_length=1))[-1]["finish_reason"] == "length"
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "param"),
-    [
-        ("v1/generate", {"max_length": 3}, "prompt"),
-        ("v1/generate", {"prompt": ["x"], "max_length": 3}, "prompt"),
-        ("v1/generate", {"prompt": "x", "max_length": "many"}, "max_length"),
-        ("v1/generate", {"prompt": "x", "sampler_order": [9]}, "sampler_order[0]"),
-        ("v1/generate", {"prompt": "x", "quiet": True, "images": ["x"]}, "images"),
-        ("extra/generate/stream", {"prompt": "x", "rep_pen": "big"}, "rep_pen"),
-        ("extra/tokencount", {"prompt": 3}, "prompt"),
-        ("extra/detokenize", {"ids": "x"}, "ids"),
-        ("extra/abort", {"genkey": 3}, "genkey"),
-    ],
-)
-async def test_what_is_wrong_is_named(served: Served, path: str, body: dict[str, Any], param: str):
-    answer = await ask(served, path, **body)
-    said = answer.json()
-    assert (answer.status_code, said["error"]["param"]) == (400, param)
-    assert said["detail"]["msg"] == said["error"]["message"]
+WRONG: list[tuple[str, dict[str, Any], str | None]] = [
+    ("v1/generate", {"max_length": 3}, "prompt"),
+    ("v1/generate", {"prompt": ["x"], "max_length": 3}, "prompt"),
+    ("v1/generate", {"prompt": "x", "max_length": "many"}, "max_length"),
+    ("v1/generate", {"prompt": "x", "sampler_order": [9]}, "sampler_order[0]"),
+    ("v1/generate", {"prompt": "x", "quiet": True, "images": ["x"]}, "images"),
+    ("extra/generate/stream", {"prompt": "x", "rep_pen": "big"}, "rep_pen"),
+    ("extra/tokencount", {"prompt": 3}, "prompt"),
+    ("extra/detokenize", {"ids": "x"}, "ids"),
+    ("extra/abort", {"genkey": 3}, "genkey"),
+]  # fmt: skip
+"""Where, what is sent there, and the field that the answer names."""
+
+
+async def test_what_is_wrong_is_named(served: Served):
+    for path, body, param in WRONG:
+        answer = await ask(served, path, **body)
+        said = answer.json()
+        assert (answer.status_code, said["error"]["param"]) == (400, param), (path, body)
+        assert said["detail"]["msg"] == said["error"]["message"]
 
 
 async def test_who_is_there(served: Served):

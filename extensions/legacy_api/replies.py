@@ -61,8 +61,6 @@ class Writer:
         body: Chat = converted(said, Chat)
         conversation = Conversation(body)
         wish = await conversation.wish(self._rest, said, body)
-        # A character or a template that is not there is the program's mistake, not the engine's.
-        await self._programs.request(call, wish)
         return conversation, wish
 
     async def _whole(self, call: Call, wish: Wish) -> str:

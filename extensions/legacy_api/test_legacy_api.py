@@ -110,31 +110,30 @@ async def test_a_preset_lies_over_what_is_said(served: Served, model: Scripted):
     assert model.asked[0].sampling.max_new_tokens == 250
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "param"),
-    [
-        ("generate", {"max_new_tokens": 3}, "prompt"),
-        ("generate", {"prompt": 3}, "prompt"),
-        ("generate", {"prompt": "x", "temperature": "hot"}, "temperature"),
-        ("generate", {"prompt": "x", "preset": "No such"}, "preset"),
-        ("chat", {}, "user_input"),
-        ("chat", {"user_input": "x", "history": {"internal": [["a"]]}}, "history.internal[0]"),
-        ("chat", {"user_input": "x", "mode": "cai"}, "mode"),
-        ("chat", {"user_input": "x", "regenerate": True}, "regenerate"),
-        ("chat", {"user_input": "x", "_continue": True}, "_continue"),
-        ("chat", {"user_input": "x", "turn_template": "a"}, "turn_template"),
-        ("chat", {"user_input": "x", "mode": "chat", "character": "Nobody"}, "mode"),
-        ("chat", {"user_input": "x", "mode": "instruct", "instruction_template": "No"}, None),
-        ("token-count", {"prompt": 3}, "prompt"),
-        ("model", {"action": "explode"}, "action"),
-        ("model", {"action": 3}, "action"),
-    ],
-)
-async def test_what_is_wrong_is_named(
-    served: Served, path: str, body: dict[str, Any], param: str | None
-):
-    answer = await post(served, path, **body)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+WRONG: list[tuple[str, dict[str, Any], str | None]] = [
+    ("generate", {"max_new_tokens": 3}, "prompt"),
+    ("generate", {"prompt": 3}, "prompt"),
+    ("generate", {"prompt": "x", "temperature": "hot"}, "temperature"),
+    ("generate", {"prompt": "x", "preset": "No such"}, "preset"),
+    ("chat", {}, "user_input"),
+    ("chat", {"user_input": "x", "history": {"internal": [["a"]]}}, "history.internal[0]"),
+    ("chat", {"user_input": "x", "mode": "cai"}, "mode"),
+    ("chat", {"user_input": "x", "regenerate": True}, "regenerate"),
+    ("chat", {"user_input": "x", "_continue": True}, "_continue"),
+    ("chat", {"user_input": "x", "turn_template": "a"}, "turn_template"),
+    ("chat", {"user_input": "x", "mode": "chat", "character": "Nobody"}, "mode"),
+    ("chat", {"user_input": "x", "mode": "instruct", "instruction_template": "No"}, None),
+    ("token-count", {"prompt": 3}, "prompt"),
+    ("model", {"action": "explode"}, "action"),
+    ("model", {"action": 3}, "action"),
+]  # fmt: skip
+"""Where, what is sent there, and the field that the answer names."""
+
+
+async def test_what_is_wrong_is_named(served: Served):
+    for path, body, param in WRONG:
+        answer = await post(served, path, **body)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), (path, body)
 
 
 async def test_a_conversation_goes_on(served: Served, model: Scripted):

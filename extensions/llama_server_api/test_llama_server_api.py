@@ -149,34 +149,35 @@ async def test_how_likely_it_was(served: Served, model: Scripted):
     assert model.asked[-1].logprobs == 1
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "param"),
-    [
-        ("completion", {}, "prompt"),
-        ("completion", {"prompt": 3}, "prompt"),
-        ("completion", {"prompt": []}, "prompt"),
-        ("completion", {"prompt": [[]]}, "prompt"),
-        ("completion", {"prompt": [-1]}, "prompt[0]"),
-        ("completion", {"prompt": {"prompt_string": "x", "multimodal_data": ["x"]}},
-         "prompt.multimodal_data"),
-        ("completion", {"prompt": "x", "n_predict": "many"}, "n_predict"),
-        ("completion", {"prompt": "x", "n_predict": 0}, "n_predict"),
-        ("completion", {"prompt": "x", "n_probs": 21}, "n_probs"),
-        ("completion", {"prompt": "x", "post_sampling_probs": True}, "post_sampling_probs"),
-        ("completion", {"prompt": "x", "lora": [{"id": 0, "scale": 1}]}, "lora"),
-        ("completion", {"prompt": "x", "temperature": "hot"}, "temperature"),
-        ("tokenize", {"content": 3}, "content"),
-        ("detokenize", {"tokens": ["x"]}, "tokens[0]"),
-        ("apply-template", {"messages": []}, "messages"),
-        ("apply-template", {"messages": [{"role": "x"}]}, "messages[0].role"),
-        ("embedding", {"content": [3]}, "content[0]"),
-    ],
-)  # fmt: skip
-async def test_what_is_wrong_is_named(served: Served, path: str, body: dict[str, Any], param: str):
-    answer = await post(served, path, **body)
-    error = answer.json()["error"]
-    assert (answer.status_code, error["param"]) == (400, param)
-    assert set(error) == {"message", "type", "param", "code"}
+WRONG: list[tuple[str, dict[str, Any], str | None]] = [
+    ("completion", {}, "prompt"),
+    ("completion", {"prompt": 3}, "prompt"),
+    ("completion", {"prompt": []}, "prompt"),
+    ("completion", {"prompt": [[]]}, "prompt"),
+    ("completion", {"prompt": [-1]}, "prompt[0]"),
+    ("completion", {"prompt": {"prompt_string": "x", "multimodal_data": ["x"]}},
+     "prompt.multimodal_data"),
+    ("completion", {"prompt": "x", "n_predict": "many"}, "n_predict"),
+    ("completion", {"prompt": "x", "n_predict": 0}, "n_predict"),
+    ("completion", {"prompt": "x", "n_probs": 21}, "n_probs"),
+    ("completion", {"prompt": "x", "post_sampling_probs": True}, "post_sampling_probs"),
+    ("completion", {"prompt": "x", "lora": [{"id": 0, "scale": 1}]}, "lora"),
+    ("completion", {"prompt": "x", "temperature": "hot"}, "temperature"),
+    ("tokenize", {"content": 3}, "content"),
+    ("detokenize", {"tokens": ["x"]}, "tokens[0]"),
+    ("apply-template", {"messages": []}, "messages"),
+    ("apply-template", {"messages": [{"role": "x"}]}, "messages[0].role"),
+    ("embedding", {"content": [3]}, "content[0]"),
+]  # fmt: skip
+"""Where, what is sent there, and the field that the answer names."""
+
+
+async def test_what_is_wrong_is_named(served: Served):
+    for path, body, param in WRONG:
+        answer = await post(served, path, **body)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"]) == (400, param), (path, body)
+        assert set(error) == {"message", "type", "param", "code"}
 
 
 async def test_tokens(served: Served):
