@@ -95,3 +95,10 @@ async def test_p11_every_api_gives_the_same_words(name: str, environments_dir: P
         assert counted["value"] == completed["tokens_evaluated"]
         assert len(completed["tokens"]) == completed["tokens_predicted"] == 24
         assert (await post(served, "/detokenize", tokens=completed["tokens"]))["content"]
+        for path, body in (
+            ("/detokenize", {"tokens": [10**6]}),
+            ("/completion", {"prompt": [512]}),
+        ):
+            async with httpx.AsyncClient(timeout=60) as web:
+                answer = await web.post(f"{served.http}{path}", json=body)
+            assert answer.status_code == 400, "it never reaches the engine"

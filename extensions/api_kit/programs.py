@@ -90,9 +90,20 @@ class Programs:
         said = await self.ask("detokenize", token_ids=[token])
         return said if isinstance(said, bytes) else str(said).encode(errors="replace")
 
-    async def text(self, tokens: Sequence[int]) -> str:
-        """The text of tokens."""
+    async def text(self, tokens: Sequence[int], param: str = "tokens") -> str:
+        """The text of tokens; `param` is the field they came in."""
+        self.known(tokens, param)
         return str(await self.ask("detokenize", token_ids=[*tokens]))
+
+    def known(self, tokens: Sequence[int], param: str) -> None:
+        """Raises Problem for a number that is no token of the loaded model."""
+        info = self.info()
+        most = info.vocabulary_size if info else 0
+        for token in tokens:
+            if token < 0 or token >= most > 0:
+                says = f"{param}: {token} is no token of this model, whose tokens are 0 to "
+                says += f"{most - 1}." if most else "its last one."
+                raise refused(says, param, "invalid_value")
 
     async def request(self, call: Call, wish: Wish) -> Request:
         """What the model would be asked for this wish, after all modifiers; it is not asked, and

@@ -82,7 +82,7 @@ class Tokens:
         return json(Counted(len(ids), ids))
 
     async def text(self, call: Call) -> Response:
-        return json(Said(await self._programs.text(call.read(Ids).ids)))
+        return json(Said(await self._programs.text(call.read(Ids).ids, "ids")))
 
     async def embed(self, call: Call) -> Response:
         said = call.read(Embed).input

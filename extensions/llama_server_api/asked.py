@@ -17,7 +17,7 @@ from extensions.api_kit.api import (
 )
 from kernel.api import UNSET, Meta
 
-Id = Annotated[int, Meta(ge=0, le=10_000_000)]
+Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Bool = bool | None
 DEFAULTS: Mapping[str, Any] = {
     "temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "repetition_penalty_range": 64,
@@ -136,4 +136,5 @@ async def wished(programs: Programs, wish: Wish, prompt: Any) -> Wish:
             tokens += await programs.tokens(piece, special=number == 0)
     if not tokens:
         raise refused("prompt: There is no token in it. Send a text.", "prompt", "empty_array")
+    programs.known(tokens, "prompt")
     return structs.replace(wish, asked=structs.replace(wish.asked, token_ids=tuple(tokens)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from extensions.api_kit.api import PROGRAMS
 from kernel.testing import App, Scripted, running
@@ -185,6 +186,20 @@ async def test_tokens(served: Served):
     said = await post(served, "tokenize", content="a", add_special=True, with_pieces=True)
     assert said.json() == {"tokens": [{"id": 1, "piece": [0xC3]}, {"id": 97, "piece": "a"}]}
     assert (await post(served, "detokenize", tokens=[97])).json() == {"content": "a"}
+
+
+async def test_what_is_no_token_of_the_model_never_reaches_it(served: Served, model: Scripted):
+    model.info = structs.replace(model.info, vocabulary_size=512)
+    for path, body, param in (
+        ("completion", {"prompt": [1, 512]}, "prompt"),
+        ("completion", {"prompt": [[1], [2**31]]}, "prompt[0]"),
+        ("detokenize", {"tokens": [512]}, "tokens"),
+        ("detokenize", {"tokens": [-1]}, "tokens"),
+    ):
+        answer = await post(served, path, **body)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), body
+    assert (await post(served, "detokenize", tokens=[511])).status_code == 200
+    assert not model.asked
 
 
 async def test_vectors(app: App, served: Served):
