@@ -3,6 +3,7 @@ enabling and disabling an extension needs no restart."""
 
 import asyncio
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +40,8 @@ class Routes:
 
     app: ASGIApp
     access: Access
+    pages: Collection[str] = ()
+    """Paths of it that are of the class "page" all the same, as what loads another model."""
 
 
 ROUTES: Point[Routes] = Point("routes", "Pages and APIs of extensions.", Routes)
@@ -104,7 +107,7 @@ class Application:
         if path.startswith("/static/"):
             return "public"
         entry = self._routes(path)
-        return entry.value.access if entry else "page"
+        return "page" if not entry or path in entry.value.pages else entry.value.access
 
     # --- the page ----------------------------------------------------------------------
 

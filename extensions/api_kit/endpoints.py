@@ -7,9 +7,10 @@ from typing import Any, Literal
 import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
-from kernel.api import Point, Route, Struct
+from kernel.api import Point, Route, Router, Routes, Struct
 
 from .calls import Call
 from .problems import Fault, Problem, unavailable
@@ -59,6 +60,12 @@ class Api(Struct, frozen=True):
     label: str
     endpoints: tuple[Endpoint, ...]
     tongue: Tongue = Tongue()
+
+    def served(self, *others: BaseRoute) -> Routes:
+        """What is added to ROUTES, with `others` before: programs reach all but what is for who
+        may do everything."""
+        admin = frozenset(each.path for each in self.endpoints if each.admin)
+        return Routes(Router([*others, *self.routes()]), access="inference", pages=admin)
 
     def routes(self) -> list[Route]:
         """For `Router`; several methods of one path are one route each."""

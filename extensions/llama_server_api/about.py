@@ -70,4 +70,4 @@ def slot(number: int, length: int, live: list[Any]) -> dict[str, Any]:
 def not_here(says: str) -> Response:
     """A clear no, which asking again will not change."""
     fault = Fault(says, "invalid_request_error", None, "not_supported")
-    return json({"error": fault}, 501, fault.headers)
+    return json({"error": fault}, 400, fault.headers)

@@ -233,7 +233,7 @@ async def test_what_is_there(served: Served):
 async def test_what_it_does_not_do_is_refused_in_words(served: Served):
     for path in ("slots/0?action=save", "slots/0?action=restore", "slots/0?action=erase", "infill"):
         answer = await post(served, path, filename="x", input_prefix="a")
-        assert answer.status_code == 501, path
+        assert answer.status_code == 400, path
         assert answer.json()["error"]["code"] == "not_supported"
         assert answer.headers["x-should-retry"] == "false"
 

@@ -17,8 +17,6 @@ from kernel.api import (
     Extension,
     Meta,
     Phase,
-    Router,
-    Routes,
     SettingsChanged,
     Struct,
 )
@@ -117,5 +115,4 @@ async def setup(ext: Extension[Settings]) -> None:
         ),
     )
     ext.add(APIS, api)
-    routes = [WebSocketRoute("/v1/responses", talk), *api.routes()]
-    ext.add(ROUTES, Routes(Router(routes), access="inference"))
+    ext.add(ROUTES, api.served(WebSocketRoute("/v1/responses", talk)))
