@@ -14,7 +14,7 @@ from .acts import Acts
 from .events import Events, Subscription
 from .frames import Act, Hello, Subscribe, Subscribed, Unsubscribe, Welcome
 from .problems import later
-from .protocol import VERSION, Cancel, Failed, FromProgram, Resume, Start, Waiting, read
+from .protocol import VERSION, Cancel, Failed, FromProgram, Resume, Start, Waiting, about, read
 from .stream import Stream
 from .streams import Streams
 
@@ -93,17 +93,15 @@ class Connection:
             await asyncio.sleep(0)  # A flood of frames must not stop the server.
 
     def _hear(self, text: str | None) -> None:
-        about = ""
         try:
             if text is None:
                 raise refused("Frames are text: send JSON as text.", None, "bad_json")
             frame = read(text, FromProgram)
-            about = getattr(frame, "stream", getattr(frame, "id", ""))
             self._carry_out(frame)
             self._strikes = max(0, self._strikes - 1)
         except Problem as problem:
             self._strikes += 1
-            self._answer(Failed(about, 0, problem.fault, later(problem)))
+            self._answer(Failed(about(text), 0, problem.fault, later(problem)))
 
     def _answer(self, frame: msgspec.Struct) -> None:
         self._answers.append(msgspec.json.encode(frame))

@@ -15,8 +15,8 @@ from .telling import Answer, Delta, Done, Failed, Replace, Started, Tool, Waitin
 
 __all__ = [
     "VERSION", "Answer", "Asked", "Cancel", "Delta", "Done", "Failed", "FromProgram", "Generate",
-    "Replace", "Resume", "Start", "Started", "ToProgram", "Tool", "Waiting", "pieces", "read",
-    "schema",
+    "Replace", "Resume", "Start", "Started", "ToProgram", "Tool", "Waiting", "about", "pieces",
+    "read", "schema",
 ]  # fmt: skip
 
 
@@ -55,3 +55,19 @@ FRAMES = " Known: hello, start, cancel, resume, subscribe, unsubscribe, act."
 def read(text: str | bytes, kind: Any) -> Any:
     """A frame or a body; raises Problem, which names the field."""
     return decoded(text, kind, FRAMES)
+
+
+class Named(Struct, frozen=True):
+    """What a frame says of itself, whether the rest is right or wrong."""
+
+    stream: str = ""
+    id: str = ""
+
+
+def about(text: str | None) -> str:
+    """What a frame that is refused was about, so that its program knows which it was."""
+    try:
+        named = msgspec.json.decode(text or "{}", type=Named)
+    except (ValueError, RecursionError):
+        return ""
+    return (named.stream or named.id)[:64]

@@ -424,6 +424,8 @@ async def test_what_is_refused_names_the_field_and_costs_nothing(quick: Served):
             await program.send(text)
             answer = await hear(program)
             assert (answer["type"], answer["seq"]) == ("error", 0), (frame, answer)
+            id = frame.get("id") if isinstance(frame, dict) else None
+            assert answer["stream"] == id[:64] if isinstance(id, str) else True, "it says which"
             error = answer["error"]
             assert (error["param"], error["code"]) == (param, code), (str(frame)[:200], error)
             assert error.keys() == {"message", "type", "param", "code"}
