@@ -218,5 +218,4 @@ def blank(ask: Ask, id: str, model: str) -> Event:
         "top_logprobs": body.top_logprobs,
         "top_p": sampling.get("top_p"),
         "truncation": "disabled",
-        "usage": None,
     }
