@@ -31,8 +31,8 @@ async def setup(ext: Extension[Any]) -> None:
         return PlainTextResponse("the canary's secret")
 
     async def talk(socket: WebSocket) -> None:
+        sing("socket")  # Before it is accepted: who was told so has been heard already.
         await socket.accept()
-        sing("socket")
         await socket.send_text("the canary's secret")
         while (await socket.receive())["type"] != "websocket.disconnect":
             pass
