@@ -1,6 +1,7 @@
 """News that programs subscribe to: of the model, of replies, of work, of extensions."""
 
 from collections.abc import Callable, Iterable
+from pathlib import PurePath
 from typing import Any, Literal
 
 import msgspec
@@ -13,6 +14,7 @@ OWNERS = ("jobs", "generated", "extensions")
 """What only who may do everything is told."""
 MOST = 256
 """Frames that wait for one program; beyond it the oldest are dropped."""
+FAILED = "The model could not be loaded. The page of Spindle says why."
 NOT_YOURS = (
     "This key is for replies, so it is told of the model and of its own replies alone. For {} use "
     "a key with all rights."
@@ -98,6 +100,7 @@ class Subscription:
     def __init__(self, caller: Caller, wake: Callable[[], None]) -> None:
         self.names: set[Name] = set()
         self._caller, self._wake = caller, wake
+        self.all_rights = caller.admin
         self._parts: dict[object, bytes] = {}
 
     def add(self, names: Iterable[Name]) -> None:
@@ -143,7 +146,7 @@ class Events:
         mine.add(names)
         self.all.add(mine)
         if "model" in names:
-            self._put([mine], "model", "chat", model_news(self._ext.slot().state))
+            self._put([mine], "model", "chat", model_news(self._ext.slot().state, mine.all_rights))
         if "jobs" in names:
             for job in self._jobs.values():
                 self._put([mine], "jobs", job.id, job)
@@ -162,7 +165,10 @@ class Events:
                 each.put((name, key), frame)
 
     async def _slot(self, event: SlotChanged) -> None:
-        self._tell("model", event.slot, model_news(event))
+        for all_rights in (True, False):
+            to = [each for each in self.all if each.all_rights == all_rights]
+            hearing = [each for each in to if each.hears("model", "")]
+            self._put(hearing, "model", event.slot, model_news(event, all_rights))
 
     async def _job(self, job: JobProgress) -> None:
         news = JobNews(job.id, job.owner, job.title, job.state, job.fraction, job.note)
@@ -196,9 +202,12 @@ class Events:
         self._tell("replies", run.id, news, run.caller.owner)
 
 
-def model_news(state: SlotChanged) -> ModelNews:
-    """What a program may know of a slot."""
+def model_news(state: SlotChanged, all_rights: bool) -> ModelNews:
+    """What a program may know of a slot: folders and the words of an engine are the owner's."""
     info = state.info
-    name = info.name if info else state.name
+    name = info.name if info else PurePath(state.name).name
     more = (info.loader, info.context_length, info.capabilities) if info else ("", 0, ())
-    return ModelNews(state.slot, state.state, name, *more, state.fraction, state.note, state.error)
+    note, error = state.note, state.error
+    if not all_rights:
+        note, error = "", FAILED if error else ""
+    return ModelNews(state.slot, state.state, name, *more, state.fraction, note, error)

@@ -10,13 +10,13 @@ from websockets.asyncio.client import ClientConnection
 
 from extensions.api_kit.api import Caller
 from kernel.acting import ACTIONS, Action, Handler
-from kernel.api import Meta, Refused, __version__
+from kernel.api import Meta, Refused, SlotChanged, __version__
 from kernel.points import Phase
 from kernel.records import Appearance
 from kernel.testing import Scripted, running
 from tests.sockets import Served, hear, serving, tell, until
 
-from .events import MOST, Subscription
+from .events import FAILED, MOST, Subscription
 from .test_turns import limited
 
 ASK = {"messages": [{"role": "user", "content": "Hello?"}]}
@@ -85,6 +85,20 @@ async def test_who_subscribes_hears_how_things_stand_and_what_changes(served: Se
         await slot.load(Path("m"), "scripted")
         await tell(program, type="hello")
         assert (await hear(program))["type"] == "hello", "and nothing of the model before it"
+
+
+async def test_why_a_model_failed_is_its_owners_to_know(served: Served):
+    async with served.connect(**owner(served)) as admin, served.connect() as program:
+        for each in (admin, program):
+            await subscribe(each, "model")
+            await news(each, "model")
+        served.app.kernel.bus.emit(
+            SlotChanged("chat", "failed", "/home/me/m.gguf", note="/n", error="No /home/me/m.gguf.")
+        )
+        told, less = await news(admin, "model"), await news(program, "model")
+    assert (told["error"], told["note"]) == ("No /home/me/m.gguf.", "/n")
+    assert "/" not in str(less)
+    assert (less["name"], less["error"]) == ("m.gguf", FAILED)
 
 
 async def test_jobs_are_told_from_where_they_are(served: Served):

@@ -116,6 +116,15 @@ async def test_python_tells_of_a_wrong_key(served: Served, client: Any):
                 pass
 
 
+async def test_python_hears_each_event_once(client: Any):
+    spindle = client.Spindle()
+    reply = await spindle.start(**ASK)
+    for seq, text in ((1, "a"), (2, "b"), (1, "a"), (2, "b"), (4, "d"), (3, "c"), (2, "b")):
+        await spindle.hear({"type": "delta", "stream": reply.id, "seq": seq, "text": text})
+    await spindle.hear({"type": "done", "stream": reply.id, "seq": 4})
+    assert [text async for text in reply] == ["a", "b", "c"]
+
+
 # --- JavaScript ---------------------------------------------------------------------------------
 
 DRIVER = """
@@ -134,6 +143,13 @@ if (what === "cancel") {
   try {
     for await (const text of spindle.start({ ...ask, sampling: { temperature: 9 } })) tell(text);
   } catch (error) { tell(error.param); }
+} else if (what === "once") {
+  spindle.send = () => {};
+  const reply = spindle.start(ask);
+  for (const [seq, text] of [[1, "a"], [2, "b"], [1, "a"], [2, "b"], [4, "d"], [3, "c"], [2, "b"]])
+    spindle.hear({ type: "delta", stream: reply.id, seq, text });
+  spindle.hear({ type: "done", stream: reply.id, seq: 4 });
+  for await (const text of reply) tell(text);
 } else {
   const reply = spindle.start(ask);
   for await (const text of reply) tell(text);
@@ -190,3 +206,9 @@ async def test_javascript_goes_on_where_it_was(served: Served, gate: asyncio.Sem
         assert await program.wait() == 0
         assert proxy.connections >= 3
     assert "".join(pieces[:-1]) == WORDS
+
+
+async def test_javascript_hears_each_event_once(served: Served):
+    program = await drive(served.ws, served.key, "once")
+    assert [await line(program) for _ in range(3)] == ["a", "b", "c"]
+    assert await program.wait() == 0

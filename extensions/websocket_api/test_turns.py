@@ -267,4 +267,5 @@ async def test_one_choice_that_fails_fails_the_reply(served: Served, gate: async
         model.die("The engine was killed.")
         error = (await until(program, "error"))[-1]
         assert "The engine was killed." in error["error"]["message"]
+        assert len(model.asked) == 1, "the other, which waited, is not made any more"
     await served.app.until(lambda: not live(served))

@@ -396,6 +396,19 @@ BAD: list[tuple[Any, str | None, str]] = [
     ({**START, "linger": -1}, "linger", "invalid_value"),
     ({**START, "linger": 1e308}, "linger", "invalid_value"),
     ({**START, "tools": ["x"]}, "tools[0]", "invalid_value"),
+    ({**START, "grammar": 5}, "grammar", "invalid_value"),
+    *(
+        ({**START, name: value}, name, "invalid_value")
+        for name, most in (("n", 17), ("logprobs", 21))
+        for value in (-1, most, 2**63, 1e308, "1", True, [1])
+    ),
+    ({**START, "n": 0}, "n", "invalid_value"),
+    ({"type": "hello", "version": 0}, "version", "invalid_value"),
+    ({"type": "act", "action": "x"}, "id", "invalid_value"),
+    ({"type": "act", "id": "", "action": "x"}, "id", "invalid_value"),
+    ({"type": "act", "id": "a", "action": "x" * 100}, "action", "invalid_value"),
+    ({"type": "act", "id": "a", "action": "x", "fields": [1]}, "fields", "invalid_value"),
+    ({"type": "act", "id": "a", "action": "x"}, "action", "admin_key_needed"),
     *(
         ({**START, "sampling": {name: value}}, f"sampling.{name}", "invalid_value")
         for name, value in (
@@ -511,6 +524,19 @@ async def test_an_engine_that_dies_costs_no_word(
 async def test_a_gigabyte_in_one_frame_is_cut_off_at_its_head(quick: Served):
     async with quick.connect() as program:
         program.transport.write(b"\x81\xff" + (1 << 30).to_bytes(8, "big") + b"\0\0\0\0")
+        with pytest.raises(ConnectionClosed) as closed:
+            await hear(program)
+        assert closed.value.rcvd
+        assert closed.value.rcvd.code == 1009
+    assert (await ask(quick, **ASK)).json()["text"] == "One two."
+
+
+async def test_a_frame_in_endless_pieces_is_cut_off(quick: Served):
+    async with quick.connect() as program:
+        piece = (60_000).to_bytes(2, "big") + b"\0\0\0\0" + b" " * 60_000
+        program.transport.write(b"\x01\xfe" + piece)
+        for _ in range(20):
+            program.transport.write(b"\x00\xfe" + piece)
         with pytest.raises(ConnectionClosed) as closed:
             await hear(program)
         assert closed.value.rcvd
