@@ -23,11 +23,19 @@ class Models:
         """All that a running loader takes, by name; as of some seconds ago at most."""
         return self._views.files
 
+    @property
+    def names(self) -> dict[str, ModelFile]:
+        """What programs call the models: without folder and ending, where that is one's own name.
+        A file goes before a folder of the same name."""
+        found: dict[str, ModelFile] = {}
+        for file in sorted(self.files, key=lambda file: file.path.is_dir()):
+            names = (shown(file), file.name, f"{file.name}/")
+            found[next(name for name in names if name not in found)] = file
+        return found
+
     def find(self, name: str) -> ModelFile | None:
-        """A model by its name below models/, or by its name without folder and ending, in which
-        programs may name it."""
-        own = self._views.file(name)
-        return own or next((file for file in self.files if shown(file) == name), None)
+        """A model by what programs call it, or by its name below models/."""
+        return self.names.get(name) or self._views.file(name)
 
     def loaded(self) -> ModelFile | None:
         """The file of the chat slot's model, if it lies below models/."""

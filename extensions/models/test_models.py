@@ -448,6 +448,14 @@ async def test_what_other_extensions_do_with_models():
         assert [file.name for file in models.files] == ["one.gguf", "two.gguf"]
         assert models.find("two") == models.find("two.gguf") == models.files[1]
         assert models.find("three") is None
+        (app.kernel.models / "one").mkdir()
+        touch(app.kernel.models, "one/one.gguf")
+        await page.act("models.choose", file="one.gguf")
+        assert {name: file.name for name, file in models.names.items()} == {
+            "one": "one.gguf", "two": "two.gguf", "one/one.gguf": "one/one.gguf",
+            "one/": "one",
+        }  # fmt: skip
+        assert models.find("one") == models.find("one.gguf")
         assert shown(models.files[0]) == "one"
         with pytest.raises(Refused, match="not below"):
             await models.load("three.gguf")

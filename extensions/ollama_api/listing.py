@@ -110,13 +110,16 @@ class Listing:
     def all(self) -> list[Listed]:
         """The loaded one first."""
         found = [each for each in self.loaded() if each.info and each.info.slot == "chat"]
-        names, paths = {each.name for each in found}, {str(each.path) for each in found}
-        for file in self._models.files:
-            if str(file.path) not in paths:
-                name = file.name if shown(file) in names else shown(file)
-                names.add(name)
-                found.append(Listed(name=name, path=file.path, size=file.size))
-        return found
+        paths = {str(each.path) for each in found}
+        rest = sorted(self._models.names.items())
+        return [
+            *found,
+            *(
+                Listed(name=name, path=file.path, size=file.size)
+                for name, file in rest
+                if str(file.path) not in paths
+            ),
+        ]
 
     def one(self, name: str) -> Listed | None:
         """A model by any of its names."""

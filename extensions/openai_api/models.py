@@ -7,7 +7,7 @@ import msgspec
 from starlette.responses import Response
 
 from extensions.api_kit.api import Call, Programs, json, missing
-from extensions.models.api import Models, shown
+from extensions.models.api import Models
 from kernel.api import ModelInfo
 
 
@@ -64,12 +64,9 @@ class Catalogue:
     def all(self) -> list[Model]:
         info, loading = self._programs.info(), self._loading()
         found = [self.loaded(info)] if info else []
-        names = {model.id for model in found}
-        for file in self._models.files:
-            name = file.name if shown(file) in names else shown(file)
+        for name, file in sorted(self._models.names.items()):
             if not (info and str(file.path) == info.path):
-                names.add(name)
-                state = "loading" if shown(file) == loading else "unloaded"
+                state = "loading" if name == loading else "unloaded"
                 found.append(Model(id=name, status=Value(state)))
         return found
 
