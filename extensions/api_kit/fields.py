@@ -50,9 +50,13 @@ def sampling_of(body: Mapping[str, Any], **over: Any) -> Sampling:
     for name, value in said.items():
         try:
             msgspec.convert({name: value}, Sampling)
+            msgspec.msgpack.encode(value)  # As its engine is told it.
         except msgspec.ValidationError as error:
             mine, what = written.get(name, name), str(error).partition(" - at ")[0]
             raise refused(f"{mine}: {what}.", mine, "invalid_value") from None
+        except OverflowError:
+            mine = written.get(name, name)
+            raise refused(f"{mine}: A number of it is too large.", mine, "invalid_value") from None
     return msgspec.convert(said, Sampling)
 
 

@@ -1,11 +1,12 @@
 """What a turn may tell a mode beside its messages, and what every mode does with it."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from kernel.api import UNSET, Message, Meta, Refused, Struct, Text, Turn, UnsetType
+from kernel.api import UNSET, Message, Meta, Part, Refused, Struct, Text, Turn, UnsetType
 
 Name = Annotated[str, Meta(max_length=200)]
 Words = Annotated[str, Meta(max_length=400_000)]
@@ -93,12 +94,16 @@ def system(text: str) -> list[Message]:
 def alternating(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Join neighbours of one role, as are left by a deletion: many templates refuse them."""
     joined: list[Message] = []
-    for message in messages:
-        if joined and message.role == joined[-1].role and message.role in ("user", "assistant"):
-            before = joined.pop()
-            gap = (Text("\n\n"),) if before.parts and message.parts else ()
-            message = Message(
-                message.role, (*before.parts, *gap, *message.parts), message.name, message.id
-            )
-        joined.append(message)
+    for role, neighbours in groupby(messages, lambda message: message.role):
+        said = [*neighbours]
+        joined += [as_one(said)] if role in ("user", "assistant") else said
     return tuple(joined)
+
+
+def as_one(said: Sequence[Message]) -> Message:
+    """Messages of one role as one, each a paragraph; it is known by the last."""
+    parts: list[Part] = []
+    for message in said:
+        parts += [Text("\n\n")] if parts and message.parts else []
+        parts += message.parts
+    return Message(said[-1].role, tuple(parts), said[-1].name, said[-1].id)

@@ -1,0 +1,102 @@
+"""What nobody sends by accident: E41 numbers beyond all bounds, E42 more than anybody needs.
+
+Where the other attacks on the APIs are tested stands in the README beside this file.
+"""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.apis.clients import HELLO
+from tests.sockets import Served
+
+CHAT, MESSAGES, OLLAMA = "/v1/chat/completions", "/v1/messages", "/api/chat"
+TEXT, NATIVE, RESPONSES = "/v1/completions", "/completion", "/v1/responses"
+BODIES: dict[str, dict[str, Any]] = {
+    CHAT: {"messages": HELLO}, TEXT: {"prompt": "x"}, NATIVE: {"prompt": "x"},
+    MESSAGES: {"messages": HELLO, "max_tokens": 9}, OLLAMA: {"messages": HELLO, "stream": False},
+    RESPONSES: {"input": "x"},
+}  # fmt: skip
+FIELDS = {
+    CHAT: ("n", "max_tokens", "top_k", "seed", "temperature", "top_logprobs", "truncation_length",
+           "repetition_penalty_range", "max_tokens_second", "logit_bias", "dry_allowed_length"),
+    TEXT: ("n", "best_of", "logprobs", "max_tokens", "top_k", "seed", "echo", "min_p"),
+    NATIVE: ("n", "n_predict", "n_probs", "top_k", "seed", "n_keep", "n_discard", "id_slot"),
+    MESSAGES: ("max_tokens", "top_k", "temperature", "top_p"),
+    OLLAMA: ("options", "keep_alive", "think"),
+    RESPONSES: ("max_output_tokens", "temperature", "top_logprobs", "max_tool_calls"),
+}  # fmt: skip
+EXTREMES = (
+    "-1", "0", "2147483648", "9223372036854775808", "1e308", "-1e308", "1e999", "NaN", "Infinity",
+    '"1"', "true", "null", "[1]", "{}", "[[[[]]]]", "1" * 400,
+)  # fmt: skip
+"""As JSON, or as what some programs take for it."""
+MANY = 100_000
+
+
+@pytest.fixture
+async def web(served: Served) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=served.http, timeout=60) as web:
+        yield web
+
+
+async def post(web: httpx.AsyncClient, path: str, body: bytes) -> httpx.Response:
+    return await web.post(path, content=body, headers={"content-type": "application/json"})
+
+
+@pytest.mark.parametrize("path", FIELDS)
+async def test_e41_no_number_breaks_a_route(web: httpx.AsyncClient, path: str):
+    before = psutil.Process().memory_info().rss
+    for field in FIELDS[path]:
+        for value in EXTREMES:
+            body = {k: v for k, v in BODIES[path].items() if k != field}
+            start = json.dumps(body)[:-1].encode()
+            answer = await post(web, path, start + f', "{field}": {value}}}'.encode())
+            assert answer.status_code in (200, 400), (field, value, answer.text)
+            if answer.status_code == 400:
+                assert answer.json()["error"], (field, value)
+    assert psutil.Process().memory_info().rss - before < 50_000_000
+
+
+def tool(n: int, **more: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": f"f{n}", "parameters": {}, **more}}
+
+
+LARGE: dict[str, tuple[str, Any]] = {
+    "a prompt of 10 MB": (TEXT, {"prompt": "x " * 5_000_000}),
+    "a message of 10 MB": (CHAT, {"messages": [{"role": "user", "content": "x" * 10_000_000}]}),
+    "a million stopping strings": (CHAT, {"messages": HELLO, "stop": ["x"] * 1_000_000}),
+    "very many messages": (CHAT, {"messages": HELLO * MANY}),
+    "very many tools": (CHAT, {"messages": HELLO, "tools": [tool(n) for n in range(MANY)]}),
+    "a tool of 10 MB": (CHAT, {"messages": HELLO, "tools": [tool(0, description="x" * 10**7)]}),
+    "very many texts": (TEXT, {"prompt": ["x"] * MANY}),
+    "very many for Anthropic": (MESSAGES, {"max_tokens": 9, "messages": HELLO * MANY}),
+    "very many for Ollama": (OLLAMA, {"messages": HELLO * MANY}),
+    "very many tokens": (TEXT, {"prompt": [1] * (10 * MANY)}),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", LARGE)
+async def test_e42_too_much_costs_little(web: httpx.AsyncClient, name: str):
+    path, body = LARGE[name]
+    data = json.dumps(body).encode()
+    began = time.process_time()
+    answer = await post(web, path, data)
+    spent = time.process_time() - began
+    assert answer.status_code in (200, 400, 413), answer.text
+    assert spent < 3
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_e42_what_is_nested_too_deeply(web: httpx.AsyncClient, path: str):
+    start = json.dumps(BODIES[path])[:-1].encode()
+    for field in ("tools", "metadata", "unknown"):
+        deep = b"[" * 10_000 + b"]" * 10_000
+        answer = await post(web, path, start + b', "' + field.encode() + b'": ' + deep + b"}")
+        assert answer.status_code in (400, 200), answer.text
