@@ -9,10 +9,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from extensions.api_kit.api import Caller
-from kernel.acting import ACTIONS, Action, Handler
-from kernel.api import Meta, Refused, SlotChanged, __version__
-from kernel.points import Phase
-from kernel.records import Appearance
+from kernel.api import Action, Meta, Point, Refused, SlotChanged, Struct, __version__
 from kernel.testing import Scripted, running
 from tests.sockets import Served, hear, serving, tell, until
 
@@ -206,6 +203,12 @@ async def test_who_has_gone_is_told_nothing(served: Served):
 # --- actions ------------------------------------------------------------------------------------
 
 
+class Look(Struct, frozen=True):
+    """The section of the settings that an action changes."""
+
+    theme: str = "system"
+
+
 class Lift(Action, frozen=True):
     """Lift something."""
 
@@ -220,9 +223,7 @@ class Lifting:
         self.asked: list[tuple[Lift, Any]] = []
         self.gate = asyncio.Event()
         self._hub = served.app.kernel.hub
-        handler = Handler("test.lift", Lift, self.lift)
-        add = served.app.kernel.registry.add
-        add(ACTIONS, handler, "test", phase=Phase.NORMAL, rank=0, rewrites=False)
+        served.app.extension("settings").on(Lift)(self.lift)
 
     async def lift(self, action: Lift, client: Any) -> None:
         self.asked.append((action, client))
@@ -240,7 +241,7 @@ class Lifting:
 
 
 async def act(program: ClientConnection, **frame: Any) -> dict[str, Any]:
-    await tell(program, **{"type": "act", "id": "x", "action": "test.lift", **frame})
+    await tell(program, **{"type": "act", "id": "x", "action": "settings.lift", **frame})
     return (await until(program, "acted", "error"))[-1]
 
 
@@ -282,8 +283,9 @@ async def test_what_went_wrong_is_said(served: Served, frame: dict[str, Any], sa
 
 async def test_who_has_not_all_rights_does_nothing_whatever_the_action(served: Served):
     lifting = Lifting(served)
-    names = [each.name for each in served.app.kernel.registry.values(ACTIONS)]
-    assert {"test.lift"} < {*names}
+    actions: Point[Any] = Point("actions")
+    names = [each.name for each in served.app.kernel.registry.values(actions)]
+    assert {"settings.lift", "settings.toggle"} < {*names}
     for how in ({}, {"additional_headers": limited(served)}):
         async with served.connect(**how) as program:
             for name in (*names, "none.such"):
@@ -299,7 +301,7 @@ async def test_slow_actions_are_bounded_and_hold_up_nobody(served: Served):
     lifting = Lifting(served)
     async with served.connect(**owner(served)) as program:
         for number in range(16):
-            frame = {"id": str(number), "action": "test.lift", "fields": {"what": "slow"}}
+            frame = {"id": str(number), "action": "settings.lift", "fields": {"what": "slow"}}
             await tell(program, type="act", **frame)
         error = await act(program, fields={"what": "it"})
         assert (error["error"]["code"], error["retry_after"]) == ("too_many_actions", 1)
@@ -310,7 +312,7 @@ async def test_slow_actions_are_bounded_and_hold_up_nobody(served: Served):
 
 
 async def test_an_action_of_an_extension_changes_what_a_page_changes(served: Served):
-    theme = lambda: served.app.kernel.settings.section("appearance", Appearance).theme  # noqa: E731
+    theme = lambda: served.app.kernel.settings.section("appearance", Look).theme  # noqa: E731
     assert theme() == "system"
     async with served.connect(**owner(served)) as program:
         answer = await act(program, action="settings.appearance", fields={"theme": "dark"})

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,8 +12,7 @@ import httpx
 import pytest
 
 from extensions.api_kit.api import PROGRAMS
-from kernel.api import OUTPUT, Delta, Phase, Token
-from kernel.keyring import Key, new_key
+from kernel.api import OUTPUT, Delta, Key, Phase, Token
 from kernel.testing import App, Scripted, running
 from tests.sockets import Served, said, serving, tell, until
 
@@ -59,7 +59,7 @@ def free(gate: asyncio.Semaphore, words: int) -> None:
 
 def limited(served: Served, **limits: int) -> dict[str, str]:
     """The header of a new key for replies, with limits."""
-    words = new_key()
+    words = secrets.token_urlsafe(32)
     digest = hashlib.sha256(words.encode()).hexdigest()
     served.keyring.keep([Key("phone", digest, "generate", **limits)])
     return {"authorization": f"Bearer {words}"}
