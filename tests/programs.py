@@ -41,6 +41,9 @@ class Knowing(Scripted):
 
     async def call(self, name: str, **data: Any) -> Any:
         match name:
+            case "tokenize" if data.get("pieces"):
+                ids = self.ids(data["text"], data.get("special", True))
+                return [(id, self.words[id].encode(), "") for id in ids]
             case "tokenize":
                 return self.ids(data["text"], data.get("special", True))
             case "detokenize":
