@@ -345,7 +345,7 @@ async def test_a15_only_this_machine_may_install_unless_a_flag_says_otherwise(
         ('id = "settings"', "There is an extension settings already"),
         ('id = "loom"\npaths = ["/settings"]', "which Settings serves"),
         ('id = "loom"\npaths = ["/settings/appearance"]', "which Settings serves"),
-        ('id = "loom"\npaths = ["/v1/models"]', "which Old API serves"),
+        ('id = "loom"\npaths = ["/old/models"]', "which Old API serves"),
         ('id = "loom"\npaths = ["/login"]', "server's own"),
         ('id = "loom"\npaths = ["/ws"]', "server's own"),
         ('id = "loom"\npaths = ["/static"]', "server's own"),
@@ -358,7 +358,7 @@ async def test_f55_f52_what_is_taken_is_refused_at_the_door(tmp_path: Path, toml
     old = tmp_path / "more" / "old_api"
     old.mkdir(parents=True)
     common = '\nname = "Old API"\nversion = "1"\nsummary = "x."\napi = 1\n'
-    (old / "extension.toml").write_text(f'id = "old_api"{common}paths = ["/v1"]\nenabled = false')
+    (old / "extension.toml").write_text(f'id = "old_api"{common}paths = ["/old"]\nenabled = false')
     folder = tmp_path / "src" / "loom"
     folder.mkdir(parents=True)
     id, _, more = toml.partition("\n")
