@@ -24,7 +24,7 @@ async def test_a_choice_is_kept_with_its_conversation():
         with pytest.raises(Refused, match="50 lorebooks at most"):
             await chosen.choose(id, "One more", on=True)
         # Modules that another test imported anew have an error of their own of that name.
-        with pytest.raises(Refused, match="This conversation (is gone|has been deleted)"):
+        with pytest.raises(Refused, match=r"This conversation (is gone|has been deleted)"):
             await chosen.choose("x" * 8, "Birds", on=True)
         await store.set_state(id, *HERE, {"odd": 1})
         assert await chosen.worlds(id) == []
