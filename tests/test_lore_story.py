@@ -1,5 +1,6 @@
 """A story of lore in a real browser: a world of SillyTavern's and a CharX file, edited and told."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -34,8 +35,12 @@ async def test_lore_comes_in_is_edited_and_told(tmp_path: Path, environments_dir
 
         # The lorebook is edited; a switch above the form leaves what is typed alone.
         await page.click("#characters-worlds a:has-text('Harbour')")
-        await page.click(".characters-entry > summary")
-        await page.fill("#characters-entry-0-content", "It goes at noon.")
+        content = page.locator("#characters-entry-0-content")
+        async with asyncio.timeout(20):
+            while not await content.is_visible():  # News of the import may draw the card anew.
+                await page.click(".characters-entry > summary")
+                await page.wait_for_timeout(200)
+        await content.fill("It goes at noon.")
         await page.click("#characters-everywhere")
         await expect(page.locator("#characters-everywhere")).to_contain_text("Told in every")
         assert await page.input_value("#characters-entry-0-content") == "It goes at noon."

@@ -41,6 +41,7 @@ async def test_r3_a_killed_server_and_a_page_that_is_not_reloaded(tmp_path: Path
         for n in (1, 2, 3):
             await send(f"question {n}")
             await expect(mine).to_have_count(n)
+            await expect(page.locator(".chat-error")).to_have_count(n)  # The next may be sent.
         await expect(page.locator(".chat-error").last).to_contain_text("No model")
         await page.fill("#chat-text", "written while it was away")
         await server.kill(signal.SIGKILL)
