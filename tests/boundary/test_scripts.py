@@ -16,7 +16,7 @@ from tests.boundary.served import Served
 from tests.boundary.watching import Watch, watching
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-SOME = 48
+SOME = 24
 """One in so many vectors, without --long."""
 
 
