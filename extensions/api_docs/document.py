@@ -38,6 +38,7 @@ class Operation(Struct, frozen=True):
     gives: Any = None
     events: Any = None
     samples: bool = False
+    stream_type: str = ""
 
 
 def operations(apis: Sequence[Api], routes: Iterable[Routes]) -> list[Operation]:
@@ -49,10 +50,10 @@ def operations(apis: Sequence[Api], routes: Iterable[Routes]) -> list[Operation]
 
 
 def of_endpoint(api: Api, each: Endpoint) -> Operation:
-    access = "admin" if each.admin else "inference"
+    access = "page" if each.admin else "inference"
     kinds = (each.takes, each.gives, each.events)
-    return Operation(api.label, plain(each.path), each.method, each.summary, access, *kinds,
-                     each.samples)  # fmt: skip
+    more = (each.samples, api.tongue.stream_type)
+    return Operation(api.label, plain(each.path), each.method, each.summary, access, *kinds, *more)
 
 
 def others(routes: Iterable[Routes]) -> Iterator[Operation]:
@@ -128,5 +129,5 @@ def contents(each: Operation, schema: dict[int, Any]) -> dict[str, Any]:
     if each.gives:
         found["application/json"] = {"schema": schema[id(each.gives)]}
     if each.events:
-        found["text/event-stream"] = {"schema": schema[id(each.events)]}
+        found[each.stream_type] = {"schema": schema[id(each.events)]}
     return found

@@ -25,7 +25,7 @@ def sections(document: Document) -> list[dict[str, Any]]:
                     key=lambda field: not field["needed"],
                 ),
                 "gives": fields(document, body({"content": content})),
-                "streams": "text/event-stream" in content,
+                "streams": bool(content.keys() - {"application/json"}),
             }
             found.setdefault(each["tags"][0], []).append(row)
     return [{"title": title, "routes": rows} for title, rows in found.items()]

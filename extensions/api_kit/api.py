@@ -8,7 +8,7 @@ from .gate import Gate
 from .heard import Heard
 from .loading import Loader, Want
 from .media import HEARING, PICTURES, SPEECH, Listener, Painter, Recording, Speaker
-from .problems import Fault, Problem, missing, refused, unavailable
+from .problems import Fault, Problem, missing, no_such_model, refused, unavailable
 from .programs import PROGRAMS, Programs
 from .reading import converted, decoded, read
 from .runs import Run, Runs
@@ -21,5 +21,6 @@ __all__ = [
     "Asking", "Call", "Called", "Caller", "Endpoint", "Fault", "Gate", "Heard", "Listener",
     "Loader", "Out", "Painter", "Problem", "Programs", "Recording", "Run", "Runs", "Speaker",
     "Tongue", "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "filled", "json",
-    "left", "make", "missing", "nothing", "read", "refused", "sampling_of", "times", "unavailable",
+    "left", "make", "missing", "no_such_model", "nothing", "read", "refused", "sampling_of",
+    "times", "unavailable",
 ]  # fmt: skip

@@ -26,6 +26,9 @@ class Tongue:
     id_header = "x-request-id"
     """Where an answer carries the id of its request."""
 
+    stream_type = "text/event-stream"
+    """The media type of its streams."""
+
     def response(self, fault: Fault) -> Response:
         """Before the first word."""
         return fault.response()
@@ -82,10 +85,6 @@ def json(data: Any, status: int = 200, headers: dict[str, str] | None = None) ->
     return Response(msgspec.json.encode(data), status, headers, "application/json")
 
 
-NO_ADMIN = (
-    "This needs the key of an administrator: the server printed it at its start, and Settings "
-    "shows it. Send it as Authorization: Bearer KEY."
-)
 STOPPED = "Spindle stopped this: its extension was switched off, or the key was revoked."
 
 
@@ -99,8 +98,6 @@ class Served:
         call = Call(self._api.id, scope, receive, send)
         call.headers[self._api.tongue.id_header] = call.id
         try:
-            if self._endpoint.admin and not call.caller.admin:
-                raise Problem(Fault(NO_ADMIN, "permission_error", None, "admin_key_needed"))
             await call.load()
         except Problem as problem:
             return await self._refuse(call, problem)

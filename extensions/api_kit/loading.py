@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from kernel.api import LoadFailed, NoModel, Refused, Slot
 
-from .problems import Fault, Problem, missing
+from .problems import Fault, Problem, no_such_model
 
 Want = Callable[[str], Awaitable[None]]
 """Have the model of this name loaded, where that is wanted; raises Problem."""
@@ -43,8 +43,7 @@ class Loader:
                 return
             file = self._models.find(name)
             if not file:
-                says = f"There is no model {name}. GET /v1/models lists them."
-                raise missing(says, "model", "model_not_found")
+                raise no_such_model(name)
             try:
                 await self._models.load(file.name)
             except (LoadFailed, NoModel, Refused) as error:

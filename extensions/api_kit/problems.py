@@ -66,6 +66,12 @@ def missing(message: str, param: str | None = None, code: str = "not_found") -> 
     return Problem(Fault(message, "not_found_error", param, code))
 
 
+def no_such_model(id: str) -> Problem:
+    """The program named a model that is not there."""
+    says = f"There is no model {id}. GET /v1/models lists them."
+    return missing(says, "model", "model_not_found")
+
+
 def unavailable(message: str, code: str = "unavailable") -> Problem:
     """It may go well later."""
     return Problem(Fault(message, "unavailable_error", None, code))

@@ -23,7 +23,7 @@ from kernel.api import (
 from .calls import Asking, Call
 from .composing import composed
 from .fields import sampling_of
-from .problems import Fault, Problem, missing, refused, unavailable
+from .problems import Fault, Problem, refused, unavailable
 from .runs import Run, Runs
 from .wishes import Wish
 
@@ -144,12 +144,6 @@ class Programs:
         """The runs under way that this caller asked for, of one API or of all."""
         mine = [run for run in self.runs.live if run.caller.owner == caller]
         return [run for run in mine if api in ("", run.api)]
-
-    def none_such(self, id: str) -> Problem:
-        """What is said of a model that is not there."""
-        return missing(
-            f"There is no model {id}. GET /v1/models lists them.", "model", "model_not_found"
-        )
 
 
 PROGRAMS: Point[Programs] = Point("programs", "How APIs reach the model.")

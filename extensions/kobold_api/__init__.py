@@ -13,8 +13,6 @@ from kernel.api import (
     SAMPLERS,
     Extension,
     Meta,
-    Router,
-    Routes,
     SettingsChanged,
     Struct,
 )
@@ -128,5 +126,5 @@ async def setup(ext: Extension[Settings]) -> None:
     tongue = replies.Kobold()
     api = Api("kobold", "Kobold", endpoints, tongue)
     ext.add(APIS, api)
-    ext.add(ROUTES, Routes(Router(api.routes()), access="inference"))
+    ext.add(ROUTES, api.served())
     ext.add(DIALECTS, Dialect("kobold", asked.OWN, generate, NOBODY, tongue=tongue))

@@ -9,7 +9,7 @@ from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, json
 from extensions.models.api import MODELS
 from extensions.parameters.api import PARAMETERS
 from extensions.text_api.api import DIALECTS, Dialect
-from kernel.api import ROUTES, Extension, Refused, Router, Routes
+from kernel.api import ROUTES, Extension, Refused
 
 from . import fields
 from .models import Shelf
@@ -50,7 +50,7 @@ async def setup(ext: Extension[Any]) -> None:
         WebSocketRoute("/api/v1/chat-stream", Socket(writer.chat_stream).serve),
     )
     ext.add(APIS, api)
-    ext.add(ROUTES, Routes(Router([*api.routes(), *sockets]), access="inference"))
+    ext.add(ROUTES, api.served(*sockets))
     ext.add(DIALECTS, Dialect("legacy", fields.OWN, writer.generate, "None", shelf.act))
     if ext.flag("api"):
         for port in dict.fromkeys(map(ext.flag, PORTS)):

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint
-from kernel.api import ROUTES, Extension, Router, Routes
+from kernel.api import ROUTES, Extension
 
 from . import answers, asked, conversations, replies, tokens
 from .about import About
@@ -60,4 +60,4 @@ async def setup(ext: Extension[Any]) -> None:
     )
     api = Api("llama_server", "llama-server", endpoints)
     ext.add(APIS, api)
-    ext.add(ROUTES, Routes(Router(api.routes()), access="inference"))
+    ext.add(ROUTES, api.served())

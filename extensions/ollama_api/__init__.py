@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, json
 from extensions.models.api import MODELS
-from kernel.api import ROUTES, Extension, Meta, Router, Routes, SettingsChanged, Struct
+from kernel.api import ROUTES, Extension, Meta, SettingsChanged, Struct
 
 from . import answers, asking, replies, vectors
 from .keeping import Keeper
@@ -110,4 +110,4 @@ async def setup(ext: Extension[Settings]) -> None:
         Ollama(),
     )
     ext.add(APIS, api)
-    ext.add(ROUTES, Routes(Router(api.routes()), access="inference"))
+    ext.add(ROUTES, api.served())

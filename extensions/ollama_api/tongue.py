@@ -11,6 +11,8 @@ LINES = "application/x-ndjson"
 class Ollama(Tongue):
     """A sentence alone: with a status, and in a stream as its last line."""
 
+    stream_type = LINES
+
     def response(self, fault: Fault) -> Response:
         return Response(told(fault), fault.status, fault.headers, "application/json")
 

@@ -6,7 +6,16 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Endpoint, Fault, Problem, Programs, json, refused
+from extensions.api_kit.api import (
+    Call,
+    Endpoint,
+    Fault,
+    Problem,
+    Programs,
+    json,
+    no_such_model,
+    refused,
+)
 from extensions.models.api import ModelFile, Models
 from kernel.api import Loader, LoadFailed, NoModel, Refused, check
 
@@ -142,7 +151,7 @@ class Governing:
     def _find(self, name: str, param: str) -> ModelFile:
         if file := self._models.find(name):
             return file
-        fault = self._programs.none_such(name).fault
+        fault = no_such_model(name).fault
         raise Problem(msgspec.structs.replace(fault, param=param))
 
     async def _load(self, file: ModelFile, args: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Programs, json, missing
+from extensions.api_kit.api import Call, Programs, json, no_such_model
 from extensions.models.api import Models
 from kernel.api import ModelInfo
 
@@ -58,8 +58,7 @@ class Catalogue:
         for model in self.all():
             if model.id == id:
                 return json(model)
-        says = f"There is no model {id}. GET /v1/models lists them."
-        raise missing(says, "model", "model_not_found")
+        raise no_such_model(id)
 
     def all(self) -> list[Model]:
         info, loading = self._programs.info(), self._loading()

@@ -17,7 +17,7 @@ from extensions.api_kit.api import (
     read,
     unavailable,
 )
-from kernel.api import ROUTES, Extension, Router, Routes
+from kernel.api import ROUTES, Extension
 
 from .api import DIALECTS, Dialect
 
@@ -55,7 +55,7 @@ async def setup(ext: Extension[Any]) -> None:
     )
     api = Api("text", "Text", endpoints)
     ext.add(APIS, api)
-    ext.add(ROUTES, Routes(Router(api.routes()), access="inference"))
+    ext.add(ROUTES, api.served())
 
 
 async def spoken(dialect: Dialect, answer: Answer, call: Call) -> Response | None:
