@@ -15,7 +15,7 @@ Want = Callable[[str], Awaitable[None]]
 class Shelf(Protocol):
     """What is asked of the models that there are: the service of the extension models has it."""
 
-    def find(self, name: str) -> Any: ...
+    async def find(self, name: str) -> Any: ...
 
     def is_loaded(self, name: str) -> bool: ...
 
@@ -41,7 +41,7 @@ class Loader:
         async with self._one:
             if self._models.is_loaded(name):
                 return
-            file = self._models.find(name)
+            file = await self._models.find(name)
             if not file:
                 raise no_such_model(name)
             try:

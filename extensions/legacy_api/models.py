@@ -27,6 +27,7 @@ class Shelf:
         body = call.read(Act)
         match body.action:
             case "list":
+                await self._models.look()
                 return json({"result": sorted(shown(file) for file in self._models.files)})
             case "load" | "unload":
                 if not call.caller.admin:
@@ -45,7 +46,7 @@ class Shelf:
         }
 
     async def _load(self, body: Act) -> None:
-        file = self._models.find(body.model_name or "")
+        file = await self._models.find(body.model_name or "")
         if not file:
             says = f"There is no model {body.model_name or '…'}. The action list tells which are."
             raise refused(says, "model_name", "model_not_found")

@@ -20,7 +20,7 @@ class Models:
 
     @property
     def files(self) -> Sequence[ModelFile]:
-        """All that a running loader takes, by name; as of some seconds ago at most."""
+        """All that a running loader takes, by name; as of the last `look`."""
         return self._views.files
 
     @property
@@ -33,9 +33,16 @@ class Models:
             found[next(name for name in names if name not in found)] = file
         return found
 
-    def find(self, name: str) -> ModelFile | None:
+    async def look(self) -> None:
+        """Have `files` and `names` as the folder is now; a question to each file, no search, where
+        nothing changed."""
+        await self._views.glance()
+
+    async def find(self, name: str) -> ModelFile | None:
         """A model by what programs call it, or by its name below models/."""
-        return self.names.get(name) or self._views.file(name)
+        if not self._known(name):
+            await self.look()
+        return self._known(name)
 
     def loaded(self) -> ModelFile | None:
         """The file of the chat slot's model, if it lies below models/."""
@@ -56,6 +63,9 @@ class Models:
     async def unload(self) -> None:
         """Empty the chat slot."""
         await self._ext.slot().unload("The model was unloaded.")
+
+    def _known(self, name: str) -> ModelFile | None:
+        return self.names.get(name) or self._views.file(name)
 
 
 def shown(file: ModelFile) -> str:

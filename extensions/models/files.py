@@ -28,17 +28,22 @@ class Shelf:
 
     def __init__(self, root: Path) -> None:
         self.models: list[ModelFile] = []
-        self._root, self._stamps = root, dict[Path, int]()
+        self._root, self._stamps, self._takers = root, dict[Path, int](), list[str]()
 
     def look(self, loaders: Iterable[Loader]) -> bool:
         """List them anew; says whether anything changed."""
         before, folders = self.models, {self._root}
+        loaders = list(loaders)
         self.models = find(self._root, loaders, folders)
+        self._takers = [loader.id for loader in loaders]
         self._stamps = {path: _stamp(path) for path in folders}
         return before != self.models
 
-    def touched(self) -> bool:
-        """Whether a folder or a model changed since `look`: a question to each, no search."""
+    def touched(self, loaders: Iterable[Loader]) -> bool:
+        """Whether a folder, a model or a loader changed since `look`: a question to each, no
+        search."""
+        if self._takers != [loader.id for loader in loaders]:
+            return True
         sizes = any(_size(model.path) != model.size for model in self.models)
         return sizes or any(_stamp(path) != stamp for path, stamp in self._stamps.items())
 

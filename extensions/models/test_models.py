@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -169,19 +169,21 @@ def test_a_glance_sees_what_changed_and_searches_nothing(
 ):
     touch(tmp_path, "a.gguf", "deep/b.gguf", "empty/note.txt")
     shelf = Shelf(tmp_path)
-    assert shelf.look([OnlyGguf(Scripted())])  # type: ignore[list-item]
+    loaders: list[Any] = [OnlyGguf(Scripted())]
+    assert shelf.look(loaders)
     with monkeypatch.context() as patch:
         patch.setattr(os, "walk", None)
-        assert not shelf.touched()
+        assert not shelf.touched(loaders)
     touch(tmp_path, "empty/c.gguf")
     os.utime(tmp_path / "empty", (1, 1))  # clocks of file systems are coarse
-    assert shelf.touched()
-    assert shelf.look([OnlyGguf(Scripted())])  # type: ignore[list-item]
-    assert not shelf.touched()
+    assert shelf.touched(loaders)
+    assert shelf.look(loaders)
+    assert not shelf.touched(loaders)
     (tmp_path / "a.gguf").write_bytes(b"grown")
-    assert shelf.touched()
+    assert shelf.touched(loaders)
     (tmp_path / "deep" / "b.gguf").unlink()
-    assert shelf.look([OnlyGguf(Scripted())])  # type: ignore[list-item]
+    assert shelf.look(loaders)
+    assert shelf.touched([])
 
 
 async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch):
@@ -446,8 +448,8 @@ async def test_what_other_extensions_do_with_models():
         await page.act("models.choose", file="two.gguf")  # It looks into the folder.
         [models] = app.kernel.registry.values(MODELS)
         assert [file.name for file in models.files] == ["one.gguf", "two.gguf"]
-        assert models.find("two") == models.find("two.gguf") == models.files[1]
-        assert models.find("three") is None
+        assert await models.find("two") == await models.find("two.gguf") == models.files[1]
+        assert await models.find("three") is None
         (app.kernel.models / "one").mkdir()
         touch(app.kernel.models, "one/one.gguf")
         await page.act("models.choose", file="one.gguf")
@@ -455,7 +457,7 @@ async def test_what_other_extensions_do_with_models():
             "one": "one.gguf", "two": "two.gguf", "one/one.gguf": "one/one.gguf",
             "one/": "one",
         }  # fmt: skip
-        assert models.find("one") == models.find("one.gguf")
+        assert await models.find("one") == await models.find("one.gguf")
         assert shown(models.files[0]) == "one"
         with pytest.raises(Refused, match="not below"):
             await models.load("three.gguf")

@@ -55,7 +55,8 @@ class Views:
 
     async def glance(self) -> bool:
         """The same, but only if a folder was touched."""
-        return await self._ext.thread(self._shelf.touched) and await self.look()
+        touched = await self._ext.thread(self._shelf.touched, self._ext.get(LOADERS))
+        return touched and await self.look()
 
     async def watch(self, every: float) -> None:
         """Let a file that is dropped into the folder appear while there are pages, for ever."""

@@ -40,7 +40,7 @@ class Keeper:
     async def want(self, name: str | None) -> int:
         """Have this model loaded; answers the nanoseconds it took. Raises Problem."""
         began, wanted = time.monotonic_ns(), plain(name)
-        if wanted and self._may() and not self._known(wanted):
+        if wanted and self._may() and not await self._known(wanted):
             raise missing(UNKNOWN.format(name), "model", "model_not_found")
         await self._loader.want(wanted)
         return time.monotonic_ns() - began
@@ -68,8 +68,8 @@ class Keeper:
 
     # --- inside ------------------------------------------------------------------------
 
-    def _known(self, name: str) -> bool:
-        return self._models.is_loaded(name) or self._models.find(name) is not None
+    async def _known(self, name: str) -> bool:
+        return self._models.is_loaded(name) or await self._models.find(name) is not None
 
     def _allowed(self, call: Call) -> bool:
         return call.caller.admin or self._may()

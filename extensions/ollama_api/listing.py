@@ -85,6 +85,7 @@ class Listing:
         self._ext, self._models = ext, models
 
     async def tags(self, call: Call) -> Response:
+        await self._models.look()
         listed = self.all()
         times = await self._ext.thread(lambda: [changed(each.path) for each in listed])
         return json(Tags([tag(each, time) for each, time in zip(listed, times, strict=True)]))
@@ -121,14 +122,14 @@ class Listing:
             ),
         ]
 
-    def one(self, name: str) -> Listed | None:
+    async def one(self, name: str) -> Listed | None:
         """A model by any of its names."""
         for each in (*self.loaded(), *self.all()):
             if each.name == name:
                 return each
         if self._models.is_loaded(name):
             return self.loaded()[0]
-        file = self._models.find(name)
+        file = await self._models.find(name)
         return Listed(name=shown(file), path=file.path, size=file.size) if file else None
 
 

@@ -62,7 +62,7 @@ class Showing:
         name = body.model or body.name
         if not name:
             raise refused("model: There is none. Name one.", "model", "invalid_value")
-        model = self._listing.one(plain(name))
+        model = await self._listing.one(plain(name))
         if not model:
             raise missing(UNKNOWN.format(name), "model", "model_not_found")
         header, modified = await self._ext.thread(lambda: (read(model.path), changed(model.path)))

@@ -108,6 +108,7 @@ class Governing:
         return json(Info(name, [*self._adapters.names], loader))
 
     async def names(self, call: Call) -> Response:
+        await self._models.look()
         return json(Names([file.name for file in self._models.files]))
 
     async def load(self, call: Call) -> Response:
@@ -115,7 +116,7 @@ class Governing:
         if body.settings:
             says = "settings: They are given with each request. Leave them out."
             raise refused(says, "settings", "unsupported_parameter")
-        await self._load(self._find(body.model_name, "model_name"), dict(body.args or {}))
+        await self._load(await self._find(body.model_name, "model_name"), dict(body.args or {}))
         self._standing.set(body.instruction_template, body.instruction_template_str)
         return json(DONE)
 
@@ -124,7 +125,7 @@ class Governing:
         return json(DONE)
 
     async def load_named(self, call: Call) -> Response:
-        await self._load(self._find(call.read(Named).model, "model"), {})
+        await self._load(await self._find(call.read(Named).model, "model"), {})
         return json(Success())
 
     async def unload_named(self, call: Call) -> Response:
@@ -148,8 +149,8 @@ class Governing:
 
     # --- inside ------------------------------------------------------------------------
 
-    def _find(self, name: str, param: str) -> ModelFile:
-        if file := self._models.find(name):
+    async def _find(self, name: str, param: str) -> ModelFile:
+        if file := await self._models.find(name):
             return file
         fault = no_such_model(name).fault
         raise Problem(msgspec.structs.replace(fault, param=param))

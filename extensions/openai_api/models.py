@@ -45,16 +45,18 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalogue:
-    """What is listed; nothing of it asks an engine or a disk."""
+    """What is listed; nothing of it asks an engine."""
 
     def __init__(self, programs: Programs, models: Models, loading: Callable[[], str]) -> None:
         self._programs, self._models, self._loading = programs, models, loading
 
     async def listed(self, call: Call) -> Response:
+        await self._models.look()
         return json(Listed(data=self.all()))
 
     async def one(self, call: Call) -> Response:
         id = str(call.path["id"])
+        await self._models.look()
         for model in self.all():
             if model.id == id:
                 return json(model)

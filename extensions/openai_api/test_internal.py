@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -131,9 +132,21 @@ async def test_models_are_loaded_and_unloaded(app: App, served: Served, model: K
     assert (await change("internal/model/unload")).json() == "OK"
 
 
+async def test_a_model_that_comes_while_no_page_is_open(app: App, served: Served):
+    (app.kernel.models / "new").mkdir()
+    (app.kernel.models / "new" / "third.gguf").write_bytes(b"GGUF")
+    loaded = await ask(served, "POST", "/v1/models/load", served.key, model="third")
+    assert loaded.status_code == 200, loaded.text
+    (app.kernel.models / "new" / "fourth.gguf").write_bytes(b"GGUF")
+    os.utime(app.kernel.models / "new", (1, 1))  # Clocks of file systems are coarse.
+    names = (await get(served, INTERNAL + "model/list"))["model_names"]
+    assert names == ["first.gguf", "new", "new/fourth.gguf", "new/third.gguf", "second.gguf"]
+
+
 async def test_a_template_that_comes_with_a_model(served: Served, model: Knowing):
     body = {"model_name": "first.gguf", "instruction_template": "ChatML"}
-    await ask(served, "POST", INTERNAL + "model/load", served.key, **body)
+    loaded = await ask(served, "POST", INTERNAL + "model/load", served.key, **body)
+    assert loaded.status_code == 200, loaded.text
     await said(served, "/v1/chat/completions", messages=HELLO)
     await said(served, "/v1/chat/completions", messages=HELLO, instruction_template_str="mine")
     await ask(served, "POST", "/v1/models/load", served.key, model="second")
