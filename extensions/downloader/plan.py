@@ -1,0 +1,76 @@
+"""What a repository holds and what of it is to be fetched: plain data, for page, job and worker."""
+
+from typing import Literal
+
+from kernel.contract import Struct
+
+HUB = "https://huggingface.co"
+"""Where models are looked for, unless a setting or `HF_ENDPOINT` names a mirror."""
+
+
+class Item(Struct, frozen=True):
+    """One file."""
+
+    path: str
+    """In a repository's listing its name there; in a plan, where it is written below the folder.
+    Forward slashes, and whatever the hub says: only `kernel.api.safe_path` makes a path of it."""
+    url: str
+    """Its bytes, with the commit in it, so that every attempt asks for the same file."""
+    size: int
+    """Bytes."""
+    sha256: str | None = None
+    """Of its bytes, in hexadecimal; the hub says so of large files only."""
+    etag: str = ""
+    """Another one means that the file is another."""
+
+
+class Repository(Struct, frozen=True):
+    """What the hub says of a repository at a revision: the worker's answer to `repository`."""
+
+    repo: str
+    """`user/name`."""
+    revision: str
+    """The branch, tag or commit that was asked for."""
+    commit: str
+    items: tuple[Item, ...] = ()
+    """All files, those in folders too."""
+    gated: bool = False
+    """Its owner wants to be asked, on its page, before anyone may have the files."""
+    downloads: int = 0
+    """In the last month."""
+    licence: str = ""
+    base: tuple[str, ...] = ()
+    """The models it was made from: `user/name`."""
+    tags: tuple[str, ...] = ()
+
+
+class Found(Struct, frozen=True):
+    """A repository in the answer to `search`."""
+
+    repo: str
+    downloads: int = 0
+    likes: int = 0
+    changed: str = ""
+    """A date, YYYY-MM-DD."""
+    gated: bool = False
+    tags: tuple[str, ...] = ()
+
+
+class Plan(Struct, frozen=True):
+    """What is to be fetched, and where to."""
+
+    repo: str
+    """`user/name`, or "" for an address elsewhere."""
+    revision: str
+    commit: str
+    root: Literal["models", "loras"]
+    folder: str
+    """Below that root, forward slashes; "" is the root itself."""
+    items: tuple[Item, ...]
+    source: str = ""
+    """The page of the repository, for people and for huggingface-metadata.txt."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(item.size for item in self.items)
