@@ -1,4 +1,10 @@
-"""What a repository holds and what of it is to be fetched: plain data, for page, job and worker."""
+"""What a repository holds and what of it is to be fetched: plain data, for page, job and worker.
+
+The worker's calls about it, each with `endpoint` (as `HUB`, no slash at the end) and `token` (""
+for none): `repository(repo, revision)` answers a `Repository`; `search(query, limit)` a list of
+`Found`, the most downloaded first; `card(repo, revision)` the text of README.md, "" where there is
+none. What goes wrong is a `Refused` that says what to do: no such repository, gated, no network.
+"""
 
 from typing import Literal
 
@@ -42,6 +48,8 @@ class Repository(Struct, frozen=True):
     base: tuple[str, ...] = ()
     """The models it was made from: `user/name`."""
     tags: tuple[str, ...] = ()
+    parameters: int = 0
+    """As the hub read them off its safetensors or GGUF files; 0 where it does not say."""
 
 
 class Found(Struct, frozen=True):
@@ -54,6 +62,8 @@ class Found(Struct, frozen=True):
     """A date, YYYY-MM-DD."""
     gated: bool = False
     tags: tuple[str, ...] = ()
+    parameters: int = 0
+    """As in `Repository`."""
 
 
 class Plan(Struct, frozen=True):
