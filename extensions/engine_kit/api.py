@@ -11,6 +11,7 @@ from extensions.engine_kit.gguf_kinds import (
     check_gguf_projector,
 )
 from extensions.engine_kit.grammar import as_gbnf
+from extensions.engine_kit.peft import Peft, check_peft_adapter, misfit, read_config, read_peft
 from extensions.engine_kit.requests import check_request, finish_of, neutral, unsupported
 from extensions.engine_kit.safetensors import check_folder, check_safetensors
 from extensions.engine_kit.schemas import from_schema
@@ -29,6 +30,7 @@ __all__ = [
     "Emit",
     "Gguf",
     "OneAtATime",
+    "Peft",
     "Stepped",
     "StopStrings",
     "Tensor",
@@ -40,14 +42,18 @@ __all__ = [
     "check_gguf_adapter",
     "check_gguf_model",
     "check_gguf_projector",
+    "check_peft_adapter",
     "check_request",
     "check_safetensors",
     "finish_of",
     "from_folder",
     "from_gguf",
     "from_schema",
+    "misfit",
     "neutral",
     "question_of",
+    "read_config",
+    "read_peft",
     "told",
     "unsupported",
     "with_defaults",

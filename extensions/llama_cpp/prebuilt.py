@@ -100,7 +100,8 @@ class Prebuilt:
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
         """`tokenize(text, special=True, pieces=False)`, `detokenize(token_ids)`,
         `template(messages, …)`, `logits(text or token_ids, sampling, top=25)`, what may come next;
-        `embed(texts)`, answering a vector for each; `pictures(sizes)`, the tokens of each."""
+        `embed(texts)`, answering a vector for each; `pictures(sizes)`, the tokens of each;
+        `adapters(paths=())`, those the model was loaded with; others are refused."""
         match name:
             case "tokenize":
                 text, special = data["text"], data.get("special", True)
@@ -118,6 +119,9 @@ class Prebuilt:
                 return self._template.render(messages, **data)
             case "pictures" if self._sees:
                 return self._costs.of(data["sizes"])
+            case "adapters":
+                self._weights([(path, 1.0) for path in data.get("paths", ())])
+                return {"own": self._loras, "more": False}
             case "embed":
                 return self._vectors.embed(data["texts"])
             case _:

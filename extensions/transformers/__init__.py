@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from kernel.api import LOADERS, Extension, Meta, Struct, WorkerLoader
+from kernel.api import LOADERS, Extension, Meta, Struct
 
 from .honoured import HONOURED
+from .loader import Loader
 
 
 class Options(Struct, frozen=True):
@@ -30,7 +31,7 @@ def accepts(path: Path) -> bool:
 
 async def setup(ext: Extension[Any]) -> None:
     trust = {"SPINDLE_TRUST_REMOTE_CODE": "1"} if ext.flag("trust-remote-code") else {}
-    loader = WorkerLoader(
+    loader = Loader(
         id="transformers",
         label="Transformers",
         engine="worker.py:Engine",

@@ -8,7 +8,7 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,11 +21,28 @@ WORTH = 16
 """Tokens; a shorter beginning that was seen before is read again."""
 
 
+Adapters = tuple[tuple[str, float], ...]
+"""What changes the weights for one row."""
+
+
+class Past(NamedTuple):
+    """A row that left: its tokens, adapters, and the keys and values of every layer."""
+
+    ids: list[int]
+    adapters: Adapters
+    layers: list[tuple[Tensor, ...]]
+
+
+def ignored(rows: Sequence[Adapters]) -> None:
+    """What a batch without adapters does with those of its rows."""
+
+
 class Row:
     """One request's tokens, of which the model has seen the first `seen`."""
 
-    def __init__(self, ids: list[int]) -> None:
-        self.ids, self.seen, self.cached = ids, 0, 0
+    def __init__(self, ids: list[int], adapters: Adapters = ()) -> None:
+        self.ids, self.adapters = ids, adapters
+        self.seen = self.cached = 0
         self.cache: Any = None
         """Its own until it joins the batch."""
 
@@ -36,15 +53,14 @@ R = TypeVar("R", bound=Row)
 class Batch(Generic[R]):
     """Rows that decode together; give it rows to `read`, then let them `join`."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, use: Callable[[Sequence[Adapters]], None] = ignored) -> None:
+        self._model, self._use = model, use
         known = inspect.signature(model.forward).parameters
         self._positions = "position_ids" in known
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
         self.rows: list[R] = []
         self._cache: Any = None
-        self._past: deque[tuple[list[int], list[tuple[Tensor, ...]]]] = deque(maxlen=4)
-        """Rows that left: their tokens, and the keys and values of every layer."""
+        self._past: deque[Past] = deque(maxlen=4)
 
     def read(self, row: R, count: int) -> Tensor:
         """Let the model see the next tokens of a row; the scores after the last of them."""
@@ -53,7 +69,7 @@ class Batch(Generic[R]):
             self._recall(row)
         ids = row.ids[row.seen : row.seen + count]
         row.seen += len(ids)
-        return self._forward([ids], row.cache)[0]
+        return self._forward([ids], row.cache, [row.adapters])[0]
 
     def join(self, row: R) -> None:
         self.rows.append(row)
@@ -90,7 +106,8 @@ class Batch(Generic[R]):
                 return [(row, self.read(row, 1)) for row in self.rows]
             longest = max(row.seen for row in self.rows)
             padding = [longest - row.seen for row in self.rows]
-            scores = self._forward([row.ids[-1:] for row in self.rows], self._cache, padding)
+            last, adapters = [r.ids[-1:] for r in self.rows], [r.adapters for r in self.rows]
+            scores = self._forward(last, self._cache, adapters, padding)
         for row in self.rows:
             row.seen += 1
         return list(zip(self.rows, scores, strict=True))
@@ -108,28 +125,34 @@ class Batch(Generic[R]):
         """Keep what a row leaves, for the next turn of its conversation."""
         if not self._cache or any(type(layer) is not DynamicLayer for layer in self._cache.layers):
             return
-        seen = self.rows[at].seen
+        row, seen = self.rows[at], self.rows[at].seen
         try:
             layers = [
                 tuple(part[at : at + 1, :, -seen:].clone() for part in (layer.keys, layer.values))
                 for layer in self._cache.layers
             ]
-            self._past.append((self.rows[at].ids[:seen], layers))
+            self._past.append(Past(row.ids[:seen], row.adapters, layers))
         except torch.OutOfMemoryError:
             self._past.clear()
 
     def _recall(self, row: R) -> None:
         """Begin where a row that left had the same beginning."""
-        best = max(self._past, key=lambda past: common(past[0], row.ids), default=None)
-        if not best or (length := min(common(best[0], row.ids), len(row.ids) - 1)) < WORTH:
+        alike = [past for past in self._past if past.adapters == row.adapters]
+        best = max(alike, key=lambda past: common(past.ids, row.ids), default=None)
+        if not best or (length := min(common(best.ids, row.ids), len(row.ids) - 1)) < WORTH:
             return
-        for layer, (keys, values) in zip(row.cache.layers, best[1], strict=True):
+        for layer, (keys, values) in zip(row.cache.layers, best.layers, strict=True):
             layer.update(keys[:, :, :length], values[:, :, :length])
         row.seen = row.cached = length
 
     def _forward(
-        self, ids: list[list[int]], cache: Any, padding: list[int] | None = None
+        self,
+        ids: list[list[int]],
+        cache: Any,
+        adapters: Sequence[Adapters],
+        padding: list[int] | None = None,
     ) -> Tensor:
+        self._use(adapters)
         device = self._model.device
         more: dict[str, Any] = dict(self._last_only)
         if padding and any(padding):

@@ -22,6 +22,7 @@ from extensions.engine_kit.api import (
     question_of,
     with_defaults,
 )
+from extensions.transformers.adapters import Loras
 from extensions.transformers.answerer import Answerer, Question
 from extensions.transformers.batch import Batch
 from extensions.transformers.faults import explained
@@ -35,6 +36,7 @@ CHUNK = 256
 """Tokens of prompts that are read between two steps of the replies."""
 LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
+TOO_MANY = "Use fewer adapters, or load the model with a shorter context."
 TOO_LONG = "Send a shorter prompt, or load the model with a shorter context."
 SMALL = 50_000_000
 """Weights; a smaller model loses more by handing work to threads than it gains."""
@@ -73,7 +75,8 @@ class Engine:
         torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every length: 40 ms a token
         if sum(weight.numel() for weight in model.parameters()) < SMALL:
             torch.set_num_threads(1)
-        self._batch: Batch[Writer] = Batch(self._model)
+        self._loras = Loras(self._model)
+        self._batch: Batch[Writer] = Batch(self._model, self._loras.use)
         self._vocabulary = Vocabulary(folder, trust)
         self._template = ChatTemplate(self._vocabulary.template, self._vocabulary.special_texts)
         own = getattr(config.get_text_config(), "max_position_embeddings", 0) or 2048
@@ -87,7 +90,7 @@ class Engine:
             special_tokens=self._vocabulary.special_ids,
             chat_template=self._vocabulary.template,
             samplers=HONOURED,
-            capabilities=("text", "logits", "logprobs", "batch", "tools"),
+            capabilities=("text", "logits", "logprobs", "lora", "batch", "tools"),
             description=f"{config.model_type}, {self._model.dtype}, {device}".replace("torch.", ""),
             defaults=from_folder(folder),
         )
@@ -96,7 +99,7 @@ class Engine:
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
         """`tokenize(text, special=True, pieces=False)`, `detokenize(token_ids)`,
         `template(messages, …)`; `logits(text or token_ids, sampling, top=25)`, what may come
-        next."""
+        next; `adapters(paths=())` reads these, and tells that more can come at any time."""
         match name:
             case "tokenize":
                 ids = self._vocabulary.encode(data["text"], data.get("special", True))
@@ -110,6 +113,9 @@ class Engine:
                 )
             case "detokenize":
                 return self._vocabulary.decode(data["token_ids"])
+            case "adapters":
+                self._read_adapters(data.get("paths", ()))
+                return {"own": [], "more": True}
             case "template":
                 messages = msgspec.convert(data.pop("messages"), tuple[Message, ...])
                 return self._template.render(messages, **data)
@@ -125,10 +131,16 @@ class Engine:
     def _explained(self, doing: str) -> AbstractContextManager[None]:
         return explained(doing, self._model.device.type, TOO_LONG)
 
+    def _read_adapters(self, paths: Iterable[str]) -> None:
+        with explained("reading an adapter", self._model.device.type, TOO_MANY):
+            for path in paths:
+                self._loras.get(path)
+
     def _admit(self, wish: Request | Question) -> Writer:
         request = wish.request if isinstance(wish, Question) else wish
         request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
+        self._read_adapters(path for path, _ in request.adapters)
         if request.messages is not None:
             text = self._template.text(request)
         else:
@@ -181,6 +193,9 @@ class Engine:
         try:
             with self._explained("reading a prompt"):
                 scores = self._batch.read(writer, count)
+            if writer.seen == len(writer.ids):
+                beside = (row.adapters for row in self._batch.rows)
+                self._loras.check_beside(writer.adapters, beside)
         except Exception as error:  # it is this reply's alone
             yield Output(id, finish=finish_of(error, writer.usage))
             return

@@ -34,7 +34,7 @@ class Writer(Row):
         stops: tuple[str, ...],
         device: torch.device,
     ) -> None:
-        super().__init__(ids)
+        super().__init__(ids, request.adapters)
         sampling = request.sampling
         self._vocabulary, self._eos, self._logprobs = vocabulary, eos, request.logprobs
         self._prompt = len(ids)

@@ -160,7 +160,8 @@ class Native:
         """`tokenize(text, special=True, pieces=False)`, `detokenize(token_ids)`,
         `template(messages, …)`; `logits(text or token_ids, sampling, top=25)`, what may come next;
         `save(folder)` and `restore(folder)` what conversations left, answering how many;
-        `embed(texts)`, answering a vector for each."""
+        `embed(texts)`, answering a vector for each; `adapters(paths=())` reads these, and tells
+        with which the model was loaded, and that more can come at any time."""
         match name:
             case "tokenize":
                 ids = self._tokenize(data["text"], data.get("special", True))
@@ -175,6 +176,10 @@ class Native:
                 return self._template.render(messages, **data)
             case "embed":
                 return self._embedder.embed(data["texts"])
+            case "adapters":
+                for path in data.get("paths", ()):
+                    self._loras.get(path)
+                return {"own": self._adapters, "more": True}
             case "save":
                 file = self._states(data["folder"])
                 return save(file, self._prefixes.remembered(), self._loras.stamp)

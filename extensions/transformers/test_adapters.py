@@ -1,0 +1,144 @@
+"""LoRA adapters of PEFT: each reply with its own, in one step, and what does not fit is refused."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from extensions.transformers.loader import adapter
+from kernel.api import Refused, Worker, WorkerError
+from tests.engines.real import ROOT, STORIES, STORY, ask, engine, interpreter
+
+ADAPTER = STORIES.parent / "lora-stories260K"
+GGUF = ADAPTER / "lora-shakespeare-f32.gguf"
+PLAIN = ROOT / "tests" / "engines" / "plain_transformers.py"
+LORA = ((str(ADAPTER), 1.0),)
+WISH: dict[str, Any] = {"max_new_tokens": 200, "ban_eos_token": True}
+real = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def worker(environments_dir: Path) -> AsyncIterator[Worker]:
+    async with engine("transformers", environments_dir / "torch") as worker:
+        info = await worker.load(STORIES / "hf", {"dtype": "float32"})
+        assert "lora" in info.capabilities
+        yield worker
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """An adapter that a test may spoil."""
+    return Path(shutil.copytree(ADAPTER, tmp_path / "copy", copy_function=shutil.copyfile))
+
+
+def reconfigured(folder: Path, **said: Any) -> str:
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | said))
+    return str(folder)
+
+
+@pytest.mark.engine
+async def test_peft_and_gguf_write_the_same_text_in_every_engine(environments_dir: Path):
+    torch, texts = environments_dir / "torch", dict[str, str]()
+    interpreter(torch, "llama_cpp")
+    gguf = ((str(GGUF), 1.0),)
+    for id, environment, model, lora in (
+        ("transformers", torch, STORIES / "hf", LORA),
+        ("llama_cpp", environments_dir / "xllamacpp-native", STORIES / "stories260K.gguf", gguf),
+        ("llamacpp_hf", torch, STORIES / "stories260K.gguf", gguf),
+    ):
+        async with engine(id, environment) as worker:
+            await worker.load(model, {"dtype": "float32"} if id == "transformers" else {})
+            texts[id], finish, _ = await ask(worker, adapters=lora, **WISH)
+            assert finish.usage.completion == 200
+            assert (await ask(worker))[0] == STORY, "without it as before"
+    assert len(set(texts.values())) == 1
+    asked = {"prompt": "Once upon a time", "negative": "x", "scales": [], "contrasts": [],
+             "texts": [], "count": 200}  # fmt: skip
+    said = await asyncio.to_thread(
+        subprocess.run,
+        [interpreter(torch), PLAIN, STORIES / "hf", ADAPTER],
+        input=json.dumps(asked), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert texts["transformers"] == json.loads(said.stdout)["adapted"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestRows:
+    pytestmark = real
+
+    async def test_each_reply_of_a_step_has_its_own(self, worker: Worker, copy: Path):
+        other = ((reconfigured(copy, lora_alpha=4), 1.0),)
+        half = ((str(ADAPTER), 0.5),)
+        kinds = ((), LORA, half, other, (*LORA, *other), ((str(ADAPTER), 0.0),))
+        alone = [(await ask(worker, adapters=each, max_new_tokens=60))[0] for each in kinds]
+        assert len(set(alone)) >= 4
+        assert alone[5] == alone[0]
+        asked = [ask(worker, adapters=each, max_new_tokens=60) for each in kinds * 2]
+        together = [text for text, _, _ in await asyncio.gather(*asked)]
+        assert together == alone * 2
+
+    async def test_what_was_read_with_one_is_not_taken_for_another(self, worker: Worker):
+        prompt = "Tom had a red ball. " * 4
+        first = (await ask(worker, prompt, adapters=LORA))[0]
+        plain, finish, _ = await ask(worker, prompt)
+        assert finish.usage.cached == 0
+        again, finish, _ = await ask(worker, prompt, adapters=LORA)
+        assert (again, finish.usage.cached > 0) == (first, True)
+        assert plain != first
+
+    async def test_a_scale_of_the_other_kind(self, worker: Worker, copy: Path):
+        config = json.loads((copy / "adapter_config.json").read_text())
+        alpha = config["lora_alpha"] / config["r"] * config["r"] ** 0.5
+        path = reconfigured(copy, use_rslora=True, lora_alpha=alpha)
+        text, _, _ = await ask(worker, adapters=((path, 1.0),), **WISH)
+        assert text == (await ask(worker, adapters=LORA, **WISH))[0]
+
+    async def test_what_is_none_or_another_models_costs_one_reply(
+        self, worker: Worker, copy: Path, tmp_path: Path
+    ):
+        (pickled := tmp_path / "pickled").mkdir()
+        shutil.copyfile(ADAPTER / "adapter_config.json", pickled / "adapter_config.json")
+        (pickled / "adapter_model.bin").write_bytes(b"x")
+        cut = Path(shutil.copytree(copy, tmp_path / "cut"))
+        (cut / "adapter_model.safetensors").write_bytes(b"\x10" * 100)
+        dora = reconfigured(copy, use_dora=True)
+        for path, words in (
+            (str(tmp_path / "none"), "has no adapter_config"),
+            (str(pickled), "can run programs"),
+            (str(cut), "cannot be loaded"),
+            (dora, "DoRA"),
+        ):
+            with pytest.raises(WorkerError, match=words):
+                await ask(worker, adapters=((path, 1.0),))
+            with pytest.raises(WorkerError, match=words):
+                await worker.call("adapters", paths=[path])
+        assert (await ask(worker))[0] == STORY
+
+    async def test_it_is_read_before_a_request_asks(self, worker: Worker):
+        assert await worker.call("adapters") == {"own": [], "more": True}
+        await worker.call("adapters", paths=[str(ADAPTER)])
+
+
+def test_an_adapter_is_found_by_its_folder(tmp_path: Path):
+    (tmp_path / "loras" / "deep" / "one").mkdir(parents=True)
+    (tmp_path / "loras" / "deep" / "one" / "adapter_config.json").touch()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "adapter_config.json").touch()
+    (tmp_path / "loras" / "link").symlink_to(tmp_path / "outside")
+    loras = tmp_path / "loras"
+    assert adapter(loras, "deep/one") == str(loras / "deep" / "one")
+    for name, words in (
+        ("deep", "There is no adapter"),
+        ("../outside", "cannot be the name"),
+        ("link", "leads out"),
+        ("", "cannot be the name"),
+    ):
+        with pytest.raises(Refused, match=words):
+            adapter(loras, name)
