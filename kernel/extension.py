@@ -16,7 +16,7 @@ from kernel.jobs import Job, JobKind
 from kernel.loaders import Generation, ToInstall
 from kernel.manifest import Manifest
 from kernel.model import ASKED, TOLD, Slot
-from kernel.pages import Region, in_region
+from kernel.pages import Panel, Region, in_region
 from kernel.pipeline import modified
 from kernel.points import Phase, Point, Rewrites
 from kernel.records import SectionChanged
@@ -212,10 +212,21 @@ class Extension(Scope, Generic[S]):
         """One of the extension's templates as HTML."""
         return self._kernel.pages.render(f"{self.id}/{template}", ext=self, **context)
 
-    async def panels(self, region: Region, client: Client | None, subject: str) -> list[Markup]:
-        """What extensions contribute to a region, as HTML, for whoever lays that region out."""
+    def parts(self, region: Region) -> list[tuple[str, Panel]]:
+        """The panels of a region and whose they are, in their order, for who lays it out."""
+        return [(entry.owner, entry.value) for entry in in_region(self._kernel.registry, region)]
+
+    async def panels(
+        self,
+        region: Region,
+        client: Client | None,
+        subject: str,
+        only: Callable[[str, Panel], bool] = lambda owner, panel: True,
+    ) -> list[Markup]:
+        """The same as HTML, or those of them that are wanted."""
         entries = in_region(self._kernel.registry, region)
-        return [await self._kernel.draw(entry, client, subject) for entry in entries]
+        wanted = [entry for entry in entries if only(entry.owner, entry.value)]
+        return [await self._kernel.draw(entry, client, subject) for entry in wanted]
 
     async def push(
         self,

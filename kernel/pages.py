@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 LARGEST = 32 << 20
 """Characters of one fragment."""
 Region = Literal[
-    "tab", "sidebar", "composer", "message_actions", "message_footer", "status", "settings",
-    "command", "shortcut",
+    "tab", "sidebar", "composer", "message_actions", "message_footer", "models", "model_file",
+    "status", "settings", "command", "shortcut",
 ]  # fmt: skip
 
 

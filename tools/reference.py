@@ -95,6 +95,11 @@ REGIONS = {
     "composer": "Beside the chat's text box. `subject` is the conversation, or empty.",
     "message_actions": "In the More menu of a message. `subject` is the message.",
     "message_footer": "After the figures below a message. `subject` is the message.",
+    "models": "The Model page: with a `title` a section of its own at `/models/<extension>`, "
+    "`subject` is what follows; without one around the list of models, above it where `order` is "
+    "below 0.",
+    "model_file": "Beside one model on the Model page. `subject` is its name below `models/`; draw "
+    "nothing where there is nothing to say of it.",
     "status": "The status line at the foot of every page.",
     "settings": "A section of its own in the Settings tab; `title` heads it.",
     "command": "Buttons and links that the command palette (Ctrl+K) finds.",

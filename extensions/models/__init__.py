@@ -1,4 +1,4 @@
-"""The model picker in the status line: what lies below models/, loaded with a click."""
+"""The models below models/: their page, and the picker in the status line that loads one."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,6 +9,7 @@ from extensions.models.api import MODELS, Models
 from extensions.models.files import ModelFile, find
 from extensions.models.loading import Loading
 from extensions.models.memory import Memory
+from extensions.models.page import ICON, Page
 from extensions.models.views import Views
 from kernel.api import (
     LOADERS,
@@ -48,6 +49,7 @@ async def setup(ext: Extension[Settings]) -> None:
     slot = ext.slot()
     memory = Memory(ext.data / "models.json")
     loading, views = Loading(ext, memory), Views(ext, memory)
+    page = Page(ext, views)
     await views.look()
 
     @ext.on(Started)
@@ -124,10 +126,14 @@ async def setup(ext: Extension[Settings]) -> None:
         if event.point == LOADERS.name:
             await views.look()
             views.push_pickers()
+            await page.tell_list()
+        if event.point == PANELS.name:
+            await page.panels_changed()
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:
         views.forget(event.client)
+        page.left(event.client)
 
     async def commands(client: Client | None, subject: str) -> Mapping[str, Any]:
         return {"slot": views.slot()}
@@ -135,7 +141,8 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.add(MODELS, Models(ext, loading, views))
     ext.add(PANELS, Panel("status", "status.html", views.context))
     ext.add(PANELS, Panel("command", "command.html", commands, order=10, title="Model"))
-    ext.spawn(views.watch(EVERY), "watch")
+    ext.add(PANELS, Panel("tab", "panel.html", page.context, 25, title="Models", icon=ICON))
+    ext.spawn(views.watch(EVERY, page.tell_list), "watch")
 
 
 __all__ = ["ModelFile", "Settings", "find", "setup"]

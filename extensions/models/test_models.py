@@ -192,6 +192,10 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
         assert ext
         views, looks = Views(ext, Memory(app.kernel.data / "none")), list[int]()
         views.greet(app.page("/").client)
+        told = list[int]()
+
+        async def changed() -> None:
+            told.append(1)
 
         async def glance() -> bool:
             looks.append(1)
@@ -200,8 +204,9 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
             return True
 
         monkeypatch.setattr(views, "glance", glance)
-        watching = asyncio.create_task(views.watch(0.001))
+        watching = asyncio.create_task(views.watch(0.001, changed))
         await app.until(lambda: len(looks) > 5)
+        assert told
         assert not watching.done()
         watching.cancel()
 

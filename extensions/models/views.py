@@ -1,7 +1,7 @@
 """What the templates of the picker show, and to whom it is pushed."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,14 @@ class Views:
         touched = await self._ext.thread(self._shelf.touched, self._ext.get(LOADERS))
         return touched and await self.look()
 
-    async def watch(self, every: float) -> None:
+    async def watch(self, every: float, changed: Callable[[], Awaitable[None]]) -> None:
         """Let a file that is dropped into the folder appear while there are pages, for ever."""
         while True:
             await asyncio.sleep(every)
             try:
                 if self.watched and await self.glance():
                     self.push_pickers()
+                    await changed()
             except Exception:
                 self._ext.log.exception("%s could not be listed", self._ext.models)
 
