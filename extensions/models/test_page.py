@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kernel.api import PANELS
-from kernel.testing import App, Scripted, running
+from kernel.testing import App, Page, Scripted, running
 
 HARDWARE = '''"""Stands on the Model page."""
 
@@ -49,6 +49,11 @@ def put(app: App, *names: str) -> None:
         path.write_bytes(b"x" * 10)
 
 
+def sections(page: Page) -> str:
+    """The list of sections as it was sent last."""
+    return page.html[page.html.rindex('id="models-sections"') :].partition("</nav>")[0]
+
+
 async def test_each_model_has_its_row_and_its_place(tmp_path: Path):
     async with running("models", model=Scripted("Hi.")) as app:
         put(app, "one.gguf", "deep/two & 3.gguf")
@@ -82,10 +87,9 @@ async def test_a_section_comes_and_goes_with_its_extension(tmp_path: Path):
     async with running("models", metal(tmp_path), model=Scripted("Hi.")) as app:
         page = await app.open("/models/metal")
         await page.until("The section of")
-        page.html = ""
         await app.kernel.changes.toggle("metal", False)
         await page.until("There is no such section")
-        assert 'href="/models/metal"' not in page.html
+        await app.until(lambda: 'href="/models/metal"' not in sections(page))
         page.html = ""
         await app.kernel.changes.toggle("metal", True)
         await page.until('href="/models/metal"')
