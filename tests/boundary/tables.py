@@ -19,6 +19,8 @@ ROUTES = {
     "characters /ext/characters/world/{name}": "admin",
     "characters /ext/characters/import": "admin",
     "characters /ext/characters/portrait/{kind}/{id}": "admin",
+    "models /models": "page",
+    "models /models/x": "page",
     "parameters /parameters": "page",
     "parameters /parameters/x": "page",
     "parameters /ext/parameters/{what}/{file}": "page",
