@@ -221,11 +221,11 @@ class Extension(Scope, Generic[S]):
         region: Region,
         client: Client | None,
         subject: str,
-        only: Callable[[str, Panel], bool] = lambda owner, panel: True,
+        only: Callable[[str, Panel], bool] | None = None,
     ) -> list[Markup]:
         """The same as HTML, or those of them that are wanted."""
         entries = in_region(self._kernel.registry, region)
-        wanted = [entry for entry in entries if only(entry.owner, entry.value)]
+        wanted = [entry for entry in entries if not only or only(entry.owner, entry.value)]
         return [await self._kernel.draw(entry, client, subject) for entry in wanted]
 
     async def push(
