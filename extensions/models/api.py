@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kernel.api import Extension, Point
+from kernel.api import Extension, Point, Refused
 
 from .files import ModelFile
 from .loading import Loading
@@ -59,6 +59,13 @@ class Models:
         """Load one as the picker does. Raises Refused where there is none, LoadFailed when it does
         not load."""
         await self._loading.load(name, loader, options)
+
+    async def reload(self, changes: Mapping[str, Any]) -> None:
+        """Load the chat slot's model again, with some of its options changed; they stay with it.
+        Raises Refused where it does not lie below models/, else as `load`."""
+        if not (file := self.loaded()):
+            raise Refused("The loaded model is not below models/. Load it by hand.")
+        await self._loading.again(file.name, changes)
 
     async def unload(self) -> None:
         """Empty the chat slot."""

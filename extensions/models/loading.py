@@ -39,6 +39,11 @@ class Loading:
             choice = Choice(loader, msgspec.to_builtins(dict(options)))
             await self._ext.thread(self._memory.loaded, name, choice)
 
+    async def again(self, name: str, changes: Mapping[str, Any]) -> None:
+        """Load a model as it was loaded last, with some options changed; raises as `load`."""
+        last = self._memory.choice(name)
+        await self.load(name, last.loader, {**last.options, **changes})
+
     async def at_start(self, say: Callable[[str], None]) -> None:
         """The model that `--model` names, or the one used last, or the guide; `say` is told when
         that cannot be. What is only missed for now is not forgotten: the guide stands in."""
