@@ -24,7 +24,7 @@ class Process(asyncio.SubprocessProtocol):
     transport: asyncio.SubprocessTransport
 
     def __init__(self, tell: Callable[[str], None], gone: Gone) -> None:
-        self.tail: deque[str] = deque(maxlen=40)
+        self.tail: deque[str] = deque(maxlen=200)
         self._tell, self._gone = tell, gone
         self._rest, self._second, self._count = b"", 0, 0
         self._kills = memory_kills()

@@ -1,7 +1,7 @@
 """What loads a model, and what is loaded: the protocols that loaders of extensions keep to."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -32,6 +32,18 @@ class Model(Protocol):
     def generate(self, request: Request) -> Generation: ...
     async def call(self, name: str, **data: Any) -> Any: ...
     async def close(self) -> None: ...
+
+
+class Telling:
+    """The report that a loader is handed."""
+
+    def __init__(self, told: Report) -> None:
+        self._told = told
+        self.lines: Callable[[], Sequence[str]] = tuple
+        """What its engine printed last, where the loader knows that."""
+
+    def __call__(self, fraction: float, note: str) -> None:
+        self._told(fraction, note)
 
 
 @runtime_checkable

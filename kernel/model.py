@@ -18,7 +18,7 @@ from kernel.contract import Finish, ModelInfo, Refused, Request
 from kernel.environments import EnvironmentFailed
 from kernel.generation import GONE, LoadFailed, NoModel
 from kernel.guard import called
-from kernel.loaders import Generation, Installs, Model, loader_for
+from kernel.loaders import Generation, Installs, Model, Telling, loader_for
 from kernel.points import Registry
 from kernel.records import told
 from kernel.samplers import SAMPLERS, checked
@@ -79,6 +79,10 @@ class Slot:
         """Why the last model was taken away, for whoever was still reading from it."""
         self.model: Model | None = None
         self.state = SlotChanged(name, "empty")
+        self.report = Telling(self._report)
+        """Its `lines` are those that the engine printed last, also after its end."""
+        self.wake: Work | None = None
+        """Brings back a model that was put to rest, where an extension does that."""
         self._bus, self._registry, self._failed = bus, registry, failed
         self._work: asyncio.Task[None] | None = None
         self._wanted: Wish | None = None
@@ -138,7 +142,9 @@ class Slot:
             await asyncio.wait({self._work})
 
     async def settled(self) -> None:
-        """Until nothing is being loaded."""
+        """Until nothing is being loaded, and a model that was put to rest is back."""
+        if self.wake:
+            await self.wake()
         while self.state.state == "loading":
             await self.wait()
             await asyncio.sleep(0)  # A newer wish may have replaced the one that ended.
@@ -202,6 +208,7 @@ class Slot:
         path, wish, options = self._wanted
         try:
             self._report(0, f"Loading {path.name}")
+            self.report.lines = tuple
             await asyncio.sleep(pause)
             self._next, loader = loader_for(path, wish, self._registry, self._failed)
             good, errors = check(loader.Options, options)
@@ -209,13 +216,13 @@ class Slot:
                 raise LoadFailed("; ".join(f"{k}: {v}" for k, v in errors.items()))
             if isinstance(loader, Installs):
                 self.owner = self.owner or self._next
-                await called(loader.install, self._report)
+                await called(loader.install, self.report)
             await self._drop("The model is being replaced.")
             self.owner = self._next
             self._report(0, f"Loading {path.name}")
             options = {k: v for k, v in good.items() if v is not msgspec.UNSET}
             options = loader.Options(**options)
-            model = await called(loader.open, path, options, self._report)
+            model = await called(loader.open, path, options, self.report)
             if not isinstance(getattr(cast(Any, model), "info", None), ModelInfo):
                 raise TypeError(f"expected a Model, got {type(model).__name__}")
             model.died.add_done_callback(lambda died: self._on_death(model, died))

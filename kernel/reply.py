@@ -146,6 +146,7 @@ class Reply:
                 self._kernel.slot(self.turn.slot).ended(said, time.monotonic() - started)
 
     async def _begin(self) -> AsyncIterator[Delta]:
+        await self._kernel.slot(self.turn.slot).settled()  # Modifiers may ask the model.
         turn = self.turn = await self._each(INPUT, Turn, self.turn)
         past = await self._each(HISTORY, Past, Past(self._history, turn))
         made = Draft(await self._compose(turn, past.messages), turn)
@@ -191,7 +192,6 @@ class Reply:
     async def _ask(self, entry: Entry[Mode], turn: Turn, history: Sequence[Message]) -> Request:
         """The mode's request; nothing can stand in for that, so its failure is the reply's."""
         guard = self._kernel.guard
-        await self._kernel.slot(turn.slot).settled()  # It may want to count tokens.
         try:
             request = await guard.within(guard.patience, entry, entry.value.request, turn, history)
             if not isinstance(request, Request):

@@ -78,6 +78,11 @@ class Worker:
         """The last lines it printed."""
         return tuple(map(discreet, self._process.tail))
 
+    @property
+    def busy(self) -> bool:
+        """Whether it was asked for something and has not answered."""
+        return bool(self._replies or self._calls)
+
     async def load(
         self, path: str | Path, options: Mapping[str, Any], report: Report | None = None
     ) -> ModelInfo:

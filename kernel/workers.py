@@ -13,7 +13,7 @@ from kernel.contract import ModelInfo, Report, Request
 from kernel.discovery import Discovery
 from kernel.environments import Environment, build, lock_for, python_of, ready
 from kernel.jobs import Job, Jobs
-from kernel.loaders import Generation, ToInstall
+from kernel.loaders import Generation, Telling, ToInstall
 from kernel.manifest import Manifest, Variant
 from kernel.sampling import Struct
 from kernel.worker import Limits, Worker
@@ -109,6 +109,11 @@ class WorkerModel:
     def __init__(self, worker: Worker, info: ModelInfo) -> None:
         self.worker, self.info, self.died = worker, info, worker.died
 
+    @property
+    def busy(self) -> bool:
+        """Whether it writes or works: then it is no time to unload it."""
+        return self.worker.busy
+
     def generate(self, request: Request) -> Generation:
         return self.worker.generate(request)
 
@@ -138,6 +143,8 @@ class WorkerLoader:
         """A sentence for whoever is about to load, and the address of the loader's settings."""
         self.samplers: tuple[str, ...] = ()
         """The fields of `Sampling` that its models honour, told before one is loaded."""
+        self.given: Mapping[str, Any] = {}
+        """The options that the command line says, which go before those saved for a model."""
         self._ext, self._engine, self._env = ext, engine, env or {}
 
     async def missing(self) -> ToInstall | None:
@@ -149,6 +156,8 @@ class WorkerLoader:
     async def open(self, path: Path, options: Any, report: Report) -> WorkerModel:
         """Start the worker and load; a cancelled or failed load leaves no process behind."""
         worker = await self._ext.worker(self._engine, report, self._env)
+        if isinstance(report, Telling):
+            report.lines = lambda: worker.log_tail
         try:
             # All of them: another class with other defaults may read them there.
             given = msgspec.to_builtins(msgspec.structs.asdict(options))

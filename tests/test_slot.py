@@ -12,11 +12,12 @@ import pytest
 from kernel.contract import UNSET, Finish, Meta, Report, Request, Sampling, Struct, Turn
 from kernel.environments import EnvironmentFailed
 from kernel.generation import WorkerError
-from kernel.loaders import LOADERS, Installs, Loader, ToInstall
+from kernel.loaders import LOADERS, Installs, Loader, Telling, ToInstall
 from kernel.model import LoadFailed, NoModel, SlotChanged
 from kernel.points import Phase
 from kernel.samplers import SAMPLERS, Samplers
-from kernel.testing import App, Scripted, ScriptedLoader, running
+from kernel.testing import App, Options, Scripted, ScriptedLoader, running
+from kernel.turn import INPUT
 
 PATH = Path("scripted")
 
@@ -472,3 +473,63 @@ async def test_what_goes_with_its_extension_is_told_and_comes_back_with_it(tmp_p
             await app.settled()
             await asyncio.sleep(0.05)
             assert slot.state.state == state
+
+
+# --- what an engine prints, and a model that rests ---------------------------------------------
+
+
+class Talkative(ScriptedLoader):
+    """Its engine prints."""
+
+    id = "talkative"
+
+    def __init__(self, model: Scripted) -> None:
+        super().__init__(model)
+        self.fails = False
+
+    async def open(self, path: Path, options: Options, report: Report) -> Scripted:
+        assert isinstance(report, Telling)
+        assert report.lines() == ()
+        report.lines = lambda: ("first", "last")
+        if self.fails:
+            raise WorkerError("It failed.")
+        return await super().open(path, options, report)
+
+
+async def test_the_last_lines_of_an_engine_outlive_it():
+    async with running() as app:
+        loader, slot = Talkative(Scripted("Hi.")), app.kernel.slot()
+        add = app.kernel.registry.add
+        add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.LATE, rank=0, rewrites=False)
+        await slot.load(PATH, "talkative")
+        assert slot.report.lines() == ("first", "last")
+        await slot.unload()
+        assert slot.report.lines() == ("first", "last")
+        loader.fails = True
+        with pytest.raises(LoadFailed):
+            await slot.load(PATH, "talkative")
+        assert slot.report.lines() == ("first", "last")
+        await app.load(Scripted("Hi."))
+        assert slot.report.lines() == ()
+
+
+async def test_a_turn_wakes_a_model_before_anybody_asks_it():
+    async with running(model=Scripted("Hi.")) as app:
+        slot = app.kernel.slot()
+        await slot.unload()
+
+        async def wake() -> None:
+            slot.wake = None
+            await slot.reload()
+
+        slot.wake = wake
+        seen: list[bool] = []
+
+        async def look(turn: Turn) -> Turn:
+            seen.append(slot.model is not None)
+            return turn
+
+        add = app.kernel.registry.add
+        add(INPUT, look, "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
+        assert await app.say() == "Hi."
+        assert seen == [True]

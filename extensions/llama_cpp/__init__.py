@@ -36,26 +36,26 @@ def accepts(path: Path) -> bool:
     return path.suffix == ".gguf"
 
 
-def options(ext: Extension[Any]) -> type[Options]:
-    """The load form, with what the command line says as its defaults."""
+def flags(ext: Extension[Any]) -> dict[str, Any]:
+    """The options that the command line says."""
     said = {name: value for name in FLAGS if (value := ext.flag(name)) is not None}
     good, errors = check(Options, said)
     if errors:
         raise Refused(f"The flags of llama.cpp cannot be used: {' '.join(errors.values())}")
-    return with_flags(good) if good else Options
+    return good
 
 
 async def setup(ext: Extension[Any]) -> None:
-    choosing = Choosing(ext)
+    choosing, said = Choosing(ext), flags(ext)
     loader = LlamaLoader(
         id="llama_cpp",
         label="llama.cpp",
         engine="worker.py:Engine",
-        Options=options(ext),
+        Options=with_flags(said) if said else Options,
         accepts=accepts,
         ext=ext,
     )
-    loader.before = choosing.install
+    loader.before, loader.given = choosing.install, said
     loader.about = "/settings/llama_cpp"
 
     def told(built: bool) -> None:

@@ -63,11 +63,12 @@ def accepts(path: Path) -> bool:
 
 
 async def setup(ext: Extension[Any]) -> None:
+    said = flags(ext)
     loader = LlamaLoader(
         id="llamacpp_hf",
         label="llamacpp_HF",
         engine="worker.py:Engine",
-        Options=options(ext),
+        Options=with_flags(said, HfOptions) if said else HfOptions,
         accepts=accepts,
         ext=ext,
     )
@@ -82,15 +83,16 @@ async def setup(ext: Extension[Any]) -> None:
             raise Refused(str(error)) from None
 
     loader.before, loader.samplers = compiled, (*HONOURED, *BESIDE)
+    loader.given = said
     ext.add(LOADERS, loader)
     ext.add(SAMPLERS, Samplers("llamacpp_HF", Bans))
 
 
-def options(ext: Extension[Any]) -> type[HfOptions]:
-    """The load form; its own three begin as the command line says."""
+def flags(ext: Extension[Any]) -> dict[str, Any]:
+    """The options that the command line says: its own three."""
     said = {name: ext.flag(name.replace("_", "-")) for name in OWN}
     given = {name: value for name, value in said.items() if value}
     good, errors = check(HfOptions, given)
     if errors:
         raise Refused(f"The flags of llamacpp_HF cannot be used: {' '.join(errors.values())}")
-    return with_flags(good, HfOptions) if good else HfOptions
+    return good

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from extensions.llamacpp_hf import accepts, options
+from extensions.llama_cpp.api import with_flags
+from extensions.llamacpp_hf import HfOptions, accepts, flags
 from kernel.api import LOADERS, Processor, Request, Sampling, Worker, WorkerError, check
 from kernel.testing import running
 from tests.engines.real import ROOT, STORIES, STORY, ask, engine, interpreter
@@ -452,7 +453,7 @@ async def test_flags_are_the_forms_defaults():
     async with running("llamacpp_hf") as app:
         ext = app.extension("llamacpp_hf")
         app.kernel.flags["llamacpp_hf"] = {"cfg-cache": True, "tokenizer-dir": "x"}
-        form = options(ext)()
+        form = with_flags(flags(ext), HfOptions)()
         assert (form.cfg_cache, form.logits_all, form.tokenizer_dir) == (True, False, "x")
 
 
