@@ -86,7 +86,7 @@ class Options(Struct, frozen=True):
         folded(
             SPEED,
             "Replies that are written at once; 0 is 16 with the native engine and 4 with the "
-            "prebuilt one. They share the context.",
+            "prebuilt one. They share the context; what finds no room in it waits.",
             ge=0,
             le=128,
             title="Replies at once",

@@ -26,23 +26,20 @@ from extensions.llama_cpp.files import describe, settled, token_text
 from extensions.llama_cpp.meaning import loras
 from extensions.llama_cpp.prebuilt_choices import choices, described
 from extensions.llama_cpp.prebuilt_costs import Costs
-from extensions.llama_cpp.prebuilt_images import content, marked
+from extensions.llama_cpp.prebuilt_images import content, marked, size
 from extensions.llama_cpp.prebuilt_parameters import TOGETHER, parameters, together
+from extensions.llama_cpp.prebuilt_reply import Reply, kind
 from extensions.llama_cpp.prebuilt_sampling import HONOURED, as_parameters
+from extensions.llama_cpp.prebuilt_shares import Shares
 from extensions.llama_cpp.prebuilt_vectors import Vectors
 from kernel.contract import (
-    UNSET,
     Capability,
     Finish,
     Message,
     ModelInfo,
-    Reason,
     Refused,
     Report,
     Request,
-    Timings,
-    Token,
-    Usage,
 )  # fmt: skip
 
 CARDS = (1, 2)
@@ -78,6 +75,7 @@ class Prebuilt:
         given = parameters(xllamacpp, path, file, options, self._key)
         self._loras = loras(options, path, file)
         self._use(Callbacks(self._generate, together(options)))
+        self._shares = Shares(options["context_length"], together(options))
         try:
             self._server = xllamacpp.Server(given)
         except RuntimeError as error:
@@ -111,7 +109,7 @@ class Prebuilt:
                 known = self._info.special_tokens.values()
                 return described(self._ask, text, self._begins(text, special), known)
             case "logits":
-                return self._choices(question_of(**data), data.get("top", 25))
+                return self._choices(question_of(**data), data.get("top", 25), cancelled)
             case "detokenize":
                 return self._ask("/detokenize", tokens=data["token_ids"])["content"]
             case "template":
@@ -127,7 +125,7 @@ class Prebuilt:
             case _:
                 raise Refused(f"llama.cpp knows no call {name!r}.")
 
-    def _choices(self, request: Request, top: int) -> dict[str, Any]:
+    def _choices(self, request: Request, top: int, cancelled: Callable[[], bool]) -> dict[str, Any]:
         request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
         ids = self._ids(request, request.prompt or "")
@@ -137,51 +135,60 @@ class Prebuilt:
                 f"{self._info.context_length:,}. Write something, or shorten it."
             )
         given = as_parameters(request.sampling, self._info.context_length)
-        return choices(self._ask, {**given, "prompt": ids}, top)
+        with self._shares.open() as share:  # It takes room as a reply does.
+            if not share.take(len(ids), 1, cancelled):
+                raise Refused("The question was cancelled.")
+            return choices(self._ask, {**given, "prompt": ids}, top)
 
     # --- a request, on a thread of its own ---
 
     def _generate(self, request: Request, emit: Emit) -> Finish:
         request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
-        mark = f"[{secrets.token_hex(16)}]"
-        messages, images = marked(request.messages or (), mark)
-        if images:
-            request = msgspec.structs.replace(request, messages=messages)
-        text = self._text(request)
-        prompt = self._ids(request, text.replace(mark, ""))
-        reply = Reply(prompt, request, self._template.stops(request), emit)
-        reply.stream.lead = self._template.lead(request, text)
-        reply.sees = self._sees
-        room = self._info.context_length - len(reply.prompt)
-        if room < 1:
-            raise Refused(
-                f"The prompt has {len(reply.prompt):,} tokens, and the context of this model "
-                f"{self._info.context_length:,}. Shorten it, or load the model with more context."
-            )
-        limit = request.sampling.max_new_tokens
-        if limit is UNSET or neutral(request.sampling, "auto_max_new_tokens"):
-            limit = room
+        with self._shares.open(kind(request)) as share:
+            mark = f"[{secrets.token_hex(16)}]"
+            messages, images = marked(request.messages or (), mark)
+            if images:
+                request = msgspec.structs.replace(request, messages=messages)
+            text = self._text(request)
+            prompt = self._ids(request, text.replace(mark, ""))
+            pictures = sum(self._costs.of([size(each.data) for each in images]))
+            reply = Reply(request, prompt, pictures, self._info.context_length, share, emit)
+            stops = neutral(request.sampling, "custom_stopping_strings")
+            lead = self._template.lead(request, text)
+            reply.stream = TextStream([*stops, *self._template.stops(request)], lead)
+            reply.sees = self._sees
+            asked = self._asked(request)
+            while not reply.reason:
+                tail = self._within(reply.said)
+                if tokens := reply.turn(len(tail)):
+                    now = {**asked, **reply.again(asked), "n_predict": tokens}
+                    if self._sees:  # then it takes no tokens, and only a chat takes pictures
+                        parts = content(text.removeprefix(self._bos) + reply.said, mark, images)
+                        now["messages"] = [{"role": "user", "content": parts}]
+                        self._server.handle_chat_completions(now, reply.hear)
+                    else:
+                        now["prompt"] = [*prompt, *tail]
+                        self._server.handle_completions(now, reply.hear)
+                    reply.leave()
+            return reply.finish()
+
+    def _asked(self, request: Request) -> dict[str, Any]:
+        """A reply in llama.cpp's words, but for its prompt and how far it may go now."""
         asked = {
-            **as_parameters(request.sampling, self._info.context_length),
-            "prompt": reply.prompt, "n_predict": min(limit, room), "stream": True,
+            **as_parameters(request.sampling, self._info.context_length), "stream": True,
             "return_progress": True, "timings_per_token": True, "cache_prompt": True,
             "preserved_tokens": [*SPOKEN],
-            "n_probs": 0 if request.logprobs is None else max(request.logprobs, 1),
         }  # fmt: skip
         if request.grammar:
             asked["grammar"] = as_gbnf(request.grammar)
         if self._loras:
             asked["lora"] = self._weights(request.adapters or self._loras)
-        if self._sees:  # then it takes no tokens, and only a chat takes pictures
-            del asked["prompt"], asked["n_probs"]
-            parts = content(text.removeprefix(self._bos), mark, images)
-            asked |= {"messages": [{"role": "user", "content": parts}], "reasoning_format": "none"}
-            asked |= {"logprobs": True, "top_logprobs": max(request.logprobs or 0, 1)}
-            self._server.handle_chat_completions(asked, reply.hear)
-        else:
-            self._server.handle_completions(asked, reply.hear)
-        return reply.finish()
+        if self._sees:
+            best = max(request.logprobs or 0, 1)
+            return asked | {"reasoning_format": "none", "logprobs": True, "top_logprobs": best}
+        best = 0 if request.logprobs is None else max(request.logprobs, 1)
+        return asked | {"n_probs": best}
 
     def _weights(self, adapters: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
         """The weights of one request; those of adapters that it does not name are 0."""
@@ -212,6 +219,14 @@ class Prebuilt:
         beginning = self._begins(text, special)
         return self._ask("/tokenize", content=text, add_special=beginning)["tokens"]
 
+    def _within(self, text: str) -> list[int]:
+        """The tokens of a text that others come before: no space is put at its beginning."""
+        if not text:
+            return []
+        line, both = (self._tokenize(each, special=False) for each in ("\n", "\n" + text))
+        begins = both[: len(line)] == line
+        return both[len(line) :] if begins else self._tokenize(text, special=False)
+
     def _begins(self, text: str, special: bool) -> bool:
         """Whether what the model wants first is to be added."""
         return special and not (self._bos and text.startswith(self._bos))
@@ -225,61 +240,3 @@ class Prebuilt:
         )
         with DIRECT.open(request, timeout=PATIENCE) as answer:
             return json.load(answer)
-
-
-class Reply:
-    """Makes deltas and a finish of the chunks that llama.cpp calls back with."""
-
-    def __init__(
-        self, prompt: list[int], request: Request, stops: Sequence[str], emit: Emit
-    ) -> None:
-        self.prompt, self.emit, self.logprobs = prompt, emit, request.logprobs
-        self.stream = TextStream([*neutral(request.sampling, "custom_stopping_strings"), *stops])
-        self.reason: Reason = "cancelled"
-        self.sees = False
-        """Whether it is a chat with eyes: pictures have tokens of their own, and the text lacks
-        the spaces at its beginning, so that it is made of the tokens."""
-        self.error = self.cut_by = ""
-        self.timings: dict[str, float] = {}
-
-    def hear(self, chunk: dict[str, Any]) -> bool:
-        """Whether llama.cpp should stop."""
-        if error := chunk.get("error"):
-            self.error = str(error["message"])
-            return True
-        self.timings = chunk.get("timings", self.timings)
-        if progress := chunk.get("prompt_progress"):
-            return self.emit(progress["processed"] / max(1, progress["total"]))
-        if not chunk["choices"]:
-            return False  # the figures at the end
-        choice = chunk["choices"][0]
-        tokens = [self.token(each) for each in (choice.get("logprobs") or {}).get("content", ())]
-        said = b"".join(each.bytes for each in tokens) if self.sees else choice["text"]
-        delta, self.cut_by = self.stream.feed(said, tokens if self.logprobs is not None else ())
-        stopped = self.emit(delta)
-        if self.cut_by or choice["finish_reason"]:
-            self.reason = "length" if choice["finish_reason"] == "length" else "stop"
-        return stopped or bool(self.cut_by)
-
-    def token(self, entry: dict[str, Any]) -> Token:
-        top = [(bytes(each["bytes"]), each["logprob"]) for each in entry["top_logprobs"]]
-        top = top[: self.logprobs]
-        return Token(entry["id"], bytes(entry["bytes"]), entry["logprob"], tuple(top))
-
-    def finish(self) -> Finish:
-        if self.error:
-            raise Refused(f"llama.cpp refused the request: {self.error.rstrip('.')}.")
-        if not self.cut_by:
-            self.emit(self.stream.end())
-        took = self.timings.get
-        read = took("prompt_n", 0) + took("cache_n", 0)
-        return Finish(
-            self.reason,
-            Usage(
-                int(read) if self.sees else len(self.prompt),
-                int(took("predicted_n", 0)),
-                int(took("cache_n", 0)),
-            ),
-            Timings(took("prompt_ms", 0) / 1000, took("predicted_ms", 0) / 1000),
-            self.cut_by,
-        )
