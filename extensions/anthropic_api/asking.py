@@ -5,7 +5,17 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from extensions.api_kit.api import Asked, Call, Wish, converted, read, refused, sampling_of
+from extensions.api_kit.api import (
+    MESSAGES,
+    TOOLS,
+    Asked,
+    Call,
+    Wish,
+    converted,
+    read,
+    refused,
+    sampling_of,
+)
 from kernel.api import Meta, Text, ToolCall
 
 from .messages import Piece, Said, Str, messages_of
@@ -65,10 +75,10 @@ class Output(msgspec.Struct):
 class Question(msgspec.Struct, kw_only=True):
     """What has tokens: the body of /v1/messages/count_tokens."""
 
-    messages: list[Said]
+    messages: Annotated[list[Said], MESSAGES]
     model: Str = None
     system: str | list[Piece] | None = None
-    tools: list[Tool] | None = None
+    tools: Annotated[list[Tool], TOOLS] | None = None
     tool_choice: Choice | None = None
     thinking: Thinking | None = None
     output_config: Output | None = None

@@ -1,5 +1,6 @@
 """What the extensions of APIs build on."""
 
+from .bounds import MESSAGES, TOOLS
 from .calls import Asking, Call, Caller, Out, caller_of
 from .endpoints import APIS, Answer, Api, Endpoint, Tongue, json, left, nothing
 from .fields import ALIASES, sampling_of
@@ -17,10 +18,10 @@ from .tools import Called, calls_in
 from .wishes import Asked, Wish
 
 __all__ = [
-    "ALIASES", "APIS", "HEARING", "PICTURES", "PROGRAMS", "SPEECH", "Answer", "Api", "Asked",
-    "Asking", "Call", "Called", "Caller", "Endpoint", "Fault", "Gate", "Heard", "Listener",
-    "Loader", "Out", "Painter", "Problem", "Programs", "Recording", "Run", "Runs", "Speaker",
-    "Tongue", "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "filled", "json",
-    "left", "make", "missing", "no_such_model", "nothing", "read", "refused", "sampling_of",
-    "times", "unavailable",
+    "ALIASES", "APIS", "HEARING", "MESSAGES", "PICTURES", "PROGRAMS", "SPEECH", "TOOLS", "Answer",
+    "Api", "Asked", "Asking", "Call", "Called", "Caller", "Endpoint", "Fault", "Gate", "Heard",
+    "Listener", "Loader", "Out", "Painter", "Problem", "Programs", "Recording", "Run", "Runs",
+    "Speaker", "Tongue", "Want", "Wish", "caller_of", "calls_in", "converted", "decoded",
+    "filled", "json", "left", "make", "missing", "no_such_model", "nothing", "read", "refused",
+    "sampling_of", "times", "unavailable",
 ]  # fmt: skip

@@ -1,11 +1,11 @@
 """POST /apply-template: the prompt that a conversation becomes."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Programs, Wish, json, refused
+from extensions.api_kit.api import MESSAGES, TOOLS, Call, Programs, Wish, json, refused
 from kernel.api import Message, Role, Text
 
 
@@ -26,8 +26,8 @@ class Said(msgspec.Struct):
 class Apply(msgspec.Struct):
     """A conversation."""
 
-    messages: list[Said]
-    tools: list[dict[str, Any]] | None = None
+    messages: Annotated[list[Said], MESSAGES]
+    tools: Annotated[list[dict[str, Any]], TOOLS] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
 

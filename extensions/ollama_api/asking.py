@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import structs
 
-from extensions.api_kit.api import Asked, Call, Programs, Wish, filled, refused, sampling_of
+from extensions.api_kit.api import (
+    MESSAGES,
+    TOOLS,
+    Asked,
+    Call,
+    Programs,
+    Wish,
+    filled,
+    refused,
+    sampling_of,
+)
 from kernel.api import Message, Meta, Part, Sampling, Text
 
 from .messages import Said, Str, messages_of, pictures_of
@@ -52,8 +62,8 @@ class Body(msgspec.Struct, kw_only=True):
 class Chat(Body, kw_only=True):
     """The body of /api/chat."""
 
-    messages: list[Said] | None = None
-    tools: list[dict[str, Any]] | None = None
+    messages: Annotated[list[Said], MESSAGES] | None = None
+    tools: Annotated[list[dict[str, Any]], TOOLS] | None = None
 
 
 class Generate(Body, kw_only=True):

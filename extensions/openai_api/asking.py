@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from extensions.api_kit.api import Asked, Wish, converted, refused
+from extensions.api_kit.api import MESSAGES, TOOLS, Asked, Wish, converted, refused
 from kernel.api import Message, Meta, Struct, Text
 
 from .chat import Rest, efforts
@@ -45,11 +45,11 @@ class Thinking(msgspec.Struct):
 class Create(Extras, kw_only=True):
     """The body; sampling fields have the names of docs/parameters.md and OpenAI's."""
 
-    input: str | list[Item] | None = None
+    input: str | Annotated[list[Item], MESSAGES] | None = None
     model: Str = None
     instructions: Str = None
     stream: bool | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Annotated[list[dict[str, Any]], TOOLS] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     previous_response_id: Str = None

@@ -5,7 +5,18 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from extensions.api_kit.api import Asked, Call, Programs, Want, Wish, converted, read, refused
+from extensions.api_kit.api import (
+    MESSAGES,
+    TOOLS,
+    Asked,
+    Call,
+    Programs,
+    Want,
+    Wish,
+    converted,
+    read,
+    refused,
+)
 from extensions.parameters.api import Parameters
 from kernel.api import Meta, Mode
 
@@ -35,12 +46,12 @@ class StreamOptions(msgspec.Struct):
 class Chat(Extras, kw_only=True):
     """The body; sampling fields have the names of docs/parameters.md and OpenAI's."""
 
-    messages: list[Said]
+    messages: Annotated[list[Said], MESSAGES]
     model: Str = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Many | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Annotated[list[dict[str, Any]], TOOLS] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     logprobs: bool | None = None

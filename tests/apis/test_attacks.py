@@ -93,6 +93,31 @@ async def test_e42_too_much_costs_little(web: httpx.AsyncClient, name: str):
     assert spent < 3
 
 
+HELD = {"tools": 1000, "messages": 10_000, "input": 10_000}
+"""How many a request may hold."""
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, OLLAMA, RESPONSES])
+async def test_e42_no_more_than_can_be_read_at_once(web: httpx.AsyncClient, path: str):
+    for field in ("tools", "input" if path == RESPONSES else "messages"):
+        for more in (0, 1):
+            each = range(HELD[field] + more)
+            many = [offer(path, n) if field == "tools" else HELLO[0] for n in each]
+            body = BODIES[path] | {field: many}
+            answer = await post(web, path, json.dumps(body).encode())
+            says = answer.text
+            assert answer.status_code == (400 if more else 200), says
+            assert not more or f"length <= {HELD[field]}" in says, says
+
+
+def offer(path: str, n: int) -> dict[str, Any]:
+    """A tool in the form of an API."""
+    function = {"name": f"f{n}", "parameters": {}}
+    if path == MESSAGES:
+        return {"name": f"f{n}", "input_schema": {"type": "object"}}
+    return {"type": "function", **function} if path == RESPONSES else tool(n)
+
+
 @pytest.mark.parametrize("path", BODIES)
 async def test_e42_what_is_nested_too_deeply(web: httpx.AsyncClient, path: str):
     start = json.dumps(BODIES[path])[:-1].encode()
