@@ -1,0 +1,158 @@
+"""Where files are written: names that are safe, folders that say whose model it is."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from kernel.api import Refused, Struct, safe_name, safe_path
+
+from .choosing import Choice
+from .plan import Item, Plan, Repository
+
+DEEPEST = 8
+"""Folders in a file's name."""
+MOST = 2000
+"""Files of one download."""
+
+
+class Places(Struct, frozen=True):
+    """Where models and LoRAs lie."""
+
+    models: Path
+    loras: Path
+
+    def of(self, root: str) -> Path:
+        return self.loras if root == "loras" else self.models
+
+
+def folder_name(repo: str, revision: str = "main") -> str:
+    """`USER_NAME`, and `USER_NAME_BRANCH` of another branch than the main one."""
+    branch = "" if revision in ("", "main") else f"_{revision.replace('/', '_')}"
+    return safe(f"{repo.replace('/', '_')}{branch}")
+
+
+def plan_of(
+    repository: Repository,
+    choice: Choice,
+    places: Places,
+    *,
+    eyes: bool = False,
+    endpoint: str = "",
+) -> Plan:
+    """What fetching a form of a model means; `eyes` takes the file along that sees images.
+
+    A GGUF of one file lies directly below its root, as people are used to; what consists of
+    several files has a folder. Raises Refused where a name cannot be one of a file here.
+    """
+    items = (*choice.items, *(choice.eyes[:1] if eyes else ()))
+    root = "loras" if choice.lora else "models"
+    if choice.form == "gguf":
+        items = tuple(_renamed(item, item.path.rpartition("/")[2]) for item in items)
+        if len(items) == 1 and not _taken(places.of(root), items[0]):
+            return _plan(repository, root, "", items, endpoint)
+    return _plan(
+        repository, root, folder_name(repository.repo, repository.revision), items, endpoint
+    )
+
+
+def plan_of_files(
+    repository: Repository, items: Sequence[Item], *, lora: bool = False, endpoint: str = ""
+) -> Plan:
+    """The same for files that were chosen one by one."""
+    root = "loras" if lora else "models"
+    if len(items) == 1 and items[0].path.lower().endswith(".gguf"):
+        return _plan(
+            repository, root, "", (_renamed(items[0], items[0].path.rpartition("/")[2]),), endpoint
+        )
+    folder = folder_name(repository.repo, repository.revision)
+    return _plan(repository, root, folder, tuple(items), endpoint)
+
+
+def _plan(
+    repository: Repository, root: str, folder: str, items: tuple[Item, ...], endpoint: str
+) -> Plan:
+    check_names(items)
+    source = f"{endpoint}/{repository.repo}" if endpoint else ""
+    kind = "loras" if root == "loras" else "models"
+    return Plan(
+        repository.repo, repository.revision, repository.commit, kind, folder, items, source
+    )
+
+
+def check_names(items: Sequence[Item]) -> None:
+    """Raises Refused, before a byte is fetched, where a name leads elsewhere or is there twice."""
+    if not items:
+        raise Refused("None of these files belongs to a model. Choose others.")
+    if len(items) > MOST:
+        raise Refused(
+            f"These are {len(items):,} files, more than a model has ({MOST:,}). Choose fewer."
+        )
+    seen: dict[str, str] = {}
+    folders: set[str] = set()
+    for item in items:
+        parts = item.path.split("/")
+        if len(parts) > DEEPEST:
+            raise Refused(f"“{shown(item.path)}” lies too deep. Leave it out.")
+        for part in parts:
+            safe(part)
+        key = unicodedata.normalize("NFC", item.path).casefold()
+        if other := seen.get(key):
+            raise Refused(
+                f"“{shown(item.path)}” and “{shown(other)}” would be one file on many systems. "
+                "Choose one of them."
+            )
+        seen[key] = item.path
+        folders |= {"/".join(key.split("/")[:n]) for n in range(1, len(parts))}
+    if both := folders & seen.keys():
+        raise Refused(f"“{shown(seen[min(both)])}” is a file and a folder. Choose one of them.")
+
+
+def safe(name: str) -> str:
+    """A name that can be a file's here; raises Refused."""
+    try:
+        return safe_name(name)
+    except ValueError as unsafe:
+        raise Refused(f"{unsafe} Nothing of it was fetched.") from None
+
+
+def is_safe(path: str) -> bool:
+    """Whether a file can be written under its name."""
+    try:
+        check_names([Item(path, "", 0)])
+    except Refused:
+        return False
+    return True
+
+
+def found_here(plan: Plan, places: Places) -> dict[str, bool]:
+    """Which files of a plan lie where it would write them, whole as far as their size tells."""
+    root = places.of(plan.root)
+    return {item.path: _lies(root, plan.folder, item) for item in plan.items}
+
+
+def _lies(root: Path, folder: str, item: Item) -> bool:
+    try:
+        path = safe_path(root, *filter(None, folder.split("/")), *item.path.split("/"), follow=True)
+        return path.is_file() and path.stat().st_size == item.size
+    except (OSError, ValueError):
+        return False
+
+
+def _taken(root: Path, item: Item) -> bool:
+    """Whether another model's file has that name already."""
+    try:
+        path = safe_path(root, item.path, follow=True)
+        return path.exists() and path.stat().st_size != item.size
+    except (OSError, ValueError):
+        return False
+
+
+def _renamed(item: Item, path: str) -> Item:
+    return Item(path, item.url, item.size, item.sha256, item.etag)
+
+
+def shown(name: str) -> str:
+    """A name of any length and kind, as a sentence can hold it."""
+    plain = re.sub(r"[^\w./ -]", "?", name[:80], flags=re.ASCII)
+    return plain + ("…" if len(name) > 80 else "")

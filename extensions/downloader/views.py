@@ -1,0 +1,189 @@
+"""What the templates of finding show, in words."""
+
+from typing import Any
+from urllib.parse import quote
+
+from kernel.api import Refused
+
+from .addresses import Address
+from .choosing import Choice, is_kept, missing_parts
+from .fitting import Room, advised, fits, largest, need
+from .looks import Look
+from .plan import HUB, Found, Item
+from .planning import Places, found_here, is_safe, plan_of, plan_of_files
+from .quantizations import ALL
+from .starters import Starter
+
+ROWS = 300
+"""Files of a repository that are listed."""
+FITS = {"card": "fits the graphics card", "memory": "fits", "not": "too large for this machine"}
+PICKLE = (
+    "Files of this kind can hold programs, so they are never loaded as they are: the Model page "
+    "converts them to safetensors first. Where the same model is to be had as safetensors or GGUF, "
+    "take that."
+)
+
+
+def at(address: Address) -> str:
+    """An address as a page's path has it."""
+    host = address.endpoint.partition("://")[2]
+    name = address.repo if address.revision == "main" else f"{address.repo}:{address.revision}"
+    return quote(f"{host}/{name}" if host else name, safe="/:")
+
+
+def link(address: Address) -> str:
+    return f"/models/downloader/{at(address)}"
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if count < 999.5 or unit == "TB":
+            return f"{count:.0f} {unit}" if count >= 100 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
+def many(count: int) -> str:
+    """A large number for people: 12k, 3.4M."""
+    for unit in ("", "k", "M", "B"):
+        if count < 999.5 or unit == "B":
+            return f"{count:.0f}{unit}" if count >= 10 or not unit else f"{count:.1f}{unit}"
+        count /= 1000  # type: ignore[assignment]
+    return ""
+
+
+def fit(weights: int, room: Room) -> dict[str, str]:
+    """Whether it fits, and what it takes."""
+    how = fits(weights, room)
+    return {
+        "fits": how,
+        "fit": FITS.get(how, ""),
+        "takes": f"about {size(need(weights))} while it is loaded" if how else "",
+    }
+
+
+def result(found: Found, room: Room) -> dict[str, Any]:
+    """A row of a search."""
+    bits = largest(found.parameters, room)
+    label = next((name for name, each, _ in ALL if each <= bits), "") if bits else ""
+    says = ""
+    if found.parameters:
+        says = f"fits at {label} or smaller" if label else "too large for this machine"
+        if bits >= 8:
+            says = "fits"
+    return {
+        "repo": found.repo,
+        "link": link(Address(found.repo)),
+        "downloads": many(found.downloads),
+        "likes": many(found.likes),
+        "changed": found.changed,
+        "gated": found.gated,
+        "parameters": many(found.parameters) if found.parameters else "",
+        "form": "GGUF" if "gguf" in found.tags else "safetensors" if "safetensors" in found.tags
+        else "",
+        "fit": says,
+        "fits": ("memory" if bits else "not") if found.parameters else "",
+    }  # fmt: skip
+
+
+def starter(entry: Starter, room: Room, places: Places) -> dict[str, Any]:
+    """A row of the list of small models."""
+    name = entry.file.rpartition("/")[2]
+    here = is_safe(name) and (places.models / name).is_file()
+    return {
+        "name": entry.name,
+        "repo": entry.repo,
+        "file": entry.file,
+        "link": link(Address(entry.repo)),
+        "size": entry.size,
+        "licence": entry.licence,
+        "says": entry.says,
+        "here": here,
+        **fit(entry.bytes, room),
+    }
+
+
+def repository(look: Look, room: Room, places: Places, endpoint: str) -> dict[str, Any]:
+    """A repository with its forms and files. Blocks: it looks at what is here already."""
+    address, found = look.address, look.repository
+    view: dict[str, Any] = {
+        "name": address.repo,
+        "address": at(address),
+        "revision": "" if address.revision == "main" else address.revision,
+        "asking": look.asking,
+        "trouble": look.trouble,
+        "page": f"{address.endpoint or endpoint or HUB}/{address.repo}",
+        "host": (address.endpoint or endpoint or HUB).partition("://")[2],
+    }
+    if not found:
+        return view
+    best = _meant(look) or advised(look.choices, room)
+    return view | {
+        "gated": found.gated,
+        "licence": found.licence,
+        "base": [{"name": name, "link": link(Address(name))} for name in found.base[:5]],
+        "downloads": many(found.downloads),
+        "parameters": many(found.parameters) if found.parameters else "",
+        "choices": [_choice(look, each, each is best, room, places) for each in look.choices],
+        "files": [_file(look, item, places) for item in found.items[:ROWS]],
+        "more": max(0, len(found.items) - ROWS),
+        "all": len(found.items),
+    }
+
+
+def _meant(look: Look) -> Choice | None:
+    """What the address itself named: a file, or a quantization."""
+    address = look.address
+    for choice in look.choices:
+        if address.path and any(item.path == address.path for item in choice.items):
+            return choice
+        if address.quantization and choice.quantization.name == address.quantization:
+            return choice
+    return None
+
+
+def _choice(look: Look, choice: Choice, best: bool, room: Room, places: Places) -> dict[str, Any]:
+    assert look.repository
+    warning = PICKLE if choice.form == "pickle" else ""
+    here: dict[str, bool] = {}
+    try:
+        here = found_here(plan_of(look.repository, choice, places), places)
+    except Refused as refusal:
+        warning = str(refusal)
+    if missing_parts(choice):
+        warning = "A part of it is missing on the hub. Look again later, or take another."
+    label = choice.quantization.name or ("" if choice.form != "gguf" else choice.id)
+    kinds = {"gguf": "GGUF", "safetensors": "safetensors", "pickle": "pickled files"}
+    return {
+        "id": choice.id,
+        "label": label or kinds[choice.form],
+        "form": kinds[choice.form],
+        "files": len(choice.items),
+        "name": choice.items[0].path if len(choice.items) == 1 else "",
+        "size": size(choice.size),
+        "says": "An adapter (LoRA): it changes the model it was made for, and goes to loras/."
+        if choice.lora else choice.quantization.says,
+        "lora": choice.lora,
+        "best": best,
+        "here": bool(here) and all(here.values()),
+        "some": sum(here.values()),
+        "eyes": size(choice.eyes[0].size) if choice.eyes else "",
+        "warning": warning,
+        "blocked": bool(warning) and choice.form != "pickle",
+        **({"fits": "", "fit": "", "takes": ""} if choice.lora else fit(choice.weights, room)),
+    }  # fmt: skip
+
+
+def _file(look: Look, item: Item, places: Places) -> dict[str, Any]:
+    assert look.repository
+    safe = is_safe(item.path)
+    here = False
+    if safe:
+        here = all(found_here(plan_of_files(look.repository, [item]), places).values())
+    return {
+        "path": item.path,
+        "size": size(item.size),
+        "kept": safe and is_kept(item.path),
+        "here": here,
+    }
