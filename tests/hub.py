@@ -16,6 +16,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -104,14 +105,19 @@ class Hub:
 
     def wrong(self, where: str, *deeds: str, span: range = range(0)) -> Fault | None:
         """The first fault that fits and is not used up, which it then is a little more."""
-        for fault in self.faults:
-            placed = fault.do in ("cut", "stall", "flip")
-            if fault.times < 1 or fault.do not in deeds or (placed and fault.at not in span):
-                continue
-            if fnmatch.fnmatchcase(where, fault.on) or fnmatch.fnmatchcase(where, f"*:{fault.on}"):
-                fault.times -= 1
-                return fault
-        return None
+        fitting = [
+            fault
+            for fault in self.faults
+            if fault.times > 0
+            and fault.do in deeds
+            and (fault.do not in ("cut", "stall", "flip") or fault.at in span)
+            and any(fnmatch.fnmatchcase(where, on) for on in (fault.on, f"*:{fault.on}"))
+        ]
+        if not fitting:
+            return None
+        first = min(fitting, key=lambda fault: fault.at)
+        first.times -= 1
+        return first
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await Answering(self, scope, receive, send).answer()
@@ -357,6 +363,8 @@ def answering(hub: Hub, sockets: list[socket.socket]) -> Iterator[None]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=(sockets,), name="hub")
     thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.005)
     try:
         yield
     finally:

@@ -217,6 +217,7 @@ TEXTS = {
     "data Character.*": CHARACTERS,
     "data Connected.client": "never shown: an object",
     "data Disconnected.client": "never shown: an object",
+    "data DownloadMoved.id": "never shown: a number of the server's own",
     "data Conversation.title": TITLES,
     "data Conversation.folder": SHELF,
     "data Conversation.tags": SHELF,

@@ -1,0 +1,295 @@
+"""Downloads as jobs: begun, paused, gone on with, cancelled, and in turn."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from kernel.api import (
+    Extension,
+    Job,
+    JobKind,
+    Refused,
+    Worker,
+    WorkerDied,
+    WorkerError,
+    safe_name,
+)
+
+from .line import Line
+from .news import Downloaded, DownloadMoved, News, Wishes
+from .plan import Plan
+from .records import Entry, Kept, Records, State
+from .staging import groups
+
+CODE = "fetcher.py:Fetcher"
+DEATHS = 3
+"""So many times the worker may die under a download."""
+IDLE = 60.0
+"""Seconds after the last download until the worker ends."""
+OPEN: tuple[State, ...] = ("waiting", "running", "paused")
+
+
+class Fetch(JobKind, frozen=True):
+    """The work of a download; what it is about lies in its record."""
+
+    id: str
+
+
+class Downloads:
+    """What the page and the command line do with downloads. Most raise Refused.
+
+    `where` answers for an endpoint ("" is that of the settings) its address and token.
+    """
+
+    def __init__(self, ext: Extension[Any], where: Callable[[str], tuple[str, str]]) -> None:
+        self._ext, self._where = ext, where
+        self._records = Records(ext.data / "downloads")
+        self._line = Line(lambda: ext.settings.at_once)
+        self._jobs: dict[str, Job] = {}
+        self._going: dict[str, asyncio.Task[News]] = {}
+        self._worker: Worker | None = None
+        self._starting = asyncio.Lock()
+        self._resting: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    async def open(self) -> None:
+        """Take up what was begun in an earlier life."""
+        await self._ext.thread(self._records.load)
+        self._ext.on(Fetch)(self._run)
+        self._ext.defer(self._end)
+        self._ext.spawn(self._take_up(), "take up")
+
+    async def _take_up(self) -> None:
+        await asyncio.sleep(0)  # The jobs that the kernel kept begin first.
+        for entry in self.entries:
+            if entry.state in OPEN and entry.id not in self._jobs:
+                self._begin(entry)
+
+    # --- what a person can do ---
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All downloads, oldest first."""
+        return [*self._records.entries.values()]
+
+    def get(self, id: str) -> Entry:
+        """One of them; raises Refused."""
+        if entry := self._records.entries.get(id):
+            return entry
+        raise Refused("This download is not in the list any more.")
+
+    async def start(self, plan: Plan, endpoint: str = "") -> Entry:
+        """Fetch a plan, after those that wait already; one that is under way is not begun twice."""
+        _check_names(plan)
+        for other in [*self._records.of(plan)]:
+            if other.state in OPEN and other.plan == plan:
+                return other
+            if other.state in OPEN:
+                raise Refused(
+                    f"“{other.name}” is being fetched to the same place. Wait for it or cancel it."
+                )
+            await self._ext.thread(self._records.drop, other)  # What it had is taken up.
+        entry = await self._ext.thread(self._records.add, Kept(plan, endpoint))
+        self._begin(entry)
+        return entry
+
+    async def pause(self, id: str) -> None:
+        """Stop for now; what is there stays, and another gets the turn."""
+        entry = self.get(id)
+        if entry.state in ("waiting", "running"):
+            await self._set(entry, "paused")
+            if going := self._going.get(id):
+                going.cancel()
+
+    async def resume(self, id: str) -> None:
+        """Go on, also with one that failed or was cancelled."""
+        entry = self.get(id)
+        if entry.state == "paused":
+            await self._set(entry, "waiting")
+            self._line.join(entry.id)
+        elif entry.state in ("failed", "cancelled"):
+            await self._set(entry, "waiting")
+            self._begin(entry)
+
+    retry = resume
+
+    async def cancel(self, id: str) -> None:
+        """Stop it; what is there stays until it is forgotten."""
+        entry = self.get(id)
+        if job := self._jobs.get(id):
+            job.cancel()
+            await asyncio.wait({job.done})
+        elif entry.state in OPEN:
+            await self._set(entry, "cancelled")
+
+    async def forget(self, id: str) -> None:
+        """Take it out of the list, and remove what was fetched of it, unless it is whole."""
+        entry = self.get(id)
+        await self.cancel(id)
+        await self._drop(entry)
+        self._ext.emit(DownloadMoved(id))
+
+    async def settings_changed(self) -> None:
+        """Let the limits of the settings count from now on."""
+        self._line.move()
+        await self._set_pace()
+
+    async def _set_pace(self) -> None:
+        if self._worker and not self._worker.died.done():
+            await self._worker.call("pace", rate=self._ext.settings.limit * 1e6)
+
+    # --- the job ---
+
+    def _begin(self, entry: Entry) -> None:
+        entry.still()
+        self._ext.job(f"Downloading {entry.name}", Fetch(entry.id))
+
+    async def _run(self, job: Job, params: Fetch) -> None:
+        if not (entry := self._records.entries.get(params.id)) or entry.state not in OPEN:
+            return
+        self._jobs[entry.id] = job
+        try:
+            if entry.state != "paused":
+                self._line.join(entry.id)
+            await self._fetch_in_turns(job, entry)
+        except asyncio.CancelledError:
+            if job.cancelled():
+                await asyncio.shield(self._set(entry, "cancelled"))
+            raise
+        except (Refused, WorkerError, WorkerDied) as error:
+            await self._set(entry, "failed", str(error))
+            raise Refused(str(error)) from error
+        finally:
+            self._line.leave(entry.id)
+            del self._jobs[entry.id]
+            self._tell(entry)
+            self._rest_later()
+
+    async def _fetch_in_turns(self, job: Job, entry: Entry) -> None:
+        deaths = 0
+        while entry.state != "done":
+            job.report(entry.fraction, entry.note)
+            await self._line.turn(entry.id)
+            await self._set(entry, "running")
+            task = asyncio.ensure_future(self._fetch(job, entry))
+            self._going[entry.id] = task
+            try:
+                await self._outcome(entry, await task)
+            except asyncio.CancelledError:
+                if job.cancelled() or entry.state != "paused":
+                    raise
+            except WorkerDied:
+                deaths += 1
+                if deaths >= DEATHS:
+                    raise
+            finally:
+                task.cancel()
+                del self._going[entry.id]
+                entry.still()
+                if entry.state == "paused":
+                    self._line.leave(entry.id)
+
+    async def _fetch(self, job: Job, entry: Entry) -> News:
+        def report(fraction: float, note: str) -> None:
+            entry.hear(msgspec.json.decode(note, type=News), asyncio.get_running_loop().time())
+            job.report(entry.fraction, entry.note)
+            self._tell(entry)
+
+        address, token = self._where(entry.kept.endpoint)
+        wishes = Wishes(self._ext.settings.threads, self._ext.settings.retries)
+        root = self._ext.loras if entry.plan.root == "loras" else self._ext.models
+        worker = await self._working(lambda f, note: job.report(None, note))
+        said = await worker.call(
+            "fetch",
+            report,
+            plan=msgspec.to_builtins(entry.plan),
+            root=str(root),
+            endpoint=address,
+            token=token,
+            wishes=msgspec.to_builtins(wishes),
+        )
+        return msgspec.convert(said, News)
+
+    async def _outcome(self, entry: Entry, news: News) -> None:
+        entry.hear(news, asyncio.get_running_loop().time())
+        if news.full:
+            return await self._set(entry, "paused", news.full)
+        if not news.failed:
+            await self._set(entry, "done")
+            return self._ext.emit(Downloaded(entry.plan))
+        path, why = next(iter(news.failed.items()))
+        count = len(news.failed)
+        which = path if count == 1 else f"{count} of {news.files} files, the first of them {path}"
+        raise Refused(f"Not fetched: {which}. {why} What was fetched is kept for the next try.")
+
+    # --- inside ---
+
+    async def _set(self, entry: Entry, state: State, why: str = "") -> None:
+        failed = dict(entry.news.failed) if state == "failed" else {}
+        have = entry.news.have
+        entry.kept = structs.replace(entry.kept, state=state, why=why, failed=failed, have=have)
+        with suppress(OSError):  # A full disk is told of by who fills it.
+            await self._ext.thread(self._records.keep, entry)
+        self._tell(entry)
+
+    def _tell(self, entry: Entry) -> None:
+        self._ext.emit(DownloadMoved(entry.id))
+
+    async def _drop(self, entry: Entry) -> None:
+        root = self._ext.loras if entry.plan.root == "loras" else self._ext.models
+
+        def remove() -> None:
+            for group in groups(entry.plan, Path(root).resolve()):
+                with group.alone(lambda: time.sleep(0.1)):
+                    group.clear()
+            self._records.drop(entry)
+
+        if entry.state == "done":
+            await self._ext.thread(self._records.drop, entry)
+        else:
+            await self._ext.thread(remove)
+
+    async def _working(self, report: Callable[[float, str], None]) -> Worker:
+        async with self._starting:
+            if not self._worker or self._worker.died.done():
+                self._worker = await self._ext.worker(CODE, report)
+                await self._set_pace()
+            return self._worker
+
+    def _rest_later(self) -> None:
+        """Give the worker's memory back when nothing was fetched for a while."""
+        if self._resting:
+            self._resting.cancel()
+        if not self._ended:
+            self._resting = asyncio.get_running_loop().call_later(IDLE, self._rest)
+
+    def _rest(self) -> None:
+        if not self._jobs:
+            self._ext.spawn(self._close(), "rest")
+
+    async def _end(self) -> None:
+        self._ended = True
+        await self._close()
+
+    async def _close(self) -> None:
+        if self._resting:
+            self._resting.cancel()
+        worker, self._worker = self._worker, None
+        if worker:
+            await worker.close()
+
+
+def _check_names(plan: Plan) -> None:
+    """Refuse a plan, before a byte is fetched, one of whose names leads elsewhere."""
+    try:
+        for path in (*filter(None, [plan.folder]), *(item.path for item in plan.items)):
+            for name in path.split("/"):
+                safe_name(name)
+    except ValueError as unsafe:
+        raise Refused(f"{unsafe} Nothing of it was fetched.") from None

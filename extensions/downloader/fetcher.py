@@ -1,0 +1,53 @@
+"""The worker that fetches: all downloads in one process, so that one pace and one room are theirs.
+
+It needs nothing but Python's own library, and so little memory; what the hub has to say of models
+is asked by another (worker.py).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kernel.contract import ModelInfo, Output, Refused, Report, Request
+
+from .checking import check
+from .fetching import Space, download
+from .pace import Pace
+from .trouble import Stopped
+
+
+class Fetcher:
+    """`fetch` and `check` run beside each other; `pace` counts for all of them."""
+
+    concurrent = frozenset({"fetch", "check", "pace"})
+
+    def __init__(self) -> None:
+        self._pace, self._space = Pace(), Space()
+
+    def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
+        """`fetch` a plan, `check` what is there of one, or set the `pace` in bytes a second."""
+        try:
+            match name:
+                case "fetch":
+                    return download(data, self._pace, self._space, report, cancelled)
+                case "check":
+                    return check(data, report, cancelled)
+                case "pace":
+                    return self._pace.limit(float(data["rate"]))
+                case _:
+                    raise Refused(f"The fetcher does not know “{name}”.")
+        except Stopped:
+            return None  # Who wished it listens no more.
+
+    # --- no model ---
+
+    def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
+        raise Refused("The fetcher holds no model.")
+
+    def submit(self, id: int, request: Request) -> None:
+        raise Refused("The fetcher holds no model.")
+
+    def poll(self, timeout: float) -> Sequence[Output]:
+        return ()
+
+    def cancel(self, id: int) -> None:
+        """There are no requests."""

@@ -1,0 +1,182 @@
+"""A whole download in the worker: room for it, the files of each group, and their publication."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kernel.contract import Refused, Report
+
+from .board import Board
+from .files import File, Way
+from .news import News, Wishes
+from .pace import Pace
+from .plan import Plan
+from .staging import METADATA, Group, groups, metadata, parts_of
+from .trouble import Stopped, size_of
+from .wire import Home
+
+SPARE = 64 << 20
+"""Bytes that stay free."""
+
+
+class Space:
+    """Who has still to write how much: several downloads together must fit, too."""
+
+    def __init__(self) -> None:
+        self._lock, self._claims = threading.Lock(), dict[int, int]()
+
+    def claim(self, who: int, folder: Path, count: int) -> None:
+        """Raises Refused where there is not enough room."""
+        with self._lock:
+            others = sum(claim for key, claim in self._claims.items() if key != who)
+            free = shutil.disk_usage(folder).free - others - SPARE
+            if count > free:
+                more = " (other downloads need room as well)" if others else ""
+                raise Refused(
+                    f"There is not enough room: {size_of(count)} are still to come, and "
+                    f"{size_of(max(free, 0))} are free{more}. Free at least "
+                    f"{size_of(count - free)}, then start it again; nothing is lost."
+                )
+            self._claims[who] = count
+
+    def release(self, who: int) -> None:
+        with self._lock:
+            self._claims.pop(who, None)
+
+
+class Download:
+    """One plan below one root; `run` is called anew to go on after a stop."""
+
+    def __init__(
+        self, plan: Plan, root: Path, home: Home, wishes: Wishes, pace: Pace, space: Space
+    ) -> None:
+        self.plan, self.root = plan, root.resolve()
+        self._wishes, self._space = wishes, space
+        self._home, self._pace = home, pace
+        self._groups = groups(plan, self.root)
+        self._files: list[File] = []
+        self._told = 0.0
+        self._full = ""
+        names = [part for item in plan.items for part in item.path.split("/")]
+        for name in (*parts_of(plan.folder), *names):
+            if name in ("", ".", "..") or set(name) & set("/\\:\0"):
+                said = ascii(name)[1:-1]
+                raise Refused(f"“{said}” cannot be a file's name. Nothing was fetched.")
+
+    def run(self, report: Report, cancelled: Callable[[], bool]) -> News:
+        """Fetch what is missing; answers how it ended. Raises Refused, and Stopped on a wish."""
+
+        def tick() -> None:
+            if cancelled():
+                raise Stopped
+            self._tell(report)
+
+        def waiting() -> None:
+            tick()
+            report(0, _told(self.news("Another download of it is under way; waiting for that")))
+            time.sleep(0.2)
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            for group in self._groups:
+                group.check_links()
+            for group in self._groups:
+                with group.alone(waiting):
+                    self._fetch(group, tick)
+                if self._full:
+                    break
+        finally:
+            self._space.release(id(self))
+        return self.news()
+
+    def _fetch(self, group: Group, tick: Callable[[], None]) -> None:
+        if self._wishes.clean:
+            for item in group.items:
+                for file in (group.part(item), group.part(item).with_suffix(".state")):
+                    file.unlink(missing_ok=True)
+        wishes = self._wishes
+        way = Way(self._home, self._pace, *wishes.patience)
+        files = [File(i, group.target(i), group.part(i), way) for i in group.items]
+        self._files += files
+        self._space.claim(id(self), self.root, self._to_come(files))
+        board = Board(files, way)
+        board.run(tick)
+        if board.full:
+            self._full = (
+                f"The disk is full. Free {size_of(self._to_come(files) + SPARE)}, then let it go "
+                "on; what was fetched is kept."
+            )
+        elif not any(file.state == "failed" for file in files):
+            group.publish([file.item for file in files if file.state == "right"])
+            if self.plan.folder:
+                self._describe()
+            group.clear()
+
+    def _to_come(self, files: list[File]) -> int:
+        """Bytes that have still to be written, as far as the parts tell."""
+        count = 0
+        for file in files:
+            there = file.target.stat().st_size if file.target.is_file() else -1
+            if there != file.item.size:
+                used = file.part_file.stat() if file.part_file.is_file() else None
+                blocks = getattr(used, "st_blocks", 0) * 512 if used else 0
+                count += max(file.item.size - blocks, 0)
+        return count
+
+    def _describe(self) -> None:
+        if any(item.path == METADATA for item in self.plan.items):
+            return
+        date = time.strftime("%Y-%m-%d %H:%M:%S")
+        file = self.root.joinpath(*parts_of(self.plan.folder), METADATA)
+        if not file.is_symlink():
+            file.write_text(metadata(self.plan, date), "utf-8")
+
+    # --- telling ---
+
+    def _tell(self, report: Report) -> None:
+        now = time.monotonic()
+        if now - self._told >= 0.2:
+            self._told = now
+            report(0, _told(self.news()))
+
+    def news(self, rests: str = "") -> News:
+        """How far it is."""
+        files, total = self._files, self.plan.size
+        going = [file for file in files if file.state == "open"]
+        resting = [file.rests for file in going if file.rests]
+        return News(
+            have=min(sum(file.have for file in files), total),
+            total=total,
+            done=sum(file.state in ("right", "here") for file in files),
+            files=len(self.plan.items),
+            fetched=sum(file.part.fetched for file in files if file.part),
+            now=tuple(file.item.path for file in going[:4]),
+            rests=rests or (resting[0] if resting and len(resting) == len(going) else ""),
+            failed={file.item.path: file.why for file in files if file.state == "failed"},
+            full=self._full,
+        )
+
+
+def _told(news: News) -> str:
+    return msgspec.json.encode(news).decode(errors="replace")
+
+
+def download(
+    data: Mapping[str, Any],
+    pace: Pace,
+    space: Space,
+    report: Report,
+    cancelled: Callable[[], bool],
+) -> dict[str, Any]:
+    """The call `fetch`: plan, root, endpoint, token and wishes as plain data."""
+    plan = msgspec.convert(data["plan"], Plan)
+    wishes = msgspec.convert(data.get("wishes", {}), Wishes)
+    token = data.get("token", "")
+    home = Home(data.get("endpoint", ""), f"Bearer {token}" if token else "")
+    work = Download(plan, Path(data["root"]), home, wishes, pace, space)
+    return msgspec.to_builtins(work.run(report, cancelled))

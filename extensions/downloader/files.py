@@ -1,0 +1,248 @@
+"""One file of a download, from its first byte to a part that is whole and right."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .pace import Pace, pause_after
+from .parts import BUFFER, Part, hash_of
+from .plan import Item
+from .sources import Opened, Source
+from .trouble import Again, Changed, Stopped
+from .wire import Home, Wire
+
+SMALLEST, LARGEST = 4 << 20, 64 << 20
+"""Of a range that one thread fetches, in bytes."""
+WRITE = 1 << 19
+OFTEN = 0.25
+"""Seconds after which even little is written: what is on the disk is what is told."""
+DAMAGED = 3
+"""So many times a file may come damaged."""
+
+
+class Way:
+    """What all files of a download share: where the hub is, how fast, how patient, and the end."""
+
+    def __init__(
+        self, home: Home, pace: Pace, threads: int, retries: int, stall: float, unit: float
+    ) -> None:
+        self.home, self.pace, self.threads, self.retries = home, pace, threads, retries
+        self.stall, self.unit = stall, unit
+        self.stop = threading.Event()
+
+    def rest(self, seconds: float) -> None:
+        """Sleep; raises Stopped when someone wants the end."""
+        if self.stop.wait(max(seconds, 0)):
+            raise Stopped
+
+
+class File:
+    """A file on its way. `state` is new, open, right, here (it was in its place already) or
+    failed; until `ready` (seconds of the clock) it rests after a fault."""
+
+    def __init__(self, item: Item, target: Path, part: Path, way: Way) -> None:
+        self.item, self.target, self.part_file = item, target, part
+        self.state, self.why, self.rests = "new", "", ""
+        self.ready = 0.0
+        self.away = False
+        """It failed because nobody answered."""
+        self.part: Part | None = None
+        self._way = way
+        self._fails = self._damages = self._at_last = 0
+        self._lock = threading.Lock()
+        self._source = Source(item.url, way.home)
+        self._single = False
+        self._ending = False
+        make, self._wanted = hash_of(item.size, item.sha256, item.etag)
+        self._make = make
+
+    @property
+    def have(self) -> int:
+        """Bytes of it that are on the disk."""
+        if self.state in ("here", "right"):
+            return self.item.size
+        return self.part.have if self.part else 0
+
+    # --- beginning ---
+
+    def begin(self) -> None:
+        """Look at what is there already, and take that up."""
+        self.part = Part(self.part_file, self.item.path, self.item.size, self._make)
+        self._source.identity = self.part.identity
+        if self.part.right:
+            self._close("right")
+        elif self._in_place():
+            self._close("here")
+        else:
+            self.state = "open"
+
+    def _in_place(self) -> bool:
+        """Whether the file is where it belongs, and right; without a hash its size must do."""
+        if self.target.is_symlink() or not self.target.is_file():
+            return False
+        return is_right(self.target, self.item, self._way.stop)
+
+    # --- fetching ---
+
+    def take(self) -> int | None:
+        """A range for a thread, if there is one."""
+        assert self.part
+        if not self._single:
+            most = self.item.size // (self._way.threads * 8)
+            return self.part.take(max(SMALLEST, min(LARGEST, most)))
+        if self.part.busy:
+            return None
+        if self.part.have:
+            self.part.restart(self.part.identity)
+        return self.part.take(self.item.size)
+
+    def fetch(self, key: int, wire: Wire, buffer: memoryview) -> None:
+        """Fetch a range; whatever goes wrong, what came stays and the rest is for another time."""
+        assert self.part
+        part = self.part
+        try:
+            self._pull(part, key, wire, buffer)
+            self.rests = ""
+        except Changed as change:
+            self._anew(part, change)
+        except Again as error:
+            self._way.rest(0)  # A connection that was cut for the end is no fault.
+            self._note(error)
+        finally:
+            part.give_back(key)
+            wire.finish()
+
+    def _pull(self, part: Part, key: int, wire: Wire, buffer: memoryview) -> None:
+        span = part.range(key)
+        while span and span[0] < span[1]:
+            start, stop = span
+            all_of_it = start == 0 and stop == part.size
+            opened = self._source.open(wire, start, None if all_of_it else stop)
+            self._fits(part, opened, start)
+            part.name(self._source.identity)
+            stop = min(stop, opened.stop or stop)
+            self._pour(part, key, wire, buffer, start, stop)
+            wire.finish()
+            if (after := part.range(key)) and after[0] == start:
+                raise Again("The server sent nothing")
+            span = after
+
+    def _fits(self, part: Part, opened: Opened, start: int) -> None:
+        """What the server is about to send must be the file that was asked for, from there on."""
+        if opened.whole and start:
+            self._single = True  # It cannot send a part: all of it, then, in one piece.
+            raise Changed("")
+        if opened.total is not None and opened.total != part.size:
+            raise Again(
+                f"The server has a file of {opened.total} bytes, not of {part.size}: "
+                "it is another, or a page that says why there is none"
+            )
+
+    def _pour(
+        self, part: Part, key: int, wire: Wire, buffer: memoryview, start: int, stop: int
+    ) -> None:
+        way, at, filled, due = self._way, start, 0, time.monotonic() + OFTEN
+        try:
+            while at + filled < stop:
+                room = min(len(buffer) - filled, stop - at - filled, way.pace.portion)
+                count = wire.read(buffer[filled : filled + room])
+                if way.stop.is_set():
+                    raise Stopped
+                if not count:
+                    raise Again("The connection ended too early")
+                filled += count
+                if filled == len(buffer) or at + filled == stop or time.monotonic() >= due:
+                    written, filled = filled, 0
+                    if not part.write(key, buffer[:written]):
+                        return
+                    at, due = at + written, time.monotonic() + OFTEN
+                if pause := way.pace.took(count):
+                    way.rest(pause)
+        finally:
+            if filled:
+                part.write(key, buffer[:filled])
+
+    def _anew(self, part: Part, change: Changed) -> None:
+        """Begin again, once for all threads that find the change."""
+        with self._lock:
+            if change.told and part.identity != self._source.identity:
+                part.restart(self._source.identity)
+        if change.told:
+            self._note(Again(change.told, after=0))
+
+    # --- faults ---
+
+    def _note(self, error: Again) -> None:
+        """Rest, longer each time; bytes that came since the last fault make it the first again."""
+        assert self.part
+        with self._lock:
+            if self.part.fetched - self._at_last >= min(1 << 20, max(self.item.size // 4, 1)):
+                self._fails = 0
+            self._fails, self._at_last = self._fails + 1, self.part.fetched
+            if self._fails > self._way.retries:
+                self.away = error.away
+                return self.fail(f"{error}, {self._fails} times. Try again later.")
+            pause = pause_after(self._fails, error.after, self._way.unit)
+            self.ready = time.monotonic() + pause
+            self.rests = f"{error}; trying again" + (f" in {pause:.0f} s" if pause >= 1 else "")
+
+    def fail(self, why: str) -> None:
+        """It does not go on; what is there stays."""
+        if self.state == "open" or self.state == "new":
+            self.why = why
+            self._close("failed")
+
+    def _close(self, state: str) -> None:
+        self.state, self.rests = state, ""
+        if self.part:
+            self.part.close()
+
+    # --- the end ---
+
+    def ends(self) -> bool:
+        """Whether all is there and nobody checks it yet; who is told so checks it."""
+        with self._lock:
+            whole = self.state == "open" and bool(self.part) and self.part.whole
+            mine, self._ending = whole and not self._ending, whole
+            return mine
+
+    def check(self) -> None:
+        """Compare the hash; a file that came damaged is fetched anew, a few times."""
+        assert self.part
+        found = self.part.digest(lambda _: self._way.rest(0))
+        if self._wanted and found != self._wanted:
+            with self._lock:
+                self._damages += 1
+                self._ending = False
+            if self._damages >= DAMAGED:
+                self.part.restart()
+                return self.fail(
+                    f"It came damaged {DAMAGED} times: its hash is not the one the hub names. "
+                    "Try again later, or through another network."
+                )
+            self.part.restart(self._source.identity)
+            return self._note(Again("It came damaged and is fetched anew"))
+        self.part.settle()
+        self._close("right")
+
+
+def is_right(
+    file: Path, item: Item, stop: threading.Event, step: Callable[[int], None] | None = None
+) -> bool:
+    """Whether a file on the disk is what the hub has, read once, some hundred kilobytes at a time.
+    Where the hub names no hash, its size must do."""
+    make, wanted = hash_of(item.size, item.sha256, item.etag)
+    if file.stat().st_size != item.size:
+        return False
+    if not wanted:
+        return True
+    hash, view = make(), memoryview(bytearray(BUFFER))
+    with file.open("rb", buffering=0) as opened:
+        while count := opened.readinto(view):
+            hash.update(view[:count])
+            if stop.is_set():
+                raise Stopped
+            if step:
+                step(count)
+    return hash.hexdigest() == wanted
