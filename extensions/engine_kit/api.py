@@ -5,6 +5,7 @@ from extensions.engine_kit.asides import Aside, Asides
 from extensions.engine_kit.choices import question_of, told
 from extensions.engine_kit.defaults import from_folder, from_gguf, with_defaults
 from extensions.engine_kit.gguf import Gguf, Tensor, check_gguf
+from extensions.engine_kit.gguf import read_header as read_gguf
 from extensions.engine_kit.gguf_kinds import (
     check_gguf_adapter,
     check_gguf_model,
@@ -13,7 +14,7 @@ from extensions.engine_kit.gguf_kinds import (
 from extensions.engine_kit.grammar import as_gbnf
 from extensions.engine_kit.peft import Peft, check_peft_adapter, misfit, read_config, read_peft
 from extensions.engine_kit.requests import check_request, finish_of, neutral, unsupported
-from extensions.engine_kit.safetensors import check_folder, check_safetensors
+from extensions.engine_kit.safetensors import Entry, check_folder, check_safetensors
 from extensions.engine_kit.schemas import from_schema
 from extensions.engine_kit.stops import StopStrings, TextStream
 from extensions.engine_kit.templates import ChatTemplate
@@ -28,6 +29,7 @@ __all__ = [
     "Callbacks",
     "ChatTemplate",
     "Emit",
+    "Entry",
     "Gguf",
     "OneAtATime",
     "Peft",
@@ -53,6 +55,7 @@ __all__ = [
     "neutral",
     "question_of",
     "read_config",
+    "read_gguf",
     "read_peft",
     "told",
     "unsupported",

@@ -11,9 +11,10 @@ PLAIN = {24, 25, 26, 27, 28}
 """ggml's types that are no weights: whole numbers, and doubles."""
 
 
-def check_gguf_model(path: str | Path) -> Gguf:
-    """The header of a whole model; raises Refused, also where it is something else."""
-    name, file = Path(path).name, read_header(path)
+def check_gguf_model(path: str | Path, file: Gguf | None = None) -> Gguf:
+    """The header of a whole model (or go on with the one given); raises Refused, also where it is
+    something else."""
+    name, file = Path(path).name, file or read_header(path)
     arch = file.metadata.get("general.architecture")
     kind = file.metadata.get("general.type", "model")
     if kind == "adapter":

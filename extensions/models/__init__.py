@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
-from extensions.models.actions import AtStart, Cancel, Choose, Load, Reload, Unload
+from extensions.models.actions import AtStart, Cancel, Choose, Load, Reload, Search, Unload
 from extensions.models.api import MODELS, Models
 from extensions.models.files import ModelFile, find
 from extensions.models.loading import Loading
@@ -33,7 +33,7 @@ from kernel.api import (
     check,
 )
 
-EVERY = 10
+EVERY = 2
 """Seconds between two looks into the folder."""
 
 
@@ -96,6 +96,10 @@ async def setup(ext: Extension[Settings]) -> None:
     async def cancel(action: Cancel, client: Client) -> None:
         await slot.cancel("The loading was cancelled.")
 
+    @ext.on(Search)
+    async def search(action: Search, client: Client) -> None:
+        await page.search(client, action.words, action.more)
+
     @ext.on(AtStart)
     async def at_start(action: AtStart, client: Client) -> None:
         ext.configure({"at_start": action.on})
@@ -126,7 +130,7 @@ async def setup(ext: Extension[Settings]) -> None:
         if event.point == LOADERS.name:
             await views.look()
             views.push_pickers()
-            await page.tell_list()
+            await page.follow(changed=True)
         if event.point == PANELS.name:
             await page.panels_changed()
 
@@ -138,11 +142,11 @@ async def setup(ext: Extension[Settings]) -> None:
     async def commands(client: Client | None, subject: str) -> Mapping[str, Any]:
         return {"slot": views.slot()}
 
-    ext.add(MODELS, Models(ext, loading, views))
+    ext.add(MODELS, Models(ext, loading, views, page.catalogue))
     ext.add(PANELS, Panel("status", "status.html", views.context))
     ext.add(PANELS, Panel("command", "command.html", commands, order=10, title="Model"))
     ext.add(PANELS, Panel("tab", "panel.html", page.context, 25, title="Models", icon=ICON))
-    ext.spawn(views.watch(EVERY, page.tell_list), "watch")
+    ext.spawn(views.watch(EVERY, page.follow), "watch")
 
 
 __all__ = ["ModelFile", "Settings", "find", "setup"]

@@ -1,11 +1,18 @@
 """What the picker can be asked to do."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from kernel.api import Action
+from kernel.api import Action, Meta
+
+
+class Search(Action, frozen=True):
+    """Show the models with these words on the Model page, or more of them."""
+
+    words: Annotated[str, Meta(max_length=200)] = ""
+    more: bool = False
 
 
 class Choose(Action, frozen=True):

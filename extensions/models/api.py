@@ -5,18 +5,23 @@ from typing import Any
 
 from kernel.api import Extension, Point, Refused
 
+from .catalogue import Catalogue
+from .described import Described, Suited
 from .files import ModelFile
 from .loading import Loading
 from .views import Views
 
-__all__ = ["MODELS", "ModelFile", "Models", "shown"]
+__all__ = ["MODELS", "Described", "ModelFile", "Models", "Suited", "shown"]
 
 
 class Models:
     """The models below models/, as the picker shows them."""
 
-    def __init__(self, ext: Extension[Any], loading: Loading, views: Views) -> None:
+    def __init__(
+        self, ext: Extension[Any], loading: Loading, views: Views, catalogue: Catalogue
+    ) -> None:
         self._ext, self._loading, self._views = ext, loading, views
+        self._catalogue = catalogue
 
     @property
     def files(self) -> Sequence[ModelFile]:
@@ -32,6 +37,19 @@ class Models:
             names = (shown(file), file.name, f"{file.name}/")
             found[next(name for name in names if name not in found)] = file
         return found
+
+    @property
+    def all(self) -> Sequence[ModelFile]:
+        """`files`, and what lies below models/ and is loaded by nothing as it is."""
+        return self._views.all
+
+    async def describe(self, name: str) -> Described | None:
+        """What the headers of a model of `all` say, by its name below models/: kept, or read now
+        in a process of its own; None where there is no such model."""
+        if not any(file.name == name for file in self.all):
+            await self.look()
+        file = next((file for file in self.all if file.name == name), None)
+        return await self._catalogue.describe(file) if file else None
 
     async def look(self) -> None:
         """Have `files` and `names` as the folder is now; a question to each file, no search, where

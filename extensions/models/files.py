@@ -1,26 +1,25 @@
-"""Find what can be loaded: files and folders below models/ that a running loader takes."""
+"""The models below models/: what a running loader takes, and what only looks like one."""
 
 import logging
 import os
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from extensions.models.tree import Candidate, candidates
 from kernel.api import Loader, Struct
 
-DEEPEST = 5
-"""Folders below models/; deeper is somebody's backup, not a model."""
-LATER_PART = re.compile(r"-(?!0*1-of-)[0-9]+-of-[0-9]+\.gguf$")
 log = logging.getLogger(__name__)
 
 
 class ModelFile(Struct, frozen=True):
-    """A model below models/: its name there, the loaders that take it, bytes."""
+    """A model below models/: its name there, the loaders that take it, bytes; `stamp` is another
+    number after each change of its files."""
 
     name: str
     path: Path
     loaders: tuple[str, ...]
     size: int
+    stamp: int = 0
 
 
 class Shelf:
@@ -28,37 +27,55 @@ class Shelf:
 
     def __init__(self, root: Path) -> None:
         self.models: list[ModelFile] = []
-        self._root, self._stamps, self._takers = root, dict[Path, int](), list[str]()
+        """What a running loader takes, by name."""
+        self.all: list[ModelFile] = []
+        """These, and what looks like a model and is taken by none."""
+        self._root, self._folders, self._takers = root, dict[Path, int](), list[str]()
+        self._files: dict[Path, list[str]] = {}
 
     def look(self, loaders: Iterable[Loader]) -> bool:
         """List them anew; says whether anything changed."""
-        before, folders = self.models, {self._root}
-        loaders = list(loaders)
-        self.models = find(self._root, loaders, folders)
-        self._takers = [loader.id for loader in loaders]
-        self._stamps = {path: _stamp(path) for path in folders}
-        return before != self.models
+        before, loaders = self.all, list(loaders)
+        folders, takers = {self._root}, [loader.id for loader in loaders]
+        known = {model.path: model for model in before} if takers == self._takers else {}
+        found = survey(self._root, loaders, folders, known)
+        self.all = [model for model, _ in found]
+        self.models = [model for model in self.all if model.loaders]
+        self._files = {model.path: candidate.paths for model, candidate in found}
+        self._takers = takers
+        self._folders = {path: _touched(path) for path in folders}
+        return before != self.all
 
     def touched(self, loaders: Iterable[Loader]) -> bool:
-        """Whether a folder, a model or a loader changed since `look`: a question to each, no
+        """Whether a folder, a model or a loader changed since `look`: a question to each file, no
         search."""
         if self._takers != [loader.id for loader in loaders]:
             return True
-        sizes = any(_size(model.path) != model.size for model in self.models)
-        return sizes or any(_stamp(path) != stamp for path, stamp in self._stamps.items())
+        if any(_touched(path) != stamp for path, stamp in self._folders.items()):
+            return True
+        return any(_stamp_now(self._files[model.path]) != model.stamp for model in self.all)
 
 
-def find(
-    root: Path, loaders: Iterable[Loader], folders: set[Path] | None = None
-) -> list[ModelFile]:
-    """All models below `root`, by name; adds to `folders` where it looked. Blocking."""
-    loaders = list(loaders)
-    found: list[ModelFile] = []
-    for path in _candidates(root, set() if folders is None else folders):
-        takers = tuple(loader.id for loader in loaders if takes(loader, path))
-        if takers:
-            found.append(ModelFile(path.relative_to(root).as_posix(), path, takers, _size(path)))
-    return sorted(found, key=lambda model: model.name.lower())
+def find(root: Path, loaders: Iterable[Loader]) -> list[ModelFile]:
+    """The models below `root` that a loader takes, by name. Blocking."""
+    return [model for model, _ in survey(root, list(loaders), set(), {}) if model.loaders]
+
+
+def survey(
+    root: Path, loaders: list[Loader], folders: set[Path], known: Mapping[Path, ModelFile]
+) -> list[tuple[ModelFile, Candidate]]:
+    """All that may be a model, by name; adds to `folders` where it looked. The loaders are not
+    asked again of what is `known` and did not change."""
+    found: list[tuple[ModelFile, Candidate]] = []
+    for each in candidates(root, folders):
+        stamp, model = _stamp(each.files.values()), known.get(each.path)
+        if not model or model.stamp != stamp:
+            takers = tuple(loader.id for loader in loaders if takes(loader, each.path))
+            name = each.path.relative_to(root).as_posix()
+            model = ModelFile(name, each.path, takers, each.size, stamp)
+        if model.loaders or each.like:
+            found.append((model, each))
+    return sorted(found, key=lambda pair: pair[0].name.lower())
 
 
 def takes(loader: Loader, path: Path) -> bool:
@@ -70,41 +87,19 @@ def takes(loader: Loader, path: Path) -> bool:
         return False
 
 
-def _named(name: str) -> bool:
-    """Whether a name is to be shown: not hidden, and text that can be sent to a page and back."""
+def _stamp(said: Iterable[os.stat_result]) -> int:
+    """Of sizes and times, which no two runs hash differently."""
+    return hash(tuple((each.st_size, each.st_mtime_ns) for each in said))
+
+
+def _stamp_now(paths: Iterable[str]) -> int:
     try:
-        return not name.encode().startswith(b".")
-    except UnicodeEncodeError:
-        return False
-
-
-def _candidates(root: Path, entered: set[Path]) -> Iterator[Path]:
-    """Files and folders; links are followed, but no folder is entered twice."""
-    seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real, here = os.path.realpath(folder), Path(folder)
-        if real in seen or len(here.relative_to(root).parts) >= DEEPEST:
-            folders.clear()
-            continue
-        seen.add(real)
-        entered.add(here)
-        folders[:] = filter(_named, folders)
-        if here != root:
-            yield here
-        for name in files:
-            if _named(name) and not LATER_PART.search(name):
-                yield here / name
-
-
-def _size(path: Path) -> int:
-    try:
-        files = path.glob("*.safetensors") if path.is_dir() else [path]
-        return sum(file.stat().st_size for file in files)
+        return _stamp([os.stat(path) for path in paths])
     except OSError:
         return 0
 
 
-def _stamp(path: Path) -> int:
+def _touched(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
     except OSError:

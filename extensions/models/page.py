@@ -2,16 +2,28 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
-from extensions.models.views import Views, size_in_words
-from kernel.api import LOADERS, Client, Extension, Panel
+from extensions.models.catalogue import Catalogue
+from extensions.models.files import ModelFile
+from extensions.models.rows import Rows
+from extensions.models.views import Views
+from kernel.api import Client, Extension, Panel
 
 ICON = "M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9"
 FIRST = ""
 """The section with the list."""
 FILE = "file"
 """The section of one model, in addresses."""
+MOST = 100
+"""Rows that are shown at once; a button shows as many more."""
+
+
+class Looking:
+    """What one page looks for, and how much it wants to see."""
+
+    def __init__(self, words: str = "", most: int = MOST) -> None:
+        self.words, self.most = words, most
 
 
 class Page:
@@ -19,14 +31,18 @@ class Page:
 
     def __init__(self, ext: Extension[Any], views: Views) -> None:
         self._ext, self._views = ext, views
-        self._open: set[Client] = set()
+        self.catalogue = Catalogue(ext, self.tell_list)
+        self.rows = Rows(ext, self.catalogue)
+        self._open: dict[Client, Looking] = {}
         self._known: list[tuple[str, str]] = []
+        self._begun = False
+        views.beside = self.tell_load
 
     async def context(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The context of panel.html."""
         if client and client.id:
-            self._open.add(client)
-            await self._views.glance()
+            self._open.setdefault(client, Looking())
+            await self.follow(await self._views.glance())
         self._known = self.sections()
         section, _, rest = subject.partition("/")
         return {
@@ -46,7 +62,25 @@ class Page:
         return [("/models", "On this machine"), *others]
 
     def left(self, client: Client) -> None:
-        self._open.discard(client)
+        self._open.pop(client, None)
+
+    async def follow(self, changed: bool) -> None:
+        """Read what is new, while anybody looks; `changed` says that the list is another one."""
+        if self._open:
+            if changed or not self._begun or self.catalogue.growing:
+                self._begun = True
+                await self.catalogue.refresh(self._views.all)
+            if changed:
+                await self.tell_list()
+
+    async def search(self, client: Client, words: str, more: bool) -> None:
+        """Show a page the models with these words, or more of them."""
+        looking = self._open.setdefault(client, Looking())
+        most = looking.most + MOST if more and words == looking.words else MOST
+        self._open[client] = Looking(words, most)
+        self._tell(client)
+
+    # --- what pages are told -------------------------------------------------------------
 
     async def panels_changed(self) -> None:
         """An extension brought something for this page, or took it away."""
@@ -64,19 +98,26 @@ class Page:
                 self._ext.push_html(html, client, "section")
 
     async def tell_list(self) -> None:
-        """The list, on every page that shows it."""
-        pages = [page for page in self._open if page.tab == self._ext.id and not page.subject]
-        if pages:
-            html = self._ext.render("_list.html", oob=True, **self._list())
-            for page in pages:
-                self._ext.push_html(html, page, "list")
+        """The list, on every page that shows it, and what is known of the model of another."""
+        for client in self._open:
+            if client.tab == self._ext.id and not client.subject:
+                self._tell(client)
+            elif model := self._shown(client):
+                html = self._ext.render("_facts.html", oob=True, model=self.rows.whole(model))
+                self._ext.push_html(html, client, "facts")
+
+    def tell_load(self, client: Client) -> None:
+        """How the model that a page shows is loaded, where that changed."""
+        if client in self._open and (model := self._shown(client)):
+            context = self._loading(client, model)
+            self._ext.push_html(self._ext.render("_here.html", oob=True, **context), client, "here")
 
     # --- inside -------------------------------------------------------------------------
 
     async def _section(self, client: Client | None, section: str, rest: str) -> dict[str, Any]:
         """The context of _section.html."""
         if section == FIRST:
-            return {**self._list(), **await self._beside(client)}
+            return {**self._list(client), **await self._beside(client)}
         if section == FILE:
             return await self._file(client, rest)
         panels = await self._ext.panels(
@@ -95,27 +136,52 @@ class Page:
 
         return {"before": await drawn(True), "after": await drawn(False)}
 
-    def _list(self) -> dict[str, Any]:
-        labels = {loader.id: loader.label for loader in self._ext.get(LOADERS)}
+    def _tell(self, client: Client) -> None:
+        html = self._ext.render("_list.html", oob=True, **self._list(client))
+        self._ext.push_html(html, client, "list")
+
+    def _list(self, client: Client | None) -> dict[str, Any]:
+        """The context of _list.html; only the rows that are shown are made."""
+        looking = self._open.get(client, Looking()) if client else Looking()
+        words = looking.words.lower().split()
+        found = [each for each in self._views.all if not self.rows.hidden(each)]
+        fit = found
+        if words:
+            fit = [each for each in found if all(word in self.rows.says(each) for word in words)]
+        rows = [self.rows.row(each) for each in fit[: looking.most]]
         return {
-            "models": [
-                {
-                    "name": model.name,
-                    "address": f"/models/{FILE}/{quote(model.name)}",
-                    "size": size_in_words(model.size),
-                    "loader": next((labels[id] for id in model.loaders if id in labels), ""),
-                }
-                for model in self._views.files
-            ],
+            "good": [row for row in rows if not row["trouble"]],
+            "bad": [row for row in rows if row["trouble"]],
+            "count": len(found),
+            "left": len(fit) - len(rows),
+            "words": looking.words,
+            "reading": self.catalogue.unread,
             "folder": str(self._ext.models),
         }
 
     async def _file(self, client: Client | None, name: str) -> dict[str, Any]:
-        model = self._views.file(name) or self._views.file(unquote(name))
+        model = self._named(name)
         if not model:
             return {"model": None}
+        await self.catalogue.describe(model)
+        if client and client.id and model.loaders:
+            await self._views.choose(client, model.name, "")
         panels = await self._ext.panels("model_file", client, model.name)
-        return {
-            "model": {"name": model.name, "size": size_in_words(model.size)},
-            "panels": panels,
-        }
+        return {"model": self.rows.whole(model), "panels": panels, **self._loading(client, model)}
+
+    def _loading(self, client: Client | None, model: ModelFile) -> dict[str, Any]:
+        """The context of _here.html."""
+        shown = self._views.picker(client)
+        chosen = shown["chosen"]
+        fits = chosen and chosen["name"] == model.name and not self.rows.row(model)["trouble"]
+        return {**shown, "chosen": chosen if fits else None}
+
+    def _shown(self, client: Client) -> ModelFile | None:
+        """The model that a page shows."""
+        section, _, name = client.subject.partition("/")
+        return self._named(name) if client.tab == self._ext.id and section == FILE else None
+
+    def _named(self, name: str) -> ModelFile | None:
+        """By its name in an address, which a page's socket says as the address has it."""
+        both = {name, unquote(name)}
+        return next((model for model in self._views.all if model.name in both), None)

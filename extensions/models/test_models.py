@@ -45,15 +45,16 @@ def touch(root: Path, *names: str) -> None:
 def test_it_finds_files_and_folders_at_any_depth(tmp_path: Path):
     touch(tmp_path, "a.gguf", "deep/er/b.gguf", "hf/config.json", "hf/model.safetensors")
     touch(tmp_path, "notes.txt", ".hidden/c.gguf", "split-00001-of-00002.gguf")
-    touch(tmp_path, "split-00002-of-00002.gguf", "1/2/3/4/5/6/too-deep.gguf")
+    touch(tmp_path, "split-00002-of-00002.gguf", "1/2/3/4/5/6/deep.gguf")
     found = find(tmp_path, [OnlyGguf(Scripted()), OnlyFolders(Scripted())])  # type: ignore[list-item]
     assert [model.name for model in found] == [
+        "1/2/3/4/5/6/deep.gguf",
         "a.gguf",
         "deep/er/b.gguf",
         "hf",
         "split-00001-of-00002.gguf",
     ]
-    assert [model.size for model in found] == [10, 10, 10, 10]
+    assert [model.size for model in found] == [10, 10, 10, 10, 20]
 
 
 def test_links_are_followed_and_a_loop_ends(tmp_path: Path):
@@ -172,7 +173,7 @@ def test_a_glance_sees_what_changed_and_searches_nothing(
     loaders: list[Any] = [OnlyGguf(Scripted())]
     assert shelf.look(loaders)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "walk", None)
+        patch.setattr(os, "scandir", None)
         assert not shelf.touched(loaders)
     touch(tmp_path, "empty/c.gguf")
     os.utime(tmp_path / "empty", (1, 1))  # clocks of file systems are coarse
@@ -192,10 +193,10 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
         assert ext
         views, looks = Views(ext, Memory(app.kernel.data / "none")), list[int]()
         views.greet(app.page("/").client)
-        told = list[int]()
+        told = list[bool]()
 
-        async def changed() -> None:
-            told.append(1)
+        async def looked(changed: bool) -> None:
+            told.append(changed)
 
         async def glance() -> bool:
             looks.append(1)
@@ -204,8 +205,9 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
             return True
 
         monkeypatch.setattr(views, "glance", glance)
-        watching = asyncio.create_task(views.watch(0.001, changed))
+        watching = asyncio.create_task(views.watch(0.001, looked))
         await app.until(lambda: len(looks) > 5)
+        assert all(told)
         assert told
         assert not watching.done()
         watching.cancel()

@@ -1,6 +1,7 @@
 """What the templates of the picker show, and to whom it is pushed."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from kernel.api import (
     check,
     fields,
 )
+
+SHARE = 20
+"""How much longer than a look into the folder the time between two of them is, at least."""
 
 
 class Chosen:
@@ -44,6 +48,8 @@ class Views:
         self._shelf = Shelf(ext.models)
         self._chosen: dict[str, Chosen] = {}
         self._pages: dict[str, Client] = {}
+        self.beside: Callable[[Client], None] = lambda client: None
+        """Told of each page whose picker is another one now."""
 
     @property
     def watched(self) -> bool:
@@ -58,21 +64,31 @@ class Views:
         touched = await self._ext.thread(self._shelf.touched, self._ext.get(LOADERS))
         return touched and await self.look()
 
-    async def watch(self, every: float, changed: Callable[[], Awaitable[None]]) -> None:
-        """Let a file that is dropped into the folder appear while there are pages, for ever."""
+    async def watch(self, every: float, looked: Callable[[bool], Awaitable[None]]) -> None:
+        """Let a file that is dropped into the folder appear while there are pages, for ever;
+        `looked` is told whether anything changed. A large folder is looked at less often."""
+        pause = every
         while True:
-            await asyncio.sleep(every)
+            await asyncio.sleep(pause)
+            began = time.monotonic()
             try:
-                if self.watched and await self.glance():
-                    self.push_pickers()
-                    await changed()
+                if self.watched:
+                    if changed := await self.glance():
+                        self.push_pickers()
+                    await looked(changed)
             except Exception:
                 self._ext.log.exception("%s could not be listed", self._ext.models)
+            pause = max(every, SHARE * (time.monotonic() - began))
 
     @property
     def files(self) -> Sequence[ModelFile]:
-        """As of the last look."""
+        """What a running loader takes, as of the last look."""
         return self._shelf.models
+
+    @property
+    def all(self) -> Sequence[ModelFile]:
+        """These, and what looks like a model."""
+        return self._shelf.all
 
     def file(self, name: str) -> ModelFile | None:
         return next((model for model in self._shelf.models if model.name == name), None)
@@ -126,6 +142,7 @@ class Views:
     def push_picker(self, client: Client) -> None:
         html = self._ext.render("_picker.html", oob=True, **self.picker(client))
         self._ext.push_html(html, client, "picker")
+        self.beside(client)
 
     def push_pickers(self) -> None:
         for client in self._pages.values():

@@ -11,9 +11,15 @@ from pathlib import Path
 from extensions.conversations.schema import MIGRATIONS
 from kernel.names import LONGEST
 from tests.boundary.served import HERE
+from tests.ggufs import a_gguf
 
 PAIRS = 50
 """Questions with their answers in one conversation: as many messages as a page is sent."""
+SAID = (
+    "general.name", "general.architecture", "general.license.name", "tokenizer.chat_template",
+    "general.base_model.0.name",
+)  # fmt: skip
+"""What a model's header says of itself in words."""
 WORD = "pwned"
 """Stands in nearly every vector: what is searched for."""
 
@@ -48,6 +54,9 @@ def files(models: Path, vectors: Sequence[str]) -> None:
         path = models / name / f"{name}.bin" if number % 9 == 0 else models / f"{name}.bin"
         path.parent.mkdir(exist_ok=True)
         path.touch()
+    (models / "said").mkdir()
+    for number, vector in enumerate(vectors):
+        (models / "said" / f"{number}.gguf").write_bytes(a_gguf(dict.fromkeys(SAID, vector)))
 
 
 def keys(secrets: Path, vectors: Sequence[str]) -> None:

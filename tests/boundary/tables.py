@@ -206,6 +206,8 @@ TEXTS = {
     "data Wish.*": WIRE,
     "data Kept.*": ENGINE,
     "data ModelFile.*": "files_of_models",
+    "data Described.*": "files_of_models",
+    "data Suited.*": "never shown: what extensions/models/detection.py says, and labels of loaders",
     "column enclosures.message": IDS,
     "data Audio.*": ENGINE,
     "data Image.*": ENGINE,

@@ -229,9 +229,21 @@ async def files_of_models(watch: Watch, page: Page, vectors: list[str]) -> None:
     for number in range(0, await files.count(), 40):
         name = await files.nth(number).locator(".name").text_content()
         await files.nth(number).click()
-        await expect(page.locator("section.load h3")).to_have_text(name or "")
+        await expect(page.locator("#models-picker section.load h3")).to_have_text(name or "")
     await page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
     assert not await watch.look(page)
+    await go(watch, page, "/models")
+    await expect(page.locator("#models-reading")).to_have_count(0, timeout=60_000)
+    await expect(page.locator(".models-one").first).to_be_visible()
+    assert not await watch.look(page)
+    for vector in few(vectors, 12):
+        await page.fill("#models-words", vector[:200])
+        await page.press("#models-words", "Enter")
+        assert not await watch.look(page)
+        await go(watch, page, f"/models/file/said/{vectors.index(vector)}.gguf")
+        await expect(page.locator("#models-facts .facts")).to_be_visible()
+        assert not await watch.look(page)
+        await go(watch, page, "/models")
 
 
 async def characters_and_personas(watch: Watch, page: Page, vectors: list[str]) -> None:

@@ -1,0 +1,163 @@
+"""What is known of each model: read once, kept beside the stamp of its files, read anew when that
+is another one."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from extensions.models.described import Described
+from extensions.models.files import ModelFile
+from extensions.models.headers import Answer, Headers
+from kernel.api import Extension, write
+
+RULES = 1
+"""Another number when the rules of reading change: what was kept by other rules is read anew."""
+SLICE = 0.3
+"""Seconds of reading until what was found so far is shown."""
+GROWING = 5.0
+"""Seconds after its last change for which a file that makes no sense may still be on its way."""
+COMES = "It is being written, or was cut off. It is looked at again in a moment."
+log = logging.getLogger(__name__)
+Known = dict[str, tuple[int, Described]]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """The file's content: by a model's name its stamp and what was read of it."""
+
+    rules: int = 0
+    known: Known = {}
+
+
+class Catalogue:
+    """Describes models in the background; `changed` is told when more is known."""
+
+    def __init__(self, ext: Extension[Any], changed: Callable[[], Awaitable[None]]) -> None:
+        self._ext, self._changed = ext, changed
+        self._file = ext.data / "described.msgpack"
+        self._known: Known = {}
+        self._unsure: Known = {}
+        """What says something else in a moment, perhaps: it is not written down."""
+        self._growing: set[str] = set()
+        """Those of them that were written to a moment ago."""
+        self._loaded, self._lock = False, asyncio.Lock()
+        self._models: Sequence[ModelFile] = ()
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._reading and not self._reading.done())
+
+    @property
+    def unread(self) -> int:
+        """How many models nothing is known of yet."""
+        return sum(not self.of(model) for model in self._models)
+
+    @property
+    def growing(self) -> bool:
+        """Whether something that made no sense is still to make some."""
+        return bool(self._growing)
+
+    def of(self, model: ModelFile) -> Described | None:
+        """What is known of it as it is now; None while it was not read."""
+        for known in (self._known, self._unsure):
+            stamp, described = known.get(model.name, (0, None))
+            if described and stamp == model.stamp:
+                return described
+        return None
+
+    async def describe(self, model: ModelFile) -> Described:
+        """What is known of it, read now if need be."""
+        await self._load()
+        if described := self.of(model):
+            return described
+        headers = Headers()
+        try:
+            answer = await self._ext.thread(headers.read, model.path)
+        finally:
+            await asyncio.shield(asyncio.to_thread(headers.close))
+        self._note(model, answer)
+        return self.of(model) or Described(name=model.name)
+
+    async def refresh(self, models: Sequence[ModelFile]) -> None:
+        """Have what is new read in the background, and forget what is gone."""
+        await self._load()
+        self._models = models
+        names = {model.name for model in models}
+        for known in (self._known, self._unsure):
+            for name in known.keys() - names:
+                del known[name]
+        self._growing &= names
+        if not self.busy and self._left():
+            self._reading = self._ext.spawn(self._describe(), "read headers")
+
+    # --- inside -------------------------------------------------------------------------
+
+    def _left(self) -> list[ModelFile]:
+        return [each for each in self._models if each.name in self._growing or not self.of(each)]
+
+    async def _describe(self) -> None:
+        headers, tried = Headers(), set[tuple[str, int]]()
+        try:
+            while left := [m for m in self._left() if (m.name, m.stamp) not in tried]:
+                todo = iter(left)
+                while found := await self._ext.thread(_some, headers, todo):
+                    for model, answer in found:
+                        tried.add((model.name, model.stamp))
+                        self._note(model, answer)
+                    await self._changed()
+        finally:
+            await asyncio.shield(asyncio.to_thread(headers.close))
+        kept = msgspec.msgpack.encode(Kept(RULES, self._known))
+        await self._ext.thread(write, self._file, kept)
+
+    def _note(self, model: ModelFile, answer: Answer) -> None:
+        facts = {**structs.asdict(answer), "name": model.name, "size": model.size}
+        passing, name = facts.pop("passing"), model.name
+        growing = bool(answer.trouble) and _fresh(model.path)
+        (self._growing.add if growing else self._growing.discard)(name)
+        said = Described(**{**facts, "trouble": COMES} if growing else facts)
+        for known in (self._known, self._unsure):
+            known.pop(name, None)
+        (self._unsure if growing or passing else self._known)[name] = model.stamp, said
+
+    async def _load(self) -> None:
+        async with self._lock:
+            if not self._loaded:
+                self._known = await self._ext.thread(_kept, self._file)
+                self._loaded = True
+
+
+def _some(headers: Headers, models: Iterable[ModelFile]) -> list[tuple[ModelFile, Answer]]:
+    """As many as can be read in a moment, one at least."""
+    found: list[tuple[ModelFile, Answer]] = []
+    until = time.monotonic() + SLICE
+    for model in models:
+        found.append((model, headers.read(model.path)))
+        if time.monotonic() > until:
+            break
+    return found
+
+
+def _fresh(path: Path) -> bool:
+    """Whether it was written to a moment ago."""
+    try:
+        return abs(time.time() - path.stat().st_mtime) < GROWING
+    except OSError:
+        return False
+
+
+def _kept(file: Path) -> Known:
+    try:
+        kept = msgspec.msgpack.decode(file.read_bytes(), type=Kept)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        log.debug("%s cannot be read (%s): the headers are read anew", file, error)
+        return {}
+    return dict(kept.known) if kept.rules == RULES else {}
