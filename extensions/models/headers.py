@@ -30,7 +30,7 @@ class Headers:
     """Reads one path after the other, blocking; `close` ends it from any thread."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
-        self._seconds, self._lock, self._closed = seconds, threading.Lock(), False
+        self.seconds, self._lock, self._closed = seconds, threading.Lock(), False
         self._child: subprocess.Popen[bytes] | None = None
 
     def read(self, path: Path) -> Answer:
@@ -39,7 +39,7 @@ class Headers:
             if self._closed:
                 return Answer(trouble=GAVE_UP, passing=True)
             child = self._child = self._child or start()
-        answer = _ask(child, path, self._seconds)
+        answer = _ask(child, path, self.seconds)
         if answer:
             return answer
         with self._lock:

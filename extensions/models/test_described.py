@@ -292,6 +292,7 @@ def test_a_header_that_never_ends_is_given_up(tmp_path: Path):
         began = time.monotonic()
         assert reader.read(tmp_path / "pipe.gguf").trouble == headers.GAVE_UP
         assert time.monotonic() - began < 10
+        reader.seconds = 60  # a busy machine takes its time to start one
         assert reader.read(tmp_path / "good.gguf").trouble == ""
     finally:
         reader.close()
@@ -315,7 +316,7 @@ def put(app: App, name: str, data: bytes, age: float = 60) -> Path:
     path = app.kernel.models / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    os.utime(path, (time.time() - age,) * 2)
+    os.utime(path, (time.time() - age, time.time() - age))
     return path
 
 
