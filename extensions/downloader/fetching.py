@@ -112,10 +112,25 @@ class Download:
                 "on; what was fetched is kept."
             )
         elif not any(file.state == "failed" for file in files):
-            group.publish([file.item for file in files if file.state == "right"])
+            self._publish(group, files)
+
+    def _publish(self, group: Group, files: list[File]) -> None:
+        ready = [file for file in files if file.state == "right"]
+        for file in ready:
+            if not file.part_file.is_file():
+                file.state, file.why = "failed", "It was removed meanwhile. Fetch it once more."
+        if any(file.state == "failed" for file in files):
+            return
+        try:
+            group.publish([file.item for file in ready])
             if self.plan.folder:
                 self._describe()
-            group.clear()
+        except OSError as error:
+            raise Refused(
+                f"All is there, but could not be moved to “{self.plan.folder or self.root.name}” "
+                f"({error.strerror}). Look at the folder, then start it again."
+            ) from error
+        group.clear()
 
     def _to_come(self, files: list[File]) -> int:
         """Bytes that have still to be written, as far as the parts tell."""

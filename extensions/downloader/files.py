@@ -14,6 +14,8 @@ from .wire import Home, Wire
 
 SMALLEST, LARGEST = 4 << 20, 64 << 20
 """Of a range that one thread fetches, in bytes."""
+ENOUGH = 1 << 20
+"""Bytes that count as progress, so that a server which only drips is given up some time."""
 WRITE = 1 << 19
 OFTEN = 0.25
 """Seconds after which even little is written: what is on the disk is what is told."""
@@ -124,8 +126,9 @@ class File:
             stop = min(stop, opened.stop or stop)
             self._pour(part, key, wire, buffer, start, stop)
             wire.finish()
-            if (after := part.range(key)) and after[0] == start:
-                raise Again("The server sent nothing")
+            after = part.range(key)
+            if after and after[0] < after[1] and after[0] - start < ENOUGH:
+                raise Again("The server sent less than it was asked for")
             span = after
 
     def _fits(self, part: Part, opened: Opened, start: int) -> None:
@@ -177,7 +180,7 @@ class File:
         """Rest, longer each time; bytes that came since the last fault make it the first again."""
         assert self.part
         with self._lock:
-            if self.part.fetched - self._at_last >= min(1 << 20, max(self.item.size // 4, 1)):
+            if self.part.fetched - self._at_last >= min(ENOUGH, max(self.item.size // 4, 1)):
                 self._fails = 0
             self._fails, self._at_last = self._fails + 1, self.part.fetched
             if self._fails > self._way.retries:

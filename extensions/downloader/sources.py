@@ -97,6 +97,8 @@ class Source:
         if status in LATER or status >= 500:
             why = "The server is busy" if status == 429 else "The server has a problem"
             return Again(f"{why} ({status})", seconds(told.get("Retry-After"), time.time()))
+        if status in GONE and answer.location != self._url and not self._home.owns(answer.location):
+            return Again(f"The store does not give it away ({status})")
         if status in (401, 403):
             if told.get("X-Error-Code") == "GatedRepo":
                 return Refused(
