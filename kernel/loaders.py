@@ -34,6 +34,21 @@ class Model(Protocol):
     async def close(self) -> None: ...
 
 
+class SlotChanged(msgspec.Struct, frozen=True):
+    """A slot's state: empty, loading, ready or failed; `error` is a sentence for the user."""
+
+    slot: str
+    state: str
+    name: str = ""
+    """The file or folder it is about."""
+    info: ModelInfo | None = None
+    note: str = ""
+    fraction: float = 0.0
+    error: str = ""
+    lines: tuple[str, ...] = ()
+    """What the engine that failed printed last."""
+
+
 class Telling:
     """The report that a loader is handed."""
 

@@ -18,7 +18,7 @@ from kernel.contract import Finish, ModelInfo, Refused, Request
 from kernel.environments import EnvironmentFailed
 from kernel.generation import GONE, LoadFailed, NoModel
 from kernel.guard import called
-from kernel.loaders import Generation, Installs, Model, Telling, loader_for
+from kernel.loaders import Generation, Installs, Model, SlotChanged, Telling, loader_for
 from kernel.points import Registry
 from kernel.records import told
 from kernel.samplers import SAMPLERS, checked
@@ -27,19 +27,6 @@ from kernel.settings import SettingsError
 log = logging.getLogger(__name__)
 Wish = tuple[Path, str, dict[str, Any]]
 Work = Callable[[], Awaitable[None]]
-
-
-class SlotChanged(msgspec.Struct, frozen=True):
-    """A slot's state: empty, loading, ready or failed; `error` is a sentence for the user."""
-
-    slot: str
-    state: str
-    name: str = ""
-    """The file or folder it is about."""
-    info: ModelInfo | None = None
-    note: str = ""
-    fraction: float = 0.0
-    error: str = ""
 
 
 class Generated(msgspec.Struct, frozen=True):
@@ -291,7 +278,8 @@ class Slot:
 
     def _set(self, state: str, **fields: Any) -> None:
         name = _shown(self._wanted[0]) if self._wanted and state != "empty" else ""
-        self.state = SlotChanged(self.name, state, name, **fields)
+        lines = tuple(self.report.lines()) if fields.get("error") and state != "ready" else ()
+        self.state = SlotChanged(self.name, state, name, lines=lines, **fields)
         self._bus.emit(self.state)
 
 

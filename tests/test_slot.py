@@ -508,7 +508,7 @@ async def test_the_last_lines_of_an_engine_outlive_it():
         loader.fails = True
         with pytest.raises(LoadFailed):
             await slot.load(PATH, "talkative")
-        assert slot.report.lines() == ("first", "last")
+        assert slot.state.lines == slot.report.lines() == ("first", "last")
         await app.load(Scripted("Hi."))
         assert slot.report.lines() == ()
 

@@ -68,8 +68,14 @@ class Programs:
         model = self._ext.slot(slot).model
         return model.info if model else None
 
+    async def awake(self, slot: str = "chat") -> None:
+        """Have a model back that was put to rest, for nobody used it."""
+        if wake := self._ext.slot(slot).wake:
+            await wake()
+
     async def ask(self, name: str, *, slot: str = "chat", **data: Any) -> Any:
         """A call to the engine; raises Problem when it refuses, or is gone."""
+        await self.awake(slot)
         model = self.model(slot)
         try:
             return await model.call(name, **data)
@@ -108,6 +114,7 @@ class Programs:
     async def request(self, call: Call, wish: Wish) -> Request:
         """What the model would be asked for this wish, after all modifiers; it is not asked, and
         nobody waits for a turn. Raises Problem."""
+        await self.awake(wish.slot)
         self.model(wish.slot)
         self.runs.check(wish)
         return await composed(self._ext, call, wish)

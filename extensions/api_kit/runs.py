@@ -171,8 +171,9 @@ class Runs:
                 raise refused(says, "mode", "mode_not_found")
             if not wish.messages:
                 raise refused("messages: There is none. Send at least one.", "messages")
-        state = self._ext.slot(wish.slot).state
-        if state.state == "loading" and not patient:
+        slot = self._ext.slot(wish.slot)
+        state = slot.state
+        if state.state == "loading" and not (patient or slot.wake):  # One that wakes is waited for.
             says = f"The model is loading: {state.note or 'a moment'}. Try again soon."
             raise unavailable(says, "model_loading")
 

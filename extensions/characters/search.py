@@ -6,8 +6,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from extensions.engine_kit.api import Pattern, Unsupported
+
 from .macros import Macros
-from .patterns import Pattern, Unsupported
 from .records import Book, Entry
 
 SCAN_DEPTH = 4

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extensions.engine_kit.api import Pattern, Unsupported
+
 from . import rows
-from .patterns import Pattern, Unsupported
 
 KNOWN = [
     "a", "abc", "a|b", "a|bc|", "(a|b)c", "(?:ab)+", "a*b", "a+?b", "ab?c", "a{2}", "a{2,}b",

@@ -12,6 +12,7 @@ from extensions.engine_kit.gguf_kinds import (
     check_gguf_projector,
 )
 from extensions.engine_kit.grammar import as_gbnf
+from extensions.engine_kit.patterns import Pattern, Unsupported
 from extensions.engine_kit.peft import Peft, check_peft_adapter, misfit, read_config, read_peft
 from extensions.engine_kit.requests import check_request, finish_of, neutral, unsupported
 from extensions.engine_kit.safetensors import Entry, check_folder, check_safetensors
@@ -32,11 +33,13 @@ __all__ = [
     "Entry",
     "Gguf",
     "OneAtATime",
+    "Pattern",
     "Peft",
     "Stepped",
     "StopStrings",
     "Tensor",
     "TextStream",
+    "Unsupported",
     "as_gbnf",
     "begun",
     "check_folder",

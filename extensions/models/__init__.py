@@ -1,36 +1,34 @@
 """The models below models/: their page, and the picker in the status line that loads one."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Annotated, Any
 
-from extensions.models.actions import AtStart, Cancel, Choose, Load, Reload, Search, Unload
+from extensions.models.actions import Search
 from extensions.models.api import MODELS, Models
+from extensions.models.desk import Desk
 from extensions.models.files import ModelFile, find
 from extensions.models.loading import Loading
 from extensions.models.memory import Memory
 from extensions.models.page import ICON, Page
+from extensions.models.rest import Rest
+from extensions.models.saved import Saved
 from extensions.models.views import Views
+from extensions.models.ways import Ways
 from kernel.api import (
     LOADERS,
     PANELS,
-    UNSET,
     Changed,
     Client,
     Connected,
     Disconnected,
     Extension,
     Generated,
-    LoadFailed,
     Meta,
-    NoModel,
     Panel,
-    Refused,
     SettingsChanged,
     SlotChanged,
     Started,
     Struct,
-    check,
 )
 
 EVERY = 2
@@ -43,13 +41,29 @@ class Settings(Struct, frozen=True):
     at_start: Annotated[bool, Meta(description="Load the model used last when Spindle starts.")] = (
         True
     )
+    autoload: Annotated[
+        bool, Meta(description="A click on a model in the picker loads it, as is saved for it.")
+    ] = False
+    idle_minutes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_080,
+            description="Minutes without use until the model gives its memory back; 0 is never.",
+        ),
+    ] = 0
+    wake: Annotated[
+        bool, Meta(description="The next message, or a program's request, loads it again then.")
+    ] = True
 
 
 async def setup(ext: Extension[Settings]) -> None:
-    slot = ext.slot()
-    memory = Memory(ext.data / "models.json")
-    loading, views = Loading(ext, memory), Views(ext, memory)
+    slot, memory = ext.slot(), Memory(ext.data / "models.json")
+    ways, rest = Ways(ext, memory, Saved(ext.models)), Rest(ext)
+    loading = Loading(ext, memory, ways)
+    views = Views(ext, ways, loading, rest)
     page = Page(ext, views)
+    Desk(ext, ways, loading, views, rest)
     await views.look()
 
     @ext.on(Started)
@@ -60,49 +74,9 @@ async def setup(ext: Extension[Settings]) -> None:
     async def connected(event: Connected) -> None:
         views.greet(event.client)
 
-    @ext.on(Choose)
-    async def choose(action: Choose, client: Client) -> None:
-        await views.look()
-        await views.choose(client, action.file, action.loader)
-        views.push_picker(client)
-
-    @ext.on(Load)
-    async def on_load(action: Load, client: Client) -> None:
-        model = views.file(action.file)
-        loader = views.loader(model, action.loader) if model else None
-        if not loader:
-            raise Refused(f"Nothing that is switched on loads {action.file}. See Settings.")
-        good, errors = check(loader.Options, action.rest)
-        await views.choose(client, action.file, loader.id, errors)
-        if errors:
-            return views.push_picker(client)
-        default = loader.Options()
-        options = {k: v for k, v in good.items() if v is not UNSET and v != getattr(default, k)}
-        views.say("")
-        with suppress(LoadFailed, NoModel):  # The slot says so, in picker and status line.
-            await loading.load(action.file, loader.id, options)
-
-    @ext.on(Unload)
-    async def unload(action: Unload, client: Client) -> None:
-        views.say("")
-        await slot.unload("The model was unloaded.")
-
-    @ext.on(Reload)
-    async def reload(action: Reload, client: Client) -> None:
-        with suppress(LoadFailed, NoModel):
-            await slot.reload()
-
-    @ext.on(Cancel)
-    async def cancel(action: Cancel, client: Client) -> None:
-        await slot.cancel("The loading was cancelled.")
-
     @ext.on(Search)
     async def search(action: Search, client: Client) -> None:
         await page.search(client, action.words, action.more)
-
-    @ext.on(AtStart)
-    async def at_start(action: AtStart, client: Client) -> None:
-        ext.configure({"at_start": action.on})
 
     @ext.on(SettingsChanged)
     async def settings_changed(event: SettingsChanged) -> None:
@@ -111,6 +85,8 @@ async def setup(ext: Extension[Settings]) -> None:
     @ext.on(SlotChanged)
     async def slot_changed(event: SlotChanged) -> None:
         if event.slot == slot.name:
+            rest.heard(event)
+            views.progress.heard(event)
             views.generated = None if event.state != "ready" else views.generated
             views.push_status()
             views.push_pickers()
@@ -122,6 +98,7 @@ async def setup(ext: Extension[Settings]) -> None:
     @ext.on(Generated)
     async def generated(event: Generated) -> None:
         if event.slot == slot.name:
+            rest.used()
             views.generated = event
             views.push_status()
 
@@ -147,6 +124,8 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.add(PANELS, Panel("command", "command.html", commands, order=10, title="Model"))
     ext.add(PANELS, Panel("tab", "panel.html", page.context, 25, title="Models", icon=ICON))
     ext.spawn(views.watch(EVERY, page.follow), "watch")
+    ext.spawn(views.follow(), "follow")
+    ext.spawn(rest.watch(), "rest")
 
 
 __all__ = ["ModelFile", "Settings", "find", "setup"]

@@ -30,6 +30,26 @@ class Load(Action, frozen=True):
     rest: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
+class Save(Action, frozen=True):
+    """Save how it is loaded, and load nothing."""
+
+    file: str
+    loader: str = ""
+    rest: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class Forget(Action, frozen=True):
+    """Load it by default from now on."""
+
+    file: str
+
+
+class Restore(Action, frozen=True):
+    """Save again what was forgotten."""
+
+    number: int
+
+
 class Unload(Action, frozen=True):
     """Give the memory back."""
 
@@ -44,5 +64,11 @@ class Cancel(Action, frozen=True):
 
 class AtStart(Action, frozen=True):
     """The switch beside the loaded model."""
+
+    on: bool
+
+
+class Autoload(Action, frozen=True):
+    """The switch above the list."""
 
     on: bool

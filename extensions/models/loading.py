@@ -1,24 +1,46 @@
 """Load a model by its name below models/, now or when Spindle starts."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from extensions.models.files import takes
 from extensions.models.memory import Choice, Memory
-from kernel.api import LOADERS, Extension, Installs, LoadFailed, NoModel, Refused, safe_path
+from extensions.models.ways import Ways
+from kernel.api import (
+    Extension,
+    Installs,
+    Loader,
+    LoadFailed,
+    NoModel,
+    Refused,
+    check,
+    safe_path,
+)
 
 GUIDE = "guide/guide.gguf"
 """What a first start loads."""
 
 
+class Loaded(msgspec.Struct, frozen=True):
+    """What was loaded last, and how."""
+
+    name: str = ""
+    loader: str = ""
+    options: Mapping[str, Any] = {}
+
+
 class Loading:
     """Loads into the chat slot, and remembers what was loaded and how."""
 
-    def __init__(self, ext: Extension[Any], memory: Memory) -> None:
-        self._ext, self._memory = ext, memory
+    def __init__(self, ext: Extension[Any], memory: Memory, ways: Ways) -> None:
+        self.last = Loaded()
+        """Whatever became of it."""
+        self.failed: tuple[str, str] | None = None
+        """The model that did not load, and the loader that could not."""
+        self._ext, self._memory, self._ways = ext, memory, ways
 
     def path(self, name: str) -> Path:
         """Raises Refused when there is no such model."""
@@ -31,18 +53,62 @@ class Loading:
         return path
 
     async def load(
-        self, name: str, loader: str, options: Mapping[str, Any], *, remember: bool = True
+        self,
+        name: str,
+        wish: str = "",
+        options: Mapping[str, Any] = {},
+        *,
+        start: bool = False,
+        instead: bool = False,
     ) -> None:
-        """Raises Refused when there is no such model, LoadFailed when it does not load."""
-        await self._ext.slot().load(self.path(name), loader, options)
-        if remember:
-            choice = Choice(loader, msgspec.to_builtins(dict(options)))
+        """Load it as is saved for it, with these options before that, and at the `start` those of
+        the command line; `instead` of another, it is not remembered as the last. Raises Refused
+        when there is no such model, LoadFailed when it does not load."""
+        path = self.path(name)
+        loader = await self._way(name, path, wish)
+        said = dict(options)
+        if loader:
+            saved = self._ways.options(name, loader, start=start)
+            good, bad = check(loader.Options, options)
+            said = said if bad else saved | good  # What is bad the slot refuses, in its words.
+        await self._open(name, path, loader.id if loader else wish, said)
+        if not instead:
+            with suppress(OSError):  # A convenience.
+                await self._ext.thread(self._memory.loaded, name, self._memory.choice(name))
+
+    async def load_so(self, name: str, loader: Loader, options: Mapping[str, Any]) -> None:
+        """Load it with just these options, and save them once it is there; raises as `load`."""
+        path = self.path(name)
+        await self._open(name, path, loader.id, options)
+        choice: Choice | None = None
+        try:
+            await self._ext.thread(self._ways.keep, name, loader, options)
+        except Refused as error:  # A folder of models may be read-only.
+            self._ext.log.warning("%s Until then it is kept in the data folder.", error)
+            choice = Choice(loader.id, msgspec.to_builtins(dict(options)))
+        with suppress(OSError):
             await self._ext.thread(self._memory.loaded, name, choice)
 
+    def settled(self, name: str) -> None:
+        """Another way was saved for it: what was tried before shows no more."""
+        if self.last.name == name:
+            self.last = Loaded()
+
+    def tried(self, name: str, loader: Loader) -> Mapping[str, Any] | None:
+        """The options with which it is loaded, is being loaded or could not be."""
+        same = (self.last.name, self.last.loader) == (name, loader.id)
+        return self.last.options if same and self._ext.slot().state.state != "empty" else None
+
     async def again(self, name: str, changes: Mapping[str, Any]) -> None:
-        """Load a model as it was loaded last, with some options changed; raises as `load`."""
-        last = self._memory.choice(name)
-        await self.load(name, last.loader, {**last.options, **changes})
+        """Load a model as it is loaded, with some options changed, and save that; raises as
+        `load`."""
+        wish = self.last.loader if self.last.name == name else ""
+        loader = await self._way(name, self.path(name), wish)
+        if not loader:
+            raise Refused(f"Nothing that is switched on loads {name}. See Settings.")
+        now = self.tried(name, loader)
+        now = self._ways.options(name, loader) if now is None else now
+        await self.load_so(name, loader, {**now, **changes})
 
     async def at_start(self, say: Callable[[str], None]) -> None:
         """The model that `--model` names, or the one used last, or the guide; `say` is told when
@@ -62,13 +128,29 @@ class Loading:
                 return
             name = GUIDE
         try:
-            options = self._memory.choice(name).options
-            await self.load(name, self._loader(name), options, remember=not instead)
+            await self.load(name, self._ext.flag("loader") or "", start=True, instead=instead)
         except (LoadFailed, NoModel) as error:  # The slot shows it.
             self._ext.log.warning("%s", error)
 
-    def _loader(self, name: str) -> str:
-        return self._ext.flag("loader") or self._memory.choice(name).loader
+    # --- inside ------------------------------------------------------------------------
+
+    async def _way(self, name: str, path: Path, wish: str) -> Loader | None:
+        """The loader, after a look at what is saved; none where the slot has to say why not."""
+        await self._ext.thread(self._ways.look, name)
+        if wish and not self._ways.named(wish):
+            return None
+        return self._ways.loader(name, path, wish)
+
+    async def _open(self, name: str, path: Path, loader: str, options: Mapping[str, Any]) -> None:
+        before, self.last = self.last, Loaded(name, loader, dict(options))
+        self.failed = None
+        try:
+            await self._ext.slot().load(path, loader, options)
+        except BaseException:
+            self.failed = name, loader
+            if self._ext.slot().model and self.last.name == name:
+                self.last = before  # What was there before stays, or came back.
+            raise
 
     async def _trouble(self, name: str) -> str:
         """Why a start does not load this: it is gone, or its engine would come without a question.
@@ -77,7 +159,7 @@ class Loading:
             path = self.path(name)
         except Refused as error:
             return str(error)
-        if not (needs := await self._needs(path, self._loader(name))):
+        if not (needs := await self._needs(name, path)):
             return ""
         needs = f"{name} needs {needs}, which is not installed."
         if name == self._ext.flag("model"):
@@ -86,15 +168,13 @@ class Loading:
         first = name == GUIDE and not self._memory.last and not self._ext.flag("loader")
         return "" if first else f"{needs} Choose it in the picker to install it."
 
-    async def _needs(self, path: Path, wish: str) -> str:
+    async def _needs(self, name: str, path: Path) -> str:
         """The engine that a load would install first, and its size; empty when it is there."""
-        for loader in self._ext.get(LOADERS):
-            if loader.id == wish if wish else takes(loader, path):
-                try:
-                    what = await loader.missing() if isinstance(loader, Installs) else None
-                except Exception as error:  # The load meets it again, and tells it.
-                    self._ext.log.debug("%s cannot say what it installs: %s", loader.id, error)
-                    return ""
-                size = f" (on disk {what.size})" if what and what.size else ""
-                return f"{loader.label}{size}" if what else ""
-        return ""
+        loader = await self._way(name, path, self._ext.flag("loader") or "")
+        try:
+            what = await loader.missing() if isinstance(loader, Installs) else None
+        except Exception as error:  # The load meets it again, and tells it.
+            self._ext.log.debug("%s cannot say what it installs: %s", loader, error)
+            return ""
+        size = f" (on disk {what.size})" if what and what.size else ""
+        return f"{loader.label}{size}" if what and loader else ""

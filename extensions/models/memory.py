@@ -1,4 +1,4 @@
-"""What was loaded last, and how each model was loaded: a small file in the data folder."""
+"""What was loaded last: a small file in the data folder."""
 
 import logging
 from pathlib import Path
@@ -19,7 +19,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Remembered(msgspec.Struct, frozen=True):
-    """The file's content."""
+    """The file's content; `choices` stand there since before there was config-user.yaml."""
 
     last: str = ""
     choices: dict[str, Choice] = {}
@@ -37,8 +37,8 @@ class Memory:
         except (OSError, ValueError) as error:
             self._now = Remembered()  # A convenience: what cannot be read is begun anew.
             log.warning(
-                "%s cannot be read (%s). Which model was loaded last, and how, is forgotten; "
-                "load one in the page.",
+                "%s cannot be read (%s). Which model was loaded last is forgotten; load one in "
+                "the page.",
                 file, error,
             )  # fmt: skip
 
@@ -46,10 +46,21 @@ class Memory:
     def last(self) -> str:
         return self._now.last
 
-    def choice(self, name: str) -> Choice:
-        return self._now.choices.get(name, Choice())
+    def choice(self, name: str) -> Choice | None:
+        """How it was loaded before there was config-user.yaml."""
+        return self._now.choices.get(name)
 
-    def loaded(self, name: str, choice: Choice) -> None:
-        """Remember that `name` was loaded with `choice`; blocking."""
-        self._now = Remembered(name, {**self._now.choices, name: choice})
-        write(self._file, msgspec.json.encode(self._now))
+    def loaded(self, name: str, choice: Choice | None = None) -> None:
+        """Remember that `name` was loaded, and how where that is not saved elsewhere; blocking."""
+        choices = {k: v for k, v in self._now.choices.items() if k != name}
+        self._write(Remembered(name, {**choices, **({name: choice} if choice else {})}))
+
+    def forget(self, name: str) -> None:
+        """How it was loaded stands elsewhere now; blocking."""
+        if name in self._now.choices:
+            choices = {k: v for k, v in self._now.choices.items() if k != name}
+            self._write(Remembered(self._now.last, choices))
+
+    def _write(self, now: Remembered) -> None:
+        self._now = now
+        write(self._file, msgspec.json.encode(now))

@@ -165,7 +165,7 @@ class Page:
             return {"model": None}
         await self.catalogue.describe(model)
         if client and client.id and model.loaders:
-            await self._views.choose(client, model.name, "")
+            await self._views.choosing.choose(client, model.name)
         panels = await self._ext.panels("model_file", client, model.name)
         return {"model": self.rows.whole(model), "panels": panels, **self._loading(client, model)}
 

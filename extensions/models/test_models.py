@@ -11,9 +11,12 @@ import pytest
 
 from extensions.models.api import MODELS, shown
 from extensions.models.files import Shelf, find
-from extensions.models.loading import GUIDE
+from extensions.models.loading import GUIDE, Loading
 from extensions.models.memory import Choice, Memory
+from extensions.models.rest import Rest
+from extensions.models.saved import Saved
 from extensions.models.views import Views, size_in_words
+from extensions.models.ways import Ways
 from kernel.api import LOADERS, Connected, Loader, Manifest, Phase, Refused, Started, ToInstall
 from kernel.testing import App, Page, Scripted, ScriptedLoader, running
 
@@ -79,7 +82,9 @@ def test_memory_survives_and_begins_anew_when_it_cannot_be_read(tmp_path: Path):
     file = tmp_path / "state" / "models.json"
     Memory(file).loaded("a.gguf", Choice("gguf", {"threads": 2}))
     again = Memory(file)
-    assert (again.last, again.choice("a.gguf").options) == ("a.gguf", {"threads": 2})
+    assert (again.last, again.choice("a.gguf")) == ("a.gguf", Choice("gguf", {"threads": 2}))
+    again.forget("a.gguf")
+    assert (Memory(file).last, Memory(file).choice("a.gguf")) == ("a.gguf", None)
     file.write_text("{broken")
     assert Memory(file).last == ""
 
@@ -191,7 +196,8 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
     async with running("models") as app:
         ext = app.kernel.records["models"].handle
         assert ext
-        views, looks = Views(ext, Memory(app.kernel.data / "none")), list[int]()
+        ways = Ways(ext, memory := Memory(app.kernel.data / "none"), Saved(app.kernel.models))
+        views, looks = Views(ext, ways, Loading(ext, memory, ways), Rest(ext)), list[int]()
         views.greet(app.page("/").client)
         told = list[bool]()
 
@@ -305,7 +311,7 @@ async def test_the_picker_says_what_a_load_installs_and_keeps_what_is_loaded_mea
 
         page.html = ""
         loading = asyncio.create_task(page.act("models.load", file="one.gguf", loader="gguf"))
-        await page.until("Downloading torch <span[^>]*>scripted stays loaded until that is done")
+        await page.until("<b>scripted</b> <span[^>]*>stays loaded until .*>Downloading torch</li>")
         assert app.kernel.slot().state.state == "ready"
         await page.act("models.cancel")
         await loading

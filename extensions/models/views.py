@@ -6,47 +6,34 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from extensions.models.choosing import Choosing
 from extensions.models.files import ModelFile, Shelf
-from extensions.models.memory import Memory
-from kernel.api import (
-    LOADERS,
-    UNSET,
-    Client,
-    Everyone,
-    Extension,
-    Generated,
-    Installs,
-    Loader,
-    ToInstall,
-    check,
-    fields,
-)
+from extensions.models.loading import Loading
+from extensions.models.progress import Progress
+from extensions.models.rest import Rest
+from extensions.models.ways import Ways
+from kernel.api import LOADERS, Client, Everyone, Extension, Generated
 
 SHARE = 20
 """How much longer than a look into the folder the time between two of them is, at least."""
 
-
-class Chosen:
-    """What one page looks at in its picker."""
-
-    def __init__(
-        self, name: str, loader: str, errors: Mapping[str, str], installs: ToInstall | None
-    ) -> None:
-        self.name, self.loader, self.errors, self.installs = name, loader, errors, installs
+OFTEN = 0.5
+"""Seconds between two looks at what an engine prints while it loads."""
 
 
 class Views:
     """Contexts for the templates; the list of files is looked up anew when asked to."""
 
-    def __init__(self, ext: Extension[Any], memory: Memory) -> None:
+    def __init__(self, ext: Extension[Any], ways: Ways, loading: Loading, rest: Rest) -> None:
+        self.choosing = Choosing(ext, ways, loading, self.file)
+        self.progress = Progress(ext.slot())
         self.generated: Generated | None = None
         self.everyone = Everyone()
         self.trouble = ""
         """What was wrong with the model that was to be loaded at the start."""
-        self._ext, self._memory = ext, memory
+        self._ext, self._rest = ext, rest
         self._told = True
         self._shelf = Shelf(ext.models)
-        self._chosen: dict[str, Chosen] = {}
         self._pages: dict[str, Client] = {}
         self.beside: Callable[[Client], None] = lambda client: None
         """Told of each page whose picker is another one now."""
@@ -80,6 +67,15 @@ class Views:
                 self._ext.log.exception("%s could not be listed", self._ext.models)
             pause = max(every, SHARE * (time.monotonic() - began))
 
+    async def follow(self) -> None:
+        """Show what the engine prints while it loads, for ever."""
+        shown: Sequence[str] = ()
+        while True:
+            await asyncio.sleep(OFTEN)
+            if self.watched and (now := self.progress.log()) != shown:
+                shown = now
+                self.push_pickers()
+
     @property
     def files(self) -> Sequence[ModelFile]:
         """What a running loader takes, as of the last look."""
@@ -93,26 +89,8 @@ class Views:
     def file(self, name: str) -> ModelFile | None:
         return next((model for model in self._shelf.models if model.name == name), None)
 
-    def loader(self, model: ModelFile, wish: str) -> Loader | None:
-        """The loader that was wished for, or remembered, or the first that takes the model."""
-        able = [loader for loader in self._ext.get(LOADERS) if loader.id in model.loaders]
-        for id in (wish, self._memory.choice(model.name).loader):
-            for loader in able:
-                if loader.id == id:
-                    return loader
-        return able[0] if able else None
-
-    async def choose(
-        self, client: Client, name: str, wish: str, errors: Mapping[str, str] | None = None
-    ) -> None:
-        """Show a page this model, and what loading it would install first."""
-        model = self.file(name)
-        loader = self.loader(model, wish) if model else None
-        installs = await loader.missing() if isinstance(loader, Installs) else None
-        self._chosen[client.id] = Chosen(name, wish, errors or {}, installs)
-
     def forget(self, client: Client) -> None:
-        self._chosen.pop(client.id, None)
+        self.choosing.forget(client)
         self._pages.pop(client.id, None)
 
     # --- pushing -------------------------------------------------------------------------
@@ -150,10 +128,8 @@ class Views:
 
     async def loaded(self) -> None:
         """A model came: what was to be installed for it is there now."""
-        for id, chosen in list(self._chosen.items()):
-            if chosen.installs and id in self._pages:
-                await self.choose(self._pages[id], chosen.name, chosen.loader, chosen.errors)
-                self.push_picker(self._pages[id])
+        for client in await self.choosing.loaded(self._pages):
+            self.push_picker(client)
 
     # --- contexts ------------------------------------------------------------------------
 
@@ -180,8 +156,10 @@ class Views:
                 for model in self._shelf.models
             ],
             "trouble": self.trouble,
-            "chosen": self._chosen_view(client),
+            "chosen": self.choosing.view(client, self._shelf.models),
             "at_start": self._ext.settings.at_start,
+            "autoload": self._ext.settings.autoload,
+            "idle": self._rest.minutes,
             "folder": str(self._ext.models),
         }
 
@@ -203,35 +181,12 @@ class Views:
             "fraction": now.fraction or None,
             "note": now.note,
             "error": now.error,
+            "stages": self.progress.stages(),
+            "log": self.progress.log(),
+            "crash": self.progress.crash(),
+            "rests": self._rest.of,
+            "wakes": self._ext.settings.wake,
         }
-
-    def _chosen_view(self, client: Client | None) -> dict[str, Any] | None:
-        chosen = self._chosen.get(client.id) if client else None
-        model = self.file(chosen.name) if chosen else None
-        if not chosen or not model:
-            return None
-        loader = self.loader(model, chosen.loader)
-        able = [one for one in self._ext.get(LOADERS) if one.id in model.loaders]
-        return {
-            "name": model.name,
-            "key": f"{self._shelf.models.index(model)}-{loader.id if loader else ''}",
-            "loaders": [
-                {"id": one.id, "label": one.label, "chosen": one is loader} for one in able
-            ],
-            "fields": self._fields(model, loader) if loader else [],
-            "errors": dict(chosen.errors),
-            "installs": chosen.installs,
-            "note": getattr(loader, "note", ""),
-            "about": getattr(loader, "about", ""),
-            "folder": model.path.is_dir(),
-        }
-
-    def _fields(self, model: ModelFile, loader: Loader) -> list[Any]:
-        remembered = self._memory.choice(model.name)
-        options = remembered.options if remembered.loader in ("", loader.id) else {}
-        good, _ = check(loader.Options, options)
-        known = {name: value for name, value in good.items() if value is not UNSET}
-        return fields(loader.Options, loader.Options(**known))
 
 
 def size_in_words(size: int) -> str:

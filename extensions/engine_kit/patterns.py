@@ -1,4 +1,4 @@
-"""Regular expressions of lorebooks, in time that grows with the text and no faster.
+"""Regular expressions by strangers, in time that grows with the text and no faster.
 
 Python's own can take for ever on a short text, which a card from elsewhere could use. These know
 literals, classes, groups, `|`, `* + ? {m,n}`, `^ $ \\b \\B`, letters by number, and the flags i, s

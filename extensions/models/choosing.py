@@ -1,0 +1,150 @@
+"""What each page looks at in its picker, and the form of how that is loaded."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kernel.api import (
+    LOADERS,
+    UNSET,
+    Client,
+    Extension,
+    Installs,
+    Loader,
+    Refused,
+    Struct,
+    ToInstall,
+    check,
+    fields,
+)
+
+from .advice import Advice, advice
+from .files import ModelFile
+from .loading import Loading
+from .saved import OURS, key
+from .ways import Ways
+
+
+class Chosen(Struct, frozen=True):
+    """What a page looks at."""
+
+    name: str
+    wish: str = ""
+    """The loader that was chosen for it."""
+    typed: Mapping[str, Any] | None = None
+    """What was typed and could not be loaded or saved."""
+    errors: Mapping[str, str] = {}
+    installs: ToInstall | None = None
+
+
+class Choosing:
+    """The choice of each page, by the client's id."""
+
+    def __init__(
+        self,
+        ext: Extension[Any],
+        ways: Ways,
+        loading: Loading,
+        file: Callable[[str], ModelFile | None],
+    ) -> None:
+        self._ext, self._ways, self._loading, self._file = ext, ways, loading, file
+        self._chosen: dict[str, Chosen] = {}
+
+    def loader(self, model: ModelFile, wish: str = "") -> Loader | None:
+        """The loader that was wished for, or is saved, or the first that takes the model."""
+        found = self._ways.loader(model.name, model.path, wish)
+        able = [each for each in self._ext.get(LOADERS) if each.id in model.loaders]
+        return found if found in able else next(iter(able), None)
+
+    async def choose(
+        self,
+        client: Client,
+        name: str,
+        wish: str = "",
+        typed: Mapping[str, Any] | None = None,
+        errors: Mapping[str, str] | None = None,
+    ) -> None:
+        """Show a page this model, and what loading it would install first."""
+        await self._ext.thread(self._ways.look, name)
+        model = self._file(name)
+        loader = self.loader(model, wish) if model else None
+        installs = await loader.missing() if isinstance(loader, Installs) else None
+        self._chosen[client.id] = Chosen(name, wish, typed, errors or {}, installs)
+
+    async def read(
+        self, client: Client, name: str, wish: str, typed: Mapping[str, Any]
+    ) -> tuple[Loader, dict[str, Any]] | None:
+        """The loader and the options that a form says; none where the page is told what is wrong
+        with them. Raises Refused where nothing loads it."""
+        model = self._file(name)
+        loader = self.loader(model, wish) if model else None
+        if not loader:
+            raise Refused(f"Nothing that is switched on loads {name}. See Settings.")
+        good, errors = check(loader.Options, typed)
+        await self.choose(client, name, loader.id, typed if errors else None, errors)
+        default = loader.Options()
+        options = {k: v for k, v in good.items() if v is not UNSET and v != getattr(default, k)}
+        return None if errors else (loader, options)
+
+    async def loaded(self, pages: Mapping[str, Client]) -> list[Client]:
+        """A model came: what was to be installed for it is there now; answers whose form that
+        changes."""
+        waiting = [pages[id] for id, each in self._chosen.items() if each.installs and id in pages]
+        for client in waiting:
+            now = self._chosen[client.id]
+            await self.choose(client, now.name, now.wish, now.typed, now.errors)
+        return waiting
+
+    def forget(self, client: Client) -> None:
+        self._chosen.pop(client.id, None)
+
+    def name(self, client: Client) -> str:
+        """The model that a page looks at."""
+        chosen = self._chosen.get(client.id)
+        return chosen.name if chosen else ""
+
+    # --- the context of _load.html -----------------------------------------------------
+
+    def view(self, client: Client | None, files: Sequence[ModelFile]) -> dict[str, Any] | None:
+        """What _load.html shows, or nothing."""
+        chosen = self._chosen.get(client.id) if client else None
+        model = self._file(chosen.name) if chosen else None
+        if not chosen or not model:
+            return None
+        loader = self.loader(model, chosen.wish)
+        able = [one for one in self._ext.get(LOADERS) if one.id in model.loaders]
+        place = [each.name for each in files].index(model.name)
+        return {
+            "name": model.name,
+            "key": f"{place}-{loader.id if loader else ''}",
+            "loaders": [
+                {"id": one.id, "label": one.label, "chosen": one is loader} for one in able
+            ],
+            "fields": self._fields(model, loader, chosen) if loader else [],
+            "errors": dict(chosen.errors),
+            "installs": chosen.installs,
+            "note": getattr(loader, "note", ""),
+            "about": getattr(loader, "about", ""),
+            "folder": model.path.is_dir(),
+            "saved": self._ways.own(model.name),
+            "where": f"{OURS}: {key(model.name)}",
+            "gone": self._ways.gone(model.name, loader) if loader else [],
+            "trouble": self._ways.saved.trouble,
+            "advice": self._advice(model, loader) if loader else None,
+        }
+
+    def _fields(self, model: ModelFile, loader: Loader, chosen: Chosen) -> list[Any]:
+        """The rows, with what was typed, or with what it is loaded or would be loaded with."""
+        options: Mapping[str, Any] | None = self._loading.tried(model.name, loader)
+        if options is None:
+            options = self._ways.options(model.name, loader)
+        good, _ = check(loader.Options, {**options, **(chosen.typed or {})})
+        known = {name: value for name, value in good.items() if value is not UNSET}
+        return fields(loader.Options, loader.Options(**known))
+
+    def _advice(self, model: ModelFile, loader: Loader) -> Advice | None:
+        """What to change where just this failed."""
+        state = self._ext.slot().state
+        failed = self._loading.failed
+        if not state.error or failed != (model.name, loader.id):
+            return None
+        return advice(state.error, fields(loader.Options))

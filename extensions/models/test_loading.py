@@ -1,0 +1,301 @@
+"""How a model is loaded: what is saved, what the command line says, and what the page shows."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import pytest
+
+from extensions.models.api import MODELS, Models
+from extensions.models.saved import OURS, THEIRS
+from kernel.api import LOADERS, Loader, LoadFailed, Meta, Phase, Started, Struct, WorkerDied
+from kernel.testing import App, Page, Scripted, ScriptedLoader, running
+
+
+class Options(Struct, frozen=True):
+    """What most loaders have."""
+
+    context_length: Annotated[int, Meta(ge=0, le=100_000, description="Tokens.")] = 0
+    cache_type: Annotated[Literal["f16", "q8_0"], Meta(description="How it is kept.")] = "f16"
+    threads: Annotated[int, Meta(ge=0, le=64, description="Threads.")] = 0
+
+    @staticmethod
+    def modern(values: Any) -> tuple[dict[str, Any], dict[str, str]]:
+        """Old names: n_ctx is context_length, and there is no n_gqa any more."""
+        good, bad = dict[str, Any](), dict[str, str]()
+        for name, value in values.items():
+            if name == "n_gqa":
+                bad[name] = "The file says it itself. Leave n_gqa out."
+            elif name == "n_ctx":
+                good.setdefault("context_length", value)
+            else:
+                good[name] = value
+        return good, bad
+
+
+class Engine(ScriptedLoader):
+    """Keeps how it was asked; fails, prints and says as a test wants."""
+
+    id, label = "llama_cpp", "llama.cpp"
+    Options = Options
+
+    def __init__(self, model: Scripted) -> None:
+        super().__init__(model)
+        self.asked: list[Any] = []
+        self.given: dict[str, Any] = {}
+        self.fails: Exception | None = None
+        self.gate: asyncio.Event | None = None
+        self.notes: tuple[str, ...] = ()
+        self.lines: tuple[str, ...] = ()
+
+    def accepts(self, path: Path) -> bool:
+        return path.suffix == ".gguf"
+
+    async def open(self, path: Path, options: Any, report: Any) -> Scripted:
+        self.asked.append(options)
+        report.lines = lambda: self.lines
+        for note in self.notes:
+            report(0.5, note)
+        if self.gate:
+            await self.gate.wait()
+        if self.fails:
+            raise self.fails
+        model = await super().open(path, options, report)
+        info = model.info.__class__(path.stem, loader=self.label, path=str(path))
+        model.info = info
+        return model
+
+
+class Second(Engine):
+    """Takes the same files, in another way."""
+
+    id, label = "llamacpp_hf", "llamacpp_HF"
+
+
+def having(app: App, *loaders: Engine) -> None:
+    add = app.kernel.registry.add
+    for loader in loaders:
+        add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
+
+
+async def with_models(app: App, *names: str) -> Models:
+    app.kernel.models.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (app.kernel.models / name).parent.mkdir(parents=True, exist_ok=True)
+        (app.kernel.models / name).write_bytes(b"x")
+    [models] = app.kernel.registry.values(MODELS)
+    await models.look()
+    return models
+
+
+def file(app: App) -> Path:
+    return app.kernel.models / OURS
+
+
+async def picking(app: App, name: str) -> Page:
+    page = await app.open("/")
+    await page.act("models.choose", file=name)
+    await page.until("models-load")
+    return page
+
+
+def last(page: Page) -> str:
+    """The picker as it was sent last."""
+    return page.html[page.html.rindex("<dialog") :]
+
+
+async def test_what_the_form_says_is_saved_and_used_from_then_on():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        models = await with_models(app, "sub/one.gguf", "two.gguf")
+        page = await picking(app, "sub/one.gguf")
+        await page.act("models.load", file="sub/one.gguf", context_length="2048", threads="0")
+        assert loader.asked[-1] == Options(2048)
+        assert "one.gguf$:\n  loader: llama.cpp\n  context_length: 2048\n" in file(app).read_text()
+        await models.load("two.gguf")
+        assert loader.asked[-1] == Options(), "it is another model"
+        await models.load("sub/one.gguf", options={"threads": 3})
+        assert loader.asked[-1] == Options(2048, threads=3)
+        assert "threads" not in file(app).read_text(), "a program's wish is its own"
+        await page.act("models.load", file="sub/one.gguf", context_length="")
+        assert loader.asked[-1] == Options()
+        assert "one.gguf" not in file(app).read_text(), "nothing is left to say"
+
+
+async def test_it_is_saved_without_a_load_and_forgotten_with_a_way_back():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        models = await with_models(app, "one.gguf")
+        page = await picking(app, "one.gguf")
+        assert "models-forget" not in last(page)
+        await page.act("models.save", file="one.gguf", threads="7")
+        await page.until("Saved. It counts from the next load")
+        assert loader.asked == []
+        assert 'value="7"' in last(page)
+        await page.act("models.save", file="one.gguf", threads="700")
+        await page.until("from 0 to 64")
+        assert "threads: 7\n" in file(app).read_text()
+        await page.act("models.forget", file="one.gguf")
+        await page.until("is forgotten.*Undo")
+        assert "threads" not in file(app).read_text()
+        await page.act("models.restore", number=0)
+        assert "threads: 7\n" in file(app).read_text()
+        await models.load("one.gguf")
+        assert loader.asked[-1].threads == 7
+
+
+THEIR_FILE = """\
+.*one:
+  loader: llama.cpp
+  n_ctx: 512
+  n_gqa: 8
+  instruction_template: Alpaca
+.*:
+  threads: 3
+  cache_type: q9_9
+"""
+
+
+async def test_the_file_of_text_generation_webui_counts_as_it_is():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, first := Engine(model), second := Second(model))
+        models = await with_models(app, "One.gguf", "two.gguf")
+        file(app).write_text(THEIR_FILE)
+        (app.kernel.models / THEIRS).write_text(".*two:\n  loader: llamacpp_HF\n  n_ctx: 64\n")
+        await models.load("One.gguf")
+        assert first.asked == [Options(512, threads=3)]
+        await models.load("two.gguf")
+        assert second.asked == [Options(64, threads=3)]
+        page = await picking(app, "One.gguf")
+        await page.until("2 saved options cannot be used")
+        await page.until("The file says it itself. Leave n_gqa out.")
+        await page.act("models.load", file="One.gguf", context_length="512", threads="0")
+        assert first.asked[-1] == Options(512), "the form's word is the last, also for a default"
+        text = file(app).read_text()
+        assert text.startswith(THEIR_FILE)
+        assert text.endswith("One.gguf$:\n  loader: llama.cpp\n  threads: 0\n")
+        file(app).write_text(text.replace("threads: 0", "threads: 5"))
+        await models.load("One.gguf")
+        assert first.asked[-1].threads == 5, "what is edited counts at once"
+
+
+async def test_the_command_line_goes_before_what_is_saved_at_the_start_alone():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        models = await with_models(app, "one.gguf")
+        file(app).write_text("one.gguf$:\n  n_ctx: 512\n  threads: 3\n")
+        loader.given = {"context_length": 4096}
+        app.kernel.flags = {"kernel": {"model": "one.gguf", "loader": "llama.cpp"}}
+        app.kernel.bus.emit(Started())
+        await app.until(lambda: bool(loader.asked))
+        assert loader.asked == [Options(4096, threads=3)]
+        page = await picking(app, "one.gguf")
+        assert 'value="4096"' in last(page), "the form says how it is loaded"
+        await models.load("one.gguf")
+        assert loader.asked[-1] == Options(512, threads=3)
+
+
+async def test_another_loader_does_not_get_the_options_of_the_first():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, first := Engine(model), second := Second(model))
+        models = await with_models(app, "one.gguf")
+        file(app).write_text("one.gguf$:\n  loader: llama.cpp\n  n_ctx: 512\n  preset: Calm\n")
+        await models.load("one.gguf", "llamacpp_hf")
+        assert second.asked == [Options()]
+        page = await picking(app, "one.gguf")
+        form = {"file": "one.gguf", "loader": "llamacpp_hf", "threads": "2"}
+        await page.act("models.load", **form)
+        assert second.asked[-1] == Options(threads=2)
+        await models.load("one.gguf")
+        assert second.asked[-1].threads == 2
+        assert first.asked == []
+        assert "preset: Calm" in file(app).read_text(), "what belongs to the model stays"
+
+
+async def test_a_folder_that_cannot_be_written_costs_no_load(monkeypatch: pytest.MonkeyPatch):
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        models = await with_models(app, "one.gguf")
+        file(app).write_text("just words")
+        page = await picking(app, "one.gguf")
+        await page.until("config-user.yaml: it is no list of names. Correct it")
+        await page.act("models.load", file="one.gguf", threads="2")
+        assert loader.asked == [Options(threads=2)]
+        assert file(app).read_text() == "just words"
+        await models.load("one.gguf")
+        assert loader.asked[-1] == Options(threads=2), "it is kept in the data folder till then"
+        await page.act("models.save", file="one.gguf", threads="4")
+        await page.until("was not saved: .*Correct it, then save again.")
+
+
+async def test_a_click_loads_where_people_want_that():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        await with_models(app, "one.gguf", "two.gguf")
+        file(app).write_text("one.gguf$:\n  threads: 3\n")
+        page = await app.open("/")
+        await page.act("models.choose", file="one.gguf")
+        assert loader.asked == [], "it is off at first"
+        await page.act("models.autoload", on=True)
+        await page.until('id="models-autoload"[^>]*aria-checked="true"')
+        await page.act("models.choose", file="one.gguf")
+        assert loader.asked == [Options(threads=3)]
+        await page.act("models.choose", file="one.gguf")
+        await page.act("models.choose", file="one.gguf", loader="llama_cpp")
+        assert len(loader.asked) == 1, "it is there"
+
+
+async def test_a_load_is_shown_in_stages_with_the_engines_lines_folded():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        models = await with_models(app, "one.gguf")
+        page = await picking(app, "one.gguf")
+        loader.gate, loader.lines = asyncio.Event(), ("llama_model_loader: <b>", "layer 1")
+        loader.notes = ("Checking the file", "Reading 10 of 20", "Reading 20 of 20")
+        loading = asyncio.create_task(models.load("one.gguf"))
+        shown = await page.until(r'<ol class="models-stages".*Reading 20 of 20</li>.*</details>')
+        shown = last(page)
+        assert shown.count("<li") - shown.count('class="file"') == 3, "numbers alone are no stage"
+        assert 'aria-current="step">Reading 20 of 20' in shown
+        assert "Checking the file <span" in shown
+        assert "<summary>What the engine says</summary>" in shown
+        assert "llama_model_loader: &lt;b&gt;\nlayer 1" in shown
+        loader.lines = (*loader.lines, "layer 2")
+        await page.until("layer 1\nlayer 2")
+        await page.act("models.cancel")
+        with pytest.raises(LoadFailed):
+            await loading
+        assert "models-stages" not in last(page)
+        assert app.kernel.slot().state.state == "empty"
+
+
+async def test_an_error_says_what_to_change_and_a_crash_shows_its_last_lines():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        await with_models(app, "one.gguf")
+        page = await picking(app, "one.gguf")
+        loader.fails = WorkerDied("The engine ran out of memory while loading the model.")
+        loader.lines = ("ggml: failed to allocate", "<i>abort</i>")
+        await page.act("models.load", file="one.gguf", context_length="90000")
+        await page.until("<summary>Its last lines</summary>")
+        drawn = last(page)
+        assert "ran out of memory" in drawn
+        assert "failed to allocate\n&lt;i&gt;abort" in drawn
+        assert "<b>Context length</b>: shorter" in drawn
+        assert "<b>Cache type</b>: q8_0 takes half" in drawn
+        assert "Threads</b>" not in drawn
+        assert 'value="90000"' in drawn, "what was tried is there to be changed"
+        assert not file(app).exists(), "what did not load is not saved"
+        loader.fails = WorkerDied("The engine crashed (SIGSEGV) while loading the model.")
+        await page.act("models.load", file="one.gguf", context_length="90000")
+        await app.until(lambda: "SIGSEGV" in last(page))
+        assert "models-advice" not in last(page)
+        loader.fails = None
+        await page.act("models.load", file="one.gguf", context_length="900")
+        await app.until(lambda: "models-unload" in last(page))
+        assert "models-crash" not in last(page)
+        assert "models-advice" not in last(page)
+        loader.fails, loader.lines = WorkerDied("It crashed again."), ("the end",)
+        model.die("The engine crashed (SIGSEGV) while writing a reply.")
+        await app.until(lambda: app.kernel.slot().state.state == "failed")
+        await page.until("<summary>Its last lines</summary>.*the end")

@@ -1,0 +1,145 @@
+"""How a model is loaded: with which loader and options, of all that was said about that."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kernel.api import LOADERS, UNSET, Extension, Loader, check
+
+from .files import takes
+from .memory import Memory
+from .saved import Saved
+
+ALIASES = {"hf": "transformers", "llamacpppython": "llamacpp", "llamacpphfcreator": "llamacpphf"}
+"""What loaders are called elsewhere, as `plain` has it."""
+
+
+def plain(name: str) -> str:
+    """A loader's name without what people write differently."""
+    name = re.sub(r"[^a-z0-9]", "", name.casefold())
+    return ALIASES.get(name, name)
+
+
+class Ways:
+    """Asks the files beside the models, the memory of before, and the command line."""
+
+    def __init__(self, ext: Extension[Any], memory: Memory, saved: Saved) -> None:
+        self._ext, self._memory, self.saved = ext, memory, saved
+
+    def look(self, name: str) -> None:
+        """Read what is saved, and find what of it means this model; blocking."""
+        self.saved.look()
+        self.saved.of(name)
+
+    def named(self, name: str) -> Loader | None:
+        """The running loader that people call so."""
+        wanted = plain(name)
+        for loader in self._ext.get(LOADERS) if wanted else ():
+            if name == loader.id or wanted in (plain(loader.id), plain(loader.label)):
+                return loader
+        return None
+
+    def loader(self, name: str, path: Path, wish: str = "") -> Loader | None:
+        """The one that was wished for, or is saved, or the first that takes the model."""
+        if loader := self.named(wish):
+            return loader
+        if (loader := self.named(self._said_loader(name))) and takes(loader, path):
+            return loader
+        return next((loader for loader in self._ext.get(LOADERS) if takes(loader, path)), None)
+
+    def own(self, name: str) -> bool:
+        """Whether something is saved for this very model."""
+        return self.saved.own(name) is not None or self._memory.choice(name) is not None
+
+    def options(self, name: str, loader: Loader, *, start: bool = False) -> dict[str, Any]:
+        """What is saved of a loader's options for a model; at the `start` what the command line
+        says goes before it."""
+        given: Mapping[str, Any] = getattr(loader, "given", {}) if start else {}
+        return {**self._of(name, loader), **given}
+
+    def gone(self, name: str, loader: Loader) -> list[str]:
+        """Why some of what is saved counts no more, in sentences."""
+        sentences: dict[str, None] = {}
+        for says in self._applying(name, loader):
+            _, bad = check(loader.Options, says)
+            known = {info.name for info in msgspec.structs.fields(loader.Options)}
+            modern: Any = getattr(loader.Options, "modern", None)
+            if modern:
+                known |= modern(says)[1].keys()
+            sentences |= dict.fromkeys(why for field, why in bad.items() if field in known)
+        return [*sentences]
+
+    def keep(self, name: str, loader: Loader, options: Mapping[str, Any]) -> None:
+        """Save how a model is loaded, where that is not what would be done anyway; what is not
+        said has its default. Blocking; raises Refused."""
+        defaults = msgspec.structs.asdict(loader.Options())
+        before = {**defaults, **self._of(name, loader, own=False)}
+        mine = {k: v for k, v in {**defaults, **options}.items() if v != before[k]}
+        others = {
+            k: v
+            for k, v in (self.saved.own(name) or {}).items()
+            if k != "loader" and not self._reads(loader, k, v)
+        }
+        first = next((each for each in self._ext.get(LOADERS) if self._takes(each, name)), None)
+        other = loader is not first or self._said_loader(name, own=False) not in ("", loader.label)
+        says = {**({"loader": loader.label} if mine or other else {}), **_yaml(mine), **others}
+        if says != (self.saved.own(name) or {}):
+            self.saved.keep(name, says or None)
+        self._memory.forget(name)
+
+    def forget(self, name: str) -> Mapping[str, Any] | None:
+        """Load it by default from now on; answers what was saved. Blocking; raises Refused."""
+        was = self.saved.own(name)
+        if was is None and (old := self._memory.choice(name)):
+            was = {"loader": old.loader, **old.options}
+        if self.saved.own(name) is not None:
+            self.saved.keep(name, None)
+        self._memory.forget(name)
+        return was
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _takes(self, loader: Loader, name: str) -> bool:
+        return takes(loader, self._ext.models / name)
+
+    def _said_loader(self, name: str, *, own: bool = True) -> str:
+        said = [str(says["loader"]) for says in self._all(name, own=own) if says.get("loader")]
+        known = [each for each in said if self.named(each)]
+        return known[-1] if known else ""
+
+    def _all(self, name: str, *, own: bool = True) -> list[Mapping[str, Any]]:
+        found = self.saved.of(name, own=own)
+        if own and self.saved.own(name) is None and (old := self._memory.choice(name)):
+            found.append({"loader": old.loader, **old.options})
+        return found
+
+    def _applying(
+        self, name: str, loader: Loader, *, own: bool = True
+    ) -> Sequence[Mapping[str, Any]]:
+        """What is said for this loader, or for none that is here."""
+        found: list[Mapping[str, Any]] = []
+        for says in self._all(name, own=own):
+            if self.named(str(says.get("loader") or "")) in (None, loader):
+                found.append({k: v for k, v in says.items() if k != "loader"})
+        return found
+
+    def _of(self, name: str, loader: Loader, *, own: bool = True) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        for says in self._applying(name, loader, own=own):
+            good, _ = check(loader.Options, says)
+            options |= {k: v for k, v in good.items() if v is not UNSET}
+        return options
+
+    def _reads(self, loader: Loader, name: str, value: Any) -> bool:
+        """Whether this is an option of the loader's, by whatever name it goes."""
+        good, bad = check(loader.Options, {name: value})
+        return bool(good) or not any("There is no setting" in why for why in bad.values())
+
+
+def _yaml(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as YAML has them."""
+    said: dict[str, Any] = msgspec.to_builtins(dict(options))
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in said.items()}
