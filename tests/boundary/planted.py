@@ -33,6 +33,7 @@ def plant(data: Path, models: Path, vectors: Sequence[str]) -> None:
     shutil.copytree(HERE / "hostile", folder, ignore=shutil.ignore_patterns("__pycache__"))
     manifests(data / "extensions", vectors)
     files(models, vectors)
+    saved(models, vectors)
     shelves(data, vectors)
     written(data, vectors)
     settings(data, vectors)
@@ -57,6 +58,16 @@ def files(models: Path, vectors: Sequence[str]) -> None:
     (models / "said").mkdir()
     for number, vector in enumerate(vectors):
         (models / "said" / f"{number}.gguf").write_bytes(a_gguf(dict.fromkeys(SAID, vector)))
+
+
+def saved(models: Path, vectors: Sequence[str]) -> None:
+    """What is saved of models: patterns and values are vectors, and some of them cannot be read."""
+    lines: list[str] = []
+    for vector in (v for v in vectors[::6] if not set(v) & set("[{")):
+        said = json.dumps(vector[:200])
+        never = json.dumps(r"(x)\1" + vector[:200])
+        lines += [f"{said}: {{loader: {said}}}", f"{never}: {{}}"]
+    (models / "config-user.yaml").write_text("\n".join(lines), "utf-8")
 
 
 def keys(secrets: Path, vectors: Sequence[str]) -> None:

@@ -127,6 +127,7 @@ class Parrots:
 
     async def open(self, path: Path, options: Any, report: Callable[[float, str], None]) -> Parrot:
         report(0.5, self.words)
+        report.lines = lambda: (self.words,)  # type: ignore[attr-defined]
         await self.may_end.wait()
         if self.fails:
             raise RuntimeError(self.words)
