@@ -11,8 +11,10 @@ from kernel.contract import (
     Audio,
     Delta,
     Finish,
+    Fit,
     Image,
     Mark,
+    Memory,
     Message,
     Meta,
     ModelInfo,
@@ -23,6 +25,7 @@ from kernel.contract import (
     Request,
     Role,
     Sampling,
+    Share,
     Struct,
     Text,
     Timings,
@@ -40,7 +43,7 @@ from kernel.forms import Field, fields
 from kernel.guard import Failure
 from kernel.jobs import Job, JobKind, JobProgress
 from kernel.keyring import Key
-from kernel.loaders import LOADERS, Generation, Installs, Loader, Model, ToInstall
+from kernel.loaders import LOADERS, Generation, Installs, Loader, Model, ToInstall, Weighs
 from kernel.manager import Kernel
 from kernel.manifest import Manifest
 from kernel.model import Generated, LoadFailed, NoModel, Slot, SlotChanged
@@ -77,14 +80,14 @@ __all__ = [
     "DISPLAY", "GENERATE", "HISTORY", "INPUT", "LOADERS", "MODES", "OUTPUT", "PANELS", "REQUEST",
     "ROUTES", "SAMPLERS", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client", "Connected",
     "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension", "Failure", "Field",
-    "Finish", "Generated", "Generation", "Image", "Installs", "Job", "JobKind", "JobProgress",
-    "Kernel", "Key", "LoadFailed", "Loader", "Manifest", "Mark", "Message", "Meta", "Mode", "Model",
-    "ModelInfo", "NoModel", "NotAvailable", "Panel", "Parameter", "Part", "Past", "Phase", "Point",
-    "Principal", "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route",
-    "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "Sentences",
-    "SettingsChanged", "Slot", "SlotChanged", "Started", "Status", "StatusChanged", "Step",
-    "Struct", "Text", "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn",
-    "UnsetType", "Usage", "Worker", "WorkerDied", "WorkerError", "WorkerLoader", "WorkerModel",
-    "__version__", "check", "fields", "kill_at", "parameters", "safe_name", "safe_path",
-    "whole_text", "write",
+    "Finish", "Fit", "Generated", "Generation", "Image", "Installs", "Job", "JobKind",
+    "JobProgress", "Kernel", "Key", "LoadFailed", "Loader", "Manifest", "Mark", "Memory", "Message",
+    "Meta", "Mode", "Model", "ModelInfo", "NoModel", "NotAvailable", "Panel", "Parameter", "Part",
+    "Past", "Phase", "Point", "Principal", "Processor", "Reasoning", "Record", "Refused", "Reply",
+    "Request", "Role", "Route", "Router", "Routes", "Samplers", "Sampling", "Secret",
+    "SectionChanged", "Sentences", "SettingsChanged", "Share", "Slot", "SlotChanged", "Started",
+    "Status", "StatusChanged", "Step", "Struct", "Text", "Timings", "ToInstall", "Token",
+    "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Weighs", "Worker", "WorkerDied",
+    "WorkerError", "WorkerLoader", "WorkerModel", "__version__", "check", "fields", "kill_at",
+    "parameters", "safe_name", "safe_path", "whole_text", "write",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from kernel.contract import Delta, Finish, ModelInfo, Report, Request
+from kernel.contract import Delta, Finish, Fit, Memory, ModelInfo, Report, Request
 from kernel.generation import NoModel
 from kernel.points import Point, Registry
 
@@ -90,6 +90,13 @@ class Installs(Protocol):
 
     async def missing(self) -> ToInstall | None: ...
     async def install(self, report: Report) -> None: ...
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    """A loader that says what a model would take, from its headers alone; it blocks a thread."""
+
+    def weigh(self, path: Path, options: Any, memories: Sequence[Memory], /) -> Fit: ...
 
 
 def loader_for(

@@ -74,6 +74,11 @@ class Worker:
         return worker
 
     @property
+    def pid(self) -> int:
+        """The process, for whoever looks at what it uses."""
+        return self._process.transport.get_pid()
+
+    @property
     def log_tail(self) -> Sequence[str]:
         """The last lines it printed."""
         return tuple(map(discreet, self._process.tail))

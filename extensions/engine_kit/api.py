@@ -12,14 +12,17 @@ from extensions.engine_kit.gguf_kinds import (
     check_gguf_projector,
 )
 from extensions.engine_kit.grammar import as_gbnf
+from extensions.engine_kit.machine import Card, cards, held, memories
 from extensions.engine_kit.patterns import Pattern, Unsupported
 from extensions.engine_kit.peft import Peft, check_peft_adapter, misfit, read_config, read_peft
 from extensions.engine_kit.requests import check_request, finish_of, neutral, unsupported
+from extensions.engine_kit.room import all_memory, free_memory
 from extensions.engine_kit.safetensors import Entry, check_folder, check_safetensors
 from extensions.engine_kit.schemas import from_schema
 from extensions.engine_kit.stops import StopStrings, TextStream
 from extensions.engine_kit.templates import ChatTemplate
 from extensions.engine_kit.thinking import CHANNELS, PAIRS, SPOKEN, begun
+from extensions.engine_kit.usage import Used, used
 
 __all__ = [
     "CHANNELS",
@@ -28,6 +31,7 @@ __all__ = [
     "Aside",
     "Asides",
     "Callbacks",
+    "Card",
     "ChatTemplate",
     "Emit",
     "Entry",
@@ -40,8 +44,11 @@ __all__ = [
     "Tensor",
     "TextStream",
     "Unsupported",
+    "Used",
+    "all_memory",
     "as_gbnf",
     "begun",
+    "cards",
     "check_folder",
     "check_gguf",
     "check_gguf_adapter",
@@ -51,9 +58,12 @@ __all__ = [
     "check_request",
     "check_safetensors",
     "finish_of",
+    "free_memory",
     "from_folder",
     "from_gguf",
     "from_schema",
+    "held",
+    "memories",
     "misfit",
     "neutral",
     "question_of",
@@ -62,5 +72,6 @@ __all__ = [
     "read_peft",
     "told",
     "unsupported",
+    "used",
     "with_defaults",
 ]

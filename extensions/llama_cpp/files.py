@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from extensions.engine_kit.api import Gguf, from_gguf
+from extensions.engine_kit.api import Gguf, free_memory, from_gguf
 from extensions.llama_cpp.fitting import Machine, check_fits, context_that_fits
 from extensions.llama_cpp.meaning import stretch
-from extensions.llama_cpp.room import free_memory
 from kernel.contract import Capability, ModelInfo
 
 SMALL = 100_000_000

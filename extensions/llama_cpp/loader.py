@@ -2,7 +2,7 @@
 model remembers is kept between two loads."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 import msgspec
 
 from extensions.llama_cpp.meaning import weighted
+from extensions.llama_cpp.weighing import Headers, files_beside, weigh
 from kernel.api import (
     Extension,
+    Fit,
     Generation,
+    Memory,
     Refused,
     Request,
     WorkerDied,
@@ -23,6 +26,10 @@ from kernel.api import (
 )
 
 Report = Callable[[float, str], None]
+ENGINES = {True: 48_000_000, False: 56_000_000}
+"""Bytes that the prebuilt engine (and the native one) take without a model, as it was measured."""
+SEEING = ("native-cuda", "native-vulkan")
+"""The builds that use graphics cards."""
 PATIENCE = 10
 """Seconds that keeping what a model remembers may hold up its end."""
 
@@ -56,6 +63,9 @@ class LlamaLoader(WorkerLoader):
         self._loras, self._states = ext.loras, ext.data / "states"
         self.before: Callable[[Report], Awaitable[None]] | None = None
         """What comes before the environment is made: a compiler's work."""
+        self.engine = 0
+        """Bytes that an engine of its own takes without a model; 0 is one of llama.cpp's two."""
+        self._headers = Headers()
 
     async def install(self, report: Report) -> None:
         if self.before:
@@ -73,6 +83,27 @@ class LlamaLoader(WorkerLoader):
             with suppress(WorkerError):
                 await opened.worker.call("restore", folder=str(self._states))
         return model
+
+    def weigh(self, path: Path, options: Any, memories: Sequence[Memory]) -> Fit:
+        """What the options make of it, by the header alone; blocks while that is read."""
+        try:
+            file = self._headers.of(path)
+        except Refused as error:
+            return Fit("not", str(error))
+        given = msgspec.structs.asdict(options)
+        variant = self._ext.variant
+        prebuilt = not self.engine and (
+            not variant or options.engine == "prebuilt" or bool(options.mmproj)
+        )
+        seen = memories if variant in SEEING and not prebuilt else memories[:1]
+        return weigh(
+            file,
+            given,
+            seen,
+            prebuilt=prebuilt,
+            engine=self.engine or ENGINES[prebuilt],
+            beside=files_beside(given, path, self._loras),
+        )
 
     def _found(self, line: str, model: Path) -> str:
         """The same adapter by its file, where the name alone means one below `loras`."""

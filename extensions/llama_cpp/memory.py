@@ -107,18 +107,39 @@ def caches(file: Gguf, plan: Plan) -> list[int]:
 
 def compute(file: Gguf, plan: Plan) -> int:
     """The largest moment of a step: attention, the layer after it, or the logits of all tokens."""
+    rows, scores, inside, after = moments(file, plan)
+    return (rows * max(scores, inside, after) + outputs(file, plan)) * plan.contexts
+
+
+def touched(file: Gguf, plan: Plan) -> int:
+    """What a processor's steps write to of that, and the copy that it makes of the scores.
+
+    The logits of all tokens are only reserved: where nobody wants them, the system gives nothing.
+    """
+    rows, scores, inside, _ = moments(file, plan)
+    heads = max(each(file, "attention.head_count", number(file, "block_count", 1), 0), default=0)
+    copied = 0 if plan.flash or plan.cache_type == "f32" else 2 * heads * rounded(plan.cells)
+    return (rows * (max(scores, inside) + copied) + outputs(file, plan)) * plan.contexts
+
+
+def moments(file: Gguf, plan: Plan) -> tuple[int, int, int, int]:
+    """The rows of a step, and the bytes that one takes in attention, inside a layer, after all."""
     rows, width = min(plan.ubatch, plan.cells), number(file, "embedding_length", 1)
     blocks, cells = number(file, "block_count", 1), rounded(plan.cells)
     heads = max(each(file, "attention.head_count", blocks, 0), default=0)
     inner = max(each(file, "feed_forward_length", blocks, 0), default=0)
-    tokens = len(file.metadata.get("tokenizer.ggml.tokens", ())) or number(file, "vocab_size", 0)
     scores = cells * 2 if plan.flash else cells * 4 * (heads + 1)
-    if not heads:
-        scores = 0
-    attention = scores + 4 * ACTIVE * width
-    inside, after = 4 * (2 * inner + 2 * width), 4 * (tokens + 3 * width)
-    outputs = 4 * plan.sequences * tokens
-    return (rows * max(attention, inside, after) + outputs) * plan.contexts
+    attention = (scores if heads else 0) + 4 * ACTIVE * width
+    return rows, attention, 4 * (2 * inner + 2 * width), 4 * (vocabulary(file) + 3 * width)
+
+
+def outputs(file: Gguf, plan: Plan) -> int:
+    """The scores that a step hands out, of each sequence."""
+    return 4 * plan.sequences * vocabulary(file)
+
+
+def vocabulary(file: Gguf) -> int:
+    return len(file.metadata.get("tokenizer.ggml.tokens", ())) or number(file, "vocab_size", 0)
 
 
 def recurrent(file: Gguf) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from extensions.engine_kit.api import Gguf, Tensor, check_gguf
+from extensions.engine_kit.room import free_memory
 from extensions.llama_cpp.fitting import Machine, check_fits, context_that_fits
 from extensions.llama_cpp.memory import (
     EVERYTHING,
@@ -17,7 +18,6 @@ from extensions.llama_cpp.memory import (
     need,
     plan,
 )
-from extensions.llama_cpp.room import free_memory
 from kernel.api import Refused
 
 GB, MB = 10**9, 10**6

@@ -18,6 +18,8 @@ from kernel.api import LOADERS, SAMPLERS, Extension, Refused, Samplers, check
 
 from .honoured import BESIDE
 
+ENGINE = 275_000_000
+"""Bytes that PyTorch, transformers and llama.cpp take without a model, as it was measured."""
 HERE = "Guidance, perplexity, tokenizer"
 OWN = ("cfg_cache", "logits_all", "tokenizer_dir")
 
@@ -84,6 +86,7 @@ async def setup(ext: Extension[Any]) -> None:
 
     loader.before, loader.samplers = compiled, (*HONOURED, *BESIDE)
     loader.given = said
+    loader.engine = ENGINE
     ext.add(LOADERS, loader)
     ext.add(SAMPLERS, Samplers("llamacpp_HF", Bans))
 

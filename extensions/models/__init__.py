@@ -7,6 +7,7 @@ from extensions.models.actions import Search
 from extensions.models.api import MODELS, Models
 from extensions.models.desk import Desk
 from extensions.models.files import ModelFile, find
+from extensions.models.fit import Fits
 from extensions.models.loading import Loading
 from extensions.models.memory import Memory
 from extensions.models.page import ICON, Page
@@ -64,6 +65,7 @@ async def setup(ext: Extension[Settings]) -> None:
     views = Views(ext, ways, loading, rest)
     page = Page(ext, views)
     Desk(ext, ways, loading, views, rest)
+    Fits(ext, views)
     await views.look()
 
     @ext.on(Started)

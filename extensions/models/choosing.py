@@ -48,6 +48,7 @@ class Choosing:
     ) -> None:
         self._ext, self._ways, self._loading, self._file = ext, ways, loading, file
         self._chosen: dict[str, Chosen] = {}
+        self._fits: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
     def loader(self, model: ModelFile, wish: str = "") -> Loader | None:
         """The loader that was wished for, or is saved, or the first that takes the model."""
@@ -96,6 +97,15 @@ class Choosing:
 
     def forget(self, client: Client) -> None:
         self._chosen.pop(client.id, None)
+        self._fits.pop(client.id, None)
+
+    def fit(self, client: Client, name: str, fit: Mapping[str, Any]) -> bool:
+        """What a model would take of the memory, as _fit.html shows it; says whether the page still
+        looks at that one."""
+        looks = self.name(client) == name
+        if looks:
+            self._fits[client.id] = name, fit
+        return looks
 
     def name(self, client: Client) -> str:
         """The model that a page looks at."""
@@ -122,6 +132,7 @@ class Choosing:
             "fields": self._fields(model, loader, chosen) if loader else [],
             "errors": dict(chosen.errors),
             "installs": chosen.installs,
+            "fit": self._fit(client, model.name),
             "note": getattr(loader, "note", ""),
             "about": getattr(loader, "about", ""),
             "folder": model.path.is_dir(),
@@ -131,6 +142,10 @@ class Choosing:
             "trouble": self._ways.saved.trouble,
             "advice": self._advice(model, loader) if loader else None,
         }
+
+    def _fit(self, client: Client | None, name: str) -> Mapping[str, Any] | None:
+        known, fit = self._fits.get(client.id if client else "", ("", None))
+        return fit if known == name else None
 
     def _fields(self, model: ModelFile, loader: Loader, chosen: Chosen) -> list[Any]:
         """The rows, with what was typed, or with what it is loaded or would be loaded with."""

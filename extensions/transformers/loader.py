@@ -1,14 +1,18 @@
-"""The loader: as for every worker; adapters are named by their folders below loras/."""
+"""The loader: as for every worker; adapters are named by their folders below loras/, and it says
+beforehand what a model would take."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from extensions.transformers.weighing import Folders, computes_16_bits, weigh
 from kernel.api import (
     Extension,
+    Fit,
     Generation,
+    Memory,
     Refused,
     Request,
     WorkerLoader,
@@ -38,12 +42,22 @@ class Loader(WorkerLoader):
     def __init__(self, ext: "Extension[Any]", **more: Any) -> None:
         super().__init__(ext, **more)
         self._loras = ext.loras
+        self._folders, self._fast = Folders(), computes_16_bits()
 
     async def open(self, path: Path, options: Any, report: Report) -> WorkerModel:
         opened = await super().open(path, options, report)
         model = Adapted(opened.worker, opened.info)
         model.loras = self._loras
         return model
+
+    def weigh(self, path: Path, options: Any, memories: Sequence[Memory]) -> Fit:
+        """By the headers alone; blocks while they are read."""
+        try:
+            folder = self._folders.of(path)
+        except Refused as error:
+            return Fit("not", str(error))
+        seen = memories[:1] if self._ext.variant == "cpu" else memories
+        return weigh(folder, msgspec.structs.asdict(options), seen, fast=self._fast)
 
 
 def adapter(folder: Path, name: str) -> str:

@@ -205,6 +205,8 @@ TEXTS = {
     "data Fault.*": WIRE,
     "data Wish.*": WIRE,
     "data Kept.*": ENGINE,
+    "data Fit.said": FILES,
+    "data Memory.name": "never shown: the name of a graphics card, as its driver says it",
     "data ModelFile.*": "files_of_models",
     "data Described.*": "files_of_models",
     "data Suited.*": "never shown: what extensions/models/detection.py says, and labels of loaders",

@@ -19,6 +19,7 @@ from extensions.engine_kit.api import (
     check_gguf_model,
     check_request,
     finish_of,
+    free_memory,
     neutral,
     question_of,
     with_defaults,
@@ -41,7 +42,6 @@ from extensions.llama_cpp.native.prefixes import Prefixes
 from extensions.llama_cpp.native.remote import connect
 from extensions.llama_cpp.native.row import Chooser, Row
 from extensions.llama_cpp.native.states import fingerprint, load, save
-from extensions.llama_cpp.room import free_memory
 from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, Request
 
 LONGEST = 40

@@ -28,7 +28,17 @@ def available(root: Path) -> int | None:
 
 def of_group(root: Path) -> int | None:
     """What the limits of a container leave, in both versions of Linux's control groups."""
-    found: list[int] = []
+    found = [limit - used + cached for limit, used, cached in groups(root)]
+    return min(found, default=None)
+
+
+def limit_of_group(root: Path) -> int | None:
+    return min((limit for limit, _, _ in groups(root)), default=None)
+
+
+def groups(root: Path) -> list[tuple[int, int, int]]:
+    """The limit of each group that this process is in, what it uses, and what is only cached."""
+    found: list[tuple[int, int, int]] = []
     for line in text(root / "proc/self/cgroup").splitlines():
         number, controllers, path = (*line.split(":", 2), "", "")[:3]
         if number == "0" and not controllers:
@@ -43,8 +53,8 @@ def of_group(root: Path) -> int | None:
             limit, used = whole(base / group / names[0]), whole(base / group / names[1])
             if limit is not None and used is not None:
                 cached = field(base / group / "memory.stat", names[2], 1) or 0
-                found.append(limit - used + cached)
-    return min(found, default=None)
+                found.append((limit, used, cached))
+    return found
 
 
 def of_process(root: Path) -> int | None:
@@ -54,6 +64,12 @@ def of_process(root: Path) -> int | None:
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     used = field(root / "proc/self/status", "VmSize:", 1024)
     return None if limit == resource.RLIM_INFINITY or used is None else limit - used
+
+
+def all_memory(root: Path = Path("/")) -> int:
+    """Bytes that the machine has, or the container where that is less."""
+    known = (field(root / "proc/meminfo", "MemTotal:", 1024), limit_of_group(root))
+    return min((found for found in known if found is not None), default=physical())
 
 
 def physical() -> int:
