@@ -10,6 +10,7 @@ from extensions.engine_kit.gguf_kinds import (
     check_gguf_adapter,
     check_gguf_model,
     check_gguf_projector,
+    read_gguf_adapter,
 )
 from extensions.engine_kit.grammar import as_gbnf
 from extensions.engine_kit.machine import Card, cards, held, memories
@@ -69,6 +70,7 @@ __all__ = [
     "question_of",
     "read_config",
     "read_gguf",
+    "read_gguf_adapter",
     "read_peft",
     "told",
     "unsupported",

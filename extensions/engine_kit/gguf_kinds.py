@@ -29,17 +29,23 @@ def check_gguf_model(path: str | Path, file: Gguf | None = None) -> Gguf:
     return check_gguf(path, file)
 
 
-def check_gguf_adapter(path: str | Path, base: Gguf) -> Gguf:
-    """The header of a LoRA adapter that fits the model `base`; raises Refused."""
+def read_gguf_adapter(path: str | Path) -> Gguf:
+    """The header of a LoRA adapter, whichever model it is for; raises Refused."""
     name, file = Path(path).name, read_header(path)
     get = file.metadata.get
     if (get("general.type"), get("adapter.type")) != ("adapter", "lora"):
         raise Refused(f"{name} is no LoRA adapter in GGUF form. Convert it, or choose another.")
-    arch, wanted = get("general.architecture"), base.metadata.get("general.architecture")
-    if arch != wanted:
-        raise Refused(f"{name} was made for a model of the kind {arch}, and this one is {wanted}.")
     if file.kinds.get("adapter.lora.alpha", FLOAT32) != FLOAT32:  # llama.cpp asserts it
         raise Refused(f"{name} cannot be used: its alpha is no number. Download it again.")
+    return file
+
+
+def check_gguf_adapter(path: str | Path, base: Gguf) -> Gguf:
+    """The header of a LoRA adapter that fits the model `base`; raises Refused."""
+    name, file = Path(path).name, read_gguf_adapter(path)
+    arch, wanted = (each.metadata.get("general.architecture") for each in (file, base))
+    if arch != wanted:
+        raise Refused(f"{name} was made for a model of the kind {arch}, and this one is {wanted}.")
     try:
         check_pairs(file, base)
     except ValueError as error:

@@ -6,6 +6,7 @@ from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 
 from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, json
+from extensions.loras.api import LORAS
 from extensions.models.api import MODELS
 from extensions.parameters.api import PARAMETERS
 from extensions.text_api.api import DIALECTS, Dialect
@@ -22,7 +23,8 @@ PORTS = ("api-blocking-port", "api-streaming-port")
 async def setup(ext: Extension[Any]) -> None:
     programs = ext.one(PROGRAMS)
     rest = fields.Rest(programs, ext.one(PARAMETERS))
-    writer, shelf = Writer(rest), Shelf(programs, ext.one(MODELS))
+    writer = Writer(rest)
+    shelf = Shelf(programs, ext.one(MODELS), ext.one(LORAS))
 
     async def count(call: Call) -> Response:
         tokens = await programs.tokens(call.read(fields.Count).prompt)

@@ -5,6 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from extensions.api_kit.api import Call, Fault, Problem, Programs, json, refused, unavailable
+from extensions.loras.api import Loras
 from extensions.models.api import Models, shown
 from kernel.api import LoadFailed, NoModel, Refused
 
@@ -19,8 +20,8 @@ ADMIN = (
 class Shelf:
     """What is done with models."""
 
-    def __init__(self, programs: Programs, models: Models) -> None:
-        self._programs, self._models = programs, models
+    def __init__(self, programs: Programs, models: Models, loras: Loras) -> None:
+        self._programs, self._models, self._loras = programs, models, loras
 
     async def act(self, call: Call) -> Response:
         """Carry out an action; raises Problem."""
@@ -40,7 +41,7 @@ class Shelf:
         info = self._programs.info()
         return {
             "model_name": info.name if info else "None",
-            "lora_names": [],
+            "lora_names": [name for name, _ in self._loras.applied],
             "shared.settings": {"truncation_length": info.context_length if info else 0},
             "shared.args": {"loader": info.loader if info else ""},
         }

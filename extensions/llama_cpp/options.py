@@ -18,7 +18,7 @@ FLAGS = (
     "ubatch-size", "cache-type", "flash-attn", "parallel", "tensor-split", "split-mode",
     "row-split", "main-gpu", "no-kv-offload", "cpu-moe", "no-mmap", "mlock", "numa", "cache-ram",
     "streaming-llm", "attention-sink-size", "rope-freq-base", "alpha-value", "compress-pos-emb",
-    "lora", "mmproj", "override-kv", "rpc", "engine",
+    "mmproj", "override-kv", "rpc", "engine",
 )  # fmt: skip
 """Those that extension.toml declares; each is an option, by its name of today or an old one."""
 

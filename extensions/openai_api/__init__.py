@@ -7,16 +7,15 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, Loader
+from extensions.loras.api import LORAS
 from extensions.models.api import MODELS
 from extensions.parameters.api import PARAMETERS
 from kernel.api import (
     LOADERS,
     MODES,
-    REQUEST,
     ROUTES,
     Extension,
     Meta,
-    Phase,
     SettingsChanged,
     Struct,
 )
@@ -50,12 +49,11 @@ class Settings(Struct, frozen=True):
 async def setup(ext: Extension[Settings]) -> None:
     programs, models = ext.one(PROGRAMS), ext.one(MODELS)
     loader = Loader(ext.slot(), models, lambda: ext.settings.load_by_name)
-    standing, adapters = Standing(ext.slot()), Adapters(ext)
+    standing, adapters = Standing(ext.slot()), Adapters(ext.one(LORAS))
     rest = chat.Rest(programs, ext.one(PARAMETERS), loader.want, lambda: ext.get(MODES), standing)
     catalogue = Catalogue(programs, models, loader.loading)
 
     governing = Governing(programs, models, lambda: ext.get(LOADERS), adapters, standing)
-    ext.on(REQUEST, phase=Phase.EARLY)(adapters.add)
 
     responses = Responses(rest, Kept())
 

@@ -94,8 +94,8 @@ class Governing:
             ours("model/unload", self.unload, gives=str, summary="Unload it."),
             seen("lora/list", self.loras, gives=Loras, summary="The adapters there are."),
             ours("lora/load", self.use, takes=Loras, gives=str,
-                 summary="Use adapters for what programs ask from now on."),
-            ours("lora/unload", self.drop, gives=str, summary="Use none."),
+                 summary="Apply adapters, for programs and pages, instead of others."),
+            ours("lora/unload", self.drop, gives=str, summary="Apply none."),
             Endpoint("/v1/models/load", self.load_named, takes=Named, gives=Success, admin=True,
                      summary="Load a model, as llama.cpp's router does."),
             Endpoint("/v1/models/unload", self.unload_named, takes=Named, gives=Success, admin=True,
@@ -140,11 +140,13 @@ class Governing:
         return json({"lora_names": await self._adapters.found()})
 
     async def use(self, call: Call) -> Response:
-        await self._adapters.use(call.read(Loras).lora_names, self._programs.model().info)
+        names = call.read(Loras).lora_names
+        self._programs.model()  # Without one nothing can be applied, and it says so.
+        await self._adapters.use(names)
         return json(DONE)
 
     async def drop(self, call: Call) -> Response:
-        self._adapters.drop()
+        await self._adapters.use(())
         return json(DONE)
 
     # --- inside ------------------------------------------------------------------------

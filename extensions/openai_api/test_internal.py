@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from kernel.testing import App, running
 from tests.programs import Knowing, ask, fault, said
 from tests.sockets import Served, serving
 
+LORA = Path(__file__).parents[2] / "tests" / "data" / "lora-stories260K"
 INTERNAL = "/v1/internal/"
 FRIEND = "spindle-friend-0123456789abcdef"
 HELLO = [{"role": "user", "content": "Hi"}]
@@ -35,8 +37,9 @@ async def app(model: Knowing, tmp_path: Path) -> AsyncIterator[App]:
     kept = [{"name": "friend", "hash": digest, "scope": "generate", "made": 1}]
     (tmp_path / "secrets" / "keys.json").write_text(json.dumps(kept))
     (tmp_path / "loras" / "deep").mkdir(parents=True)
-    (tmp_path / "loras" / "one.gguf").touch()
-    (tmp_path / "loras" / "deep" / "adapter_config.json").touch()
+    shutil.copyfile(LORA / "lora-shakespeare-f32.gguf", tmp_path / "loras" / "one.gguf")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copyfile(LORA / name, tmp_path / "loras" / "deep" / name)
     async with running("openai_api", "instruct", model=model, data=tmp_path) as app:
         yield app
 
@@ -165,10 +168,13 @@ async def test_adapters(app: App, served: Served, model: Knowing):
     assert listed == {"lora_names": ["deep", "one"]}
     assert (await load("one")).json()["error"]["param"] == "lora_names"  # It takes none.
     model.info = structs.replace(model.info, capabilities=("text", "lora"))
+    await app.load(model)
     assert (await load("../one")).json()["error"]["code"] == "lora_not_found"
     assert (await load("one")).json() == "OK"
     await said(served, "/v1/completions", prompt="a")
     assert (await get(served, INTERNAL + "model/info"))["lora_names"] == ["one"]
+    page = await app.open("/models/loras")
+    await page.until("Applied to <b>scripted</b>: one")
     await app.load(model)
     await said(served, "/v1/completions", prompt="a")
     await load("one", "deep")

@@ -34,6 +34,7 @@ def plant(data: Path, models: Path, vectors: Sequence[str]) -> None:
     manifests(data / "extensions", vectors)
     files(models, vectors)
     saved(models, vectors)
+    adapters(models.with_name("loras"), vectors)
     shelves(data, vectors)
     written(data, vectors)
     settings(data, vectors)
@@ -68,6 +69,25 @@ def saved(models: Path, vectors: Sequence[str]) -> None:
         never = json.dumps(r"(x)\1" + vector[:200])
         lines += [f"{said}: {{loader: {said}}}", f"{never}: {{}}"]
     (models / "config-user.yaml").write_text("\n".join(lines), "utf-8")
+
+
+def adapters(loras: Path, vectors: Sequence[str]) -> None:
+    """Adapters that are called like that, and whose base and modules are."""
+    loras.mkdir()
+    for name in names(vectors):
+        (loras / f"{name}.gguf").touch()
+    for number, vector in enumerate(vectors):
+        folder = loras / f"planted{number}"
+        folder.mkdir()
+        config = {"peft_type": "LORA", "base_model_name_or_path": vector}
+        (folder / "adapter_config.json").write_text(json.dumps(config), "utf-8")
+        half = {"dtype": "F32", "shape": [1, 1]}
+        header = json.dumps({
+            f"m.{vector}.lora_A.weight": {**half, "data_offsets": [0, 4]},
+            f"m.{vector}.lora_B.weight": {**half, "data_offsets": [4, 8]},
+        }).encode()  # fmt: skip
+        data = len(header).to_bytes(8, "little") + header + bytes(8)
+        (folder / "adapter_model.safetensors").write_bytes(data)
 
 
 def keys(secrets: Path, vectors: Sequence[str]) -> None:

@@ -143,6 +143,7 @@ STORED = "stored_conversations"
 SHELF = "folders_and_tags_and_the_trash"
 IMPORTED = "what_is_imported"
 TITLES = "titles_and_what_a_search_finds"
+ADAPTERS = "adapters_of_all_kinds"
 CARDS = "cards_of_extensions"
 FILES = "files_of_models"
 SAID = "what_is_said_while_it_runs"
@@ -207,6 +208,7 @@ TEXTS = {
     "data Kept.*": ENGINE,
     "data Fit.said": FILES,
     "data Memory.name": "never shown: the name of a graphics card, as its driver says it",
+    "data Adapter.*": ADAPTERS,
     "data ModelFile.*": "files_of_models",
     "data Described.*": "files_of_models",
     "data Suited.*": "never shown: what extensions/models/detection.py says, and labels of loaders",

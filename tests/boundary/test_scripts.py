@@ -29,7 +29,8 @@ def vectors(request: pytest.FixtureRequest) -> list[str]:
 def planted(tmp_path_factory: pytest.TempPathFactory, vectors: list[str]) -> Iterator[Served]:
     folder: Path = tmp_path_factory.mktemp("planted")
     plant(folder / "data", folder / "models", vectors)
-    server = Served(folder, "--model-dir", str(folder / "models"))
+    places = "--model-dir", str(folder / "models"), "--lora-dir", str(folder / "loras")
+    server = Served(folder, *places)
     try:
         server.start()
         yield server
@@ -244,6 +245,15 @@ async def files_of_models(watch: Watch, page: Page, vectors: list[str]) -> None:
         await expect(page.locator("#models-facts .facts")).to_be_visible()
         assert not await watch.look(page)
         await go(watch, page, "/models")
+
+
+async def adapters_of_all_kinds(watch: Watch, page: Page, vectors: list[str]) -> None:
+    await go(watch, page, "/models/loras")
+    rows = page.locator("#loras-all > li")
+    assert await rows.count() >= len(vectors) + len([*names(vectors)]) * 0.9
+    shown = "".join(await rows.all_text_contents())
+    assert sum(WORD in part for part in shown.split("made for ")) > len(vectors) * 0.5
+    assert not await watch.look(page)
 
 
 async def characters_and_personas(watch: Watch, page: Page, vectors: list[str]) -> None:
@@ -475,7 +485,8 @@ async def every_action_with_every_vector(watch: Watch, page: Page, vectors: list
 STEPS = (
     stored_conversations, titles_and_what_a_search_finds, a_conversation_called_like_that,
     folders_and_tags_and_the_trash, what_is_imported,
-    cards_of_extensions, names_of_keys, files_of_models, characters_and_personas,
+    cards_of_extensions, names_of_keys, files_of_models, adapters_of_all_kinds,
+    characters_and_personas,
     presets_and_grammars,
     texts_of_the_notebook, what_is_said_while_it_runs, a_reply_as_it_is_written,
     who_speaks_in_a_conversation, what_the_inspector_shows, addresses,

@@ -1,0 +1,88 @@
+"""The adapters (LoRA) below loras/: listed, checked, and applied to the loaded model."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from extensions.models.api import MODELS
+from kernel.api import (
+    PANELS,
+    REQUEST,
+    Client,
+    Connected,
+    Disconnected,
+    Extension,
+    LoadFailed,
+    NoModel,
+    Panel,
+    Phase,
+    Refused,
+    SlotChanged,
+)
+
+from .actions import Apply, Look, Remove
+from .api import LORAS, Loras
+from .applied import Applied
+from .files import Shelf
+from .views import Views
+
+EVERY = 10
+"""Seconds between two looks into the folder while a page is open."""
+
+
+async def setup(ext: Extension[Any]) -> None:
+    slot, shelf = ext.slot(), Shelf(ext.loras)
+    applied = Applied(ext, shelf, ext.one(MODELS))
+    views = Views(ext, shelf, applied)
+    loras = Loras(applied, views)
+    ext.on(REQUEST, phase=Phase.EARLY)(applied.add)
+
+    async def met() -> None:
+        """Follow the model that is there now."""
+        await applied.meet()
+        await views.look()
+        await views.push()
+
+    @ext.on(SlotChanged)
+    async def slot_changed(event: SlotChanged) -> None:
+        if event.slot == slot.name and event.state != "loading":
+            await met()
+
+    @ext.on(Apply)
+    async def apply(action: Apply, client: Client) -> None:
+        try:
+            wish = action.wish()
+        except ValueError:
+            raise Refused("A weight must be a number, as in 0.5. Correct it.") from None
+        with suppress(LoadFailed, NoModel):  # The slot says so.
+            await loras.apply(wish, reload=action.reload)
+
+    @ext.on(Remove)
+    async def remove(action: Remove, client: Client) -> None:
+        await loras.apply(())
+
+    @ext.on(Look)
+    async def look(action: Look, client: Client) -> None:
+        await met()
+
+    @ext.on(Connected)
+    async def connected(event: Connected) -> None:
+        views.pages.add(event.client.id)
+
+    @ext.on(Disconnected)
+    async def disconnected(event: Disconnected) -> None:
+        views.pages.discard(event.client.id)
+
+    async def watch() -> None:
+        """Let an adapter that is dropped into the folder appear while there are pages."""
+        while True:
+            await asyncio.sleep(EVERY)
+            if views.pages and await views.look():
+                await views.push()
+
+    ext.add(LORAS, loras)
+    ext.add(PANELS, Panel("models", "panel.html", views.context, title="Adapters"))
+    ext.add(PANELS, Panel("status", "status.html", views.status, order=5))
+    ext.spawn(watch(), "watch")
+    if slot.model:
+        ext.spawn(met(), "met")

@@ -1,0 +1,231 @@
+"""Which adapters are applied: the one place that pages, programs and the engine agree on."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import structs
+
+from extensions.models.api import Models
+from kernel.api import (
+    LOADERS,
+    Draft,
+    Everyone,
+    Extension,
+    LoadFailed,
+    Model,
+    NoModel,
+    Refused,
+)
+
+from . import engine
+from .files import Shelf
+from .fitting import Base, base_of, misfit
+from .memory import Kept, Weighted, keep, read
+
+MOST = 32
+"""Adapters at once; as many as the load form of llama.cpp takes."""
+HEAVIEST = 100.0
+
+
+class Applied:
+    """What is applied to the chat slot's model, and how that changes."""
+
+    def __init__(self, ext: Extension[Any], shelf: Shelf, models: Models) -> None:
+        self._ext, self._shelf, self._models = ext, shelf, models
+        self._slot, self._file = ext.slot(), ext.data / "applied.json"
+        self._kept = read(self._file)
+        self._asked: Sequence[str] = ext.flag("lora") or ()
+        """What the command line still waits to have applied."""
+        self._known: object = None
+        self._met: object = None
+        """The life of the model that all of this is true of; `_known` is one that is being met."""
+        self._changing = asyncio.Lock()
+        self.able = engine.Able()
+        self.base: Base | None = None
+
+    @property
+    def now(self) -> Weighted:
+        """Those that change the replies of the model that is loaded."""
+        return self._kept.adapters if self._life() and self._life() is self._met else ()
+
+    @property
+    def reloads(self) -> bool:
+        """Whether the model is loaded again for another choice."""
+        return bool(self._slot.model) and not self.able.more and self._takes_at_load()
+
+    async def add(self, draft: Draft) -> Draft:
+        """The `REQUEST` modifier: a request that names adapters itself keeps its own."""
+        request = draft.request
+        if request.slot != self._slot.name or request.adapters or not self._slot.model:
+            return draft
+        await self.meet()
+        adapters = self.now or tuple((name, 0.0) for name, _ in self.able.own[:1])
+        return structs.replace(draft, request=structs.replace(request, adapters=adapters))
+
+    async def apply(self, wish: Sequence[tuple[str, float]], *, reload: bool = False) -> None:
+        """Apply these instead of what is applied now; `reload` allows to load the model again for
+        it. Raises Refused where that cannot be, and LoadFailed."""
+        await self.meet()
+        async with self._changing:
+            await self._apply(wish, reload=reload)
+
+    async def meet(self) -> None:
+        """Be up to date with the model that is loaded: what was applied to it comes back, what was
+        for another goes."""
+        if not self._slot.model or self._life() is self._met:
+            return
+        async with self._changing:
+            model = self._slot.model
+            if model and self._life() is not self._met:
+                await self._meet(model)
+                self._met = self._known
+
+    # --- inside -------------------------------------------------------------------------
+
+    def _life(self) -> object:
+        """What is another thing after each load, also of the same model."""
+        return self._slot.model.died if self._slot.model else None
+
+    async def _apply(self, wish: Sequence[tuple[str, float]], *, reload: bool) -> None:
+        model = self._slot.model
+        if not model:
+            raise Refused("No model is loaded. Load one, then apply adapters to it.")
+        await self._ext.thread(self._shelf.look)
+        chosen = self._named(wish)
+        for name, _ in chosen:
+            await self._check(name)
+        if self._without_reload(chosen):
+            await self._read(model, chosen)
+        elif not self._takes_at_load():
+            label = model.info.loader or "its loader"
+            raise Refused(
+                f"{model.info.name} in {label} takes no adapters. Load it with another loader."
+            )
+        elif not reload:
+            raise Refused(
+                f"{model.info.name} takes adapters only while it is loaded. Apply them on the "
+                "Model page, which loads it again, or load it with the option lora."
+            )
+        else:
+            await self._reload(chosen)
+            return
+        await self._keep(model, chosen)
+
+    async def _reload(self, chosen: Weighted) -> None:
+        """Load the model again with these. Raises as `Models.reload`."""
+        await self._models.reload({"lora": [f"{name} = {weight:g}" for name, weight in chosen]})
+        if model := self._slot.model:
+            await self._know(model)
+            await self._keep(model, chosen)
+            self._met = self._known
+
+    async def _meet(self, model: Model) -> None:
+        before = self._kept
+        await self._know(model)
+        asked, self._asked = self._asked, ()
+        if asked:
+            await self._keep(model, self.able.own)
+            try:
+                return await self._apply([weighted(line) for line in asked], reload=True)
+            except (Refused, LoadFailed, NoModel) as error:
+                return self._say(f"--lora: {error}")
+        same = before.model == model.info.path and before.model
+        if same and before.own == self.able.own:
+            return await self._restore(model, before.adapters)
+        await self._keep(model, self.able.own)
+        if before.adapters and not same:
+            one = len(before.adapters) == 1
+            self._say(
+                f"{_listed(before.adapters)} belonged to {before.name} and "
+                f"{'is' if one else 'are'} no longer applied."
+            )
+
+    async def _restore(self, model: Model, adapters: Weighted) -> None:
+        """Apply what was applied to this model before, as far as that is still possible."""
+        await self._keep(model, adapters)
+        if not adapters:
+            return
+        try:
+            await self._ext.thread(self._shelf.look)
+            for name, _ in adapters:
+                await self._check(name)
+            if not self._without_reload(adapters):
+                raise Refused(f"{model.info.name} takes adapters only while it is loaded.")
+            await self._read(model, adapters)
+        except Refused as error:
+            await self._keep(model, self.able.own)
+            self._say(f"{_listed(adapters)} cannot be applied again. {error}")
+
+    async def _know(self, model: Model) -> None:
+        """What the model that came can do."""
+        self._known = model.died
+        self.able = await engine.able(model, self._ext.loras)
+        path = model.info.path
+        self.base = await self._ext.thread(base_of, Path(path)) if path else None
+
+    async def _check(self, name: str) -> None:
+        adapter = self._shelf.find(name)
+        if not adapter:
+            there = [each.name for each in self._shelf.adapters if not each.trouble]
+            raise Refused(
+                f"There is no adapter “{name}” below {self._ext.loras.name}/. "
+                + (f"There: {', '.join(there[:20])}." if there else "Put one there.")
+            )
+        if why := await self._ext.thread(misfit, adapter, self.base):
+            raise Refused(why)
+
+    def _named(self, wish: Sequence[tuple[str, float]]) -> Weighted:
+        """By the names that the list has; the last weight of a name counts."""
+        chosen: dict[str, float] = {}
+        for name, weight in wish:
+            if not (math.isfinite(weight) and abs(weight) <= HEAVIEST):
+                raise Refused(f"The weight of {name} must be a number up to {HEAVIEST:g}.")
+            adapter = self._shelf.find(name)
+            chosen[adapter.name if adapter else name] = weight
+        if len(chosen) > MOST:
+            raise Refused(f"{len(chosen)} adapters are too many. Apply at most {MOST}.")
+        return tuple(chosen.items())
+
+    def _without_reload(self, chosen: Weighted) -> bool:
+        own = {name for name, _ in self.able.own}
+        return self.able.more or not chosen or {name for name, _ in chosen} <= own
+
+    def _takes_at_load(self) -> bool:
+        """Whether the loader of what is loaded has an option for adapters."""
+        info = self._slot.state.info
+        for loader in self._ext.get(LOADERS):
+            if info and info.loader in (loader.id, loader.label):
+                return "lora" in loader.Options.__struct_fields__
+        return False
+
+    async def _read(self, model: Model, chosen: Weighted) -> None:
+        """Let the engine read them now: what it has to say is told here, not at the next reply."""
+        paths = [str(found.path) for name, _ in chosen if (found := self._shelf.find(name))]
+        if self.able.asked and paths:
+            await engine.read(model, paths)
+
+    async def _keep(self, model: Model, adapters: Weighted) -> None:
+        kept = Kept(model.info.path, model.info.name, adapters, self.able.own)
+        if kept != self._kept:
+            self._kept = kept
+            await self._ext.thread(keep, self._file, kept)
+
+    def _say(self, sentence: str) -> None:
+        self._ext.log.warning("%s", sentence)
+        self._ext.tell(sentence, Everyone())
+
+
+def weighted(line: str) -> tuple[str, float]:
+    """An adapter and its weight, of `style=0.5`; a name alone has the weight 1."""
+    name, equals, weight = line.rpartition("=")
+    try:
+        return (name.strip(), float(weight)) if equals else (line.strip(), 1.0)
+    except ValueError:
+        return line.strip(), 1.0
+
+
+def _listed(adapters: Weighted) -> str:
+    return ", ".join(name for name, _ in adapters)

@@ -1,0 +1,409 @@
+"""Adapters on the page: listed, checked, applied, kept with their model and dropped with it."""
+
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from msgspec import structs
+
+from extensions.loras.api import LORAS
+from extensions.models.api import MODELS
+from kernel.api import LOADERS, Loader, Phase, Refused, Struct
+from kernel.testing import App, Scripted, ScriptedLoader, running
+from kernel.testing.plugin import conformance
+from tests.engines.tiny import make_lora
+
+HERE = Path(__file__).parent
+DATA = HERE.parents[1] / "tests" / "data"
+LORA, STORIES = DATA / "lora-stories260K", DATA / "stories260K"
+test_conformance = conformance(__file__)
+
+
+class Options(Struct, frozen=True):
+    """As llama.cpp's."""
+
+    lora: tuple[str, ...] = ()
+
+
+class Adaptable(Scripted):
+    """Answers the call of engines that know adapters."""
+
+    def __init__(self, *, more: bool = True) -> None:
+        super().__init__("Hi.", capabilities=("text", "lora") if more else ("text",))
+        self.more, self.own, self.read = more, list[tuple[str, float]](), list[str]()
+        self.refuses = ""
+
+    async def call(self, name: str, **data: Any) -> Any:
+        if name != "adapters":
+            return await super().call(name, **data)
+        if self.refuses and data.get("paths"):
+            raise Refused(self.refuses)
+        self.read += data.get("paths", ())
+        return {"own": self.own, "more": self.more}
+
+
+class Adapting(ScriptedLoader):
+    """Loads a model below models/ with the adapters of its options."""
+
+    id = label = "adapting"
+    Options = Options
+
+    def __init__(self, loras: Path, *, more: bool = True) -> None:
+        super().__init__(Scripted())
+        self.more, self._loras = more, loras
+
+    def accepts(self, path: Path) -> bool:
+        return path.suffix == ".gguf" or path.is_dir()
+
+    async def open(self, path: Path, options: Any, report: Any) -> Adaptable:
+        self.model = model = Adaptable(more=self.more)
+        self.loads += 1
+        for line in options.lora:
+            name, _, weight = line.partition(" = ")
+            file = self._loras / name
+            found = file if file.is_file() else file.with_name(f"{file.name}.gguf")
+            model.own.append((str(found.resolve()), float(weight)))
+        if model.own:
+            model.info = structs.replace(model.info, capabilities=("text", "lora"))
+        model.info = structs.replace(model.info, name=path.stem, loader=self.id, path=str(path))
+        return model
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two models of the same shape, one in the other form, and adapters of all kinds."""
+    models, loras = tmp_path / "models", tmp_path / "loras"
+    models.mkdir()
+    for name in ("one.gguf", "two.gguf"):
+        shutil.copyfile(STORIES / "stories260K-f16.gguf", models / name)
+    shutil.copytree(STORIES / "hf", models / "hf")
+    shutil.copytree(LORA, loras / "plays", ignore=shutil.ignore_patterns("*.gguf"))
+    (loras / "deep" / "er").mkdir(parents=True)
+    for name in ("deep/er/bard.gguf", "plays.gguf", "verse.gguf"):
+        shutil.copyfile(LORA / "lora-shakespeare-f32.gguf", loras / name)
+    (loras / "cut.gguf").write_bytes((loras / "plays.gguf").read_bytes()[:5000])
+    (loras / "notes.txt").write_text("x")
+    (loras / ".hidden.gguf").write_text("x")
+    (loras / "pickled").mkdir()
+    shutil.copyfile(LORA / "adapter_config.json", loras / "pickled" / "adapter_config.json")
+    (loras / "pickled" / "adapter_model.bin").write_bytes(b"x")
+    return tmp_path
+
+
+@asynccontextmanager
+async def served(data: Path, *, more: bool = True, **flags: Any) -> AsyncIterator[Any]:
+    """A server with a loader of adapters: the app, the loader, and what is offered."""
+    settings = {"models": {"at_start": False}}
+    async with running("loras", data=data, settings=settings) as app:
+        if flags:
+            app.kernel.flags["loras"] = flags
+            await app.kernel.restart("loras")
+        loader, add = Adapting(app.kernel.loras, more=more), app.kernel.registry.add
+        add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
+        yield app, loader, app.kernel.registry.values(LORAS)[0]
+
+
+async def load(app: App, name: str, **options: Any) -> None:
+    """As the picker does."""
+    [models] = app.kernel.registry.values(MODELS)
+    await models.look()
+    await models.load(name, "adapting", options)
+
+
+async def asked(app: App, loader: Adapting) -> tuple[tuple[str, float], ...]:
+    """The adapters that a plain request reaches the engine with."""
+    await app.say()
+    return loader.model.asked[-1].adapters
+
+
+# --- the list -------------------------------------------------------------------------------
+
+
+async def test_the_list_tells_what_each_is(data: Path):
+    async with served(data) as (_, _, loras):
+        there = {each.name: each for each in await loras.there()}
+    assert [*there] == ["cut", "deep/er/bard", "pickled", "plays", "plays.gguf", "verse"]
+    peft, gguf = there["plays"], there["deep/er/bard"]
+    config = json.loads((LORA / "adapter_config.json").read_text())
+    assert (peft.form, gguf.form) == ("PEFT", "GGUF")
+    assert peft.rank == gguf.rank == str(config["r"])
+    assert peft.alpha == gguf.alpha == config["lora_alpha"]
+    assert set(peft.targets) == set(config["target_modules"])
+    assert gguf.targets == (
+        "attn_k", "attn_output", "attn_q", "attn_v", "ffn_down", "ffn_gate", "ffn_up",
+    )  # fmt: skip
+    assert peft.base == config["base_model_name_or_path"]
+    assert not peft.trouble
+    assert peft.size > 190_000
+    assert "Download it again" in there["cut"].trouble
+    assert "only in adapter_model.bin" in there["pickled"].trouble
+    assert there["pickled"].base == peft.base
+
+
+async def test_links_that_lead_out_are_refused_and_a_loop_ends(data: Path, tmp_path: Path):
+    outside = tmp_path / "outside"
+    shutil.copytree(LORA, outside / "folder")
+    loras = data / "loras"
+    (loras / "file.gguf").symlink_to(outside / "folder" / "lora-shakespeare-f32.gguf")
+    (loras / "folder").symlink_to(outside / "folder")
+    (loras / "many").symlink_to(outside)
+    (loras / "loop").symlink_to(loras)
+    (loras / "near.gguf").symlink_to(loras / "plays.gguf")
+    shutil.copytree(LORA, loras / "weights", ignore=shutil.ignore_patterns("*.safetensors"))
+    inner = loras / "weights" / "adapter_model.safetensors"
+    inner.symlink_to(outside / "folder" / "adapter_model.safetensors")
+    async with served(data) as (app, _, offered):
+        there = {each.name: each for each in await offered.there()}
+        for name in ("file", "folder", "weights"):
+            assert "a link that leads out of loras/" in there[name].trouble, name
+            assert not there[name].base, "nothing of it was read"
+        assert not there["near"].trouble
+        assert not [name for name in there if name.startswith(("loop", "many"))]
+        await load(app, "one.gguf")
+        with pytest.raises(Refused, match="leads out"):
+            await offered.apply([("file", 1.0)])
+
+
+async def test_what_comes_and_goes_shows_on_the_page(data: Path):
+    async with served(data) as (app, _, _):
+        page = await app.open("/models/loras")
+        await page.until("No model is loaded. Load one, then")
+        await page.until("plays.gguf")
+        shutil.copyfile(data / "loras" / "verse.gguf", data / "loras" / "new.gguf")
+        (data / "loras" / "verse.gguf").unlink()
+        await page.act("loras.look")
+        await page.until(">new<")
+        assert ">verse<" not in page.html.rpartition('id="loras-list"')[2]
+        shutil.rmtree(data / "loras")
+        await page.act("loras.look")
+        await page.until("There are no adapters yet.")
+
+
+# --- applying ---------------------------------------------------------------------------------
+
+
+async def test_several_are_applied_from_the_page_and_removed(data: Path):
+    async with served(data) as (app, loader, _):
+        await load(app, "one.gguf")
+        page = await app.open("/models/loras")
+        await page.until("No adapter is applied to <b>one</b>")
+        form = {"use deep/er/bard": "on", "use verse": "on", "weight verse": "0.5",
+                "weight deep/er/bard": "", "weight plays.gguf": "3"}  # fmt: skip
+        await page.act("loras.apply", reload="false", **form)
+        await page.until("Applied to <b>one</b>: deep/er/bard, verse")
+        await page.until('loras-status"[^>]*>[^<]*<a[^>]*>\\+ 2 adapters')
+        assert await asked(app, loader) == (("deep/er/bard", 1.0), ("verse", 0.5))
+        assert [Path(path).name for path in loader.model.read] == ["bard.gguf", "verse.gguf"]
+        own = await app.say(adapters=(("verse", 2.0),))
+        assert own
+        assert loader.model.asked[-1].adapters == (("verse", 2.0),), "a request keeps its own"
+        await page.act("loras.remove")
+        await page.until("No adapter is applied to <b>one</b>")
+        assert await asked(app, loader) == ()
+        assert loader.loads == 1, "all of this without loading the model again"
+
+
+BAD: dict[str, tuple[list[Any], str]] = {
+    "none": ([["nobody", 1]], "There is no adapter “nobody” below loras/. There: deep/er/bard"),
+    "outside": ([["../outside", 1]], "There is no adapter"),
+    "cut": ([["cut", 1]], "Download it again"),
+    "form": ([["plays", 1]], "plays is in PEFT form, and the loaded model takes adapters in GGUF"),
+    "pickle": ([["pickled", 1]], "a format that can run programs"),
+    "weight": ([["verse", 1e300]], "must be a number up to 100"),
+    "one of them": ([["verse", 1], ["cut", 1]], "Download it again"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_what_cannot_be_applied_never_reaches_the_engine(data: Path, name: str):
+    wish, words = BAD[name]
+    async with served(data) as (app, loader, _):
+        await load(app, "one.gguf")
+        page = await app.open("/models/loras")
+        await page.act("loras.apply", adapters=[["deep/er/bard", 1]])
+        loader.model.read.clear()
+        await page.act("loras.apply", adapters=wish)
+        await page.until(words)
+        assert not loader.model.read
+        assert await asked(app, loader) == (("deep/er/bard", 1.0),), "what was applied stays"
+
+
+async def test_too_many_and_no_numbers(data: Path):
+    async with served(data) as (app, _, loras):
+        with pytest.raises(Refused, match="No model is loaded"):
+            await loras.apply([("verse", 1.0)])
+        await load(app, "one.gguf")
+        with pytest.raises(Refused, match="33 adapters are too many"):
+            await loras.apply([(f"a{n}", 1.0) for n in range(33)])
+        page = await app.open("/models/loras")
+        await page.act("loras.apply", **{"use verse": "on", "weight verse": "much"})
+        await page.until("A weight must be a number")
+        await page.act("loras.apply", **{"use verse": "on", "weight verse": "nan"})
+        await page.until("The weight of verse must be a number")
+
+
+async def test_an_adapter_of_another_model_says_so_in_the_list(data: Path):
+    make_lora(data / "loras" / "wide.gguf", width=32)
+    foreign = data / "loras" / "foreign"
+    shutil.copytree(LORA, foreign)
+    raw = (foreign / "adapter_model.safetensors").read_bytes()
+    (foreign / "adapter_model.safetensors").write_bytes(raw.replace(b"layers.4.", b"layers.9."))
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf")
+        page = await app.open("/models/loras")
+        await page.until("wide.gguf does not fit this model: .* has the shape")
+        await load(app, "hf")
+        await page.until("foreign does not fit this model: it has no model.layers.9")
+        for name in ("wide", "foreign"):
+            with pytest.raises(Refused):
+                await loras.apply([(name, 1.0)])
+        await loras.apply([("plays", 1.0)])
+        assert [Path(path).name for path in loader.model.read] == ["plays"]
+
+
+async def test_what_the_engine_says_is_told_and_changes_nothing(data: Path):
+    async with served(data) as (app, loader, _):
+        await load(app, "one.gguf")
+        loader.model.refuses = "There is not enough memory for it."
+        page = await app.open("/models/loras")
+        await page.act("loras.apply", adapters=[["verse", 1]])
+        await page.until("There is not enough memory for it.")
+        assert await asked(app, loader) == ()
+
+
+# --- engines that take them only while they load ------------------------------------------------
+
+
+async def test_the_model_is_loaded_again_where_the_engine_needs_it(data: Path):
+    async with served(data, more=False) as (app, loader, loras):
+        await load(app, "one.gguf")
+        page = await app.open("/models/loras")
+        await page.until("one takes adapters only while it is loaded: for other ones Apply")
+        with pytest.raises(Refused, match="takes adapters only while it is loaded"):
+            await loras.apply([("verse", 1.0)])
+        assert loader.loads == 1, "a program does not load it again"
+        form = {"use verse": "on", "use deep/er/bard": "on", "weight verse": "0.5"}
+        await page.act("loras.apply", reload="true", **form)
+        await page.until("Applied to <b>one</b>: verse")
+        assert loader.loads == 2
+        assert loader.model.own[0][1] == 0.5
+        both = (("verse", 0.5), ("deep/er/bard", 1.0))
+        assert await asked(app, loader) == both
+        await loras.apply([("deep/er/bard", 0.25)])
+        assert await asked(app, loader) == (("deep/er/bard", 0.25),)
+        await page.act("loras.remove")
+        assert await asked(app, loader) == (("verse", 0.0),), "a request without any has its own"
+        assert loader.loads == 2, "weights of those that are there need no load"
+    async with served(data, more=False) as (app, loader, loras):
+        await load(app, "one.gguf", lora=["verse = 0.5", "deep/er/bard = 1"])
+        assert await asked(app, loader) == (("verse", 0.0),), "they stay removed"
+        assert loader.loads == 1
+
+
+async def test_what_the_load_form_named_is_applied(data: Path):
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf", lora=["verse = 0.5"])
+        assert await asked(app, loader) == (("verse", 0.5),)
+        await loras.apply([])
+        assert await asked(app, loader) == (("verse", 0.0),)
+        await load(app, "one.gguf", lora=["verse = 0.75"])
+        assert await asked(app, loader) == (("verse", 0.75),), "the newer choice counts"
+
+
+async def test_a_model_without_adapters_says_so(data: Path):
+    async with served(data) as (app, _, loras):
+        await app.load(Scripted("Hi."))
+        page = await app.open("/models/loras")
+        await page.until("scripted takes no adapters with its loader")
+        with pytest.raises(Refused, match=r"takes no adapters\. Load it with another loader"):
+            await loras.apply([("verse", 1.0)])
+
+
+# --- kept, and dropped --------------------------------------------------------------------------
+
+
+async def test_it_stays_with_the_model_over_a_restart(data: Path):
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("verse", 0.5)])
+        await app.kernel.slot().unload()
+        assert loras.applied == ()
+        await app.kernel.slot().reload()
+        assert await asked(app, loader) == (("verse", 0.5),)
+        await app.kernel.restart("loras")
+        assert await asked(app, loader) == (("verse", 0.5),)
+    async with served(data) as (app, loader, _):
+        await load(app, "one.gguf")
+        assert await asked(app, loader) == (("verse", 0.5),)
+        assert [Path(path).name for path in loader.model.read] == ["verse.gguf"]
+
+
+async def test_another_model_drops_it_and_says_so(data: Path):
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("verse", 1.0)])
+        page = await app.open("/models/loras")
+        await load(app, "two.gguf")
+        await page.until("verse belonged to one and is no longer applied.")
+        assert await asked(app, loader) == ()
+        await load(app, "one.gguf")
+        assert await asked(app, loader) == ()
+
+
+async def test_an_adapter_that_went_meanwhile_is_dropped_and_told(data: Path):
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("verse", 1.0), ("deep/er/bard", 1.0)])
+        await app.kernel.slot().unload()
+        (data / "loras" / "verse.gguf").unlink()
+        page = await app.open("/models/loras")
+        await app.kernel.slot().reload()
+        await page.until("verse, deep/er/bard cannot be applied again. There is no adapter “verse”")
+        assert await asked(app, loader) == ()
+
+
+async def test_a_damaged_memory_is_begun_anew(data: Path, caplog: pytest.LogCaptureFixture):
+    (data / "state" / "loras").mkdir(parents=True)
+    (data / "state" / "loras" / "applied.json").write_text("{")
+    async with served(data) as (app, loader, _):
+        await load(app, "one.gguf")
+        assert await asked(app, loader) == ()
+    assert "Choose the adapters anew" in caplog.text
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+async def test_the_command_line_applies_to_the_first_model(data: Path):
+    async with served(data, lora=["verse", "deep/er/bard=0.5"]) as (app, loader, loras):
+        await load(app, "one.gguf")
+        assert await asked(app, loader) == (("verse", 1.0), ("deep/er/bard", 0.5))
+        await loras.apply([])
+        await app.kernel.slot().reload()
+        assert await asked(app, loader) == ()
+
+
+async def test_it_loads_again_where_needed_and_says_what_is_wrong(data: Path):
+    async with served(data, more=False, lora=["verse"]) as (app, loader, _):
+        await load(app, "one.gguf")
+        assert await asked(app, loader) == (("verse", 1.0),)
+        assert loader.loads == 2
+    async with served(data, lora=["nobody"]) as (app, loader, _):
+        page = await app.open("/models/loras")
+        await load(app, "two.gguf")
+        await page.until("--lora: There is no adapter “nobody”")
+        assert await asked(app, loader) == ()
+
+
+async def test_nothing_is_added_to_other_slots(data: Path):
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("verse", 1.0)])
+        await app.kernel.slot("embedding").load(data / "models" / "two.gguf", "adapting")
+        assert await app.say(slot="embedding")
+        assert app.kernel.slot("embedding").model is loader.model
+        assert loader.model.asked[-1].adapters == ()
