@@ -21,6 +21,8 @@ ROUTES = {
     "characters /ext/characters/portrait/{kind}/{id}": "admin",
     "models /models": "page",
     "models /models/x": "page",
+    "models /ext/models/uploads": "admin",
+    "models /ext/models/uploads/{id}/{number:int}": "admin",
     "parameters /parameters": "page",
     "parameters /parameters/x": "page",
     "parameters /ext/parameters/{what}/{file}": "page",
