@@ -41,7 +41,7 @@ async def test_check_finds_what_is_broken_and_says_what_to_do(
             await command_line.check(app.kernel, str(tmp_path / "words"))
     said = capfd.readouterr().out
     assert "README.md must begin with" in said
-    assert "onclick" in said
+    assert "_count.html has an event attribute" in said
     assert "1 failed" in said, "and its own test"
 
 
