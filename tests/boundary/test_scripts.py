@@ -16,7 +16,7 @@ from tests.boundary.served import Served
 from tests.boundary.watching import Watch, watching
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-SOME = 24
+SOME = 60
 """One in so many vectors, without --long."""
 
 
@@ -48,6 +48,11 @@ async def go(watch: Watch, page: Page, path: str) -> None:
 def as_parsed(text: str) -> str:
     """What a browser makes of a text that was escaped well."""
     return text.replace("\0", "").replace("\r", "\n")
+
+
+def in_box(text: str) -> str:
+    """What a browser makes of it between the tags of a box for text."""
+    return text.removeprefix("\ufeff").replace("\0", "\ufffd").replace("\r", "\n")
 
 
 def few(vectors: list[str], many: int) -> list[str]:
@@ -271,7 +276,7 @@ async def characters_and_personas(watch: Watch, page: Page, vectors: list[str]) 
         await page.evaluate(
             "() => document.querySelectorAll('details').forEach(d => d.open = true)"
         )
-        assert await page.input_value("#characters-entry-0-content") == as_parsed(vector)
+        assert await page.input_value("#characters-entry-0-content") == in_box(vector)
         assert not await watch.look(page)
         await page.get_by_role("button", name="Save", exact=True).click()
         await expect(page.locator("#characters-stamp")).to_contain_text("Saved.")
@@ -281,7 +286,7 @@ async def characters_and_personas(watch: Watch, page: Page, vectors: list[str]) 
         await page.evaluate(
             "() => document.querySelectorAll('details').forEach(d => d.open = true)"
         )
-        assert await page.input_value("#characters-entry-0-content") == as_parsed(vector)
+        assert await page.input_value("#characters-entry-0-content") == in_box(vector)
         assert not await watch.look(page)
     await page.click("#characters-delete-world")
     await expect(page.locator(".toast p").last).to_contain_text("in the trash")
@@ -329,15 +334,12 @@ async def texts_of_the_notebook(watch: Watch, page: Page, vectors: list[str]) ->
     await go(watch, page, "/chat")
     await watch.act(page, "hostile.say", where="ready", first=0, last=1)
     there = {as_parsed(name) for name in names(vectors)}
-    in_boxes = [
-        vector.removeprefix("\ufeff").replace("\0", "\ufffd").replace("\r", "\n")
-        for vector in vectors
-    ]
-    words = dict(zip(names(vectors), in_boxes, strict=False))
+    words = dict(zip(names(vectors), map(in_box, vectors), strict=False))
     for tab in ("notebook", "default"):
         await go(watch, page, f"/{tab}")
         listed = await page.locator("#writing-list .entry > a").all_text_contents()
-        assert len(there & {*listed}) > min(len(there), 490) * 0.9
+        lost = len(there - {*listed}) - max(0, len(there) - 490)  # The list ends there.
+        assert lost <= 1 + len(there) // 10  # One was renamed, and may have kept that.
         assert await page.locator("#writing-deleted li").count() > 1
         name = ""
         for name in few([*words], 5):
