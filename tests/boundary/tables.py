@@ -330,6 +330,7 @@ TEXTS = {
     "said by Refused": SAID,
     "name of a model's file": FILES,
     "words of config-user.yaml": FILES,
+    "name of a file that is to be converted, and why it was not": "files_to_be_converted",
     "name of a character's file": CHARACTERS,
     "any other field of a card": CHARACTERS,
     "name of an extension's folder": CARDS,

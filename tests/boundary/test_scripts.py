@@ -10,6 +10,8 @@ from urllib.parse import quote, urlencode
 import pytest
 from playwright.async_api import Page, expect
 
+from extensions.converter.finding import MOST
+from kernel.api import safe_name
 from tests.boundary.corpus import sample
 from tests.boundary.planted import PAIRS, WORD, names, plant
 from tests.boundary.served import Served
@@ -261,6 +263,21 @@ async def adapters_of_all_kinds(watch: Watch, page: Page, vectors: list[str]) ->
     assert not await watch.look(page)
 
 
+async def files_to_be_converted(watch: Watch, page: Page, vectors: list[str]) -> None:
+    """Of those that are called like that, the ones whose names may reach a path."""
+    await go(watch, page, "/models")
+    many = sum(1 for name in names(vectors) if safe(f"{name}.pt"))
+    await expect(page.locator(".converter-one")).to_have_count(min(many, MOST))
+    assert not await watch.look(page)
+
+
+def safe(name: str) -> bool:
+    try:
+        return bool(safe_name(name))
+    except ValueError:
+        return False
+
+
 async def characters_and_personas(watch: Watch, page: Page, vectors: list[str]) -> None:
     """The gallery with files that cannot be read, the editor of some, personas, and the trash."""
     await go(watch, page, "/characters")
@@ -488,6 +505,7 @@ STEPS = (
     stored_conversations, titles_and_what_a_search_finds, a_conversation_called_like_that,
     folders_and_tags_and_the_trash, what_is_imported,
     cards_of_extensions, names_of_keys, files_of_models, adapters_of_all_kinds,
+    files_to_be_converted,
     characters_and_personas,
     presets_and_grammars,
     texts_of_the_notebook, what_is_said_while_it_runs, a_reply_as_it_is_written,
