@@ -18,12 +18,12 @@ from kernel.api import (
     Worker,
     WorkerDied,
     WorkerError,
-    safe_name,
 )
 
 from .line import Line
 from .news import Downloaded, DownloadMoved, News, Wishes
 from .plan import Plan
+from .planning import check_names, safe
 from .records import Entry, Kept, Records, State
 from .staging import groups
 
@@ -86,7 +86,9 @@ class Downloads:
 
     async def start(self, plan: Plan, endpoint: str = "") -> Entry:
         """Fetch a plan, after those that wait already; one that is under way is not begun twice."""
-        _check_names(plan)
+        check_names(plan.items)
+        for name in plan.folder.split("/") if plan.folder else ():
+            safe(name)
         for other in [*self._records.of(plan)]:
             if other.state in OPEN and other.plan == plan:
                 return other
@@ -180,16 +182,16 @@ class Downloads:
             task = asyncio.ensure_future(self._fetch(job, entry))
             self._going[entry.id] = task
             try:
-                await self._outcome(entry, await task)
-            except asyncio.CancelledError:
-                if job.cancelled() or entry.state != "paused":
-                    raise
+                await asyncio.wait({task})
+                if not task.cancelled():  # as by a pause
+                    await self._outcome(entry, task.result())
             except WorkerDied:
                 deaths += 1
                 if deaths >= DEATHS:
                     raise
             finally:
                 task.cancel()
+                await asyncio.wait({task})
                 del self._going[entry.id]
                 entry.still()
                 if entry.state == "paused":
@@ -283,13 +285,3 @@ class Downloads:
         worker, self._worker = self._worker, None
         if worker:
             await worker.close()
-
-
-def _check_names(plan: Plan) -> None:
-    """Refuse a plan, before a byte is fetched, one of whose names leads elsewhere."""
-    try:
-        for path in (*filter(None, [plan.folder]), *(item.path for item in plan.items)):
-            for name in path.split("/"):
-                safe_name(name)
-    except ValueError as unsafe:
-        raise Refused(f"{unsafe} Nothing of it was fetched.") from None

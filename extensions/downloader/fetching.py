@@ -63,7 +63,8 @@ class Download:
         self._told = 0.0
         self._full = ""
         names = [part for item in plan.items for part in item.path.split("/")]
-        for name in (*parts_of(plan.folder), *names):
+        folders = plan.folder.split("/") if plan.folder else ()
+        for name in (*folders, *names):
             if name in ("", ".", "..") or set(name) & set("/\\:\0"):
                 said = ascii(name)[1:-1]
                 raise Refused(f"“{said}” cannot be a file's name. Nothing was fetched.")

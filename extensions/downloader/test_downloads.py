@@ -1,16 +1,28 @@
 """Downloads as people handle them: begun, paused, in turn, and over the end of the server."""
 
+import asyncio
+import hashlib
+import os
+import shutil
+import signal
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec import structs
 
 from extensions.downloader.api import DOWNLOADS, Downloads
+from extensions.downloader.line import Line
+from extensions.downloader.news import News
 from extensions.downloader.plan import Item, Plan
+from extensions.downloader.records import Entry, Kept, Records, duration
+from kernel.api import Refused
 from kernel.testing import App, running
 from tests.hub import Hub, Made, Repo, serving
+from tests.test_names import HOSTILE
 
 SIZE = 8_000_000
 
@@ -30,17 +42,16 @@ def hub(shared: Hub) -> Hub:
     return shared
 
 
-def plan_of(hub: Hub, name: str, folder: str = "") -> Plan:
+def plan_of(hub: Hub, name: str) -> Plan:
+    """All files of one of them."""
     commit, files = hub[f"me/{name}"].at("main") or ("", {})
     url = f"{hub.address}/me/{name}/resolve/{commit}"
     items = tuple(Item(f.path, f"{url}/{f.path}", f.size, f.sha256) for f in files.values())
-    return Plan(f"me/{name}", "main", commit, "models", folder or f"me_{name}", items)
+    return Plan(f"me/{name}", "main", commit, "models", f"me_{name}", items)
 
 
 @asynccontextmanager
-async def downloading(
-    hub: Hub, data: Path, **settings: object
-) -> AsyncGenerator[tuple[App, Downloads]]:
+async def downloading(data: Path, **settings: object) -> AsyncGenerator[tuple[App, Downloads]]:
     """The extension, its worker running in the tests' own Python."""
     async with running(
         "downloader", data=data, settings={"downloader": settings}, python=Path(sys.executable)
@@ -49,10 +60,231 @@ async def downloading(
         yield app, downloads
 
 
+def models(app: App) -> Path:
+    return app.extension("downloader").models
+
+
+def is_whole(app: App, hub: Hub, name: str) -> bool:
+    """Whether a model is there, and right."""
+    _, files = hub[f"me/{name}"].at("main") or ("", {})
+    file = models(app) / f"me_{name}" / f"{name}.gguf"
+    found = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
+    return found == files[f"{name}.gguf"].sha256
+
+
+async def begun(app: App, entry: Entry) -> None:
+    """Wait until a good part of it came."""
+    await app.until(lambda: entry.news.have > SIZE // 8)
+
+
 async def test_from_nothing_to_a_model(hub: Hub, tmp_path: Path):
-    async with downloading(hub, tmp_path) as (app, downloads):
+    async with downloading(tmp_path) as (app, downloads):
         entry = await downloads.start(plan_of(hub, "one"))
         await app.until(lambda: entry.state == "done")
-        models = app.extension("downloader").models
-        assert (models / "me_one" / "one.gguf").stat().st_size == SIZE
+        assert is_whole(app, hub, "one")
         assert not list((tmp_path / "state" / "downloader" / "downloads").iterdir())
+        await downloads.forget(entry.id)
+        assert downloads.entries == []
+        assert is_whole(app, hub, "one"), "what is whole stays"
+
+
+async def test_paused_and_resumed(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, limit=8.0) as (app, downloads):
+        entry = await downloads.start(plan_of(hub, "one"))
+        await begun(app, entry)
+        assert entry.speed > 0 or entry.left is None
+        await downloads.pause(entry.id)
+        assert entry.state == "paused"
+        await app.until(lambda: not downloads._going)
+        assert "Paused at" in entry.note
+        assert next(iter(app.kernel.jobs.running.values())).progress.state == "running"
+        sent = hub.sent("one.gguf")
+        await asyncio.sleep(0.2)
+        assert hub.sent("one.gguf") == sent
+        await app.configure("downloader", limit=0.0)
+        await downloads.resume(entry.id)
+        await app.until(lambda: entry.state == "done")
+        assert is_whole(app, hub, "one")
+        assert entry.news.fetched < SIZE
+
+
+async def test_cancelled_and_taken_up_or_forgotten(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, limit=2.0) as (app, downloads):
+        entry = await downloads.start(plan_of(hub, "one"))
+        await begun(app, entry)
+        page = await app.open()
+        await page.act("kernel.cancel_job", id=next(iter(app.kernel.jobs.running)))
+        await app.until(lambda: entry.state == "cancelled")
+        assert not is_whole(app, hub, "one")
+        await downloads.resume(entry.id)
+        await app.until(lambda: entry.state == "running" and entry.news.have > 0)
+        await downloads.cancel(entry.id)
+        assert entry.state == "cancelled"
+        hidden = models(app) / ".downloads"
+        assert hidden.exists()
+        await downloads.forget(entry.id)
+        assert not hidden.exists()
+        with pytest.raises(Refused, match="not in the list"):
+            downloads.get(entry.id)
+
+
+async def test_the_end_of_the_server_is_a_pause(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, limit=2.0) as (app, downloads):
+        first = await downloads.start(plan_of(hub, "one"))
+        second = await downloads.start(plan_of(hub, "two"))
+        await begun(app, first)
+        await downloads.pause(second.id)
+    async with downloading(tmp_path, limit=0.0) as (app, downloads):
+        first, second = downloads.entries
+        await app.until(lambda: first.state == "done")
+        assert second.state == "paused"
+        assert second.news.have > 0
+        assert first.news.fetched < SIZE
+        await downloads.resume(second.id)
+        await app.until(lambda: second.state == "done")
+        assert is_whole(app, hub, "one")
+        assert is_whole(app, hub, "two")
+
+
+async def test_a_record_without_its_job_is_taken_up(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, limit=1.0) as (app, downloads):
+        entry = await downloads.start(plan_of(hub, "one"))
+        await app.until(lambda: entry.state == "running")
+    shutil.rmtree(tmp_path / "jobs")
+    async with downloading(tmp_path, limit=0.0) as (app, downloads):
+        [entry] = downloads.entries
+        await app.until(lambda: entry.state == "done")
+
+
+async def test_what_failed_is_told_and_tried_again(hub: Hub, tmp_path: Path):
+    fault = hub.misbehave("status", "*one.gguf", status=404, times=1000)
+    async with downloading(tmp_path) as (app, downloads):
+        entry = await downloads.start(plan_of(hub, "one"))
+        await app.until(lambda: entry.state == "failed")
+        assert "one.gguf" in entry.kept.why
+        assert [*entry.kept.failed] == ["one.gguf"]
+    async with downloading(tmp_path) as (app, downloads):
+        [entry] = downloads.entries
+        assert entry.state == "failed"
+        assert "not there any more" in entry.news.failed["one.gguf"]
+        fault.times = 0
+        hub.asked.clear()
+        await downloads.retry(entry.id)
+        await app.until(lambda: entry.state == "done")
+        assert {asked.path.rpartition("/")[2] for asked in hub.asked} == {"one.gguf"}
+        assert is_whole(app, hub, "one")
+
+
+async def test_a_worker_that_dies_is_replaced(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, limit=8.0) as (app, downloads):
+        entry = await downloads.start(plan_of(hub, "one"))
+        await begun(app, entry)
+        assert downloads._worker
+        os.kill(downloads._worker._process.transport.get_pid(), signal.SIGKILL)
+        await app.configure("downloader", limit=0.0)
+        await app.until(lambda: entry.state == "done")
+        assert is_whole(app, hub, "one")
+        assert entry.news.fetched < SIZE, "what was written before the end was taken up"
+
+
+async def test_each_waits_for_its_turn(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, at_once=1, limit=8.0) as (app, downloads):
+        plans = [plan_of(hub, name) for name in ("one", "two", "three")]
+        one, two, three = [await downloads.start(plan) for plan in plans]
+        await begun(app, one)
+        assert (two.state, three.state) == ("waiting", "waiting")
+        await downloads.pause(one.id)
+        await app.until(lambda: two.state == "running")
+        await downloads.resume(one.id)
+        assert (one.state, two.state, three.state) == ("waiting", "running", "waiting")
+        await app.configure("downloader", at_once=3, limit=0.0)
+        await app.until(lambda: {e.state for e in downloads.entries} == {"done"})
+        assert all(is_whole(app, hub, name) for name in ("one", "two", "three"))
+
+
+async def test_the_pace_is_for_all_together(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, limit=4.0) as (app, downloads):
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        entries = [await downloads.start(plan_of(hub, name)) for name in ("one", "two")]
+        await app.until(lambda: sum(e.news.have for e in entries) > 4_000_000)
+        assert clock() - began > 0.8
+        shares = sorted(e.news.have for e in entries)
+        assert shares[0] > shares[1] / 3, "neither starves"
+
+
+async def test_the_same_is_not_fetched_twice(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, limit=2.0) as (_, downloads):
+        plan = plan_of(hub, "one")
+        entry = await downloads.start(plan)
+        assert await downloads.start(plan) is entry
+        other = structs.replace(plan, commit="f" * 40)
+        with pytest.raises(Refused, match="to the same place"):
+            await downloads.start(other)
+        await downloads.cancel(entry.id)
+        await downloads.start(other)
+        assert len(downloads.entries) == 1
+
+
+async def test_hostile_names_are_refused_before_a_byte_comes(hub: Hub, tmp_path: Path):  # B16, B21
+    url = f"{hub.address}/me/one/resolve/main/config.json"
+    async with downloading(tmp_path) as (app, downloads):
+        for name in HOSTILE:
+            for path, folder in ((name, "x"), (f"deep/{name}", "x"), ("config.json", name)):
+                plan = Plan("me/one", "main", "0", "models", folder, (Item(path, url, 2),))
+                if folder:
+                    with pytest.raises(Refused):
+                        await downloads.start(plan)
+        assert hub.asked == []
+        assert downloads.entries == []
+        assert not (models(app) / ".downloads").exists()
+
+
+async def test_a_line():
+    room = 1
+    line, had = Line(lambda: room), list[str]()
+
+    async def wait(name: str) -> None:
+        line.join(name)
+        await line.turn(name)
+        had.append(name)
+
+    tasks = [asyncio.create_task(wait(name)) for name in "abc"]
+    await asyncio.sleep(0)
+    assert had == ["a"]
+    line.leave("b")
+    line.leave("a")
+    await asyncio.sleep(0.01)
+    assert had == ["a", "c"]
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_speed_and_time_left_are_of_what_comes_now():
+    item = Item("m", "", 1_000_000)
+    entry = Entry("1", Kept(Plan("me/m", "main", "0", "models", "", (item,)), state="running"))
+    assert entry.left is None
+    entry.hear(News(500_000, 1_000_000, 0, 1, fetched=0), 100.0)
+    assert entry.left is None, "what was there before is no speed"
+    for second in range(1, 21):
+        entry.hear(
+            News(500_000 + second * 1000, 1_000_000, 0, 1, fetched=second * 1000), 100 + second
+        )
+    assert entry.speed == pytest.approx(1000)
+    assert entry.left == pytest.approx(480)
+    assert entry.note == "520 KB of 1.0 MB, 1.0 KB/s, 8 min left"
+    entry.still()
+    assert entry.left is None
+    assert [duration(s) for s in (0.2, 89, 600, 7200)] == ["1 s", "89 s", "10 min", "2.0 h"]
+
+
+def test_a_record_that_is_damaged_hides_no_other(tmp_path: Path):
+    records = Records(tmp_path)
+    kept = Kept(Plan("me/m", "main", "0", "models", "", (Item("m", "", 5),)), state="paused")
+    entry = records.add(kept)
+    (tmp_path / "7.json").write_text("{")
+    again = Records(tmp_path)
+    again.load()
+    assert [*again.entries] == [entry.id]
+    assert again.entries[entry.id].kept == kept
+    assert msgspec.json.decode((tmp_path / f"{entry.id}.json").read_bytes(), type=Kept) == kept
