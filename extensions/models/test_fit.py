@@ -147,6 +147,10 @@ async def test_a_model_that_comes_or_goes_changes_what_is_free(monkeypatch: pyte
         page.close()
         await asyncio.sleep(0.01)
         await app.kernel.slot().reload()
+        other = await chosen(app)
+        await other.act("models.unload")
+        await other.until("No model")
+        await asyncio.sleep(0.05)
         assert len(loader.weighed) == 2, "nobody looks any more"
 
 
