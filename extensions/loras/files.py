@@ -121,9 +121,8 @@ def _gguf(plain: Adapter) -> Adapter:
     turned = "token_embd."  # Its factors are the other way round.
     ranks = {t.shape[0 if name.startswith(turned) else -1] for name, t in halves.items()}
     targets = {LAYER.sub("", LAYER.sub("", name.removesuffix(".lora_a"))) for name in halves}
-    said = file.metadata.get("general.base_model.0.name") or file.metadata.get(
-        "general.architecture", ""
-    )
+    named = file.metadata.get("general.base_model.0.name")
+    said = named or f"a {file.metadata.get('general.architecture', 'nameless')} model"
     return Adapter(
         plain.name, plain.path, plain.form, plain.size, str(said)[:200],
         _span(ranks), float(file.metadata.get("adapter.lora.alpha", 0)), tuple(sorted(targets)),

@@ -137,6 +137,7 @@ async def test_the_list_tells_what_each_is(data: Path):
         "attn_k", "attn_output", "attn_q", "attn_v", "ffn_down", "ffn_gate", "ffn_up",
     )  # fmt: skip
     assert peft.base == config["base_model_name_or_path"]
+    assert gguf.base == "a llama model"
     assert not peft.trouble
     assert peft.size > 190_000
     assert "Download it again" in there["cut"].trouble

@@ -69,6 +69,28 @@ async def test_peft_and_gguf_write_the_same_text_in_every_engine(environments_di
     assert texts["transformers"] == json.loads(said.stdout)["adapted"]
 
 
+@pytest.mark.engine
+def test_rows_that_a_model_mixes_are_written_with_the_same_adapters(
+    environments_dir: Path, tmp_path: Path
+):
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    header = (
+        b'{"inner.lora_A.weight": {"dtype": "F32", "shape": [1, 64], "data_offsets": [0, 256]}, '
+    )
+    header += (
+        b'"inner.lora_B.weight": {"dtype": "F32", "shape": [64, 1], "data_offsets": [256, 512]}}'
+    )
+    ones = b"\0\0\x80\x3f" * 128
+    data = len(header).to_bytes(8, "little") + header + ones
+    (tmp_path / "adapter_model.safetensors").write_bytes(data)
+    script = ROOT / "tests" / "engines" / "flattened.py"
+    said = subprocess.run(
+        [interpreter(environments_dir / "torch"), script, ROOT, tmp_path],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout.split() == ["True", "True", "False", "False", "True", "True"]
+
+
 @pytest.mark.asyncio(loop_scope="module")
 class TestRows:
     pytestmark = real
