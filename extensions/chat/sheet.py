@@ -16,6 +16,7 @@ from .speaking import SPEAKERS, Speaker
 WHY = {
     "own": "The model's own.",
     "set": "“{}”, as you chose for this model.",
+    "saved": "“{}”, as is saved beside this model.",
     "name": "“{}”: the model brings none, and this is what its name says.",
     "guess": "“{}”, a guess: the model brings none, and its name says nothing. Look whether the"
     " replies are good, or choose another one.",

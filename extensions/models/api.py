@@ -5,13 +5,14 @@ from typing import Any
 
 from kernel.api import Extension, Point, Refused
 
+from .beside import BESIDE, Beside
 from .catalogue import Catalogue
 from .described import Described, Suited
 from .files import ModelFile
 from .loading import Loading
 from .views import Views
 
-__all__ = ["MODELS", "Described", "ModelFile", "Models", "Suited", "shown"]
+__all__ = ["BESIDE", "MODELS", "Beside", "Described", "ModelFile", "Models", "Suited", "shown"]
 
 
 class Models:
@@ -88,6 +89,16 @@ class Models:
     async def unload(self) -> None:
         """Empty the chat slot."""
         await self._ext.slot().unload("The model was unloaded.")
+
+    def said(self, name: str, what: str) -> tuple[str, bool]:
+        """What is saved with a model beside its options, such as its preset, and whether only the
+        shipped config.yaml says so; empty if nothing is. By its file's or folder's name."""
+        return self._loading.ways.said(name, what)
+
+    def put(self, name: str, what: str, word: str) -> None:
+        """Save such a thing with just this model; empty: nothing any more. Blocking; raises
+        Refused."""
+        self._loading.ways.put(name, what, word)
 
     def _known(self, name: str) -> ModelFile | None:
         return self.names.get(name) or self._views.file(name)

@@ -8,6 +8,7 @@ from kernel.api import (
     UNSET,
     Client,
     Extension,
+    Field,
     Installs,
     Loader,
     Refused,
@@ -18,6 +19,7 @@ from kernel.api import (
 )
 
 from .advice import Advice, advice
+from .beside import BESIDE, keep, rows
 from .files import ModelFile
 from .loading import Loading
 from .saved import OURS, key
@@ -34,6 +36,8 @@ class Chosen(Struct, frozen=True):
     """What was typed and could not be loaded or saved."""
     errors: Mapping[str, str] = {}
     installs: ToInstall | None = None
+    beside: tuple[Field, ...] = ()
+    """Rows of other extensions."""
 
 
 class Choosing:
@@ -69,7 +73,8 @@ class Choosing:
         model = self._file(name)
         loader = self.loader(model, wish) if model else None
         installs = await loader.missing() if isinstance(loader, Installs) else None
-        self._chosen[client.id] = Chosen(name, wish, typed, errors or {}, installs)
+        beside = tuple(await rows(self._ext.get(BESIDE), model)) if model else ()
+        self._chosen[client.id] = Chosen(name, wish, typed, errors or {}, installs, beside)
 
     async def read(
         self, client: Client, name: str, wish: str, typed: Mapping[str, Any]
@@ -80,7 +85,12 @@ class Choosing:
         loader = self.loader(model, wish) if model else None
         if not loader:
             raise Refused(f"Nothing that is switched on loads {name}. See Settings.")
-        good, errors = check(loader.Options, typed)
+        assert model
+        others = {field.name for field in await rows(self._ext.get(BESIDE), model)}
+        mine = {field: value for field, value in typed.items() if field not in others}
+        good, errors = check(loader.Options, mine)
+        if not errors:
+            await keep(self._ext.get(BESIDE), model, typed)
         await self.choose(client, name, loader.id, typed if errors else None, errors)
         default = loader.Options()
         options = {k: v for k, v in good.items() if v is not UNSET and v != getattr(default, k)}
@@ -129,7 +139,7 @@ class Choosing:
             "loaders": [
                 {"id": one.id, "label": one.label, "chosen": one is loader} for one in able
             ],
-            "fields": self._fields(model, loader, chosen) if loader else [],
+            "fields": [*self._fields(model, loader, chosen), *chosen.beside] if loader else [],
             "errors": dict(chosen.errors),
             "installs": chosen.installs,
             "fit": self._fit(client, model.name),

@@ -40,7 +40,7 @@ class Loading:
         """Whatever became of it."""
         self.failed: tuple[str, str] | None = None
         """The model that did not load, and the loader that could not."""
-        self._ext, self._memory, self._ways = ext, memory, ways
+        self._ext, self._memory, self.ways = ext, memory, ways
 
     def path(self, name: str) -> Path:
         """Raises Refused when there is no such model."""
@@ -68,7 +68,7 @@ class Loading:
         loader = await self._way(name, path, wish)
         said = dict(options)
         if loader:
-            saved = self._ways.options(name, loader, start=start)
+            saved = self.ways.options(name, loader, start=start)
             good, bad = check(loader.Options, options)
             said = said if bad else saved | good  # What is bad the slot refuses, in its words.
         await self._open(name, path, loader.id if loader else wish, said)
@@ -82,7 +82,7 @@ class Loading:
         await self._open(name, path, loader.id, options)
         choice: Choice | None = None
         try:
-            await self._ext.thread(self._ways.keep, name, loader, options)
+            await self._ext.thread(self.ways.keep, name, loader, options)
         except Refused as error:  # A folder of models may be read-only.
             self._ext.log.warning("%s Until then it is kept in the data folder.", error)
             choice = Choice(loader.id, msgspec.to_builtins(dict(options)))
@@ -107,7 +107,7 @@ class Loading:
         if not loader:
             raise Refused(f"Nothing that is switched on loads {name}. See Settings.")
         now = self.tried(name, loader)
-        now = self._ways.options(name, loader) if now is None else now
+        now = self.ways.options(name, loader) if now is None else now
         await self.load_so(name, loader, {**now, **changes})
 
     async def at_start(self, say: Callable[[str], None]) -> None:
@@ -136,10 +136,10 @@ class Loading:
 
     async def _way(self, name: str, path: Path, wish: str) -> Loader | None:
         """The loader, after a look at what is saved; none where the slot has to say why not."""
-        await self._ext.thread(self._ways.look, name)
-        if wish and not self._ways.named(wish):
+        await self._ext.thread(self.ways.look, name)
+        if wish and not self.ways.named(wish):
             return None
-        return self._ways.loader(name, path, wish)
+        return self.ways.loader(name, path, wish)
 
     async def _open(self, name: str, path: Path, loader: str, options: Mapping[str, Any]) -> None:
         before, self.last = self.last, Loaded(name, loader, dict(options))

@@ -11,7 +11,7 @@ from kernel.api import LOADERS, UNSET, Extension, Loader, check
 
 from .files import takes
 from .memory import Memory
-from .saved import Saved
+from .saved import OURS, THEIRS, Saved
 
 ALIASES = {"hf": "transformers", "llamacpppython": "llamacpp", "llamacpphfcreator": "llamacpphf"}
 """What loaders are called elsewhere, as `plain` has it."""
@@ -89,6 +89,25 @@ class Ways:
         if says != (self.saved.own(name) or {}):
             self.saved.keep(name, says or None)
         self._memory.forget(name)
+
+    def said(self, name: str, what: str) -> tuple[str, bool]:
+        """What else is saved with a model, such as its preset, and whether only the shipped file
+        says so."""
+        for file in (OURS, THEIRS):
+            for says in reversed(self.saved.of(name, file)):
+                if isinstance(word := says.get(what), str) and word:
+                    return word, file == THEIRS
+        return "", False
+
+    def put(self, name: str, what: str, word: str) -> None:
+        """Save such a thing with just this model, or nothing any more; blocking, raises
+        Refused."""
+        was, old = self.saved.own(name), self._memory.choice(name)
+        says = dict(was or ({"loader": old.loader, **old.options} if old else {}))
+        says = {k: v for k, v in says.items() if k != what} | ({what: word} if word else {})
+        if says != (was or {}):
+            self.saved.keep(name, says or None)
+            self._memory.forget(name)
 
     def forget(self, name: str) -> Mapping[str, Any] | None:
         """Load it by default from now on; answers what was saved. Blocking; raises Refused."""

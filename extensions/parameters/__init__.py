@@ -25,7 +25,7 @@ from kernel.api import (
 )
 
 from . import actions as a
-from .api import PARAMETERS, Parameters
+from .api import PARAMETERS, STANDARDS, Parameters
 from .asking import Asking
 from .choices import Choices
 from .files import Files
@@ -52,6 +52,7 @@ async def setup(ext: Extension[Any]) -> None:
         "grammar", here / "grammars", root / "grammars", root / "trash" / "grammars", (".gbnf",)
     )
     choices, grammars = Choices(ext, keeper, presets), Grammars(ext, keeper, gbnf)
+    choices.beside = lambda: ext.get(STANDARDS)
     pages = Pages(ext, choices, grammars, Views(ext, choices))
     asking, files = Asking(ext, choices), Files(ext, choices, grammars, pages)
     await choices.remember()

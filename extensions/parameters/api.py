@@ -1,5 +1,6 @@
 """What other extensions may do with the parameters of pages."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,9 +9,9 @@ from msgspec import structs
 from kernel.api import UNSET, Point, Sampling
 
 from . import presets, texts
-from .choices import TYPED, Choices
+from .choices import TYPED, Choices, Says
 
-__all__ = ["PARAMETERS", "Parameters"]
+__all__ = ["PARAMETERS", "STANDARDS", "Parameters", "Says"]
 
 
 class Parameters:
@@ -31,6 +32,20 @@ class Parameters:
         await self._choices.set(name, typed)
         await self._tell()
 
+    async def presets(self) -> list[str]:
+        """The names of all presets."""
+        return await asyncio.to_thread(self._choices.shelf.names)
+
+    def standard(self, model: str) -> str:
+        """The preset that a person had come with a model, by its name; empty if none."""
+        return self._choices.now.standards.get(model, "")
+
+    async def prefer(self, model: str, preset: str) -> None:
+        """Have a preset come with a model; no preset takes that back."""
+        if preset != self.standard(model):
+            await self._choices.prefer(model, preset)
+            await self._tell()
+
     async def applied(self, preset: str, sampling: Sampling) -> Sampling:
         """These parameters with a preset over them: what presets hold is as its file says, and
         neutral where it says nothing. Raises Refused where there is none of that name."""
@@ -40,4 +55,5 @@ class Parameters:
         return presets.applied(sampling, Sampling(**{**neutral, **said}))
 
 
+STANDARDS: Point[Says] = Point("standards", "Who else says which preset comes with a model.")
 PARAMETERS: Point[Parameters] = Point("parameters", "What is chosen for the replies of pages.")

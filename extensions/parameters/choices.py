@@ -1,5 +1,6 @@
 """What is chosen now, what that amounts to with the loaded model, and every way to change it."""
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -19,6 +20,7 @@ LONGEST = 2048
 """Tokens of a reply where nothing else is said."""
 HERE = ("truncation_length", "max_tokens_second")
 """What is honoured without the model: by the extension Prompts, and by pace.py."""
+Says = Callable[[ModelInfo], str]
 PHRASES = "banned_strings"
 """What loaders call phrases that never come."""
 TYPED = {"custom_token_bans": "bans", "logit_bias": "biases"}
@@ -30,6 +32,8 @@ class Choices:
 
     def __init__(self, ext: Extension[Any], keeper: Keeper, shelf: Shelf) -> None:
         self._ext, self._keeper, self.shelf = ext, keeper, shelf
+        self.beside: Callable[[], Iterable[Says]] = tuple
+        """Who else says which preset comes with a model."""
         self.preset = Preset("")
         """The chosen one, as its file was when it was chosen."""
 
@@ -197,7 +201,8 @@ class Choices:
         if info.name == self.now.model:
             return ""
         await self._keeper.change(model=info.name)
-        preset = self.now.standards.get(info.name) or self.now.standard
+        said = (says(info) for says in self.beside())
+        preset = self.now.standards.get(info.name) or next(filter(None, said), self.now.standard)
         if preset:
             await self.choose(preset)
         return preset

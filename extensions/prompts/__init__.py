@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from kernel.api import PANELS, Action, Connected, Extension, Meta, Panel, SettingsChanged, Struct
 
-from .api import PROMPTS
+from .api import PROMPTS, TEMPLATES
 from .editor import Editor
 from .library import Library
 from .service import Prompts
@@ -58,7 +58,8 @@ class Use(Action, frozen=True):
 
 
 async def setup(ext: Extension[Any]) -> None:
-    library = Library(ext.data_root / "instruction-templates", lambda: ext.settings.templates)
+    folder = ext.data_root / "instruction-templates"
+    library = Library(folder, lambda: ext.settings.templates, lambda: ext.get(TEMPLATES))
     editor = Editor(ext, library)
     prompts = ext.add(PROMPTS, Prompts(ext, library))
     ext.add(PANELS, Panel("settings", "editor.html", editor.context, title="Instruction templates"))

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,9 +21,9 @@ PLAIN = "Alpaca"
 SHIPPED = Path(__file__).with_name("shipped")
 TRASH = ".trash"
 
-How = Literal["asked", "set", "own", "name", "guess"]
-"""Why a template was chosen: by the conversation, for the model, it is the model's own, by the
-model's name, or since nothing else is known."""
+How = Literal["asked", "set", "saved", "own", "name", "guess"]
+"""Why a template was chosen: by the conversation, for the model, beside the model, it is the
+model's own, by the model's name, or since nothing else is known."""
 
 
 class Chosen(NamedTuple):
@@ -31,6 +32,16 @@ class Chosen(NamedTuple):
     name: str
     source: str
     how: How
+
+
+class Beside(NamedTuple):
+    """What is said of a model elsewhere; a `mild` word counts where it brings no template."""
+
+    name: str
+    mild: bool = False
+
+
+Says = Callable[[ModelInfo], Beside | None]
 
 
 class Listed(NamedTuple):
@@ -45,8 +56,13 @@ class Listed(NamedTuple):
 class Library:
     """Reads templates when they are asked for: what is edited elsewhere counts at once."""
 
-    def __init__(self, folder: Path, for_models: Callable[[], Mapping[str, str]]) -> None:
-        self.folder, self._for_models = folder, for_models
+    def __init__(
+        self,
+        folder: Path,
+        for_models: Callable[[], Mapping[str, str]],
+        beside: Callable[[], Iterable[Says]] = tuple,
+    ) -> None:
+        self.folder, self._for_models, self._beside = folder, for_models, beside
 
     def listed(self) -> list[Listed]:
         yours = {file.stem for file in _files(self.folder)}
@@ -97,20 +113,36 @@ class Library:
         return Path(name).stem
 
     def chosen(self, name: str, model: ModelInfo | None) -> Chosen:
-        """The template of that name; without one what the user chose for the model, what the model
-        brings, what its name says, or Alpaca."""
+        """The template of that name; without one what the user chose for the model, what is saved
+        beside it, what it brings, what its name says, or Alpaca."""
         if name:
             return Chosen(name, self.read(name), "asked")
         set_ = self._for_models().get(model.name, "") if model else ""
-        if set_ and (self._file(self.folder, set_) or self._file(SHIPPED, set_)):
+        if self.has(set_):
             return Chosen(set_, self.read(set_), "set")
+        if model and (saved := self._saved(model)):
+            return Chosen(saved, self.read(saved), "saved")
         if not model or model.chat_template:
             return Chosen("", "", "own")
         if named := by_name(model.name, model.path):
             return Chosen(named, self.read(named), "name")
         return Chosen(PLAIN, self.read(PLAIN), "guess")
 
+    def has(self, name: str) -> bool:
+        """Whether there is a template of that name."""
+        with suppress(Refused):
+            return bool(name and (self._file(self.folder, name) or self._file(SHIPPED, name)))
+        return False
+
     # --- inside ------------------------------------------------------------------------
+
+    def _saved(self, model: ModelInfo) -> str:
+        """What is said elsewhere, if that can be."""
+        for says in self._beside():
+            said = says(model)
+            if said and self.has(said.name) and not (said.mild and model.chat_template):
+                return said.name
+        return ""
 
     def _file(self, folder: Path, name: str) -> Path | None:
         for ending in ENDINGS:

@@ -52,6 +52,18 @@ class Prompts:
         """The instruction template of a turn itself; empty for the model's own."""
         return options.template_source or self.chosen(slot, options.template).source
 
+    def set_for(self, model: str) -> str:
+        """The template that a person chose for a model, by its name; empty if none."""
+        return self._ext.settings.templates.get(model, "")
+
+    def choose_for(self, model: str, name: str) -> None:
+        """Choose one for a model; no name: as if nothing was chosen. Blocking; raises Refused."""
+        if name:
+            self._library.read(name)
+        others = {k: v for k, v in self._ext.settings.templates.items() if k != model}
+        if others != self._ext.settings.templates or name:
+            self._ext.configure({"templates": others | ({model: name} if name else {})})
+
     def names(self) -> list[str]:
         """All instruction templates."""
         return [each.name for each in self._library.listed()]

@@ -12,7 +12,7 @@ from extensions.engine_kit.api import ChatTemplate
 from extensions.prompts.api import PROMPTS, Options, Prompts, alternating, system
 from extensions.prompts.counting import Counting as Tokens
 from extensions.prompts.fitting import places, room_of
-from extensions.prompts.library import SHIPPED, Library
+from extensions.prompts.library import SHIPPED, Beside, Library
 from extensions.prompts.naming import by_name
 from extensions.prompts.old_forms import as_jinja
 from extensions.prompts.stopping import invented, stops_in
@@ -410,7 +410,8 @@ def test_a_models_name_may_say_its_template(name: str, template: str):
 
 def test_how_the_template_of_a_turn_is_chosen(tmp_path: Path):
     chosen_for: dict[str, str] = {}
-    library = Library(tmp_path, lambda: chosen_for)
+    beside: list[Beside | None] = [None]
+    library = Library(tmp_path, lambda: chosen_for, lambda: [lambda model: beside[0]])
 
     def how(name: str, model: ModelInfo | None) -> tuple[str, str]:
         chosen = library.chosen(name, model)
@@ -423,6 +424,14 @@ def test_how_the_template_of_a_turn_is_chosen(tmp_path: Path):
     assert how("", named) == ("Llama-v3", "name")
     assert how("", bare) == ("Alpaca", "guess")
     assert how("ChatML", own) == ("ChatML", "asked")
+    beside[0] = Beside("Gemma", mild=True)
+    assert how("", own) == ("", "own")
+    assert how("", bare) == ("Gemma", "saved")
+    beside[0] = Beside("Gemma")
+    assert how("", own) == ("Gemma", "saved")
+    beside[0] = Beside("../none")
+    assert how("", own) == ("", "own")
+    beside[0] = Beside("Gemma")
     chosen_for["llama-3"] = "Vicuna-v1.1"
     assert how("", own) == ("Vicuna-v1.1", "set")
 
