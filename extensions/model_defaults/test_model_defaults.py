@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from extensions.models.api import MODELS
-from extensions.parameters.api import PARAMETERS
-from extensions.prompts.api import PROMPTS
+from extensions.models.api import BESIDE, MODELS
+from extensions.parameters.api import PARAMETERS, STANDARDS
+from extensions.prompts.api import PROMPTS, TEMPLATES
 from kernel.api import LOADERS, Phase
 from kernel.testing import App, Page, Scripted, ScriptedLoader, running
 from kernel.testing.plugin import conformance
@@ -128,3 +128,12 @@ async def test_a_template_that_the_model_brings_is_no_choice():
         assert await load(app, "one.gguf") == "Alpaca"
         page = await form(app, "one.gguf")
         assert "obtained from" not in page.html
+
+
+async def test_without_it_nothing_comes_with_a_model():
+    async with running(*IDS) as app:
+        await having(app, "one.gguf", said="one.gguf$:\n  instruction_template: ChatML\n")
+        await app.toggle("model_defaults", on=False)
+        values = app.kernel.registry.values
+        assert (values(BESIDE), values(STANDARDS), values(TEMPLATES)) == ([], [], [])
+        assert await load(app, "one.gguf") == "Alpaca"
