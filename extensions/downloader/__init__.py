@@ -2,11 +2,41 @@
 
 from typing import Annotated
 
-from kernel.api import Extension, Meta, SettingsChanged, Struct
+from kernel.api import (
+    PANELS,
+    Disconnected,
+    Extension,
+    Meta,
+    Panel,
+    Secret,
+    SettingsChanged,
+    Struct,
+)
 
-from .api import DOWNLOADS, Downloads
-from .plan import HUB
+from .api import DOWNLOADS, Downloaded, Downloads
+from .desk import Desk
+from .hub import Hub
+from .listing import Listing
+from .looks import Looks
+from .pages import Pages
 
+Mirror = Annotated[
+    str,
+    Meta(
+        max_length=300,
+        title="Mirror",
+        description="Where models are found and fetched, if not at https://huggingface.co; as "
+        "https://hf-mirror.com. Your token is told to it.",
+    ),
+]
+Token = Annotated[
+    Secret,
+    Meta(
+        title="Hugging Face token",
+        description="Yours, for models that are private or whose owner wants to be asked: one that "
+        "may read is enough.",
+    ),
+]
 Threads = Annotated[int, Meta(ge=1, le=16, description="Parts of a file that come at once.")]
 AtOnce = Annotated[int, Meta(ge=1, le=8, description="Downloads at once; the others wait.")]
 Limit = Annotated[
@@ -20,6 +50,8 @@ Retries = Annotated[
 class Settings(Struct, frozen=True):
     """What a user may change."""
 
+    endpoint: Mirror = ""
+    token: Token = Secret()
     threads: Threads = 4
     at_once: AtOnce = 2
     limit: Limit = 0.0
@@ -27,11 +59,30 @@ class Settings(Struct, frozen=True):
 
 
 async def setup(ext: Extension[Settings]) -> None:
-    """Nothing runs until a download is asked for."""
-    downloads = Downloads(ext, lambda endpoint: (endpoint or HUB, ""))
+    """Nothing runs, and nothing is asked, until somebody looks or fetches."""
+    hub = Hub(ext)
+    downloads = Downloads(ext, hub.where)
     await downloads.open()
-    ext.add(DOWNLOADS, downloads)
+    listing = Listing(ext, downloads)
+    pages = Pages(ext, hub, listing.now)
+    listing.show = pages.tell_downloads
+    looks = pages.looks = Looks(ext, hub, pages.tell)
+    Desk(ext, hub, looks, pages, downloads)
 
     @ext.on(SettingsChanged)
-    async def paced(event: SettingsChanged) -> None:
+    async def settings_changed(event: SettingsChanged) -> None:
+        looks.forget()
         await downloads.settings_changed()
+
+    @ext.on(Downloaded)
+    async def downloaded(event: Downloaded) -> None:
+        await pages.files_changed()
+
+    @ext.on(Disconnected)
+    async def disconnected(event: Disconnected) -> None:
+        pages.left(event.client)
+
+    ext.add(DOWNLOADS, downloads)
+    ext.add(PANELS, Panel("models", "section.html", pages.panel, 10, title="Download"))
+    ext.add(PANELS, Panel("models", "first.html", pages.first, 10))
+    ext.spawn(pages.watch(), "watch")

@@ -53,3 +53,27 @@ class FetchStarter(Action, frozen=True):
 
 class OwnList(Action, frozen=True):
     """Have a list of small models that one may edit."""
+
+
+class Pause(Action, frozen=True):
+    """Let a download rest; what is there stays."""
+
+    id: Line
+
+
+class Resume(Action, frozen=True):
+    """Let it go on; also one that failed or was cancelled: what is right is not fetched again."""
+
+    id: Line
+
+
+class Cancel(Action, frozen=True):
+    """End a download; what is there stays until it is taken out of the list."""
+
+    id: Line
+
+
+class Forget(Action, frozen=True):
+    """Take a download out of the list, with what was begun; a model that is whole stays."""
+
+    id: Line

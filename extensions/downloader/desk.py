@@ -1,6 +1,6 @@
 """Carries out what the page asks for: search, look, and have a form of a model fetched."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from kernel.api import Client, Extension, Refused
@@ -8,25 +8,23 @@ from kernel.api import Client, Extension, Refused
 from .addresses import Address, address_of, looks_like_one
 from .asked import Fetch, FetchFiles, FetchStarter, LookAgain, OwnList, Search, ShowCard
 from .choosing import Choice, is_lora
+from .downloads import Downloads
 from .hub import Hub
 from .looks import Looks
 from .pages import Pages
-from .plan import Plan, Repository
+from .plan import Repository
 from .planning import Places, plan_of, plan_of_files
 from .starters import make_own
-
-Begin = Callable[[Plan, str], Awaitable[None]]
-"""Starts a download, of a hub with this address."""
 
 
 class Desk:
     """The actions of finding."""
 
     def __init__(
-        self, ext: Extension[Any], hub: Hub, looks: Looks, pages: Pages, begin: Begin
+        self, ext: Extension[Any], hub: Hub, looks: Looks, pages: Pages, downloads: Downloads
     ) -> None:
         self._ext, self._hub, self._looks, self._pages = ext, hub, looks, pages
-        self._begin = begin
+        self._downloads, self._places = downloads, Places(ext.models, ext.loras)
         ext.on(Search)(lambda a, client: self.search(client, a.text))
         ext.on(LookAgain)(lambda a, client: self.look_again(client, a.address))
         ext.on(ShowCard)(lambda a, client: self.show_card(client, a.address))
@@ -44,11 +42,13 @@ class Desk:
         if not text:
             return await self._pages.show_results(client, "", None)
         await self._pages.show_results(client, text, None)
+        found, trouble = None, ""
         try:
             found = await self._hub.search(text)
         except Refused as refusal:
-            return await self._pages.show_results(client, text, None, str(refusal))
-        await self._pages.show_results(client, text, found)
+            trouble = str(refusal)
+        if self._pages.searched(client) == text:  # Else other words were typed meanwhile.
+            await self._pages.show_results(client, text, found, trouble)
 
     async def look_again(self, client: Client, address: str) -> None:
         """Forget what the hub said, and ask it once more."""
@@ -86,10 +86,11 @@ class Desk:
         if not items:
             raise Refused("No file is chosen. Tick those that you want, then fetch them.")
         endpoint = address.endpoint or self._hub.endpoint
-        plan = plan_of_files(
-            look.repository, items, lora=is_lora(look.repository), endpoint=endpoint
+        found, lora = look.repository, is_lora(look.repository)
+        plan = await self._ext.thread(
+            lambda: plan_of_files(found, items, self._places, lora=lora, endpoint=endpoint)
         )
-        await self._begin(plan, address.endpoint)
+        await self._downloads.start(plan, address.endpoint)
 
     async def fetch_starter(self, client: Client, repo: str, file: str) -> None:
         """Start the download of an entry of the list, once the hub told where it is."""
@@ -109,12 +110,11 @@ class Desk:
     async def _start(
         self, repository: Repository, choice: Choice, address: Address, *, eyes: bool = False
     ) -> None:
-        places = Places(self._ext.models, self._ext.loras)
         endpoint = address.endpoint or self._hub.endpoint
         plan = await self._ext.thread(
-            lambda: plan_of(repository, choice, places, eyes=eyes, endpoint=endpoint)
+            lambda: plan_of(repository, choice, self._places, eyes=eyes, endpoint=endpoint)
         )
-        await self._begin(plan, address.endpoint)
+        await self._downloads.start(plan, address.endpoint)
 
     def _address(self, text: str) -> Address:
         return address_of(text, self._hub.endpoint)

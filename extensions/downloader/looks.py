@@ -13,8 +13,8 @@ from .choosing import Choice, choices
 from .hub import Hub
 from .plan import Repository
 
-FRESH = 600.0
-"""Seconds for which an answer is shown again without asking."""
+FRESH, SORRY = 600.0, 30.0
+"""Seconds for which an answer, and a refusal, is shown again without asking."""
 MOST = 40
 """Answers that are kept."""
 Told = Callable[[Address], Awaitable[None]]
@@ -49,16 +49,19 @@ class Looks:
     def at(self, address: Address, *, again: bool = False) -> Look:
         """The look at an address; begins to ask where that is not known, or no longer fresh."""
         look = self._looks.get(address)
-        stale = not look or look.trouble or time.monotonic() - look.since > FRESH
-        if address in self._asking and look:
+        if look and address in self._asking:
             return look
-        if not look or again or stale:
+        if not look or again or time.monotonic() - look.since > (SORRY if look.trouble else FRESH):
             look = self._looks[address] = Look(address)
             self._asking[address] = self._ext.spawn(self._ask(look), "look")
             for old in list(self._looks)[: max(0, len(self._looks) - MOST)]:
                 if old not in self._asking:
                     del self._looks[old]
         return look
+
+    def forget(self) -> None:
+        """Ask anew from now on: another hub may answer, or another token may open more."""
+        self._looks.clear()
 
     async def whole(self, address: Address) -> Look:
         """The same when it is answered; raises Refused where the hub does."""

@@ -1,13 +1,14 @@
 """The section of the Model page that finds models: what each page looks at, and what it is told."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 from markupsafe import Markup
 
 from extensions.chat.api import Markdown
+from extensions.models.api import MODELS
 from kernel.api import Client, Extension, Refused
 
 from . import views
@@ -22,7 +23,11 @@ from .starters import stamp, starters
 
 EVERY = 2.0
 """Seconds between two looks at the list of small models, while somebody sees it."""
+MEASURED = 30.0
+"""Seconds for which a look at the machine's memory counts."""
 TAB, SECTION = "models", "downloader"
+GUIDE = "guide/guide.gguf"
+"""The model that is there from the first start."""
 
 
 class Pages:
@@ -30,13 +35,16 @@ class Pages:
 
     looks: Looks
 
-    def __init__(self, ext: Extension[Any], hub: Hub) -> None:
-        self._ext, self._hub = ext, hub
+    def __init__(
+        self, ext: Extension[Any], hub: Hub, downloads: Callable[[str], Mapping[str, Any]]
+    ) -> None:
+        self._ext, self._hub, self._downloads = ext, hub, downloads
         self._places = Places(ext.models, ext.loras)
         self._open: set[Client] = set()
         self._asked: dict[str, dict[str, Any]] = {}
         """The last search of each page."""
         self._seen: object = None
+        self._room, self._measured = Room(0), -MEASURED
 
         def code(language: str, html: str) -> str:
             return ext.render("_code.html", language=language, html=Markup(html)).strip()
@@ -55,12 +63,16 @@ class Pages:
         """The context of first.html: the list, where there is no model but the guide."""
         if client and client.id:
             self._open.add(client)
-        return await self.starting()
+        return await self.starting(first=True)
 
-    async def starting(self) -> dict[str, Any]:
-        """The context of _starters.html."""
-        there = await self._ext.thread(room)
-        return await self._ext.thread(self._starting, there)
+    async def starting(self, *, first: bool = False) -> dict[str, Any]:
+        """The context of _starters.html; `first`: on the list of models, while that is empty."""
+        names = [file.name for models in self._ext.get(MODELS) for file in models.files]
+        if first and any(not name.startswith("guide") for name in names):
+            return {"wanted": False}
+        there = await self._machine()
+        context = await self._ext.thread(self._starting, there)
+        return {**context, "wanted": True, "guide": GUIDE if GUIDE in names else ""}
 
     def left(self, client: Client) -> None:
         self._open.discard(client)
@@ -84,7 +96,7 @@ class Pages:
         trouble: str = "",
     ) -> None:
         """The answer to a search; none yet means that the hub is being asked."""
-        there = await self._ext.thread(room)
+        there = await self._machine()
         self._asked[client.id] = {
             "text": text,
             "asking": bool(text) and found is None and not trouble,
@@ -93,6 +105,10 @@ class Pages:
         }
         html = self._ext.render("_results.html", oob=True, search=self._asked[client.id])
         self._ext.push_html(html, client, "results")
+
+    def searched(self, client: Client) -> str:
+        """The words that a page searched for last."""
+        return self._asked.get(client.id, {}).get("text", "")
 
     async def tell(self, address: Address) -> None:
         """Something about a repository is new: for every page that looks at it."""
@@ -107,10 +123,25 @@ class Pages:
 
     async def tell_starters(self) -> None:
         """The list of small models, for every page that shows it."""
-        if pages := [page for page in self._open if self._shows_starters(page)]:
-            html = self._ext.render("_starters.html", oob=True, **await self.starting())
-            for page in pages:
-                self._ext.push_html(html, page, "starters")
+        for subject in ("", SECTION):
+            pages = [p for p in self._open if p.tab == TAB and p.subject == subject]
+            if pages:
+                context = await self.starting(first=not subject)
+                html = self._ext.render("_starters.html", oob=True, **context)
+                for page in pages:
+                    self._ext.push_html(html, page, "starters")
+
+    def tell_downloads(self) -> None:
+        """What moves, for every page that shows it."""
+        drawn: dict[str, str] = {}
+        for client in self._open:
+            if client.tab == TAB and client.subject.partition("/")[0] == SECTION:
+                address = self._looks_at(client)
+                repo = address.repo if address else ""
+                if repo not in drawn:
+                    told = self._downloads(repo)
+                    drawn[repo] = self._ext.render("_downloads.html", oob=True, **told)
+                self._ext.push_html(drawn[repo], client, "downloads")
 
     async def files_changed(self) -> None:
         """A download ended: what is here already is another thing now."""
@@ -133,23 +164,33 @@ class Pages:
 
     async def _view(self, client: Client | None, subject: str) -> dict[str, Any]:
         """The context of _view.html."""
-        search = self._asked.get(client.id) if client else None
+        search, installs = self._asked.get(client.id) if client else None, await self._ext.missing()
         context: dict[str, Any] = {
             "repository": None,
             "search": search or {"text": "", "asking": False, "found": [], "trouble": ""},
             "host": self._hub.endpoint.partition("://")[2],
+            "installs": installs,
         }
         if not subject:
-            return context | await self.starting()
+            return {**context, **await self.starting(), **self._downloads("")}
         try:
             address = self._address(subject)
         except Refused as refusal:
-            return context | {"trouble": str(refusal)} | await self.starting()
-        look, there = self.looks.at(address), await self._ext.thread(room)
+            context["trouble"] = str(refusal)
+            return {**context, **await self.starting(), **self._downloads("")}
+        look, there = self.looks.at(address), await self._machine()
         repository = await self._ext.thread(
             views.repository, look, there, self._places, self._hub.endpoint
         )
-        return context | {"repository": repository, "card": await self._card(look)}
+        about = {"repository": repository, "card": await self._card(look)}
+        return {**context, **about, **self._downloads(address.repo)}
+
+    async def _machine(self) -> Room:
+        """The room there is, as measured a moment ago: asking a graphics card takes time."""
+        now = asyncio.get_running_loop().time()
+        if now - self._measured >= MEASURED:
+            self._measured, self._room = now, await self._ext.thread(room)
+        return self._room
 
     async def _card(self, look: Look) -> dict[str, Any]:
         card = look.card

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kernel.api import Refused, Struct, safe_name, safe_path
 
-from .choosing import Choice
+from .choosing import EYES, Choice
 from .plan import Item, Plan, Repository
 
 DEEPEST = 8
@@ -48,7 +48,7 @@ def plan_of(
     items = (*choice.items, *(choice.eyes[:1] if eyes else ()))
     root = "loras" if choice.lora else "models"
     if choice.form == "gguf":
-        items = tuple(_renamed(item, item.path.rpartition("/")[2]) for item in items)
+        items = tuple(_named(item) for item in items)
         if len(items) == 1 and not _taken(places.of(root), items[0]):
             return _plan(repository, root, "", items, endpoint)
     return _plan(
@@ -57,14 +57,19 @@ def plan_of(
 
 
 def plan_of_files(
-    repository: Repository, items: Sequence[Item], *, lora: bool = False, endpoint: str = ""
+    repository: Repository,
+    items: Sequence[Item],
+    places: Places,
+    *,
+    lora: bool = False,
+    endpoint: str = "",
 ) -> Plan:
-    """The same for files that were chosen one by one."""
+    """The same for files that were chosen one by one; a model's one GGUF has no folder."""
     root = "loras" if lora else "models"
-    if len(items) == 1 and items[0].path.lower().endswith(".gguf"):
-        return _plan(
-            repository, root, "", (_renamed(items[0], items[0].path.rpartition("/")[2]),), endpoint
-        )
+    if [item.path.lower()[-5:] for item in items] == [".gguf"] and not EYES.search(items[0].path):
+        only = _named(items[0])
+        if not _taken(places.of(root), only):
+            return _plan(repository, root, "", (only,), endpoint)
     folder = folder_name(repository.repo, repository.revision)
     return _plan(repository, root, folder, tuple(items), endpoint)
 
@@ -131,6 +136,22 @@ def found_here(plan: Plan, places: Places) -> dict[str, bool]:
     return {item.path: _lies(root, plan.folder, item) for item in plan.items}
 
 
+def is_here(repository: Repository, item: Item, places: Places) -> bool:
+    """Whether a file of a repository lies in one of the places where it is written."""
+    folder, name = folder_name(repository.repo, repository.revision), _named(item)
+    return any(
+        _lies(root, *place)
+        for root in (places.models, places.loras)
+        for place in ((folder, item), (folder, name), ("", name))
+        if place[0] or item.path.lower().endswith(".gguf")
+    )
+
+
+def _named(item: Item) -> Item:
+    """A file under its own name, without the folders that it has on the hub."""
+    return Item(item.path.rpartition("/")[2], item.url, item.size, item.sha256, item.etag)
+
+
 def _lies(root: Path, folder: str, item: Item) -> bool:
     try:
         path = safe_path(root, *filter(None, folder.split("/")), *item.path.split("/"), follow=True)
@@ -146,10 +167,6 @@ def _taken(root: Path, item: Item) -> bool:
         return path.exists() and path.stat().st_size != item.size
     except (OSError, ValueError):
         return False
-
-
-def _renamed(item: Item, path: str) -> Item:
-    return Item(path, item.url, item.size, item.sha256, item.etag)
 
 
 def shown(name: str) -> str:

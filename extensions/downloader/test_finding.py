@@ -280,7 +280,7 @@ def test_b21_hostile_names_are_refused_before_a_byte_is_fetched(name: str, tmp_p
     places = Places(tmp_path / "models", tmp_path / "loras")
     repository = holds(f"{name}", "config.json")
     with pytest.raises(Refused):
-        plan_of_files(repository, repository.items)
+        plan_of_files(repository, repository.items, places)
     for choice in choices(holds(name)):
         try:
             plan = plan_of(repository, choice, places)

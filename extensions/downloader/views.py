@@ -10,7 +10,7 @@ from .choosing import Choice, is_kept, missing_parts
 from .fitting import Room, advised, fits, largest, need
 from .looks import Look
 from .plan import HUB, Found, Item
-from .planning import Places, found_here, is_safe, plan_of, plan_of_files
+from .planning import Places, found_here, is_here, is_safe, plan_of
 from .quantizations import ALL
 from .starters import Starter
 
@@ -119,13 +119,14 @@ def repository(look: Look, room: Room, places: Places, endpoint: str) -> dict[st
     if not found:
         return view
     best = _meant(look) or advised(look.choices, room)
+    forms = sorted(look.choices, key=lambda each: each is not best)
     return view | {
         "gated": found.gated,
         "licence": found.licence,
         "base": [{"name": name, "link": link(Address(name))} for name in found.base[:5]],
         "downloads": many(found.downloads),
         "parameters": many(found.parameters) if found.parameters else "",
-        "choices": [_choice(look, each, each is best, room, places) for each in look.choices],
+        "choices": [_choice(look, each, each is best, room, places) for each in forms],
         "files": [_file(look, item, places) for item in found.items[:ROWS]],
         "more": max(0, len(found.items) - ROWS),
         "all": len(found.items),
@@ -178,9 +179,7 @@ def _choice(look: Look, choice: Choice, best: bool, room: Room, places: Places) 
 def _file(look: Look, item: Item, places: Places) -> dict[str, Any]:
     assert look.repository
     safe = is_safe(item.path)
-    here = False
-    if safe:
-        here = all(found_here(plan_of_files(look.repository, [item]), places).values())
+    here = safe and is_here(look.repository, item, places)
     return {
         "path": item.path,
         "size": size(item.size),

@@ -1,6 +1,7 @@
 """Asks the hub what is there, in a child process, with the hub's own library."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,12 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import ModelInfo, RepoFile
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+from huggingface_hub.utils import (
+    build_hf_headers,
+    close_session,
+    get_session,
+    hf_raise_for_status,
+)
 
 from kernel.contract import ModelInfo as Loaded
 from kernel.contract import Output, Refused, Report, Request
@@ -42,9 +48,21 @@ class Hub:
 
     concurrent = frozenset({"repository", "search", "card"})
 
+    def __init__(self) -> None:
+        self._lock, self._asking = threading.Lock(), 0
+
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> object:
-        """Answer `repository`, `search` or `card`; raises Refused."""
-        return {"repository": repository, "search": search, "card": card}[name](**data)
+        """Answer `repository`, `search` or `card`; raises Refused. Afterwards no connection stays
+        open: the next question may come tomorrow."""
+        with self._lock:
+            self._asking += 1
+        try:
+            return {"repository": repository, "search": search, "card": card}[name](**data)
+        finally:
+            with self._lock:
+                self._asking -= 1
+                if not self._asking:
+                    close_session()
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> Loaded:
         raise Refused("This is no engine: it loads nothing.")

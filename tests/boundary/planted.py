@@ -12,6 +12,7 @@ from extensions.conversations.schema import MIGRATIONS
 from kernel.names import LONGEST
 from tests.boundary.served import HERE
 from tests.ggufs import a_gguf
+from tests.repositories import Repo
 
 PAIRS = 50
 """Questions with their answers in one conversation: as many messages as a page is sent."""
@@ -35,6 +36,7 @@ def plant(data: Path, models: Path, vectors: Sequence[str]) -> None:
     files(models, vectors)
     saved(models, vectors)
     adapters(models.with_name("loras"), vectors)
+    starters(models, vectors)
     shelves(data, vectors)
     written(data, vectors)
     settings(data, vectors)
@@ -56,8 +58,6 @@ def files(models: Path, vectors: Sequence[str]) -> None:
         path = models / name / f"{name}.bin" if number % 9 == 0 else models / f"{name}.bin"
         path.parent.mkdir(exist_ok=True)
         path.touch()
-        # As PyTorch's files begin, so that it is offered to be converted.
-        (models / f"{name}.pt").write_bytes(b"PK\x03\x04")
     (models / "said").mkdir()
     for number, vector in enumerate(vectors):
         (models / "said" / f"{number}.gguf").write_bytes(a_gguf(dict.fromkeys(SAID, vector)))
@@ -90,6 +90,34 @@ def adapters(loras: Path, vectors: Sequence[str]) -> None:
         }).encode()  # fmt: skip
         data = len(header).to_bytes(8, "little") + header + bytes(8)
         (folder / "adapter_model.safetensors").write_bytes(data)
+
+
+def repositories(vectors: Sequence[str]) -> list[Repo]:
+    """What a hub may say of models: vectors in all of it."""
+    found: list[Repo] = []
+    for number, first in enumerate(range(0, len(vectors), 150)):
+        some = list(vectors[first : first + 150])
+        said = (*some[:20], *(f"license:{vector}" for vector in some[:3]), "gguf")
+        head = {"license": some[0], "base_model": some[:5], "license_name": some[-1]}
+        repo = Repo(f"me/hostile{number}", tags=said, card=head, pipeline=some[1])
+        card = json.dumps({"license": some[0], "base_model": some, "language": some})
+        body = "\n\n".join((*some, *(f"`{vector}`" for vector in some), f"- {some[0]}"))
+        files = {f"{vector}.gguf": 9 for vector in some} | {f"x/{v}.json": "{}" for v in some}
+        repo.commit({**files, "README.md": f"---\n{card}\n---\n{body}"})
+        found.append(repo)
+    return found
+
+
+def starters(models: Path, vectors: Sequence[str]) -> None:
+    """A list of small models with vectors in every entry, and in the names of fields."""
+    said = [vector for vector in vectors if vector.isprintable() and len(vector) < 150]
+    good = [
+        {"name": v, "repo": "me/hostile0", "file": f"{v}.gguf", "size": v, "licence": v, "says": v}
+        for v in said[:150]
+    ]
+    bad = [{"name": "x", "repo": v, "file": v} for v in said[:2]] + [{v: v} for v in said[:3]]
+    tree = {"written": said[0], "models": [*bad, *good]}
+    (models / "starters.yaml").write_text(json.dumps(tree), "utf-8")
 
 
 def keys(secrets: Path, vectors: Sequence[str]) -> None:

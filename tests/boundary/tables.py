@@ -21,8 +21,6 @@ ROUTES = {
     "characters /ext/characters/portrait/{kind}/{id}": "admin",
     "models /models": "page",
     "models /models/x": "page",
-    "models /ext/models/uploads": "admin",
-    "models /ext/models/uploads/{id}/{number:int}": "admin",
     "parameters /parameters": "page",
     "parameters /parameters/x": "page",
     "parameters /ext/parameters/{what}/{file}": "page",
@@ -158,6 +156,7 @@ ENGINE = "never shown: it goes to the engine"
 CHARACTERS = "characters_and_personas"
 KEPT_KEYS = "names_of_keys"
 INSPECTED = "what_the_inspector_shows"
+HUB = "what_a_hub_says"
 WIRE = "never shown: it goes between programs and the model"
 IDS = "never shown: an id that the server made"
 CODE = "never shown: a name in the source of an extension, of letters"
@@ -330,7 +329,6 @@ TEXTS = {
     "said by Refused": SAID,
     "name of a model's file": FILES,
     "words of config-user.yaml": FILES,
-    "name of a file that is to be converted, and why it was not": "files_to_be_converted",
     "name of a character's file": CHARACTERS,
     "any other field of a card": CHARACTERS,
     "name of an extension's folder": CARDS,
@@ -341,6 +339,8 @@ TEXTS = {
     "token that may come next, and what cut it": NOTEBOOK,
     "key of settings.yaml": CARDS,
     "model that was loaded last": SAID,
+    "what a hub says of a model: its files, card, tags, licence": HUB,
+    "entry of models/starters.yaml": HUB,
     "address of a page": "addresses",
 }
 """Every field that holds text; `x.*` are all fields of x that have no row of their own."""
