@@ -8,19 +8,15 @@ from typing import Annotated, Any, Literal, Protocol
 
 from msgspec import UNSET, Meta, UnsetType
 
+from kernel.failures import EngineFailed, Refused
 from kernel.sampling import Processor, Sampling, Struct, parameters
 
 __all__ = [
-    "UNSET", "Audio", "Channel", "Delta", "Engine", "Finish", "Fit", "Image", "Mark", "Memory",
-    "Message", "Meta", "ModelInfo", "Output", "Part", "Processor", "Reason", "Reasoning", "Refused",
-    "Report", "Request", "Role", "Sampling", "Share", "Struct", "Text", "Timings", "Token",
-    "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "parameters",
+    "UNSET", "Audio", "Channel", "Delta", "Engine", "EngineFailed", "Finish", "Fit", "Image",
+    "Mark", "Memory", "Message", "Meta", "ModelInfo", "Output", "Part", "Processor", "Reason",
+    "Reasoning", "Refused", "Report", "Request", "Role", "Sampling", "Share", "Struct", "Text",
+    "Timings", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "parameters",
 ]  # fmt: skip
-
-
-class Refused(Exception):
-    """What a person asked cannot be done: a sentence that says what happened and what to do."""
-
 
 # --- messages ---------------------------------------------------------------------------
 
@@ -190,13 +186,18 @@ Reason = Literal["stop", "length", "tool_calls", "cancelled", "error"]
 
 
 class Finish(Struct, frozen=True):
-    """How a reply ended; `error` is a sentence for the user, `cut_by` the stop string."""
+    """How a reply ended; `error` is a sentence for the user, `cut_by` the stop string.
+
+    `refused` is None but where an error is a refusal of what was asked: then the field that asked
+    for it, or "" where it was no single one.
+    """
 
     reason: Reason
     usage: Usage = Usage()
     timings: Timings = Timings()
     cut_by: str = ""
     error: str = ""
+    refused: str | None = None
 
 
 # --- engines ----------------------------------------------------------------------------

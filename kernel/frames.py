@@ -68,11 +68,12 @@ class Result(Struct, frozen=True, tag=True):
 
 
 class Failed(Struct, frozen=True, tag=True):
-    """A load, a call or a request failed; `error` is a sentence for the user."""
+    """A load, a call or a request failed; `error` is a sentence for the user; see `Finish`."""
 
     id: int
     error: str
     kind: str = ""
+    refused: str | None = None
 
 
 class Alive(Struct, frozen=True, tag=True):

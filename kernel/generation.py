@@ -7,7 +7,14 @@ from kernel.contract import Delta, Finish, Output
 
 
 class WorkerError(RuntimeError):
-    """The worker refused or failed at one thing, and lives on; a sentence for the user."""
+    """The worker refused or failed at one thing, and lives on; a sentence for the user.
+
+    `refused` tells which of both, as that of `Finish` does.
+    """
+
+    def __init__(self, sentence: str = "", refused: str | None = None) -> None:
+        super().__init__(sentence)
+        self.refused = refused
 
 
 class WorkerDied(ConnectionError):
@@ -57,9 +64,9 @@ class Generation:
             self.began = True
             self._news.put_nowait(output.delta)
         if output.finish:
-            self.finish = output.finish
-            failed = output.finish.reason == "error"
-            self.end(WorkerError(output.finish.error) if failed else StopAsyncIteration())
+            end = self.finish = output.finish
+            failed = WorkerError(end.error, end.refused) if end.reason == "error" else None
+            self.end(failed or StopAsyncIteration())
 
     def end(self, how: Exception) -> None:
         self._news.put_nowait(how)

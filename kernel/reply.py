@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from kernel.answer import Answer
-from kernel.contract import Delta, Finish, Message, Request, Turn
+from kernel.contract import Delta, Finish, Message, Refused, Request, Turn
 from kernel.guard import SwitchedOff, check
 from kernel.loaders import Generation
 from kernel.model import ASKED, TOLD
@@ -133,7 +133,8 @@ class Reply:
         except Exception as error:
             log.info("A reply failed: %s", error)
             why = self._kernel.slot(self.turn.slot).why if self._generation else ""
-            self.finish = Finish("error", error=why or str(error))
+            refused = None if why else getattr(error, "refused", None)
+            self.finish = Finish("error", error=why or str(error), refused=refused)
         finally:
             for carrier in self._carriers:
                 carrier.done()
@@ -187,7 +188,7 @@ class Reply:
             if entry.value.id == turn.mode:
                 self._carriers.append(Carrier(entry, self._without))
                 return await self._ask(entry, turn, history)
-        raise LookupError(f"The mode {turn.mode!r} is not running. Switch it on in Settings.")
+        raise Refused(f"The mode {turn.mode!r} is not running. Switch it on in Settings.", "mode")
 
     async def _ask(self, entry: Entry[Mode], turn: Turn, history: Sequence[Message]) -> Request:
         """The mode's request; nothing can stand in for that, so its failure is the reply's."""

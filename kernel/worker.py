@@ -173,10 +173,10 @@ class Worker:
                 self._answer(id, value)
             case frames.Failed(_, error, "start"):
                 self._reason = error
-            case frames.Failed(id, error):
+            case frames.Failed(id, error, _, refused):
                 if reply := self._replies.pop(id, None):
-                    reply.end(WorkerError(error))
-                self._answer(id, WorkerError(error))
+                    reply.end(WorkerError(error, refused))
+                self._answer(id, WorkerError(error, refused))
             case frames.Alive():
                 pass  # it was heard
 

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import structs
 
 from kernel import frames
-from kernel.contract import Engine, Output, Refused, Report, Request
+from kernel.contract import Engine, EngineFailed, Output, Refused, Report, Request
 from kernel.platform_ import die_unless_called_again, end, join
 
 EXTENSIONS = Path(__file__).parents[1] / "extensions"
@@ -42,8 +42,8 @@ def failure(id: int, error: BaseException, kind: str = "") -> frames.Failed:
     """A sentence for the user; what was no refusal is printed too, for the log."""
     kind = kind or type(error).__name__
     said = str(error).encode(errors="replace").decode()  # Half a character ends no engine.
-    if isinstance(error, Refused | SystemExit):
-        return frames.Failed(id, said, kind)
+    if isinstance(error, Refused | EngineFailed | SystemExit):
+        return frames.Failed(id, said, kind, getattr(error, "refused", None))
     traceback.print_exception(error)
     return frames.Failed(id, f"The engine failed: {type(error).__name__}: {said}"[:2000], kind)
 

@@ -97,17 +97,20 @@ async def test_calls_return_data_report_and_can_be_cancelled(worker):
 
 
 @pytest.mark.parametrize(
-    ("prompt", "sentence"),
+    ("prompt", "sentence", "refused"),
     [
-        ("refuse", "The prompt is too long. Shorten it."),
-        ("raise", "The engine failed: KeyError: 'surprise'"),
-        ("some words fault", "The engine failed: ValueError: a fault in a step"),
+        ("refuse", "The prompt is too long. Shorten it.", "prompt"),
+        ("raise", "The engine failed: KeyError: 'surprise'", None),
+        ("starved", "There is no memory left. Load less.", None),
+        ("some words fault", "The engine failed: ValueError: a fault in a step", None),
     ],
 )
-async def test_an_error_of_one_request_is_a_sentence_and_the_worker_lives(worker, prompt, sentence):
+async def test_an_error_of_one_request_is_a_sentence_and_the_worker_lives(
+    worker, prompt, sentence, refused
+):
     with pytest.raises(WorkerError, match=sentence.split(":")[0]) as caught:
         await text(worker.generate(Request(prompt=prompt)))
-    assert str(caught.value) == sentence
+    assert (str(caught.value), caught.value.refused) == (sentence, refused)
     assert await text(worker.generate(Request(prompt="fine"))) == "fine "
 
 

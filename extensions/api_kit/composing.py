@@ -43,7 +43,7 @@ async def composed(ext: Extension[Any], call: Call, wish: Wish) -> Request:
         pass
     if ext.why:
         raise unavailable(ext.why, "switched_off")
-    error = reply.finish.error if reply.finish else ""
-    if error or not reply.request:
-        raise refused(error or EMPTY, "tool_choice" if "tool_choice" in error else None)
+    end = reply.finish or Finish("cancelled")
+    if end.error or not reply.request:
+        raise refused(end.error or EMPTY, end.refused or None)
     return reply.request

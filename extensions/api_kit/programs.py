@@ -83,7 +83,9 @@ class Programs:
             says = f"{model.info.name} in {model.info.loader} cannot do this ({name})."
             raise refused(says, None, "unsupported") from error
         except (Refused, WorkerError) as error:
-            raise refused(str(error), None, "engine_refused") from error
+            if error.refused is not None:
+                raise refused(str(error), error.refused or None, "engine_refused") from error
+            raise Problem(Fault(str(error), "engine_error", None, "engine_failed")) from error
         except WorkerDied as error:
             raise Problem(Fault(str(error), "engine_error", None, "engine_failed")) from error
 

@@ -1,7 +1,6 @@
 """One reply for a program, from its turn at the model to its last word."""
 
 import asyncio
-import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -9,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from extensions.prompts.api import rendered
-from kernel.api import MODES, UNSET, Delta, Extension, Finish, Model, Reply, Request
+from kernel.api import MODES, UNSET, Delta, Extension, Finish, Model, Reply, Request, Sampling
 
 from .calls import Asking
 from .gate import Gate, Ticket
@@ -19,10 +18,10 @@ from .wishes import Wish
 
 GUESS = 512
 """Tokens that a reply without a limit is guessed to have, for its place in the queue."""
-FAILED = "failed at this turn"
-"""What a reply says whose mode broke down, which is not the fault of who asked."""
-BROKEN = re.compile("failed|stopped|memory|died|said nothing")
-"""What is said of an engine that could not do what it should; else it refused what was asked."""
+VALUES = ("tool_choice", "mode")
+"""Fields of which some values can be honoured; others are refused as a whole."""
+NAMED = (*Sampling.__struct_fields__, *VALUES, "tools", "logprobs")
+"""Fields that programs know by the name that an engine refuses them by."""
 State = Literal["waiting", "reading", "writing", "done", "cancelled", "failed"]
 
 
@@ -147,19 +146,16 @@ class Runs:
         slot = self._ext.slot(run.wish.slot)
         if not run.model and slot.state.state in ("empty", "failed", "loading"):
             return unavailable(finish.error, "no_model")
+        if run.first or finish.refused is None:
+            return Problem(Fault(finish.error, "engine_error", None, "engine_failed"))
         request = run.reply.request if run.reply else None
-        if not run.first and slot.model and request and await too_long(slot.model, request):
+        if slot.model and request and await too_long(slot.model, request):
             param = "messages" if run.wish.messages else "prompt"
             return refused(finish.error, param, "context_length_exceeded")
-        if run.reply and not run.reply.request and FAILED not in finish.error:
-            return refused(finish.error, None, "turn_refused")  # Its mode refused it.
-        if not run.first and "cannot do this" in finish.error:
-            return refused(finish.error, None, "unsupported_parameter")
-        if not run.first and "tool_choice" in finish.error:
-            return refused(finish.error, "tool_choice", "unsupported_value")
-        if not run.first and slot.model and not BROKEN.search(finish.error):
-            return refused(finish.error, None, "engine_refused")
-        return Problem(Fault(finish.error, "engine_error", None, "engine_failed"))
+        if field := finish.refused:
+            code = "unsupported_value" if field in VALUES else "unsupported_parameter"
+            return refused(finish.error, field if field in NAMED else None, code)
+        return refused(finish.error, None, "engine_refused" if request else "turn_refused")
 
     def check(self, wish: Wish, *, patient: bool = False) -> None:
         """Raises Problem where a reply cannot begin."""

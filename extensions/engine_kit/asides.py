@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kernel.contract import Output, Refused
+from kernel.contract import EngineFailed, Finish, Output, Refused
 
 LOOK = 0.1
 """Seconds between two looks whether who asked still wants to know."""
@@ -16,7 +16,8 @@ class Aside:
     """One of them: who takes part in the steps for it gives it an `answer`."""
 
     def __init__(self, id: int) -> None:
-        self.id, self.value, self.error = id, None, ""
+        self.id, self.value = id, None
+        self.end: Finish | None = None
         self.ended = threading.Event()
 
     def answer(self, value: Any) -> None:
@@ -51,8 +52,11 @@ class Asides:
             if cancelled() and not given_up:
                 given_up = True
                 cancel(aside.id)
-        if aside.error or aside.value is None:
-            raise Refused(aside.error or STOPPED)
+        end = aside.end
+        if end and end.error and end.refused is None:
+            raise EngineFailed(end.error)
+        if (end and end.error) or aside.value is None:
+            raise Refused((end and end.error) or STOPPED, (end and end.refused) or "")
         return aside.value
 
     def without(self, outputs: Sequence[Output]) -> Sequence[Output]:
@@ -61,6 +65,6 @@ class Asides:
             return outputs
         for output in outputs:
             if output.id < 0 and output.finish and (aside := self._open.pop(output.id, None)):
-                aside.error = output.finish.error
+                aside.end = output.finish
                 aside.ended.set()
         return [output for output in outputs if output.id >= 0]

@@ -5,6 +5,7 @@ from typing import Any
 
 from kernel.contract import (
     UNSET,
+    EngineFailed,
     Finish,
     Image,
     ModelInfo,
@@ -62,14 +63,17 @@ def check_request(info: ModelInfo, request: Request) -> None:
     if lacks:
         raise Refused(
             f"{info.name} in {info.loader} cannot do this: {', '.join(lacks)}. "
-            "Leave it out, or load the model with another loader."
+            "Leave it out, or load the model with another loader.",
+            lacks[0],
         )
 
 
 def finish_of(error: BaseException, usage: Usage | None = None) -> Finish:
-    """The end of a request that failed; what was no refusal is printed, for the log."""
-    said = str(error)
-    if not isinstance(error, Refused):
+    """The end of a request that failed; what is no sentence for a person is printed, too."""
+    said, usage = str(error), usage or Usage()
+    if isinstance(error, Refused):
+        return Finish("error", error=said, usage=usage, refused=error.refused)
+    if not isinstance(error, EngineFailed):
         traceback.print_exception(error)
         said = f"The engine failed: {type(error).__name__}: {error}"[:2000]
-    return Finish("error", error=said, usage=usage or Usage())
+    return Finish("error", error=said, usage=usage)

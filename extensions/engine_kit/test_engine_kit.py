@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from extensions.engine_kit.api import (
+    Aside,
+    Asides,
     Callbacks,
     ChatTemplate,
     OneAtATime,
@@ -20,9 +22,11 @@ from extensions.engine_kit.api import (
     check_folder,
     check_request,
     check_safetensors,
+    finish_of,
 )
 from kernel.contract import (
     Delta,
+    EngineFailed,
     Finish,
     Message,
     ModelInfo,
@@ -379,11 +383,31 @@ def test_a_request_is_refused_with_the_names_of_what_is_lacking():
     info = ModelInfo("tiny", loader="Some", samplers=("top_k",))
     check_request(info, Request(prompt="x", sampling=Sampling(top_k=3, tfs=1.0, seed=-1)))
     request = Request(prompt="x", grammar="g", logprobs=1, sampling=Sampling(tfs=0.5))
-    with pytest.raises(Refused, match="tiny in Some cannot do this: grammar, logprobs, tfs"):
+    with pytest.raises(Refused, match="tiny in Some cannot do this: grammar, logprobs, tfs") as no:
         check_request(info, request)
+    assert no.value.refused == "grammar"
     for bad in (Request(), Request(prompt="x", token_ids=(1,))):
         with pytest.raises(Refused, match="Send one"):
             check_request(info, bad)
+
+
+def test_an_end_says_whether_what_was_asked_was_refused(capsys: pytest.CaptureFixture[str]):
+    ends = [finish_of(each) for each in (Refused("No."), Refused("No tfs.", "tfs"))]
+    assert [(end.error, end.refused) for end in ends] == [("No.", ""), ("No tfs.", "tfs")]
+    starved = finish_of(EngineFailed("There is no memory left."))
+    assert (starved.error, starved.refused) == ("There is no memory left.", None)
+    assert not capsys.readouterr().err
+    broken = finish_of(ValueError("refused"))
+    assert (broken.error, broken.refused) == ("The engine failed: ValueError: refused", None)
+    assert "ValueError: refused" in capsys.readouterr().err
+    for ended, error in ((ends[1], Refused), (starved, EngineFailed)):
+        asides = Asides()
+
+        def begin(aside: Aside, asides: Asides = asides, ended: Finish = ended) -> None:
+            assert asides.without([Output(aside.id, finish=ended), Output(1)]) == [Output(1)]
+
+        with pytest.raises(error, match=ended.error):
+            asides.ask(begin, lambda id: None, lambda: False)
 
 
 # --- adapters ---------------------------------------------------------------------------

@@ -5,7 +5,17 @@ from typing import Any
 
 from extensions.engine_kit.api import Emit, TextStream, neutral
 from extensions.llama_cpp.prebuilt_shares import Kind, Share
-from kernel.contract import UNSET, Finish, Reason, Refused, Request, Timings, Token, Usage
+from kernel.contract import (
+    UNSET,
+    EngineFailed,
+    Finish,
+    Reason,
+    Refused,
+    Request,
+    Timings,
+    Token,
+    Usage,
+)
 
 
 def longest(request: Request) -> int:
@@ -52,7 +62,8 @@ class Reply:
         self.said = ""
         """All that the model wrote."""
         self.reason: Reason | None = None
-        self.error = self.cut_by = ""
+        self.error: Exception | None = None
+        self.cut_by = ""
         self._turn = 0
         """Tokens that this turn has room for; `_written` in those before it."""
         self._written = 0
@@ -87,7 +98,7 @@ class Reply:
         self._first = self._first or self._timings
         self._timings = {}
         if not (self.reason or self._over or self.share.recalled):
-            self.error, self.reason = "it stopped without a word", "error"
+            self._fails({"message": "it stopped without a word"})
 
     def again(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """What is asked otherwise in a later turn than in the first."""
@@ -98,8 +109,7 @@ class Reply:
     def hear(self, chunk: dict[str, Any]) -> bool:
         """Whether llama.cpp should stop."""
         if error := chunk.get("error"):
-            self.error, self.reason = str(error["message"]), "error"
-            return True
+            return self._fails(error)
         self._timings = chunk.get("timings", self._timings)
         if progress := chunk.get("prompt_progress"):
             read = None if self.said else progress["processed"] / max(1, progress["total"])
@@ -118,7 +128,7 @@ class Reply:
 
     def finish(self) -> Finish:
         if self.error:
-            raise Refused(f"llama.cpp refused the request: {self.error.rstrip('.')}.")
+            raise self.error
         if not self.cut_by:
             self.emit(self.stream.end())
         took = self._first.get
@@ -129,6 +139,14 @@ class Reply:
             Timings(took("prompt_ms", 0) / 1000, self._wrote / 1000),
             self.cut_by,
         )
+
+    def _fails(self, error: Mapping[str, Any]) -> bool:
+        """By the codes of HTTP it was asked wrongly, or failed."""
+        asked_wrongly, said = error.get("code", 500) < 500, str(error["message"]).rstrip(".")
+        refused = Refused(f"llama.cpp refused the request: {said}.")
+        self.error = refused if asked_wrongly else EngineFailed(f"llama.cpp failed: {said}.")
+        self.reason = "error"
+        return True
 
     def _stops(self, cancelled: bool) -> bool:
         if cancelled:

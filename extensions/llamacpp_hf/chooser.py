@@ -17,7 +17,7 @@ from extensions.llama_cpp.api import (
 from extensions.llamacpp_hf.contrast import Contrast
 from extensions.llamacpp_hf.guidance import Guidance
 from extensions.transformers.api import Sampler
-from kernel.contract import Refused, Request, Sampling
+from kernel.contract import EngineFailed, Refused, Request, Sampling
 
 
 class Chooser:
@@ -89,7 +89,7 @@ class Chooser:
         if self._guidance:
             scores = self._guidance(scores)
         if scores.isnan().any():
-            raise Refused("This model answers with what is no number; its file is damaged.")
+            raise EngineFailed("This model answers with what is no number; its file is damaged.")
         if self._processors.any:
             answer = self._processors(np.array(self._ids, np.int32), scores.numpy())
             scores = torch.from_numpy(np.array(answer))

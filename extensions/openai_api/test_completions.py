@@ -1,6 +1,7 @@
 """Plain completions, as programs see them."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -212,8 +213,8 @@ async def test_a_continuation_keeps_to_a_schema(served: Served, model: Knowing):
 class Failing:
     """A reply that is none: the engine says no before its first word."""
 
-    def __init__(self, says: str) -> None:
-        self.finish = Finish("error", error=says)
+    def __init__(self, says: str, refused: str | None) -> None:
+        self.finish = Finish("error", error=says, refused=refused)
 
     def __aiter__(self) -> "Failing":
         return self
@@ -228,16 +229,20 @@ class Failing:
 async def test_what_an_engine_refuses_is_no_failure_of_the_server(
     served: Served, model: Knowing, monkeypatch: pytest.MonkeyPatch
 ):
-    for says, status, code in (
-        ("The grammar has no rule “root”. Add it.", 400, "engine_refused"),
-        ("There is no room in the memory for this.", 500, "engine_failed"),
-        ("The engine failed: ValueError: x", 500, "engine_failed"),
+    for says, refused, status, code, param in (
+        ("The grammar failed in the memory.", "", 400, "engine_refused", None),
+        ("It cannot go on with tool_choice.", None, 500, "engine_failed", None),
+        ("No.", "tool_choice", 400, "unsupported_value", "tool_choice"),
+        ("No.", "tfs", 400, "unsupported_parameter", "tfs"),
+        ("No.", "processors", 400, "unsupported_parameter", None),
     ):
-        monkeypatch.setattr(model, "generate", lambda request, says=says: Failing(says))
+        failing = partial(Failing, says, refused)
+        monkeypatch.setattr(model, "generate", lambda request, failing=failing: failing())
         for stream in (True, False):
             answer = await post(served, PATH, prompt="a", stream=stream)
             assert answer.status_code == status, answer.text
-            assert answer.json()["error"]["code"] == code
+            error = answer.json()["error"]
+            assert (error["code"], error["param"], error["message"]) == (code, param, says)
             assert answer.headers["x-should-retry"] == "false"
     too_long = await fault(served, PATH, prompt="word " * 5000)
     assert (too_long["code"], too_long["param"]) == ("context_length_exceeded", "prompt")

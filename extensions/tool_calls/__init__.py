@@ -36,7 +36,7 @@ class Refusal:
     """An answer in the engine's place: that it cannot be done, and why."""
 
     def __init__(self, why: str) -> None:
-        self.finish = Finish("error", error=why)
+        self.finish = Finish("error", error=why, refused="tool_choice")
 
     def __aiter__(self) -> "Refusal":
         return self

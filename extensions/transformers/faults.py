@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from kernel.contract import Refused
+from kernel.contract import EngineFailed, Refused
 
 STARVED = re.compile(r"out of memory|(not enough|allocate) memory", re.IGNORECASE)
 
@@ -20,12 +20,12 @@ def explained(doing: str, device: str, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except Refused:
+    except (Refused, EngineFailed):
         raise
     except Exception as error:
         if starved(error):
             where = "The engine" if device == "cpu" else "The graphics card"
-            raise Refused(f"{where} ran out of memory while {doing}. {remedy}") from error
+            raise EngineFailed(f"{where} ran out of memory while {doing}. {remedy}") from error
         if lost():
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise SystemExit(f"The graphics card failed while {doing} ({reason}).") from error

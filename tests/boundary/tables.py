@@ -246,6 +246,7 @@ TEXTS = {
     "data Field.*": CARDS,
     "data Finish.error": WRITTEN,
     "data Finish.cut_by": ENGINE,
+    "data Finish.refused": "never shown: programs are told it in JSON, see api_kit/runs.py",
     "data Flag.*": "never shown: it goes to the terminal, see test_logs.py",
     "data Argument.*": "never shown: it goes to the terminal, see test_logs.py",
     "data Command.*": "never shown: it goes to the terminal, see test_logs.py",

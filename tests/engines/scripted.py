@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 
-from kernel.contract import Delta, Finish, ModelInfo, Output, Refused, Usage
+from kernel.contract import Delta, EngineFailed, Finish, ModelInfo, Output, Refused, Usage
 
 
 class Engine:
@@ -28,7 +28,9 @@ class Engine:
     def submit(self, id, request):
         script = deque(request.prompt.split())
         if script[0] == "refuse":
-            raise Refused("The prompt is too long. Shorten it.")
+            raise Refused("The prompt is too long. Shorten it.", "prompt")
+        if script[0] == "starved":
+            raise EngineFailed("There is no memory left. Load less.")
         if script[0] == "raise":
             raise KeyError("surprise")
         self.running[id] = script

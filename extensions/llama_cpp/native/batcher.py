@@ -204,7 +204,7 @@ class Batcher:
             try:
                 outputs += row.choose(context, model)
             except Refused as error:
-                outputs.append(row.finish("error", str(error)))
+                outputs.append(row.finish("error", str(error), error.refused))
             except Exception as error:  # One request's sampler costs no other reply.
                 outputs.append(row.finish("error", f"Its sampler failed: {error}"))
             if row.finished:

@@ -243,7 +243,8 @@ class Native:
                 self._batcher.add(row)
             except Exception as error:
                 row.chooser.close()
-                outputs.append(row.finish("error", finish_of(error).error))
+                end = finish_of(error)
+                outputs.append(row.finish("error", end.error, end.refused))
         return outputs
 
     def _row(self, id: int, request: Request) -> Row:

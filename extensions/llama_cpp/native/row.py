@@ -113,7 +113,7 @@ class Row:
             return self._end("length", delta)
         return [Output(self.id, delta)] if delta else []
 
-    def finish(self, reason: Reason, error: str = "") -> Output:
+    def finish(self, reason: Reason, error: str = "", refused: str | None = None) -> Output:
         now = time.monotonic()
         first = self._first or now
         self.finished = True
@@ -125,6 +125,7 @@ class Row:
                 Timings(first - self._begun, now - first if self._first else 0.0),
                 self._cut_by,
                 error,
+                refused,
             ),
         )
 
