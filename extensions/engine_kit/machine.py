@@ -11,7 +11,7 @@ from pathlib import Path
 from extensions.engine_kit.room import all_memory, free_memory
 from kernel.contract import Memory, Struct
 
-PATIENCE = 2
+PATIENCE = 5
 """Seconds that a driver may take to answer; one that hangs has no cards."""
 CARDS = ("name", "memory.total", "memory.free", "utilization.gpu", "temperature.gpu")
 Ask = Callable[[Sequence[str]], str]
