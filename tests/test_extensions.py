@@ -32,9 +32,9 @@ def write(root: Path, id: str, code: str, *, more: str = "", api: int = 1) -> st
 
 @pytest.fixture
 def cycles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred starts of every extension take a minute; 25 tell of a leak as well."""
+    """A hundred starts of every extension take a minute; 10 tell of a leak as well."""
     if not request.config.getoption("--long"):
-        monkeypatch.setattr(conformance, "CYCLES", 25)
+        monkeypatch.setattr(conformance, "CYCLES", 10)
 
 
 @pytest.mark.parametrize("promise", CHECKS)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from extensions.engine_kit.safetensors import Entry, check_safetensors
+from extensions.engine_kit.safetensors import CONVERT, Entry, check_safetensors
 from kernel.contract import Refused
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -86,7 +86,7 @@ def read_peft(folder: str | Path) -> Peft:
             if (folder / name).is_file():
                 raise Refused(
                     f"{folder.name} has its weights only in {name}, a format that can run "
-                    "programs. Convert it to safetensors first."
+                    f"programs. {CONVERT}"
                 )
         raise Refused(f"{folder.name} has no {WEIGHTS}. Download the adapter again.")
     try:

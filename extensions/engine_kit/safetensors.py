@@ -2,13 +2,18 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from kernel.contract import Refused
 
+CONVERT = (
+    "Convert it to safetensors first, which runs nothing: with the button on the page Models, or "
+    "by python server.py convert PATH."
+)
+"""What to do about weights that could run programs."""
 LARGEST_HEADER = 100_000_000
 BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
@@ -95,11 +100,11 @@ def shards(folder: Path) -> list[str]:
             if not (folder / name).is_file():
                 raise Refused(f"{name} is missing in {folder.name}. Download it again.")
         return sorted(names)
-    pickles: list[Any] = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
+    endings = (".bin", ".pt", ".pth", ".ckpt")
+    pickles = sorted(each for each in folder.iterdir() if each.suffix.lower() in endings)
     if pickles:
         raise Refused(
             f"{folder.name} has its weights only in {pickles[0].name}, a format that can run "
-            "programs. Look for a safetensors form of the model, or convert it where nothing can "
-            "be harmed: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(other)."
+            f"programs. {CONVERT}"
         )
     raise Refused(f"{folder.name} has no model.safetensors. Download the model again.")

@@ -362,7 +362,7 @@ def test_a_folder_is_checked_with_all_its_shards(tmp_path):
     with pytest.raises(Refused, match=r"no model\.safetensors"):
         check_folder(tmp_path)
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    with pytest.raises(Refused, match=r"pytorch_model\.bin.*save_pretrained"):
+    with pytest.raises(Refused, match=r"pytorch_model\.bin.*server\.py convert"):
         check_folder(tmp_path)
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "../elsewhere.safetensors"}}))

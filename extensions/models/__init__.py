@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from extensions.models.actions import Search
 from extensions.models.api import MODELS, Models
 from extensions.models.desk import Desk
 from extensions.models.files import ModelFile, find
 from extensions.models.fit import Fits
 from extensions.models.loading import Loading
 from extensions.models.memory import Memory
-from extensions.models.page import ICON, Page
+from extensions.models.place import placed
 from extensions.models.rest import Rest
 from extensions.models.saved import Saved
 from extensions.models.views import Views
@@ -63,7 +62,7 @@ async def setup(ext: Extension[Settings]) -> None:
     ways, rest = Ways(ext, memory, Saved(ext.models)), Rest(ext)
     loading = Loading(ext, memory, ways)
     views = Views(ext, ways, loading, rest)
-    page = Page(ext, views)
+    page = placed(ext, views)
     Desk(ext, ways, loading, views, rest)
     Fits(ext, views)
     await views.look()
@@ -75,10 +74,6 @@ async def setup(ext: Extension[Settings]) -> None:
     @ext.on(Connected)
     async def connected(event: Connected) -> None:
         views.greet(event.client)
-
-    @ext.on(Search)
-    async def search(action: Search, client: Client) -> None:
-        await page.search(client, action.words, action.more)
 
     @ext.on(SettingsChanged)
     async def settings_changed(event: SettingsChanged) -> None:
@@ -110,13 +105,10 @@ async def setup(ext: Extension[Settings]) -> None:
             await views.look()
             views.push_pickers()
             await page.follow(changed=True)
-        if event.point == PANELS.name:
-            await page.panels_changed()
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:
         views.forget(event.client)
-        page.left(event.client)
 
     async def commands(client: Client | None, subject: str) -> Mapping[str, Any]:
         return {"slot": views.slot()}
@@ -124,7 +116,6 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.add(MODELS, Models(ext, loading, views, page.catalogue))
     ext.add(PANELS, Panel("status", "status.html", views.context))
     ext.add(PANELS, Panel("command", "command.html", commands, order=10, title="Model"))
-    ext.add(PANELS, Panel("tab", "panel.html", page.context, 25, title="Models", icon=ICON))
     ext.spawn(views.watch(EVERY, page.follow), "watch")
     ext.spawn(views.follow(), "follow")
     ext.spawn(rest.watch(), "rest")

@@ -73,6 +73,12 @@ class Page:
             if changed:
                 await self.tell_list()
 
+    async def arrived(self) -> None:
+        """A model came by the page itself: it is shown at once."""
+        await self._views.glance()
+        self._views.push_pickers()
+        await self.follow(changed=True)
+
     async def search(self, client: Client, words: str, more: bool) -> None:
         """Show a page the models with these words, or more of them."""
         looking = self._open.setdefault(client, Looking())

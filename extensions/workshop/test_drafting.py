@@ -34,12 +34,14 @@ async def test_check_finds_what_is_broken_and_says_what_to_do(
         await command_line.new(app.kernel, "words", tmp_path)
         (tmp_path / "words" / "README.md").unlink()
         panel = tmp_path / "words" / "templates" / "_count.html"
-        panel.write_text("<p onclick='x()' id='mine'>{{ replies }} replies</p>")
+        panel.write_text("<p onclick='x()' id='mine'>{{ replies }} replies, not 1 reply</p>")
+        code = tmp_path / "words" / "__init__.py"
+        code.write_text(code.read_text("utf-8").replace("✓", "✗"), "utf-8")
         with pytest.raises(Refused, match="not keep all"):
             await command_line.check(app.kernel, str(tmp_path / "words"))
     said = capfd.readouterr().out
     assert "README.md must begin with" in said
-    assert "onclick" in said
+    assert "_count.html has an event attribute" in said
     assert "1 failed" in said, "and its own test"
 
 

@@ -24,7 +24,7 @@ GROUPS = ("OpenAI", "Anthropic", "Ollama", "llama-server", "Text", "Kobold", "Le
 OTHERS = ("kobold_api", "legacy_api", "websocket_api", "api_docs", "requests", "conversations")
 NAMES = ("prompt", "text", "user_input", "history", "max_length", "stop_sequence", "action")
 """Fields of routes that more than one old API has, and whose document therefore has no body."""
-FEW = 24
+FEW = 12
 """Cases of each group in a run that is not long: each time the same."""
 SECONDS = 60
 """That one answer may take on a busy machine."""

@@ -58,6 +58,8 @@ def files(models: Path, vectors: Sequence[str]) -> None:
         path = models / name / f"{name}.bin" if number % 9 == 0 else models / f"{name}.bin"
         path.parent.mkdir(exist_ok=True)
         path.touch()
+        # As PyTorch's files begin, so that it is offered to be converted.
+        (models / f"{name}.pt").write_bytes(b"PK\x03\x04")
     (models / "said").mkdir()
     for number, vector in enumerate(vectors):
         (models / "said" / f"{number}.gguf").write_bytes(a_gguf(dict.fromkeys(SAID, vector)))

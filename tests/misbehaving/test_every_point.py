@@ -27,7 +27,7 @@ RARE = (
     "hangs and ignores its cancelling",
     "blocks the loop",
 )
-FIRST = ("INPUT", "OUTPUT", "PANELS", "an action", "ROUTES, a WebSocket")
+FIRST = ("INPUT", "ROUTES, a WebSocket")
 """Where also the default run does what is rare or takes long; --long does it everywhere."""
 CASES = [
     pytest.param(where, how, marks=[pytest.mark.long] * (how in RARE and where not in FIRST))

@@ -1,0 +1,63 @@
+// The Model page: files and folders that are dropped onto it, or chosen, are sent piece by piece.
+// No words in here: they stand in the templates.
+
+const PIECE = 16 << 20, AT = '/ext/models/uploads', TRIES = 5;
+
+class Drop extends HTMLElement {
+  connectedCallback() {
+    this.stop = new AbortController();
+    const {signal} = this.stop, page = this.closest('.page') ?? this;
+    const files = event => [...event.dataTransfer?.types ?? []].includes('Files');
+    page.addEventListener('dragover', event => { if (files(event)) { event.preventDefault(); this.dataset.uiOver = ''; } }, {signal});
+    page.addEventListener('dragleave', event => { if (!page.contains(event.relatedTarget)) delete this.dataset.uiOver; }, {signal});
+    page.addEventListener('drop', event => {
+      if (!files(event)) return;
+      event.preventDefault();
+      delete this.dataset.uiOver;
+      const entries = [...event.dataTransfer.items].map(item => item.webkitGetAsEntry?.()).filter(Boolean);
+      for (const entry of entries) this.walk(entry).then(found => this.send(found));
+    }, {signal});
+    this.addEventListener('change', ({target}) => {
+      const chosen = [...target.files].map(file => ({path: file.webkitRelativePath || file.name, file}));
+      target.value = '';
+      if (target.webkitdirectory) this.send(chosen); else for (const each of chosen) this.send([each]);
+    }, {signal});
+  }
+  disconnectedCallback() { this.stop.abort(); }       // what is on its way goes on
+
+  async walk(entry) {                                  // all files below it, with their paths
+    if (entry.isFile) return [{path: entry.fullPath.slice(1), file: await new Promise((done, no) => entry.file(done, no))}];
+    const reader = entry.createReader(), found = [];
+    for (;;) {                                         // it gives a hundred at a time
+      const some = await new Promise((done, no) => reader.readEntries(done, no));
+      if (!some.length) return found.flat();
+      for (const each of some) found.push(await this.walk(each));
+    }
+  }
+
+  async send(all) {
+    const files = all.filter(({path}) => !path.split('/').some(part => part.startsWith('.')));
+    if (!files.length) return;
+    const body = JSON.stringify({files: files.map(({path, file}) => ({path, size: file.size}))});
+    const answer = await fetch(AT, {method: 'POST', body}).catch(() => null);
+    if (answer?.status !== 201) return;
+    const id = await answer.text();
+    for (const [number, {file}] of files.entries()) if (!await this.pieces(`${AT}/${id}/${number}`, file)) return;
+  }
+
+  async pieces(address, file) {                        // says whether all of it arrived
+    for (let at = 0, tries = 0; at < file.size;) {
+      const piece = file.slice(at, at + PIECE);
+      const answer = await fetch(`${address}?at=${at}`, {method: 'PUT', body: piece}).catch(() => null);
+      if (answer?.ok) { at += piece.size; tries = 0; continue; }
+      if (answer && answer.status !== 409 && answer.status !== 400 || ++tries > TRIES) return false;
+      if (!answer || answer.status === 400) { await new Promise(done => setTimeout(done, 1000 * tries)); continue; }
+      const there = Number(await answer.text());       // where the server is
+      if (!Number.isInteger(there)) return false;
+      at = there;
+    }
+    return true;
+  }
+}
+
+customElements.define('models-drop', Drop);
