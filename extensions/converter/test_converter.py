@@ -167,11 +167,14 @@ class TestHostile:
     async def test_two_readers_have_to_agree(
         self, worker: Worker, environments_dir: Path, tmp_path: Path
     ):
-        """A storage that is said to be of two kinds: each reader may believe another one."""
+        """A storage that is said to be of two kinds, and an outline that is wrong."""
         weights = {"a": tensor("0", (4,)), "b": tensor("0", (8,), kind="Half")}
         file = archive(tmp_path / "a.pt", table(weights), {"0": bytes(16)})
         with pytest.raises(Refused, match=r"reads something else|damaged"):
             await converted(worker, file)
+        same, *others = await script(environments_dir, "differing", plain(tmp_path / "b.pt"))
+        assert same == ""
+        assert ["reads something else" in said for said in others] == [True, True, True]
 
     async def test_a_link_under_the_hidden_name_is_not_written_through(
         self, worker: Worker, tmp_path: Path

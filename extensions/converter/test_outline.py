@@ -228,6 +228,7 @@ LARGE = {
     "tables in tables": (table({"a": tensor("0", (2,)), "b": table({})}), "tables within"),
     "no weights": (table({"a": number(3)}), "no table of weights"),
     "a list": (b"]", "no table of weights"),
+    "a storage that is called": (called("torch", "FloatStorage", number(2**40)), "no sense"),
     "quantized": (called("torch._utils", "_rebuild_qtensor"), "quantized or sparse"),
     "wide complex numbers": (name("torch", "ComplexDoubleStorage"), "of a kind"),
     "a view of a view": (tensor("0", (2,), more=text("view")), "no longer used"),

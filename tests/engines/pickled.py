@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import torch  # pyright: ignore[reportMissingImports]  it is in the engine's environment
+from msgspec import structs
 from safetensors.torch import load_file  # pyright: ignore[reportMissingImports]
 
 from kernel.worker_host import load_code
@@ -112,6 +113,26 @@ def second(*files):
             said.append(type(error).__name__)
         else:
             said.append("read")
+    return said
+
+
+def differing(file):
+    """What is said where the outline reads another shape, kind or name than PyTorch does."""
+    contents, load = ours("forms.py:look")(Path(file)), ours("writing.py:load")
+    a, b = contents.tensors["a"], contents.tensors["b"]
+    said = []
+    for told in (
+        {"a": a, "b": b},
+        {"a": structs.replace(a, shape=(3, 2))},
+        {"a": structs.replace(a, kind="I32")},
+        {"c": a},
+    ):
+        try:
+            load(Path(file), structs.replace(contents, tensors=told), lambda: None)
+        except Exception as error:
+            said.append(str(error))
+        else:
+            said.append("")
     return said
 
 
