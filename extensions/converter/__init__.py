@@ -97,11 +97,11 @@ async def setup(ext: Extension[Any]) -> None:
     @ext.on(JobProgress)
     async def progress(event: JobProgress) -> None:
         if event.owner == ext.id:
-            await (views.tell() if event.state == "running" else views.look())
+            await (views.tell() if event.state == "running" else views.look(tell=True))
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:
-        views.open.discard(event.client)
+        views.left(event.client)
 
     ext.add(PANELS, Panel("models", "panel.html", views.context, order=10))
     ext.add(PANELS, Panel("model_file", "file.html", views.one, order=-10))

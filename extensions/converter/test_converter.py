@@ -321,6 +321,7 @@ async def test_cancelled_by_a_person_it_leaves_nothing(tmp_path: Path):
         await page.act("kernel.cancel_job", id=next(iter(app.kernel.jobs.running)))
         await app.until(lambda: not app.kernel.jobs.running)
         await app.until(lambda: [*models.iterdir()] == [file])
+        await page.until("kernel.cancel_job.*converter.convert")
         assert worker.closed == 1
 
 
@@ -332,7 +333,10 @@ async def test_the_page_of_a_model_offers_it(tmp_path: Path):
         plain(model / "pytorch_model.bin")
         page = await app.open("/models/file/mine")
         await page.until("converter-file.*never loaded as they are.*Convert mine to safetensors")
+        lends(app, Pretended(WorkerError("pytorch_model.bin cannot be converted: so.")))
+        await page.act("converter.convert", file="mine")
+        await page.until('id="converter-file".*hx-swap-oob.*cannot be converted: so')
         (model / "model.safetensors").touch()
         other = await app.open("/models/file/mine")
         await other.until("<h1>mine</h1>")
-        assert "converter-file" not in other.html
+        assert "never loaded as they are" not in other.html.partition("<h1>mine</h1>")[2]

@@ -19,6 +19,8 @@ class Views:
         self._ext, self._roots = ext, roots
         self._found: list[Found] = []
         self.open: set[Client] = set()
+        self._models = dict[Client, str]()
+        """The model whose own page a client saw last."""
         self.running: dict[Name, Job] = {}
         self.failed: dict[Name, str] = {}
         """Why the last attempt at each failed, while it is there."""
@@ -36,21 +38,34 @@ class Views:
 
     async def one(self, client: Client | None, name: str) -> dict[str, Any]:
         """The context of file.html: one model, if it is to be converted."""
-        found = await self._ext.thread(one, self._roots, "models", name)
-        return {"each": self._view(found) if found else None}
+        if client and client.id:
+            self._models[client] = name
+        return await self._one(name)
 
-    async def look(self) -> None:
-        """Look into the folders, and tell the pages what changed."""
+    async def _one(self, name: str) -> dict[str, Any]:
+        found = await self._ext.thread(one, self._roots, "models", name)
+        return {"each": self._view(found) if found else None, "oob": False}
+
+    def left(self, client: Client) -> None:
+        """A page was closed."""
+        self.open.discard(client)
+        self._models.pop(client, None)
+
+    async def look(self, *, tell: bool = False) -> None:
+        """Look into the folders, and tell the pages what changed, or in any case."""
         before = self._found
         self._found = await self._ext.thread(find, self._roots)
         there = {(each.place, each.name) for each in self._found}
         self.failed = {name: why for name, why in self.failed.items() if name in there}
-        if before != self._found or self.failed:
+        if tell or before != self._found:
             await self.tell()
 
     async def tell(self) -> None:
         """Tell every page that shows it."""
         await self._ext.push("_found.html", key="found", oob=True, **self.now())
+        for client, name in tuple(self._models.items()):
+            shown = await self._one(name) | {"oob": True}
+            await self._ext.push("file.html", client, "file", **shown)
 
     async def watch(self, every: float) -> None:
         while True:
@@ -75,7 +90,7 @@ class Views:
 
 def in_words(size: int) -> str:
     """Bytes as a person reads them."""
-    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6)):
+    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if size >= bytes_:
             return f"{size / bytes_:.1f} {unit}"
-    return f"{size / 1e3:.0f} KB"
+    return f"{size} B"

@@ -10,8 +10,7 @@ from msgspec import Meta
 from kernel.contract import Refused
 
 CONVERT = (
-    "Convert it to safetensors first, which runs nothing: with the button on the page Models, or "
-    "by python server.py convert PATH."
+    "Convert it to safetensors first: on the page Models, or by python server.py convert PATH."
 )
 """What to do about weights that could run programs."""
 LARGEST_HEADER = 100_000_000
