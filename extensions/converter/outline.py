@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 
 from kernel.contract import Struct
 
-MOST_INSTRUCTIONS = 20_000_000
+MOST_INSTRUCTIONS = 5_000_000
+"""A model of a hundred thousand tensors has three million."""
 MOST_WAITING = 20_000
 """Values that wait on the stack; PyTorch writes them in batches of a thousand pairs."""
 DEEPEST = 32

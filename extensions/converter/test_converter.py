@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -304,6 +305,19 @@ def lends(app: App, worker: Any) -> Any:
 
     app.extension("converter").worker = given  # type: ignore[method-assign]
     return worker
+
+
+def test_nothing_else_here_opens_such_files():
+    """PyTorch's loader is called in one place, and keeps to weights there."""
+    found = {
+        file.relative_to(ROOT).as_posix(): line.strip()
+        for file in (ROOT / "extensions").rglob("*.py")
+        if not file.name.startswith("test_")
+        for line in file.read_text("utf-8").splitlines()
+        if re.search(r"torch\.load\(|use_safetensors=(?!True)", line)
+    }
+    assert [*found] == ["extensions/converter/writing.py"]
+    assert "weights_only=True" in found["extensions/converter/writing.py"]
 
 
 async def test_cancelled_by_a_person_it_leaves_nothing(tmp_path: Path):
