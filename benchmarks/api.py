@@ -1,7 +1,8 @@
 """What the APIs cost: python -m benchmarks.api
 
 An engine that keeps time (benchmarks/metronome) speaks to eight programs at once, through OpenAI's
-events and through the WebSocket; the floor is the same replies taken from the kernel. Then the
+events and through the WebSocket; the floor is the same replies taken from the kernel, with the
+modifiers that a server has by itself. Then the
 delay of a first token beside the bare worker's, a hundred programs at thirty tokens a second, and
 the words a second of a real engine through the API beside the bare one's. CPU time, medians of
 several runs, kinds in turn.
@@ -43,6 +44,8 @@ from tests.live import Live, live
 
 STREAMS, RATE, SECONDS = 8, 100, 5
 MANY, SLOW = 100, 30
+MODIFIERS = ("instruct", "reasoning", "tool_calls", "roleplay", "parameters")
+"""What takes part in a reply of a server as it comes, beside the API."""
 SETTINGS = """
 extensions:
   api_kit: {enabled: true, at_once: 200}
@@ -215,7 +218,7 @@ async def main() -> None:
         alone = scratch / "alone"
         alone.mkdir()
         (alone / "environments").symlink_to(args.environments_dir)
-        app: App = await enter(running("metronome", "instruct", folders=[HERE], data=alone))
+        app: App = await enter(running("metronome", *MODIFIERS, folders=[HERE], data=alone))
         (alone / "beat.tick").touch()
         await app.kernel.slot().load(alone / "beat.tick")
         await ready(server)

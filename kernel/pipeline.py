@@ -77,14 +77,27 @@ class Pipe:
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self._error: BaseException | None = None
+        self._onward: Pipe | None = None
 
     def put(self, delta: Delta) -> None:
+        if self._onward:
+            return self._onward.put(delta)
         self._items.append(delta)
         self._wake()
 
     def close(self, error: BaseException | None = None) -> None:
+        if self._onward:
+            return self._onward.close(error)
         self._closed, self._error = True, error
         self._wake()
+
+    def lead(self, onward: "Pipe") -> None:
+        """Whoever reads this one wants no more of it: all goes to the next one from now on."""
+        self._onward = onward
+        for delta in self._items:
+            onward.put(delta)
+        if self._closed:
+            onward.close(self._error)
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
@@ -110,10 +123,12 @@ class Stage:
         guard: Guard,
         point: str,
         entry: Entry[OutputModifier],
-        upstream: AsyncIterator[Delta],
+        upstream: Pipe,
         turn: Turn,
     ) -> None:
         self.since = 0.0
+        self.idle = False
+        """Whether its modifier answered with the very deltas it was given: it takes no part."""
         self.owner, self.heard, self.pipe = entry.owner, Transcript(), Pipe()
         self._guard, self._point, self._entry, self._turn = guard, point, entry, turn
         self._upstream = upstream
@@ -173,6 +188,9 @@ class Stage:
         self.since = time.monotonic()
         tap = self._tap()
         modified = self._entry.value(tap, self._turn)
+        if modified is tap:
+            self.idle = True
+            return self._upstream.lead(self.pipe)
         try:
             await contained(self._pass_on(modified))
         finally:
@@ -210,7 +228,7 @@ class Stage:
         """Its work ended, by itself or not; None: it does not end, and is left to itself."""
         self._guard.unwatch(self)
         self._entry.leases.discard(self)
-        if self._closed:
+        if self._closed or self.idle:
             return
         error = self._why
         if task and task.cancelled() and not (self._left or error):
@@ -244,13 +262,13 @@ async def modified(
     """`source` as the modifiers leave it; `watch` collects the stages for the prompt inspector."""
     stages: list[Stage] = [] if watch is None else watch
     pumping: asyncio.Task[None] | None = None
-    last = source
-    if entries and not isinstance(source, Pipe):  # A stage that is cancelled must not end it.
-        last = Pipe()
-        pumping = asyncio.create_task(pump(source, last), name=f"kernel:{point}")
+    pipe = source if isinstance(source, Pipe) else Pipe()
+    if entries and pipe is not source:  # A stage that is cancelled must not end it.
+        pumping = asyncio.create_task(pump(source, pipe), name=f"kernel:{point}")
     for entry in entries:
-        stages.append(stage := Stage(guard, point, entry, last, turn))
-        last = stage.pipe
+        stages.append(stage := Stage(guard, point, entry, pipe, turn))
+        pipe = stage.pipe
+    last = pipe if entries else source
     try:
         async for delta in last:
             yield delta

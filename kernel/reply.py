@@ -114,9 +114,12 @@ class Reply:
             if self._stopped and self.finish and not self.finish.error:
                 self.finish = structs.replace(self.finish, reason="cancelled", error=self._why)
             if self.steps is not None:
-                said = [stage.heard.get() for stage in stages[1:]] + [self.text]
-                for stage, after in zip(stages, said, strict=False):  # Perhaps none.
-                    self.steps.append(Step(stage.owner, "output", stage.heard.get(), after))
+                after, steps = self.text, list[Step]()
+                for stage in reversed(stages):
+                    before = after if stage.idle else stage.heard.get()
+                    steps.append(Step(stage.owner, "output", before, after))
+                    after = before
+                self.steps += reversed(steps)
 
     async def _generate(self, source: Pipe) -> None:
         started = time.monotonic()

@@ -26,6 +26,7 @@ from kernel.app import Application
 from kernel.checks import unknown
 from kernel.environments import try_lock
 from kernel.flags import Flags
+from kernel.joined import joined
 from kernel.keyring import Keyring
 from kernel.listener import ACCEPTED, WAITING, listen, own_names
 from kernel.logs import discreet
@@ -273,7 +274,7 @@ def _websocket(**words: Any) -> asyncio.Protocol:
     """Speaks to a page's socket; loaded with the first one, so that the page itself is sooner."""
     import uvicorn.protocols.websockets.websockets_sansio_impl as impl  # noqa: PLC0415 - 20 ms
 
-    return impl.WebSocketsSansIOProtocol(**words)
+    return joined(impl.WebSocketsSansIOProtocol(**words))
 
 
 def _config(door: ASGIApp, flags: Flags) -> uvicorn.Config:

@@ -60,6 +60,36 @@ async def test_no_modifier_costs_nothing():
     assert await Bench().run() == "One two three four"
 
 
+def nothing(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+    return deltas
+
+
+async def test_one_that_answers_what_it_was_given_takes_no_part_and_costs_nothing():
+    bench, pipe, stages = Bench(), Pipe(), list[Stage]()
+    entries = (entry(nothing, "a"), entry(shout, "b"), entry(nothing, "c"), entry(nothing, "d"))
+    pipe.put(Delta("One"))
+    stream = modified(bench.guard, "output", entries, pipe, Turn(), stages)
+    assert (await anext(stream)).text == "ONE"
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    assert "b:output" in names
+    assert not names & {"a:output", "c:output", "d:output"}
+    assert [stage.idle for stage in stages] == [True, False, True, True]
+    for word in WORDS[1:]:
+        pipe.put(Delta(word))
+    pipe.close()
+    heard = [(await anext(stream)).text for _ in WORDS[1:]]
+    assert heard == [" TWO", " THREE", " FOUR"]
+    assert not any(one.leases for one in entries if one.owner != "b")
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+    assert await bench.run(entry(nothing), entry(nothing)) == "One two three four"
+    broken = source()
+    broken.close(LookupError("the source is gone"))
+    with pytest.raises(LookupError, match="the source is gone"):
+        await bench.run(entry(nothing), entry(nothing), upstream=broken)
+    assert not bench.failures
+
+
 async def test_whole_text_streams_and_then_replaces():
     async def reverse(text: str) -> str:
         return text[::-1]

@@ -73,7 +73,13 @@ async def test_the_inspector_sees_each_change():
             return text + "!"
 
         add(app, INPUT, input_)
+
+        def aside(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+            return deltas
+
+        add(app, OUTPUT, aside)
         add(app, OUTPUT, whole_text(louder), rewrites=True)
+        add(app, OUTPUT, aside)
         from kernel.reply import Reply  # noqa: PLC0415  the recording form is not on App
 
         reply = Reply(app.kernel, Turn(prompt="good"), (), record=True)
@@ -82,7 +88,9 @@ async def test_the_inspector_sees_each_change():
         steps = [(s.point, s.before, s.after) for s in reply.steps or ()]
         assert steps == [
             ("input", Turn(prompt="good"), Turn(prompt="better")),
+            ("output", "yes", "yes"),
             ("output", "yes", "yes!"),
+            ("output", "yes!", "yes!"),
         ]
 
 

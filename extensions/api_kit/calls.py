@@ -114,8 +114,11 @@ class Out:
     def __init__(self, call: Call, send: Send, media_type: str, sign: bytes) -> None:
         self.begun = False
         self._call, self._send, self._type, self._sign = call, send, media_type, sign
-        self._last = asyncio.get_running_loop().time()
-        self._one = asyncio.Lock()
+        self._now = asyncio.get_running_loop().time
+        self._last = self._now()
+        self._opening = asyncio.Lock()
+        self._sending = 0
+        """Pieces that the program has not taken yet."""
         self._signs: asyncio.Task[None] | None = None
         self._writer: asyncio.Task[Any] | None = None
 
@@ -133,24 +136,29 @@ class Out:
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """Send this now; waits while the program does not take it."""
-        async with self._one:
-            if not self.begun:
-                await self._open()
+        if not self.begun:
+            await self._open()
+        self._sending += 1
+        try:
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
-            self._last = asyncio.get_running_loop().time()
+        finally:
+            self._sending -= 1
+        self._last = self._now()
 
     async def _open(self) -> None:
-        self.begun = True
-        headers = {"content-type": self._type, **self._call.headers}
-        raw = [(name.encode(), text.encode("latin-1", "replace")) for name, text in headers.items()]
-        await self._send({"type": "http.response.start", "status": 200, "headers": raw})
+        async with self._opening:
+            if self.begun:
+                return
+            headers = {"content-type": self._type, **self._call.headers}
+            raw = [(n.encode(), text.encode("latin-1", "replace")) for n, text in headers.items()]
+            await self._send({"type": "http.response.start", "status": 200, "headers": raw})
+            self.begun = True
 
     async def _live(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(max(0.25, self._last + self.QUIET - loop.time()))
-            quiet = loop.time() - self._last
-            if quiet >= self.QUIET and not self._one.locked():
+            await asyncio.sleep(max(0.25, self._last + self.QUIET - self._now()))
+            quiet = self._now() - self._last
+            if quiet >= self.QUIET and not self._sending:
                 await self.write(self._sign)
             elif quiet >= self.QUIET + self.STALL and self._writer:
                 self._writer.cancel()

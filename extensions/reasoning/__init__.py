@@ -1,12 +1,10 @@
 """Thoughts and answers told apart: while a reply is written, and before a model reads it again."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from kernel.api import (
     HISTORY,
     OUTPUT,
-    Delta,
     Extension,
     Meta,
     Past,
@@ -29,10 +27,7 @@ class Settings(Struct, frozen=True):
 
 
 async def setup(ext: Extension[Settings]) -> None:
-    @ext.on(OUTPUT, phase=Phase.EARLY, rewrites=of_a_page)
-    async def tell_apart(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
-        async for delta in apart(deltas, turn):
-            yield delta
+    ext.on(OUTPUT, phase=Phase.EARLY, rewrites=of_a_page)(apart)
 
     @ext.on(HISTORY, phase=Phase.EARLY)
     async def remember(past: Past) -> Past:

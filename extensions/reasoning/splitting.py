@@ -44,6 +44,10 @@ class Splitter:
         """Whether a thought is being written."""
         return bool(self._tags.ends)
 
+    def passes(self, words: str) -> bool:
+        """Whether these words go on with an answer; then they count as taken."""
+        return self._answered and not self._space and self._tags.passes(words)
+
     def feed(self, words: str) -> list[Piece]:
         held = self._fresh or self._space or words[-1:].isspace()
         if words and not held and self._tags.goes_on(words):

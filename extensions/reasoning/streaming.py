@@ -20,6 +20,15 @@ class Stream:
         """Tokens, and up to where they reach in what was heard."""
         self._heard = self._given = 0
 
+    def passes(self, delta: Delta) -> bool:
+        """Whether it can be given on as it is: as nearly always, and at no cost."""
+        if self._tokens or not delta.text or not self._splitter.passes(delta.text):
+            return False
+        self._heard += len(delta.text)
+        self._given = self._heard
+        self._remember(delta.text)
+        return True
+
     def hear(self, delta: Delta) -> Iterator[Delta]:
         if not delta.text and not self._tokens:
             yield delta
@@ -91,6 +100,9 @@ async def apart(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta
             yield delta
             continue
         stream = streams.get(delta.choice)
+        if stream and not delta.replace and stream.passes(delta):
+            yield delta
+            continue
         if delta.replace:
             for channel in ("text", "reasoning") if stream else ():
                 yield Delta("", channel, replace=True, choice=delta.choice)

@@ -47,11 +47,17 @@ class Tags:
     def feed(self, words: str) -> list[tuple[Kind, str]]:
         if not words:
             return []
-        if not self._held and not self.ends and not SOMETHING.search(words):
-            self._pass(words)
+        if self.passes(words):
             return [("answer", words)]
         self._held += words
         return self._take(last=False)
+
+    def passes(self, words: str) -> bool:
+        """Whether these words are of an answer, and hold nothing that might be a tag."""
+        if self._held or self.ends or SOMETHING.search(words):
+            return False
+        self._pass(words)
+        return True
 
     def end(self) -> list[tuple[Kind, str]]:
         """What was held back, now that nothing follows."""

@@ -50,7 +50,12 @@ class Naming:
     def __init__(self, library: Library) -> None:
         self._library = library
 
-    async def strip(self, deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+    def strip(self, deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+        if turn.mode not in MODES or turn.continue_ or turn.prompt is not None:
+            return deltas  # It goes on with words, or is in nobody's name.
+        return self._stripped(deltas, turn)
+
+    async def _stripped(self, deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
         char = await self._char(turn)
         begun: dict[int, Beginning] = {}
         async for delta in deltas:
@@ -69,8 +74,6 @@ class Naming:
 
     async def _char(self, turn: Turn) -> str:
         """Whose name a reply may repeat; nobody's where it goes on with words."""
-        if turn.mode not in MODES or turn.continue_ or turn.prompt is not None:
-            return ""
         try:
             options = Options.of(turn)
             if options.start_reply_with and not options.impersonate:

@@ -15,7 +15,6 @@ from kernel.api import (
     Phase,
     SettingsChanged,
     Struct,
-    Turn,
 )
 
 from .asking import asked, forced
@@ -50,10 +49,7 @@ async def setup(ext: Extension[Settings]) -> None:
         model = ext.slot(draft.request.slot).model
         return model.info if model else None
 
-    @ext.on(OUTPUT, phase=Phase.EARLY)
-    async def tell_apart(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
-        async for delta in apart(deltas, turn):
-            yield delta
+    ext.on(OUTPUT, phase=Phase.EARLY)(apart)
 
     @ext.on(REQUEST, phase=Phase.LATE)
     async def ask(draft: Draft) -> Draft:

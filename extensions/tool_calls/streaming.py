@@ -80,13 +80,14 @@ class Stream:
         return tuple(tokens)
 
 
-async def apart(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+def apart(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
     """The modifier: calls leave the text for the channel `tool`."""
     tools = Tools(offered(turn))
-    if not tools.offered:
-        async for delta in deltas:
-            yield delta
-        return
+    return called(deltas, turn, tools) if tools.offered else deltas
+
+
+async def called(deltas: AsyncIterator[Delta], turn: Turn, tools: Tools) -> AsyncIterator[Delta]:
+    """The text, and the calls of these tools."""
     forced = choice_of(turn).forced
     most = 1 if turn.options.get("parallel_tool_calls") is False else 0
     begun = "" if forced else turn.begun or str(turn.options.get("start_reply_with", ""))

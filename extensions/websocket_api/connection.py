@@ -45,6 +45,8 @@ class Connection:
         self._answers: deque[bytes] = deque()
         self._news = asyncio.Event()
         self._strikes = 0
+        self._since = 0.0
+        """When the program was given what it has not taken yet; 0 where it took all."""
 
     def wake(self) -> None:
         self._news.set()
@@ -52,7 +54,8 @@ class Connection:
     async def serve(self) -> None:
         """Until either side has had enough."""
         await self._socket.accept()
-        work = [asyncio.create_task(part) for part in (self._receive(), self._send())]
+        parts = (self._receive(), self._send(), self._watch())
+        work = [asyncio.create_task(part) for part in parts]
         try:
             await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -149,14 +152,22 @@ class Connection:
     # --- out ----------------------------------------------------------------------------
 
     async def _send(self) -> None:
-        with suppress(TimeoutError, WebSocketDisconnect):
+        now, send = asyncio.get_running_loop().time, self._socket.send
+        with suppress(WebSocketDisconnect):
             while True:
                 await self._news.wait()
                 self._news.clear()
                 while waiting := self._waiting():
-                    async with asyncio.timeout(STALL):
-                        for data in waiting:
-                            await self._socket.send_text(data.decode())
+                    self._since = now()
+                    for data in waiting:
+                        await send({"type": "websocket.send", "text": data.decode()})
+                    self._since = 0.0
+
+    async def _watch(self) -> None:
+        """Until the program takes nothing for too long: one timer, and nothing an event."""
+        now = asyncio.get_running_loop().time
+        while not self._since or now() - self._since < STALL:  # noqa: ASYNC110 - a clock
+            await asyncio.sleep(STALL / 4)
 
     def _waiting(self) -> list[bytes]:
         """Some of what is new of every reply, so that none waits for another."""
