@@ -139,8 +139,10 @@ const here = () => {
     if (link.pathname === `/${tab}`) link.ariaCurrent = 'page';
     else link.removeAttribute('aria-current');
   }
+  // What lies below a section of a tab, as /models/downloader/user/model does, is in that section.
+  const within = path => location.pathname === path || (path.indexOf('/', 1) > 0 && location.pathname.startsWith(`${path}/`));
   for (const link of document.querySelectorAll('[data-here] a[href]')) {
-    if (link.pathname === location.pathname) link.ariaCurrent = 'page';
+    if (within(link.pathname)) link.ariaCurrent = 'page';
     else link.removeAttribute('aria-current');
   }
 };

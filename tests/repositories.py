@@ -123,6 +123,8 @@ class Repo:
     pipeline: str = "text-generation"
     card: Mapping[str, object] = field(default_factory=dict)
     """The head of the card: licence, base_model."""
+    parameters: int = 0
+    """As the hub reads them off the files."""
     commits: dict[str, dict[str, File]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
 
@@ -183,5 +185,15 @@ class Repo:
             **{"author": self.id.partition("/")[0], "private": self.private, "gated": self.gated},
             **{"disabled": False, "downloads": self.downloads, "likes": self.likes},
             **{"lastModified": self.changed, "createdAt": self.changed, "tags": [*self.tags]},
+            **self._counted(),
             **{"pipeline_tag": self.pipeline, "cardData": {**self.card}, "siblings": siblings},
         }
+
+    def _counted(self) -> dict[str, object]:
+        """How many parameters it has, where the hub says it for this kind of file."""
+        if not self.parameters:
+            return {}
+        if "gguf" in self.tags:
+            return {"gguf": {"total": self.parameters, "architecture": "llama"}}
+        counted = {"parameters": {"BF16": self.parameters}, "total": self.parameters}
+        return {"safetensors": counted}

@@ -1,5 +1,6 @@
 """From nothing to a reply in a real browser: a model is found, fetched through two cuts, loaded."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,8 @@ async def test_from_an_empty_folder_to_a_reply(
             large = page.locator(".downloader-choice", has_text="stories-Q8_0.gguf")
             await large.get_by_role("button", name="Download").click()
             second = page.locator(".downloader-job", has_text="stories-Q8_0.gguf")
-            await expect(second).to_contain_text("/s", timeout=30_000)
+            await expect(second).to_contain_text(re.compile(r"[KM]B/s"), timeout=30_000)
+            await expect(large).to_contain_text("is being fetched")
             await shoot(page, "download-3-running")
             await second.get_by_role("button", name="Pause").click()
             await expect(second).to_have_attribute("data-state", "paused")

@@ -13,7 +13,7 @@ from kernel.api import (
     Struct,
 )
 
-from .api import DOWNLOADS, Downloaded, Downloads
+from .api import DOWNLOADS, Downloads
 from .desk import Desk
 from .hub import Hub
 from .listing import Listing
@@ -64,8 +64,8 @@ async def setup(ext: Extension[Settings]) -> None:
     downloads = Downloads(ext, hub.where)
     await downloads.open()
     listing = Listing(ext, downloads)
-    pages = Pages(ext, hub, listing.now)
-    listing.show = pages.tell_downloads
+    pages = Pages(ext, hub, listing)
+    listing.show, listing.changed = pages.tell_downloads, pages.files_changed
     looks = pages.looks = Looks(ext, hub, pages.tell)
     Desk(ext, hub, looks, pages, downloads)
 
@@ -73,10 +73,6 @@ async def setup(ext: Extension[Settings]) -> None:
     async def settings_changed(event: SettingsChanged) -> None:
         looks.forget()
         await downloads.settings_changed()
-
-    @ext.on(Downloaded)
-    async def downloaded(event: Downloaded) -> None:
-        await pages.files_changed()
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:

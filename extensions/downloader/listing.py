@@ -1,15 +1,16 @@
 """The list of downloads on the page: how far each is, and what may be done with it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kernel.api import Client, Extension
 
 from . import views
 from .asked import Cancel, Forget, Pause, Resume
-from .downloads import Downloads
+from .downloads import OPEN, Downloads
 from .news import DownloadMoved
+from .plan import Plan
 from .records import Entry, duration
 
 FAILED = 20
@@ -19,9 +20,11 @@ EVERY = 0.25
 
 
 class Listing:
-    """Draws the downloads, and has `show` draw them again when one of them moved."""
+    """Draws the downloads. `show` draws them again when one moved, `changed` is called when one
+    began or ended."""
 
     show: Callable[[], None]
+    changed: Callable[[], Awaitable[None]]
 
     def __init__(self, ext: Extension[Any], downloads: Downloads) -> None:
         self._ext, self._downloads = ext, downloads
@@ -38,6 +41,10 @@ class Listing:
         entries = [e for e in self._downloads.entries if repo in ("", e.plan.repo)]
         return {"downloads": [row(entry) for entry in reversed(entries)]}
 
+    def under_way(self) -> list[Plan]:
+        """What is being fetched, or will be."""
+        return [entry.plan for entry in self._downloads.entries if entry.state in OPEN]
+
     async def forget(self, client: Client, id: str) -> None:
         """Take it out of the list."""
         entry = self._downloads.get(id)
@@ -50,11 +57,18 @@ class Listing:
 
     async def _follow(self) -> None:
         """Show every page what moved, a few times a second."""
+        before = self._states()
         while True:
             await self._moved.wait()
             self._moved.clear()
             self.show()
+            if (now := self._states()) != before:
+                before = now
+                await self.changed()
             await asyncio.sleep(EVERY)
+
+    def _states(self) -> list[tuple[str, str]]:
+        return [(entry.id, entry.state) for entry in self._downloads.entries]
 
 
 def row(entry: Entry) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The section of the Model page that finds models: what each page looks at, and what it is told."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,6 +15,7 @@ from . import views
 from .addresses import Address, address_of
 from .fitting import Room
 from .hub import Hub
+from .listing import Listing
 from .looks import Look, Looks
 from .machine import room
 from .plan import Found
@@ -35,10 +36,8 @@ class Pages:
 
     looks: Looks
 
-    def __init__(
-        self, ext: Extension[Any], hub: Hub, downloads: Callable[[str], Mapping[str, Any]]
-    ) -> None:
-        self._ext, self._hub, self._downloads = ext, hub, downloads
+    def __init__(self, ext: Extension[Any], hub: Hub, listing: Listing) -> None:
+        self._ext, self._hub, self._listing = ext, hub, listing
         self._places = Places(ext.models, ext.loras)
         self._open: set[Client] = set()
         self._asked: dict[str, dict[str, Any]] = {}
@@ -139,12 +138,12 @@ class Pages:
                 address = self._looks_at(client)
                 repo = address.repo if address else ""
                 if repo not in drawn:
-                    told = self._downloads(repo)
+                    told = self._listing.now(repo)
                     drawn[repo] = self._ext.render("_downloads.html", oob=True, **told)
                 self._ext.push_html(drawn[repo], client, "downloads")
 
     async def files_changed(self) -> None:
-        """A download ended: what is here already is another thing now."""
+        """A download began or ended: what is here already is another thing now."""
         await self.tell_starters()
         for client in tuple(self._open):
             if self._looks_at(client):
@@ -172,18 +171,19 @@ class Pages:
             "installs": installs,
         }
         if not subject:
-            return {**context, **await self.starting(), **self._downloads("")}
+            return {**context, **await self.starting(), **self._listing.now("")}
         try:
             address = self._address(subject)
         except Refused as refusal:
             context["trouble"] = str(refusal)
-            return {**context, **await self.starting(), **self._downloads("")}
+            return {**context, **await self.starting(), **self._listing.now("")}
         look, there = self.looks.at(address), await self._machine()
         repository = await self._ext.thread(
-            views.repository, look, there, self._places, self._hub.endpoint
-        )
+            views.repository, look, there, self._places, self._hub.endpoint,
+            self._listing.under_way(),
+        )  # fmt: skip
         about = {"repository": repository, "card": await self._card(look)}
-        return {**context, **about, **self._downloads(address.repo)}
+        return {**context, **about, **self._listing.now(address.repo)}
 
     async def _machine(self) -> Room:
         """The room there is, as measured a moment ago: asking a graphics card takes time."""

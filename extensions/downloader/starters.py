@@ -1,6 +1,7 @@
 """The list of good small models: a file that people edit, read whenever it is shown."""
 
 import re
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from kernel.api import Meta, Struct, write
 SHIPPED = Path(__file__).with_name("starters.yaml")
 NAME = "starters.yaml"
 LARGEST = 256 << 10
-MOST = 200
+MOST, DEEPEST = 200, 20
 UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 Word = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -100,6 +101,8 @@ def _tree(path: Path) -> dict[str, Any]:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"it is larger than {LARGEST >> 10} KB. Shorten it")
         text = path.read_bytes().decode("utf-8-sig")
+        if max(accumulate((c in "[{") - (c in "]}") for c in text), default=0) > DEEPEST:
+            raise ValueError("it is nested too deeply. Write it like the shipped one")
         if text.count("&") > 50:
             raise ValueError("it has too many anchors. Write each entry out")
         tree = YAML(typ="safe", pure=True).load(text)

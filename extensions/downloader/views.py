@@ -1,5 +1,6 @@
 """What the templates of finding show, in words."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ from .addresses import Address
 from .choosing import Choice, is_kept, missing_parts
 from .fitting import Room, advised, fits, largest, need
 from .looks import Look
-from .plan import HUB, Found, Item
+from .plan import HUB, Found, Item, Plan
 from .planning import Places, found_here, is_here, is_safe, plan_of
 from .quantizations import ALL
 from .starters import Starter
@@ -104,7 +105,9 @@ def starter(entry: Starter, room: Room, places: Places) -> dict[str, Any]:
     }
 
 
-def repository(look: Look, room: Room, places: Places, endpoint: str) -> dict[str, Any]:
+def repository(
+    look: Look, room: Room, places: Places, endpoint: str, under_way: Sequence[Plan]
+) -> dict[str, Any]:
     """A repository with its forms and files. Blocks: it looks at what is here already."""
     address, found = look.address, look.repository
     view: dict[str, Any] = {
@@ -126,7 +129,11 @@ def repository(look: Look, room: Room, places: Places, endpoint: str) -> dict[st
         "base": [{"name": name, "link": link(Address(name))} for name in found.base[:5]],
         "downloads": many(found.downloads),
         "parameters": many(found.parameters) if found.parameters else "",
-        "choices": [_choice(look, each, each is best, room, places) for each in forms],
+        "choices": [
+            _choice(look, each, room, places)
+            | {"best": each is best, "under_way": _fetched(each, address, under_way)}
+            for each in forms
+        ],
         "files": [_file(look, item, places) for item in found.items[:ROWS]],
         "more": max(0, len(found.items) - ROWS),
         "all": len(found.items),
@@ -144,7 +151,14 @@ def _meant(look: Look) -> Choice | None:
     return None
 
 
-def _choice(look: Look, choice: Choice, best: bool, room: Room, places: Places) -> dict[str, Any]:
+def _fetched(choice: Choice, address: Address, under_way: Sequence[Plan]) -> bool:
+    """Whether it is on its way."""
+    urls = {item.url for item in choice.items}
+    plans = (plan for plan in under_way if plan.repo == address.repo)
+    return any(urls <= {item.url for item in plan.items} for plan in plans)
+
+
+def _choice(look: Look, choice: Choice, room: Room, places: Places) -> dict[str, Any]:
     assert look.repository
     warning = PICKLE if choice.form == "pickle" else ""
     here: dict[str, bool] = {}
@@ -166,7 +180,6 @@ def _choice(look: Look, choice: Choice, best: bool, room: Room, places: Places) 
         "says": "An adapter (LoRA): it changes the model it was made for, and goes to loras/."
         if choice.lora else choice.quantization.says,
         "lora": choice.lora,
-        "best": best,
         "here": bool(here) and all(here.values()),
         "some": sum(here.values()),
         "eyes": size(choice.eyes[0].size) if choice.eyes else "",
