@@ -63,6 +63,7 @@ async def setup(ext: Extension[Settings]) -> None:
     loading = Loading(ext, memory, ways)
     views = Views(ext, ways, loading, rest)
     page = placed(ext, views)
+    ways.best = page.best
     Desk(ext, ways, loading, views, rest)
     Fits(ext, views)
     await views.look()

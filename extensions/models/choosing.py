@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kernel.api import (
-    LOADERS,
     UNSET,
     Client,
     Extension,
@@ -57,7 +56,7 @@ class Choosing:
     def loader(self, model: ModelFile, wish: str = "") -> Loader | None:
         """The loader that was wished for, or is saved, or the first that takes the model."""
         found = self._ways.loader(model.name, model.path, wish)
-        able = [each for each in self._ext.get(LOADERS) if each.id in model.loaders]
+        able = [each for each in self._ways.running(model.name) if each.id in model.loaders]
         return found if found in able else next(iter(able), None)
 
     async def choose(
@@ -131,7 +130,7 @@ class Choosing:
         if not chosen or not model:
             return None
         loader = self.loader(model, chosen.wish)
-        able = [one for one in self._ext.get(LOADERS) if one.id in model.loaders]
+        able = [one for one in self._ways.running(model.name) if one.id in model.loaders]
         place = [each.name for each in files].index(model.name)
         return {
             "name": model.name,

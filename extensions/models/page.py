@@ -31,12 +31,12 @@ class Page:
 
     def __init__(self, ext: Extension[Any], views: Views) -> None:
         self._ext, self._views = ext, views
-        self.catalogue = Catalogue(ext, self.tell_list)
+        self.catalogue = Catalogue(ext, self.read)
         self.rows = Rows(ext, self.catalogue)
         self._open: dict[Client, Looking] = {}
         self._known: list[tuple[str, str]] = []
         self._begun = False
-        views.beside = self.tell_load
+        views.beside, views.trouble_of = self.tell_load, self.rows.trouble
 
     async def context(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The context of panel.html."""
@@ -65,13 +65,24 @@ class Page:
         self._open.pop(client, None)
 
     async def follow(self, changed: bool) -> None:
-        """Read what is new, while anybody looks; `changed` says that the list is another one."""
-        if self._open:
-            if changed or not self._begun or self.catalogue.growing:
-                self._begun = True
-                await self.catalogue.refresh(self._views.all)
-            if changed:
-                await self.tell_list()
+        """Read what is new, while any page is open; `changed` says that the list is another
+        one."""
+        if changed or not self._begun or self.catalogue.growing:
+            self._begun = True
+            await self.catalogue.refresh(self._views.all)
+        if changed:
+            await self.tell_list()
+
+    def best(self, name: str) -> list[str]:
+        """The loaders that a model is for by its files, best first."""
+        model = self._views.file(name)
+        known = self.catalogue.of(model) if model else None
+        return [each.loader for each in self.rows.takers(model, known)] if model else []
+
+    async def read(self) -> None:
+        """More is known of some models: lists and forms show it."""
+        await self.tell_list()
+        self._views.push_pickers()
 
     async def arrived(self) -> None:
         """A model came by the page itself: it is shown at once."""
@@ -169,17 +180,22 @@ class Page:
         model = self._named(name)
         if not model:
             return {"model": None}
-        await self.catalogue.describe(model)
+        if not self.catalogue.of(model):  # A panel waits for nothing that may take seconds.
+            self._ext.spawn(self._describe(model), "describe")
         if client and client.id and model.loaders:
             await self._views.choosing.choose(client, model.name)
         panels = await self._ext.panels("model_file", client, model.name)
         return {"model": self.rows.whole(model), "panels": panels, **self._loading(client, model)}
 
+    async def _describe(self, model: ModelFile) -> None:
+        await self.catalogue.describe(model)
+        await self.read()
+
     def _loading(self, client: Client | None, model: ModelFile) -> dict[str, Any]:
         """The context of _here.html."""
         shown = self._views.picker(client)
         chosen = shown["chosen"]
-        fits = chosen and chosen["name"] == model.name and not self.rows.row(model)["trouble"]
+        fits = chosen and chosen["name"] == model.name and not self.rows.trouble(model)
         return {**shown, "chosen": chosen if fits else None}
 
     def _shown(self, client: Client) -> ModelFile | None:

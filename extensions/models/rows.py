@@ -35,8 +35,9 @@ class Rows:
                 found.append(Suited(id, labels[id], SAYS_SO))
         return found
 
-    def trouble(self, model: ModelFile, known: Described | None) -> str:
+    def trouble(self, model: ModelFile) -> str:
         """Why it cannot be loaded as it is; empty where it can, or is not known yet."""
+        known = self._catalogue.of(model)
         if not known or known.trouble or self.takers(model, known):
             return known.trouble if known else ""
         return detection.missing(known.loaders, self._off())
@@ -60,7 +61,7 @@ class Rows:
             "why": takers[0].why if takers else "",
             "read": known is not None,
             "role": ROLES.get(known.role, "") if known else "",
-            "trouble": self.trouble(model, known),
+            "trouble": self.trouble(model),
             "loaded": now.state == "ready" and path == str(model.path),
         }
 

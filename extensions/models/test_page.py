@@ -1,9 +1,18 @@
 """The Model page: what it lists, and what other extensions put there."""
 
+import os
+import re
+import struct
 from pathlib import Path
+from typing import cast
 
-from kernel.api import PANELS
-from kernel.testing import App, Page, Scripted, running
+from extensions.models.api import MODELS
+from kernel.api import LOADERS, PANELS, Loader, Phase
+from kernel.testing import App, Page, Scripted, ScriptedLoader, running
+from tests.ggufs import a_gguf
+
+HEAD = b'{"a": {"dtype": "F16", "shape": [2], "data_offsets": [0, 4]}}'
+SAFETENSORS = struct.pack("<Q", len(HEAD)) + HEAD + bytes(4)
 
 HARDWARE = '''"""Stands on the Model page."""
 
@@ -95,3 +104,100 @@ async def test_a_section_comes_and_goes_with_its_extension(tmp_path: Path):
         await page.until('href="/models/metal"')
         await page.until("The section of")
         assert any(panel.region == "models" for panel in app.kernel.registry.values(PANELS))
+
+
+def aged(app: App, name: str, data: bytes) -> None:
+    """A file that was written long ago."""
+    put(app, name)
+    (app.kernel.models / name).write_bytes(data)
+    os.utime(app.kernel.models / name, (1, 1))
+
+
+async def test_what_cannot_be_loaded_says_why_and_is_not_in_the_picker():
+    async with running("models", "llama_cpp") as app:
+        aged(app, "good.gguf", a_gguf({"general.name": "<b>Good</b>"}))
+        aged(app, "cut.gguf", a_gguf()[:-9])
+        aged(app, "turbo-exl2/config.json", b"{}")
+        aged(app, "turbo-exl2/model.safetensors", SAFETENSORS)
+        aged(app, "plain/config.json", b"{}")
+        aged(app, "plain/model.safetensors", SAFETENSORS)
+        page = await app.open("/models")
+        await page.until("Not to be loaded as they are.*cut.gguf.*ends 9 bytes after the file does")
+        await page.until("turbo-exl2.*It is for ExLlamav2_HF, which Spindle does not have")
+        await page.until("plain<.*Transformers takes it, and is switched off. Switch it on")
+        assert "<b>Good</b>" not in page.html
+        page.html = ""
+        await page.act("models.choose", file="good.gguf")
+        await page.until("models-load")
+        assert "good.gguf" in picker(page)
+        assert "cut.gguf" not in picker(page)
+        page = await app.open("/models/file/turbo-exl2")
+        await page.until("It is quantized with EXL2.*>For<.*ExLlamav2_HF, ExLlamav2")
+        assert "models-page-load" not in page.html
+        page = await app.open("/models/file/good.gguf")
+        await page.until("&lt;b&gt;Good&lt;/b&gt;.*models-page-load")
+
+
+def picker(page: Page) -> str:
+    """The picker as it was sent last."""
+    return page.html[page.html.rindex('<dialog id="models-picker"') :].partition("</dialog>")[0]
+
+
+class Both(ScriptedLoader):
+    """Takes what it is asked about."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(Scripted("Hi."))
+        self.id = self.label = id
+
+
+async def test_the_loader_that_the_files_are_for_comes_first():
+    async with running("models") as app:
+        for id in ("other", "llamacpp_hf", "llama_cpp"):
+            add = app.kernel.registry.add
+            loader = cast(Loader, Both(id))
+            add(LOADERS, loader, "kernel", phase=Phase.NORMAL, rank=0, rewrites=False)
+        aged(app, "m/model.gguf", a_gguf())
+        aged(app, "m/tokenizer.json", b"{}")
+        page = await app.open("/models/file/m/model.gguf")
+        await page.until("<dd>llama.cpp <.*<dd>llamacpp_HF <.*<dd>other <.*The loader says so itself")
+        await page.until('<option value="llama_cpp" selected')
+        await app.open("/models/file/m")
+        [models] = app.kernel.registry.values(MODELS)
+        await models.load("m/model.gguf")
+        assert app.kernel.slot().state.name == "model"
+
+
+async def test_thousands_of_models_are_found_by_words_and_shown_by_hundreds():
+    async with running("models", "llama_cpp") as app:
+        for number in range(450):
+            aged(app, f"{number // 100}/llama-{number:04}.gguf", a_gguf())
+        page = await app.open("/models")
+        await page.until(r"Show more \(350 left\)")
+        page.html = ""
+        await page.act("models.search", words="", more=True)
+        await page.until(r"Show more \(250 left\)")
+        page.html = ""
+        await page.act("models.search", words="LLAMA 044")
+        found = await page.until('id="models-found".*</div>')
+        assert len(set(re.findall(r"llama-\d+\.gguf", found))) == 11
+        await page.act("models.search", words="nothing like it")
+        await page.until("No model has all of that")
+        page.html = ""
+        await page.act("models.choose", file="4/llama-0449.gguf")
+        await page.until('250 more: <a href="/models">')
+        assert picker(page).count('class="file"') == 200
+
+
+async def test_a_list_follows_the_folder():
+    async with running("models", "llama_cpp") as app:
+        page = await app.open("/models")
+        await page.until("There is no model here yet")
+        put(app, "new/one.gguf")
+        await page.until('href="/models/file/new/one.gguf"')
+        page.html = ""
+        (app.kernel.models / "new" / "one.gguf").unlink()
+        await page.until("There is no model here yet")
+        put(app, "new/link.gguf")
+        (app.kernel.models / "far.gguf").symlink_to(app.kernel.models / "new" / "link.gguf")
+        await page.until('href="/models/file/far.gguf"')

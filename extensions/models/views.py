@@ -16,7 +16,8 @@ from kernel.api import LOADERS, Client, Everyone, Extension, Generated
 
 SHARE = 20
 """How much longer than a look into the folder the time between two of them is, at least."""
-
+MOST = 200
+"""Models in the picker; the Model page finds the others."""
 OFTEN = 0.5
 """Seconds between two looks at what an engine prints while it loads."""
 
@@ -37,6 +38,8 @@ class Views:
         self._pages: dict[str, Client] = {}
         self.beside: Callable[[Client], None] = lambda client: None
         """Told of each page whose picker is another one now."""
+        self.trouble_of: Callable[[ModelFile], str] = lambda model: ""
+        """Why a model is not to be loaded, where that is known."""
 
     @property
     def watched(self) -> bool:
@@ -141,26 +144,25 @@ class Views:
 
     def picker(self, client: Client | None) -> dict[str, Any]:
         """The context of _picker.html; it contains that of _status.html."""
+        usable = [model for model in self._shelf.models if not self.trouble_of(model)]
         return {
             "slot": self.slot(),
-            "files": [
-                {
-                    "name": model.name,
-                    "size": size_in_words(model.size),
-                    "loaders": [
-                        loader.label
-                        for loader in self._ext.get(LOADERS)
-                        if loader.id in model.loaders
-                    ],
-                }
-                for model in self._shelf.models
-            ],
+            "files": [self._row(model) for model in usable[:MOST]],
+            "more": max(0, len(usable) - MOST),
             "trouble": self.trouble,
             "chosen": self.choosing.view(client, self._shelf.models),
             "at_start": self._ext.settings.at_start,
             "autoload": self._ext.settings.autoload,
             "idle": self._rest.minutes,
             "folder": str(self._ext.models),
+        }
+
+    def _row(self, model: ModelFile) -> dict[str, Any]:
+        loaders = [loader for loader in self._ext.get(LOADERS) if loader.id in model.loaders]
+        return {
+            "name": model.name,
+            "size": size_in_words(model.size),
+            "loaders": [loader.label for loader in loaders],
         }
 
     def slot(self) -> dict[str, Any]:

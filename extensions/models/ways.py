@@ -1,7 +1,7 @@
 """How a model is loaded: with which loader and options, of all that was said about that."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Ways:
 
     def __init__(self, ext: Extension[Any], memory: Memory, saved: Saved) -> None:
         self._ext, self._memory, self.saved = ext, memory, saved
+        self.best: Callable[[str], Sequence[str]] = lambda name: ()
+        """The loaders that a model is for by its files, best first; set by the Model page."""
 
     def look(self, name: str) -> None:
         """Read what is saved, and find what of it means this model; blocking."""
@@ -48,7 +50,13 @@ class Ways:
             return loader
         if (loader := self.named(self._said_loader(name))) and takes(loader, path):
             return loader
-        return next((loader for loader in self._ext.get(LOADERS) if takes(loader, path)), None)
+        return next((loader for loader in self.running(name) if takes(loader, path)), None)
+
+    def running(self, name: str) -> list[Loader]:
+        """The loaders that run, those first that the model is for."""
+        best = [*self.best(name)]
+        loaders = self._ext.get(LOADERS)
+        return sorted(loaders, key=lambda each: best.index(each.id) if each.id in best else 99)
 
     def own(self, name: str) -> bool:
         """Whether something is saved for this very model."""

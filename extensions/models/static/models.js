@@ -14,8 +14,11 @@ class Drop extends HTMLElement {
       if (!files(event)) return;
       event.preventDefault();
       delete this.dataset.uiOver;
-      const entries = [...event.dataTransfer.items].map(item => item.webkitGetAsEntry?.()).filter(Boolean);
-      for (const entry of entries) this.walk(entry).then(found => this.send(found));
+      for (const item of event.dataTransfer.items) {
+        const entry = item.webkitGetAsEntry?.(), file = item.getAsFile();
+        if (entry?.isDirectory) this.walk(entry).then(found => this.send(found));
+        else if (file) this.send([{path: file.name, file}]);
+      }
     }, {signal});
     this.addEventListener('change', ({target}) => {
       const chosen = [...target.files].map(file => ({path: file.webkitRelativePath || file.name, file}));
