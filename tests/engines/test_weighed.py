@@ -13,11 +13,17 @@ pytestmark = [
 ]
 CLOSE = 0.08
 """The share by which the two may differ."""
-QUICK = ("260k", "15m")
+QUICK = 512
+"""Tokens; with a longer context the prompt that fills it takes long."""
 
 
 def cases(quick: bool) -> list[Case]:
-    return [case for case in CASES if (case.model in QUICK and "8192" not in case.name) is quick]
+    """Those of small models with short contexts, or the others."""
+
+    def short(case: Case) -> bool:
+        return case.options.get("context_length", QUICK) <= QUICK and case.model in ("260k", "15m")
+
+    return [case for case in CASES if short(case) is quick]
 
 
 async def compare(case: Case, folder: Path, environments: Path) -> None:
