@@ -37,17 +37,17 @@ class Group:
         """Where it grows: under a name that says nothing, so that none can clash."""
         return self.staging / f"{hashlib.sha256(item.path.encode()).hexdigest()[:32]}.part"
 
-    def check_links(self) -> None:
+    def check_links(self, items: Sequence[Item] | None = None) -> None:
         """No file is written through a link. Raises Refused."""
-        for path in {self.staging, *(self.target(item) for item in self.items)}:
-            for step in (path, *path.parents):
-                if step == self._root:
-                    break
-                if step.is_symlink():
-                    raise Refused(
-                        f"“{step.relative_to(self._root)}” is a link, and downloads do not write "
-                        "through links. Remove it, or choose another folder."
-                    )
+        targets = [self.target(item) for item in (self.items if items is None else items)]
+        folders = {folder for file in (self.staging / "x", *targets) for folder in file.parents}
+        within = (folder for folder in folders if self._root in folder.parents)
+        for path in (*targets, *within):
+            if path.is_symlink():
+                raise Refused(
+                    f"“{path.relative_to(self._root)}” is a link, and downloads do not write "
+                    "through links. Remove it, or choose another folder."
+                )
 
     @contextmanager
     def alone(self, waiting: Callable[[], None]) -> Iterator[None]:
@@ -69,7 +69,7 @@ class Group:
         for item in sorted(ready, key=lambda item: item.path.endswith(".json")):
             target = self.target(item)
             target.parent.mkdir(parents=True, exist_ok=True)
-            self.check_links()
+            self.check_links([item])
             os.replace(self.part(item), target)
             self.part(item).with_suffix(".state").unlink(missing_ok=True)
         for folder in {self.target(item).parent for item in ready}:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from kernel.api import (
@@ -23,7 +24,8 @@ SLOTS = ("chat", "embedding")
 
 
 async def setup(ext: Extension[Any]) -> None:
-    reader, looking, somebody = Reader(), set[Client](), asyncio.Event()
+    reader, looking, news = Reader(), set[Client](), asyncio.Event()
+    last: dict[str, Any] = {}
 
     def running() -> list[Running]:
         found: list[Running] = []
@@ -33,38 +35,39 @@ async def setup(ext: Extension[Any]) -> None:
                 found.append(Running(name, model.info.name, model.worker.pid))
         return found
 
-    async def look() -> Mapping[str, Any]:
-        return view(await ext.thread(reader.look, running()))
-
     async def context(client: Client | None, subject: str) -> Mapping[str, Any]:
+        """What was seen last: a driver may take longer to answer than a page should wait."""
         if client and client.id:
             looking.add(client)
-            somebody.set()
-        return await look()
+            news.set()
+        return {"now": dict(last)}
 
-    async def tell() -> None:
-        html = ext.render("_now.html", oob=True, **await look())
+    async def look() -> None:
+        last.update(view(await ext.thread(reader.look, running())))
+        html = ext.render("_now.html", oob=True, now=last)
         for client in looking:
             ext.push_html(html, client, "now")
 
     async def follow() -> None:
-        """Look again and again while a page shows it."""
+        """Look when a page comes or a model does, and again and again while a page is there."""
         while True:
-            await somebody.wait()
-            await asyncio.sleep(EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY if looking else None):
+                    await news.wait()
+            news.clear()
             if looking:
-                await tell()
+                await look()
+            else:
+                last.clear()
 
     @ext.on(Disconnected)
     async def left(event: Disconnected) -> None:
         looking.discard(event.client)
-        if not looking:
-            somebody.clear()
 
     @ext.on(SlotChanged)
     async def changed(event: SlotChanged) -> None:
-        if looking and event.state in ("ready", "empty"):
-            await tell()
+        if event.state in ("ready", "empty"):
+            news.set()
 
     ext.add(PANELS, Panel("models", "hardware.html", context, order=20, title="Hardware"))
     ext.spawn(follow(), "follow")

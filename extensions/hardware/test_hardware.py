@@ -120,8 +120,7 @@ async def test_it_is_looked_at_while_somebody_looks_and_never_else(
         assert "/models/hardware" in elsewhere.html
         assert not looks, "nobody looks"
         page = await app.open("/models/hardware")
-        assert "CPU &lt;1&gt;" in page.html
-        assert "RTX &lt;3060&gt;" in page.html
+        await page.until("CPU &lt;1&gt;.*RTX &lt;3060&gt;")
         await page.until('id="hardware-now" hx-swap-oob="outerMorph".*5 % busy')
         assert 'id="hardware-now"' not in elsewhere.html
         page.close()
@@ -130,7 +129,10 @@ async def test_it_is_looked_at_while_somebody_looks_and_never_else(
         await asyncio.sleep(0.05)
         assert len(looks) == seen, "the page is gone"
         again = await app.open("/models/hardware")
+        assert "Looking at the machine." in again.html, "what was seen is old"
         await again.until(f"{seen + 3} % busy")
+        other = await app.open("/models/hardware")
+        assert "Looking at the machine." not in other.html
 
 
 async def test_the_process_of_a_model_is_told_and_goes(monkeypatch: pytest.MonkeyPatch):

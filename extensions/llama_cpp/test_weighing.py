@@ -46,6 +46,7 @@ def test_without_a_card_everything_lies_in_memory():
         ({"mmap": False}, (Memory("", 7 * GB, 8 * GB),), "Take a smaller model or a smaller"),
         ({"mmap": False}, (Memory("", 8 * GB, 8 * GB),), "It fits with a context of 2,560 tokens"),
         ({}, (Memory("", 6 * GB, 8 * GB),), "It will be very slow: of 8.5 GB that it needs, 6.0"),
+        ({"rpc": ("a:1",)}, (OWN,), "other machines take of it (RPC servers) is not known here."),
         ({"cache_ram": 9000}, (OWN,), "may take 9.4 GB more (Prefix cache)."),
     ],
 )

@@ -80,7 +80,10 @@ def weigh(
     if wanted.total > own.free:
         return too_large(file, wished, wanted, options, own, found)
     more = options.get("cache_ram", 512) << 20
-    return Fit("fits", fitting(file, wished, count, wanted, more, found), found)
+    said = fitting(file, wished, count, wanted, more, found)
+    if options.get("rpc"):
+        said += " What other machines take of it (RPC servers) is not known here."
+    return Fit("fits", said, found)
 
 
 def share(memory: Memory, need: Need) -> Share:

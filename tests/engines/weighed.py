@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from benchmarks.models import make as quantized
 from extensions.engine_kit.api import memories, used
 from extensions.llama_cpp.api import Options
 from extensions.llama_cpp.loader import ENGINES
@@ -71,6 +72,9 @@ LLAMA = (
 CASES = (
     *(Case(which, *row) for which in ("prebuilt", "native") for row in LLAMA),
     Case("prebuilt", "110m", {"context_length": 4096, "cache_type": "f32"}),
+    Case("prebuilt", "110m q4_0", {"context_length": 2048, "mmap": False}),
+    Case("native", "110m q4_0", {"context_length": 2048, "mmap": False}),
+    Case("native", "1b q4_0", {"context_length": 2048, "mmap": False}),
     Case("llamacpp_HF", "260k", {"context_length": 512}),
     Case("llamacpp_HF", "15m", {"context_length": 4096}),
     Case("llamacpp_HF", "15m", {"context_length": 4096, "cfg_cache": True}),
@@ -84,9 +88,12 @@ CASES = (
 
 
 def model(case: Case, folder: Path) -> Path:
-    """The file or folder; its weights are zero, but for the smallest."""
+    """The file or folder; its weights are zero, or random where they are quantized."""
     if case.engine == "transformers":
         return STORIES / "hf" if case.model == "260k" else safetensors(folder, case.model)
+    name, _, kind = case.model.partition(" ")
+    if kind:  # read whole at the load: else the file's pages stay beside the rearranged weights
+        return quantized(folder, name, kind)
     return STORIES / "stories260K.gguf" if case.model == "260k" else make(folder, case.model)
 
 
