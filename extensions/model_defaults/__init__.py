@@ -42,16 +42,16 @@ class Defaults:
             self._row(
                 PRESET,
                 "Preset",
-                "Sampling parameters that are chosen when this model comes in place of another.",
+                "Chosen when this model comes in place of another; none: what is chosen stays.",
                 self._parameters.standard(shown(file)) or self._said(file, PRESET),
-                ("Nothing: what is chosen stays", *presets),
+                ("None", *presets),
             ),
             self._row(
                 TEMPLATE,
                 "Instruction template",
-                "How a conversation becomes a prompt, where it has no template of its own.",
+                "How a conversation becomes a prompt, unless it has a template of its own.",
                 self._prompts.set_for(shown(file)) or self._said(file, TEMPLATE),
-                ("The model's own, or what its name says", *templates),
+                ("The model's own", *templates),
             ),
         )
 

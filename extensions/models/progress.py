@@ -21,7 +21,8 @@ class Stage:
 
 
 class Progress:
-    """Hears of the slot; a note that differs in more than its numbers is another stage."""
+    """Hears of the slot; a note that differs in more than its numbers, or than what stands behind
+    a colon, is another stage."""
 
     def __init__(self, slot: Slot, clock: Callable[[], float] = time.monotonic) -> None:
         self._slot, self._clock = slot, clock
@@ -66,4 +67,5 @@ def _shown(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def _words(note: str) -> str:
-    return NUMBERS.sub("", note)
+    """What makes a stage: what is done, not of what or how much of it."""
+    return NUMBERS.sub("", note.partition(": ")[0])
