@@ -18,7 +18,7 @@ async def look(page: Page, name: str) -> None:
     for width, height in ((1280, 800), (390, 780)):
         for scheme in ("light", "dark"):
             await page.set_viewport_size({"width": width, "height": height})
-            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            await page.emulate_media(color_scheme=scheme)
             await shoot(page, f"{name}-{width}-{scheme}")
     await page.set_viewport_size({"width": 1280, "height": 800})
     await page.emulate_media(color_scheme="light")
