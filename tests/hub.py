@@ -347,10 +347,20 @@ def _parts(piece: bytes | bytearray | memoryview, size: int) -> Iterator[memoryv
 @contextmanager
 def serving(hub: Hub) -> Iterator[Hub]:
     """Answer at two ports of loopback, from a thread, until the block ends."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    sockets = [listening(0), listening(0)]
     hub.address, hub.store = (f"http://127.0.0.1:{s.getsockname()[1]}" for s in sockets)
     with answering(hub, sockets):
         yield hub
+
+
+def listening(port: int) -> socket.socket:
+    """A socket of loopback; that it is TCP is said, or asyncio would not send small answers at once
+    but 40 milliseconds later."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(128)
+    return listener
 
 
 @contextmanager
@@ -372,10 +382,12 @@ def answering(hub: Hub, sockets: list[socket.socket]) -> Iterator[None]:
         thread.join()
 
 
-def main(size: int) -> None:
-    """Hold one model of so many bytes, say where, and what its hash is, until the input ends."""
+def main(size: int, count: int = 1) -> None:
+    """Hold one model of so many bytes and files, say where, and what its hash is, until the input
+    ends."""
     hub = Hub(Repo("test/large"))
-    hub["test/large"].commit({"config.json": "{}", "large.gguf": size})
+    small = {f"{n % 100}/{n}.json": f"[{n}]" for n in range(count)}
+    hub["test/large"].commit({**small, "large.gguf": size})
     with serving(hub):
         files = hub["test/large"].at("main")
         assert files
@@ -385,4 +397,4 @@ def main(size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

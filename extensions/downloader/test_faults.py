@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -32,8 +33,9 @@ from extensions.downloader.test_fetching import (
 from extensions.downloader.trouble import Stopped, seconds
 from extensions.downloader.wire import Home
 from kernel.api import Refused
-from tests.hub import Hub, Made, Repo, answering, serving
+from tests.hub import Hub, Made, Repo, answering, listening, serving
 
+ROOT = Path(__file__).resolve().parents[2]
 SIZE = 9_000_000
 IMPATIENT = Wishes(threads=2, retries=2, unit=0.01, stall=0.3)
 
@@ -84,7 +86,7 @@ def test_the_hub_may_end_and_begin_again(tmp_path: Path):
     back = threading.Event()
 
     def come_back() -> None:
-        sockets = [socket.create_server(("127.0.0.1", port)) for port in ports]
+        sockets = [listening(port) for port in ports]
         with answering(hub, sockets):
             back.wait()
 
@@ -423,3 +425,74 @@ def test_a_file_that_is_not_there(hub: Hub, tmp_path: Path):
     hub["me/mine"].commits.clear()
     news = fetch(hub, tmp_path, plan)
     assert "not there any more" in news.failed["config.json"]
+
+
+def test_a_repository_runs_nothing_and_fetches_no_other(hub: Hub, tmp_path: Path):  # D33, D34
+    canary = tmp_path / "canary"
+    program = f"open({str(canary)!r}, 'w')"
+    files = {
+        "adapter_config.json": '{"base_model_name_or_path": "me/base"}',
+        "config.json": '{"auto_map": {"AutoModel": "modeling.Mine"}}',
+        "modeling.py": program,
+        "sitecustomize.py": program,
+        "pytorch_model.bin": b"cos\nsystem\n(S'touch " + str(canary).encode() + b"'\ntR.",
+        "README.md": "<script>alert(1)</script>",
+    }
+    hub["me/mine"].commit(files)
+    hub.add(Repo("me/base")).commit({"model.safetensors": 1000})
+    assert fetch(hub, tmp_path / "models").failed == {}
+    for path, content in files.items():
+        data = content.encode() if isinstance(content, str) else content
+        assert (tmp_path / "models" / "me_mine" / path).read_bytes() == data
+        assert not os.access(tmp_path / "models" / "me_mine" / path, os.X_OK) or os.name == "nt"
+    assert not canary.exists()
+    assert not [asked for asked in hub.asked if "me/mine" not in asked.path]
+
+
+LEAN = """
+import resource, sys, threading
+from pathlib import Path
+from extensions.downloader.files import is_right
+from extensions.downloader.plan import Item
+file = Path(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+item = Item("x", "", file.stat().st_size, sys.argv[2])
+assert is_right(file, item, threading.Event())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it does not tell the most memory")
+def test_checking_a_large_file_takes_no_memory(tmp_path: Path):  # D8
+    size, file = 200 << 20, tmp_path / "large"
+    with file.open("wb") as opened:
+        opened.truncate(size)
+    hash = hashlib.sha256()
+    for _ in range(size >> 20):
+        hash.update(bytes(1 << 20))
+    package = "import sys, types; m = types.ModuleType('extensions.downloader'); "
+    package += "m.__path__ = ['extensions/downloader']; sys.modules[m.__name__] = m\n"
+    command = [sys.executable, "-c", package + LEAN, str(file), hash.hexdigest()]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT).stdout
+    assert int(said) * 1024 < 16 << 20
+
+
+@pytest.mark.long
+def test_ten_thousand_files(tmp_path: Path):
+    count = 10_000
+    command = [sys.executable, "-m", "tests.hub", "1000", str(count)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        assert process.stdout
+        assert process.stdin
+        address = process.stdout.readline().split()[0]
+        url = f"{address}/test/large/resolve/main"
+        names = [f"{n % 100}/{n}.json" for n in range(count)]
+        items = tuple(Item(name, f"{url}/{name}", len(Path(name).stem) + 2) for name in names)
+        hub = Hub()
+        hub.address = address
+        news = fetch(hub, tmp_path, Plan("test/large", "main", "", "models", "x", items))
+        process.stdin.close()
+    assert (news.done, news.failed) == (count, {})
+    assert (tmp_path / "x" / "99" / "9999.json").read_text() == "[9999]"
+    assert len(left(tmp_path)) == count + 1
