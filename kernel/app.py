@@ -3,7 +3,7 @@ enabling and disabling an extension needs no restart."""
 
 import asyncio
 import itertools
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,8 @@ class Routes:
     access: Access
     pages: Collection[str] = ()
     """Paths of it that are of the class "page" all the same, as what loads another model."""
+    refuses: Callable[[int, str, str], Response] | None = None
+    """How its programs read a no of the door: by the status, a word to test for, the sentence."""
 
 
 ROUTES: Point[Routes] = Point("routes", "Pages and APIs of extensions.", Routes)
@@ -108,6 +110,17 @@ class Application:
             return "public"
         entry = self._routes(path)
         return "page" if not entry or path in entry.value.pages else entry.value.access
+
+    def refused(self, scope: Scope, status: int, code: str, says: str) -> Response | None:
+        """A no of the door in the words of the API that was asked, if it has its own."""
+        entry = self._routes(scope["path"])
+        if not entry or not entry.value.refuses:
+            return None
+        try:
+            return entry.value.refuses(status, code, says)
+        except Exception as error:
+            self._kernel.guard.failed(entry.owner, "refuses", error)
+            return None
 
     # --- the page ----------------------------------------------------------------------
 

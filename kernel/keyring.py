@@ -217,6 +217,10 @@ def _new_seal() -> str:
     return secrets.token_hex(32)
 
 
+MADE = re.compile(r"sk-[\w-]{43}", re.ASCII)
+"""A key that was made here. What programs send for want of one looks otherwise."""
+
+
 def new_key() -> str:
     return f"sk-{secrets.token_urlsafe(32)}"
 

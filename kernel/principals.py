@@ -1,6 +1,10 @@
 """Who asks, and what each may ask for."""
 
+from collections.abc import Callable, Mapping
 from typing import Literal
+
+from starlette.responses import Response
+from starlette.types import Scope
 
 from kernel.sampling import Struct
 
@@ -8,6 +12,8 @@ MB = 1 << 20
 LIMITS = {"public": MB // 16, "page": 8 * MB, "inference": 64 * MB, "admin": 64 * MB}
 """The access classes, and the largest body each takes."""
 ALL, SOME = {*LIMITS}, {"public", "inference"}
+CARRIER = "spindle.key."
+"""Begins the subprotocol by which a page of another site brings its key to a WebSocket."""
 RIGHTS = {"page": ALL, "key": ALL, "admin": ALL, "generate": SOME, "local": SOME}
 
 
@@ -28,3 +34,20 @@ class Principal(Struct, frozen=True):
     def may(self, access: str) -> bool:
         """Whether it may ask for what has this class of access."""
         return access in RIGHTS.get(self.scope or self.kind, ())
+
+
+def keys_in(scope: Scope, headers: Mapping[str, list[str]]) -> list[str]:
+    """All that was sent as a key, in whatever way."""
+    texts = [text.partition(" ") for text in headers.get("authorization", [])]
+    keys = [key.strip() for kind, _, key in texts if kind.lower() == "bearer"]
+    keys += [key.strip() for name in ("x-api-key", "api-key") for key in headers.get(name, [])]
+    offered: list[str] = scope.get("subprotocols", [])
+    return keys + [name[len(CARRIER) :] for name in offered if name.startswith(CARRIER)]
+
+
+Refused = Callable[[Scope, int, str, str], Response | None]
+"""How the API of a route says no: by the status, a word to test for, and the sentence."""
+
+
+def unspoken(scope: Scope, status: int, code: str, says: str) -> Response | None:
+    """No route has words of its own for a refusal."""

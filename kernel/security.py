@@ -17,9 +17,9 @@ from starlette.responses import (
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kernel.hosts import Hosts
-from kernel.keyring import DAYS, Keyring, TooMany
+from kernel.keyring import DAYS, MADE, Keyring, TooMany
 from kernel.origins import Api, preflight, shared
-from kernel.principals import LIMITS, Principal
+from kernel.principals import CARRIER, LIMITS, Principal, Refused, keys_in, unspoken
 
 POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -34,10 +34,12 @@ HEADERS = {
     b"permissions-policy": b"camera=(), geolocation=(), microphone=(self), payment=(), usb=()",
 }
 Headers = Mapping[str, list[str]]
-CARRIER = "spindle.key."
 FAR = "Only the machine that Spindle runs on may do this; see --allow-remote-install."
+LARGE = "This is too large."
 FOREIGN = "A page of another site sent this, so it was refused."
 LESS = "This key is for replies alone. Make one with all rights, in Settings under API keys."
+NEEDED = "A key is needed: the server printed it at its start, and Settings shows it."
+UNKNOWN = "This key is not known here, or counts no more. Make one in Settings, under API keys."
 USED = "This link was opened before, or is of an earlier start. Paste the key from the terminal."
 
 
@@ -46,6 +48,7 @@ class Security:
 
     `access_of` names a request's class: "public", "page", "inference" or "admin", and what is none
     of these is "admin". `sign_in` renders the page that asks for the token (`error`, `password`).
+    `refused` says no as an API does that has words of its own: by status, code and sentence.
     """
 
     def __init__(
@@ -58,7 +61,9 @@ class Security:
         port: int, hosts: Iterable[str] = (),
         listens: bool = False, tls: bool = False, no_auth: bool = False, far_admin: bool = False,
         rules: Callable[[], Api] = Api,
+        refused: Refused = unspoken,
     ) -> None:  # fmt: skip
+        self._refused = refused
         self._app, self.keyring, self._access_of, self._sign_in = app, keyring, access_of, sign_in
         self._listens, self._tls, self._no_auth, self._far_admin = listens, tls, no_auth, far_admin
         self.rules, self._cookie = rules, f"spindle_{port}"
@@ -88,9 +93,11 @@ class Security:
         if access != "public" and not who.may(access):
             return await _answer(self._ask(scope, headers, access, who), scope, receive, send)
         if access == "admin" and not (near or self._far_admin):
-            return await _answer(PlainTextResponse(FAR, 403), scope, receive, send)
+            no = self._refused(scope, 403, "only_near", FAR)
+            return await _answer(no or PlainTextResponse(FAR, 403), scope, receive, send)
         if int("0" + headers.get("content-length", [""])[0]) > LIMITS[access]:
-            return await PlainTextResponse("This is too large.", 413)(scope, receive, send)
+            no = self._refused(scope, 413, "body_too_large", LARGE)
+            return await (no or PlainTextResponse(LARGE, 413))(scope, receive, send)
         offered: list[str] = scope.get("subprotocols", [])
         plain = [name for name in offered if not name.startswith(CARRIER)]
         scope = {**scope, "spindle.principal": who, "spindle.near": near, "subprotocols": plain}
@@ -142,11 +149,8 @@ class Security:
         return "" if link or site in (["none"], ["same-origin"]) else FOREIGN
 
     def _who(self, scope: Scope, headers: Headers, foreign: str) -> Principal:
-        texts = [text.partition(" ") for text in headers.get("authorization", [])]
-        keys = [key for kind, _, key in texts if kind.lower() == "bearer"]
-        keys += [*headers.get("x-api-key", []), *headers.get("api-key", [])]
-        keys += [n[len(CARRIER) :] for n in scope.get("subprotocols", []) if n.startswith(CARRIER)]
-        if key := next(filter(None, (self.keyring.find(key.strip()) for key in keys)), None):
+        keys = keys_in(scope, headers)
+        if key := next(filter(None, map(self.keyring.find, keys)), None):
             rights, more = "generate" if foreign else key.scope, (key.name, key.at_once, key.tokens)
             return Principal("key", key.id, rights, foreign, *more)
         if foreign:  # A session is for our own page alone, whatever its browser sends along.
@@ -161,6 +165,7 @@ class Security:
             return Principal("page", "owner")
         browser = origin or any(name.startswith("sec-fetch-") for name in headers)
         guarded = self._listens or self.keyring.has_password or self.rules().require_key
+        guarded = guarded or any(map(MADE.fullmatch, keys))  # It was revoked, or mistyped.
         if self._near(scope, headers) and not browser and not guarded:
             return Principal("local", "local")
         return Principal("nobody")
@@ -172,16 +177,21 @@ class Security:
 
     def _ask(self, scope: Scope, headers: Headers, access: str, who: Principal) -> Response:
         if who.kind == "key":
-            error = {"message": LESS, "type": "permission_error", "param": None}
-            return JSONResponse({"error": {**error, "code": "insufficient_scope"}}, 403)
+            return self._no(scope, 403, "insufficient_scope", LESS)
         if access == "page" and "text/html" in headers.get("accept", [""])[0]:
             # From a link on another site the browser withheld the cookie; from here it sends it.
             foreign = headers.get("sec-fetch-site") in (["cross-site"], ["same-site"])
             return self._form("", 401, {"Refresh": "0"} if foreign else {})
-        says = "A key is needed: the server printed it at its start, and Settings shows it."
-        error = {"message": says, "type": "authentication_error", "param": None}
-        error = {**error, "code": "invalid_api_key"}
-        return JSONResponse({"error": error}, 401, {"WWW-Authenticate": "Bearer"})
+        says = UNKNOWN if any(keys_in(scope, headers)) else NEEDED
+        response = self._no(scope, 401, "invalid_api_key", says)
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+    def _no(self, scope: Scope, status: int, code: str, says: str) -> Response:
+        """As the API says it that was asked, else as OpenAI does."""
+        kind = "authentication_error" if status == 401 else "permission_error"
+        error = {"message": says, "type": kind, "param": None, "code": code}
+        return self._refused(scope, status, code, says) or JSONResponse({"error": error}, status)
 
     def _form(self, error: str, status: int, headers: Mapping[str, str] = {}) -> Response:
         html = self._sign_in(error=error, password=self.keyring.has_password)

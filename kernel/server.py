@@ -165,7 +165,7 @@ async def serve(flags: Flags) -> None:
             far_admin=flags.allow_remote_install,
             rules=partial(kernel.settings.section, "api", Api),
         )
-        guarded = door(web, access_of=web.access)
+        guarded = door(web, access_of=web.access, refused=web.refused)
         ports = Ports(guarded, partial(_config, guarded, flags), flags.listen or "127.0.0.1")
         kernel.access = Access(
             f"{address}/v1", keyring.key, "", keyring.has_password, guarded, ports.also

@@ -51,9 +51,9 @@ async def serving(app: App, listen: str = "", **config: Any) -> AsyncGenerator[S
     with _listening(flags) as listener:
         port = listener.getsockname()[1]
         keyring = Keyring(app.kernel.data / "secrets")
-        how = {"port": port, "listens": bool(listen)}
         rules = partial(app.kernel.settings.section, "api", Api)
-        door = Security(app.web, keyring, app.web.access, str, rules=rules, **how)
+        how = {"port": port, "listens": bool(listen), "rules": rules, "refused": app.web.refused}
+        door = Security(app.web, keyring, app.web.access, str, **how)
         also = Ports(door, partial(_config, door, flags), listen or "127.0.0.1").also
         app.kernel.access = Access(key=keyring.key, door=door, also=also)
         told = _config(door, flags)

@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from kernel.api import Point, Route, Router, Routes, Struct
 
 from .calls import Call
-from .problems import Fault, Problem, unavailable
+from .problems import STATUS, Fault, Problem, unavailable
 
 Answer = Callable[[Call], Awaitable[Response | None]]
 """Carries out a request: answers with a response, or writes to `call.stream()` and answers None;
@@ -68,7 +68,13 @@ class Api(Struct, frozen=True):
         """What is added to ROUTES, with `others` before: programs reach all but what is for who
         may do everything."""
         admin = frozenset(each.path for each in self.endpoints if each.admin)
-        return Routes(Router([*others, *self.routes()]), access="inference", pages=admin)
+        router = Router([*others, *self.routes()])
+        return Routes(router, access="inference", pages=admin, refuses=self.refused)
+
+    def refused(self, status: int, code: str, says: str) -> Response:
+        """A no of the server's door, which asks for a key, in the words of this API."""
+        kind = next(kind for kind, its in STATUS.items() if its == status)
+        return self.tongue.response(Fault(says, kind, None, code))
 
     def routes(self) -> list[Route]:
         """For `Router`; several methods of one path are one route each."""

@@ -6,6 +6,7 @@ from starlette.responses import Response
 Kind = str
 STATUS = {
     "invalid_request_error": 400,
+    "authentication_error": 401,
     "permission_error": 403,
     "not_found_error": 404,
     "too_large_error": 413,
