@@ -20,6 +20,7 @@ from extensions.llama_cpp.memory import (
     number,
     plan,
 )
+from extensions.llama_cpp.quantizations import small_enough
 from kernel.contract import Refused
 
 SMALLER = ("q8_0", "q4_0")
@@ -164,6 +165,14 @@ def advice(file: Gguf, wished: Plan, left: int) -> str:
         found.append("with a ubatch_size of 64")
     if found:
         return f"It fits {' or '.join(found)}."
+    short = need(file, wished._replace(cells=min(LEAST, wished.cells)))
+    return smaller_model(file, left + file.weights - short.cache - short.compute)
+
+
+def smaller_model(file: Gguf, room: int) -> str:
+    """What to take where the weights have so many bytes and need more."""
+    if name := small_enough(file, room):
+        return f"Try a smaller quantization of it, such as {name}, or close other programs."
     return "Take a smaller model or a smaller quantization of it, or close other programs."
 
 

@@ -57,6 +57,43 @@ def test_what_is_said(options: dict[str, Any], memories: Sequence[Memory], said:
     assert fit.verdict == ("tight" if "slow" in said else verdict)
 
 
+def large() -> Gguf:
+    """A model of 8 billion weights of 16 bits: 16 GB."""
+    file = model()
+    for block in range(32):
+        file.tensors[f"blk.{block}.ffn_up.weight"] = Tensor((4096, 58_000), 1, 475_136_000)
+    for name in ("token_embd.weight", "output.weight"):
+        file.tensors[name] = Tensor((4096, 50_000), 1, 409_600_000)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("free", "said"),
+    [
+        (17 * GB, "It fits with a context of 512 tokens."),
+        (12 * GB, "Try a smaller quantization of it, such as Q8_0, or close other programs."),
+        (6.5 * GB, "Try a smaller quantization of it, such as Q5_K_M, or close other programs."),
+        (4 * GB, "Try a smaller quantization of it, such as Q2_K, or close other programs."),
+        (3 * GB, "Take a smaller model or a smaller quantization of it, or close other programs."),
+    ],
+)
+def test_the_quantization_that_would_fit_is_named(free: float, said: str):
+    fit = asked({"context_length": 512}, Memory("", int(free), 32 * GB), file=large())
+    assert fit.said.endswith(said)
+
+
+def test_the_quantization_that_would_fit_a_card_is_named():
+    fit = asked({"context_length": 4096}, OWN, card(8 * GB), file=large())
+    assert "; the processor runs the others, which is slower. As Q5_K_M it would fit" in fit.said
+    assert "would fit there" not in asked({}, OWN, card(2 * GB), file=large()).said
+
+
+def test_what_is_refused_names_a_quantization_too():
+    fit = asked({"context_length": 512, "mmap": False}, Memory("", 8 * GB, 9 * GB), file=large())
+    assert fit.verdict == "not"
+    assert "Try a smaller quantization of it, such as Q6_K, or close other programs." in fit.said
+
+
 def test_an_odd_model_is_not_promised():
     assert asked({}, OWN, file=model(ssm__state_size=16)).said.startswith("It should fit ")
 

@@ -8,10 +8,18 @@ from typing import Any
 
 from extensions.engine_kit.api import Gguf, check_gguf_model
 from extensions.llama_cpp.files import context_length
-from extensions.llama_cpp.fitting import Machine, certain, check_fits, size, too_little
+from extensions.llama_cpp.fitting import (
+    Machine,
+    certain,
+    check_fits,
+    size,
+    smaller_model,
+    too_little,
+)
 from extensions.llama_cpp.meaning import shares as divided
 from extensions.llama_cpp.meaning import weighted
 from extensions.llama_cpp.memory import (
+    RESERVE,
     Need,
     Plan,
     caches,
@@ -22,6 +30,7 @@ from extensions.llama_cpp.memory import (
     touched,
     vocabulary,
 )
+from extensions.llama_cpp.quantizations import small_enough
 from kernel.contract import Fit, Memory, Refused, Share
 
 TOKEN = 400
@@ -176,10 +185,18 @@ def fitting(
     name = "the graphics card" if len(cards) == 1 else f"{len(cards)} graphics cards"
     if count >= blocks:
         return f"{fits} on {name} as a whole, {words}.{close}"
+    whole = small_enough(file, room_on(cards, file, wished))
+    instead = f" As {whole} it would fit there as a whole." if whole else ""
     return (
         f"{fits} with {count} of {blocks} layers on {name}, {words}; the processor runs the "
-        f"others, which is slower.{close}"
+        f"others, which is slower.{instead}{close}"
     )
+
+
+def room_on(cards: Sequence[Share], file: Gguf, wished: Plan) -> int:
+    """Bytes that the cards leave for weights where everything else is there, too."""
+    each = RESERVE + compute(file, wished)
+    return sum(share.memory.free - each for share in cards) - sum(caches(file, wished))
 
 
 def too_large(
@@ -196,8 +213,8 @@ def too_large(
         return Fit(
             "tight",
             f"It will be very slow: of {size(wanted.total)} that it needs, {size(own.free)} are "
-            "free, so its weights are read from the disk again and again. Try a smaller "
-            "quantization of it, or close other programs.",
+            "free, so its weights are read from the disk again and again. "
+            + smaller_model(file, own.free - wanted.total + wanted.weights),
             found,
         )
     return Fit("not", f"It will not fit. {too_little(file, wished, wanted, own.free)}", found)
