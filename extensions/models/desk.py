@@ -40,7 +40,7 @@ class Desk:
 
     async def choose(self, action: a.Choose, client: Client) -> None:
         """Show how it would be loaded; or load it as is saved, where people want that."""
-        await self._views.look()
+        await self._views.glance()
         await self._choosing.choose(client, action.file, action.loader)
         self._views.push_picker(client)
         view = self._choosing.view(client, self._views.files)

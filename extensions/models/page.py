@@ -95,6 +95,7 @@ class Page:
         looking = self._open.setdefault(client, Looking())
         most = looking.most + MOST if more and words == looking.words else MOST
         self._open[client] = Looking(words, most)
+        await self._ext.thread(self.rows.read, self._views.all)
         self._tell(client)
 
     # --- what pages are told -------------------------------------------------------------

@@ -1,6 +1,6 @@
 """A model as the Model page shows it: what is known of it, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -79,6 +79,11 @@ class Rows:
             "others": [each for each in known.loaders if each.loader not in named],
             "base": known.base,
         }
+
+    def read(self, models: Sequence[ModelFile]) -> None:
+        """Have `says` know them all; blocking, where there are thousands."""
+        for model in models:
+            self.says(model)
 
     def says(self, model: ModelFile) -> str:
         """What a search looks through, in small letters."""

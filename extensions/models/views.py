@@ -144,11 +144,17 @@ class Views:
 
     def picker(self, client: Client | None) -> dict[str, Any]:
         """The context of _picker.html; it contains that of _status.html."""
-        usable = [model for model in self._shelf.models if not self.trouble_of(model)]
+        found, usable = self._shelf.models, list[ModelFile]()
+        after = 0
+        for after, model in enumerate(found, 1):
+            if not self.trouble_of(model):
+                usable.append(model)
+            if len(usable) == MOST:
+                break
         return {
             "slot": self.slot(),
-            "files": [self._row(model) for model in usable[:MOST]],
-            "more": max(0, len(usable) - MOST),
+            "files": [self._row(model) for model in usable],
+            "more": len(found) - after,
             "trouble": self.trouble,
             "chosen": self.choosing.view(client, self._shelf.models),
             "at_start": self._ext.settings.at_start,
