@@ -112,10 +112,11 @@ class Download:
                 f"The disk is full. Free {size_of(self._to_come(files) + SPARE)}, then let it go "
                 "on; what was fetched is kept."
             )
-        elif not any(file.state == "failed" for file in files):
+        else:
             self._publish(group, files)
 
     def _publish(self, group: Group, files: list[File]) -> None:
+        """Move all of a group into its place, if all of it is right."""
         ready = [file for file in files if file.state == "right"]
         for file in ready:
             if not file.part_file.is_file():
