@@ -67,12 +67,17 @@ class Fits:
         loader = self._views.choosing.loader(model, action.loader) if model else None
         if not model or not loader:
             return
-        good, errors = check(loader.Options, action.rest)
+        known = loader.Options.__struct_fields__  # The form holds what others save with it, too.
+        typed = {name: value for name, value in action.rest.items() if name in known}
+        good, errors = check(loader.Options, typed)
         if errors:
             return
         options = loader.Options(**{k: v for k, v in good.items() if v is not UNSET})
         fit = await self._ext.thread(self._weighed, model, loader, options)
-        if self._asked.get((client.id, action.at)) == (client, action):  # Else a newer one is under way.
+        if self._asked.get((client.id, action.at)) == (
+            client,
+            action,
+        ):  # Else a newer one is under way.
             self._show(client, model.name, view(fit), action.at)
 
     def _show(self, client: Client, name: str, fit: Mapping[str, Any], at: str) -> None:

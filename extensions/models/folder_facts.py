@@ -19,7 +19,13 @@ from kernel.contract import Refused
 
 LARGEST = 32 << 20
 """Bytes of a configuration that are read; tokenizer_config.json may hold a template."""
-CONTEXT = ("max_position_embeddings", "model_max_length", "max_seq_len", "n_positions", "seq_length")
+CONTEXT = (
+    "max_position_embeddings",
+    "model_max_length",
+    "max_seq_len",
+    "n_positions",
+    "seq_length",
+)
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 BESIDE = re.compile(
     r"(scales?|g_idx|zeros?|absmax|quant_map|quant_state.*|\w*_scale(_inv)?|s[uv]h?|mcg|mul1"

@@ -224,9 +224,7 @@ def test_pickles_are_named_and_never_opened(tmp_path: Path):
         ("empty.gguf", b"", "too short"),
     ],
 )
-def test_a_file_that_cannot_be_loaded_says_why(
-    tmp_path: Path, name: str, data: bytes, words: str
-):
+def test_a_file_that_cannot_be_loaded_says_why(tmp_path: Path, name: str, data: bytes, words: str):
     (tmp_path / name).write_bytes(data)
     assert words in read(tmp_path / name).trouble
 

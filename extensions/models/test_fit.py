@@ -82,6 +82,10 @@ async def test_the_form_asks_and_is_answered_with_bars(monkeypatch: pytest.Monke
         assert "Memory: conversations 3.0 GB, 2.0 GB in use by others, 6.0 GB free" in html
         assert loader.weighed == [(3, list(MACHINE))]
         page.html = ""
+        about = {"loader": "weigher", "context_length": "3", "preset": "of another extension"}
+        await page.act("models.weigh", file="a.heavy", **about)
+        assert "3 &lt;tokens&gt;" in page.html
+        page.html = ""
         await page.act("models.weigh", file="a.heavy", loader="weigher", context_length="7")
         assert 'class="models-verdict not"' in page.html
         assert "models-bar over" in page.html

@@ -160,7 +160,9 @@ async def test_the_loader_that_the_files_are_for_comes_first():
         aged(app, "m/model.gguf", a_gguf())
         aged(app, "m/tokenizer.json", b"{}")
         page = await app.open("/models/file/m/model.gguf")
-        await page.until("<dd>llama.cpp <.*<dd>llamacpp_HF <.*<dd>other <.*The loader says so itself")
+        await page.until(
+            "<dd>llama.cpp <.*<dd>llamacpp_HF <.*<dd>other <.*The loader says so itself"
+        )
         await page.until('<option value="llama_cpp" selected')
         await app.open("/models/file/m")
         [models] = app.kernel.registry.values(MODELS)

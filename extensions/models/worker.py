@@ -67,7 +67,9 @@ def answer(path: str) -> dict[str, Any]:
     except MemoryError:
         return {"trouble": "Reading its header takes too much memory. Download it again."}
     except Exception as error:
-        return {"trouble": f"Its header cannot be read ({type(error).__name__}). Download it again."}
+        return {
+            "trouble": f"Its header cannot be read ({type(error).__name__}). Download it again."
+        }
     return structs.asdict(said)
 
 
