@@ -1,5 +1,10 @@
 """What people paste, which files belong together, what their names tell, and where they may lie."""
 
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from kernel.api import Refused
@@ -7,8 +12,9 @@ from kernel.api import Refused
 from .addresses import Address, address_of, looks_like_one
 from .cards import card_of
 from .choosing import choices, selected
+from .desk import Desk
 from .fitting import Room, advised, fits, largest, need, room_of
-from .plan import Item, Repository
+from .plan import Found, Item, Repository
 from .planning import Places, check_names, folder_name, found_here, plan_of, plan_of_files
 from .quantizations import ALL, packing_of, quantization_of
 
@@ -361,3 +367,41 @@ def test_hostile_cards_cost_no_time():
     for text in ("<" * 200_000, "![" * 100_000, "<!--" * 50_000, "```\n" * 50_000, "[](" * 90_000,
                  "<script>" * 20_000, "<a " * 60_000, "`" * 60_000, "`a" * 60_000):  # fmt: skip
         assert len(card_of(text).text) <= 60_000
+
+
+# --- searching --------------------------------------------------------------------------
+
+
+class Slow:
+    """A hub that answers when it is let, and what a page was shown."""
+
+    endpoint = "https://hub"
+
+    def __init__(self) -> None:
+        self.gates, self.text, self.shown = dict[str, asyncio.Event](), "", list[Any]()
+
+    async def search(self, query: str) -> list[Found]:
+        await self.gates.setdefault(query, asyncio.Event()).wait()
+        return [Found(query)]
+
+    async def show_results(self, client: Any, text: str, found: Any, trouble: str = "") -> None:
+        self.text = text
+        self.shown += found or []
+
+    def searched(self, client: Any) -> str:
+        return self.text
+
+
+async def test_the_answer_to_words_that_were_changed_meanwhile_is_not_shown(tmp_path: Path):
+    slow = Slow()
+    ext = SimpleNamespace(on=lambda kind: lambda handler: handler, models=tmp_path, loras=tmp_path)
+    desk = Desk(ext, slow, None, slow, None)  # type: ignore[arg-type]
+    older = asyncio.create_task(desk.search(None, "older"))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    newer = asyncio.create_task(desk.search(None, "newer"))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    slow.gates["newer"].set()
+    await newer
+    slow.gates["older"].set()
+    await older
+    assert slow.shown == [Found("newer")]
