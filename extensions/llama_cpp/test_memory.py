@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from extensions.engine_kit.api import Gguf, Tensor, check_gguf
-from extensions.engine_kit.room import free_memory
+from extensions.engine_kit.api import Gguf, Tensor, check_gguf, free_memory
 from extensions.llama_cpp.fitting import Machine, check_fits, context_that_fits
 from extensions.llama_cpp.memory import (
     EVERYTHING,
