@@ -74,10 +74,8 @@ class Fits:
             return
         options = loader.Options(**{k: v for k, v in good.items() if v is not UNSET})
         fit = await self._ext.thread(self._weighed, model, loader, options)
-        if self._asked.get((client.id, action.at)) == (
-            client,
-            action,
-        ):  # Else a newer one is under way.
+        newest = self._asked.get((client.id, action.at))
+        if newest == (client, action):  # Else another answer is under way.
             self._show(client, model.name, view(fit), action.at)
 
     def _show(self, client: Client, name: str, fit: Mapping[str, Any], at: str) -> None:
