@@ -136,6 +136,7 @@ def test_in_memory_with_the_engine_and_all_conversations_that_are_kept():
         ({"dtype": "float32"}, [Memory("", 3 * GB)], "not", "Try the number format bfloat16"),
         ({}, [OWN, card(8 * GB)], "fits", "It fits on the graphics card, with a context of 8,192"),
         ({}, [OWN, card(2 * GB)], "not", "Try the device cpu"),
+        ({}, [OWN, card(2 * GB)], "not", "2.0 GB are free, of which 1.1 GB stay for the driver"),
         ({"device": "cpu"}, [OWN, card(2 * GB)], "fits", "It fits in memory"),
         ({"device": "cuda"}, [OWN], "not", "PyTorch finds no graphics card here."),
     ],

@@ -95,17 +95,20 @@ def weigh(
     where = "on the graphics card" if card else "in memory"
     if sum(found) <= free:
         return Fit("fits", f"It fits {where}, with a context of {cells:,} tokens.", shares)
+    left = f"{size(memory.free)} are free"
+    if card:
+        left += f", of which {size(RESERVE)} stay for the driver and the screen"
     longest = longest_context(folder, dtype, room, cells)
     if longest >= min(LEAST, cells):
         return Fit(
             "tight",
             f"It fits {where} for conversations of up to about {longest:,} tokens; at "
-            f"{cells:,} they would need {size(shares[-1].total)}, and {size(memory.free)} are "
-            f"free. Choose a context length of {longest:,}.",
+            f"{cells:,} they would need {size(shares[-1].total)}, and {left}. Choose a context "
+            f"length of {longest:,}.",
             shares,
         )
-    said = f"It will not fit {where}: it needs {size(shares[-1].total)}, and {size(memory.free)}"
-    return Fit("not", f"{said} are free. {advice(folder, dtype, card, free, own)}", shares)
+    said = f"It will not fit {where}: it needs {size(shares[-1].total)}, and {left}."
+    return Fit("not", f"{said} {advice(folder, dtype, card, free, own)}", shares)
 
 
 def advice(folder: Folder, dtype: str, card: Memory | None, free: int, own: Memory) -> str:
