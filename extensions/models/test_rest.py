@@ -51,8 +51,15 @@ async def test_many_wake_it_once():
         rest, slot = resting(app, clock := Clock()), app.kernel.slot()
         clock.now = 300
         await rest.look()
+        reloads, reload = list[int](), slot.reload
+
+        async def counted() -> None:
+            reloads.append(1)
+            await reload()
+
+        slot.reload = counted  # type: ignore[method-assign]
         assert await asyncio.gather(*(app.say() for _ in range(5))) == ["Hi."] * 5
-        assert loader.loads == 2
+        assert (loader.loads, reloads) == (2, [1])
         assert slot.state.state == "ready"
 
 

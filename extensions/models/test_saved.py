@@ -186,3 +186,6 @@ def test_entries_that_two_programs_write(tmp_path: Path):
     assert put(before, "a$", {"x": 4}, last=False) == "a$:\n  x: 4\nb$:\n  x: 3\n"
     assert put(before, "a$", None, last=False) == "b$:\n  x: 3\n"
     assert put("", "a$", {"x": 4}, last=False) == "a$:\n  x: 4\n"
+    told = "a$:\n  x: 1\n\n# about b\nb$:\n  x: 3\n"
+    assert put(told, "a$", None, last=False) == "\n# about b\nb$:\n  x: 3\n"
+    assert put(told, "a$", {"x": 4}, last=False) == told.replace("1", "4")

@@ -1,0 +1,55 @@
+"""A model that was put to rest is there again for the program that asks, and for the next one."""
+
+import asyncio
+from typing import Any
+
+from kernel.testing import App, Scripted, running
+
+
+async def resting(app: App) -> asyncio.Event:
+    """Put the model to rest; it comes back when the event is set."""
+    slot, gate = app.kernel.slot(), asyncio.Event()
+    await slot.unload()
+    waking: list[asyncio.Task[None]] = []
+
+    async def bring_back() -> None:
+        slot._report(0.5, "Loading")
+        slot.state = slot.state.__class__(slot.name, "loading")
+        await gate.wait()
+        await slot.reload()
+        slot.wake = None
+
+    async def wake() -> None:
+        if not waking:
+            waking.append(asyncio.create_task(bring_back()))
+        await asyncio.wait(waking)
+
+    slot.wake = wake
+    return gate
+
+
+async def asked(app: App, path: str, **body: Any) -> Any:
+    return await app.fetch(path, "POST", who="key", json={"model": "x", **body})
+
+
+async def test_those_who_ask_meanwhile_wait_for_it():
+    async with running("openai_api", "instruct", model=Scripted("Hi.")) as app:
+        gate = await resting(app)
+        talk = [{"role": "user", "content": "?"}]
+        first = asyncio.create_task(asked(app, "/v1/chat/completions", messages=talk))
+        await app.until(lambda: app.kernel.slot().state.state == "loading")
+        second = asyncio.create_task(asked(app, "/v1/completions", prompt="?"))
+        await asyncio.sleep(0.05)
+        assert not first.done()
+        assert not second.done()
+        gate.set()
+        assert [(await one).status for one in (first, second)] == [200, 200]
+
+
+async def test_a_question_about_tokens_wakes_it_too():
+    async with running("openai_api", model=Scripted("Hi.")) as app:
+        gate = await resting(app)
+        gate.set()
+        answer = await asked(app, "/v1/internal/encode", text="x")
+        assert app.kernel.slot().model, "it is there"
+        assert answer.status == 400, "a scripted model knows no tokens"
