@@ -38,6 +38,8 @@ class Rows:
     def trouble(self, model: ModelFile) -> str:
         """Why it cannot be loaded as it is; empty where it can, or is not known yet."""
         known = self._catalogue.of(model)
+        if known and known.form == "other" and {*model.loaders} - detection.LABELS.keys():
+            return ""  # Whoever brings such a loader knows what it is for.
         if not known or known.trouble or self.takers(model, known):
             return known.trouble if known else ""
         return detection.missing(known.loaders, self._off())

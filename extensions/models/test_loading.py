@@ -299,3 +299,22 @@ async def test_an_error_says_what_to_change_and_a_crash_shows_its_last_lines():
         model.die("The engine crashed (SIGSEGV) while writing a reply.")
         await app.until(lambda: app.kernel.slot().state.state == "failed")
         await page.until("<summary>Its last lines</summary>.*the end")
+
+
+class Odd(Engine):
+    """Takes a form that nobody else knows."""
+
+    id = label = "odd"
+
+    def accepts(self, path: Path) -> bool:
+        return path.suffix == ".odd"
+
+
+async def test_a_form_that_only_its_loader_knows_is_in_the_picker():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, Odd(model))
+        models = await with_models(app, "one.odd", "two.nobody")
+        described = await models.describe("one.odd")
+        assert described, "and is read"
+        page = await picking(app, "one.odd")
+        assert '<span class="name">one.odd</span>' in last(page)

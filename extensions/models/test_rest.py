@@ -57,7 +57,7 @@ async def test_many_wake_it_once():
             reloads.append(1)
             await reload()
 
-        slot.reload = counted  # type: ignore[method-assign]
+        slot.reload = counted
         assert await asyncio.gather(*(app.say() for _ in range(5))) == ["Hi."] * 5
         assert (loader.loads, reloads) == (2, [1])
         assert slot.state.state == "ready"
