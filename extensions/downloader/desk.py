@@ -121,8 +121,8 @@ class Desk:
 
 
 def holding(choices: Sequence[Choice], file: str) -> Choice | None:
-    """The form that a file belongs to."""
+    """The form that a file belongs to; capitals are no difference."""
     for choice in choices:
-        if any(item.path == file for item in choice.items):
+        if any(item.path.casefold() == file.casefold() for item in choice.items):
             return choice
     return None

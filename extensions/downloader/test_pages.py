@@ -162,7 +162,7 @@ async def test_the_list_is_the_users_and_read_live(
 ):
     async with finding(tmp_path, environments_dir) as app:
         page, ext = await app.open(AT), app.extension("downloader")
-        await page.until("Qwen3 0.6B.*Written on 2026-11-27, from memory")
+        await page.until("Qwen3 0.6B.*Written on 2026-11-27 without asking")
         await page.act("downloader.own_list")
         own = ext.models / NAME
         assert own.read_bytes() == SHIPPED.read_bytes()
@@ -171,7 +171,7 @@ async def test_the_list_is_the_users_and_read_live(
         )
         await page.until(r"starters\.yaml, entry 2: it needs a “repo”\..*Mine.*This list is yours")
         hub.add(Repo("me/mine")).commit({"m-Q4_0.gguf": 9})
-        await page.act("downloader.fetch_starter", repo="me/mine", file="m-Q4_0.gguf")
+        await page.act("downloader.fetch_starter", repo="me/mine", file="M-q4_0.gguf")
         await app.until(lambda: (ext.models / "m-Q4_0.gguf").is_file())
         await page.until("Mine.*is here")
         await page.act("downloader.fetch_starter", repo="me/mine", file="gone.gguf")
