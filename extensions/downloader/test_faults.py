@@ -1,9 +1,11 @@
 """What goes wrong with downloads (D1 to D8), and what a hub may try (B16, G61): nothing is lost,
 nothing false is published, and nothing is written elsewhere."""
 
+import contextlib
 import errno
 import hashlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -13,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -447,6 +450,58 @@ def test_a_repository_runs_nothing_and_fetches_no_other(hub: Hub, tmp_path: Path
         assert not os.access(tmp_path / "models" / "me_mine" / path, os.X_OK) or os.name == "nt"
     assert not canary.exists()
     assert not [asked for asked in hub.asked if "me/mine" not in asked.path]
+
+
+def test_a_stop_does_not_wait_for_a_silent_server(hub: Hub, tmp_path: Path):
+    hub.misbehave("stall", "*.safetensors", at=1000, times=9)
+    began = time.monotonic()
+
+    def wished() -> bool:
+        return time.monotonic() - began > 0.3
+
+    with pytest.raises(Stopped):
+        fetch(hub, tmp_path, wishes=Wishes(), cancelled=wished)
+    assert time.monotonic() - began < 4, "not the twenty seconds after which it would be left"
+
+
+def test_clean_forgets_what_was_begun(hub: Hub, tmp_path: Path):
+    half(hub, tmp_path)
+    assert fetch(hub, tmp_path, wishes=structs.replace(QUICK, clean=True)).fetched > SIZE
+    assert whole(hub, tmp_path)
+
+
+LIFE = """
+import sys, time
+from kernel.worker_host import load_code
+import msgspec
+fetcher = load_code(sys.argv[1] + "/extensions/downloader/fetcher.py:Fetcher")()
+fetcher.call("pace", None, None, rate=30e6)
+data = msgspec.json.decode(sys.stdin.buffer.read())
+print(fetcher.call("fetch", lambda *_: None, lambda: False, **data))
+"""
+
+
+@pytest.mark.long
+def test_killed_again_and_again(hub: Hub, tmp_path: Path):  # D1
+    size, lives = 60_000_000, 0
+    hub["me/mine"].commit({"config.json": "{}", "model.safetensors": Made(size)})
+    plan = msgspec.to_builtins(plan_of(hub))
+    data = msgspec.json.encode({"plan": plan, "root": str(tmp_path), "endpoint": hub.address})
+    command = [sys.executable, "-c", LIFE, str(ROOT)]
+    while not (tmp_path / "me_mine" / "model.safetensors").exists():
+        lives += 1
+        with subprocess.Popen(command, cwd=ROOT, stdin=-1, stdout=subprocess.DEVNULL) as process:
+            assert process.stdin
+            process.stdin.write(data)
+            process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(random.uniform(0.4, 1.2))
+            process.kill()
+    fetch(hub, tmp_path)
+    assert whole(hub, tmp_path)
+    assert lives > 2
+    under_way = 4 * (6 << 20)  # of four connections, in the system's buffers when it was killed
+    assert hub.sent("model.safetensors") < size + lives * under_way
 
 
 LEAN = """
