@@ -215,17 +215,15 @@ class File:
         assert self.part
         found = self.part.digest(lambda _: self._way.rest(0))
         if self._wanted and found != self._wanted:
-            with self._lock:
-                self._damages += 1
-                self._ending = False
-            if self._damages >= DAMAGED:
-                self.part.restart()
-                return self.fail(
-                    f"It came damaged {DAMAGED} times: its hash is not the one the hub names. "
-                    "Try again later, or through another network."
-                )
+            self._damages += 1
             self.part.restart(self._source.identity)
-            return self._note(Again("It came damaged and is fetched anew"))
+            self._ending = False  # only now, or another thread would check what is gone
+            if self._damages < DAMAGED:
+                return self._note(Again("It came damaged and is fetched anew"))
+            return self.fail(
+                f"It came damaged {DAMAGED} times: its hash is not the one the hub names. "
+                "Try again later, or through another network."
+            )
         self.part.settle()
         self._close("right")
 
