@@ -26,8 +26,9 @@ class Models:
 
     @property
     def files(self) -> Sequence[ModelFile]:
-        """All that a running loader takes, by name; as of the last `look`."""
-        return self._views.files
+        """All that a running loader takes, by name; as of the last `look`. What is known to be no
+        model, as an adapter, is left out."""
+        return [file for file in self._views.files if self._is_model(file)]
 
     @property
     def names(self) -> dict[str, ModelFile]:
@@ -99,6 +100,10 @@ class Models:
         """Save such a thing with just this model; empty: nothing any more. Blocking; raises
         Refused."""
         self._loading.ways.put(name, what, word)
+
+    def _is_model(self, file: ModelFile) -> bool:
+        known = self._catalogue.of(file)
+        return not known or known.role == "model"
 
     def _known(self, name: str) -> ModelFile | None:
         return self.names.get(name) or self._views.file(name)

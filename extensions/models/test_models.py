@@ -70,6 +70,15 @@ def test_links_are_followed_and_a_loop_ends(tmp_path: Path):
     assert names == ["linked/big.gguf"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such files")
+def test_what_is_no_file_is_not_listed(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.gguf")  # Reading it would wait for ever.
+    (tmp_path / "gone.gguf").symlink_to(tmp_path / "nowhere.gguf")
+    touch(tmp_path, "a.gguf")
+    names = [model.name for model in find(tmp_path, [OnlyGguf(Scripted())])]  # type: ignore[list-item]
+    assert names == ["a.gguf"]
+
+
 @pytest.mark.parametrize(
     ("size", "words"),
     [(0, "0 B"), (1234, "1.2 KB"), (999_600, "1.0 MB"), (3_112_096, "3.1 MB"), (42e9, "42 GB")],

@@ -1,10 +1,14 @@
 """The Model page: what it lists, and what other extensions put there."""
 
+import importlib
 import os
 import re
 import struct
+import threading
 from pathlib import Path
 from typing import cast
+
+import pytest
 
 from extensions.models.api import MODELS
 from kernel.api import LOADERS, PANELS, Loader, Phase
@@ -141,6 +145,36 @@ async def test_what_cannot_be_loaded_says_why_and_is_not_in_the_picker():
 def picker(page: Page) -> str:
     """The picker as it was sent last."""
     return page.html[page.html.rindex('<dialog id="models-picker"') :].partition("</dialog>")[0]
+
+
+async def test_a_page_waits_for_no_header(monkeypatch: pytest.MonkeyPatch):
+    go_on = threading.Event()
+    async with running("models", model=Scripted("Hi.")) as app:
+        kind = importlib.import_module("extensions.models.headers").Headers
+        before = kind.read
+
+        def slow(self: object, path: Path) -> object:
+            go_on.wait(60)
+            return before(self, path)
+
+        monkeypatch.setattr(kind, "read", slow)
+        aged(app, "one.gguf", a_gguf({"general.name": "Slow"}))
+        page = await app.open("/models/file/one.gguf")
+        await page.until("<h1>one.gguf</h1>.*Reading what it says of itself")
+        go_on.set()
+        await page.until("Slow")
+        await page.until("llama")
+
+
+async def test_an_adapter_is_no_model_for_programs():
+    async with running("models", "llama_cpp") as app:
+        aged(app, "model.gguf", a_gguf())
+        aged(app, "style.gguf", a_gguf({"general.type": "adapter"}))
+        [models] = app.kernel.registry.values(MODELS)
+        await models.look()
+        await models.describe("style.gguf")
+        assert [file.name for file in models.files] == ["model.gguf"]
+        assert {file.name for file in models.all} == {"model.gguf", "style.gguf"}
 
 
 class Both(ScriptedLoader):
