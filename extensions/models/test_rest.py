@@ -1,6 +1,7 @@
 """A model that nobody uses gives its memory back, and is there again when it is asked."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -144,15 +145,21 @@ async def test_one_that_does_not_come_back_says_so():
         assert (slot.state.state, slot.wake) == ("failed", None)
 
 
-async def test_the_page_says_that_it_rests():
+async def test_the_page_says_when_it_will_rest_and_that_it_does():
     async with running("models", model=Scripted("Hi.")) as app:
-        app.extension("models").configure({"idle_minutes": 5})
-        app.kernel.flags = {"models": {"idle-timeout": 0}}
         page = await app.open("/")
-        assert "models-rests" not in page.html
         assert "models-idle" not in page.html
-        app.kernel.flags = {}
-        slot = app.kernel.slot()
-        await page.act("models.at_start", on=True)
+        await app.configure("models", idle_minutes=5)
         await page.until("gives its memory back after 5 minutes")
-        await slot.unload()
+        all_ = [each for each in gc.get_objects() if type(each).__name__ == "Rest"]
+        [rest] = [each for each in all_ if each._ext is app.extension("models")]
+        rest._clock = Clock()
+        rest._clock.now = 1e9
+        await rest.look()
+        await page.until('id="models-rests".*The next message loads it again')
+        await page.until("<b>scripted</b><span>rests</span>")
+        page.html = ""
+        assert await app.say() == "Hi."
+        await page.until('data-state="ready"')
+        await page.act("models.unload")
+        await page.until("<b>No model</b>")
