@@ -103,9 +103,9 @@ def engine(look: Look) -> Found:
 
 def gguf(look: Look) -> Found:
     """GGUF in a folder: with a tokenizer it was made for llamacpp_HF, 2023 to 2025."""
-    if look.has(r".*\.gguf") and not look.has(r".*\.(safetensors|bin|pt|pth)"):
-        if look.files & {*TOKENIZERS}:
-            yield "llamacpp_hf", "It is a GGUF file with a tokenizer of its own beside it."
+    alone = look.has(r".*\.gguf") and not look.has(r".*\.(safetensors|bin|pt|pth)")
+    if alone and look.files & {*TOKENIZERS}:
+        yield "llamacpp_hf", "It is a GGUF file with a tokenizer of its own beside it."
 
 
 def exl3(look: Look) -> Found:

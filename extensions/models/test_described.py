@@ -1,4 +1,5 @@
 """What is read of a model's files, and which loader they are for, by the rules of every era."""
+# ruff: noqa: E501, rows of forms
 
 import importlib
 import json

@@ -1,6 +1,5 @@
 """Models that a page sends: they come in pieces, and are there when they are whole."""
 
-import asyncio
 import os
 import shutil
 import time

@@ -146,7 +146,7 @@ class Views:
         """The context of _picker.html; it contains that of _status.html."""
         found, usable = self._shelf.models, list[ModelFile]()
         after = 0
-        for after, model in enumerate(found, 1):
+        for after, model in enumerate(found, 1):  # noqa: B007  how far it came
             if not self.trouble_of(model):
                 usable.append(model)
             if len(usable) == MOST:

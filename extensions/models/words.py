@@ -30,7 +30,7 @@ TEMPLATES = (
     ("<|im_start|>", "ChatML"), ("<|start_header_id|>", "Llama 3"), ("<|header_start|>", "Llama 4"),
     ("<|channel|>", "Harmony"), ("<start_of_turn>", "Gemma"), ("<|turn>", "Gemma 4"),
     ("[SYSTEM_PROMPT]", "Mistral"), ("[INST]", "Llama 2 or Mistral"),
-    ("<|START_OF_TURN_TOKEN|>", "Command R"), ("<｜User｜>", "DeepSeek"), ("[gMASK]", "GLM"),
+    ("<|START_OF_TURN_TOKEN|>", "Command R"), ("<｜User｜>", "DeepSeek"), ("[gMASK]", "GLM"),  # noqa: RUF001
     ("<|start_of_role|>", "Granite"), ("<|end|>", "Phi 3"), ("### Instruction", "Alpaca"),
     ("USER:", "Vicuna"),
 )  # fmt: skip
