@@ -1,5 +1,6 @@
 """Loads folders of safetensors with PyTorch and transformers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -7,6 +8,7 @@ from kernel.api import LOADERS, Extension, Meta, Struct
 
 from .honoured import HONOURED
 from .loader import Loader
+from .old_names import modern
 
 
 class Options(Struct, frozen=True):
@@ -23,6 +25,11 @@ class Options(Struct, frozen=True):
         int,
         Meta(ge=0, le=10_000_000, description="Tokens of one conversation; 0 is the model's own."),
     ] = 0
+
+    @staticmethod
+    def modern(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """The values by their names of today, and a sentence for each that has no successor."""
+        return modern(values)
 
 
 def accepts(path: Path) -> bool:
