@@ -144,7 +144,7 @@ def table(model: ModelFile, known: Described) -> list[tuple[str, str]]:
         ("Context", f"{known.context_length:,} tokens" if known.context_length else ""),
         ("Layers", f"{known.layers:,}" if known.layers else ""),
         ("Size", f"{size}{files}{f', {bits:.1f} bits a weight' if 0 < bits < 40 else ''}"),
-        ("Chat template", known.template or ("none" if known.role == "model" else "")),
+        ("Chat template", known.template or ("none" if known.layers and known.role == "model" else "")),
         ("Licence", known.licence),
         ("Made from", known.base),
     ]
