@@ -137,6 +137,7 @@ def table(model: ModelFile, known: Described) -> list[tuple[str, str]]:
     if known.parameters and known.role == "model":
         bits = model.size * 8 / known.parameters
     files = f" in {known.files} files" if known.files > 1 else ""
+    whole = known.layers and known.role == "model"
     found = [
         ("Architecture", known.architecture),
         ("Parameters", in_words(known.parameters)),
@@ -144,7 +145,7 @@ def table(model: ModelFile, known: Described) -> list[tuple[str, str]]:
         ("Context", f"{known.context_length:,} tokens" if known.context_length else ""),
         ("Layers", f"{known.layers:,}" if known.layers else ""),
         ("Size", f"{size}{files}{f', {bits:.1f} bits a weight' if 0 < bits < 40 else ''}"),
-        ("Chat template", known.template or ("none" if known.layers and known.role == "model" else "")),
+        ("Chat template", known.template or ("none" if whole else "")),
         ("Licence", known.licence),
         ("Made from", known.base),
     ]
