@@ -22,6 +22,9 @@ from kernel.contract import Refused
 TOGETHER = 4
 """Requests that are decoded in one step, unless the options say otherwise; more wait."""
 
+TALKATIVE = 3
+"""How much llama.cpp prints: what it loads and how long a reply took, nobody's words."""
+
 
 def parameters(xllamacpp: Any, path: str, file: Gguf, options: Mapping[str, Any], key: str) -> Any:
     """All that the in-process server is started with; raises Refused for what it lacks."""
@@ -56,7 +59,7 @@ def parameters(xllamacpp: Any, path: str, file: Gguf, options: Mapping[str, Any]
     p.force_pure_content_parser = True
     p.api_keys, p.ui, p.endpoint_slots = [key], False, False
     p.chat_template = PASSING  # so that it never runs the model's own: a hostile one crashes it
-    p.cache_ram_mib, p.verbosity = options.get("cache_ram", 512), 1
+    p.cache_ram_mib, p.verbosity = options.get("cache_ram", 512), TALKATIVE
     p.warmup = file.size >= SMALL
     _cards(xllamacpp, p, options)
     return p

@@ -44,11 +44,16 @@ async def test_it_rests_wakes_and_writes_the_same(environments_dir: Path):
         assert slot.model.info.context_length == 256
 
 
-async def test_one_that_is_killed_leaves_its_last_lines(environments_dir: Path):
-    python = interpreter(environments_dir / "xllamacpp-native")
+@pytest.mark.parametrize(
+    ("environment", "says"), [("xllamacpp", "load_model"), ("xllamacpp-native", "create_tensor")]
+)
+async def test_one_that_is_killed_leaves_its_last_lines(
+    environments_dir: Path, environment: str, says: str
+):
+    python = interpreter(environments_dir / environment)
     async with running("models", "llama_cpp", python=python) as app:
         slot = await loaded(app, "")
-        assert any("create_tensor" in line for line in slot.report.lines())
+        assert any(says in line for line in slot.report.lines())
         states, dispose = app.kernel.bus.open(type(slot.state))
         os.kill(slot.model.worker._process.transport.get_pid(), signal.SIGKILL)
         await app.until(lambda: states.qsize() > 0)
