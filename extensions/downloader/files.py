@@ -52,7 +52,7 @@ class File:
         self.part: Part | None = None
         self._way = way
         self._fails = self._damages = self._at_last = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._source = Source(item.url, way.home)
         self._single = False
         self._ending = False
@@ -77,7 +77,11 @@ class File:
         elif self._in_place():
             self._close("here")
         else:
-            self.state = "open"
+            with self._lock:  # It may have been given up meanwhile, with all others.
+                if self.state == "new":
+                    self.state = "open"
+                else:
+                    self.part.close()
 
     def _in_place(self) -> bool:
         """Whether the file is where it belongs, and right; without a hash its size must do."""
@@ -93,7 +97,7 @@ class File:
         if not self._single:
             most = self.item.size // (self._way.threads * 8)
             return self.part.take(max(SMALLEST, min(LARGEST, most)))
-        if self.part.busy:
+        if self.part.busy or self.part.whole:
             return None
         if self.part.have:
             self.part.restart(self.part.identity)
@@ -192,9 +196,10 @@ class File:
 
     def fail(self, why: str) -> None:
         """It does not go on; what is there stays."""
-        if self.state == "open" or self.state == "new":
-            self.why = why
-            self._close("failed")
+        with self._lock:
+            if self.state in ("open", "new"):
+                self.why = why
+                self._close("failed")
 
     def _close(self, state: str) -> None:
         self.state, self.rests = state, ""
@@ -224,7 +229,9 @@ class File:
                 f"It came damaged {DAMAGED} times: its hash is not the one the hub names. "
                 "Try again later, or through another network."
             )
-        self.part.settle()
+        if not self.part.settle():
+            self._ending = False
+            return self._note(Again("It was begun anew meanwhile"))
         self._close("right")
 
 

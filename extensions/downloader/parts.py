@@ -108,7 +108,7 @@ class Part:
         written = self.size
         for start, stop in reversed(stored.left):
             written = start if stop == written else written
-        there = os.fstat(self._bytes.fd).st_size >= written
+        there = written <= os.fstat(self._bytes.fd).st_size <= self.size
         return stored if there and (stored.path, stored.size) == (self.path, self.size) else None
 
     def _take_up(self, stored: Record | None) -> None:
@@ -255,13 +255,17 @@ class Part:
 
     # --- the end ---
 
-    def settle(self) -> None:
-        """It is right: have the disk say that it is there, and only then note it."""
-        os.ftruncate(self._bytes.fd, self.size)
-        os.fsync(self._bytes.fd)
-        with self._lock:
-            self.right = True
-            self._keep()
+    def settle(self) -> bool:
+        """It is right: have the disk say that it is there, and only then note it. False when it is
+        not, or no longer, what was hashed."""
+        with self._hashing:
+            if not self.whole or self._hashed != self.size:
+                return False
+            os.fsync(self._bytes.fd)
+            with self._lock:
+                self.right = True
+                self._keep()
+        return True
 
     def close(self) -> None:
         """Let go of the files; what is there stays."""

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from extensions.downloader.fetching import Download, News, Space, Wishes
+from extensions.downloader.files import File, Way
 from extensions.downloader.pace import Pace
 from extensions.downloader.parts import Part
 from extensions.downloader.plan import Item, Plan
@@ -157,3 +158,32 @@ def test_what_nobody_wrote_is_not_taken_for_written(tmp_path: Path):
     part = Part(tmp_path / "x.part", "x", 300, hashlib.sha256)
     assert part.have == 0
     part.close()
+
+
+def test_what_was_begun_anew_while_it_was_checked_is_not_right(tmp_path: Path):
+    part = Part(tmp_path / "x.part", "x", 3, hashlib.sha256)
+    key = part.take(3)
+    assert key
+    part.write(key, memoryview(b"abc"))
+    part.give_back(key)
+    assert part.digest() == hashlib.sha256(b"abc").hexdigest()
+    part.restart()
+    assert not part.settle()
+    assert not part.right
+    part.close()
+
+
+def test_a_whole_file_is_not_begun_anew_by_who_looks_for_work(hub: Hub, tmp_path: Path):
+    way = Way(Home(), Pace(), 2, 1, 1.0, 0.01)
+    file = File(Item("x", f"{hub.address}/x", 3), tmp_path / "x", tmp_path / "x.part", way)
+    file.begin()
+    assert file.part
+    file._single = True  # as of a server that sends no parts
+    key = file.take()
+    assert key
+    assert file.take() is None, "one piece has one thread"
+    file.part.write(key, memoryview(b"abc"))
+    file.part.give_back(key)
+    assert file.take() is None
+    assert file.part.whole
+    file.part.close()
