@@ -551,3 +551,32 @@ def test_ten_thousand_files(tmp_path: Path):
     assert (news.done, news.failed) == (count, {})
     assert (tmp_path / "x" / "99" / "9999.json").read_text() == "[9999]"
     assert len(left(tmp_path)) == count + 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(60))
+def test_any_mixture_of_faults(hub: Hub, tmp_path: Path, seed: int):
+    dice = random.Random(seed)
+    hub.repos = {"me/mine": Repo("me/mine")}
+    sizes = [dice.choice([0, 1, 1000, 300_000, 12_000_000]) for _ in range(dice.randint(1, 5))]
+    endings = (".json", ".safetensors")
+    hub["me/mine"].commit({f"{n}{dice.choice(endings)}": Made(s, n) for n, s in enumerate(sizes)})
+    for _ in range(dice.randint(0, 12)):
+        do = dice.choice(
+            ["cut", "flip", "stall", "status", "short", "claim", "etag", "html", "whole"]
+        )
+        at = dice.randrange(12_000_000 if do in ("cut", "flip", "stall") else 5000)
+        status = dice.choice([403, 416, 429, 500, 503])
+        hub.misbehave(do, "bytes:*", at=at, times=dice.randint(1, 3), status=status)  # type: ignore[arg-type]
+    plan = plan_of(hub)
+    for _ in range(dice.randint(0, 2)):
+        until = time.monotonic() + dice.random() / 2
+        wishes = structs.replace(IMPATIENT, threads=dice.randint(1, 6))
+        with contextlib.suppress(Stopped):
+            fetch(hub, tmp_path, plan, wishes, lambda until=until: time.monotonic() > until)
+    news = fetch(hub, tmp_path, plan, structs.replace(IMPATIENT, threads=dice.randint(1, 6)))
+    if news.failed:
+        assert not any("Check the disk" in why for why in news.failed.values())
+        hub.faults.clear()
+        assert fetch(hub, tmp_path, plan).failed == {}
+    assert whole(hub, tmp_path)
