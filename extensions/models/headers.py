@@ -12,7 +12,7 @@ import msgspec
 from extensions.models.described import Described
 
 SECONDS = 15.0
-"""The longest that a header may take to be read; the largest real one takes half a second."""
+"""The longest that a header may take to be read; one of 18 MB takes about a second."""
 LARGEST = 1 << 20
 """Bytes of an answer."""
 START = "import sys; from kernel.worker_host import load_code; load_code(sys.argv[1])()"

@@ -21,14 +21,15 @@ class Engine:
         report(0.0, "Checking the file")
         time.sleep(0.2)
         for layer in range(1, 41):
-            print(f"load_tensors: layer {layer:3} assigned to device CPU", file=sys.stderr)
+            sys.stderr.write(f"load_tensors: layer {layer:3} assigned to device CPU\n")
             report(layer / 100, f"Reading {layer} of 100")
             time.sleep(0.02)
         said = Path(path).read_text("utf-8")
         if said == "starve":
             raise Refused("The engine ran out of memory while loading the model.")
         if said == "crash":
-            print("ggml_abort: about to fall over", file=sys.stderr, flush=True)
+            sys.stderr.write("ggml_abort: about to fall over\n")
+            sys.stderr.flush()
             os.abort()
         while True:
             report(0.4, "Reading 40 of 100")
