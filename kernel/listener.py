@@ -41,7 +41,7 @@ def listen(host: str, port: int) -> Listener:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.create_server((host, port), family=family)
     listener = Listener(fileno=made.detach())
-    options = {**SIGNS, "TCP_USER_TIMEOUT": PATIENCE}
+    options = {**SIGNS, "TCP_USER_TIMEOUT": PATIENCE, "TCP_NODELAY": 1}  # Words do not wait.
     for name in options.keys() & vars(socket):  # Every connection inherits what Linux has of them.
         listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), options[name])
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -237,6 +237,9 @@ async def test_s2_the_real_times_are_thirty_seconds_together():
         if sys.platform == "linux":
             get = listener.getsockopt
             assert get(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert get(socket.IPPROTO_TCP, socket.TCP_NODELAY), (
+                "a word waits for no acknowledgement"
+            )
             quiet = get(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
             assert quiet + get(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) / 1000 <= 30
 

@@ -179,12 +179,12 @@ class Downloads:
             job.report(entry.fraction, entry.note)
             await self._line.turn(entry.id)
             await self._set(entry, "running")
-            task = asyncio.ensure_future(self._fetch(job, entry))
+            task = self._ext.spawn(self._tried(job, entry), "fetch")
             self._going[entry.id] = task
             try:
                 await asyncio.wait({task})
                 if not task.cancelled():  # as by a pause
-                    await self._outcome(entry, task.result())
+                    await self._outcome(entry, _or_raised(task.result()))
             except WorkerDied:
                 deaths += 1
                 if deaths >= DEATHS:
@@ -196,6 +196,13 @@ class Downloads:
                 entry.still()
                 if entry.state == "paused":
                     self._line.leave(entry.id)
+
+    async def _tried(self, job: Job, entry: Entry) -> News | Exception:
+        """What was fetched, or why not: a hub that fails is no fault of the extension."""
+        try:
+            return await self._fetch(job, entry)
+        except (Refused, WorkerError, WorkerDied) as error:
+            return error
 
     async def _fetch(self, job: Job, entry: Entry) -> News:
         def report(fraction: float, note: str) -> None:
@@ -285,3 +292,9 @@ class Downloads:
         worker, self._worker = self._worker, None
         if worker:
             await worker.close()
+
+
+def _or_raised(said: News | Exception) -> News:
+    if isinstance(said, Exception):
+        raise said
+    return said
