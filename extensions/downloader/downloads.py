@@ -52,7 +52,7 @@ class Downloads:
         self._records = Records(ext.data / "downloads")
         self._line = Line(lambda: ext.settings.at_once)
         self._jobs: dict[str, Job] = {}
-        self._going: dict[str, asyncio.Task[News]] = {}
+        self._going: dict[str, asyncio.Task[Any]] = {}
         self._worker: Worker | None = None
         self._starting = asyncio.Lock()
         self._resting: asyncio.TimerHandle | None = None
