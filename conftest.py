@@ -10,6 +10,8 @@ import pytest
 
 from kernel.testing import leaving_nothing
 
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
+"""No test asks a hub that is not its own."""
 NO_CHROMIUM = "there is no Chromium; on Debian: sudo apt install chromium"
 
 

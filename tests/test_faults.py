@@ -30,7 +30,7 @@ async def load(page: Page, file: str, **options: str) -> None:
     await page.locator("#models-open").click()
     await page.locator("button.file", has_text=file).click()
     if options and not await page.locator("#models-options").evaluate("details => details.open"):
-        await page.locator("#models-options summary").click()
+        await page.locator("#models-options > summary").click()
     for name, value in options.items():
         await page.locator(f"#models-load [name={name}]").select_option(value)
     await page.get_by_role("button", name="Load", exact=True).click()

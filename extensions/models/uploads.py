@@ -184,25 +184,27 @@ class Uploads:
                     raise Refused("The page sends nothing any more. Drop the model again.")
             upload.whole.result()
             job.report(1, "Putting it in its place")
-            await self._ext.thread(self._publish, upload)
+            place = await self._ext.thread(self._publish, upload)
+            if place == self._ext.loras:
+                said = f"{upload.name} is a LoRA adapter, and was put into {place.name}/."
+                self._ext.tell(said, Everyone())
         finally:
             self._live.pop(upload.home.name, None)
             upload.whole.cancel()
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, upload.home, ignore_errors=True))
         await self._arrived()
 
-    def _publish(self, upload: Upload) -> None:
-        """Move it where it belongs, in one step; blocking."""
-        adapter = is_adapter(upload.staged)
-        place = self._ext.loras if adapter else self._ext.models
+    def _publish(self, upload: Upload) -> Path:
+        """Move it where it belongs, in one step, when all of it is on the disk; blocking."""
+        for number in range(len(upload.parts)):
+            kept(upload.path(number))
+        place = self._ext.loras if is_adapter(upload.staged) else self._ext.models
         place.mkdir(parents=True, exist_ok=True)
         target = safe_path(place, upload.name)
         if target.exists():
             raise Refused(f"There is already {upload.name} in {place.name}/. Rename one of them.")
         shutil.move(upload.staged, target)
-        if adapter:
-            said = f"{upload.name} is a LoRA adapter, and was put into {place.name}/."
-            self._ext.tell(said, Everyone())
+        return place
 
 
 def looks_like_one(name: str) -> bool:
@@ -229,6 +231,12 @@ def append(path: Path, block: bytearray) -> None:
         if file.tell() // FLUSH != (file.tell() - len(block)) // FLUSH:
             file.flush()
             os.fsync(file.fileno())
+
+
+def kept(path: Path) -> None:
+    """Have the system write out what it still holds of a file."""
+    with path.open("ab") as file:
+        os.fsync(file.fileno())
 
 
 def is_adapter(path: Path) -> bool:

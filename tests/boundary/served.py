@@ -66,7 +66,7 @@ class Served:
                 cwd=self.data,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PIP_NO_INDEX": "1"},
             )
         begun = self.log.stat().st_size
         deadline = time.monotonic() + 30

@@ -3,6 +3,7 @@
 
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -111,9 +112,10 @@ def test_b22_b23_what_is_kept_and_what_was_dropped_is_not_served(holding: Served
     for root in roots:
         for name in HIDDEN:
             answer = holding.ask("GET", root + name, mine(holding))
-            assert answer.status == 404 or root.endswith("="), (root, name)
+            tab = (root + name).startswith("/models/")  # The page of what lies there.
+            assert answer.status == 404 or tab or root.endswith("="), (root, name)
             assert answer.status != 200 or "<title>" in answer.text, "the page itself"
-            for secret in (SECRET, *keys, "api_key"):
+            for secret in (SECRET, *keys, *(() if tab else ("api_key",))):  # It says where it is.
                 assert secret not in answer.text, (root, name)
             if "html" in answer.header("content-type"):
                 assert "script-src 'self'" in answer.header("content-security-policy")
@@ -135,7 +137,8 @@ def test_b23_a_script_of_an_extension_is_never_a_page(holding: Served):
 
 async def test_b16_every_name_in_every_action(tmp_path: Path):
     """A name that an action takes reaches no file: nothing is made, read or removed outside."""
-    async with running(*BUILT_IN) as app:
+    python = Path(sys.executable)  # No environment is made, and HF_ENDPOINT leads nowhere.
+    async with running(*BUILT_IN, python=python) as app:
         page = app.page("/settings")
         kinds = {e.value.name: e.value.kind for e in app.kernel.registry.entries(ACTIONS)}
         before = snapshot(app.kernel.data.parent)

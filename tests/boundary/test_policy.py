@@ -109,7 +109,7 @@ async def models_and_parameters(page: Page, server: Served) -> None:
     await page.wait_for_selector("#models-open .dot[data-state=ready]")
     await page.click("#models-open")
     await page.locator("#models-list button").filter(has_text="jacob").click()
-    await page.click("#models-options summary")
+    await page.click("#models-options > summary")
     await expect(page.locator("#models-options input").first).to_be_visible()
     await page.get_by_role("button", name="Load", exact=True).click()
     await expect(page.locator("#models-status")).to_contain_text("jacob")

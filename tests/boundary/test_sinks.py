@@ -48,6 +48,11 @@ ALLOWED = {
     'extensions/chat/views.py: "closed": Markup(closed),':
         "blocks as the renderer finished them; test_streams.py reads them",
     'extensions/chat/views.py: "open": Markup(open_),': "the block it is writing, read there too",
+    'extensions/downloader/pages.py: html=Markup(html)':
+        "code in a hub's card: markup of the chat's renderer, which escaped it",
+    "extensions/downloader/templates/_code.html: {{ html | safe }}": "the same markup",
+    'extensions/downloader/pages.py: "html": Markup(html),':
+        "a hub's card as the chat's renderer leaves it; test_scripts.py shows hostile ones",
     "extensions/parameters/pages.py: return {name: Markup(html) for name, html in parts.items()}":
         "templates of its own, each rendered with escaping on",
     "extensions/writing/__init__.py: html=Markup(html)": "markup of the chat's renderer, as there",
