@@ -300,7 +300,7 @@ async def test_a_hit_opens_its_conversation_at_the_message():
         other = await app.open(f"/chat/{first.conversation}")
         page.html = other.html = ""
         await other.act("chat.send", conversation=first.conversation, text="in another tab")
-        await other.until('chat-reply.*id="chat-go" data-busy="false"')
+        await other.until(r'Yes\..*id="chat-go" data-busy="false"')
         assert "in another tab" not in page.html
         opened = await store.get(first.conversation, around=hit.message)
         after = opened.messages[-1].id
