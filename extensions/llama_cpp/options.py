@@ -188,7 +188,7 @@ class Options(Struct, frozen=True):
         folded(
             LONG,
             "A reply that fills the context goes on: the oldest part is forgotten without "
-            "reading the rest again.",
+            "reading the rest again (native engine).",
             title="StreamingLLM",
         ),
     ] = False

@@ -28,7 +28,7 @@ TALKATIVE = 3
 
 def parameters(xllamacpp: Any, path: str, file: Gguf, options: Mapping[str, Any], key: str) -> Any:
     """All that the in-process server is started with; raises Refused for what it lacks."""
-    if lacks := [name for name in ("override_kv", "rpc") if options.get(name)]:
+    if lacks := [name for name in ("override_kv", "rpc", "streaming_llm") if options.get(name)]:
         raise Refused(
             f"The prebuilt engine cannot do this: {', '.join(lacks)}. Leave it out, or build the "
             "native engine in Settings."
@@ -49,8 +49,6 @@ def parameters(xllamacpp: Any, path: str, file: Gguf, options: Mapping[str, Any]
         LOAD_MODES[options.get("mmap", True), options.get("mlock", False)]
     )
     p.numa = xllamacpp.ggml_numa_strategy(int(options.get("numa", False)))
-    p.ctx_shift = options.get("streaming_llm", False)
-    p.n_keep = options.get("attention_sink_size", 5) if p.ctx_shift else 0
     p.lora_adapters = [
         xllamacpp.CommonAdapterLoraInfo(*adapter) for adapter in loras(options, path, file)
     ]

@@ -191,7 +191,7 @@ HARMLESS: list[dict[str, Any]] = [
     {"mmap": False, "gpu_layers": 0, "no_kv_offload": True, "cpu_moe": True},
     {"mmap": True, "mlock": True, "numa": True},
     {"tensor_split": "60,40", "split_mode": "none", "main_gpu": 0},
-    {"parallel": 2, "cache_ram": 0, "streaming_llm": True, "attention_sink_size": 4},
+    {"parallel": 2, "cache_ram": 0},
 ]
 """Options with which the story stays what it is."""
 
@@ -248,6 +248,23 @@ async def test_what_cannot_be_is_refused_before_the_engine_sees_it(
                 await worker.load(MODEL, options)
         await worker.load(MODEL, {})
         assert (await ask(worker))[0] == STORY
+
+
+@pytest.mark.engine
+@ENGINES
+async def test_going_on_past_the_context_is_done_or_refused_by_name(
+    name: str, environments_dir: Path
+):
+    options = {"context_length": 512, "streaming_llm": True, "attention_sink_size": 4}
+    async with engine("llama_cpp", environments_dir / name) as worker:
+        if name == "xllamacpp":
+            with pytest.raises(WorkerError, match="cannot do this: streaming_llm"):
+                await worker.load(MODEL, options)
+            return
+        await worker.load(MODEL, options)
+        text, _, _ = await ask(worker, max_new_tokens=700, ban_eos_token=True)
+        assert len(text) > 700
+        assert text.startswith(STORY)
 
 
 @pytest.mark.engine
