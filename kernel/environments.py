@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernel.failures import Refused
+
 BASE = ("jinja2==3.1.6", "msgspec==0.22.0")
 """What every environment holds: the child's end of the protocol, and chat templates."""
 
@@ -46,7 +48,7 @@ class Environment:
         return "\n".join((python, str(folder), self.index, lock, "holds:\n"))
 
 
-class EnvironmentFailed(RuntimeError):
+class EnvironmentFailed(Refused):
     """An environment could not be built or removed; `str` is a sentence for the user."""
 
 

@@ -15,7 +15,6 @@ import msgspec
 from kernel.bus import Bus
 from kernel.checks import check
 from kernel.contract import Finish, ModelInfo, Refused, Request
-from kernel.environments import EnvironmentFailed
 from kernel.generation import GONE, LoadFailed, NoModel
 from kernel.guard import called
 from kernel.loaders import Generation, Installs, Model, SlotChanged, Telling, loader_for
@@ -37,10 +36,7 @@ class Generated(msgspec.Struct, frozen=True):
     seconds: float
 
 
-TOLD = (
-    *(Refused, SettingsError, OSError, EnvironmentFailed),
-    *GONE,
-)
+TOLD = (Refused, SettingsError, OSError, *GONE)
 """Errors that are sentences for a person: whoever raises them did nothing wrong."""
 CLOSING = 10.0
 """Seconds that a model may take to end."""
