@@ -45,7 +45,7 @@ async def test_it_rests_wakes_and_writes_the_same(environments_dir: Path):
 
 
 @pytest.mark.parametrize(
-    ("environment", "says"), [("xllamacpp", "load_model"), ("xllamacpp-native", "llama_kv_cache")]
+    ("environment", "says"), [("xllamacpp", "load_model"), ("xllamacpp-native", "llama_")]
 )
 async def test_one_that_is_killed_leaves_its_last_lines(
     environments_dir: Path, environment: str, says: str
