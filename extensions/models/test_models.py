@@ -398,7 +398,12 @@ async def begun(app: App, loader: ScriptedLoader, *files: str) -> None:
     await app.kernel.slot().unload()
     add = app.kernel.registry.add
     add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
-    await started_without(app, *files)
+    await with_files(app, *files)
+    [models] = app.kernel.registry.values(MODELS)
+    await models.look()
+    await app.until(lambda: any(loader.id in file.loaders for file in models.files))
+    app.kernel.bus.emit(Started())
+    await asyncio.sleep(0)
 
 
 NEEDS = r"big needs Big \(on disk 1.2 GB\), which is not installed. Choose it in the picker"
