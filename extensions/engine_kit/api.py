@@ -13,7 +13,7 @@ from extensions.engine_kit.gguf_kinds import (
     read_gguf_adapter,
 )
 from extensions.engine_kit.grammar import as_gbnf
-from extensions.engine_kit.machine import Card, cards, held, memories
+from extensions.engine_kit.machine import Card, cards, held, memories, size
 from extensions.engine_kit.patterns import Pattern, Unsupported
 from extensions.engine_kit.peft import Peft, check_peft_adapter, misfit, read_config, read_peft
 from extensions.engine_kit.requests import check_request, finish_of, neutral, unsupported
@@ -72,6 +72,7 @@ __all__ = [
     "read_gguf",
     "read_gguf_adapter",
     "read_peft",
+    "size",
     "told",
     "unsupported",
     "used",

@@ -90,6 +90,11 @@ def from_linux(root: Path) -> list[Card]:
     return found
 
 
+def size(bytes: int) -> str:
+    """Bytes of memory in a sentence: 1.5 GB, 300 MB."""
+    return f"{bytes / 1e9:,.1f} GB" if bytes >= 999_500_000 else f"{max(0, bytes) / 1e6:.0f} MB"
+
+
 def table(said: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in csv.reader(said.splitlines())]
 

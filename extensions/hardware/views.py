@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from extensions.engine_kit.api import size
 from extensions.hardware.reading import Process, Reading
 from kernel.api import Memory
 
@@ -50,8 +51,3 @@ def model(process: Process) -> Mapping[str, Any]:
         "files": size(process.memory.files) if process.memory.files else "",
         "cards": size(process.cards) if process.cards else "",
     }
-
-
-def size(bytes: int) -> str:
-    """A size that does not flicker: 1.3 GB, 350 MB."""
-    return f"{bytes / 1e9:.1f} GB" if bytes >= 999_500_000 else f"{bytes / 1e6:.0f} MB"

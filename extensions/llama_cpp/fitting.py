@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from extensions.engine_kit.api import Gguf
+from extensions.engine_kit.api import Gguf, size
 from extensions.llama_cpp.meaning import BLOCK, WHOLE, head_widths
 from extensions.llama_cpp.memory import (
     EVERYTHING,
@@ -191,10 +191,3 @@ def parts(wanted: Need) -> str:
         f"{size(wanted.weights)} of weights, {size(wanted.cache)} for conversations, "
         f"{size(wanted.compute)} to compute in"
     )
-
-
-def size(bytes: int) -> str:
-    """1.5 GB, 300 MB."""
-    if bytes < 10**9:
-        return f"{max(0, bytes) / 1e6:,.0f} MB"
-    return f"{bytes / 1e9:,.1f} GB"

@@ -6,13 +6,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from extensions.engine_kit.api import Gguf, check_gguf_model
+from extensions.engine_kit.api import Gguf, check_gguf_model, size
 from extensions.llama_cpp.files import context_length
 from extensions.llama_cpp.fitting import (
     Machine,
     certain,
     check_fits,
-    size,
     smaller_model,
     too_little,
 )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from extensions.engine_kit.api import check_folder
+from extensions.engine_kit.api import check_folder, size
 from kernel.contract import Fit, Memory, Refused, Share
 
 ENGINE = 360_000_000
@@ -203,7 +203,3 @@ def computes_16_bits(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return "avx512_bf16" in cpuinfo.read_text("utf-8", "replace").partition("\n\n")[0]
     except OSError:
         return False
-
-
-def size(bytes: int) -> str:
-    return f"{bytes / 1e6:,.0f} MB" if bytes < 10**9 else f"{bytes / 1e9:,.1f} GB"
