@@ -269,11 +269,15 @@ class Pages:
 
     async def tell_composer(self, client: Client) -> None:
         """What stands around the text box; the box itself is left alone."""
-        others = await self._ext.panels("composer", client, client.subject)
-        setup = await self._sheet.context(client.subject)
-        context = {**self._views.composer(client.subject), "composer": others}
-        context["setup"] = setup
-        context["enclosed"] = await self._enclosures.waiting(client, client.subject)
+        subject = client.subject
+        others = {
+            "composer": await self._ext.panels("composer", client, subject),
+            "setup": await self._sheet.context(subject),
+            "enclosed": await self._enclosures.waiting(client, subject),
+        }
+        if client.subject != subject:  # It went on meanwhile, and was told all of the other one.
+            return
+        context = {**self._views.composer(subject), **others}
         html = self._ext.render("_composer.html", **context, oob=True)
         self._ext.push_html(html, client, "composer")
 

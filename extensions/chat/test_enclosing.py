@@ -1,5 +1,6 @@
 """What other extensions put beside the words of a message."""
 
+import asyncio
 from collections.abc import Sequence
 
 from extensions.chat.api import ENCLOSURES
@@ -16,9 +17,12 @@ class Sounds:
     def __init__(self, broken: str = "") -> None:
         self.left: list[Part] = [SOUND]
         self._broken = broken
+        self.slow = asyncio.Event()
+        self.slow.set()
 
     async def waiting(self, client: Client | None, conversation: str) -> str:
         assert self._broken != "drawing"
+        await self.slow.wait()
         return f"<i data-enclosed>{len(self.left)} wait</i>"
 
     def parts(self, client: Client) -> Sequence[Part]:
@@ -57,6 +61,26 @@ async def test_it_waits_above_the_box_goes_with_the_message_and_is_shown_with_it
         await page.until('chat-figures.*data-busy="false"')
         await page.act("chat.remove_last", conversation=page.client.subject)
         assert (await app.open("/chat")).html.count("<i data-enclosed>1 wait</i>")
+
+
+async def test_one_that_is_slow_to_draw_does_not_bring_back_a_busy_composer():
+    gate = asyncio.Semaphore(0)
+    async with running("chat", model=Scripted("Loud.", gate=gate)) as app:
+        page = await app.open("/chat")
+        enclose(app, sounds := Sounds())
+        await page.act("chat.send", conversation="", text="Listen")
+        await page.until('data-busy="true"')
+        sounds.slow.clear()
+        setting = page.act("chat.set_up", conversation=page.client.subject, mode="instruct")
+        under_way = asyncio.create_task(setting)
+        for _ in range(9):
+            gate.release()
+        await page.until('chat-figures.*data-busy="false"')
+        page.html = ""
+        sounds.slow.set()
+        await under_way
+        await page.until('id="chat-composer".*data-busy="false"')
+        assert 'data-busy="true"' not in page.html
 
 
 async def test_who_cannot_draw_or_take_away_costs_the_message_nothing():

@@ -54,7 +54,8 @@ class Downloads:
         self._jobs: dict[str, Job] = {}
         self._going: dict[str, asyncio.Task[Any]] = {}
         self._worker: Worker | None = None
-        self._starting = asyncio.Lock()
+        self._starting, self._writing = asyncio.Lock(), asyncio.Lock()
+        self._unwritten: set[str] = set()
         self._resting: asyncio.TimerHandle | None = None
         self._ended = False
 
@@ -243,9 +244,15 @@ class Downloads:
         failed = dict(entry.news.failed) if state == "failed" else {}
         have = entry.news.have
         entry.kept = structs.replace(entry.kept, state=state, why=why, failed=failed, have=have)
+        self._unwritten.add(entry.id)
+        async with self._writing:
+            await self._write(entry)
+        self._tell(entry)
+
+    async def _write(self, entry: Entry) -> None:
         with suppress(OSError):  # A full disk is told of by who fills it.
             await self._ext.thread(self._records.keep, entry)
-        self._tell(entry)
+        self._unwritten.discard(entry.id)
 
     def _tell(self, entry: Entry) -> None:
         self._ext.emit(DownloadMoved(entry.id))
@@ -284,6 +291,9 @@ class Downloads:
 
     async def _end(self) -> None:
         self._ended = True
+        for entry in self.entries:
+            if entry.id in self._unwritten:  # The task that would have done it was ended.
+                await self._write(entry)
         await self._close()
 
     async def _close(self) -> None:
