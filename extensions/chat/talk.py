@@ -53,10 +53,14 @@ class Talk:
         if not conversation:
             greeted = await self._beginnings.greeted(client, "")
             asked = await self._said(client, greeted, text, parts)
-            await self._setups.begin(asked.conversation)
-            await self._pages.move(client, asked.conversation)
-            with self._replies.claimed(asked.conversation) as running:
-                await self._replies.answer(running, asked.id, client)
+            try:
+                with self._replies.claimed(asked.conversation) as running:
+                    await self._setups.begin(asked.conversation)
+                    await self._pages.move(client, asked.conversation)
+                    await self._replies.answer(running, asked.id, client)
+            except Exception:
+                await self._pages.tell_log(asked.conversation)
+                raise
         else:
             with self._replies.claimed(conversation) as running:
                 if await self._beginnings.greeted(client, conversation):

@@ -20,6 +20,7 @@ from kernel.api import (
     Delta,
     Mark,
     Phase,
+    Refused,
     Sampling,
     Status,
     Turn,
@@ -486,6 +487,36 @@ async def test_deleting_a_version_says_that_what_follows_goes_with_it(app: App, 
     await tab.act("delete_message", message=(await kept(app, tab.conversation))[1].id)
     assert "The message was deleted." in tab.toasts
     assert tab.said == ["Hello!", "Four five."]
+
+
+async def test_a_first_message_is_not_called_unanswered_before_its_reply_begins(
+    tab: Tab, model: Scripted
+):
+    gate = slowly(model, "One")
+    tab.look()
+    await tab.send("Hello")
+    parts = [str(part) for part in tab.page.client.outbox.take()]
+    assert any("chat-user" in part for part in parts)
+    assert not any("chat-unanswered" in part or 'data-busy="false"' in part for part in parts)
+    gate.release()
+
+
+async def test_a_first_message_whose_reply_cannot_begin_offers_another(app: App, tab: Tab):
+    store = store_of(app)
+
+    async def refuses(*_: Any, **__: Any) -> StoredMessage:
+        raise Refused("Not now.")
+
+    begin, store.begin_reply = store.begin_reply, refuses
+    await tab.send("Hello")
+    assert "Not now." in tab.toasts
+    assert not tab.busy
+    assert "has no reply" in tab.look().having("chat-unanswered")[0].text
+    store.begin_reply = begin
+    [asked] = await kept(app, tab.conversation)
+    await tab.act("retry", message=asked.id)
+    await tab.idle()
+    assert tab.said == ["Hello", "One two three."]
 
 
 async def test_a_message_whose_reply_was_deleted_offers_another(app: App, tab: Tab):
