@@ -60,6 +60,7 @@ class Reply:
         begun = history[-1].text if turn.continue_ and history else ""
         self.turn = structs.replace(turn, begun=begun) if begun else turn
         self.steps: list[Step] | None = [] if record else None
+        self.written: Callable[[], None] = lambda: None  # Called at the engine's end, read or not.
         self._kernel, self._history = kernel, tuple(history)
         self._raw, self._output = Transcript(), Transcript()
         self._generation: Generation | None = None
@@ -144,6 +145,7 @@ class Reply:
             if self._answer:
                 await self._answer.close()
             source.close()
+            self.written()
             if self._generation and self.finish:
                 said, theirs = self.finish, self._generation.finish  # An answer may not count.
                 said = said if said.usage.completion else theirs or said

@@ -63,9 +63,10 @@ class Gate:
         tokens: int,
         most: int = 0,
         queued: Callable[[Ticket], None] = lambda ticket: None,
-    ) -> AsyncGenerator[None]:
-        """Wait for one's turn and have it. `most` are the replies that this owner may have; 0: any
-        number. `queued` hears of the place where one has to wait. Raises Problem (429)."""
+    ) -> AsyncGenerator[Callable[[], None]]:
+        """Wait for one's turn and have it, until the end or until it is given on by a call of what
+        this yields. `most` are the replies that this owner may have; 0: any number. `queued` hears
+        of the place where one has to wait. Raises Problem (429)."""
         if most and self._of[owner] >= most:
             raise Problem(Fault(BUSY.format(most), "rate_limit_error", None, "too_many_requests"))
         waits = self.waiting or self._inside >= self._room()
@@ -75,11 +76,19 @@ class Gate:
         self._of[owner] += 1
         try:
             await self._enter(owner, tokens, queued)
+            inside = True
+
+            def leave() -> None:
+                nonlocal inside
+                if inside:
+                    inside = False
+                    self._inside -= 1
+                    self.admit()
+
             try:
-                yield
+                yield leave
             finally:
-                self._inside -= 1
-                self.admit()
+                leave()
         finally:
             self._of[owner] -= 1
             self._of += Counter()  # Forgets who has nothing under way.

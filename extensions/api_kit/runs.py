@@ -116,10 +116,12 @@ class Runs:
 
         try:
             most = self._limit(call)
-            async with self.gate.turn(call.caller.owner, tokens, most, queued):
+            async with self.gate.turn(call.caller.owner, tokens, most, queued) as leave:
                 run.ticket = None
                 turn, history = wish.turn(call.caller.owner)
-                run.start(self._ext.run(turn, history))
+                reply = self._ext.run(turn, history)
+                reply.written = leave  # Who reads slowly keeps nobody from the model.
+                run.start(reply)
                 yield run
         except asyncio.CancelledError:
             if not (run._cancelled and not run.reply):

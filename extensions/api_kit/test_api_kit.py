@@ -119,6 +119,20 @@ async def test_who_goes_leaves_no_place_behind():
     await asyncio.wait_for(queue.go("d", 1), 5)
 
 
+async def test_a_turn_that_is_given_on_early_is_given_once():
+    queue = Queue()
+    async with queue.gate.turn("me", 1) as leave:
+        leave()
+        second, third = [asyncio.create_task(queue.go(name, 1)) for name in "bc"]
+        await asyncio.sleep(0)
+        assert (queue.order, queue.gate.waiting) == (["b"], 1), "it no longer waits for the first"
+        leave()
+    await asyncio.sleep(0)
+    assert queue.order == ["b"], "nor does the first leave twice"
+    queue.done.set()
+    await asyncio.gather(second, third)
+
+
 async def test_one_that_is_called_and_goes_gives_its_turn_on():
     queue = Queue()
     first, second, third = [asyncio.create_task(queue.go(name, 1)) for name in "abc"]

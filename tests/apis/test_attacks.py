@@ -3,9 +3,12 @@
 Where the other attacks on the APIs are tested stands in the README beside this file.
 """
 
+import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -13,6 +16,7 @@ import psutil
 import pytest
 
 from tests.apis.clients import HELLO
+from tests.programs import Knowing
 from tests.sockets import Served
 
 CHAT, MESSAGES, OLLAMA = "/v1/chat/completions", "/v1/messages", "/api/chat"
@@ -125,3 +129,56 @@ async def test_e42_what_is_nested_too_deeply(web: httpx.AsyncClient, path: str):
         deep = b"[" * 10_000 + b"]" * 10_000
         answer = await post(web, path, start + b', "' + field.encode() + b'": ' + deep + b"}")
         assert answer.status_code in (400, 200), answer.text
+
+
+SLOW = pytest.mark.parametrize("many", [100, pytest.param(1000, marks=pytest.mark.long)])
+
+
+@SLOW
+async def test_e46_who_sends_a_byte_at_a_time_slows_nobody(
+    served: Served, web: httpx.AsyncClient, many: int
+):
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 1000000\r\nHost: "
+    head += f"127.0.0.1:{served.port}".encode() + b"\r\n\r\n{"
+    before = psutil.Process().memory_info().rss
+    with ExitStack() as stack:
+        slow = [stack.enter_context(opened(served.port)) for _ in range(many)]
+        for number, each in enumerate(slow):  # Some hang in the head, some in the body.
+            each.sendall(head[: len(head) if number % 2 else 20])
+        for _ in range(5):
+            for each in slow:
+                each.sendall(b" ")
+            await answered_soon(web)
+        assert psutil.Process().memory_info().rss - before < 200_000_000
+    await answered_soon(web)
+
+
+@SLOW
+async def test_e46_who_never_reads_slows_nobody_and_holds_little(
+    served: Served, said: Knowing, web: httpx.AsyncClient, many: int
+):
+    said.scripts = ["word " * 2000]
+    body = json.dumps({"messages": HELLO, "stream": True, "max_tokens": 2000}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    before = psutil.Process().memory_info().rss
+    with ExitStack() as stack:
+        for _ in range(many):
+            stack.enter_context(opened(served.port)).sendall(head.encode() + body)
+        for _ in range(5):
+            await answered_soon(web)
+        assert psutil.Process().memory_info().rss - before < 200_000_000
+
+
+def opened(port: int) -> socket.socket:
+    """A connection from which nothing is read."""
+    return socket.create_connection(("127.0.0.1", port))
+
+
+async def answered_soon(web: httpx.AsyncClient) -> None:
+    """A new client is served, after a moment where the queue is full."""
+    async with asyncio.timeout(20):
+        ask = b'{"prompt": "Hello?", "max_tokens": 2}'
+        while (answer := await post(web, TEXT, ask)).status_code == 429:
+            await asyncio.sleep(0.1)
+    assert answer.status_code == 200, answer.text
