@@ -35,6 +35,7 @@ from kernel.contract import (
     Turn,
     UnsetType,
     Usage,
+    built,
 )
 from kernel.crash import kill_at
 from kernel.extension import Extension, NotAvailable, SettingsChanged
@@ -88,6 +89,6 @@ __all__ = [
     "SectionChanged", "Sentences", "SettingsChanged", "Share", "Slot", "SlotChanged", "Started",
     "Status", "StatusChanged", "Step", "Struct", "Text", "Timings", "ToInstall", "Token",
     "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Weighs", "Worker", "WorkerDied",
-    "WorkerError", "WorkerLoader", "WorkerModel", "__version__", "check", "fields", "kill_at",
-    "parameters", "safe_name", "safe_path", "whole_text", "write",
+    "WorkerError", "WorkerLoader", "WorkerModel", "__version__", "built", "check", "fields",
+    "kill_at", "parameters", "safe_name", "safe_path", "whole_text", "write",
 ]  # fmt: skip

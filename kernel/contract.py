@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal, Protocol
 from msgspec import UNSET, Meta, UnsetType
 
 from kernel.failures import EngineFailed, Refused
-from kernel.sampling import Processor, Sampling, Struct, parameters
+from kernel.sampling import Processor, Sampling, Struct, built, parameters
 
 __all__ = [
     "UNSET", "Audio", "Channel", "Delta", "Engine", "EngineFailed", "Finish", "Fit", "Image",
     "Mark", "Memory", "Message", "Meta", "ModelInfo", "Output", "Part", "Processor", "Reason",
     "Reasoning", "Refused", "Report", "Request", "Role", "Sampling", "Share", "Struct", "Text",
-    "Timings", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "parameters",
+    "Timings", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "built",
+    "parameters",
 ]  # fmt: skip
 
 # --- messages ---------------------------------------------------------------------------
@@ -83,6 +84,7 @@ class Message(Struct, frozen=True):
 # --- a turn, a request, a reply ---------------------------------------------------------
 
 
+@built
 class Turn(Struct, frozen=True):
     """What a client asks for, before a mode makes a `Request` of it."""
 
@@ -106,6 +108,7 @@ class Turn(Struct, frozen=True):
     """What the mode is told beside the messages, as plain data: a character, a template …"""
 
 
+@built
 class Request(Struct, frozen=True):
     """What an engine is asked: exactly one of `messages`, `prompt` and `token_ids` is given."""
 
@@ -208,6 +211,7 @@ Capability = Literal[
 ]  # fmt: skip
 
 
+@built
 class ModelInfo(Struct, frozen=True):
     """What the server knows of a loaded model, so that it never needs the tokenizer itself."""
 
@@ -257,6 +261,7 @@ class Fit(Struct, frozen=True):
     shares: tuple[Share, ...] = ()
 
 
+@built
 class Output(Struct, frozen=True):
     """News of one request after a step; `progress` is the read share of its prompt (0 to 1)."""
 

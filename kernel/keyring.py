@@ -14,12 +14,13 @@ from typing import Literal
 import msgspec
 
 from kernel.files import set_aside, write
-from kernel.sampling import Struct
+from kernel.sampling import Struct, built
 
 DAYS = 90
 """How long a browser stays signed in."""
 
 
+@built
 class Key(Struct, frozen=True):
     """A key that a person made. Its words are shown once; what is kept of them is a hash.
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from kernel.sampling import built
+
 API = 1
 """The version of `kernel.api` that this kernel offers."""
 
@@ -90,6 +92,7 @@ class Command(Table, frozen=True):
     flags: tuple[Flag, ...] = ()
 
 
+@built
 class Manifest(Table, frozen=True):
     """What an extension says about itself, readable without running it."""
 

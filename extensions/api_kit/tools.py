@@ -2,9 +2,10 @@
 
 import msgspec
 
-from kernel.api import Struct
+from kernel.api import Struct, built
 
 
+@built
 class Called(Struct, frozen=True):
     """A call that the model wants made; `arguments` is JSON."""
 

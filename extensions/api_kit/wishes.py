@@ -6,12 +6,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import structs
 
-from kernel.api import Draft, Message, Meta, Sampling, Struct, Turn
+from kernel.api import Draft, Message, Meta, Sampling, Struct, Turn, built
 
 ASKED = "asked"
 """The option of a turn that holds what no mode knows: see `Asked`."""
 
 
+@built
 class Asked(Struct, frozen=True):
     """What reaches the request past the modes, as plain data in the turn's options."""
 

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from extensions.conversations.api import Store, Unknown, is_secret
 from extensions.prompts.api import Options
-from kernel.api import UNSET, Extension, Meta, Refused, Struct, write
+from kernel.api import UNSET, Extension, Meta, Refused, Struct, built, write
 
 from .actions import SetUp
 
@@ -17,6 +17,7 @@ SWITCHES = {"": UNSET, "on": True, "off": False}
 """What the page says of a switch that may be left alone."""
 
 
+@built
 class Setup(Struct, frozen=True):
     """A conversation's mode and the options of its turns."""
 

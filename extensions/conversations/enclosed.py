@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from kernel.api import Audio, Image, Part, Reasoning, Text, ToolCall, ToolResult
+from kernel.api import Audio, Image, Part, Reasoning, Text, ToolCall, ToolResult, built
 
 from .pictures import KINDS, kind_of, look_of
 
@@ -22,6 +22,7 @@ Place = tuple[str, int]
 """A message, and which of its parts."""
 
 
+@built
 class Kept(Image, frozen=True, omit_defaults=True, tag_field="type", tag="image"):
     """A picture of a message; `data` is empty until `Store.with_bytes` reads it."""
 

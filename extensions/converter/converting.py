@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from extensions.converter.plans import INDEX, Index, Plan, Step, text_of
-from kernel.api import Refused, Struct, Worker, WorkerDied, WorkerError, kill_at, write
+from kernel.api import Refused, Struct, Worker, WorkerDied, WorkerError, built, kill_at, write
 
 QUIET = 600.0
 """Seconds without a sign of progress after which a conversion is given up."""
@@ -33,6 +33,7 @@ class Made(msgspec.Struct):
     left_out: list[str] = []
 
 
+@built
 class Progress(msgspec.Struct):
     """How far a conversion is: what it keeps in case the server ends."""
 

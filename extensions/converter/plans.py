@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from kernel.api import Refused, Struct
+from kernel.api import Refused, Struct, built
 
 ENDINGS = (".bin", ".pt", ".pth", ".ckpt")
 INDEX = "pytorch_model.bin.index.json"
@@ -51,12 +51,14 @@ class Plan(Struct, frozen=True):
         return self.folder / f".{step.target}.part"
 
 
+@built
 class Index(msgspec.Struct, frozen=True):
     """pytorch_model.bin.index.json."""
 
     weight_map: dict[str, str]
 
 
+@built
 class Config(msgspec.Struct, frozen=True):
     """What config.json says of this."""
 

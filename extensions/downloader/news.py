@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from kernel.contract import Struct
+from kernel.contract import Struct, built
 
 from .plan import Plan
 
 
+@built
 class News(Struct, frozen=True):
     """How far a download is, as the worker tells it."""
 
@@ -28,6 +29,7 @@ class News(Struct, frozen=True):
     """The disk is full: what that means."""
 
 
+@built
 class Wishes(Struct, frozen=True):
     """How to fetch."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kernel.contract import Struct
+from kernel.contract import Struct, built
 
 from .trouble import Full
 
@@ -25,6 +25,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
+@built
 class Record(Struct, frozen=True):
     """What is kept beside the bytes; it never claims more than was written before it."""
 

@@ -8,7 +8,7 @@ none. What goes wrong is a `Refused` that says what to do: no such repository, g
 
 from typing import Literal
 
-from kernel.contract import Struct
+from kernel.contract import Struct, built
 
 HUB = "https://huggingface.co"
 """Where models are looked for, unless a setting or `HF_ENDPOINT` names a mirror."""
@@ -30,6 +30,7 @@ class Item(Struct, frozen=True):
     """Another one means that the file is another."""
 
 
+@built
 class Repository(Struct, frozen=True):
     """What the hub says of a repository at a revision: the worker's answer to `repository`."""
 
@@ -52,6 +53,7 @@ class Repository(Struct, frozen=True):
     """As the hub read them off its safetensors or GGUF files; 0 where it does not say."""
 
 
+@built
 class Found(Struct, frozen=True):
     """A repository in the answer to `search`."""
 
@@ -66,6 +68,7 @@ class Found(Struct, frozen=True):
     """As in `Repository`."""
 
 
+@built
 class Plan(Struct, frozen=True):
     """What is to be fetched, and where to."""
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from kernel.api import Struct, write
+from kernel.api import Struct, built, write
 
 from .news import News
 from .plan import Plan
@@ -21,6 +21,7 @@ WINDOW = 8.0
 """Seconds over which the speed is measured."""
 
 
+@built
 class Kept(Struct, frozen=True):
     """What is stored of a download."""
 

@@ -9,7 +9,7 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from kernel.api import Meta, Struct, write
+from kernel.api import Meta, Struct, built, write
 
 SHIPPED = Path(__file__).with_name("starters.yaml")
 NAME = "starters.yaml"
@@ -19,6 +19,7 @@ UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 Word = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
+@built
 class Starter(Struct, frozen=True, forbid_unknown_fields=True):
     """One model of the list."""
 

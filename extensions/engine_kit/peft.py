@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from extensions.engine_kit.safetensors import CONVERT, Entry, check_safetensors
-from kernel.contract import Refused
+from kernel.contract import Refused, built
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PICKLES = ("adapter_model.bin", "adapter_model.pt")
@@ -25,6 +25,7 @@ ENDLESS = re.compile(r"\)[*+?{]|([*+?{].*){4}", re.DOTALL)
 Number = Annotated[float, Meta(ge=-1e6, le=1e6)]
 
 
+@built
 class Config(msgspec.Struct, frozen=True):
     """adapter_config.json, as far as it matters for a use."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from kernel.contract import Refused
+from kernel.contract import Refused, built
 
 CONVERT = (
     "Convert it to safetensors first: on the page Models, or by python server.py convert PATH."
@@ -23,6 +23,7 @@ BITS = {
 Natural = Annotated[int, Meta(ge=0)]
 
 
+@built
 class Entry(msgspec.Struct, frozen=True):
     """One tensor's line in the header."""
 
@@ -67,6 +68,7 @@ def check_spans(entries: dict[str, Entry], size: int) -> None:
         raise ValueError(f"its tensors need {end:,} bytes of data and it has {size:,}")
 
 
+@built
 class Index(msgspec.Struct, frozen=True):
     """model.safetensors.index.json."""
 

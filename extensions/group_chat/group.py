@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import structs
 
-from kernel.api import Meta, Refused, Struct
+from kernel.api import Meta, Refused, Struct, built
 
 Id = Annotated[str, Meta(max_length=200)]
 Order = Literal["list", "mention", "manual"]
@@ -35,6 +35,7 @@ class Said(Struct, frozen=True):
     text: str
 
 
+@built
 class Group(Struct, frozen=True):
     """The group of a conversation, kept with it."""
 

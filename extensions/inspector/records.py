@@ -21,6 +21,7 @@ from kernel.api import (
     Struct,
     Text,
     Turn,
+    built,
 )
 
 from .describing import described, named
@@ -40,6 +41,7 @@ class Change(Struct, frozen=True):
     after: str
 
 
+@built
 class Trace(Struct, frozen=True):
     """What is kept of one reply."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import msgspec
 
 from extensions.llama_cpp.old_names import modern
-from kernel.contract import Meta, Struct
+from kernel.contract import Meta, Struct, built
 
 CacheType = Literal["f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 SPEED, CARDS, MEMORY, LONG, ADDED = (
@@ -32,6 +32,7 @@ def folded(group: str, words: str, title: str | None = None, **bounds: Any) -> A
     return Meta(description=words, title=title, extra={"group": group}, **bounds)
 
 
+@built
 class Options(Struct, frozen=True):
     """The fields of the load form; old names of theirs are accepted, see old_names.py."""
 

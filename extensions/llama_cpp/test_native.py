@@ -246,7 +246,9 @@ async def test_a_cancel_ends_the_reading_of_a_prompt(environment: Path):
         assert (await ask(worker))[0] == STORY
 
 
-@pytest.mark.parametrize("count", [80, pytest.param(2000, marks=[pytest.mark.long])])
+@pytest.mark.parametrize(
+    "count", [80, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+)
 async def test_a_storm_of_requests_gets_the_words_that_each_gets_alone(
     environment: Path, count: int
 ):

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import msgspec
 
-from kernel.api import Struct, write
+from kernel.api import Struct, built, write
 
 log = logging.getLogger(__name__)
 Weighted = tuple[tuple[str, float], ...]
 """Adapters by their names below loras/, each with its weight."""
 
 
+@built
 class Kept(Struct, frozen=True):
     """What is applied to one model."""
 

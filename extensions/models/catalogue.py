@@ -14,7 +14,7 @@ from msgspec import structs
 from extensions.models.described import Described
 from extensions.models.files import ModelFile
 from extensions.models.headers import Answer, Headers
-from kernel.api import Extension, write
+from kernel.api import Extension, built, write
 
 RULES = 1
 """Another number when the rules of reading change: what was kept by other rules is read anew."""
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 Known = dict[str, tuple[int, Described]]
 
 
+@built
 class Kept(msgspec.Struct, frozen=True):
     """The file's content: by a model's name its stamp and what was read of it."""
 

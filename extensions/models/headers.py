@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from extensions.models.described import Described
+from kernel.contract import built
 
 SECONDS = 15.0
 """The longest that a header may take to be read; one of 18 MB takes about a second."""
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 GAVE_UP = "Reading its header took too long, or too much memory. Download it again."
 
 
+@built
 class Answer(Described, frozen=True):
     """What the process says of a path; `passing`: it may say something else in a moment."""
 

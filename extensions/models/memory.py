@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from kernel.api import write
+from kernel.api import built, write
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +18,7 @@ class Choice(msgspec.Struct, frozen=True):
     options: dict[str, Any] = {}
 
 
+@built
 class Remembered(msgspec.Struct, frozen=True):
     """The file's content; `choices` stand there since before there was config-user.yaml."""
 

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from extensions.models.headers import Headers
 from extensions.models.tree import WEIGHTS
 from extensions.models.views import size_in_words
-from kernel.api import Everyone, Extension, Job, Meta, Refused, Struct, safe_name, safe_path
+from kernel.api import Everyone, Extension, Job, Meta, Refused, Struct, built, safe_name, safe_path
 
 HIDDEN = ".uploads"
 """Below models/; what lies in a hidden folder is listed by nobody."""
@@ -39,6 +39,7 @@ class Part(Struct, frozen=True):
     size: Annotated[int, Meta(ge=0, le=1 << 44)]
 
 
+@built
 class Offer(Struct, frozen=True):
     """One file, or all files of one folder."""
 

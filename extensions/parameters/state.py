@@ -10,12 +10,13 @@ from typing import Any, Literal
 import msgspec
 from msgspec import structs
 
-from kernel.api import Sampling, Struct, write
+from kernel.api import Sampling, Struct, built, write
 
 log = logging.getLogger(__name__)
 Constraint = Literal["", "grammar", "schema"]
 
 
+@built
 class Chosen(Struct, frozen=True):
     """All of it; what is unset in `sampling` is left to the model, or neutral after a preset."""
 

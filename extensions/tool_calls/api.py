@@ -2,13 +2,14 @@
 
 import msgspec
 
-from kernel.api import Struct
+from kernel.api import Struct, built
 
 from .choosing import refusal
 
 __all__ = ["Call", "calls", "refusal"]
 
 
+@built
 class Call(Struct, frozen=True):
     """A tool that the model wants called; `arguments` is a JSON object."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 
 from extensions.api_kit.api import read as decoded
-from kernel.api import Meta, Struct
+from kernel.api import Meta, Struct, built
 
 from .asking import VERSION, Asked, Generate, Id, Start
 from .events import KINDS, Event
@@ -57,6 +57,7 @@ def read(text: str | bytes, kind: Any) -> Any:
     return decoded(text, kind, FRAMES)
 
 
+@built
 class Named(Struct, frozen=True):
     """What a frame says of itself, whether the rest is right or wrong."""
 

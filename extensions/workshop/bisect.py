@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from kernel.api import LOADERS, MODES, PANELS, Kernel, Refused, Status, Struct, write
+from kernel.api import LOADERS, MODES, PANELS, Kernel, Refused, Status, Struct, built, write
 
 AWAY = "It is off for a moment, while the one that causes the trouble is looked for."
 
 
+@built
 class Search(Struct, frozen=True):
     """What is known so far: with `order[:low]` on all is well, with `order[:high]` on it is wrong.
 

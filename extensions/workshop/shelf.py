@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from extensions.workshop.trees import digest
-from kernel.api import Refused, Struct, safe_path, write
+from kernel.api import Refused, Struct, built, safe_path, write
 
 
 class Version(Struct, frozen=True):
@@ -28,6 +28,7 @@ class Version(Struct, frozen=True):
     at: str = ""
 
 
+@built
 class Installed(Struct, frozen=True):
     """What is used of an extension, and what was before."""
 

@@ -11,6 +11,7 @@ from typing import Any
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # Else its import asks the network for prices.
 
 import litellm
+import openai
 
 litellm.suppress_debug_info = True
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -32,9 +33,7 @@ def main() -> None:
     }
     try:
         said(**how, temperature=1e9)
-    except litellm.APIError as error:
-        heard["wrong"] = str(error)
-    except litellm.BadRequestError as error:
+    except openai.APIError as error:  # Of which litellm's errors are kinds.
         heard["wrong"] = str(error)
     sys.stdout.write(json.dumps(heard))
 

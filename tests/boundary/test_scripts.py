@@ -18,7 +18,7 @@ from tests.boundary.served import Served
 from tests.boundary.watching import Watch, watching
 from tests.hub import Hub, serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 SOME = 60
 """One in so many vectors, without --long."""
 

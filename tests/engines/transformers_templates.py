@@ -3,7 +3,7 @@
 import json
 import sys
 
-from tokenizers import Tokenizer, models  # pyright: ignore[reportMissingImports]
+from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast  # pyright: ignore[reportMissingImports]
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ from typing import Any
 import msgspec
 
 from extensions.conversations.whole import Whole
-from kernel.api import Struct
+from kernel.api import Struct, built
 
 VERSION = 1
 
 
+@built
 class File(Struct, frozen=True):
     """A file of this form; `spindle` is the form's version."""
 

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from extensions.llama_cpp.native.row import Adapters
+from kernel.contract import built
 
 MAGIC = b"spindle-states-3\n"
 MOST = 2 << 30
@@ -28,6 +29,7 @@ SAMPLES, SAMPLE = 64, 1 << 16
 """Places of a model file that its fingerprint looks at, and the bytes it reads at each."""
 
 
+@built
 class Record(msgspec.Struct, frozen=True, array_like=True):
     """What precedes the state of one sequence in the file."""
 
