@@ -66,6 +66,28 @@ async def test_a_thought_that_the_template_began_is_said_first(worker: Worker):
     assert finish.usage.completion == 5
 
 
+async def test_d40_a_pattern_that_takes_for_ever_costs_one_request(
+    environments_dir: Path, tmp_path: Path
+):
+    folder = tmp_path / "slow"
+    shutil.copytree(MODEL, folder)
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    split = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated"}
+    tokenizer["pre_tokenizer"] = {**split, "invert": False}
+    file.write_text(json.dumps(tokenizer))
+    async with engine("transformers", environments_dir / "torch") as worker:
+        await worker.load(folder, {"dtype": "float32"})
+        beside = asyncio.create_task(ask(worker, max_new_tokens=5))
+        async with asyncio.timeout(60):
+            with pytest.raises(WorkerError, match="tokenizer fails at this text"):
+                await ask(worker, "a" * 40 + "b")
+            with pytest.raises(WorkerError, match="tokenizer fails at this text"):
+                await worker.call("tokenize", text="a" * 40 + "b")
+            assert (await beside)[1].usage.completion == 5
+        assert (await ask(worker, max_new_tokens=5))[1].usage.completion == 5
+
+
 async def test_an_end_of_text_ends_the_reply(worker: Worker):
     _, finish, _ = await ask(worker, max_new_tokens=400)
     assert finish.reason == "stop"

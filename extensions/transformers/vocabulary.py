@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from extensions.engine_kit.api import SPOKEN
+from kernel.contract import Refused
 from transformers import AutoTokenizer  # pyright: ignore
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -35,7 +36,15 @@ class Vocabulary:
         """The ids of a text; with the model's beginning where it has one and there is none."""
         begin = self.special_texts.get("bos_token", "")
         special = special and not (begin and text.startswith(begin))
-        return list(self._tokenizer(text, add_special_tokens=special).input_ids)
+        try:
+            return list(self._tokenizer(text, add_special_tokens=special).input_ids)
+        except BaseException as error:  # A panic in Rust is no Exception, and would end the worker.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise Refused(
+                "The model's tokenizer fails at this text, as one with a pattern that takes for "
+                "ever does. Download the model again, or use another."
+            ) from error
 
     def described(self, ids: Sequence[int]) -> list[tuple[int, bytes, bool]]:
         """Each token, its bytes, and whether it is special."""

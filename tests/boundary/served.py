@@ -132,10 +132,11 @@ class Served:
         return file.read_text("utf-8") if file.exists() else ""
 
     def files(self) -> dict[str, bytes]:
-        """Everything it keeps, but for the database's own housekeeping."""
+        """Everything it keeps, but for the database's own housekeeping, and what it read of model
+        files by itself, which may come at any moment."""
         kept = (file for file in self.data.rglob("*") if file.is_file())
         names = {file.relative_to(self.data).as_posix(): file for file in kept}
-        odd = (".lock", "-wal", "-shm", ".pyc")
+        odd = (".lock", "-wal", "-shm", ".pyc", "models/described.msgpack")
         return {name: f.read_bytes() for name, f in names.items() if not name.endswith(odd)}
 
 
