@@ -83,7 +83,7 @@ class Assets:
         for id in self._records:
             if not (file := self.file(f"{id}/static/{id}{suffix}")):
                 continue
-            version = f"{file.stat().st_mtime_ns:x}"
+            version = f"{(now := file.stat()).st_mtime_ns:x}-{now.st_size:x}"  # times are coarse
             known = self._read.get(file.name)
             if not known or known[0] != f"{file}?{version}":
                 text = None

@@ -50,6 +50,14 @@ def write(path: Path, data: bytes, mode: int = 0, still: Callable[[], bool] = la
             os.close(folder)
 
 
+def stamp(path: Path) -> object:
+    """What tells one state of a file from another: times are coarse. None: it is not there."""
+    with suppress(OSError):
+        now = path.stat()
+        return now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino
+    return None
+
+
 def passing(error: BaseException) -> bool:
     """Whether it tells of a lack of the moment, of open files or memory: nobody's fault, and no
     sign of damage."""

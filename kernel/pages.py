@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from kernel.clients import Client
 from kernel.compiled import Compiled
+from kernel.files import stamp
 from kernel.guard import called
 from kernel.points import Entry, Point, Registry
 
@@ -117,10 +118,10 @@ class Pages:
         path = (folder / (rest or name)).resolve()
         if not path.is_relative_to(folder.resolve()) or not path.is_file():
             return None
-        stamp = path.stat().st_mtime_ns
+        seen = stamp(path)
 
         def current() -> bool:
             owner = self._of(id) if rest else self._kernel
-            return owner is not None and path.is_file() and path.stat().st_mtime_ns == stamp
+            return owner is not None and seen is not None and stamp(path) == seen
 
         return path.read_text("utf-8"), str(path), current

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from kernel.files import stamp
 from kernel.manifest import Manifest
 from kernel.sampling import Struct
 from kernel.security import Security
@@ -52,18 +53,16 @@ class Record:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
-    stamp: int = 0
+    stamp: object = None
     """Of the manifest's file when it was read."""
     since: int = 0
     """When it last began to start, in nanoseconds, as files have it."""
 
     def read(self) -> None:
         """Read the manifest, if its file is another one by now; one that is no good says so."""
-        with suppress(OSError):
-            stamp = (self.folder / "extension.toml").stat().st_mtime_ns
-            if stamp == self.stamp:
-                return
-            self.stamp = stamp
+        if (now := stamp(self.folder / "extension.toml")) and now == self.stamp:
+            return
+        self.stamp = now
         try:
             self.manifest, self.reason = Manifest.read(self.folder), ""
         except ValueError as error:

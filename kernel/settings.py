@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from kernel.checks import check, unknown
-from kernel.files import passing, set_aside, write
+from kernel.files import passing, set_aside, stamp, write
 from kernel.forms import Secret, describe
 from kernel.yamltext import Malformed, Tree, arrange, at, load, put
 
@@ -105,7 +104,7 @@ class SettingsFile:
         latest = self._stamp
         while True:
             await asyncio.sleep(every)
-            previous, latest = latest, _stamp(self.path)
+            previous, latest = latest, stamp(self.path)
             if latest != previous or (latest == self._stamp and not self._news):
                 continue  # nothing new, or an editor that is still writing
             try:
@@ -155,7 +154,7 @@ class SettingsFile:
         self._edit(lambda text: arrange(text, ["extensions"], ids))
 
     def _look(self) -> None:
-        old, self._stamp = self._stamp, _stamp(self.path)
+        old, self._stamp = self._stamp, stamp(self.path)
         if self._stamp in (old, None):  # a file that went keeps its say: it may be on its way back
             return
         try:
@@ -204,12 +203,12 @@ class SettingsFile:
                     raise SettingsError(
                         {"": f"{self.path.name} was not changed: {why}."}
                     ) from error
-                self._stamp = _stamp(self.path)
+                self._stamp = stamp(self.path)
                 return self._adopt(text, load(text))
             raise SettingsError({"": f"{self.path.name} keeps changing. Try again."})
 
     def _newest(self) -> bool:
-        return _stamp(self.path) == self._stamp
+        return stamp(self.path) == self._stamp
 
     def _read(self, path: Where, kind: type[S]) -> S:
         with self._lock:
@@ -263,13 +262,6 @@ class SettingsFile:
 def _names(tree: Tree) -> list[str]:
     below = at(tree, ("extensions",))
     return [*cast(Tree, below)] if isinstance(below, dict) else []
-
-
-def _stamp(path: Path) -> object:
-    with suppress(OSError):
-        now = path.stat()
-        return now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino
-    return None
 
 
 def _differences(old: Tree, new: Tree) -> set[str]:

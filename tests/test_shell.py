@@ -5,6 +5,7 @@ Issue 2: "Page shell ≤ 150 KB gzip in all, ≤ 8 requests".
 
 import asyncio
 import gzip
+import os
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -128,6 +129,20 @@ async def test_one_style_of_all_and_a_bad_one_by_itself(tmp_path: Path):
         assert (await http.get(now[0])).text == ".ann { color: red }"
         await app.kernel.changes.toggle("cid", on=True)
         assert links((await http.get("/")).text) == [bundle, alone]
+
+
+async def test_a_style_that_was_read_while_it_was_empty_is_read_again(tmp_path: Path):
+    """Whoever saves empties a file first, and a coarse clock gives both the same time."""
+    bringing(tmp_path, "ann", "<i>it</i>", " ", tab=True)
+    file = tmp_path / "ann" / "static" / "ann.css"
+    file.write_text("")
+    os.utime(file, ns=(10**18, 10**18))
+    async with running("ann", folders=[tmp_path]) as app, web(app) as http:
+        assert (await http.get(links((await http.get("/")).text)[0])).text == ""
+        file.write_text(".ann { color: red }")
+        os.utime(file, ns=(10**18, 10**18))
+        css = (await http.get(links((await http.get("/")).text)[0])).text
+        assert css == ".ann { color: red }"
 
 
 async def test_a_style_that_leads_out_of_its_folder_is_not_read(tmp_path: Path):

@@ -10,7 +10,8 @@ from kernel.api import Extension, Status
 
 TICK = 20_000_000
 """Nanoseconds that the times of files may be behind the clock: they follow the kernel's ticks."""
-Files = tuple[tuple[str, int], ...]
+Files = tuple[tuple[str, int, int], ...]
+"""Path, time and size: what is emptied and filled within a tick has one time."""
 
 
 class Editing:
@@ -28,7 +29,9 @@ class Editing:
         if self._ext.settings.edit_and_see and record and id not in self._seen:
             files, now = _files(str(record.folder)), time.time_ns()
             late = range(record.since - TICK, now)  # no later: that would be late for ever
-            self._seen[id] = tuple((path, 0 if at in late else at) for path, at in files)
+            self._seen[id] = tuple(
+                (path, 0 if at in late else at, size) for path, at, size in files
+            )
 
     async def watch(self, every: float) -> None:
         """Restart whatever differs from the last look, for ever."""
@@ -63,8 +66,8 @@ class Editing:
 
 
 def _files(folder: str) -> Files:
-    """Names and times; caches, drafts of editors and tests are no part of what runs."""
-    found: list[tuple[str, int]] = []
+    """What there is; caches, drafts of editors and tests are no part of what runs."""
+    found: list[tuple[str, int, int]] = []
     try:
         for entry in os.scandir(folder):
             if entry.name.startswith((".", "__pycache__", "test_")) or entry.name.endswith("~"):
@@ -72,7 +75,8 @@ def _files(folder: str) -> Files:
             if entry.is_dir(follow_symlinks=False):
                 found += _files(entry.path)
             else:
-                found.append((entry.path, entry.stat().st_mtime_ns))
+                now = entry.stat()
+                found.append((entry.path, now.st_mtime_ns, now.st_size))
     except OSError:
         return ()  # a folder that is going
     return tuple(sorted(found))

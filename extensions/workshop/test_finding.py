@@ -154,6 +154,22 @@ async def test_edit_and_see(tmp_path: Path):
         assert status(app, "loom") == Status.RUNNING
 
 
+async def test_what_was_seen_empty_is_seen_again_when_it_is_filled(tmp_path: Path):
+    """Within one tick of the clock, which both times of the file then say."""
+    page = woven(tmp_path / "own") / "templates" / "s.html"
+    async with running("workshop", "loom", folders=[tmp_path / "own"], settings=EDITED) as app:
+        shown = app.page("/")
+        await app.web.snapshot(shown.client)
+        await shown.until("<p>first</p>")
+        began = app.kernel.records["loom"].since
+        saved(page, "")
+        tick = page.stat().st_mtime_ns
+        await app.until(lambda: app.kernel.records["loom"].since != began)
+        page.write_text("<p>second</p>")
+        os.utime(page, ns=(tick, tick))
+        await shown.until("<p>second</p>")
+
+
 LATE = """
 from pathlib import Path
 async def setup(ext):
