@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -173,6 +174,24 @@ async def test_what_failed_is_told_and_tried_again(hub: Hub, tmp_path: Path):
         await app.until(lambda: entry.state == "done")
         assert {asked.path.rpartition("/")[2] for asked in hub.asked} == {"one.gguf"}
         assert is_whole(app, hub, "one")
+
+
+async def test_a_failure_is_kept_though_the_server_ends_at_once(hub: Hub, tmp_path: Path):
+    hub.misbehave("status", "*one.gguf", status=404, times=1000)
+    async with downloading(tmp_path) as (app, downloads):
+        keep = downloads._records.keep
+
+        def slowly(entry: Entry) -> None:
+            if entry.state == "failed" and not downloads._ended:
+                time.sleep(1)
+                return  # It never got that far.
+            keep(entry)
+
+        downloads._records.keep = slowly
+        entry = await downloads.start(plan_of(hub, "one"))
+        await app.until(lambda: entry.state == "failed")
+    async with downloading(tmp_path) as (app, downloads):
+        assert [entry.state for entry in downloads.entries] == ["failed"]
 
 
 async def test_a_worker_that_dies_is_replaced(hub: Hub, tmp_path: Path):

@@ -19,6 +19,7 @@ BUILT_IN = sorted(p.parent.name for p in (ROOT / "extensions").glob("*/extension
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("served")) as server:
+        server.until("state/models/described.msgpack")
         yield server
 
 

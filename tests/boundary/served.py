@@ -131,12 +131,18 @@ class Served:
         file = self.data / "canary.log"
         return file.read_text("utf-8") if file.exists() else ""
 
+    def until(self, name: str, seconds: float = 30) -> None:
+        """Wait for a file that it keeps by itself, soon after its start."""
+        deadline = time.monotonic() + seconds
+        while not (self.data / name).exists():
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+
     def files(self) -> dict[str, bytes]:
-        """Everything it keeps, but for the database's own housekeeping, and what it read of model
-        files by itself, which may come at any moment."""
+        """Everything it keeps, but for the database's own housekeeping."""
         kept = (file for file in self.data.rglob("*") if file.is_file())
         names = {file.relative_to(self.data).as_posix(): file for file in kept}
-        odd = (".lock", "-wal", "-shm", ".pyc", "models/described.msgpack")
+        odd = (".lock", "-wal", "-shm", ".pyc")
         return {name: f.read_bytes() for name, f in names.items() if not name.endswith(odd)}
 
 
