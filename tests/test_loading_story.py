@@ -1,13 +1,15 @@
 """How a model is loaded, in a real browser with real engines: options saved beside it, stages,
-what to change where it fails, the command line at a start, and what comes with it."""
+what to change where it fails, the command line at a start, what comes with it, and four tabs that
+talk with it at once."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.engines.real import STORIES
+from tests.engines.real import STORIES, interpreter
 from tests.live import Watched, chromium, live, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.timeout(300)]
@@ -127,4 +129,52 @@ async def test_a_load_under_way_and_one_that_crashes(tmp_path: Path, environment
         await page.click("#models-crash > summary")
         await expect(page.locator("#models-crash pre")).to_contain_text("about to fall over")
         await look(page, "load-crashed")
+        assert watched.complaints == []
+
+
+NAMES = ("Lily", "Tom", "Anna", "Ben")
+
+
+async def talk(page: Page, name: str) -> str:
+    """What the model makes of a sentence of this tab alone."""
+    await page.get_by_label("Message", exact=True).fill(f"Once upon a time {name} had a dog")
+    await page.keyboard.press("Enter")
+    reply = page.locator("article.chat-reply")
+    await expect(reply.locator(".chat-figures")).to_be_visible(timeout=60_000)
+    await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+    await expect(page.locator("article.chat-user")).to_have_count(1)
+    assert name in await page.locator("article.chat-user").inner_text()
+    return await reply.locator(".chat-body").inner_text()
+
+
+@pytest.mark.parametrize("engine", ["", pytest.param("native", marks=pytest.mark.long)])
+async def test_four_tabs_talk_with_a_file_that_was_dropped_in(
+    tmp_path: Path, environments_dir: Path, engine: str
+):
+    interpreter(environments_dir / f"xllamacpp{engine and '-'}{engine}")
+    data, models = tmp_path / "data", tmp_path / "models"
+    models.mkdir()
+    data.mkdir()
+    if engine:
+        (data / "settings.yaml").write_text(f"llama_cpp:\n  variant: {engine}\n")
+    flags = ("--model-dir", str(models))
+    async with live(data, environments_dir, *flags) as server, chromium() as browser:
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        watched, page = Watched(context), await context.new_page()
+        await page.goto(server.link)
+        await page.click("#models-open")
+        shutil.copy(STORIES / "stories260K.gguf", models / "dropped.gguf")
+        await choose(page, "dropped.gguf")
+        await page.locator("#models-load .primary").click()
+        await ready(page, "dropped")
+        await page.keyboard.press("Escape")
+        tabs = [page, *[await context.new_page() for _ in NAMES[1:]]]
+        for tab in tabs[1:]:
+            await tab.goto(f"{server.address}/chat")
+        for tab in tabs:
+            await tab.wait_for_selector("html[data-ui-link=online]")
+        said = await asyncio.gather(*map(talk, tabs, NAMES))
+        assert all(len(words.split()) > 20 for words in said), said
+        assert len(set(said)) == len(NAMES)
+        await shoot(page, f"four-tabs{engine and '-'}{engine}")
         assert watched.complaints == []
