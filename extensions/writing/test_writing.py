@@ -80,10 +80,11 @@ async def test_it_is_written_without_a_page_and_several_pages_agree(tmp_path: Pa
     async with running("notebook", model=Scripted(" upon a time.", gate=gate), data=data) as app:
         page, other = [await app.open("/notebook/story") for _ in range(2)]
         await page.act("notebook.generate", name="story")
+        for each in (page, other):
+            await each.until('id="writing-stop"')
         gate.release()
         for each in (page, other):
             await each.until(r'<writing-change[^>]*data-at="4" data-cut="0"> upon</writing-change>')
-            await each.until('id="writing-stop"')
         await other.act("notebook.generate", name="story")
         await other.until("This text is being written")
         page.close()
