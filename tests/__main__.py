@@ -29,6 +29,8 @@ COMPILED = "llama-cpp-python==0.3.36"
 COMPILER = ("g++", "make")
 CHROMIUM = ("chromium", "fonts-noto-core")
 """Debian's packages for the browser tests."""
+PROGRAMS = ("espeak-ng", "git", "openssl", "curl")
+"""What some tests call, named as Debian's packages are."""
 
 
 def main() -> int:
@@ -58,8 +60,11 @@ def main() -> int:
         return end_types(types)
 
     not_built = prepare_engines(python, options.environments_dir.resolve())
-    if not install_chromium():
+    if not install(CHROMIUM, "chromium"):
         print("The browser tests will not run: see the end of this output.", flush=True)
+    for program in PROGRAMS:
+        if not install((program,), program):
+            print(f"The tests that call {program} will not run.", flush=True)
     os.environ.update(
         OMP_WAIT_POLICY="PASSIVE",  # spinning threads make torch 12 times slower on few cores
         HF_HUB_OFFLINE="1",
@@ -125,11 +130,6 @@ def compile_engine(python: str, root: Path) -> str:
     for env in needed if before and before != after else ():
         remove(env.name, root)  # It was made for another processor.
     return ""
-
-
-def install_chromium() -> bool:
-    """Have a Chromium for the browser tests, installing Debian's where that may be done."""
-    return install(CHROMIUM, "chromium")
 
 
 def install(packages: "tuple[str, ...]", program: str) -> bool:

@@ -1,6 +1,8 @@
 """The server that the attacks of a module share, and the addresses they are tried on."""
 
 import asyncio
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,20 @@ from tests.boundary.places import Place, places
 from tests.boundary.served import CLASSES, Served, canaries, served
 from tests.boundary.texts import fields
 
+ESPEAK = "espeak-ng"
 BUILT_IN = sorted(p.parent.name for p in (ROOT / "extensions").glob("*/extension.toml"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_voice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The program that one extension cannot start without: a mute one where there is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not shutil.which(ESPEAK):
+            program: Path = tmp_path_factory.mktemp("bin") / ESPEAK
+            program.write_text("#!/bin/sh\ncat > /dev/null\n", "utf-8")
+            program.chmod(0o755)
+            patch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -36,8 +36,6 @@ def spin(wheel: str) -> str:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Served]:
     """Everything is switched on; the model tells how sure it was of each word."""
-    if not shutil.which("espeak-ng"):
-        pytest.skip("there is no espeak-ng; on Debian: sudo apt install espeak-ng")
     models = tmp_path / "models"
     models.mkdir()
     for name in ("polly", "jacob"):
