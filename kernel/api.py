@@ -73,22 +73,24 @@ from kernel.turn import (
 )
 from kernel.worker import Worker, WorkerDied, WorkerError
 from kernel.workers import WorkerLoader, WorkerModel
+from kernel.yamltree import Malformed, composed, read_yaml
 
 VERSION = 1
 """What `api` in extension.toml must say."""
 
 __all__ = [
-    "DISPLAY", "GENERATE", "HISTORY", "INPUT", "LOADERS", "MODES", "OUTPUT", "PANELS", "REQUEST",
-    "ROUTES", "SAMPLERS", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client", "Connected",
-    "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension", "Failure", "Field",
-    "Finish", "Fit", "Generated", "Generation", "Image", "Installs", "Job", "JobKind",
-    "JobProgress", "Kernel", "Key", "LoadFailed", "Loader", "Manifest", "Mark", "Memory", "Message",
-    "Meta", "Mode", "Model", "ModelInfo", "NoModel", "NotAvailable", "Panel", "Parameter", "Part",
-    "Past", "Phase", "Point", "Principal", "Processor", "Reasoning", "Record", "Refused", "Reply",
-    "Request", "Role", "Route", "Router", "Routes", "Samplers", "Sampling", "Secret",
-    "SectionChanged", "Sentences", "SettingsChanged", "Share", "Slot", "SlotChanged", "Started",
-    "Status", "StatusChanged", "Step", "Struct", "Text", "Timings", "ToInstall", "Token",
-    "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "Weighs", "Worker", "WorkerDied",
-    "WorkerError", "WorkerLoader", "WorkerModel", "__version__", "built", "check", "fields",
-    "kill_at", "parameters", "safe_name", "safe_path", "whole_text", "write",
+    "DISPLAY", "GENERATE", "HISTORY", "INPUT", "LOADERS", "MODES", "OUTPUT", "PANELS",
+    "REQUEST", "ROUTES", "SAMPLERS", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client",
+    "Connected", "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension",
+    "Failure", "Field", "Finish", "Fit", "Generated", "Generation", "Image", "Installs", "Job",
+    "JobKind", "JobProgress", "Kernel", "Key", "LoadFailed", "Loader", "Malformed", "Manifest",
+    "Mark", "Memory", "Message", "Meta", "Mode", "Model", "ModelInfo", "NoModel",
+    "NotAvailable", "Panel", "Parameter", "Part", "Past", "Phase", "Point", "Principal",
+    "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route",
+    "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "Sentences",
+    "SettingsChanged", "Share", "Slot", "SlotChanged", "Started", "Status", "StatusChanged",
+    "Step", "Struct", "Text", "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn",
+    "UnsetType", "Usage", "Weighs", "Worker", "WorkerDied", "WorkerError", "WorkerLoader",
+    "WorkerModel", "__version__", "built", "check", "composed", "fields", "kill_at",
+    "parameters", "read_yaml", "safe_name", "safe_path", "whole_text", "write",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -109,7 +110,7 @@ class Outbox:
 
 
 class Client:
-    """One open page; its `path` is made of a `tab` and a `subject`."""
+    """One open page; its `path`, decoded, is made of a `tab` and a `subject`."""
 
     def __init__(self, id: str, principal: str, path: str) -> None:
         self.id, self.principal, self.path = id, principal, path
@@ -175,7 +176,8 @@ class Hub:
             await socket.accept()
         except WebSocketDisconnect:  # It is gone before it was let in.
             return
-        client = Client(str(next(self._ids)), principal, socket.query_params.get("path", "/"))
+        path = unquote(socket.query_params.get("path", "/"))  # A browser knows it encoded.
+        client = Client(str(next(self._ids)), principal, path)
         client.near = socket.scope.get("spindle.near", False)
         async with self._connected(client, socket.send_text):
             while (message := await socket.receive())["type"] != "websocket.disconnect":

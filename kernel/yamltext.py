@@ -4,16 +4,16 @@ import io
 import re
 from collections.abc import Sequence
 from copy import deepcopy
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 from msgspec import UNSET
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.representer import SafeRepresenter
 
+from kernel.yamltree import Malformed, read_yaml
+
 Tree = dict[str, Any]
-DEEPEST = 100
 _KEY = re.compile(r"""(["']?)([\w.-]+)\1 *:(?=\s|$)""")
 _COMMENT = re.compile(r"""[^"'#]*?:[^"'#]*?(\s*#.*)""")
 
@@ -25,24 +25,9 @@ class _Entry(NamedTuple):
     indent: str
 
 
-class Malformed(ValueError):
-    """The text is no YAML mapping, or too intricate for a program to change; says where and why."""
-
-
 def load(text: str) -> Tree:
-    """The mapping that a text holds."""
-    depths = accumulate((c in "[{") - (c in "]}") for c in text)
-    if max(depths, default=0) > DEEPEST:  # each level costs the parser more than the one before
-        raise Malformed("it is nested too deeply")
-    try:
-        tree = _yaml().load(text)
-    except RecursionError:
-        raise Malformed("it is nested too deeply") from None
-    except Exception as error:  # ruamel lets ValueError and others through
-        if isinstance(error, MarkedYAMLError):
-            told = cast(Any, error)
-            raise Malformed(f"line {told.problem_mark.line + 1}: {told.problem}") from None
-        raise Malformed(str(error).strip().partition("\n")[0]) from None
+    """The mapping that a text holds; raises Malformed."""
+    tree = read_yaml(text)
     if not isinstance(tree, dict | None):
         raise Malformed("line 1: this is not a list of names, each with its value")
     return cast(Tree, tree or {})

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from kernel.api import Client, Extension, Refused
 
@@ -45,14 +45,14 @@ class Pages:
         """The context of panel.html: the gallery, or one character."""
         if client and client.id:
             self.open.add(client)
-        if subject.startswith(LORE) or unquote(subject).startswith(LORE):
+        if subject.startswith(LORE):
             try:
-                return {"world": await self._ext.thread(self._world, unquote(subject)[len(LORE) :])}
+                return {"world": await self._ext.thread(self._world, subject[len(LORE) :])}
             except Refused as refusal:
                 return {"character": None, "trouble": str(refusal), **await self._gallery()}
         if subject:
             try:
-                return {"character": await self._ext.thread(self._one, self._id(subject))}
+                return {"character": await self._ext.thread(self._one, subject)}
             except Refused as refusal:
                 return {"character": None, "trouble": str(refusal), **await self._gallery()}
         return {"character": None, "trouble": "", **await self._gallery()}
@@ -82,10 +82,11 @@ class Pages:
 
     async def move(self, client: Client, id: str) -> None:
         """Show a page a character (no id: the gallery), and make that its address."""
-        client.tab, client.subject = "characters", quote(id, safe="")
-        client.path = f"/characters/{client.subject}".rstrip("/")
-        html = self._ext.render("panel.html", **await self.panel(client, client.subject))
-        go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
+        client.tab, client.subject = "characters", id
+        client.path = f"/characters/{id}".rstrip("/")
+        html = self._ext.render("panel.html", **await self.panel(client, id))
+        at = f"/characters/{quote(id, safe='')}".rstrip("/")
+        go = f'<span id="page-go" hidden data-path="{at}" hx-swap-oob="outerHTML"></span>'
         self._ext.push_html(f'<main id="main" hx-swap-oob="innerHTML">{html}</main>{go}', client)
 
     async def tell_form(
@@ -148,11 +149,6 @@ class Pages:
             except OSError:  # It went this moment.
                 found.append(place.id)
         return found
-
-    def _id(self, subject: str) -> str:
-        """The id in an address, which a page's socket says as the address has it."""
-        places = self._library.folder.places()
-        return subject if subject in places else unquote(subject)
 
     def _one(self, id: str) -> dict[str, Any]:
         """What the editor shows of a character."""

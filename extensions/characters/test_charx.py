@@ -39,13 +39,20 @@ FILES: dict[str, bytes] = {
 
 
 def packed(card: Any = CARD, files: dict[str, bytes] = FILES) -> bytes:
+    """The same bytes for the same files, whenever it is made: ZipInfo has a date of its own."""
     with io.BytesIO() as made:
         with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
             if card is not None:
-                archive.writestr("card.json", json.dumps(card))
+                archive.writestr(part("card.json"), json.dumps(card))
             for name, data in files.items():
-                archive.writestr(name, data)
+                archive.writestr(part(name), data)
         return made.getvalue()
+
+
+def part(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
 
 
 def unpacked(data: bytes) -> dict[str, bytes]:

@@ -1,18 +1,16 @@
 """Trees of plain values from files of others: JSON and YAML, read within limits, and written."""
 
 import io
-import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, cast
 
 import msgspec
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.scalarstring import LiteralScalarString
 
-from kernel.api import Refused
+from kernel.api import Malformed, Refused, read_yaml
 
 DEEPEST = 60
 LARGEST = 16 << 20
@@ -22,7 +20,6 @@ LARGEST_YAML = 1 << 20
 MOST = 300_000
 """Values in one tree, and for 64 characters of a text one more: an alias may stand for much."""
 Tree = dict[str, Any]
-_HEADS = re.compile(r"[ \t]*((?:[-?:][ \t]+)*)")
 
 
 def from_json(data: bytes) -> Any:
@@ -40,20 +37,10 @@ def from_json(data: bytes) -> Any:
 def from_yaml(data: bytes) -> Any:
     """A tree from YAML; raises Refused."""
     text = yaml_text(data)
-    _measured(text)
     try:
-        return plain(_reader().load(text))
-    except RecursionError:
-        raise Refused("This file is nested too deeply. It cannot be a character.") from None
-    except MarkedYAMLError as error:
-        said = cast(Any, error)
-        line = said.problem_mark.line + 1 if said.problem_mark else 1
-        raise Refused(f"Line {line} is not YAML: {said.problem}. Mend it in an editor.") from None
-    except Refused:
-        raise
-    except Exception as error:  # ruamel lets ValueError and others through.
-        told = str(error).strip().partition("\n")[0]
-        raise Refused(f"This is no YAML that can be read: {told}. Mend it.") from None
+        return plain(read_yaml(text))
+    except Malformed as why:
+        raise Refused(f"This is no YAML that can be read: {why}. Mend it in an editor.") from None
 
 
 def yaml_text(data: bytes) -> str:
@@ -138,20 +125,6 @@ def _key(key: Any) -> str:
     raise Refused("This file has a name that is no text. Mend it in an editor.")
 
 
-def _measured(text: str) -> None:
-    """Refuse what would take the reader long: it costs more with every level."""
-    depth = deepest = 0
-    for letter in text:
-        if letter in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif letter in "]}":
-            depth = max(0, depth - 1)
-    heads = (_HEADS.match(line) for line in text.splitlines())
-    if deepest > 500 or max((len(head[1]) for head in heads if head), default=0) > 200:
-        raise Refused("This file is nested too deeply. It cannot be a character.")
-
-
 class _Representer(SafeRepresenter):
     """Writes texts of several lines as blocks where the text allows it."""
 
@@ -165,10 +138,6 @@ class _Representer(SafeRepresenter):
 
 _Representer.add_representer(LiteralScalarString, _Representer.represent_literal)
 _Representer.add_representer(str, _Representer.represent_text)
-
-
-def _reader() -> Any:
-    return YAML(typ="safe", pure=True)
 
 
 def _writer() -> Any:

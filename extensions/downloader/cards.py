@@ -9,9 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-from ruamel.yaml import YAML
-
-from kernel.api import Struct
+from kernel.api import Malformed, Struct, read_yaml
 
 LONGEST = 60_000
 """Characters of a card that are shown."""
@@ -146,11 +144,9 @@ def _parted(text: str) -> tuple[str, str]:
 
 def _facts(head: str) -> dict[str, Any]:
     """The head as a mapping; one that cannot be read says nothing."""
-    if not head or head.count("&") > 20 or head.count("[") + head.count("{") > 200:
-        return {}
     try:
-        facts = YAML(typ="safe", pure=True).load(head)
-    except Exception:  # ruamel raises all kinds
+        facts = read_yaml(head)
+    except Malformed:
         return {}
     return cast(dict[str, Any], facts) if isinstance(facts, dict) else {}
 

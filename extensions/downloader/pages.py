@@ -81,10 +81,11 @@ class Pages:
 
     async def go(self, client: Client, address: Address) -> None:
         """Show a page a repository, and make that its address."""
-        client.tab, client.subject = TAB, f"{SECTION}/{views.at(address)}"
+        at = f"{SECTION}/{views.at(address)}"
+        client.tab, client.subject = TAB, unquote(at)
         client.path = f"/{TAB}/{client.subject}"
         await self._draw(client)
-        go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
+        go = f'<span id="page-go" hidden data-path="/{TAB}/{at}" hx-swap-oob="outerHTML"></span>'
         self._ext.push_html(go, client)
 
     async def show_results(
@@ -223,7 +224,7 @@ class Pages:
         }
 
     def _address(self, subject: str) -> Address:
-        return address_of(unquote(subject), self._hub.endpoint)
+        return address_of(subject, self._hub.endpoint)
 
     def _looks_at(self, client: Client) -> Address | None:
         section, _, rest = client.subject.partition("/")

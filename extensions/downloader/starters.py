@@ -1,20 +1,17 @@
 """The list of good small models: a file that people edit, read whenever it is shown."""
 
 import re
-from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
-from kernel.api import Meta, Struct, built, write
+from kernel.api import Malformed, Meta, Struct, built, read_yaml, write
 
 SHIPPED = Path(__file__).with_name("starters.yaml")
 NAME = "starters.yaml"
 LARGEST = 256 << 10
-MOST, DEEPEST = 200, 20
+MOST = 200
 UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 Word = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -102,18 +99,12 @@ def _tree(path: Path) -> dict[str, Any]:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"it is larger than {LARGEST >> 10} KB. Shorten it")
         text = path.read_bytes().decode("utf-8-sig")
-        if max(accumulate((c in "[{") - (c in "]}") for c in text), default=0) > DEEPEST:
-            raise ValueError("it is nested too deeply. Write it like the shipped one")
-        if text.count("&") > 50:
-            raise ValueError("it has too many anchors. Write each entry out")
-        tree = YAML(typ="safe", pure=True).load(text)
+        tree = read_yaml(text)
     except OSError as error:
         raise ValueError(f"it cannot be read ({error.strerror}). Check who may read it") from None
-    except MarkedYAMLError as error:
-        mark: Any = error.problem_mark
-        line = f"line {mark.line + 1}: " if mark else ""
-        raise ValueError(f"{line}{error.problem}. Correct it; it is read again at once") from None
-    except (RecursionError, UnicodeError):
+    except Malformed as error:
+        raise ValueError(f"{error}. Correct it; it is read again at once") from None
+    except UnicodeError:
         raise ValueError("it is no YAML that can be read. Correct it") from None
     if not isinstance(tree, dict):
         raise ValueError("it must begin with “models:” and a list. See the shipped one")

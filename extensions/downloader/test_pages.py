@@ -203,7 +203,10 @@ def test_the_shipped_list_can_be_read():
         ("models: [{name: x, repo: a/b, file: x, colour: red}]", "“colour” is not known"),
         ("models: [3]", "entry 1"),
         ("x" * 300_000, "larger than"),
-        ("a: " + "&a " * 60, "anchors"),
+        (
+            "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]\n" for n in range(30)),
+            "repeat too much",
+        ),
         ("a: !!python/object/apply:os.system [ls]", "line 1"),
         ("[" * 20_000, "nested too deeply"),
     ],

@@ -2,18 +2,16 @@
 every other line stays, comments and all."""
 
 import io
-import itertools
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
+from kernel.api import composed
+
 LARGEST = 256 << 10
 """Bytes of a file."""
-DEEPEST = 20
-"""Brackets within brackets: each costs a YAML reader more than the one before."""
 
 
 class Pair(NamedTuple):
@@ -51,8 +49,7 @@ def pairs(text: str) -> list[Pair]:
     ):
         while end > begin + 1 and lines[end - 1].lstrip()[:1] in ("", "#"):
             end -= 1  # What stands above the next one belongs to that.
-        with _in_words():
-            found.append(Pair(str(name.value), read(value), begin, end))
+        found.append(Pair(str(name.value), read(value), begin, end))
     return found
 
 
@@ -81,29 +78,11 @@ def put(text: str, name: str, value: Mapping[str, Any] | None, *, last: bool) ->
 
 
 def _composed(text: str) -> tuple[Any, Callable[[Any], Any]]:
-    """The tree of nodes, and what makes values of them."""
-    depths = itertools.accumulate((c in "[{") - (c in "]}") for c in text)
-    if max(depths, default=0) > DEEPEST:
-        raise ValueError("it is nested too deeply")
-    yaml: Any = YAML(typ="safe", pure=True)
-    with _in_words():
-        node = yaml.compose(text)
-        names = node.value if node is not None else []
-        if any(not isinstance(pair, tuple) for pair in names):
-            raise ValueError("it is no list of names")
-        return node, yaml.constructor.construct_document
-
-
-@contextmanager
-def _in_words() -> Generator[None]:
-    """What the library complains of, as a ValueError with the line."""
-    try:
-        yield
-    except Exception as error:  # It raises all kinds.
-        mark: Any = getattr(error, "problem_mark", None)
-        why = str(getattr(error, "problem", "") or error).partition("\n")[0][:200]
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ValueError(f"{where}{why or 'it cannot be read'}") from None
+    """The tree of nodes, and what makes values of them; raises ValueError."""
+    node, value = composed(text)
+    if any(not isinstance(pair, tuple) for pair in (node.value if node is not None else ())):
+        raise ValueError("it is no list of names")
+    return node, value
 
 
 def _dump(tree: Any) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from extensions.models.catalogue import Catalogue
 from extensions.models.files import ModelFile
@@ -205,6 +204,4 @@ class Page:
         return self._named(name) if client.tab == self._ext.id and section == FILE else None
 
     def _named(self, name: str) -> ModelFile | None:
-        """By its name in an address, which a page's socket says as the address has it."""
-        both = {name, unquote(name)}
-        return next((model for model in self._views.all if model.name in both), None)
+        return next((model for model in self._views.all if model.name == name), None)

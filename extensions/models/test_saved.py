@@ -124,7 +124,7 @@ def test_the_first_entry_makes_the_file(tmp_path: Path):
     [
         ("a: [1\nb: 2\n", "line "),
         ("just words", "no list"),
-        ("[" * 50, "nested too deeply"),
+        ("[" * 600, "nested too deeply"),
         ("a: " + "x" * (256 << 10), "larger than 256 KB"),
         ("a: !!python/object/apply:os.system ['true']\n", "config-user.yaml"),
     ],

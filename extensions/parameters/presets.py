@@ -1,14 +1,13 @@
 """Presets: files that say how tokens are chosen, as text-generation-webui has them."""
 
 import io
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
 from msgspec import UNSET, structs
 from ruamel.yaml import YAML
 
-from kernel.api import Refused, Sampling, Struct
+from kernel.api import Malformed, Refused, Sampling, Struct, read_yaml
 
 from . import texts
 from .texts import KNOWN
@@ -20,8 +19,6 @@ GROUPS = (
 """What belongs to a preset; length, seed, bans and the like stay as they are."""
 HELD = tuple(known.name for known in KNOWN.values() if known.group in GROUPS)
 NEUTRAL: Mapping[str, Any] = {name: KNOWN[name].neutral for name in HELD}
-DEEPEST = 20
-"""Brackets within brackets: each costs a YAML reader more than the one before."""
 OLD = {"additive_repetition_penalty": "presence_penalty"}
 """What was called differently."""
 
@@ -37,16 +34,10 @@ class Preset(Struct, frozen=True):
 
 def parse(name: str, text: str) -> Preset:
     """Read a preset, of whatever age; raises Refused where it is none."""
-    depths = itertools.accumulate((c in "[{") - (c in "]}") for c in text)
     try:
-        if max(depths, default=0) > DEEPEST:
-            raise ValueError("it is nested too deeply")
-        tree = YAML(typ="safe", pure=True).load(text)
-    except Exception as error:  # ruamel raises all kinds
-        why = str(getattr(error, "problem", "") or error).partition("\n")[0][:200]
+        tree = read_yaml(text) or {}
+    except Malformed as why:
         raise Refused(f"The preset {name} cannot be read: {why}. Correct the file.") from None
-    if tree is None:
-        tree = {}
     if not isinstance(tree, dict):
         raise Refused(f"The preset {name} is no list of parameters, each with its value.")
     good, others, problems = dict[str, Any](), dict[str, Any](), list[str]()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from kernel.api import Client, Extension, Refused
 
@@ -43,9 +43,7 @@ class Pages:
         newest = "" if subject else await self._library.newest()
         entries = await self._library.list()
         there = {entry.name for entry in entries}
-        asked = (subject, unquote(subject))
-        found = (name for name in asked if name in there or self._library.known(name))
-        name = next(found, newest)
+        name = subject if subject in there or self._library.known(subject) else newest
         problem, sheets = "", list[Sheet]()
         try:
             boxes = (TEXT, OUTPUT) if self.two else (TEXT,)
@@ -58,7 +56,7 @@ class Pages:
             looks = self.looks.setdefault(client, looks)
             if sheets:
                 self.redraw(name)
-        problem = problem or ("" if name else f"There is no text “{unquote(subject)}”.")
+        problem = problem or ("" if name else f"There is no text “{subject}”.")
         deleted = await self._ext.thread(self._library.trash.list)
         view = await self.views.context(name, self._shown(sheets), looks)
         return {  # What is read from here on is true when it is drawn.
@@ -91,10 +89,11 @@ class Pages:
     async def draw(self, client: Client, name: str) -> None:
         """All of the tab anew, with this text, whatever the page showed before."""
         client.tab, client.subject = self._ext.id, name
-        client.path = f"/{self._ext.id}/{quote(name)}"
+        client.path = f"/{self._ext.id}/{name}"
         context = await self.panel(client, name)
         html = self._library.render("_panel.html", **context)
-        go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
+        at = context["path"]
+        go = f'<span id="page-go" hidden data-path="{at}" hx-swap-oob="outerHTML"></span>'
         self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}', client)
 
     def offer_undo(self, text: str, client: Client, vals: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -388,6 +389,19 @@ async def test_an_unknown_text_says_so(tmp_path: Path):
         assert (await app.fetch("/notebook/story")).status == 200
 
 
+@pytest.mark.parametrize(
+    ("address", "name", "words"),
+    [("a%20b", "a b", "Blank."), ("a%2520b", "a%20b", "Per cent."), ("%C3%A9", "é", "Accent.")],
+)
+async def test_an_address_means_one_text(tmp_path: Path, address: str, name: str, words: str):
+    data = texts(tmp_path, **{"a b": "Blank.", "a%20b": "Per cent.", "é": "Accent."})
+    async with running("notebook", data=data) as app:
+        assert words in (await app.fetch(f"/notebook/{address}")).text
+        page = await app.open(f"/notebook/{address}")
+        await page.until(words)
+        assert page.client.subject == name
+
+
 # --- the palette --------------------------------------------------------------------------
 
 
@@ -405,7 +419,7 @@ async def test_the_palette_begins_texts_and_leads_to_them(tmp_path: Path):
         await page.act("notebook.new")
         await page.until('id="writing-title">20')
         assert page.client.tab == "notebook"
-        assert page.client.path in await page.until('id="page-go"[^>]*data-path="[^"]*')
+        assert quote(page.client.path) in await page.until('id="page-go"[^>]*data-path="[^"]*')
         page.html = ""
         await page.act("commands.show")
         assert f'"{page.client.path}"' not in await page.until('id="commands-list".*')

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -17,7 +18,7 @@ class Page:
 
     def __init__(self, app: "App", path: str) -> None:
         self._app = app
-        self.client = Client(f"test-{next(app.numbers)}", "page:test", path)
+        self.client = Client(f"test-{next(app.numbers)}", "page:test", unquote(path))
         self._html = ""
 
     @property

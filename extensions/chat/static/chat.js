@@ -281,6 +281,7 @@ customElements.define('chat-composer', ChatComposer);
 
 // A formula: its words stay in the page, for whoever copies or morphs it; what KaTeX draws of them is a shadow.
 const KATEX = '/static/vendor/katex/katex.min';
+const RULES = {throwOnError: false, strict: 'ignore', maxExpand: 500, maxSize: 30};  // a model's LaTeX concerns no console
 const style = href => Object.assign(document.createElement('link'), {rel: 'stylesheet', href});
 let katex;
 const drawing = () => katex ??= import(`${KATEX}.js`).then(() => {
@@ -300,7 +301,7 @@ class ChatMath extends HTMLElement {
     if (!this.isConnected) return;
     const place = document.createElement('span');
     const displayMode = this.matches('.display');
-    render(this.textContent, place, {displayMode, throwOnError: false, maxExpand: 500, maxSize: 30});
+    render(this.textContent, place, {...RULES, displayMode});
     (this.shadowRoot ?? this.attachShadow({mode: 'open'})).replaceChildren(style(`${KATEX}.css`), place);
   }
 }

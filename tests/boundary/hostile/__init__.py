@@ -31,8 +31,6 @@ from kernel.api import (
 )
 
 CHUNK = 40
-TOKENS = 600
-"""Vectors that are tokens."""
 
 
 class Say(Action, frozen=True):
@@ -57,7 +55,7 @@ class Parrot:
 
     async def call(self, name: str, **data: Any) -> Any:
         """Tokens that say vectors; and vectors that come next, cut by vectors."""
-        said = [vector.encode() for vector in self._vectors[:TOKENS]]
+        said = [vector.encode() for vector in self._vectors]
         if name == "tokenize":
             pieces = [(n, each, n % 2 == 0) for n, each in enumerate(said)]
             return pieces if data.get("pieces") else [n for n, _, _ in pieces]

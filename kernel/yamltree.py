@@ -1,0 +1,71 @@
+"""YAML that anybody may have written, read without letting it nest or grow beyond all bounds."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import Any, cast
+
+from ruamel.yaml import YAML
+
+DEEPEST = 500
+"""Brackets within brackets, those in words too; each costs the parser more than the last."""
+GROWN = 10_000
+"""Values that aliases and merges may add to those that are written out."""
+
+
+class Malformed(ValueError):
+    """The text is no YAML that can be read; says where and why."""
+
+
+def read_yaml(text: str) -> Any:
+    """What a text holds; raises Malformed."""
+    node, value = composed(text)
+    return None if node is None else value(node)
+
+
+def composed(text: str) -> tuple[Any, Callable[[Any], Any]]:
+    """The tree of nodes, and what makes a value of one; both raise Malformed."""
+    yaml: Any = YAML(typ="safe", pure=True)
+    with _in_words():
+        if max(accumulate((c in "[{") - (c in "]}") for c in text), default=0) > DEEPEST:
+            raise RecursionError
+        node = yaml.compose(text)
+        if node is not None and _size(node, {}) > len(text) + GROWN:
+            raise Malformed("its aliases (*) repeat too much; write it out")
+
+    def value(node: Any) -> Any:
+        with _in_words():
+            return yaml.constructor.construct_document(node)
+
+    return node, value
+
+
+def _size(node: Any, known: dict[int, int]) -> int:
+    """How many values a node becomes: an alias is the very node that it names."""
+    if id(node) not in known:
+        known[id(node)] = 0  # What holds itself does not grow by that.
+        parts = cast(list[Any], [] if isinstance(node.value, str) else node.value)
+        flat = [each for part in parts for each in _pair(part)]
+        known[id(node)] = 1 + sum(_size(each, known) for each in flat)
+    return known[id(node)]
+
+
+def _pair(part: Any) -> tuple[Any, ...]:
+    """A mapping's name and value; an entry of a list stands alone."""
+    return cast(tuple[Any, ...], part) if isinstance(part, tuple) else (part,)
+
+
+@contextmanager
+def _in_words() -> Generator[None]:
+    """What the library complains of, with the line; it raises all kinds."""
+    try:
+        yield
+    except Malformed:
+        raise
+    except RecursionError:
+        raise Malformed("it is nested too deeply") from None
+    except Exception as error:
+        mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
+        where = f"line {mark.line + 1}: " if mark else ""
+        said = str(problem or error).strip().partition("\n")[0][:200]
+        raise Malformed(where + said) from None
