@@ -152,6 +152,7 @@ async def test_a_hostile_repository_writes_nothing(
             await page.act("downloader.fetch", address="me/bad", choice=name)
             await page.act("downloader.fetch_files", address="me/bad", rest={"file-1": name})
         await page.until("cannot be the name of a file")
+        await app.until(lambda: not app.kernel.jobs.running)
         there = {file.name for root in (ext.models, ext.loras) for file in root.rglob("*.*")}
         assert there <= {"out.gguf", "abs.gguf"}, "under their own names, in the folder"
     assert hub.sent("model.safetensors") == 0

@@ -237,16 +237,16 @@ async def test_a_reply_is_its_owners_alone(served: Served, gate: asyncio.Semapho
 
 async def test_a_reply_without_a_reader_is_stopped_in_time(served: Served, gate: asyncio.Semaphore):
     async with served.connect() as program:
-        await tell(program, type="start", id="short", linger=0.2, **ASK)
+        await tell(program, type="start", id="short", linger=1, **ASK)
         await until(program, "started")
     async with served.connect() as program:
         await tell(program, type="resume", stream="short")
         await until(program, "started")
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.2)
         free(gate, 1)
         assert (await hear(program))["type"] == "delta", "it is read again, so it goes on"
     async with served.connect() as program:
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.5)
         await tell(program, type="resume", stream="short", last_seq=2)
         assert (await hear(program))["reason"] == "cancelled"
 

@@ -12,7 +12,6 @@ from typing import Any, cast
 from kernel.app import Application
 from kernel.contract import Message, Report, Turn
 from kernel.extension import Extension
-from kernel.life import forget_modules
 from kernel.loaders import LOADERS, Loader
 from kernel.manager import Kernel
 from kernel.manifest import Manifest
@@ -20,6 +19,7 @@ from kernel.points import Phase
 from kernel.records import Status
 from kernel.reply import Reply
 from kernel.settings import SettingsFile
+from kernel.testing import kept
 from kernel.testing.http import Answer, Door, Who, encoded
 from kernel.testing.leaks import leaving_nothing
 from kernel.testing.page import Page
@@ -149,34 +149,37 @@ async def running(
         file = data / "settings.yaml"
         if settings:
             file.write_text(_yaml(settings), "utf-8")
+        roots = [*dict.fromkeys((ROOT / "extensions", *places, *folders))]
         kernel = Kernel(
             SettingsFile(file, data / "secrets"),
-            [*dict.fromkeys((ROOT / "extensions", *places, *folders))],
+            roots,
             data,
             templates=ROOT / "templates",
             strict=strict,
         )
+        kernel.discovery = kept.Found(roots, data / "installed")
         kernel.only = set(ids)
         if python:
             kernel.workers = Here(python, kernel)
         web = Application(kernel, ROOT / "static")
+        kernel.discover()
         async with leaving_nothing():
-            kernel.discover()
-            follow = asyncio.create_task(web.follow())
-            await kernel.start_enabled()
-            app = App(kernel, web)
-            try:
-                for id in ids:
-                    app.extension(id)
-                if model:
-                    await app.load(model)
-                yield app
-            finally:
-                await kernel.close()
-                follow.cancel()
-                await asyncio.gather(follow, return_exceptions=True)
-                for id in kernel.records:  # What did not run may hold classes of what did.
-                    forget_modules(id)
+            with kept.modules(kernel):
+                follow = asyncio.create_task(web.follow())
+                await kernel.start_enabled()
+                app = App(kernel, web)
+                try:
+                    for id in ids:
+                        app.extension(id)
+                    if model:
+                        await app.load(model)
+                    yield app
+                finally:
+                    kept.keep(kernel)
+                    await kernel.close()
+                    follow.cancel()
+                    await asyncio.gather(follow, return_exceptions=True)
+                    kept.forget(kernel)
 
 
 def _yaml(settings: str | Mapping[str, Mapping[str, Any]]) -> str:

@@ -36,7 +36,7 @@ async def listening():
 
 async def setup(ext):
     await ext.enter(listening())
-    ballast = bytearray(100_000)
+    ballast = bytearray(40_000)
     async def context(client, subject): return {"size": len(ballast)}
     @ext.on(OUTPUT)
     async def out(deltas, turn):
@@ -176,8 +176,9 @@ NAMES = ("*/ruamel/*", "*/jinja2/visitor.py", "*/pathlib.py")
 """Where names are made that Python's table of names and its cache of attributes keep a while."""
 
 
-LARGE = 500_000
-"""Bytes: no block of the extension is as large, but that table of names is when it grows."""
+LARGE = 50_000
+"""Bytes: no block of the extension is as large, but that table of names is when it grows, and those
+of a class's subclasses, which make room for new ones before they forget the old."""
 
 
 def size(model: Scripted) -> int:
