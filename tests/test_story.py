@@ -51,7 +51,7 @@ async def switch(context: BrowserContext, server: Live, id: str) -> None:
 async def test_the_whole_story(tmp_path: Path, environments_dir: Path):
     data = tmp_path / "data"
     slow_motion(data)
-    async with live(data, environments_dir) as server, chromium() as browser:
+    async with live(data, environments_dir) as server, chromium(whole=True) as browser:
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
         watched = Watched(context)
         page = await context.new_page()

@@ -255,7 +255,7 @@ async def test_an_engine_that_cannot_start_says_why(tmp_path):
     async with running(f"{tmp_path / 'broken.py'}:Engine") as worker:
         with pytest.raises(WorkerDied, match="a_library_that_is_not_there"):
             await worker.load("m", {})
-        assert "a_library_that_is_not_there" in await asyncio.wait_for(worker.died, 2)
+        assert "a_library_that_is_not_there" in await asyncio.wait_for(worker.died, 20)
     with pytest.raises(WorkerDied, match="Build its environment again"):
         await Worker.start(tmp_path / "python", CODE)
 

@@ -16,7 +16,7 @@ TASKS, SOCKETS = Path("/proc/self/task"), Path("/dev/fd")
 
 
 @asynccontextmanager
-async def leaving_nothing(patience: float = 5) -> AsyncGenerator[None]:
+async def leaving_nothing(patience: float = 1) -> AsyncGenerator[None]:
     """Fail when the block leaves something open that was not open before."""
     before = open_things()
     yield

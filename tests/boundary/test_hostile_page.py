@@ -312,7 +312,7 @@ async def test_a_hostile_page_reads_nothing_and_changes_nothing(
 ):
     async with (
         site() as port,
-        chromium(f"--host-resolver-rules=MAP {EVIL} 127.0.0.1") as browser,
+        chromium(f"--host-resolver-rules=MAP {EVIL} 127.0.0.1", whole=True) as browser,
     ):
         context = await browser.new_context()
         mine = await own(context, server)

@@ -400,7 +400,7 @@ async def texts_of_the_notebook(watch: Watch, page: Page, vectors: list[str]) ->
         assert lost <= 1 + len(there) // 10  # One was renamed, and may have kept that.
         assert await page.locator("#writing-deleted li").count() > 1
         name = ""
-        for name in few([*words], 5):
+        for name in few([*words], 3):
             await go(watch, page, f"/{tab}/{quote(name)}")
             assert await page.locator("#writing-title").text_content() == as_parsed(name)
             await expect(page.locator("#writing-text")).to_have_value(words[name])

@@ -157,7 +157,7 @@ class Watch:
 @asynccontextmanager
 async def watching(origin: str, key: str) -> AsyncGenerator[tuple[Watch, Page]]:
     """A signed-in page, watched."""
-    async with chromium() as browser:
+    async with chromium(whole=True) as browser:
         context = await browser.new_context(viewport={"width": 1280, "height": 900})
         watch, page = Watch(context, origin), await context.new_page()
         await page.goto(f"{origin}/login")
