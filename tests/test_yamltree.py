@@ -35,11 +35,6 @@ def starting(text: str, folder: Path) -> None:
     raise ValueError(*found.troubles)
 
 
-def card(text: str, _: Path) -> None:
-    assert cards.card_of(f"---\n{text}\n---\nWords.").licence == ""
-    raise ValueError("aliases nested")
-
-
 READERS: dict[str, Callable[[str, Path], object]] = {
     "kernel": lambda text, _: read_yaml(text),
     "settings": lambda text, _: yamltext.load(text),
@@ -47,7 +42,6 @@ READERS: dict[str, Callable[[str, Path], object]] = {
     "a preset": lambda text, _: presets.parse("odd", text),
     "config-user.yaml": lambda text, _: entries.pairs(text),
     "starters.yaml": starting,
-    "a model's card": card,
 }
 
 
@@ -57,6 +51,14 @@ READERS: dict[str, Callable[[str, Path], object]] = {
 def test_no_bomb_goes_off(reader: str, bomb: str, tmp_path: Path):
     with pytest.raises((ValueError, Refused), match="aliases"):
         READERS[reader](bomb, tmp_path)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("bomb", [MERGES, ALIASES], ids=["merges", "aliases"])
+def test_a_card_with_a_bomb_says_nothing(bomb: str):
+    head = "license: mit\n"
+    assert cards.card_of(f"---\n{head}---\nWords.").licence == "mit"
+    assert cards.card_of(f"---\n{head}{bomb}---\nWords.").licence == ""
 
 
 @pytest.mark.timeout(60)

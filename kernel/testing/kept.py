@@ -1,9 +1,9 @@
 """What need not be read and run anew for each test: the code and manifests of this checkout.
 
-Reading and running them is half of what it costs to start a server. They are files that no test
-changes, and their modules hold no state (the conformance suite sees to that), so a server of a test
-gets those that the one before it left. Within one test all is as it is: what is switched off and on
-again is run again, and so is all that lies elsewhere.
+Reading and running them is two thirds of what it costs to start a server. They are files that no
+test changes, and their modules hold no state (the conformance suite sees to that), so a server of a
+test gets those that the one before it left. Within one test all is as it is: what is switched off
+and on again is run again, and so is all that lies elsewhere.
 """
 
 import sys

@@ -74,8 +74,9 @@ def in_box(text: str) -> str:
 
 
 def few(vectors: list[str], many: int) -> list[str]:
-    """Half as many of them, evenly."""
-    return vectors[:: max(1, len(vectors) // -(-many // 2))]
+    """Half as many of them, evenly; with --long as many of each share."""
+    many = many if len(vectors) > 100 else -(-many // 2)
+    return vectors[:: max(1, len(vectors) // many)]
 
 
 PRESSED = """
@@ -400,7 +401,7 @@ async def texts_of_the_notebook(watch: Watch, page: Page, vectors: list[str]) ->
         assert lost <= 1 + len(there) // 10  # One was renamed, and may have kept that.
         assert await page.locator("#writing-deleted li").count() > 1
         name = ""
-        for name in few([*words], 3):
+        for name in few([*words], 5):
             await go(watch, page, f"/{tab}/{quote(name)}")
             assert await page.locator("#writing-title").text_content() == as_parsed(name)
             await expect(page.locator("#writing-text")).to_have_value(words[name])
