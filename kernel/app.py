@@ -160,17 +160,17 @@ class Application:
     async def snapshot(self, client: Client) -> None:
         """Send a page everything it shows; what was queued for it before is contained in that."""
         client.outbox.put("kernel", self._now_brought(), "assets")
-        shown = [entry for entry in (*self._in("status"), self._tab(client)) if entry]
-        for owner in {entry.owner: None for entry in shown}:
-            panels = [await self._panel(e, client) for e in shown if e.owner == owner]
-            client.outbox.drop(owner)
-            for entry, html in zip((e for e in shown if e.owner == owner), panels, strict=True):
-                tag, id = "div", f"status-{owner}-{entry.value.order}"
-                if entry.value.region == "tab":
-                    tag = id = "main"
-                    client.shows = entry.serial
-                html = f'<{tag} id="{id}" hx-swap-oob="innerMorph">{html}</{tag}>'
-                client.outbox.put(owner, html, whole=True)
+        tab, dropped = self._tab(client), set[str]()
+        client.shows = tab.serial if tab else client.shows
+        for entry in (*self._in("status"), *([tab] if tab else ())):
+            html = await self._panel(entry, client)
+            if entry.owner not in dropped:  # Once: what comes from here on is newer than this.
+                dropped.add(entry.owner)
+                client.outbox.drop(entry.owner)
+            name = f"status-{entry.owner}-{entry.value.order}"
+            tag, id = ("main", "main") if entry is tab else ("div", name)
+            html = f'<{tag} id="{id}" hx-swap-oob="innerMorph">{html}</{tag}>'
+            client.outbox.put(entry.owner, html, whole=True)
         client.outbox.put("kernel", self._tray(), "tray")
 
     def toast(self, text: str, kind: str) -> str:

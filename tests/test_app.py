@@ -31,7 +31,8 @@ async def setup(ext):
 """
 
 
-def write(root: Path) -> None:
+def write(root: Path, *first: str) -> None:
+    """An extension with a tab, which does these lines `first` when it is drawn."""
     folder = root / "mine"
     (folder / "templates").mkdir(parents=True)
     (folder / "static").mkdir()
@@ -43,7 +44,10 @@ def write(root: Path) -> None:
     )
     (folder / "templates" / "panel.html").write_text("<p id=mine-p>Subject {{ subject }}</p>")
     (folder / "templates" / "status.html").write_text("<i>mine</i>")
-    (folder / "__init__.py").write_text(TAB)
+    lines = "".join(f"        {line}\n" for line in first)
+    (folder / "__init__.py").write_text(
+        TAB.replace("        return {", f"{lines}        return {{")
+    )
 
 
 def browser(app: App) -> httpx.AsyncClient:
@@ -115,6 +119,27 @@ async def test_a_snapshot_holds_everything_and_drops_what_it_contains(tmp_path: 
         assert "<p>old</p>" not in sent
         assert '<main id="main" hx-swap-oob="innerMorph"><p id=mine-p>Subject 7</p></main>' in sent
         assert "<i>mine</i>" in sent
+
+
+async def test_what_is_pushed_while_a_page_is_drawn_is_not_lost(tmp_path: Path):
+    write(tmp_path, 'ext.push_html("<i>newer</i>", client, "status")')
+    async with running("mine", folders=[tmp_path]) as app:
+        page = app.page("/mine")
+        await app.web.snapshot(page.client)
+        sent = "".join(page.client.outbox.take())
+        assert 0 < sent.index("<i>mine</i>") < sent.index("<i>newer</i>")
+
+
+async def test_a_page_that_is_being_drawn_is_not_drawn_twice(tmp_path: Path):
+    count = "context.drawn = subject = getattr(context, 'drawn', 0) + 1"
+    write(tmp_path, "import asyncio", "await asyncio.sleep(0.01)", count)
+    async with running("mine", folders=[tmp_path]) as app:
+        page = app.page("/mine")
+        drawing = asyncio.create_task(app.web.snapshot(page.client))
+        await asyncio.sleep(0)
+        await app.web._panels_changed()
+        await drawing
+        assert "Subject 1<" in page.html
 
 
 async def test_a_tab_switched_off_and_on_needs_no_reload(tmp_path: Path):
