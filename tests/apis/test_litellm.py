@@ -7,12 +7,15 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kernel.testing import ROOT
 from tests.apis.clients import CALL, CITY, HELLO, everything, freed, model, with_vectors
+from tests.apis.engine import CALLS, FORCED, LONG, engine
+from tests.apis.engine import TOOL as REAL
 from tests.programs import Knowing
 from tests.sockets import Served
 
@@ -31,16 +34,22 @@ def lite() -> Any:
 
 
 @asynccontextmanager
+async def closed() -> AsyncIterator[None]:
+    """litellm is put away before the server looks at what is left open."""
+    try:
+        yield
+    finally:
+        core = lite().litellm_core_utils.logging_worker
+        await core.GLOBAL_LOGGING_WORKER.stop()
+        await lite().close_litellm_async_clients()
+        lite().in_memory_llm_clients_cache.flush_cache()
+
+
+@asynccontextmanager
 async def spoken(model: Knowing) -> AsyncIterator[Served]:
-    """A server, and litellm put away before the server looks at what is left open."""
-    async with everything(model) as served:
-        try:
-            yield served
-        finally:
-            core = lite().litellm_core_utils.logging_worker
-            await core.GLOBAL_LOGGING_WORKER.stop()
-            await lite().close_litellm_async_clients()
-            lite().in_memory_llm_clients_cache.flush_cache()
+    """A server that litellm asks."""
+    async with everything(model) as served, closed():
+        yield served
 
 
 @pytest.fixture
@@ -152,3 +161,20 @@ async def test_leaving_frees_the_engine(provider: str):
                 break
         await stream.aclose()
         await freed(served.app)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.engine
+async def test_a_real_engine(provider: str, environments_dir: Path):
+    async with engine(environments_dir / "xllamacpp") as served, closed():
+        said = await ask(served, provider, temperature=0, max_tokens=24)
+        words = said.choices[0].message.content
+        assert words
+        stream = await ask(served, provider, temperature=0, max_tokens=24, stream=True)
+        pieces = [piece async for piece in stream]
+        assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == words
+        how = {"tools": [REAL], "tool_choice": FORCED, "max_tokens": 400}
+        [call] = (await ask(served, provider, **how)).choices[0].message.tool_calls
+        assert json.loads(call.function.arguments) in CALLS
+        with pytest.raises(lite().BadRequestError, match="context"):
+            await ask(served, provider, messages=LONG, max_tokens=24)
