@@ -60,7 +60,7 @@ class Create(Extras, kw_only=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     include: list[str] | None = None
     metadata: dict[str, Any] | None = None
-    truncation: Str = None
+    truncation: Literal["auto", "disabled"] | None = None
     background: bool | None = None
     conversation: Any = None
     prompt: Any = None
@@ -111,9 +111,6 @@ def refuse(body: Create) -> None:
     if body.background:
         says = "background: A reply is written while its program waits. Leave it out."
         raise refused(says, "background", "unsupported_parameter")
-    if body.truncation not in (None, "disabled"):
-        says = "truncation: Nothing of a conversation is left out by itself. Send “disabled”."
-        raise refused(says, "truncation", "unsupported_value")
     for name in ("conversation", "prompt"):
         if getattr(body, name):
             says = f"{name}: It lies on OpenAI's servers. Send input, or previous_response_id."
@@ -129,6 +126,8 @@ def options_of(body: Create) -> dict[str, Any]:
     found = {**found, **efforts(effort, "reasoning.effort")}
     if body.tool_choice is not None:
         found["tool_choice"] = choice_of(body.tool_choice)
+    if body.truncation:
+        found["truncation"] = body.truncation
     if body.parallel_tool_calls is not None:
         found["parallel_tool_calls"] = body.parallel_tool_calls
     return found

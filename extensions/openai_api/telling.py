@@ -217,5 +217,5 @@ def blank(ask: Ask, id: str, model: str) -> Event:
         "tools": body.tools or [],
         "top_logprobs": body.top_logprobs,
         "top_p": sampling.get("top_p"),
-        "truncation": "disabled",
+        "truncation": body.truncation or "disabled",
     }

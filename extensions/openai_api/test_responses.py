@@ -198,7 +198,7 @@ async def test_what_is_wrong_is_named(served: Served, model: Knowing):
         ({"input": [{"type": "function_call", "name": "x"}]}, "input[0]"),
         ({"input": "a", "tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"input": "a", "background": True}, "background"),
-        ({"input": "a", "truncation": "auto"}, "truncation"),
+        ({"input": "a", "truncation": "some"}, "truncation"),
         ({"input": "a", "conversation": "conv_1"}, "conversation"),
         ({"input": "a", "max_output_tokens": 0}, "max_output_tokens"),
         ({"input": "a", "reasoning": {"effort": "huge"}}, "reasoning.effort"),

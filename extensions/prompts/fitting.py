@@ -19,6 +19,7 @@ from kernel.api import (
 )
 
 from .counting import Counting
+from .options import Options
 
 Build = Callable[[Sequence[Message]], Awaitable[Request]]
 """Makes a mode's request of the messages that are kept."""
@@ -71,13 +72,15 @@ class Fitting:
 
         Messages go from the oldest on, whole ones, and with `turns` the reply together with its
         question; never the system message or the last user's, which is cut at its end when it
-        alone is too long. Only for the conversations of pages: programs say themselves what they
-        want left out.
+        alone is too long. Only for the conversations of pages, and for programs that ask for it
+        (`truncation`), whose last message is not cut: others say themselves what they want left
+        out.
         """
         slot = self._ext.slot(turn.slot)
         while slot.state.state == "loading":
             await slot.wait()
-        if not turn.conversation_id or not slot.model or not slot.model.info.context_length:
+        wanted = turn.conversation_id or Options.of(turn).truncation == "auto"
+        if not wanted or not slot.model or not slot.model.info.context_length:
             return await build(messages)
         counting, room = Counting(slot.model), room_of(slot.model.info, turn.sampling)
         head = [*messages[: messages[0].role == "system"]] if messages else []
@@ -94,7 +97,7 @@ class Fitting:
                 return request
             if await counting.tokens(request) <= room:
                 return request
-        first = self._first.get(turn.conversation_id, "")
+        first = self._first.get(turn.conversation_id or "", "")
         begun = next((n for n in cuts if n and first and rest[n].id == first), 0)
         if begun:
             request, many = await with_cut(begun)
@@ -109,6 +112,8 @@ class Fitting:
                 low = middle + 1
         cut = cuts[min(low, len(cuts) - 1)]
         request, many = await with_cut(cut)
+        if not turn.conversation_id:
+            return request
         unread = 0
         if many > room:
             request, unread = await self._shortened(counting, room, head, rest[cut:], build)

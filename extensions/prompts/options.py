@@ -51,6 +51,9 @@ class Options(Struct, frozen=True):
     enable_thinking: bool | UnsetType = UNSET
     reasoning_effort: Effort | UnsetType = UNSET
     preserve_thinking: bool | UnsetType = UNSET
+    truncation: Literal["auto", "disabled"] = "disabled"
+    """Whether the oldest messages of a program are left out where all of them do not fit; those
+    of a page's conversation always are."""
     impersonate: bool = False
     """The model writes the user's message, which goes on after the words of the turn."""
 

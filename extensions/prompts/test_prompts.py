@@ -48,12 +48,18 @@ class Counting(Scripted):
 
 
 async def fit(
-    app: App, messages: Sequence[Message], *, turns: bool = True, conversation: str = "c"
+    app: App,
+    messages: Sequence[Message],
+    *,
+    turns: bool = True,
+    conversation: str | None = "c",
+    **options: str,
 ) -> Request:
     async def build(kept: Sequence[Message]) -> Request:
         return Request(messages=tuple(kept))
 
-    turn = Turn(conversation_id=conversation, sampling=Sampling(max_new_tokens=10))
+    limit = Sampling(max_new_tokens=10)
+    turn = Turn(conversation_id=conversation, sampling=limit, options=options)
     return await prompts_of(app).fitted(turn, messages, build, turns=turns)
 
 
@@ -96,6 +102,17 @@ async def test_the_oldest_go_first_and_the_system_message_never():
         assert [m.id for m in single[1:-1]] == ["user3", "assistant3", "user4", "assistant4"]
         kept = await fit(app, [*LONG[:-1], said("user", words(9))], turns=False, conversation="e")
         assert [m.id for m in (kept.messages or ())[1:-1]] == ["assistant3", "user4", "assistant4"]
+
+
+async def test_what_programs_send_is_left_out_only_where_they_ask_for_it():
+    async with running("prompts", model=Counting("x", context=70)) as app:
+        nobodys = [structs.replace(message, id="") for message in LONG]
+        assert (await fit(app, nobodys, conversation=None)).messages == tuple(nobodys)
+        kept = (await fit(app, nobodys, conversation=None, truncation="auto")).messages or ()
+        assert [m.text.split()[0] for m in kept[:2]] == ["Sys", "user3"]
+        alone = [said("user", words(100))]
+        kept = await fit(app, alone, conversation=None, truncation="auto")
+        assert kept.messages == tuple(alone), "which the engine refuses, with its length"
 
 
 async def test_the_next_turn_begins_with_the_same_words():

@@ -23,6 +23,10 @@ SURE = {"temperature": 0, "seed": 0}
 GREEDY: dict[str, Any] = {**SURE, "max_tokens": 24}
 
 
+OLD: Any = [*LONG, {"role": "assistant", "content": "Yes."}, *HELLO]
+"""A conversation whose beginning does not fit."""
+
+
 class City(BaseModel):
     """What a reply is to be."""
 
@@ -83,6 +87,12 @@ async def test_openai(served: Served):
         assert raised.value.code == "context_length_exceeded"
         answered = await client.responses.create(model=FILE.stem, input="Hello?", temperature=0)
         assert answered.output_text
+        with pytest.raises(openai.BadRequestError, match="context"):
+            await client.responses.create(model=FILE.stem, input=OLD)
+        cut = await client.responses.create(
+            model=FILE.stem, input=OLD, truncation="auto", temperature=0
+        )
+        assert (cut.truncation, cut.output_text) == ("auto", answered.output_text)
         with pytest.raises(openai.BadRequestError, match="embedding"):
             await client.embeddings.create(model=FILE.stem, input="a")
         await with_vectors(served)
