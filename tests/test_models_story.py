@@ -1,6 +1,7 @@
 """The Model page in a real browser: a model is dropped, found, looked at; a broken one says why."""
 
 import base64
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ DROP = """([name, data]) => {
 async def drop(page: Page, name: str, data: bytes) -> None:
     """As a person drops a file onto the page."""
     await page.evaluate(DROP, [name, base64.b64encode(data).decode()])
+
+
+async def drag(page: Page, *paths: Path) -> None:
+    """As a person drags files and folders from the desktop: these are real ones of the disk."""
+    box = await page.locator("#models-page").bounding_box()
+    assert box
+    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + 200}
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    session = await page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        await session.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})
+    await session.detach()
 
 
 async def test_models_are_dropped_found_and_looked_at(tmp_path: Path, environments_dir: Path):
@@ -67,6 +80,16 @@ async def test_models_are_dropped_found_and_looked_at(tmp_path: Path, environmen
         assert (models / "tiny" / "deep" / "notes.md").read_text() == "Words."
         assert not (models / "tiny" / ".hidden").exists()
 
+        # A folder and a file are dragged there together from the desktop.
+        shutil.copytree(sent, tmp_path / "hung")
+        (tmp_path / "hung.gguf").write_bytes(GOOD)
+        await drag(page, tmp_path / "hung", tmp_path / "hung.gguf")
+        await expect(page.locator(".models-one").filter(has_text="hung.gguf")).to_be_visible()
+        row = page.locator(".models-one").filter(has_text="hung").filter(has_not_text="hung.gguf")
+        await expect(row).to_contain_text("a format that can run programs")
+        assert (models / "hung" / "deep" / "notes.md").read_text() == "Words."
+        assert not (models / "hung" / ".hidden").exists()
+
         # A file that is copied shows by itself, and goes by itself.
         (models / "copied.gguf").write_bytes(GOOD)
         await expect(page.locator(".models-one").filter(has_text="copied.gguf")).to_be_visible()
@@ -93,6 +116,6 @@ async def test_models_are_dropped_found_and_looked_at(tmp_path: Path, environmen
         await page.keyboard.press("Enter")
         picker = page.locator("#models-picker")
         await expect(picker.locator("section.load h3")).to_have_text("dropped.gguf")
-        await expect(picker.locator(".file")).to_have_count(1)
+        await expect(picker.locator(".file")).to_have_count(2)
         wrong = [said for said in watched.complaints if "409" not in said]
         assert not wrong, wrong
