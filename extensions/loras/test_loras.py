@@ -16,6 +16,7 @@ from kernel.api import LOADERS, Loader, Phase, Refused, Struct
 from kernel.testing import App, Scripted, ScriptedLoader, running
 from kernel.testing.plugin import conformance
 from tests.engines.tiny import make_lora
+from tests.sockets import hear, serving, tell
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "tests" / "data"
@@ -102,9 +103,14 @@ async def served(data: Path, *, more: bool = True, **flags: Any) -> AsyncIterato
         if flags:
             app.kernel.flags["loras"] = flags
             await app.kernel.restart("loras")
-        loader, add = Adapting(app.kernel.loras, more=more), app.kernel.registry.add
-        add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
-        yield app, loader, app.kernel.registry.values(LORAS)[0]
+        yield app, adapting(app, more=more), app.kernel.registry.values(LORAS)[0]
+
+
+def adapting(app: App, *, more: bool = True) -> Adapting:
+    """The loader, added to an application."""
+    loader, add = Adapting(app.kernel.loras, more=more), app.kernel.registry.add
+    add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
+    return loader
 
 
 async def load(app: App, name: str, **options: Any) -> None:
@@ -206,6 +212,31 @@ async def test_several_are_applied_from_the_page_and_removed(data: Path):
         await page.until("No adapter is applied to <b>one</b>")
         assert await asked(app, loader) == ()
         assert loader.loads == 1, "all of this without loading the model again"
+
+
+async def test_a_program_applies_them_over_its_websocket(data: Path):
+    settings = {"models": {"at_start": False}}
+    async with running("loras", "websocket_api", data=data, settings=settings) as app:
+        loader = adapting(app)
+        await load(app, "one.gguf")
+        async with serving(app) as web:
+            headers = {"Authorization": f"Bearer {web.key}"}
+            async with web.connect(additional_headers=headers) as program:
+
+                async def act(name: str, **fields: str) -> dict[str, Any]:
+                    await tell(program, type="act", id="a", action=f"loras.{name}", fields=fields)
+                    while (heard := await hear(program))["type"] not in ("acted", "error"):
+                        pass
+                    return heard
+
+                right = await act("apply", **{"use verse": "on", "weight verse": "0.5"})
+                assert right["type"] == "acted"
+                assert await asked(app, loader) == (("verse", 0.5),)
+                wrong = await act("apply", **{"use cut": "on"})
+                assert "Download it again" in wrong["error"]["message"]
+                assert await asked(app, loader) == (("verse", 0.5),), "as it was"
+                await act("remove")
+                assert await asked(app, loader) == ()
 
 
 BAD: dict[str, tuple[list[Any], str]] = {
