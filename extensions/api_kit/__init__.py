@@ -56,12 +56,14 @@ async def setup(ext: Extension[Settings]) -> None:
         return min((each for each in limits if each), default=0)
 
     gate = Gate(room, lambda: ext.settings.queue)
-    ext.add(PROGRAMS, Programs(ext, Runs(ext, gate, limit)))
+    programs = Programs(ext, Runs(ext, gate, limit))
+    ext.add(PROGRAMS, programs)
     ext.on(REQUEST, phase=Phase.EARLY)(ask)
     ext.on(GENERATE, phase=Phase.EARLY)(stop)
 
     @ext.on(SlotChanged)
-    async def model_changed(_: SlotChanged) -> None:
+    async def model_changed(event: SlotChanged) -> None:
+        programs.heard(event)
         gate.admit()
 
     @ext.on(SettingsChanged)

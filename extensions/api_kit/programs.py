@@ -16,6 +16,7 @@ from kernel.api import (
     Refused,
     Request,
     Sampling,
+    SlotChanged,
     WorkerDied,
     WorkerError,
 )
@@ -36,6 +37,14 @@ class Programs:
 
     def __init__(self, ext: Extension[Any], runs: Runs) -> None:
         self._ext, self.runs = ext, runs
+        loaded = ext.slot().model
+        self._last = {"chat": loaded.info} if loaded else dict[str, ModelInfo]()
+        """By slot, what was loaded last."""
+
+    def heard(self, event: SlotChanged) -> None:
+        """A slot changed."""
+        if event.info:
+            self._last[event.slot] = event.info
 
     def run(
         self, call: Asking, wish: Wish, *, hold: bool = False
@@ -63,10 +72,20 @@ class Programs:
         says = EMPTY if slot == "chat" else NO_SLOT.format(slot)
         raise unavailable(state.error or says, "no_model")
 
+    def resting(self, slot: str = "chat") -> bool:
+        """Whether nothing is loaded until somebody asks, who then gets the model that was."""
+        chosen = self._ext.slot(slot)
+        return bool(chosen.wake and not chosen.model)
+
     def info(self, slot: str = "chat") -> ModelInfo | None:
-        """What is known of the loaded model; None where nothing is loaded."""
-        model = self._ext.slot(slot).model
-        return model.info if model else None
+        """What is known of the model that answers, loaded or resting; None where there is none."""
+        if model := self._ext.slot(slot).model:
+            return model.info
+        return self._last.get(slot) if self.resting(slot) else None
+
+    def described(self, slot: str = "chat") -> ModelInfo:
+        """The same; raises Problem (503) where there is none."""
+        return self.info(slot) or self.model(slot).info
 
     async def awake(self, slot: str = "chat") -> None:
         """Have a model back that was put to rest, for nobody used it."""
@@ -133,7 +152,7 @@ class Programs:
         own = {name for kind in self._ext.slot().samplers() for name in kind.__struct_fields__}
         known = {name for each in self._ext.get(SAMPLERS) for name in each.kind.__struct_fields__}
         extra = {name: body[name] for name in sorted(known) if body.get(name)}
-        if (lacks := extra.keys() - own) and (info := self.info()):
+        if (lacks := extra.keys() - own) and (info := self.info()) and not self.resting():
             name = min(lacks)
             says = f"{name}: {info.name} in {info.loader} cannot do this. Leave it out."
             raise refused(says, name, "unsupported_parameter")

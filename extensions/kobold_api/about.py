@@ -46,8 +46,8 @@ class About:
         )
 
     async def context(self, call: Call) -> Response:
-        """Of the loaded model; 503 where there is none."""
-        return json({"value": self._programs.model().info.context_length})
+        """Of the model; 503 where there is none."""
+        return json({"value": self._programs.described().context_length})
 
     async def length(self, call: Call) -> Response:
         return json({"value": self._length()})

@@ -24,12 +24,12 @@ class About:
         self._programs = programs
 
     async def health(self, call: Call) -> Response:
-        """503 while a model is loading, or where none is."""
-        self._programs.model()
+        """503 while a model is loading, or where none is; one that rests is there when asked."""
+        self._programs.described()
         return json({"status": "ok"})
 
     async def props(self, call: Call) -> Response:
-        info = self._programs.model().info
+        info = self._programs.described()
         tokens = {f"{name}_token_id": id for name, id in info.special_tokens.items()}
         return json(
             {
@@ -40,13 +40,14 @@ class About:
                 "chat_template": info.chat_template,
                 "modalities": {"vision": "images" in info.capabilities, "audio": False},
                 "build_info": f"Spindle {__version__}",
+                "is_sleeping": self._programs.resting(),
                 **tokens,
             }
         )
 
     async def slots(self, call: Call) -> Response:
         """As many as replies are made at once; what is written in them is nobody else's."""
-        info = self._programs.model().info
+        info = self._programs.described()
         runs = self._programs.runs
         live = [run for run in runs.live if run.began]
         return json([slot(n, info.context_length, live) for n in range(runs.gate.room)])

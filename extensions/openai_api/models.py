@@ -14,7 +14,7 @@ from kernel.api import ModelInfo
 class Value(msgspec.Struct, frozen=True):
     """As llama.cpp's router tells it, which Open WebUI reads."""
 
-    value: Literal["loaded", "loading", "unloaded"]
+    value: Literal["loaded", "loading", "unloaded", "sleeping"]
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -72,11 +72,11 @@ class Catalogue:
         return found
 
     def loaded(self, info: ModelInfo) -> Model:
-        """The one that is there."""
+        """The one that is there, or that comes when it is asked."""
         length = info.context_length or None
         return Model(
             id=info.name,
-            status=Value("loaded"),
+            status=Value("sleeping" if self._programs.resting() else "loaded"),
             context_length=length,
             max_model_len=length,
             meta=Meta(n_ctx_train=info.context_length, n_vocab=info.vocabulary_size),

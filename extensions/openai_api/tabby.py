@@ -46,7 +46,7 @@ class Tabby:
         )  # fmt: skip
 
     async def model(self, call: Call) -> Response:
-        return json(self._catalogue.loaded(self._programs.model().info))
+        return json(self._catalogue.loaded(self._programs.described()))
 
     async def encode(self, call: Call) -> Response:
         body: Text = call.read(Text)

@@ -48,7 +48,7 @@ async def setup(ext: Extension[Any]) -> None:
 
     async def metrics(request: Request) -> Response:
         """The counts, as Prometheus reads them."""
-        collector = Collector(counts, runs, programs.info())
+        collector = Collector(counts, runs, None if programs.resting() else programs.info())
         page, kind = await ext.thread(text, collector)
         return Response(page, headers={"content-type": kind})
 
