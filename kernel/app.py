@@ -163,7 +163,9 @@ class Application:
         tab, dropped = self._tab(client), set[str]()
         client.shows = tab.serial if tab else client.shows
         for entry in (*self._in("status"), *([tab] if tab else ())):
-            html = await self._panel(entry, client)
+            path, html = client.path, await self._panel(entry, client)
+            if entry is tab and client.path != path:
+                continue  # It was shown another one meanwhile, all of it.
             if entry.owner not in dropped:  # Once: what comes from here on is newer than this.
                 dropped.add(entry.owner)
                 client.outbox.drop(entry.owner)

@@ -136,6 +136,11 @@ class Disconnected(Struct, frozen=True):
     client: Any
 
 
+To = Everyone | Conversation | Client
+"""Whom something is for."""
+EVERYONE = Everyone()
+
+
 class Hub:
     """All connected pages."""
 
@@ -153,18 +158,15 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def push(
-        self, owner: str, html: str, to: Everyone | Conversation | Client, key: str | None = None
+        self, owner: str, html: str, to: To, key: str | None = None, *, whole: bool = False
     ) -> None:
         """Queue a fragment for the pages it concerns; never waits."""
         for client in self.clients:
-            if (
-                isinstance(to, Everyone)
-                or client is to
-                or (isinstance(to, Conversation) and client.subject == to.id)
-            ):
-                client.outbox.put(owner, html, key)
+            here = isinstance(to, Conversation) and client.subject == to.id
+            if here or client is to or isinstance(to, Everyone):
+                client.outbox.put(owner, html, key, whole=whole)
 
-    def tell(self, text: str, to: Everyone | Conversation | Client, kind: str = "error") -> None:
+    def tell(self, text: str, to: To, kind: str = "error") -> None:
         """Show a sentence in the corner of the pages, or to who acts without one."""
         if isinstance(to, Client) and to.hear:
             return to.hear(text, kind)

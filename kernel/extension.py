@@ -10,7 +10,7 @@ import msgspec
 from markupsafe import Markup
 
 from kernel.acting import ACTIONS, Action, Handler, wire_name
-from kernel.clients import Client, Conversation, Everyone
+from kernel.clients import EVERYONE, Client, To
 from kernel.contract import Delta, Message, Report, Request, Turn
 from kernel.jobs import Job, JobKind
 from kernel.loaders import Generation, ToInstall
@@ -229,23 +229,18 @@ class Extension(Scope, Generic[S]):
         return [await self._kernel.draw(entry, client, subject) for entry in wanted]
 
     async def push(
-        self,
-        template: str,
-        to: Everyone | Conversation | Client = Everyone(),  # noqa: B008  frozen and empty
-        key: str | None = None,
-        **context: Any,
+        self, template: str, to: To = EVERYONE, key: str | None = None, **context: Any
     ) -> None:
         """Render a template and send it to pages; its top-level nodes carry hx-swap-oob."""
         if self._kernel.hub.clients:
             self.push_html(self.render(template, **context), to, key)
 
-    def push_html(
-        self, html: str, to: Everyone | Conversation | Client, key: str | None = None
-    ) -> None:
-        """Send a fragment; with `key` it replaces a queued one. Never waits."""
-        self._kernel.hub.push(self.id, html, to, key)
+    def push_html(self, html: str, to: To, key: str | None = None, *, whole: bool = False) -> None:
+        """Send a fragment; with `key` it replaces a queued one. Never waits. `whole`: it is all
+        that a page shows, which may be of any size."""
+        self._kernel.hub.push(self.id, html, to, key, whole=whole)
 
-    def tell(self, text: str, to: Everyone | Conversation | Client, kind: str = "note") -> None:
+    def tell(self, text: str, to: To, kind: str = "note") -> None:
         """Show a sentence to a client, Conversation(id) or Everyone(); `kind` is note or error."""
         self._kernel.hub.tell(text, to, kind)
 

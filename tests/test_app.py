@@ -142,6 +142,19 @@ async def test_a_page_that_is_being_drawn_is_not_drawn_twice(tmp_path: Path):
         assert "Subject 1<" in page.html
 
 
+async def test_a_page_that_goes_on_while_it_is_drawn_stays_there(tmp_path: Path):
+    moved = '<main id="main" hx-swap-oob="innerMorph">moved</main>'
+    write(tmp_path, 'client.path, before = "/mine/9", client.path', "if client.path != before:",
+          f"    ext.push_html('{moved}', client)")  # fmt: skip
+    async with running("mine", folders=[tmp_path]) as app:
+        page = app.page("/mine/7")
+        await app.web.snapshot(page.client)
+        assert page.html.count("<main") == 1
+        assert "moved" in page.html
+        await app.web.snapshot(page.client)
+        assert "Subject 7" in page.html, "when it stays it is drawn"
+
+
 async def test_a_tab_switched_off_and_on_needs_no_reload(tmp_path: Path):
     write(tmp_path)
     async with running("mine", folders=[tmp_path]) as app, browser(app) as http:

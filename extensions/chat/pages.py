@@ -4,9 +4,11 @@ Whatever is pushed is rendered and queued in one step of the event loop after it
 no page is told something older than what it knows.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
+from weakref import WeakKeyDictionary, WeakSet
 
 from extensions.conversations.api import Conversation as Kept
 from extensions.conversations.api import Store, StoredMessage, Unknown
@@ -40,7 +42,11 @@ class Pages:
         sheet: Sheet,
         enclosures: Enclosures,
     ) -> None:
-        self.open: set[Client] = set()
+        self.open = WeakSet[Client]()
+        """Weakly, for a program that acts here has no page that could leave."""
+        self._going = WeakKeyDictionary[Client, tuple[int, str, str]]()
+        """Where each page goes, and in which of all moves."""
+        self._moves = itertools.count()
         self.side, self.places = Side(ext, store, views), Places(ext, views, self.open)
         self._ext, self._store, self._views, self._sheet = ext, store, views, sheet
         self._enclosures = enclosures
@@ -49,6 +55,8 @@ class Pages:
         """The panels of others that the pages have."""
         self._last: dict[str, str] = {}
         """The last message that the pages of a conversation were told of."""
+        self.waiting: dict[str, str] = {}
+        """By conversation, what the model wrote for its text box when no page showed it."""
         self._notices = 0
 
     async def panel(self, client: Client | None, subject: str) -> Mapping[str, Any]:
@@ -61,7 +69,13 @@ class Pages:
             opened = await self._views.open(subject) if subject else None
         except Unknown:
             opened = None
-        return {**self._views.panel(opened), **self.side.context(client), **others}
+        drafted = self._drafted(subject) if client and client.id else {}
+        return {**self._views.panel(opened), **self.side.context(client), **others, **drafted}
+
+    def _drafted(self, conversation: str) -> dict[str, str]:
+        """What waits for the text box of a conversation, once."""
+        words = self.waiting.pop(conversation, "")
+        return {"text": words, "how": ""} if words else {}
 
     def _came(self, client: Client) -> None:
         """A page shows the chat from now on."""
@@ -223,14 +237,22 @@ class Pages:
         """Show a page another conversation (no id: a new one), and make that its address; `at`
         which message, if not at its end."""
         self._came(client)  # It may have been in another tab until now.
-        others = await self._others(client, id)
-        opened = await self._views.open(id, around=at) if id else None
+        going = self._going[client] = next(self._moves), id, at
+        try:
+            others = await self._others(client, id)
+            opened = await self._views.open(id, around=at) if id else None
+            if self._going.get(client) is not going:
+                return  # It was sent elsewhere meanwhile.
+        finally:
+            if self._going.get(client) is going:
+                del self._going[client]
         client.tab, client.subject, client.path = "chat", id, f"/chat/{id}".rstrip("/")
         context = {**self._views.panel(opened), **self.side.context(client), **others}
-        context["at"] = self.places.at(client, opened, at)
+        context |= {"at": self.places.at(client, opened, at), **self._drafted(id)}
         html = self._ext.render("panel.html", **context)
         go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
-        self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}', client)
+        html = f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}'
+        self._ext.push_html(html, client, whole=True)
 
     async def show_anew(self) -> None:
         """Show all pages what is in the store now; one whose conversation is gone begins anew."""
@@ -251,14 +273,17 @@ class Pages:
     async def draw_anew(self) -> None:
         """Every page as it is now, because another extension came or went."""
         for client in [page for page in self.open if page.tab in ("", "chat")]:
+            _, id, at = self._going.get(client, (0, client.subject, ""))
             try:
-                await self.move(client, client.subject)
+                await self.move(client, id, at)
             except Unknown:
                 await self.move(client, "")
 
     async def tell_earlier(self, client: Client, id: str, before: str) -> None:
         """The messages that stand before the first one which a page has."""
         context = self._views.earlier(await self._views.open(id, before))
+        if client.subject != id:
+            return  # It went on meanwhile.
         html = self._ext.render("_before.html", **context)
         html += self._ext.render("_earlier.html", **context, oob=True)
         self._ext.push_html(html, client)

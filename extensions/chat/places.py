@@ -1,6 +1,7 @@
 """Where in a conversation a page is: at its end, or somewhere before it, where a search led."""
 
 import itertools
+from collections.abc import Collection
 from typing import Any
 from weakref import WeakSet
 
@@ -13,7 +14,7 @@ from .views import Views
 class Places:
     """The pages that do not have the end of their conversation: nothing is added to those."""
 
-    def __init__(self, ext: Extension[Any], views: Views, pages: set[Client]) -> None:
+    def __init__(self, ext: Extension[Any], views: Views, pages: Collection[Client]) -> None:
         self._ext, self._views, self._pages = ext, views, pages
         self._away: WeakSet[Client] = WeakSet()
         self._numbers = itertools.count(1)
@@ -43,6 +44,8 @@ class Places:
     async def later(self, client: Client, id: str, after: str) -> None:
         """The messages that follow the last one which a page has."""
         opened = await self._views.open(id, after=after)
+        if client.subject != id:
+            return  # It went on meanwhile.
         context = self._views.panel(opened)
         html = self._ext.render("_append.html", messages=context["messages"])
         html += self._ext.render("_later.html", **context, oob=True)

@@ -181,7 +181,7 @@ class Replies:
 
     async def _write(self, running: Running, drawing: Drawing, reply: Attempts) -> None:
         def save() -> None:
-            said = running.text + reply.text, running.raw + reply.raw
+            said = running.text + reply.text, running.raw + heard_of(reply)
             self._store.grow(running.message, *said, running.reasoning + reply.reasoning)
 
         async def heard() -> AsyncIterator[Delta]:
@@ -240,12 +240,13 @@ class Replies:
         left_out = self._prompts.left_out(running.conversation)
         states: dict[str, Ended] = {"cancelled": "stopped", "error": "error"}
         state = states.get(finish.reason, "done")
+        raw = heard_of(reply) if state == "stopped" else reply.raw
         try:
             ended = await self._store.finish(
                 running.message,
                 state,
                 running.text + reply.text,
-                running.raw + reply.raw,
+                running.raw + raw,
                 running.reasoning + reply.reasoning,
                 error=finish.error,
                 usage=finish.usage,
@@ -273,3 +274,13 @@ class Replies:
 def _is_worth(message: StoredMessage) -> bool:
     """Whether a model should see it again: a reply that failed at once says nothing."""
     return message.role != "assistant" or bool(message.raw)
+
+
+def heard_of(reply: Attempts) -> str:
+    """The engine's words as far as they were shown. What a modifier still holds back, as one that
+    slows a reply does, is not said yet: a reply that ends here goes on after what was shown."""
+    raw, text, thoughts = reply.raw, reply.text, reply.reasoning
+    if not text:
+        return raw if thoughts else ""
+    at = raw.find(text, len(thoughts))  # Which stand before it there, with their marks.
+    return raw[: at + len(text)] if at >= 0 else raw

@@ -1,7 +1,8 @@
 """The list at the side, as each page has it: the newest, more of them, or what a search found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -80,10 +81,10 @@ class Side:
     def __init__(self, ext: Extension[Any], store: Store, views: Views) -> None:
         self._ext, self._store, self._views = ext, store, views
         self._listing, self._newest = Listing(), list[Conversation]()
-        self._limits: dict[Client, int] = {}
-        self._asked: dict[Client, str] = {}
-        self._found: dict[Client, Sequence[Found]] = {}
-        self._shown: dict[Client, Shown] = {}
+        self._limits = WeakKeyDictionary[Client, int]()
+        self._asked = WeakKeyDictionary[Client, str]()
+        self._found = WeakKeyDictionary[Client, Sequence[Found]]()
+        self._shown = WeakKeyDictionary[Client, Shown]()
         """The list as each page has it."""
 
     async def load(self) -> None:
@@ -110,10 +111,10 @@ class Side:
     def newest(self, many: int) -> Sequence[Conversation]:
         return self._newest[:many]
 
-    async def tell(self, clients: set[Client]) -> None:
+    async def tell(self, clients: Collection[Client]) -> None:
         """Bring the list to pages after something changed in it."""
         await self.load()
-        for client in clients & self._asked.keys():
+        for client in [client for client in clients if client in self._asked]:
             await self._look(client)
         for client in tuple(clients):
             self._tell(client, whole=False)

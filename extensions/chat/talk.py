@@ -62,14 +62,20 @@ class Talk:
                 await self._pages.tell_log(asked.conversation)
                 raise
         else:
-            with self._replies.claimed(conversation) as running:
-                if await self._beginnings.greeted(client, conversation):
+            asked = None
+            try:
+                with self._replies.claimed(conversation) as running:
+                    if await self._beginnings.greeted(client, conversation):
+                        await self._pages.tell_log(conversation)
+                    parent = await self._parent(conversation, after)
+                    asked = await self._said(client, conversation, text, parts, parent)
+                    self._pages.tell_title(await self._store.conversation(conversation))
+                    await self._pages.tell_new(conversation, asked.parent)
+                    await self._replies.answer(running, asked.id, client)
+            except Exception:
+                if asked:  # It is kept, has no answer, and nothing is under way.
                     await self._pages.tell_log(conversation)
-                parent = await self._parent(conversation, after)
-                asked = await self._said(client, conversation, text, parts, parent)
-                self._pages.tell_title(await self._store.conversation(conversation))
-                await self._pages.tell_new(conversation, asked.parent)
-                await self._replies.answer(running, asked.id, client)
+                raise
         await self._pages.tell_new(asked.conversation, asked.id)
         await self._pages.tell_list()
 
@@ -175,9 +181,15 @@ class Talk:
         if not text.strip() and all(isinstance(part, Text) for part in message.parts):
             raise Refused("A message cannot be empty. Delete it instead.")
         if message.role == "user":
-            with self._replies.claimed(message.conversation) as running:
-                edited = await self._store.edit(id, text)
-                await self._replies.answer(running, edited.id, client)
+            edited = None
+            try:
+                with self._replies.claimed(message.conversation) as running:
+                    edited = await self._store.edit(id, text)
+                    await self._replies.answer(running, edited.id, client)
+            except Exception:
+                if edited:
+                    await self._pages.tell_log(message.conversation)
+                raise
         else:
             self._replies.refuse_if_busy(message.conversation)
             await self._store.edit(id, text)
@@ -209,6 +221,7 @@ class Talk:
         self._pages.offer_undo(WITH_MORE if more else DELETED, client, undo)
 
     async def undelete_message(self, id: str) -> None:
+        self._replies.refuse_if_busy(await self._store.place(id))
         message = await self._store.undelete_message(id)
         await self._pages.tell_log(message.conversation)
 

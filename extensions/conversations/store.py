@@ -235,6 +235,10 @@ class Store(Reshaping):
     async def message(self, id: str) -> StoredMessage:
         return self._grown(await self._read(id, lambda c: tree.find_message(c, id)))
 
+    async def place(self, message: str) -> str:
+        """The id of the conversation that a message is in, deleted or not."""
+        return await self._read(message, lambda c: tree.conversation_with(c, message))
+
     async def history(self, end: str, limit: int = 2000) -> Sequence[StoredMessage]:
         """The branch up to and with the message `end`: what a model sees, oldest first."""
         messages, _ = await self._read(end, lambda c: tree.branch(c, end, limit))

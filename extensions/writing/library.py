@@ -74,15 +74,30 @@ class Library:
         if name not in (*self._files, self._first) and not sheet:
             raise Refused(GONE.format(name))
         path = self._path(name, box)
-        calm = sheet and sheet.saved and not sheet.busy
-        if sheet and calm and await self.ext.thread(files.stamp, path) != self._stamps.get(path):
-            sheet.replace(await self._read(path))
-            sheet.saved = True
-        if not sheet:
-            text = await self._read(path)
+        if sheet:
+            await self._follow(sheet, path)
+        else:
+            text, self._stamps[path] = await self._read(path)
             sheet = self._sheets.setdefault((name, box), Sheet(name, box, text, self._heard))
             self._forget()
         return sheet
+
+    async def _follow(self, sheet: Sheet, path: Path) -> None:
+        """Take what another program wrote, unless more was typed here since."""
+
+        def calm() -> bool:
+            return sheet.saved and not sheet.busy
+
+        if not calm():
+            return
+        async with self._filing:  # Else it might be what is just being written here.
+            if await self.ext.thread(files.stamp, path) == self._stamps.get(path):
+                return
+            text, stamp = await self._read(path)
+            if calm():
+                self._stamps[path] = stamp
+                sheet.replace(text)
+                sheet.saved = True
 
     def render(self, template: str, **context: Any) -> str:
         """One of this extension's templates, for whoever has a tab of free text."""
@@ -168,8 +183,11 @@ class Library:
 
     async def close(self) -> None:
         """Keep what is not kept yet."""
-        for sheet in [*self._saving]:
-            self._saving.pop(sheet).cancel()
+        saving = [*self._saving.values()]
+        for task in saving:
+            task.cancel()
+        await asyncio.gather(*saving, return_exceptions=True)
+        self._saving.clear()
         for sheet in [*self._sheets.values()]:
             if not sheet.saved and (problem := await self._save(sheet)):
                 log.warning("%s", problem)
@@ -207,8 +225,7 @@ class Library:
             if stamp and await self.ext.thread(files.stamp, path) not in (stamp, 0):
                 await self.ext.thread(self.trash.copy, sheet.name, path)
                 log.warning("%s", OTHER.format(sheet.name))
-            data = text.encode("utf-8", "replace")
-            await self.ext.thread(write, path, data)
+            await self._written(path, text.encode("utf-8", "replace"))
             self._stamps[path] = await self.ext.thread(files.stamp, path)
             if sheet.box == TEXT and sheet.name not in self._files:
                 await self.list()
@@ -216,7 +233,19 @@ class Library:
         except OSError as error:
             sheet.saved = False
             return UNSAVED.format(sheet.name, error.strerror or error)
+        except BaseException:  # Spindle ends: `close` keeps it.
+            sheet.saved = False
+            raise
         return ""
+
+    async def _written(self, path: Path, data: bytes) -> None:
+        """Write a file; who is cancelled waits, too, so that nothing newer is overtaken."""
+        writing = asyncio.ensure_future(self.ext.thread(write, path, data))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait({writing})
+            raise
 
     async def _idle(self, name: str) -> Path:
         """The file of a text that nobody writes, with all that was typed in it."""
@@ -245,7 +274,9 @@ class Library:
         for tell in [*self.listed]:
             tell(old, new)
 
-    async def _read(self, path: Path) -> str:
+    async def _read(self, path: Path) -> tuple[str, int]:
+        """The words of a file, and its stamp."""
+
         def read() -> tuple[str, int]:
             if not path.is_file():
                 return "", 0
@@ -254,8 +285,8 @@ class Library:
             stamp = files.stamp(path)
             return path.read_text("utf-8", "replace")[:MOST], stamp
 
-        text, self._stamps[path] = await self.ext.thread(read)
-        return text.removeprefix("\ufeff")
+        text, stamp = await self.ext.thread(read)
+        return text.removeprefix("\ufeff"), stamp
 
     def _forget(self) -> None:
         """Give up sheets that are kept and that nobody writes, the oldest first."""

@@ -426,3 +426,74 @@ async def test_the_palette_begins_texts_and_leads_to_them(tmp_path: Path):
         await page.act("commands.keys")
         keys = await page.until('id="commands-keys-list".*')
         assert "Generate" in keys[keys.index('aria-label="Notebook"') :]
+
+
+# --- between two looks ------------------------------------------------------------------
+
+
+async def test_what_is_typed_while_the_file_is_read_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", data=data) as app:
+        page, texts_of = await app.open("/notebook/story"), library(app)
+        read = texts_of._read
+
+        async def slow(path: Path) -> tuple[str, int]:
+            found = await read(path)
+            await typed(page, app, "story", " upon a time.")
+            return found
+
+        file = data / "notebook" / "story.txt"
+        file.write_text("Never")
+        os.utime(file, (9_000, 9_000))
+        monkeypatch.setattr(texts_of, "_read", slow)
+        await texts_of.sheet("story")
+        assert text(app, "story") == "Once upon a time."
+        await saved(app, file, "Once upon a time.")
+        copies = [f.read_text() for f in (data / "notebook" / "trash").rglob("*.txt")]
+        assert copies == ["Never"], "the other program's words are among the deleted ones"
+
+
+async def test_its_own_save_is_no_other_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", data=data) as app:
+        page, texts_of = await app.open("/notebook/story"), library(app)
+        began, gate = asyncio.Event(), asyncio.Event()
+        put = texts_of._written
+
+        async def slow(path: Path, data: bytes) -> None:
+            await put(path, data)
+            began.set()
+            await gate.wait()
+
+        monkeypatch.setattr(texts_of, "_written", slow)
+        await typed(page, app, "story", " upon")
+        await began.wait()
+        looking = asyncio.create_task(texts_of.sheet("story"))
+        await asyncio.sleep(0.05)  # It may look at the file: it is not to believe it.
+        await typed(page, app, "story", " a time.")
+        gate.set()
+        await looking
+        assert text(app, "story") == "Once upon a time."
+        await saved(app, data / "notebook" / "story.txt", "Once upon a time.")
+
+
+async def test_the_last_words_are_kept_when_it_ends_in_the_middle_of_a_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = texts(tmp_path, story="Once")
+    file = data / "notebook" / "story.txt"
+    async with running("notebook", data=data) as app:
+        page, texts_of = await app.open("/notebook/story"), library(app)
+        put, began = texts_of._written, asyncio.Event()
+
+        async def stuck(path: Path, data: bytes) -> None:
+            monkeypatch.setattr(texts_of, "_written", put)
+            began.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(texts_of, "_written", stuck)
+        await typed(page, app, "story", " upon a time.")
+        await began.wait()
+    assert file.read_text() == "Once upon a time."

@@ -1,0 +1,305 @@
+"""What happens between a wish and its answer: pages that go on, words that are held back."""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from extensions.chat.pages import Pages
+from extensions.chat.test_chat import Tab, grown, kept, store_of
+from kernel.api import OUTPUT, PANELS, Client, Delta, Refused, Turn
+from kernel.testing import App, Scripted, running
+
+
+@pytest.fixture
+def model() -> Scripted:
+    return Scripted("One two three four.", "Five.")
+
+
+@pytest.fixture
+async def app(model: Scripted) -> AsyncIterator[App]:
+    async with running("conversations", "chat", model=model) as app:
+        yield app
+
+
+@pytest.fixture
+async def tab(app: App) -> Tab:
+    return await Tab(app).connect()
+
+
+def pages_of(app: App) -> Pages:
+    entries = app.kernel.registry.entries(PANELS)
+    [tab] = [e.value for e in entries if e.owner == "chat" and e.value.region == "tab"]
+    context: Any = tab.context
+    return context.__self__
+
+
+class Held:
+    """Lets the first call of a method wait."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self._real, self._first = getattr(owner, name), True
+        self.called, self.gate = asyncio.Event(), asyncio.Event()
+        setattr(owner, name, self)
+
+    async def __call__(self, *args: Any, **more: Any) -> Any:
+        found = await self._real(*args, **more)
+        if self._first:
+            self._first = False
+            self.called.set()
+            await self.gate.wait()
+        return found
+
+
+def articles(tab: Tab) -> list[str]:
+    return [n.attributes["id"] for n in tab.look().root.all() if n.tag == "article"]
+
+
+# --- what cannot be answered ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["sent", "edited"])
+async def test_what_cannot_be_answered_leaves_the_conversation_free(app: App, tab: Tab, what: str):
+    await tab.ask("Hello")
+    [asked, _] = await kept(app, tab.conversation)
+    store = store_of(app)
+
+    async def refuses(*_: Any, **__: Any) -> Any:
+        raise Refused("Nobody is there.")
+
+    begin, store.begin_reply = store.begin_reply, refuses
+    if what == "sent":
+        await tab.send("And then?")
+    else:
+        await tab.act("edit", message=asked.id, text="And then?")
+    assert "Nobody is there." in tab.toasts
+    assert not tab.busy
+    assert "And then?" in tab.said
+    assert "has no reply" in tab.look().having("chat-unanswered")[0].text
+    store.begin_reply = begin
+    await tab.act("retry", message=(await kept(app, tab.conversation))[-1].id)
+    await tab.idle()
+    assert tab.said[-2:] == ["And then?", "Five."]
+
+
+async def test_nothing_is_brought_back_while_a_reply_is_written(
+    app: App, tab: Tab, model: Scripted
+):
+    await tab.ask("Hello")
+    await tab.ask("And?")
+    [first, *_, last] = await kept(app, tab.conversation)
+    await tab.act("delete_message", message=last.id)
+    model.gate = asyncio.Semaphore(0)
+    await tab.send("Slowly")
+    await tab.act("undelete_message", message=last.id)
+    assert tab.toasts.count("A reply is being written") == 1
+    assert "Slowly" in tab.said
+    for _ in range(9):
+        model.gate.release()
+    await tab.idle()
+    await tab.act("undelete_message", message=last.id)
+    assert last.id in [m.id for m in await kept(app, tab.conversation)]
+    await tab.act("remove_last", conversation=tab.conversation)
+    gone = tab.look().having("toast")
+    assert gone
+    model.gate = asyncio.Semaphore(0)
+    await tab.act("edit", message=first.id, text="Again")
+    await tab.act("unremove_last", message=first.id)
+    assert tab.toasts.count("A reply is being written") == 2
+    await tab.act("stop", conversation=tab.conversation)
+    await tab.idle()
+
+
+# --- what is held back ------------------------------------------------------------------
+
+
+async def test_what_was_never_shown_was_never_said(app: App, tab: Tab, model: Scripted):
+    """A modifier that slows a reply has most of it when somebody stops it."""
+    held = asyncio.Event()
+
+    async def slowly(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+        async for delta in deltas:
+            yield delta
+            if not turn.continue_:
+                await held.wait()
+
+    app.extension("chat").on(OUTPUT)(slowly)
+    await tab.send("Hello")
+    running = pages_of(app)._views._running[tab.conversation]
+    await app.until(lambda: bool(running.reply and running.reply.raw == "One two three four."))
+    await app.until(lambda: tab.said[-1] == "One")
+    await tab.act("stop", conversation=tab.conversation)
+    held.set()
+    await tab.idle()
+    [_, reply] = await kept(app, tab.conversation)
+    assert (reply.raw, reply.state) == (reply.text, "stopped")
+    assert reply.text.startswith("One")
+    assert "three" not in reply.text
+    model.scripts = [" and more."]
+    await tab.act("continue_", message=reply.id)
+    await tab.idle()
+    assert [m.text for m in model.asked[-1].messages or ()] == ["Hello", reply.text]
+    assert tab.said[-1] == f"{reply.text} and more."
+
+
+# --- pages that come, go on and leave ---------------------------------------------------
+
+
+async def test_a_program_that_acted_is_forgotten(app: App, tab: Tab):
+    await tab.ask("Hello")
+    client = Client("program-1", "key:1", f"/chat/{tab.conversation}")
+    await app.kernel.hub.actions.act(client, {"action": "chat.new"})
+    await app.kernel.hub.actions.act(client, {"action": "chat.more"})
+    seen = weakref.ref(client)
+    del client
+    gc.collect()
+    assert seen() is None
+    assert len(pages_of(app).open) == 1
+
+
+async def test_however_large_it_is_a_page_goes_where_it_is_sent(app: App, tab: Tab):
+    store, words = store_of(app), "word " * 5000
+    asked = await store.add_user("", words)
+    for _ in range(40):
+        reply = await store.begin_reply(asked.id)
+        ended = await store.finish(reply.id, "done", words, words)
+        asked = await store.add_user(asked.conversation, words, ended.id)
+    await tab.act("reveal", message=asked.id)
+    assert not tab.page.client.outbox.overflowed
+    sent = "".join(tab.page.client.outbox.take())
+    assert len(sent) > 1 << 20
+    assert f'data-path="/chat/{asked.conversation}"' in sent
+    assert sent.count("<article") == 81
+
+
+async def test_a_page_that_comes_in_the_middle_of_a_send_has_each_message_once(app: App, tab: Tab):
+    await tab.ask("Hello")
+    others = list[Tab]()
+    store = store_of(app)
+    add, begin = store.add_user, store.begin_reply
+
+    async def come() -> None:
+        others.append(await Tab(app, tab.page.client.path).connect())
+        others[-1].look()
+
+    async def adds(*args: Any, **more: Any) -> Any:
+        said = await add(*args, **more)
+        await come()
+        return said
+
+    async def begins(*args: Any, **more: Any) -> Any:
+        said = await begin(*args, **more)
+        await come()
+        return said
+
+    store.add_user, store.begin_reply = adds, begins
+    await tab.ask("And then?")
+    assert len(others) == 2
+    for page in (tab, *others):
+        assert articles(page) == [f"chat-m{m.id}" for m in await kept(app, tab.conversation)]
+        assert page.said == tab.said
+        assert not page.busy
+
+
+async def test_who_went_on_is_not_drawn_back(app: App, tab: Tab):
+    pages = pages_of(app)
+    others = Held(pages, "_others")
+    drawing = asyncio.create_task(pages.draw_anew())
+    await others.called.wait()
+    await tab.ask("Hello")
+    others.gate.set()
+    await drawing
+    assert tab.page.client.path == f"/chat/{tab.conversation}" != "/chat/"
+    assert tab.said == ["Hello", "One two three four."]
+
+
+async def test_a_page_on_its_way_is_drawn_where_it_goes(app: App, tab: Tab):
+    id = await grown(app, 2)
+    pages = pages_of(app)
+    others = Held(pages, "_others")
+    going = asyncio.create_task(pages.move(tab.page.client, id))
+    await others.called.wait()
+    await pages.draw_anew()
+    others.gate.set()
+    await going
+    assert tab.conversation == id
+    assert len(tab.said) == 4
+
+
+@pytest.mark.parametrize("more", ["earlier", "later"])
+async def test_messages_of_another_conversation_come_too_late(app: App, tab: Tab, more: str):
+    long, short = await grown(app, 70), await grown(app, 1)
+    pages, client = pages_of(app), tab.page.client
+    await pages.move(client, long)
+    messages = (await store_of(app).get(long)).messages
+    opened = Held(pages._views, "open")
+    tell = pages.tell_earlier if more == "earlier" else pages.tell_later
+    asking = asyncio.create_task(tell(client, long, messages[50].id))
+    await opened.called.wait()
+    await pages.move(client, short)
+    opened.gate.set()
+    await asking
+    assert tab.said == ["Question 0", "Answer 0"]
+
+
+# --- what the model writes for the user -------------------------------------------------
+
+
+async def impersonated(tab: Tab, model: Scripted, words: int = 1) -> asyncio.Semaphore:
+    """It writes, and has written so many words."""
+    await tab.ask("Hello")
+    model.scripts, gate = ["One two three four."], asyncio.Semaphore(words)
+    model.gate = gate
+    model.asked.clear()
+    await tab.act("impersonate", conversation=tab.conversation, text="")
+    await tab.app.until(lambda: box(tab) == "One")
+    return gate
+
+
+def box(tab: Tab) -> str:
+    draft = tab.look().get("chat-draft")
+    return draft.text if draft else ""
+
+
+async def test_the_words_follow_a_page_that_lost_its_connection(
+    app: App, tab: Tab, model: Scripted
+):
+    other = await Tab(app).connect()
+    gate = await impersonated(tab, model)
+    await pages_of(app).move(other.page.client, tab.conversation)
+    tab.page.close()
+    again = await Tab(app, tab.page.client.path).connect()
+    for _ in range(4):
+        gate.release()
+    await again.idle()
+    assert box(again) == "One two three four."
+
+
+async def test_the_words_wait_for_a_page_that_comes_later(app: App, tab: Tab, model: Scripted):
+    gate = await impersonated(tab, model)
+    path = tab.page.client.path
+    tab.page.close()
+    for _ in range(4):
+        gate.release()
+    await app.until(lambda: not pages_of(app)._views._running)
+    again = await Tab(app, path).connect()
+    assert box(again) == "One two three four."
+    later = await Tab(app, path).connect()
+    assert not box(later), "once"
+
+
+async def test_the_words_stay_out_of_another_conversation(app: App, tab: Tab, model: Scripted):
+    short = await grown(app, 1)
+    gate = await impersonated(tab, model)
+    here = tab.conversation
+    await pages_of(app).move(tab.page.client, short)
+    assert not box(tab)
+    for _ in range(4):
+        gate.release()
+    await app.until(lambda: not pages_of(app)._views._running)
+    assert not box(tab)
+    await pages_of(app).move(tab.page.client, here)
+    assert box(tab) == "One two three four."
