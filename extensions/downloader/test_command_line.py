@@ -132,7 +132,16 @@ async def test_from_a_terminal(hub: Hub, tmp_path: Path, environments_dir: Path)
     assert (await ended(await run(hub, tmp_path, environments_dir)))[0] == 2
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What a shell began in the background passes on that nobody wants to hear of Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.engine
+@pytest.mark.usefixtures("interruptible")
 async def test_ctrl_c_and_the_same_command_goes_on(
     hub: Hub, tmp_path: Path, environments_dir: Path
 ):

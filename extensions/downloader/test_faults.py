@@ -485,6 +485,7 @@ print(fetcher.call("fetch", lambda *_: None, lambda: False, **data))
 def test_killed_again_and_again(hub: Hub, tmp_path: Path):  # D1
     size, lives = 60_000_000, 0
     hub["me/mine"].commit({"config.json": "{}", "model.safetensors": Made(size)})
+    hub.misbehave("slow", "bytes:*", times=10**6, rate=5_000_000)  # of each of four connections
     plan = msgspec.to_builtins(plan_of(hub))
     data = msgspec.json.encode({"plan": plan, "root": str(tmp_path), "endpoint": hub.address})
     command = [sys.executable, "-c", LIFE, str(ROOT)]
