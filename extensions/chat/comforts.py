@@ -70,7 +70,7 @@ class Comforts:
         if last and (reply.parent or reply.versions == 1):
             await self._talk.again(client, reply.id)
         else:  # Greetings go round.
-            await self._talk.version(reply.id, 1 - reply.versions if last else action.step)
+            await self._talk.version(client, reply.id, 1 - reply.versions if last else action.step)
 
     async def replace(self, action: actions.ReplaceLast, client: Client) -> None:
         """Other words for the last reply, as a version of it."""
@@ -138,12 +138,12 @@ class Comforts:
             said = await self._store.history(above) if above else ()
             name = name if name in names else await self._sheet.name(at.conversation, said)
         await self._store.insert(at.id, _role(role), words, before=before, name=name)
-        await self._show(at)
+        await self._show(client, at)
 
     async def move(self, action: actions.Move, client: Client) -> None:
         at = await self._shown(action.message)
         await self._store.move(at.id, up=action.step < 0)
-        await self._show(at)
+        await self._show(client, at)
 
     async def branch(self, action: actions.Branch, client: Client) -> None:
         """Go on from a message in a new conversation; without one, from the last."""
@@ -183,8 +183,8 @@ class Comforts:
         self._replies.refuse_if_busy(message.conversation)
         return message
 
-    async def _show(self, message: StoredMessage) -> None:
-        await self._pages.tell_log(message.conversation)
+    async def _show(self, client: Client, message: StoredMessage) -> None:
+        await self._pages.tell_log(message.conversation, client, message.id)
         await self._pages.tell_list()
 
 

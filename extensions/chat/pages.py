@@ -139,8 +139,9 @@ class Pages:
 
     # --- those who look at one conversation --------------------------------------------
 
-    async def tell_log(self, id: str) -> None:
-        """All messages, after another branch was chosen."""
+    async def tell_log(self, id: str, client: Client | None = None, at: str | None = "") -> None:
+        """All messages, after another branch was chosen. The page that did something to a message
+        which is not among the last ones, or to what follows it (`at`), goes on being there."""
         setup = await self._sheet.context(id)  # An empty conversation shows who begins it.
         opened = await self._views.open(id)
         context = {**self._views.panel(opened), "setup": setup}
@@ -150,6 +151,8 @@ class Pages:
         self._last[id] = opened.messages[-1].id if opened.messages else ""
         self.places.reset(id)
         self._ext.push_html(html, Conversation(id))
+        if client and at and all(message.id != at for message in opened.messages):
+            await self.move(client, id, at)
 
     async def tell_new(self, id: str, known: str) -> None:
         """The messages after `known`, which was the last one before; all of them, where another

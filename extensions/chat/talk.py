@@ -195,11 +195,11 @@ class Talk:
             await self._store.edit(id, text)
         await self._show(message)
 
-    async def version(self, id: str, step: int) -> None:
+    async def version(self, client: Client, id: str, step: int) -> None:
         message = await self._store.message(id)
         self._replies.refuse_if_busy(message.conversation)
-        await self._store.select_version(id, step)
-        await self._pages.tell_log(message.conversation)
+        chosen = await self._store.select_version(id, step)
+        await self._pages.tell_log(message.conversation, client, chosen.id)
 
     async def reveal(self, client: Client, id: str) -> None:
         """Go to a message; where other versions hide it, its own are shown instead."""
@@ -216,14 +216,14 @@ class Talk:
         leaf = (await self._store.conversation(message.conversation)).leaf
         more = message.versions > 1 and leaf != id  # Another version has other followers.
         await self._store.delete_message(id)
-        await self._pages.tell_log(message.conversation)
+        await self._pages.tell_log(message.conversation, client, message.parent)
         undo = {"action": "chat.undelete_message", "message": id}
         self._pages.offer_undo(WITH_MORE if more else DELETED, client, undo)
 
-    async def undelete_message(self, id: str) -> None:
+    async def undelete_message(self, client: Client, id: str) -> None:
         self._replies.refuse_if_busy(await self._store.place(id))
         message = await self._store.undelete_message(id)
-        await self._pages.tell_log(message.conversation)
+        await self._pages.tell_log(message.conversation, client, id)
 
     # --- conversations -----------------------------------------------------------------
 

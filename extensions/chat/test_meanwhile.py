@@ -245,6 +245,30 @@ async def test_messages_of_another_conversation_come_too_late(app: App, tab: Tab
     assert tab.said == ["Question 0", "Answer 0"]
 
 
+async def test_who_works_on_an_old_message_stays_there(app: App, tab: Tab):
+    id = await grown(app, 120)
+    other = await Tab(app, f"/chat/{id}").connect()
+    messages = await store_of(app).history((await store_of(app).conversation(id)).leaf)
+    at = messages[30]
+    await tab.act("reveal", message=at.id)
+    assert "Question 15" in tab.said
+    await tab.act("insert", message=at.id, text="Beside it", where="after")
+    assert tab.said[tab.said.index("Question 15") + 1] == "Beside it"
+    await tab.act("delete_message", message=messages[32].id)
+    assert "Answer 15" in tab.said
+    assert "Question 16" not in tab.said
+    await tab.act("undelete_message", message=messages[32].id)
+    assert "Question 16" in tab.said
+    await tab.act("move", message=messages[33].id, step="1")
+    assert tab.said.index("Answer 16") == tab.said.index("Question 17") + 1
+    assert "Question 119" not in tab.said
+    assert other.said[-1] == "Answer 119"
+    assert len(other.said) == 100
+    last = (await kept(app, id))[-1]
+    await tab.act("delete_message", message=last.id)
+    assert tab.said[-1] == "Question 119", "what is at the end leads there"
+
+
 # --- what the model writes for the user -------------------------------------------------
 
 
