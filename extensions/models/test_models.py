@@ -15,9 +15,19 @@ from extensions.models.loading import GUIDE, Loading
 from extensions.models.memory import Choice, Memory
 from extensions.models.rest import Rest
 from extensions.models.saved import Saved
-from extensions.models.views import Views, size_in_words
+from extensions.models.views import Views, size_in_words, used_of
 from extensions.models.ways import Ways
-from kernel.api import LOADERS, Connected, Loader, Manifest, Phase, Refused, Started, ToInstall
+from kernel.api import (
+    LOADERS,
+    Connected,
+    Loader,
+    Manifest,
+    Phase,
+    Refused,
+    Started,
+    ToInstall,
+    Usage,
+)
 from kernel.testing import App, Page, Scripted, ScriptedLoader, running
 
 
@@ -492,3 +502,13 @@ async def test_what_other_extensions_do_with_models():
         assert app.kernel.slot().state.name == "two"
         await models.unload()
         assert app.kernel.slot().state.state == "empty"
+
+
+async def test_no_more_of_a_context_is_used_than_there_is():
+    assert used_of(Usage(10, 3), 4096) == used_of(Usage(10, 3), 0) == 13
+    model = Scripted("One two three.")
+    model.info = msgspec.structs.replace(model.info, context_length=12)
+    async with running("models", model=model) as app:
+        page = await app.open("/models")
+        await app.say("Count.")
+        await page.until("12 context · 12 used")

@@ -12,7 +12,7 @@ from extensions.models.loading import Loading
 from extensions.models.progress import Progress
 from extensions.models.rest import Rest
 from extensions.models.ways import Ways
-from kernel.api import LOADERS, Client, Everyone, Extension, Generated
+from kernel.api import LOADERS, Client, Everyone, Extension, Generated, Usage
 
 SHARE = 20
 """How much longer than a look into the folder the time between two of them is, at least."""
@@ -184,7 +184,7 @@ class Views:
             "form": form_of(Path(info.path)) if info and info.path else "",
             "loader": labels.get(info.loader, info.loader) if info else "",
             "context_length": info.context_length if info else 0,
-            "used": usage.prompt + usage.completion if usage and info else 0,
+            "used": used_of(usage, info.context_length) if usage and info else 0,
             "rate": usage.completion / seconds if usage and seconds and info else 0,
             "fraction": now.fraction or None,
             "note": now.note,
@@ -195,6 +195,13 @@ class Views:
             "rests": self._rest.of,
             "wakes": self._ext.settings.wake,
         }
+
+
+def used_of(usage: Usage, context: int) -> int:
+    """Tokens of the context that the last reply took; one that fills it says a word more, which
+    nothing follows."""
+    used = usage.prompt + usage.completion
+    return min(used, context) if context else used
 
 
 def size_in_words(size: int) -> str:
