@@ -95,8 +95,8 @@ class Comforts:
         self._pages.offer_undo(REMOVED, client, undo)
 
     async def bring_back(self, action: actions.UnremoveLast, client: Client) -> None:
-        self._replies.refuse_if_busy(await self._store.place(action.message))
-        message = await self._store.uncut(action.message)
+        shown = not self._replies.is_busy(await self._store.place(action.message))
+        message = await self._store.uncut(action.message, shown=shown)
         if message.role == "user":
             self._pages.tell_draft(client, message.text, "out")
         await self._pages.tell_log(message.conversation)

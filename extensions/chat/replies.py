@@ -61,8 +61,12 @@ class Replies:
         self._ext, self._store, self._markdown, self._pages = ext, store, markdown, pages
         self._kept = Keeping(store)
 
+    def is_busy(self, conversation: str) -> bool:
+        """Whether a reply is being written in it."""
+        return conversation in self.running
+
     def refuse_if_busy(self, conversation: str) -> None:
-        if conversation in self.running:
+        if self.is_busy(conversation):
             raise Refused(BUSY)
 
     @contextmanager

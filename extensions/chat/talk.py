@@ -221,8 +221,9 @@ class Talk:
         self._pages.offer_undo(WITH_MORE if more else DELETED, client, undo)
 
     async def undelete_message(self, client: Client, id: str) -> None:
-        self._replies.refuse_if_busy(await self._store.place(id))
-        message = await self._store.undelete_message(id)
+        """Bring it back, but leave a reply that is being written where it can be seen."""
+        shown = not self._replies.is_busy(await self._store.place(id))
+        message = await self._store.undelete_message(id, shown=shown)
         await self._pages.tell_log(message.conversation, client, id)
 
     # --- conversations -----------------------------------------------------------------

@@ -83,8 +83,8 @@ class Reshaping(Keeping):
 
         return await self._write(work, id)
 
-    async def uncut(self, id: str) -> StoredMessage:
-        """Bring back what was cut off, and show it."""
+    async def uncut(self, id: str, *, shown: bool = True) -> StoredMessage:
+        """Bring back what was cut off; not `shown` as another version of what took its place."""
 
         def work(c: sqlite3.Connection) -> StoredMessage:
             query = "SELECT conversation, deleted FROM messages WHERE id = ? AND deleted NOT NULL"
@@ -93,7 +93,8 @@ class Reshaping(Keeping):
                 raise Unknown("This has been restored already, perhaps in another tab.")
             query = "UPDATE messages SET deleted = NULL WHERE deleted = ? AND id IN d"
             c.execute(f"{DOWN} {query}", (id, row["deleted"]))
-            tree.show(c, row["conversation"], id)
+            if shown:
+                tree.show(c, row["conversation"], id)
             return tree.find_message(c, id)
 
         return await self._write(work, id)

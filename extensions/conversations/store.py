@@ -404,8 +404,11 @@ class Store(Reshaping):
         """Mark one message deleted; what follows stays, unless another version is shown instead."""
         return await self._write(lambda c: tree.mark_message(c, id, deleted=True), id)
 
-    async def undelete_message(self, id: str) -> StoredMessage:
-        return await self._write(lambda c: tree.mark_message(c, id, deleted=False), id)
+    async def undelete_message(self, id: str, *, shown: bool = True) -> StoredMessage:
+        """Bring it back; not `shown` it is there where nothing has taken its place, or as another
+        version of what has."""
+        work = partial(tree.mark_message, id=id, deleted=False, shown=shown)
+        return await self._write(work, id)
 
     # --- what extensions keep with a conversation --------------------------------------
 

@@ -245,8 +245,10 @@ def is_shown(connection: Connection, conversation: str, id: str) -> bool:
     return bool(connection.execute(query, {"start": leaf, "limit": ALL, "id": id}).fetchone())
 
 
-def mark_message(connection: Connection, id: str, *, deleted: bool) -> StoredMessage:
-    """Mark one message deleted, or take the mark back.
+def mark_message(
+    connection: Connection, id: str, *, deleted: bool, shown: bool = True
+) -> StoredMessage:
+    """Mark one message deleted, or take the mark back, and show it then.
 
     A message without other versions is left out of its branch, which goes on below it. Where
     there are others, the nearest is shown instead, with what follows that one: what followed
@@ -261,9 +263,9 @@ def mark_message(connection: Connection, id: str, *, deleted: bool) -> StoredMes
         "UPDATE messages SET deleted = ? WHERE id = ?", (time.time() if deleted else None, id)
     )
     others = siblings(connection, message)
-    if not deleted:
+    if not deleted and shown:
         show(connection, message.conversation, id)
-    elif others and is_shown(connection, message.conversation, id):
+    elif deleted and others and is_shown(connection, message.conversation, id):
         show(connection, message.conversation, others[max(0, message.number - 2)])
     else:
         touch(connection, message.conversation)
