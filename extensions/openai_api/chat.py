@@ -34,7 +34,8 @@ OPTIONS = {
     "parallel_tool_calls": "parallel_tool_calls",
 }
 """Fields that modes and modifiers are told of, and by what name."""
-EFFORTS = ("low", "medium", "high")
+EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+"""How much a model is to think, by OpenAI's words and by those of templates."""
 
 
 class StreamOptions(msgspec.Struct):
@@ -121,7 +122,7 @@ def efforts(effort: Str, param: str) -> dict[str, Any]:
     if effort is None:
         return {}
     if effort in EFFORTS:
-        return {"reasoning_effort": effort}
+        return {"reasoning_effort": EFFORTS[effort]}
     if effort in ("none", "minimal"):
         return {"enable_thinking": False}
     says = f"{param}: Expected none, minimal, {', '.join(EFFORTS)}."

@@ -92,6 +92,18 @@ async def test_several_replies_at_once(served: Served, model: Scripted):
     assert {c["index"] for e in said for c in e["choices"]} == {0, 1}
 
 
+async def test_how_much_is_thought(served: Served, model: Scripted):
+    for effort in ("low", "medium", "high", "xhigh", "max"):
+        answer = await post(served, messages=HELLO, reasoning_effort=effort)
+        assert answer.status_code == 200, answer.text
+        answer = await post(served, "responses", input="Hi", reasoning={"effort": effort})
+        assert answer.json()["reasoning"]["effort"] == effort
+    told = [request.template_options["reasoning_effort"] for request in model.asked]
+    assert told[::2] == told[1::2] == ["low", "medium", "high", "high", "high"]
+    refused = await post(served, messages=HELLO, reasoning_effort="huge")
+    assert "none, minimal, low, medium, high, xhigh, max" in refused.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
