@@ -216,8 +216,45 @@ async def test_the_prompt_of_a_conversation(served: Served):
     ]
     said = await post(served, "apply-template", messages=messages)
     assert said.json() == {"prompt": "system: Be kind.\nuser: Hi\nassistant:"}
-    picture = [{"role": "user", "content": [{"type": "image_url"}]}]
-    assert (await post(served, "apply-template", messages=picture)).status_code == 400
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
+    said = await post(served, "apply-template", messages=[{"role": "user", "content": [picture]}])
+    assert (said.status_code, said.json()["error"]["param"]) == (400, "messages[0].content")
+
+
+class Plain(Counting):
+    """Its template shows all that it is given."""
+
+    async def call(self, name: str, **data: Any) -> Any:
+        if name == "template":
+            return json.dumps([data["messages"], data["tools"], data["template_options"]])
+        return await super().call(name, **data)
+
+
+async def test_the_prompt_is_that_of_chat_completions():
+    call = {"id": "c1", "function": {"name": "weather", "arguments": '{"city": "Ulm"}'}}
+    body: dict[str, Any] = {
+        "messages": [
+            {"role": "developer", "content": "Be kind."},
+            {"role": "user", "content": "Is it nice?"},
+            {"role": "assistant", "tool_calls": [call], "reasoning_content": "I look."},
+            {"role": "tool", "tool_call_id": "c1", "content": "Sunny."},
+        ],
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": {}}}],
+        "chat_template_kwargs": {"enable_thinking": True},
+    }
+    ids = ("llama_server_api", "openai_api", "instruct", "tool_calls")
+    model = Plain(" x.", capabilities=("text", "grammar"))
+    async with running(*ids, model=model) as app, serving(app) as served:
+        for more in ({}, {"tool_choice": "none"}):
+            said = await post(served, "apply-template", **body, **more)
+            other = await post(served, "v1/internal/chat-prompt", **body, **more)
+            assert said.json()["prompt"] == other.json()["prompt"], said.text
+            messages, _, options = json.loads(said.json()["prompt"])
+            rules, _, called, answered = map(str, messages)
+            assert ("weather" in rules) == (not more), "what may be called"
+            assert "Ulm" in called
+            assert "Sunny." in answered
+            assert options["enable_thinking"] is True
 
 
 async def test_what_is_there(served: Served):

@@ -22,8 +22,7 @@ from kernel.api import Meta, Struct, Token
 
 from .chat import Few, Many, Rest, StreamOptions
 from .extras import with_preset
-from .format import Constraint
-from .messages import Str
+from .format import Constraint, Str
 from .scoring import scored
 
 LIMIT = 512

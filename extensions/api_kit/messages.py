@@ -1,19 +1,21 @@
-"""Messages as OpenAI writes them."""
+"""Messages as OpenAI writes them, and as most programs do."""
 
 import re
 from typing import Any, Literal
 
 import msgspec
 
-from extensions.api_kit.api import decoded, refused
 from kernel.api import Audio, Image, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
+
+from .problems import refused
+from .reading import decoded
 
 DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,", re.ASCII)
 FETCHES = (
     "Spindle does not fetch pictures from the network. Send it as a data URL: "
     "data:image/png;base64,…"
 )
-OLD = "{} is of an API that OpenAI gave up. Use tools and tool_choice instead."
+GIVEN_UP = "{} is of an API that OpenAI gave up. Use tools and tool_choice instead."
 Str = str | None
 
 
@@ -79,7 +81,7 @@ def message_of(said: Said, where: str) -> Message:
     """One of them; `where` is what errors call it."""
     if said.role == "function" or said.function_call:
         what = "The role function" if said.role == "function" else "function_call"
-        raise refused(OLD.format(what), f"{where}.role", "unsupported_value")
+        raise refused(GIVEN_UP.format(what), f"{where}.role", "unsupported_value")
     if said.role == "tool":
         text = "".join(part.text for part in parts_of(said, where) if isinstance(part, Text))
         return Message("tool", (ToolResult(said.tool_call_id or "", text),), said.name or "")
