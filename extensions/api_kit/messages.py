@@ -26,7 +26,7 @@ class Named(msgspec.Struct):
     arguments: str | dict[str, Any] = ""
 
 
-class Called(msgspec.Struct):
+class SaidCall(msgspec.Struct):
     """A tool call of an assistant's message."""
 
     function: Named
@@ -41,7 +41,7 @@ class Address(msgspec.Struct):
     detail: Str = None
 
 
-class Recording(msgspec.Struct):
+class Sound(msgspec.Struct):
     """Sound, as `input_audio` holds it."""
 
     data: str
@@ -54,7 +54,7 @@ class Piece(msgspec.Struct):
     type: str
     text: Str = None
     image_url: Address | str | None = None
-    input_audio: Recording | None = None
+    input_audio: Sound | None = None
     refusal: Str = None
 
 
@@ -64,7 +64,7 @@ class Said(msgspec.Struct):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[Piece] | None = None
     name: Str = None
-    tool_calls: list[Called] | None = None
+    tool_calls: list[SaidCall] | None = None
     tool_call_id: Str = None
     reasoning_content: Str = None
     function_call: Any = None
@@ -106,7 +106,7 @@ def part_of(piece: Piece, where: str) -> Part:
         case Piece(type="image_url" | "input_image", image_url=Address(url) | str(url)):
             kind, data = data_of(url, f"{where}.image_url")
             return Image(data, kind)
-        case Piece(type="input_audio", input_audio=Recording(data, format)):
+        case Piece(type="input_audio", input_audio=Sound(data, format)):
             return Audio(decoded(data, f"{where}.input_audio.data"), f"audio/{format}")
         case _:
             says = f"{where}.type: {piece.type!r} is no part that Spindle knows, or it is empty. "
