@@ -267,6 +267,36 @@ async def test_what_is_there(served: Served):
     assert (slot["id"], slot["is_processing"], slot["n_ctx"]) == (0, False, 4096)
 
 
+async def test_models_are_loaded_and_unloaded_by_an_administrator(app: App, served: Served):
+    app.kernel.models.mkdir(exist_ok=True)
+    (app.kernel.models / "other.gguf").write_bytes(b"GGUF")
+
+    async def change(path: str, name: str, key: str = served.key) -> httpx.Response:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        async with httpx.AsyncClient(timeout=60) as web:
+            address = f"{served.http}/models/{path}"
+            return await web.post(address, json={"model": name}, headers=headers)
+
+    for path in ("load", "unload"):
+        assert (await change(path, "scripted", key="")).status_code == 401
+    wrong = await change("unload", "other")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "model_not_loaded")
+    assert (await change("unload", "scripted")).json() == {"success": True}
+    assert not app.kernel.slot("chat").model
+    missing = await change("load", "none")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+    assert (await change("load", "other")).json() == {"success": True}
+    assert app.kernel.slot("chat").model
+
+
+async def test_the_page_of_models_stays_where_it_is(app: App, served: Served):
+    headers = {"authorization": f"Bearer {served.key}", "accept": "text/html"}
+    async with httpx.AsyncClient(timeout=60, headers=headers) as web:
+        for path in ("/models", "/models/file/x", "/models/x", "/models/loads"):
+            answer = await web.get(served.http + path)
+            assert (answer.status_code, "<html" in answer.text) == (200, True), path
+
+
 async def test_what_it_does_not_do_is_refused_in_words(served: Served):
     for path in ("slots/0?action=save", "slots/0?action=restore", "slots/0?action=erase", "infill"):
         answer = await post(served, path, filename="x", input_prefix="a")
