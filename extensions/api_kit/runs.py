@@ -116,10 +116,10 @@ class Runs:
 
         try:
             most = self._limit(call)
-            async with self.gate.turn(call.caller.owner, tokens, most, queued) as leave:
+            turn = self.gate.turn(call.caller.owner, tokens, most, queued, call)
+            async with turn as leave:
                 run.ticket = None
-                turn, history = wish.turn(call.caller.owner)
-                reply = self._ext.run(turn, history)
+                reply = self._ext.run(*wish.turn(call.caller.owner))
                 reply.written = leave  # Who reads slowly keeps nobody from the model.
                 run.start(reply)
                 yield run
