@@ -92,7 +92,7 @@ class Runs:
 
     def __init__(self, ext: Extension[Any], gate: Gate, limit: Callable[[Asking], int]) -> None:
         self._ext, self.gate, self._limit = ext, gate, limit
-        self._spending = Spending()
+        self.spending = Spending()
         self.live: dict[Run, None] = {}
         self.watchers: list[Callable[[Run], None]] = []
         """Called with each run that has ended."""
@@ -104,7 +104,7 @@ class Runs:
         Raises Problem when it cannot begin. `hold`: see Run.
         """
         self.check(wish, patient=call.patient)
-        self._spending.check(call.caller.owner, call.caller.tokens)
+        self.spending.check(call.caller.owner, call.caller.tokens)
         run = Run(call, wish, hold=hold)
         self.live[run] = None
         limit = wish.sampling.max_new_tokens
@@ -185,7 +185,7 @@ class Runs:
         if finish.usage.completion:
             run.tokens = finish.usage.completion
         if run.caller.tokens:
-            self._spending.add(run.caller.owner, finish.usage.prompt + run.tokens)
+            self.spending.add(run.caller.owner, finish.usage.prompt + run.tokens)
         seconds = run.ended - run.asked
         self._ext.log.info(
             "%s: %s, %s, %d + %d tokens in %.2f s",
