@@ -72,10 +72,7 @@ class Application:
         self._assets = Assets(kernel.records)
         self._toasts = itertools.count(1)
         kernel.hub.snapshot, kernel.hub.toast = self.snapshot, self.toast
-        for kind, carry_out in (
-            (CancelJob, self._cancel_job),
-            (ScriptFailed, self._script_failed),
-        ):
+        for kind, carry_out in ((CancelJob, self._cancel_job), (ScriptFailed, self._script_failed)):
             handler = Handler(wire_name("kernel", kind), kind, carry_out)
             add = kernel.registry.add
             add(ACTIONS, handler, "kernel", phase=Phase.NORMAL, rank=0, rewrites=False)

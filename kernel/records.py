@@ -122,11 +122,14 @@ class Started(Struct, frozen=True):
 
 
 def path_clash(manifest: Manifest, records: Iterable[Record]) -> str:
-    """Who serves already what `manifest` claims, in words for its card; empty when nobody does."""
+    """Who serves already what `manifest` claims, in words for its card; empty when nobody does.
+    Below the page of what it requires it may serve, but not the page."""
     for other in (other for other in records if other.id != manifest.id):
         theirs = other.manifest.paths if other.manifest and other.is_(Status.RUNNING) else ()
-        for path, their in product(manifest.paths, (f"/{other.id}", *theirs)):
-            if f"{path}/".startswith(f"{their}/") or f"{their}/".startswith(f"{path}/"):
+        page, required = f"/{other.id}", other.id in manifest.requires.extensions
+        for path, their in product(manifest.paths, (page, *theirs)):
+            below = f"{path}/".startswith(f"{their}/") and not (required and their == page)
+            if below or f"{their}/".startswith(f"{path}/"):
                 return f"{other.name} serves {their} already. Switch that off first."
     return ""
 

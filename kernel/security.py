@@ -137,11 +137,9 @@ class Security:
         host = hosts[0].lower() if len(hosts) == 1 else ""
         if not host or not self.hosts.known(host, scope.get("server")):
             return "This server does not go by that name. Allow it with --allowed-host NAME."
-        schemes = (
-            ("http", "https") if self.hosts.given(host) else ("https" if self._tls else "http",)
-        )
+        own = {"http", "https"} if self.hosts.given(host) else {"https" if self._tls else "http"}
         if origins:
-            ours = [[f"{scheme}://{host}"] for scheme in schemes]
+            ours = [[f"{scheme}://{host}"] for scheme in own]
             return "" if [origin.lower() for origin in origins] in ours else FOREIGN
         site, mode = headers.get("sec-fetch-site", ["none"]), headers.get("sec-fetch-mode")
         whole = headers.get("sec-fetch-dest", ["document"]) == ["document"]  # and in no frame
@@ -200,7 +198,7 @@ class Security:
     async def _sign(
         self, scope: Scope, headers: Headers, receive: Receive, who: Principal
     ) -> Response | None:
-        """What this class serves itself: launch links, /login and /logout."""
+        """What this class serves itself: launch links, /login, /logout, and a sign of life."""
         route, address = (scope["method"], scope["path"]), _address(scope)
         query = parse_qsl(scope["query_string"].decode("latin-1"))
         said = next((value for name, value in query if name == "token"), "")
@@ -227,6 +225,8 @@ class Security:
                 return response
             elif route == ("GET", "/login"):
                 return RedirectResponse("/", 303) if who.kind == "page" else self._form("", 200)
+            elif route == ("HEAD", "/") and who.kind == "local":  # Ollama's programs ask it first.
+                return Response()
             else:
                 return None
         except TooMany as wait:

@@ -454,6 +454,18 @@ async def test_f55_an_address_of_another_cannot_be_claimed(tmp_path: Path, path:
         )
 
 
+async def test_below_the_page_of_what_it_requires_it_may_serve(tmp_path: Path):
+    requires = '\n[requires]\nextensions = ["old"]'
+    write(tmp_path, "old", NOTHING)
+    write(tmp_path, "new", NOTHING, more='paths = ["/old/load"]' + requires)
+    write(tmp_path, "bold", NOTHING, more='paths = ["/old"]' + requires)
+    async with running("old", folders=[tmp_path]) as app:
+        app.kernel.only = {"old", "new", "bold"}
+        assert not await app.kernel.start("bold")
+        assert "serves /old already" in app.kernel.records["bold"].reason
+        assert await app.kernel.start("new"), app.kernel.records["new"].reason
+
+
 def test_modules_are_forgotten_while_a_thread_loads_others(monkeypatch: pytest.MonkeyPatch):
     """A library that is loaded beside a switch must not break the switch."""
     monkeypatch.setattr(sys, "modules", modules := dict(sys.modules))

@@ -416,6 +416,24 @@ async def test_a_head_request_does_not_use_up_the_link(door: Door) -> None:
     assert (await door.ask("GET", f"/?token={token}")).status == 303
 
 
+async def test_a_program_on_this_machine_hears_that_the_server_lives(tmp_path: Path) -> None:
+    """Ollama's command line asks so first, and gives up where it is refused."""
+    door = Door(tmp_path)
+    answer = await door.ask("HEAD", "/")
+    assert (answer.status, answer.body, door.done) == (200, b"", [])
+    unknown = {"Authorization": "Bearer sk-" + "x" * 43}
+    for method, path, headers in (
+        ("GET", "/", {}), ("POST", "/", {}), ("HEAD", "/chat/1", {}), ("HEAD", "/", unknown),
+        ("HEAD", "/", {"Origin": OURS}), ("HEAD", "/", {"Sec-Fetch-Site": "same-origin"}),
+    ):  # fmt: skip
+        assert (await door.ask(method, path, headers)).status == 401, (method, path, headers)
+    assert (await door.ask("HEAD", "/", {"Origin": "https://evil.test"})).status == 403
+    assert (await door.ask("HEAD", "/", client="10.0.0.9")).status == 401
+    assert (await Door(tmp_path, listens=True).ask("HEAD", "/")).status == 401
+    assert (await Door(tmp_path, "a password").ask("HEAD", "/")).status == 401
+    assert door.done == []
+
+
 # --- sessions -----------------------------------------------------------------------------
 
 

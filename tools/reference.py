@@ -45,7 +45,8 @@ MANIFEST = {
     "api": "1.",
     "license": "Such as `Apache-2.0`.",
     "authors": "A list of names.",
-    "paths": "Addresses besides `/ext/<id>` that it serves, such as `/v1/audio`.",
+    "paths": "Addresses besides `/ext/<id>` that it serves, such as `/v1/audio`; below the "
+    "page of another extension, `/<its id>`, only where it requires that.",
     "permissions": "What it does outside itself, shown before it is installed; see below.",
     "enabled": "Whether it is on until a user says otherwise; by default it is.",
     "requires": "`[requires]`: what must be there first.",

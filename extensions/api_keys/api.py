@@ -11,7 +11,7 @@ class Limits(Struct, frozen=True):
     at_once: int = 0
     """Requests under way at the same time."""
     tokens: int = 0
-    """Tokens within a minute, those of prompts and of replies together."""
+    """Tokens within a minute, those of prompts, of replies and of texts that became vectors."""
 
 
 class Keys(Protocol):

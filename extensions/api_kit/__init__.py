@@ -41,7 +41,12 @@ class Settings(Struct, frozen=True):
     ] = 256
     at_once_each: Annotated[
         int,
-        Meta(ge=0, le=1000, description="Replies one program may have at once; 0: any number."),
+        Meta(
+            ge=0,
+            le=1000,
+            description="Requests that one program may have at once, and replies that are made for "
+            "it at once; 0: any number.",
+        ),
     ] = 0
 
 

@@ -9,19 +9,22 @@ from .gate import Gate
 from .heard import Heard
 from .loading import Loader, Want
 from .media import HEARING, PICTURES, SPEECH, Listener, Painter, Recording, Speaker
+from .messages import GIVEN_UP, Piece, Said, message_of, messages_of
 from .problems import Fault, Problem, missing, no_such_model, refused, unavailable
 from .programs import PROGRAMS, Programs
 from .reading import converted, decoded, read
+from .router import ModelRouter
 from .runs import Run, Runs
 from .several import make, times
 from .tools import Called, calls_in
 from .wishes import Asked, Wish
 
 __all__ = [
-    "ALIASES", "APIS", "HEARING", "MESSAGES", "PICTURES", "PROGRAMS", "SPEECH", "TOOLS", "Answer",
-    "Api", "Asked", "Asking", "Call", "Called", "Caller", "Endpoint", "Fault", "Gate", "Heard",
-    "Listener", "Loader", "Out", "Painter", "Problem", "Programs", "Recording", "Run", "Runs",
-    "Speaker", "Tongue", "Want", "Wish", "caller_of", "calls_in", "converted", "decoded",
-    "filled", "json", "left", "make", "missing", "no_such_model", "nothing", "read", "refused",
-    "sampling_of", "times", "unavailable",
+    "ALIASES", "APIS", "GIVEN_UP", "HEARING", "MESSAGES", "PICTURES", "PROGRAMS", "SPEECH", "TOOLS",
+    "Answer", "Api", "Asked", "Asking", "Call", "Called", "Caller", "Endpoint", "Fault", "Gate",
+    "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter", "Piece", "Problem", "Programs",
+    "Recording", "Run", "Runs", "Said", "Speaker", "Tongue", "Want", "Wish", "caller_of",
+    "calls_in", "converted", "decoded", "filled", "json", "left", "make", "message_of",
+    "messages_of", "missing", "no_such_model", "nothing", "read", "refused", "sampling_of", "times",
+    "unavailable",
 ]  # fmt: skip

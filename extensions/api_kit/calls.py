@@ -28,7 +28,7 @@ class Caller(Struct, frozen=True):
     """What its key is called."""
     at_once: int = 0
     tokens: int = 0
-    """Replies at once and tokens a minute that its key may have; 0 is no limit."""
+    """Requests at once and tokens a minute that its key may have; 0 is no limit."""
 
     @property
     def owner(self) -> str:

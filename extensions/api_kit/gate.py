@@ -1,7 +1,7 @@
 """Turns at the model: so many replies at once, the others wait, and no short one behind a long."""
 
 import asyncio
-import heapq
+import bisect
 import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
@@ -17,28 +17,35 @@ FULL = (
     "{:,} requests wait for the model already, which is as many as Spindle keeps. Try again in a "
     "moment, or raise the limit in Settings, API kit."
 )
-BUSY = "{} replies for this key are under way, and it may have so many at once. Wait for one."
+BUSY = "{} requests of this key are under way, and it may have so many at once. Wait for one."
 
 
 class Ticket:
-    """A place in the queue."""
+    """A place in the queue, of who may have so many replies at once (0: any number)."""
 
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
+    def __init__(self, owner: str, most: int) -> None:
+        self.owner, self.most = owner, most
         self.called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
 class Gate:
     """Lets in `room()` replies at once and the rest by their deadlines: the moment they came plus
     the seconds they are guessed to take. So a title does not wait for essays that came with it, and
-    an essay waits a minute at most for titles that came after."""
+    an essay waits a minute at most for titles that came after.
+
+    Who may have fewer requests at once is refused more. The replies of one request that are more
+    than that wait for one another, and hold up nobody else's.
+    """
 
     def __init__(self, room: Callable[[], int], longest: Callable[[], int]) -> None:
         self._room, self._longest = room, longest
-        self._inside = 0
-        self._of: Counter[str] = Counter()
+        self._inside: Counter[str] = Counter()
+        """Replies that are made, by whose they are."""
+        self._requests: Counter[tuple[str, object]] = Counter()
+        """Replies under way, by whose they are and of which request."""
         self._numbers = itertools.count()
         self._waiting: list[tuple[float, int, Ticket]] = []
+        """In the order of their deadlines."""
 
     @property
     def room(self) -> int:
@@ -52,8 +59,7 @@ class Gate:
 
     def before(self, ticket: Ticket) -> int:
         """How many are before this one."""
-        order = sorted(self._waiting, key=lambda each: each[:2])
-        rest = [each for _, _, each in order if not each.called.done()]
+        rest = [each for _, _, each in self._waiting if not each.called.done()]
         return rest.index(ticket) if ticket in rest else 0
 
     @asynccontextmanager
@@ -63,58 +69,68 @@ class Gate:
         tokens: int,
         most: int = 0,
         queued: Callable[[Ticket], None] = lambda ticket: None,
+        request: object = None,
     ) -> AsyncGenerator[Callable[[], None]]:
         """Wait for one's turn and have it, until the end or until it is given on by a call of what
-        this yields. `most` are the replies that this owner may have; 0: any number. `queued` hears
-        of the place where one has to wait. Raises Problem (429)."""
-        if most and self._of[owner] >= most:
+        this yields. `most` are the requests that this owner may have under way, and the replies at
+        once; 0: any number. `queued` hears of the place where one has to wait, and `request` is
+        what several replies may be of. Raises Problem (429)."""
+        ticket = Ticket(owner, most)
+        mine = owner, ticket if request is None else request
+        others = sum(whose == owner for whose, _ in self._requests)
+        if most and mine not in self._requests and others >= most:
             raise Problem(Fault(BUSY.format(most), "rate_limit_error", None, "too_many_requests"))
-        waits = self.waiting or self._inside >= self._room()
-        if waits and self.waiting >= self._longest():
+        if not self._may(ticket) and self.waiting >= self._longest():
             says = FULL.format(self.waiting)
             raise Problem(Fault(says, "rate_limit_error", None, "queue_full"))
-        self._of[owner] += 1
+        self._requests[mine] += 1
         try:
-            await self._enter(owner, tokens, queued)
+            await self._enter(ticket, tokens, queued)
             inside = True
 
             def leave() -> None:
                 nonlocal inside
                 if inside:
                     inside = False
-                    self._inside -= 1
-                    self.admit()
+                    self._leave(owner)
 
             try:
                 yield leave
             finally:
                 leave()
         finally:
-            self._of[owner] -= 1
-            self._of += Counter()  # Forgets who has nothing under way.
+            self._requests[mine] -= 1
+            self._requests += Counter()  # Forgets what is not under way any more.
 
     def admit(self) -> None:
         """Call who is next, as long as there is room; also after the room has grown."""
-        while self._waiting and self._inside < self._room():
-            _, _, ticket = heapq.heappop(self._waiting)
-            if not ticket.called.done():
+        for _, _, ticket in self._waiting:
+            if not ticket.called.done() and self._may(ticket):
                 ticket.called.set_result(None)
-                self._inside += 1
+                self._inside[ticket.owner] += 1
+        self._waiting = [each for each in self._waiting if not each[-1].called.done()]
 
-    async def _enter(self, owner: str, tokens: int, queued: Callable[[Ticket], None]) -> None:
-        if self._inside < self._room() and not self.waiting:
-            self._inside += 1
-            return
-        ticket = Ticket(owner)
-        deadline = asyncio.get_running_loop().time() + min(tokens / PACE, LONGEST)
-        heapq.heappush(self._waiting, (deadline, next(self._numbers), ticket))
+    def _may(self, ticket: Ticket) -> bool:
+        """Whether there is room for it, and its owner has not as many as it may have."""
+        mine = self._inside[ticket.owner]
+        return self._inside.total() < self._room() and not mine >= ticket.most > 0
+
+    def _leave(self, owner: str) -> None:
+        self._inside[owner] -= 1
+        self._inside += Counter()
         self.admit()
+
+    async def _enter(self, ticket: Ticket, tokens: int, queued: Callable[[Ticket], None]) -> None:
+        deadline = asyncio.get_running_loop().time() + min(tokens / PACE, LONGEST)
+        bisect.insort(self._waiting, (deadline, next(self._numbers), ticket))
+        self.admit()
+        if ticket.called.done():
+            return
         queued(ticket)
         try:
             await ticket.called
         except asyncio.CancelledError:
             if ticket.called.done() and not ticket.called.cancelled():  # Called, and gone.
-                self._inside -= 1
-                self.admit()
+                self._leave(ticket.owner)
             ticket.called.cancel()
             raise

@@ -21,6 +21,19 @@ class Shelf(Protocol):
 
     async def load(self, name: str) -> None: ...
 
+    async def unload(self) -> None: ...
+
+
+async def load(models: Shelf, name: str) -> None:
+    """Load the model that programs call so; raises Problem."""
+    file = await models.find(name)
+    if not file:
+        raise no_such_model(name)
+    try:
+        await models.load(file.name)
+    except (LoadFailed, NoModel, Refused) as error:
+        raise Problem(Fault(str(error), "engine_error", "model", "load_failed")) from error
+
 
 class Loader:
     """Loads what requests name, one at a time."""
@@ -39,12 +52,5 @@ class Loader:
         if not name or not self._may():
             return
         async with self._one:
-            if self._models.is_loaded(name):
-                return
-            file = await self._models.find(name)
-            if not file:
-                raise no_such_model(name)
-            try:
-                await self._models.load(file.name)
-            except (LoadFailed, NoModel, Refused) as error:
-                raise Problem(Fault(str(error), "engine_error", "model", "load_failed")) from error
+            if not self._models.is_loaded(name):
+                await load(self._models, name)

@@ -108,6 +108,34 @@ class Programs:
         except WorkerDied as error:
             raise Problem(Fault(str(error), "engine_error", None, "engine_failed")) from error
 
+    async def metered(
+        self,
+        call: Asking,
+        name: str,
+        reads: Sequence[str | Sequence[int]],
+        *,
+        slot: str = "chat",
+        **data: Any,
+    ) -> Any:
+        """The same where the engine reads these texts and makes no reply: they count toward the
+        tokens a minute of the caller's key. Raises Problem (429) where none are left."""
+        caller, spending = call.caller, self.runs.spending
+        spending.check(caller.owner, caller.tokens)
+        said = await self.ask(name, slot=slot, **data)
+        if caller.tokens:
+            read = [await self.length(text, slot=slot) for text in reads]
+            spending.add(caller.owner, sum(read))
+        return said
+
+    async def length(self, text: str | Sequence[int], *, slot: str = "chat") -> int:
+        """The tokens of a text; 0 where the engine does not tell."""
+        if not isinstance(text, str):
+            return len(text)
+        try:
+            return len(await self.ask("tokenize", slot=slot, text=text))
+        except Problem:
+            return 0
+
     async def tokens(self, text: str, **how: Any) -> list[int]:
         """The tokens of a text, as the loaded model has them."""
         return [*await self.ask("tokenize", text=text, **how)]

@@ -92,7 +92,7 @@ class Runs:
 
     def __init__(self, ext: Extension[Any], gate: Gate, limit: Callable[[Asking], int]) -> None:
         self._ext, self.gate, self._limit = ext, gate, limit
-        self._spending = Spending()
+        self.spending = Spending()
         self.live: dict[Run, None] = {}
         self.watchers: list[Callable[[Run], None]] = []
         """Called with each run that has ended."""
@@ -104,7 +104,7 @@ class Runs:
         Raises Problem when it cannot begin. `hold`: see Run.
         """
         self.check(wish, patient=call.patient)
-        self._spending.check(call.caller.owner, call.caller.tokens)
+        self.spending.check(call.caller.owner, call.caller.tokens)
         run = Run(call, wish, hold=hold)
         self.live[run] = None
         limit = wish.sampling.max_new_tokens
@@ -116,10 +116,10 @@ class Runs:
 
         try:
             most = self._limit(call)
-            async with self.gate.turn(call.caller.owner, tokens, most, queued) as leave:
+            turn = self.gate.turn(call.caller.owner, tokens, most, queued, call)
+            async with turn as leave:
                 run.ticket = None
-                turn, history = wish.turn(call.caller.owner)
-                reply = self._ext.run(turn, history)
+                reply = self._ext.run(*wish.turn(call.caller.owner))
                 reply.written = leave  # Who reads slowly keeps nobody from the model.
                 run.start(reply)
                 yield run
@@ -185,7 +185,7 @@ class Runs:
         if finish.usage.completion:
             run.tokens = finish.usage.completion
         if run.caller.tokens:
-            self._spending.add(run.caller.owner, finish.usage.prompt + run.tokens)
+            self.spending.add(run.caller.owner, finish.usage.prompt + run.tokens)
         seconds = run.ended - run.asked
         self._ext.log.info(
             "%s: %s, %s, %d + %d tokens in %.2f s",

@@ -87,8 +87,10 @@ class Queue:
         self.order: list[str] = []
         self.done = asyncio.Event()
 
-    async def go(self, name: str, tokens: int, most: int = 0) -> None:
-        async with self.gate.turn("me", tokens, most):
+    async def go(
+        self, name: str, tokens: int, most: int = 0, owner: str = "me", request: object = None
+    ) -> None:
+        async with self.gate.turn(owner, tokens, most, request=request):
             self.order.append(name)
             await self.done.wait()
 
@@ -166,6 +168,47 @@ async def test_limits():
     await queue.go("c", 1, most=1)
 
 
+async def test_replies_of_one_request_wait_for_one_another_and_hold_up_nobody():
+    queue = Queue(room=5)
+    ends: dict[str, asyncio.Event] = {}
+    now: list[str] = []
+
+    async def go(name: str, owner: str = "me", request: str = "four") -> None:
+        async with queue.gate.turn(owner, 1, 2, request=request):
+            now.append(name)
+            await ends.setdefault(name, asyncio.Event()).wait()
+            now.remove(name)
+
+    tasks = [asyncio.create_task(go(name)) for name in "abcd"]
+    await asyncio.sleep(0)
+    assert (now, queue.gate.waiting) == (["a", "b"], 2)
+    tasks.append(asyncio.create_task(go("x", "you", "two")))
+    await asyncio.sleep(0)
+    assert now == ["a", "b", "x"], "there is room for others"
+    tasks.append(asyncio.create_task(go("e", request="another")))
+    await asyncio.sleep(0)
+    with pytest.raises(Problem, match="2 requests of this key are under way"):
+        await go("f", request="a third")
+    for name, left in zip("abcdex", ("bxc", "xcd", "xde", "xe", "x", ""), strict=True):
+        ends[name].set()
+        await asyncio.sleep(0.01)
+        assert now == [*left]
+    await asyncio.gather(*tasks)
+
+
+async def test_who_may_have_fewer_fills_no_queue():
+    queue = Queue(room=2, longest=2)
+    tasks = [asyncio.create_task(queue.go(name, 1, 1, request="three")) for name in "abc"]
+    await asyncio.sleep(0)
+    assert (queue.order, queue.gate.waiting) == (["a"], 2)
+    tasks.append(asyncio.create_task(queue.go("x", 1, owner="you")))
+    await asyncio.sleep(0)
+    assert queue.order == ["a", "x"], "it need not wait, so it is not refused"
+    queue.done.set()
+    await asyncio.gather(*tasks)
+    assert queue.order == ["a", "x", "b", "c"]
+
+
 def test_tokens_of_a_minute():
     now = [0.0]
     spending = Spending(lambda: now[0])
@@ -213,6 +256,33 @@ async def test_limits_of_a_key():
         assert (third.status_code, third.json()["error"]["code"]) == (429, "tokens_per_minute")
         assert 50 < int(third.headers["retry-after"]) <= 61
         assert (await web.post(address, json=body)).status_code == 200, "others have theirs"
+
+
+async def test_a_request_for_several_replies_is_one_request():
+    model = Scripted("One two.", gate=asyncio.Semaphore(0), capabilities=("text", "batch"))
+    async with (
+        running("openai_api", "instruct", model=model) as app,
+        serving(app) as served,
+        httpx.AsyncClient(timeout=60) as web,
+    ):
+        words = f"sk-{secrets.token_urlsafe(32)}"
+        digest = hashlib.sha256(words.encode()).hexdigest()
+        served.keyring.keep([Key("phone", digest, "generate", at_once=1)])
+        body = {"messages": [{"role": "user", "content": "Hello?"}]}
+        headers = {"authorization": f"Bearer {words}"}
+        address = f"{served.http}/v1/chat/completions"
+        four = asyncio.create_task(web.post(address, json={**body, "n": 4}, headers=headers))
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        await app.until(lambda: len(model.asked) == 1)
+        refused = await web.post(address, json=body, headers=headers)
+        assert (refused.status_code, len(programs.runs.live)) == (429, 4)
+        assert model.gate
+        for number in range(1, 5):  # A gate opens for each of two words, and for the end.
+            assert len(model.asked) == number, "one at a time"
+            for _ in range(3):
+                model.gate.release()
+            await app.until(lambda now=number: len(model.asked) > now or four.done())
+        assert len((await four).json()["choices"]) == 4
 
 
 async def test_where_nobody_may_wait_one_that_need_not_is_let_in():

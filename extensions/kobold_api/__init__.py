@@ -7,6 +7,7 @@ import msgspec
 from starlette.responses import Response
 
 from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, json
+from extensions.prompts.api import PROMPTS
 from extensions.text_api.api import DIALECTS, Dialect
 from kernel.api import (
     ROUTES,
@@ -19,6 +20,7 @@ from kernel.api import (
 
 from . import asked, replies
 from .about import About
+from .placeholders import Marks, marks_of
 from .tokens import Tokens
 from .under_way import Register
 
@@ -47,7 +49,7 @@ class Key(msgspec.Struct):
 
 
 async def setup(ext: Extension[Settings]) -> None:
-    programs = ext.one(PROGRAMS)
+    programs, prompts = ext.one(PROGRAMS), ext.one(PROMPTS)
     register, counts = Register(programs), Tokens(programs)
     about = About(programs, lambda: ext.settings.max_length)
     programs.runs.watchers.append(about.ended)
@@ -57,19 +59,23 @@ async def setup(ext: Extension[Settings]) -> None:
     async def settings_changed(_: SettingsChanged) -> None:
         """They are read when they are needed: no reply is cut off by a change."""
 
+    async def marks() -> Marks:
+        await programs.awake()
+        return await marks_of(prompts)
+
     def known() -> asked.Known:
         info = programs.info()
         loader = info.loader if info and "extra" in info.samplers else ""
         kinds = [each.kind for each in ext.get(SAMPLERS) if each.loader == loader]
         bans = any("banned_strings" in kind.__struct_fields__ for kind in kinds)
-        return asked.Known(ext.settings.max_length, info, bans, programs.sampling)
+        return asked.Known(ext.settings.max_length, info, bans, programs.sampling, marks)
 
     async def generate(call: Call) -> Response:
-        told = asked.asked(call, known())
+        told = await asked.asked(call, known())
         return await replies.whole(programs, register, call, *told)
 
     async def stream(call: Call) -> None:
-        told = asked.asked(call, known())
+        told = await asked.asked(call, known())
         await replies.streamed(programs, register, call, *told)
 
     async def check(call: Call) -> Response:

@@ -1,6 +1,6 @@
 """What Kobold's programs ask for, as a wish for replies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -9,6 +9,8 @@ from msgspec import structs
 from extensions.api_kit.api import Asked, Call, Wish, converted, read, refused
 from kernel.api import UNSET, Meta, ModelInfo, Sampling, Struct
 
+from .placeholders import Marks, holds
+
 Str = str | None
 Bool = bool | None
 OWN = frozenset({
@@ -16,6 +18,7 @@ OWN = frozenset({
     "sampler_order", "quiet", "memory", "stop_sequence", "trim_stop", "use_default_badwordsids",
     "frmttriminc", "frmtrmblln", "use_story", "use_memory", "use_world_info", "use_authors_note",
     "singleline", "banned_tokens", "bypass_eos", "render_special",
+    "replace_instruct_placeholders",
 })  # fmt: skip
 """Fields that Kobold's programs send and no others do."""
 DEFAULTS: Mapping[str, Any] = {
@@ -47,6 +50,8 @@ class Generate(msgspec.Struct):
     render_special: Bool = None
     singleline: Bool = None
     images: list[str] | None = None
+    replace_instruct_placeholders: Bool = None
+    """Whether placeholders as {{[INPUT]}} become the marks of the model's turns; true."""
     quiet: Bool = None
     """Nothing of a prompt is ever logged."""
 
@@ -67,21 +72,25 @@ class Known(Struct, frozen=True):
     """Whether the model can keep words out of a reply."""
     sampling: Callable[..., Sampling]
     """Reads sampling fields: `Programs.sampling`."""
+    marks: Callable[[], Awaitable[Marks]]
+    """Finds the marks of the model's turns."""
 
 
-def asked(call: Call, known: Known) -> tuple[Generate, Wish]:
+async def asked(call: Call, known: Known) -> tuple[Generate, Wish]:
     """The body, and the wish for one reply; raises Problem."""
     said: Mapping[str, Any] = read(call.body or b"{}", dict[str, Any])
     body = converted(said, Generate)
     if body.images:
         says = "images: A plain text cannot hold pictures. Use /v1/chat/completions."
         raise refused(says, "images", "unsupported_value")
-    wish = Wish(
-        prompt=(body.memory or "") + body.prompt,
-        sampling=sampling(said, body, known),
-        asked=Asked(grammar=body.grammar or ""),
-    )
-    return body, wish
+    prompt, how = (body.memory or "") + body.prompt, sampling(said, body, known)
+    stops = () if how.custom_stopping_strings is UNSET else how.custom_stopping_strings
+    if body.replace_instruct_placeholders is not False and any(map(holds, (prompt, *stops))):
+        marks = await known.marks()
+        prompt = marks.filled(prompt)
+        if stops:
+            how = structs.replace(how, custom_stopping_strings=marks.stops(stops))
+    return body, Wish(prompt=prompt, sampling=how, asked=Asked(grammar=body.grammar or ""))
 
 
 def sampling(said: Mapping[str, Any], body: Generate, known: Known) -> Sampling:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from jinja2 import Template
 from msgspec import structs
 
 from extensions.api_kit.api import PROGRAMS
@@ -31,6 +32,13 @@ class Counting(Scripted):
                 return "".join(map(chr, data["token_ids"]))
             case "embed":
                 return [[float(len(text)), 0.5] for text in data["texts"]]
+            case "template":
+                how = {"bos_token": "<s>", "eos_token": "</s>", "add_generation_prompt": False}
+                said = [
+                    {"role": each["role"], "content": each["parts"][0]["text"]}
+                    for each in data["messages"]
+                ]
+                return Template(self.info.chat_template).render(messages=said, **how)
             case _:
                 return await super().call(name, **data)
 
@@ -125,6 +133,72 @@ async def test_what_is_asked_reaches_the_model(served: Served, model: Scripted):
     assert (said.seed, said.ban_eos_token, said.skip_special_tokens) == (7, True, False)
     assert said.logit_bias == {5: -1.0}
     assert (said.dynamic_temperature, said.dynatemp_low, said.dynatemp_high) == (True, 0.75, 1.25)
+
+
+CHATML = (
+    "{{ bos_token }}{% for each in messages %}<|im_start|>{{ each.role }}\n{{ each.content }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+INST = (
+    "{{ bos_token }}{% for each in messages %}{% if each.role == 'user' %}[INST] {{ each.content }}"
+    " [/INST]{% else %} {{ each.content }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+PLACED = "{{[INPUT]}}Hi{{[OUTPUT]}}Ho{{[INPUT]}}Why?{{[OUTPUT]}}"
+ENDED = "{{[SYSTEM]}}Be kind.{{[SYSTEM_END]}}{{[INPUT]}}Hi{{[INPUT_END]}}{{[OUTPUT]}}"
+STOPS = ["{{[INPUT]}}", "\n{{[OUTPUT]}}", "{{[OUTPUT_END]}}", "END"]
+PLACES: list[tuple[str, str, str, tuple[str, ...]]] = [
+    (
+        "",
+        "\n### Instruction:\nHi\n### Response:\nHo\n### Instruction:\nWhy?\n### Response:\n",
+        "\n### Instruction:\nBe kind.\n### Instruction:\nHi\n### Response:\n",
+        ("### Instruction:", "### Response:", "END"),
+    ),
+    (
+        CHATML,
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHo<|im_end|>\n"
+        "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n",
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+        "<|im_start|>assistant\n",
+        ("<|im_start|>user", "<|im_start|>assistant", "<|im_end|>", "END"),
+    ),
+    (
+        INST,
+        "[INST] Hi [/INST] Ho</s>[INST] Why? [/INST] ",
+        " Be kind.</s>[INST] Hi [/INST] ",
+        ("[INST]", "</s>", "</s>", "END"),
+    ),
+    (
+        "{{ messages[-1].content }}",
+        "\n### Instruction:\nHi\n### Response:\nHo\n### Instruction:\nWhy?\n### Response:\n",
+        "\n### Instruction:\nBe kind.\n### Instruction:\nHi\n### Response:\n",
+        ("### Instruction:", "### Response:", "END"),
+    ),
+]
+"""A model's template, and what becomes of the prompts and the stopping texts above with it."""
+
+
+@pytest.mark.parametrize(
+    ("template", "placed", "ended", "stops"), PLACES, ids=("none", "ChatML", "INST", "bad")
+)
+async def test_placeholders_are_the_marks_of_the_models_turns(
+    served: Served, model: Scripted, template: str, placed: str, ended: str, stops: tuple[str, ...]
+):
+    model.info = structs.replace(model.info, chat_template=template)
+    first, rest = PLACED[:11], PLACED[11:]
+    for memory, prompt, text in (("", PLACED, placed), ("", ENDED, ended), (first, rest, placed)):
+        body = {"prompt": prompt, "memory": memory, "stop_sequence": STOPS, "max_length": 20}
+        assert (await ask(served, "v1/generate", **body)).status_code == 200
+        said = model.asked[-1]
+        assert (said.prompt, said.sampling.custom_stopping_strings) == (text, stops)
+    await events(served, prompt=PLACED)
+    assert model.asked[-1].prompt == placed
+
+
+async def test_placeholders_stay_where_that_is_wanted(served: Served, model: Scripted):
+    body = {"prompt": PLACED, "stop_sequence": STOPS, "replace_instruct_placeholders": False}
+    assert (await ask(served, "v1/generate", **body)).status_code == 200
+    [said] = model.asked
+    assert (said.prompt, said.sampling.custom_stopping_strings) == (PLACED, (*STOPS,))
 
 
 async def test_the_length_where_nothing_is_said_is_a_setting(

@@ -7,6 +7,8 @@ from starlette.responses import Response
 
 from extensions.api_kit.api import Answer, Call, Endpoint, Programs, json
 
+SLOT = "embedding"
+
 
 class Count(msgspec.Struct):
     """What is to be counted; `special` is whether the token that begins a text counts."""
@@ -87,7 +89,9 @@ class Tokens:
     async def embed(self, call: Call) -> Response:
         said = call.read(Embed).input
         texts = [said] if isinstance(said, str) else said
-        model = self._programs.model("embedding")
-        rows = await self._programs.ask("embed", slot="embedding", texts=texts) if texts else []
+        model = self._programs.model(SLOT)
+        rows = list[list[float]]()
+        if texts:
+            rows = await self._programs.metered(call, "embed", texts, slot=SLOT, texts=texts)
         vectors = [Vector(n, [*row]) for n, row in enumerate(rows)]
         return json(Vectors(vectors, model.info.name))

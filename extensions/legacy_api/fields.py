@@ -63,8 +63,15 @@ class Chat(Common, kw_only=True):
     context_instruct: Str = None
     instruction_template: Str = None
     turn_template: Str = None
-    command: Str = msgspec.field(default=None, name="chat-instruct_command")
+    chat_instruct_command: Str = None
+    hyphenated: Str = msgspec.field(default=None, name="chat-instruct_command")
+    """The same, as the oldest programs write it."""
     stop_at_newline: Bool = None
+
+    @property
+    def command(self) -> str:
+        """What chat-instruct asks the model to do."""
+        return self.chat_instruct_command or self.hyphenated or ""
 
 
 class Count(msgspec.Struct):

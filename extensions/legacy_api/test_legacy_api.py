@@ -202,11 +202,15 @@ async def test_a_character_speaks(tmp_path: Path):
             assert "calm" in request.messages[0].text
             stops = request.sampling.custom_stopping_strings
             assert {"\nAda:", "\nChiharu:"} <= set(stops)  # type: ignore[arg-type]
-            answer = await post(
-                served, "chat", **body, mode="chat-instruct",
-                **{"chat-instruct_command": "Go on as <|character|>: <|prompt|>"},
-            )  # fmt: skip
-            assert answer.status_code == 200, answer.text
+            for commands, asks in (
+                ({"chat-instruct_command": "Go on as <|character|>: <|prompt|>"}, "Go on as"),
+                ({"chat_instruct_command": "Speak as <|character|>: <|prompt|>"}, "Speak as"),
+                ({"chat-instruct_command": "A <|prompt|>", "chat_instruct_command": "B"}, "B"),
+            ):
+                answer = await post(served, "chat", **body, mode="chat-instruct", **commands)
+                assert answer.status_code == 200, answer.text
+                assert model.asked[-1].messages
+                assert model.asked[-1].messages[-2].text.startswith(asks), commands
             nobody = await post(served, "chat", **{**body, "character": "Nobody"})
             assert nobody.status_code == 400
             assert "Nobody" in nobody.json()["error"]["message"]

@@ -4,7 +4,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint
+from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, ModelRouter
+from extensions.models.api import MODELS
 from kernel.api import ROUTES, Extension
 
 from . import answers, asked, conversations, replies, tokens
@@ -57,6 +58,7 @@ async def setup(ext: Extension[Any]) -> None:
         Endpoint("/slots", about.slots, "GET", summary="What goes on."),
         Endpoint("/slots/{id}", about.keep, summary="Refused: Spindle keeps what it read itself."),
         Endpoint("/infill", about.infill, summary="Refused: there is no such thing here."),
+        *ModelRouter(ext.one(MODELS)).endpoints("/models"),
     )
     api = Api("llama_server", "llama-server", endpoints)
     ext.add(APIS, api)

@@ -1,26 +1,23 @@
 """POST /apply-template: the prompt that a conversation becomes."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import MESSAGES, TOOLS, Call, Programs, Wish, json, refused
-from kernel.api import Message, Role, Text
-
-
-class Piece(msgspec.Struct):
-    """A part of a message's content."""
-
-    type: str
-    text: str | None = None
-
-
-class Said(msgspec.Struct):
-    """One message."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[Piece] | None = None
+from extensions.api_kit.api import (
+    MESSAGES,
+    TOOLS,
+    Call,
+    Programs,
+    Said,
+    Wish,
+    json,
+    messages_of,
+    refused,
+)
+from kernel.api import Audio, Image, Message
 
 
 class Apply(msgspec.Struct):
@@ -28,6 +25,7 @@ class Apply(msgspec.Struct):
 
     messages: Annotated[list[Said], MESSAGES]
     tools: Annotated[list[dict[str, Any]], TOOLS] | None = None
+    tool_choice: Any = None
     chat_template_kwargs: dict[str, Any] | None = None
 
 
@@ -45,25 +43,22 @@ class Templates:
 
     async def apply(self, call: Call) -> Response:
         body = call.read(Apply)
-        if not body.messages:
-            says = "messages: There is none. Send at least one."
-            raise refused(says, "messages", "empty_array")
+        messages = messages_of(body.messages)
+        check(messages)
+        choice = {"tool_choice": body.tool_choice} if body.tool_choice is not None else {}
         wish = Wish(
-            messages=tuple(message(said, f"messages[{n}]") for n, said in enumerate(body.messages)),
-            options=body.chat_template_kwargs or {},
+            messages=messages,
+            options={**(body.chat_template_kwargs or {}), **choice},
             tools=tuple(body.tools or ()),
-            continue_=body.messages[-1].role == "assistant",
+            continue_=messages[-1].role == "assistant",
         )
         request = await self._programs.request(call, wish)
         return json(Applied(await self._programs.prompt(request)))
 
 
-def message(said: Said, where: str) -> Message:
-    """As Spindle has it; raises Problem for what is no text."""
-    role: Role = "system" if said.role == "developer" else said.role
-    pieces = [Piece("text", said.content)] if isinstance(said.content, str) else said.content or []
-    for number, piece in enumerate(pieces):
-        if piece.text is None:
-            at = f"{where}.content[{number}]"
+def check(messages: Iterable[Message]) -> None:
+    """Refuse what a prompt cannot show; raises Problem, which names the message."""
+    for number, message in enumerate(messages):
+        if any(isinstance(part, Image | Audio) for part in message.parts):
+            at = f"messages[{number}].content"
             raise refused(f"{at}: Only texts can be shown in a prompt.", at, "unsupported_value")
-    return Message(role, tuple(Text(piece.text) for piece in pieces if piece.text))

@@ -216,8 +216,45 @@ async def test_the_prompt_of_a_conversation(served: Served):
     ]
     said = await post(served, "apply-template", messages=messages)
     assert said.json() == {"prompt": "system: Be kind.\nuser: Hi\nassistant:"}
-    picture = [{"role": "user", "content": [{"type": "image_url"}]}]
-    assert (await post(served, "apply-template", messages=picture)).status_code == 400
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
+    said = await post(served, "apply-template", messages=[{"role": "user", "content": [picture]}])
+    assert (said.status_code, said.json()["error"]["param"]) == (400, "messages[0].content")
+
+
+class Plain(Counting):
+    """Its template shows all that it is given."""
+
+    async def call(self, name: str, **data: Any) -> Any:
+        if name == "template":
+            return json.dumps([data["messages"], data["tools"], data["template_options"]])
+        return await super().call(name, **data)
+
+
+async def test_the_prompt_is_that_of_chat_completions():
+    call = {"id": "c1", "function": {"name": "weather", "arguments": '{"city": "Ulm"}'}}
+    body: dict[str, Any] = {
+        "messages": [
+            {"role": "developer", "content": "Be kind."},
+            {"role": "user", "content": "Is it nice?"},
+            {"role": "assistant", "tool_calls": [call], "reasoning_content": "I look."},
+            {"role": "tool", "tool_call_id": "c1", "content": "Sunny."},
+        ],
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": {}}}],
+        "chat_template_kwargs": {"enable_thinking": True},
+    }
+    ids = ("llama_server_api", "openai_api", "instruct", "tool_calls")
+    model = Plain(" x.", capabilities=("text", "grammar"))
+    async with running(*ids, model=model) as app, serving(app) as served:
+        for more in ({}, {"tool_choice": "none"}):
+            said = await post(served, "apply-template", **body, **more)
+            other = await post(served, "v1/internal/chat-prompt", **body, **more)
+            assert said.json()["prompt"] == other.json()["prompt"], said.text
+            messages, _, options = json.loads(said.json()["prompt"])
+            rules, _, called, answered = map(str, messages)
+            assert ("weather" in rules) == (not more), "what may be called"
+            assert "Ulm" in called
+            assert "Sunny." in answered
+            assert options["enable_thinking"] is True
 
 
 async def test_what_is_there(served: Served):
@@ -228,6 +265,36 @@ async def test_what_is_there(served: Served):
     assert (said["model_path"], said["total_slots"]) == ("scripted", 1)
     [slot] = (await get(served, "slots")).json()
     assert (slot["id"], slot["is_processing"], slot["n_ctx"]) == (0, False, 4096)
+
+
+async def test_models_are_loaded_and_unloaded_by_an_administrator(app: App, served: Served):
+    app.kernel.models.mkdir(exist_ok=True)
+    (app.kernel.models / "other.gguf").write_bytes(b"GGUF")
+
+    async def change(path: str, name: str, key: str = served.key) -> httpx.Response:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        async with httpx.AsyncClient(timeout=60) as web:
+            address = f"{served.http}/models/{path}"
+            return await web.post(address, json={"model": name}, headers=headers)
+
+    for path in ("load", "unload"):
+        assert (await change(path, "scripted", key="")).status_code == 401
+    wrong = await change("unload", "other")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "model_not_loaded")
+    assert (await change("unload", "scripted")).json() == {"success": True}
+    assert not app.kernel.slot("chat").model
+    missing = await change("load", "none")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+    assert (await change("load", "other")).json() == {"success": True}
+    assert app.kernel.slot("chat").model
+
+
+async def test_the_page_of_models_stays_where_it_is(app: App, served: Served):
+    headers = {"authorization": f"Bearer {served.key}", "accept": "text/html"}
+    async with httpx.AsyncClient(timeout=60, headers=headers) as web:
+        for path in ("/models", "/models/file/x", "/models/x", "/models/loads"):
+            answer = await web.get(served.http + path)
+            assert (answer.status_code, "<html" in answer.text) == (200, True), path
 
 
 async def test_what_it_does_not_do_is_refused_in_words(served: Served):

@@ -7,6 +7,8 @@ from starlette.responses import Response
 
 from extensions.api_kit.api import Call, Programs, json
 
+SLOT = "embedding"
+
 
 class Tokenize(msgspec.Struct):
     """A text; `add_special` adds what the model wants first."""
@@ -57,8 +59,10 @@ class Tokens:
     async def embed(self, call: Call) -> Response:
         said = call.read(Embed).content
         texts = [said] if isinstance(said, str) else said
-        self._programs.model("embedding")
-        rows = await self._programs.ask("embed", slot="embedding", texts=texts) if texts else []
+        self._programs.model(SLOT)
+        rows = list[list[float]]()
+        if texts:
+            rows = await self._programs.metered(call, "embed", texts, slot=SLOT, texts=texts)
         return json([Vector(n, [[*row]]) for n, row in enumerate(rows)])
 
 

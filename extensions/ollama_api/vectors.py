@@ -64,7 +64,7 @@ class Vectors:
         said = [body.input] if isinstance(body.input, str) else body.input or []
         texts = [text for text in said if text] if isinstance(body.input, str) else said
         name = self._name()
-        found = [shortened(each, body.dimensions) for each in await self._made(texts)]
+        found = [shortened(each, body.dimensions) for each in await self._made(call, texts)]
         count = sum([len(await self._programs.tokens(text, slot=SLOT)) for text in texts])
         spent = time.monotonic_ns() - began
         return json(
@@ -74,7 +74,7 @@ class Vectors:
     async def embeddings(self, call: Call) -> Response:
         body = call.read(Prompt)
         self._name()
-        found = await self._made([body.prompt]) if body.prompt else [[]]
+        found = await self._made(call, [body.prompt]) if body.prompt else [[]]
         return json(Vector(found[0]))
 
     def _name(self) -> str:
@@ -83,8 +83,10 @@ class Vectors:
             raise refused(EMPTY, "model", "no_model")
         return info.name
 
-    async def _made(self, texts: list[str]) -> list[list[float]]:
-        return await self._programs.ask("embed", slot=SLOT, texts=texts) if texts else []
+    async def _made(self, call: Call, texts: list[str]) -> list[list[float]]:
+        if not texts:
+            return []
+        return await self._programs.metered(call, "embed", texts, slot=SLOT, texts=texts)
 
 
 def shortened(vector: list[float], most: int | None) -> list[float]:

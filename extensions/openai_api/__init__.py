@@ -6,7 +6,15 @@ from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, Loader
+from extensions.api_kit.api import (
+    APIS,
+    PROGRAMS,
+    Api,
+    Call,
+    Endpoint,
+    Loader,
+    ModelRouter,
+)
 from extensions.loras.api import LORAS
 from extensions.models.api import MODELS
 from extensions.parameters.api import PARAMETERS
@@ -106,6 +114,7 @@ async def setup(ext: Extension[Settings]) -> None:
             ),
             *Internal(rest).endpoints(),
             *governing.endpoints(),
+            *ModelRouter(models).endpoints("/v1/models"),
             *responses.endpoints(),
             *Embeddings(programs).endpoints(),
             *Media(ext.get).endpoints(),

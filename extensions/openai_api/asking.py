@@ -10,10 +10,9 @@ from kernel.api import Message, Meta, Struct, Text
 
 from .chat import Rest, efforts
 from .extras import Extras, greeted, told, with_preset
-from .format import ANY_OBJECT
+from .format import ANY_OBJECT, Str
 from .items import Item, choice_of, conversation, tools_of
 from .kept import Kept
-from .messages import Str
 
 LIKELY = "message.output_text.logprobs"
 """What asks for how likely the tokens were."""

@@ -6,14 +6,17 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from extensions.api_kit.api import (
+    GIVEN_UP,
     MESSAGES,
     TOOLS,
     Asked,
     Call,
     Programs,
+    Said,
     Want,
     Wish,
     converted,
+    messages_of,
     read,
     refused,
 )
@@ -21,7 +24,7 @@ from extensions.parameters.api import Parameters
 from kernel.api import Meta, Mode
 
 from .extras import Extras, greeted, told, with_preset
-from .messages import OLD, Said, Str, messages_of
+from .format import Str
 from .standing import Standing
 
 Many = Annotated[int, Meta(ge=1, le=16)]
@@ -34,7 +37,8 @@ OPTIONS = {
     "parallel_tool_calls": "parallel_tool_calls",
 }
 """Fields that modes and modifiers are told of, and by what name."""
-EFFORTS = ("low", "medium", "high")
+EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+"""How much a model is to think, by OpenAI's words and by those of templates."""
 
 
 class StreamOptions(msgspec.Struct):
@@ -82,7 +86,7 @@ async def asked(rest: Rest, call: Call) -> tuple[Chat, Wish]:
     body = converted(said, Chat)
     for name in ("functions", "function_call"):
         if getattr(body, name):
-            raise refused(f"{name}: {OLD.format(name)}", name, "unsupported_value")
+            raise refused(f"{name}: {GIVEN_UP.format(name)}", name, "unsupported_value")
     if body.top_logprobs is not None and not body.logprobs:
         says = "top_logprobs: It needs logprobs to be true."
         raise refused(says, "top_logprobs", "invalid_value")
@@ -121,7 +125,7 @@ def efforts(effort: Str, param: str) -> dict[str, Any]:
     if effort is None:
         return {}
     if effort in EFFORTS:
-        return {"reasoning_effort": effort}
+        return {"reasoning_effort": EFFORTS[effort]}
     if effort in ("none", "minimal"):
         return {"enable_thinking": False}
     says = f"{param}: Expected none, minimal, {', '.join(EFFORTS)}."

@@ -9,7 +9,6 @@ from extensions.api_kit.api import (
     ALIASES,
     Asked,
     Call,
-    Problem,
     Programs,
     Wish,
     converted,
@@ -22,8 +21,7 @@ from kernel.api import Meta, Struct, Token
 
 from .chat import Few, Many, Rest, StreamOptions
 from .extras import with_preset
-from .format import Constraint
-from .messages import Str
+from .format import Constraint, Str
 from .scoring import scored
 
 LIMIT = 512
@@ -94,7 +92,7 @@ async def asked(rest: Rest, call: Call) -> Asks:
     check_ids(programs, prompts)
     if body.suffix and not isinstance(body.prompt, str):
         raise refused("suffix: It needs a prompt that is one text.", "suffix", "invalid_value")
-    texts = [await text_of(programs, body, prompt) for prompt in prompts]
+    texts = [await text_of(programs, call, body, prompt) for prompt in prompts]
     wishes = [each for text in texts for each in times(wish_of(wish, text), body.n or 1)]
     return Asks(body, (*texts,), () if silent else (*wishes,))
 
@@ -148,14 +146,16 @@ def limit(said: Mapping[str, Any]) -> dict[str, int]:
     return {} if any(said.get(name) is not None for name in names) else {"max_tokens": LIMIT}
 
 
-async def text_of(programs: Programs, body: Body, prompt: str | tuple[int, ...]) -> Text:
+async def text_of(
+    programs: Programs, call: Call, body: Body, prompt: str | tuple[int, ...]
+) -> Text:
     """A prompt, with what is told of it where it is echoed."""
     scores: list[Token] = []
     echoed = ""
     if body.echo:
         echoed = prompt if isinstance(prompt, str) else await programs.text(prompt)
     if body.echo and body.logprobs is not None:
-        scores = await scored(programs, prompt, body.logprobs)
+        scores = await scored(programs, call, prompt, body.logprobs)
     if body.suffix and isinstance(prompt, str):
         prompt = await filled(programs, prompt, body.suffix)
     return Text(prompt, echoed, (*scores,))
@@ -167,13 +167,3 @@ def wish_of(wish: Wish, text: Text) -> Wish:
         return msgspec.structs.replace(wish, prompt=text.prompt)
     told = msgspec.structs.replace(wish.asked, token_ids=text.prompt)
     return msgspec.structs.replace(wish, asked=told)
-
-
-async def length_of(programs: Programs, text: Text) -> int:
-    """The tokens of a prompt."""
-    if not isinstance(text.prompt, str):
-        return len(text.prompt)
-    try:
-        return len(await programs.tokens(text.prompt))
-    except Problem:  # An engine that tells no tokens.
-        return 0

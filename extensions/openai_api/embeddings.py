@@ -74,13 +74,14 @@ class Embeddings:
         if not info:
             raise self._none()
         texts = [await self._text(each) for each in inputs_of(body.input)]
-        rows = [singles(row) for row in await self._programs.ask("embed", slot=SLOT, texts=texts)]
+        made = await self._programs.metered(call, "embed", texts, slot=SLOT, texts=texts)
+        rows = [singles(row) for row in made]
         if rows and body.dimensions not in (None, len(rows[0])):
             says = f"dimensions: {info.name} makes vectors of {len(rows[0])} numbers. Leave it out."
             raise refused(says, "dimensions", "unsupported_value")
         encode = encoded if body.encoding_format == "base64" else list[float]
         vectors = [Vector(index=n, embedding=encode(row)) for n, row in enumerate(rows)]
-        tokens = sum([await self._length(text) for text in texts])
+        tokens = sum([await self._programs.length(text, slot=SLOT) for text in texts])
         return json(Vectors(data=vectors, model=info.name, usage=Usage(tokens, tokens)))
 
     # --- inside ------------------------------------------------------------------------
@@ -105,13 +106,6 @@ class Embeddings:
             says += "LangChain does with check_embedding_ctx_length=False."
             raise refused(says, "input", "invalid_value")
         return str(await self._programs.ask("detokenize", slot=SLOT, token_ids=[*given]))
-
-    async def _length(self, text: str) -> int:
-        """The tokens of a text; 0 where the engine does not tell."""
-        try:
-            return len(await self._programs.ask("tokenize", slot=SLOT, text=text))
-        except Problem:
-            return 0
 
 
 def inputs_of(given: str | list[Any]) -> list[str | list[int]]:

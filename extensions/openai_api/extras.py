@@ -7,8 +7,7 @@ from extensions.api_kit.api import refused
 from extensions.parameters.api import Parameters
 from kernel.api import Message, Mode, Refused, Sampling, Text
 
-from .format import Constraint
-from .messages import Str
+from .format import Constraint, Str
 from .standing import Standing
 
 HOMES = {

@@ -6,6 +6,7 @@ import msgspec
 
 from extensions.api_kit.api import refused
 
+Str = str | None
 ANY_OBJECT = '{"type": "object"}'
 
 
@@ -43,9 +44,9 @@ class Constraint(msgspec.Struct, kw_only=True):
     """The fields that say what a reply is to be, under the names of all clients."""
 
     response_format: Format | None = None
-    grammar_string: str | None = None
+    grammar_string: Str = None
     """GBNF, as text-generation-webui has it."""
-    grammar: str | None = None
+    grammar: Str = None
     """The same, as llama.cpp and KoboldCpp have it."""
     json_schema: dict[str, Any] | None = None
     """As llama.cpp and TabbyAPI have it."""

@@ -54,18 +54,6 @@ class Loras(msgspec.Struct):
     lora_names: list[str]
 
 
-class Named(msgspec.Struct):
-    """A model, as llama.cpp's router names it."""
-
-    model: str
-
-
-class Success(msgspec.Struct):
-    """That it was done."""
-
-    success: bool = True
-
-
 class Governing:
     """The routes; those that change something are an administrator's."""
 
@@ -96,10 +84,6 @@ class Governing:
             ours("lora/load", self.use, takes=Loras, gives=str,
                  summary="Apply adapters, for programs and pages, instead of others."),
             ours("lora/unload", self.drop, gives=str, summary="Apply none."),
-            Endpoint("/v1/models/load", self.load_named, takes=Named, gives=Success, admin=True,
-                     summary="Load a model, as llama.cpp's router does."),
-            Endpoint("/v1/models/unload", self.unload_named, takes=Named, gives=Success, admin=True,
-                     summary="Unload it."),
         )  # fmt: skip
 
     async def info(self, call: Call) -> Response:
@@ -123,18 +107,6 @@ class Governing:
     async def unload(self, call: Call) -> Response:
         await self._models.unload()
         return json(DONE)
-
-    async def load_named(self, call: Call) -> Response:
-        await self._load(await self._find(call.read(Named).model, "model"), {})
-        return json(Success())
-
-    async def unload_named(self, call: Call) -> Response:
-        name = call.read(Named).model
-        if not self._models.is_loaded(name):
-            says = f"model: {name} is not loaded. GET /v1/models tells what is."
-            raise refused(says, "model", "model_not_loaded")
-        await self._models.unload()
-        return json(Success())
 
     async def loras(self, call: Call) -> Response:
         return json({"lora_names": await self._adapters.found()})

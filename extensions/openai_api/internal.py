@@ -96,8 +96,10 @@ class Internal:
         body = converted(said, Next)
         samples = bool(body.use_samplers)
         sampling = self._programs.sampling(said if samples else {})
-        found = await self._programs.ask(
+        found = await self._programs.metered(
+            call,
             "logits",
+            [body.prompt],
             text=body.prompt,
             sampling=msgspec.to_builtins(sampling, str_keys=True),
             top=body.top_logits or 50,

@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
-from extensions.api_kit.api import refused
+from extensions.api_kit.api import Piece, Said, message_of, refused
 from kernel.api import Message, Part, Reasoning, ToolCall, ToolResult
 
-from .messages import Piece, Said, Str, message_of
+from .format import Str
 
 
 class Thought(msgspec.Struct):

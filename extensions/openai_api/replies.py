@@ -116,24 +116,22 @@ class Chunks(Frames):
 
 
 async def streamed(programs: Programs, call: Call, body: Chat, wish: Wish) -> None:
-    """Chunks as they come; what fails before the first has the status of its error."""
+    """Chunks as they come, after one for each choice that says whose it is: OpenAI's own library
+    wants them in order. What fails before the first has the status of its error."""
     info = programs.info()
     usage = bool(body.stream_options and body.stream_options.include_usage)
     chunks = Chunks(call, info.name if info else body.model or "", usage)
     top, many = wish.asked.logprobs, body.n or 1
-    begun: set[int] = set()
+    opening = b"".join(map(chunks.first, range(many)))
     async with call.stream() as out:
 
         async def hear(index: int, delta: Delta) -> None:
-            data = chunks.said(index, delta, top)
-            if index not in begun:
-                begun.add(index)
-                data = chunks.first(index) + data
+            nonlocal opening
+            data, opening = opening + chunks.said(index, delta, top), b""
             if data:
                 await out.write(data)
 
         runs = await make(programs, call, times(wish, many), hear, hold=True)
-        opening = [chunks.first(index) for index in range(many) if index not in begun]
         used = answers.usage_of([run.finish for run in runs])
         ends = [chunks.end(index, run) for index, run in enumerate(runs)]
-        await out.write(b"".join((*opening, *ends, chunks.last(runs, used))))
+        await out.write(b"".join((opening, *ends, chunks.last(runs, used))))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from extensions.api_kit.api import Problem, Programs, refused
+from extensions.api_kit.api import Call, Problem, Programs, refused
 from kernel.api import Token
 
 UNABLE = (
@@ -13,14 +13,18 @@ UNABLE = (
 )
 
 
-async def scored(programs: Programs, prompt: str | Sequence[int], top: int) -> list[Token]:
+async def scored(
+    programs: Programs, call: Call, prompt: str | Sequence[int], top: int
+) -> list[Token]:
     """The tokens of a prompt, each with how likely it was after those before it; raises Problem."""
     asked: dict[str, Any] = {"text": prompt}
     if not isinstance(prompt, str):
         asked = {"token_ids": [*prompt]}
     try:
-        found = await programs.ask("scores", top=top, **asked)
+        found = await programs.metered(call, "scores", [prompt], top=top, **asked)
     except Problem as problem:
+        if problem.fault.status == 429:  # The engine was not asked.
+            raise
         info = programs.model().info
         says = UNABLE.format(info.name, info.loader, problem.fault.message.rstrip("."))
         raise refused(says, "echo", "unsupported_value") from None

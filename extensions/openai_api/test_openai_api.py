@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from extensions.api_kit.api import PROGRAMS
-from kernel.api import OUTPUT, Phase, whole_text
+from kernel.api import GENERATE, OUTPUT, Draft, Phase, whole_text
 from kernel.testing import App, Scripted, running
 from tests.sockets import Served, serving
 
@@ -90,6 +91,38 @@ async def test_several_replies_at_once(served: Served, model: Scripted):
     assert {request.sampling.seed for request in model.asked} == {7, 8, 9}
     said = await events(served, messages=HELLO, n=2)
     assert {c["index"] for e in said for c in e["choices"]} == {0, 1}
+
+
+async def test_a_stream_of_several_names_them_in_order(app: App, served: Served, model: Scripted):
+    model.info = structs.replace(model.info, capabilities=("text", "batch"))
+    [programs] = app.kernel.registry.values(PROGRAMS)
+    second = asyncio.Event()
+    programs.runs.watchers.append(lambda run: second.set())
+
+    async def later(draft: Draft) -> None:
+        """The first reply begins when the second has ended."""
+        if draft.request.sampling.seed == 7:
+            await second.wait()
+
+    add = app.kernel.registry.add
+    add(GENERATE, later, "test", phase=Phase.NORMAL, rank=0, rewrites=False)
+    said = await events(served, messages=HELLO, n=2, seed=7)
+    choices = [choice for event in said for choice in event["choices"]]
+    assert [c["index"] for c in choices if "role" in c["delta"]] == [0, 1]
+    assert [c["index"] for c in choices[:2]] == [0, 1]
+    assert [c["index"] for c in choices if c["delta"].get("content")] == [1, 1, 0, 0]
+
+
+async def test_how_much_is_thought(served: Served, model: Scripted):
+    for effort in ("low", "medium", "high", "xhigh", "max"):
+        answer = await post(served, messages=HELLO, reasoning_effort=effort)
+        assert answer.status_code == 200, answer.text
+        answer = await post(served, "responses", input="Hi", reasoning={"effort": effort})
+        assert answer.json()["reasoning"]["effort"] == effort
+    told = [request.template_options["reasoning_effort"] for request in model.asked]
+    assert told[::2] == told[1::2] == ["low", "medium", "high", "high", "high"]
+    refused = await post(served, messages=HELLO, reasoning_effort="huge")
+    assert "none, minimal, low, medium, high, xhigh, max" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

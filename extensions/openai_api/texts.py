@@ -10,7 +10,7 @@ from extensions.api_kit.api import Call, Programs, Run, json, make
 from kernel.api import UNSET, Delta, Token
 
 from . import answers
-from .completions import Asks, Text, length_of
+from .completions import Asks, Text
 from .frames import Frames
 from .legacy import Telling, joined
 
@@ -152,7 +152,7 @@ async def usage_of(programs: Programs, asks: Asks, runs: Sequence[Run]) -> answe
     if runs:
         each = [runs[at : at + many] for at in range(0, len(runs), many)]
         return answers.together([answers.usage_of([r.finish for r in some]) for some in each])
-    read = sum([await length_of(programs, text) for text in asks.texts])
+    read = sum([await programs.length(text.prompt) for text in asks.texts])
     return answers.Usage(
         prompt_tokens=read,
         completion_tokens=0,

@@ -64,4 +64,6 @@ async def spoken(dialect: Dialect, answer: Answer, call: Call) -> Response | Non
     try:
         return await answer(call)
     except Problem as problem:
+        if problem.after:
+            call.headers["retry-after"] = str(problem.after)
         return dialect.tongue.response(problem.fault)

@@ -65,6 +65,9 @@ async def test_another_api_may_answer_there_too():
             assert call.api == "mine"
             if b"bad" in call.body:
                 raise kit.refused("No.", "bad")
+            if b"later" in call.body:
+                fault = kit.Fault("Wait.", "rate_limit_error", None, "tokens_per_minute")
+                raise kit.Problem(fault, after=41)
             return JSONResponse({"mine": True})
 
         class Mine(kit.Tongue):
@@ -80,6 +83,8 @@ async def test_another_api_may_answer_there_too():
         assert (await post(served, mine=1)).json() == {"mine": True}
         said = await post(served, mine="bad")
         assert (said.status_code, said.json()) == (418, {"no": "No."})
+        said = await post(served, mine="later")
+        assert (said.json(), said.headers["retry-after"]) == ({"no": "Wait."}, "41")
         assert (await post(served, prompt="A", max_length=1)).json()["results"]
 
 

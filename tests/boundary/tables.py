@@ -62,6 +62,8 @@ ROUTES = {
     "openai_api /v1/images/generations": "inference",
     "openai_api /v1/moderations": "inference",
     "openai_api /v1/billing/usage": "inference",
+    "llama_server_api /models/load": "page",
+    "llama_server_api /models/unload": "page",
     "openai_api /v1/models/load": "page",
     "openai_api /v1/models/unload": "page",
     "openai_api /v1/model": "inference",

@@ -1,19 +1,21 @@
-"""Messages as OpenAI writes them."""
+"""Messages as OpenAI writes them, and as most programs do."""
 
 import re
 from typing import Any, Literal
 
 import msgspec
 
-from extensions.api_kit.api import decoded, refused
 from kernel.api import Audio, Image, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
+
+from .problems import refused
+from .reading import decoded
 
 DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,", re.ASCII)
 FETCHES = (
     "Spindle does not fetch pictures from the network. Send it as a data URL: "
     "data:image/png;base64,…"
 )
-OLD = "{} is of an API that OpenAI gave up. Use tools and tool_choice instead."
+GIVEN_UP = "{} is of an API that OpenAI gave up. Use tools and tool_choice instead."
 Str = str | None
 
 
@@ -24,7 +26,7 @@ class Named(msgspec.Struct):
     arguments: str | dict[str, Any] = ""
 
 
-class Called(msgspec.Struct):
+class SaidCall(msgspec.Struct):
     """A tool call of an assistant's message."""
 
     function: Named
@@ -39,7 +41,7 @@ class Address(msgspec.Struct):
     detail: Str = None
 
 
-class Recording(msgspec.Struct):
+class Sound(msgspec.Struct):
     """Sound, as `input_audio` holds it."""
 
     data: str
@@ -52,7 +54,7 @@ class Piece(msgspec.Struct):
     type: str
     text: Str = None
     image_url: Address | str | None = None
-    input_audio: Recording | None = None
+    input_audio: Sound | None = None
     refusal: Str = None
 
 
@@ -62,7 +64,7 @@ class Said(msgspec.Struct):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[Piece] | None = None
     name: Str = None
-    tool_calls: list[Called] | None = None
+    tool_calls: list[SaidCall] | None = None
     tool_call_id: Str = None
     reasoning_content: Str = None
     function_call: Any = None
@@ -79,7 +81,7 @@ def message_of(said: Said, where: str) -> Message:
     """One of them; `where` is what errors call it."""
     if said.role == "function" or said.function_call:
         what = "The role function" if said.role == "function" else "function_call"
-        raise refused(OLD.format(what), f"{where}.role", "unsupported_value")
+        raise refused(GIVEN_UP.format(what), f"{where}.role", "unsupported_value")
     if said.role == "tool":
         text = "".join(part.text for part in parts_of(said, where) if isinstance(part, Text))
         return Message("tool", (ToolResult(said.tool_call_id or "", text),), said.name or "")
@@ -104,7 +106,7 @@ def part_of(piece: Piece, where: str) -> Part:
         case Piece(type="image_url" | "input_image", image_url=Address(url) | str(url)):
             kind, data = data_of(url, f"{where}.image_url")
             return Image(data, kind)
-        case Piece(type="input_audio", input_audio=Recording(data, format)):
+        case Piece(type="input_audio", input_audio=Sound(data, format)):
             return Audio(decoded(data, f"{where}.input_audio.data"), f"audio/{format}")
         case _:
             says = f"{where}.type: {piece.type!r} is no part that Spindle knows, or it is empty. "
