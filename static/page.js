@@ -204,8 +204,9 @@ const pressed = ({key, ctrlKey, metaKey, altKey, shiftKey}) => {
   if (!mod && !altKey) return key;
   return (mod ? 'Mod+' : '') + (altKey ? 'Alt+' : '') + (shiftKey ? 'Shift+' : '') + (key.length === 1 ? key.toLowerCase() : key);
 };
+const composing = ({isComposing, keyCode}) => isComposing || keyCode === 229;    // Safari's key that ends it has only the code
 on('keydown', event => {
-  if (event.isComposing || event.getModifierState?.('AltGraph')) return;
+  if (composing(event) || event.getModifierState?.('AltGraph')) return;
   const {target, key} = event, name = pressed(event);
   const typing = target.closest?.('input, textarea, select, [contenteditable]');
   if (document.querySelector('dialog[open], :popover-open:not(#toasts)')) return;
@@ -247,7 +248,7 @@ function choosing(box, list, step = 0) {
 }
 on('keydown', event => {
   const box = event.target.closest?.('[role=combobox]'), step = {ArrowDown: 1, ArrowUp: -1}[event.key];
-  if (!box || event.isComposing || !step && event.key !== 'Enter') return;
+  if (!box || composing(event) || !step && event.key !== 'Enter') return;
   event.preventDefault();
   if (step) choosing(box, at(box.dataset.filter), step);
   else at(box.getAttribute('aria-activedescendant'))?.click();

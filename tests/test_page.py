@@ -37,6 +37,11 @@ async def opened(
         assert watched.complaints == []
 
 
+COMPOSED = """field => !field.dispatchEvent(new KeyboardEvent("keydown",
+    {key: "Enter", keyCode: 229, bubbles: true, cancelable: true}))"""
+"""The Enter by which Safari ends a choice of an input method; says whether the page took it."""
+
+
 async def test_the_palette_by_keyboard(tmp_path: Path):
     async with opened(tmp_path, "One two three.") as (_, _, page):
         palette, box = page.locator("#commands"), page.get_by_role("combobox")
@@ -47,6 +52,7 @@ async def test_the_palette_by_keyboard(tmp_path: Path):
         await expect(box).to_be_focused()
         await expect(chosen).to_have_count(1)
         first = await chosen.inner_text()
+        assert not await box.evaluate(COMPOSED)
         await page.keyboard.press("ArrowDown")
         await expect(chosen).not_to_have_text(first)
         await expect(box).to_have_attribute(
@@ -98,6 +104,7 @@ async def test_the_shortcuts_and_the_keys_they_name(tmp_path: Path):
         await page.keyboard.type("What?")  # While someone types, ? is a letter.
         await expect(page.locator("#chat-text")).to_have_value("What?")
         await expect(page.locator("#commands-keys")).to_be_hidden()
+        assert not await page.locator("#chat-text").evaluate(COMPOSED)
         await page.keyboard.press("Enter")
         await expect(page.locator("#chat-stop")).to_be_visible()
         await page.locator("#chat-log").click()

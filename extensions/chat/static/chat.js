@@ -3,8 +3,9 @@
 
 const say = word => document.dispatchEvent(new CustomEvent('page:say', {detail: word}));
 
-const sends = ({key, shiftKey, ctrlKey, metaKey, altKey, isComposing}) =>
-  key === 'Enter' && !shiftKey && !ctrlKey && !metaKey && !altKey && !isComposing && !matchMedia('(pointer: coarse)').matches;
+// The Enter that ends the choice of a character in an input method is none; Safari's has only the code 229 to tell it by.
+const sends = ({key, keyCode, shiftKey, ctrlKey, metaKey, altKey, isComposing}) =>
+  key === 'Enter' && !shiftKey && !ctrlKey && !metaKey && !altKey && !isComposing && keyCode !== 229 && !matchMedia('(pointer: coarse)').matches;
 
 // Scrolls along while pinned. Only a move up unpins: text that grows between our own scroll and
 // its event would otherwise look like a reader who went away.
