@@ -213,7 +213,8 @@ on('keydown', event => {
   const part = target.closest?.('[data-ui-edit]');
   if (key === 'Escape' && part) return editing(part, false);
   if (typing && (name === key && key !== 'Escape' || part && /Enter|Backspace/.test(key))) return;
-  if (/^Arrow/.test(name) && !target.matches('body, [tabindex="-1"], [data-arrows]')) return;
+  const free = !event.shiftKey && target.matches('body, [tabindex="-1"], [data-arrows]');     // Shift selects text
+  if (/^Arrow/.test(name) && !free) return;
   const wants = document.querySelector(`[data-key="${CSS.escape(name)}"]:not(:disabled)`);
   if (!wants) return;
   event.preventDefault();

@@ -170,6 +170,11 @@ async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(t
         await mine.locator("textarea").fill("Other words")
         await mine.get_by_role("button", name="Send again").click()
         await expect(page.locator("article.chat-reply")).to_contain_text("Two.")
+        await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+        arrow = """(log, shiftKey) => log.dispatchEvent(new KeyboardEvent("keydown",
+            {key: "ArrowLeft", shiftKey, bubbles: true, cancelable: true}))"""
+        assert await page.locator("chat-log").evaluate(arrow, True), "it selects text"
+        assert not await page.locator("chat-log").evaluate(arrow, False)
         await page.mouse.move(5, 5)
         await page.focus("#chat-text")
         seen = "node => node.checkVisibility({checkOpacity: true})"
