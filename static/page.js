@@ -39,6 +39,11 @@ on('htmx:ws:before:message:outgoing', event => {  // never queue: what is sent l
   const {target, detail} = event;               // a button in a form means itself, not the form
   if (target.matches('button[type=button]')) detail.message.values = JSON.parse(target.getAttribute('hx-vals') ?? '{}');
   if (root.dataset.uiLink && root.dataset.uiLink !== 'online') { event.preventDefault(); say('offline'); }
+  else if (target.matches('[data-leaves]') && unsaved()) {
+    event.preventDefault();
+    notice('page-unsaved');
+    if (target.matches('form:has(select)')) target.reset();
+  }
 });
 
 // --- a script of an extension fails: the server is told at most every ten seconds, its card says it ---
@@ -121,6 +126,7 @@ on('htmx:ws:after:message:incoming', () => {
 htmx.registerExtension('page', {
   htmx_before_morph_node(element, {oldNode, newNode}) {
     if (oldNode.tagName !== newNode.tagName) return;
+    if (kept(oldNode, newNode)) return false;
     const edit = oldNode.dataset?.uiEdit != null && drawn(oldNode);                                  // it goes on
     if (edit) newNode.querySelector(':scope > template')?.after(edit.cloneNode(true));
     if (oldNode.tagName === 'INPUT' && oldNode.defaultChecked !== newNode.defaultChecked) oldNode.checked = newNode.defaultChecked;
@@ -129,6 +135,26 @@ htmx.registerExtension('page', {
     if (oldNode.tagName === 'SELECT' && chosen(oldNode) !== chosen(newNode)) queueMicrotask(() => { oldNode.value = value; });
   },
 });
+
+// --- what is typed into form[data-guard] and is not saved, data-ui-dirty, is kept when the form is drawn anew; leaving it asks.
+// What is sent (data-ui-dirty="sent") is taken to be saved, unless a notice or the form itself says soon that it was refused ---
+
+const TYPED = '[data-ui-dirty=""], [data-guard]:has([data-unsaved], [aria-invalid=true])';
+const unsaved = () => document.querySelector(TYPED) || [...document.querySelectorAll('[data-guard]')].some(part => part.unsaved?.());
+const values = form => new URLSearchParams(new FormData(form)).toString();
+const kept = (old, drawn) => {
+  if (old.dataset?.uiDirty !== '') return false;
+  if (values(old) !== values(drawn)) return true;
+  delete old.dataset.uiDirty;
+  return false;
+};
+on('input', ({target}) => { const form = target.closest?.('form[data-guard]'); if (form) form.dataset.uiDirty = ''; });
+on('htmx:ws:after:message:outgoing', ({target}) => {
+  if (target.dataset.uiDirty === undefined) return;
+  target.dataset.uiDirty = 'sent';
+  setTimeout(() => { if (target.dataset.uiDirty === 'sent') delete target.dataset.uiDirty; }, 4000);
+});
+addEventListener('beforeunload', event => { if (unsaved()) event.preventDefault(); });
 
 // --- links to where we are, in lists that are the same for every page ---
 
@@ -261,6 +287,8 @@ on('htmx:after:swap', () => { const box = document.activeElement; if (box?.role 
 // --- toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most ---
 
 const toasts = at('toasts');
+const notice = id => toasts.append(at(id).content.cloneNode(true));      // in the words of a template
+on('page:notice', ({detail}) => notice(detail));
 const held = toast => toast.matches(':hover, :focus-within');
 function leave(toast, seconds) {
   if (!seconds) return toast.remove();
@@ -268,7 +296,9 @@ function leave(toast, seconds) {
 }
 new MutationObserver(changes => {
   for (const {addedNodes} of changes) for (const toast of addedNodes) {
-    if (toast instanceof Element) leave(toast, toast.matches('.error') ? 20 : 7);
+    if (!(toast instanceof Element)) continue;
+    leave(toast, toast.matches('.error') ? 20 : 7);
+    if (toast.matches('.error')) for (const form of document.querySelectorAll('[data-ui-dirty=sent]')) form.dataset.uiDirty = '';
   }
   const free = [...toasts.children].filter(toast => !held(toast));
   while (toasts.childElementCount > 3 && free.length > 1) free.shift().remove();

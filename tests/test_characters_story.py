@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from extensions.characters import png
-from tests.live import Watched, chromium, live, shoot
+from tests.live import Watched, asks_to_leave, chromium, live, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 CARD = {
@@ -95,8 +95,20 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
         await page.click("#characters-g-greetings > summary")
         await page.locator("#characters-g-greetings [data-add]").first.click()
         await page.keyboard.type("Mind the ink.")
+        assert await asks_to_leave(page)
+        for id in ("duplicate", "start"):
+            await page.click(f"#characters-{id}")
+            await expect(page.locator(".toast").last).to_contain_text("is not saved. Save it first")
+            await page.locator(".toast").get_by_label("Dismiss").click()
+            await expect(page.locator(".toast")).to_have_count(0)
+        await page.fill("#characters-f-name", "")
+        await page.get_by_role("button", name="Save", exact=True).click()
+        await expect(page.locator(".toast").last).to_contain_text("A character needs a name.")
+        assert await asks_to_leave(page)
+        await page.fill("#characters-f-name", "Maren")
         await page.get_by_role("button", name="Save", exact=True).click()
         await expect(page.locator("#characters-stamp")).to_have_text("Saved.")
+        assert not await asks_to_leave(page)
         await page.fill("#characters-f-personality", "exact")
         await page.get_by_role("button", name="Save", exact=True).click()
         await expect(page.locator("#characters-f-personality")).to_have_value("exact")

@@ -66,7 +66,9 @@ class Rows extends HTMLElement {
     this.addEventListener('click', ({target}) => {
       const row = target.closest('[data-row]');
       if (target.closest('[data-remove]')) { row.remove(); this.querySelector('[data-add]').focus(); }
-      if (target.closest('[data-add]')) this.add();
+      else if (target.closest('[data-add]')) this.add();
+      else return;
+      this.dispatchEvent(new Event('input', {bubbles: true}));      // as if it were typed
     }, {signal: this.stop.signal});
   }
   disconnectedCallback() { this.stop.abort(); }
