@@ -84,6 +84,37 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
         await page.dispatch_event("#characters-panel", "drop", {"dataTransfer": text})
         await expect(rows).to_have_count(3)
 
+        # What is typed about a persona stays with it when one above goes, or it changes elsewhere.
+        await page.click("#characters-persona-new > summary")
+        for name in ("Ash", "Bea"):
+            await page.fill("#characters-persona-name", name)
+            await page.get_by_role("button", name="Add", exact=True).click()
+            await expect(page.locator(f"#characters-persona-of-{name}")).to_be_visible()
+        await page.click("#characters-persona-of-Bea > summary")
+        await page.fill("#characters-persona-of-Bea-about", "Half a thought")
+        await page.click("#characters-persona-of-Ash > summary")
+        await page.click("#characters-persona-of-Ash-delete")
+        await expect(page.locator("#characters-persona-of-Ash")).to_have_count(0)
+        other = await context.new_page()
+        await other.goto(page.url)
+        await other.click("#characters-persona-of-Bea > summary")
+        await other.fill("#characters-persona-of-Bea-name", "Beatrix")
+        await other.fill("#characters-persona-of-Bea-about", "Old.")
+        await other.locator("#characters-persona-of-Bea").get_by_text("Save").click()
+        await expect(page.locator("#characters-persona-of-Bea summary")).to_contain_text("Beatrix")
+        await other.close()
+        await page.click("#characters-persona-of-Bea-default")
+        await expect(page.locator("#characters-persona-of-Bea-no")).to_be_visible()
+        about = page.locator("#characters-persona-of-Bea-about")
+        await expect(about).to_have_value("Half a thought")
+        await page.locator("#characters-persona-of-Bea").get_by_text("Save").click()
+        await expect(page.locator("#characters-persona-of-Bea summary span")).to_have_text(
+            ["Bea", "default"]
+        )
+        assert "Half a thought" in (data / "users" / "Bea.yaml").read_text()
+        assert not await asks_to_leave(page)
+        await page.locator(".toast").get_by_label("Dismiss").last.click()
+
         # The editor: a field, a new entry of the lorebook, one more greeting.
         await rows.filter(has_text="Maren").locator("a").click()
         await expect(page.locator("h1")).to_have_text("Maren")
@@ -95,6 +126,10 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
         await page.click("#characters-g-greetings > summary")
         await page.locator("#characters-g-greetings [data-add]").first.click()
         await page.keyboard.type("Mind the ink.")
+        await page.evaluate("document.body._htmx.ws.connection.socket.close()")
+        for state in ("offline", "online"):
+            await expect(page.locator("html")).to_have_attribute("data-ui-link", state)
+        await expect(page.locator("#characters-entry-1-keys")).to_have_value("tide")
         assert await asks_to_leave(page)
         for id in ("duplicate", "start"):
             await page.click(f"#characters-{id}")
