@@ -39,6 +39,11 @@ on('htmx:ws:before:message:outgoing', event => {  // never queue: what is sent l
   const {target, detail} = event;               // a button in a form means itself, not the form
   if (target.matches('button[type=button]')) detail.message.values = JSON.parse(target.getAttribute('hx-vals') ?? '{}');
   if (root.dataset.uiLink && root.dataset.uiLink !== 'online') { event.preventDefault(); say('offline'); }
+  else if (target.matches('[data-leaves]') && unsaved()) {
+    event.preventDefault();
+    notice('page-unsaved');
+    if (target.matches('form:has(select)')) target.reset();
+  }
 });
 
 // --- a script of an extension fails: the server is told at most every ten seconds, its card says it ---
@@ -121,6 +126,7 @@ on('htmx:ws:after:message:incoming', () => {
 htmx.registerExtension('page', {
   htmx_before_morph_node(element, {oldNode, newNode}) {
     if (oldNode.tagName !== newNode.tagName) return;
+    if (kept(oldNode, newNode)) return false;
     const edit = oldNode.dataset?.uiEdit != null && drawn(oldNode);                                  // it goes on
     if (edit) newNode.querySelector(':scope > template')?.after(edit.cloneNode(true));
     if (oldNode.tagName === 'INPUT' && oldNode.defaultChecked !== newNode.defaultChecked) oldNode.checked = newNode.defaultChecked;
@@ -129,6 +135,26 @@ htmx.registerExtension('page', {
     if (oldNode.tagName === 'SELECT' && chosen(oldNode) !== chosen(newNode)) queueMicrotask(() => { oldNode.value = value; });
   },
 });
+
+// --- what is typed into form[data-guard] and is not saved, data-ui-dirty, is kept when the form is drawn anew; leaving it asks.
+// What is sent (data-ui-dirty="sent") is taken to be saved, unless a notice or the form itself says soon that it was refused ---
+
+const TYPED = '[data-ui-dirty=""], [data-guard]:has([data-unsaved], [aria-invalid=true])';
+const unsaved = () => document.querySelector(TYPED) || [...document.querySelectorAll('[data-guard]')].some(part => part.unsaved?.());
+const values = form => new URLSearchParams(new FormData(form)).toString();
+const kept = (old, drawn) => {
+  if (old.dataset?.uiDirty !== '') return false;
+  if (values(old) !== values(drawn)) return true;
+  delete old.dataset.uiDirty;
+  return false;
+};
+on('input', ({target}) => { const form = target.closest?.('form[data-guard]'); if (form) form.dataset.uiDirty = ''; });
+on('htmx:ws:after:message:outgoing', ({target}) => {
+  if (target.dataset.uiDirty === undefined) return;
+  target.dataset.uiDirty = 'sent';
+  setTimeout(() => { if (target.dataset.uiDirty === 'sent') delete target.dataset.uiDirty; }, 4000);
+});
+addEventListener('beforeunload', event => { if (unsaved()) event.preventDefault(); });
 
 // --- links to where we are, in lists that are the same for every page ---
 
@@ -157,18 +183,31 @@ document.querySelector('.strip [aria-current]')?.scrollIntoView({inline: 'center
 
 // --- one listener for clicks: data-open, data-close, data-edit, data-copy, data-press, data-dismiss ---
 
+let down;                                       // what the pointer came down on
+on('pointerdown', ({target}) => { down = target; }, true);
 on('click', ({target}) => {
-  const dialog = target instanceof HTMLDialogElement && target;       // its backdrop
+  const dialog = target instanceof HTMLDialogElement && target === down && target;       // its backdrop
   const button = target.closest?.('[data-open], [data-close], [data-edit], [data-copy], [data-press], [data-dismiss]');
   if (dialog) dialog.close();
   if (!button) return;
-  const {open, close, edit, copy, press, dismiss} = button.dataset;
+  const {open, edit, copy, press} = button.dataset;
   if (open != null && !at(open)?.open) at(open)?.showModal();
-  if (close != null) button.closest('dialog, [popover]')?.[button.closest('dialog') ? 'close' : 'hidePopover']();
+  if (!sending(button)) leaving(button);
   if (edit != null) editing(button.closest('[data-editable]'), edit !== 'end');
   if (copy != null) copying(copy ? at(copy) : button.closest('.code').querySelector('pre'), button);
   if (press != null) setTimeout(() => at(press)?.click());         // after its palette has closed
-  if (dismiss != null) setTimeout(() => button.closest('.toast').remove());     // after htmx has sent
+});
+
+// What sends something closes its dialog, or dismisses its notice, once that was sent: offline nothing is lost.
+const sending = button => button.matches('[hx-ws\\:send], [hx-ws\\:send] :not([type=button])');
+function leaving(button) {
+  const {close, dismiss} = button.dataset;
+  if (close != null) button.closest('dialog, [popover]')?.[button.closest('dialog') ? 'close' : 'hidePopover']();
+  if (dismiss != null) button.closest('.toast')?.remove();
+}
+on('htmx:ws:after:message:outgoing', ({target}) => {
+  const button = target.matches('form') ? target.querySelector('[data-close]:not([type=button])') : target;
+  if (button) leaving(button);
 });
 
 function editing(part, start) {
@@ -187,8 +226,12 @@ on('htmx:ws:after:message:outgoing', ({target}) => target.closest('[data-ui-edit
 async function copying(source, button) {
   const text = (source.content?.querySelector('textarea') ?? source).value ?? source.textContent;
   try { await navigator.clipboard.writeText(text); } catch {          // not over plain http
-    const box = document.body.appendChild(document.createElement('textarea'));
-    box.value = text; box.select(); document.execCommand('copy'); box.remove(); button.focus();
+    const box = document.createElement('textarea');
+    (button.closest('dialog') ?? document.body).append(box);          // beside an open dialog nothing can be selected
+    box.value = text; box.select();
+    const copied = document.execCommand('copy');
+    box.remove(); button.focus();
+    if (!copied) return;
   }
   say('copied');
   button.dataset.uiDone = '';
@@ -204,15 +247,17 @@ const pressed = ({key, ctrlKey, metaKey, altKey, shiftKey}) => {
   if (!mod && !altKey) return key;
   return (mod ? 'Mod+' : '') + (altKey ? 'Alt+' : '') + (shiftKey ? 'Shift+' : '') + (key.length === 1 ? key.toLowerCase() : key);
 };
+const composing = ({isComposing, keyCode}) => isComposing || keyCode === 229;    // Safari's key that ends it has only the code
 on('keydown', event => {
-  if (event.isComposing || event.getModifierState?.('AltGraph')) return;
+  if (composing(event) || event.getModifierState?.('AltGraph')) return;
   const {target, key} = event, name = pressed(event);
   const typing = target.closest?.('input, textarea, select, [contenteditable]');
   if (document.querySelector('dialog[open], :popover-open:not(#toasts)')) return;
   const part = target.closest?.('[data-ui-edit]');
   if (key === 'Escape' && part) return editing(part, false);
   if (typing && (name === key && key !== 'Escape' || part && /Enter|Backspace/.test(key))) return;
-  if (/^Arrow/.test(name) && !target.matches('body, [tabindex="-1"], [data-arrows]')) return;
+  const free = !event.shiftKey && target.matches('body, [tabindex="-1"], [data-arrows]');     // Shift selects text
+  if (/^Arrow/.test(name) && !free) return;
   const wants = document.querySelector(`[data-key="${CSS.escape(name)}"]:not(:disabled)`);
   if (!wants) return;
   event.preventDefault();
@@ -247,7 +292,7 @@ function choosing(box, list, step = 0) {
 }
 on('keydown', event => {
   const box = event.target.closest?.('[role=combobox]'), step = {ArrowDown: 1, ArrowUp: -1}[event.key];
-  if (!box || event.isComposing || !step && event.key !== 'Enter') return;
+  if (!box || composing(event) || !step && event.key !== 'Enter') return;
   event.preventDefault();
   if (step) choosing(box, at(box.dataset.filter), step);
   else at(box.getAttribute('aria-activedescendant'))?.click();
@@ -259,6 +304,8 @@ on('htmx:after:swap', () => { const box = document.activeElement; if (box?.role 
 // --- toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most ---
 
 const toasts = at('toasts');
+const notice = id => toasts.append(at(id).content.querySelector('.toast').cloneNode(true));      // in the words of a template
+on('page:notice', ({detail}) => notice(detail));
 const held = toast => toast.matches(':hover, :focus-within');
 function leave(toast, seconds) {
   if (!seconds) return toast.remove();
@@ -266,7 +313,9 @@ function leave(toast, seconds) {
 }
 new MutationObserver(changes => {
   for (const {addedNodes} of changes) for (const toast of addedNodes) {
-    if (toast instanceof Element) leave(toast, toast.matches('.error') ? 20 : 7);
+    if (!(toast instanceof Element)) continue;
+    leave(toast, toast.matches('.error') ? 20 : 7);
+    if (toast.matches('.error')) for (const form of document.querySelectorAll('[data-ui-dirty=sent]')) form.dataset.uiDirty = '';
   }
   const free = [...toasts.children].filter(toast => !held(toast));
   while (toasts.childElementCount > 3 && free.length > 1) free.shift().remove();

@@ -128,6 +128,11 @@ class Watched:
             self.complaints.append(text)
 
 
+async def asks_to_leave(page: Page) -> bool:
+    """Whether the page would ask before it is left: something on it would be lost."""
+    return await page.evaluate("!dispatchEvent(new Event('beforeunload', {cancelable: true}))")
+
+
 async def shoot(page: Page, name: str) -> None:
     """Keep a picture of the page where SPINDLE_SHOTS says."""
     if SHOTS:

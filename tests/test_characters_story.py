@@ -2,13 +2,14 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
 from extensions.characters import png
-from tests.live import Watched, chromium, live, shoot
+from tests.live import Watched, asks_to_leave, chromium, live, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 CARD = {
@@ -84,6 +85,37 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
         await page.dispatch_event("#characters-panel", "drop", {"dataTransfer": text})
         await expect(rows).to_have_count(3)
 
+        # What is typed about a persona stays with it when one above goes, or it changes elsewhere.
+        await page.click("#characters-persona-new > summary")
+        for name in ("Ash", "Bea"):
+            await page.fill("#characters-persona-name", name)
+            await page.get_by_role("button", name="Add", exact=True).click()
+            await expect(page.locator(f"#characters-persona-of-{name}")).to_be_visible()
+        await page.click("#characters-persona-of-Bea > summary")
+        await page.fill("#characters-persona-of-Bea-about", "Half a thought")
+        await page.click("#characters-persona-of-Ash > summary")
+        await page.click("#characters-persona-of-Ash-delete")
+        await expect(page.locator("#characters-persona-of-Ash")).to_have_count(0)
+        other = await context.new_page()
+        await other.goto(page.url)
+        await other.click("#characters-persona-of-Bea > summary")
+        await other.fill("#characters-persona-of-Bea-name", "Beatrix")
+        await other.fill("#characters-persona-of-Bea-about", "Old.")
+        await other.locator("#characters-persona-of-Bea").get_by_text("Save").click()
+        await expect(page.locator("#characters-persona-of-Bea summary")).to_contain_text("Beatrix")
+        await other.close()
+        await page.click("#characters-persona-of-Bea-default")
+        await expect(page.locator("#characters-persona-of-Bea-no")).to_be_visible()
+        about = page.locator("#characters-persona-of-Bea-about")
+        await expect(about).to_have_value("Half a thought")
+        await page.locator("#characters-persona-of-Bea").get_by_text("Save").click()
+        await expect(page.locator("#characters-persona-of-Bea summary span")).to_have_text(
+            ["Bea", "default"]
+        )
+        assert "Half a thought" in (data / "users" / "Bea.yaml").read_text()
+        assert not await asks_to_leave(page)
+        await page.locator(".toast").get_by_label("Dismiss").last.click()
+
         # The editor: a field, a new entry of the lorebook, one more greeting.
         await rows.filter(has_text="Maren").locator("a").click()
         await expect(page.locator("h1")).to_have_text("Maren")
@@ -95,8 +127,24 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
         await page.click("#characters-g-greetings > summary")
         await page.locator("#characters-g-greetings [data-add]").first.click()
         await page.keyboard.type("Mind the ink.")
+        await page.evaluate("document.body._htmx.ws.connection.socket.close()")
+        for state in ("offline", "online"):
+            await expect(page.locator("html")).to_have_attribute("data-ui-link", state)
+        await expect(page.locator("#characters-entry-1-keys")).to_have_value("tide")
+        assert await asks_to_leave(page)
+        for id in ("duplicate", "start"):
+            await page.click(f"#characters-{id}")
+            await expect(page.locator(".toast").last).to_contain_text("is not saved. Save it first")
+            await page.locator(".toast").get_by_label("Dismiss").click()
+            await expect(page.locator(".toast")).to_have_count(0)
+        await page.fill("#characters-f-name", "")
+        await page.get_by_role("button", name="Save", exact=True).click()
+        await expect(page.locator(".toast").last).to_contain_text("A character needs a name.")
+        assert await asks_to_leave(page)
+        await page.fill("#characters-f-name", "Maren")
         await page.get_by_role("button", name="Save", exact=True).click()
         await expect(page.locator("#characters-stamp")).to_have_text("Saved.")
+        assert not await asks_to_leave(page)
         await page.fill("#characters-f-personality", "exact")
         await page.get_by_role("button", name="Save", exact=True).click()
         await expect(page.locator("#characters-f-personality")).to_have_value("exact")
@@ -138,3 +186,16 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
             assert await page.evaluate("document.documentElement.scrollWidth") <= 390
         await shoot(page, "characters-3-phone")
         assert watched.complaints == []
+
+        # A file that cannot be sent is told: to the gallery, to a message, to the models.
+        places = (
+            ("/characters", "#characters-files"),
+            ("/chat", "#images-file"),
+            ("/models", "#models-choose-files"),
+        )
+        await page.route(re.compile("/ext/.*(import|images|uploads)"), lambda route: route.abort())
+        for path, field in places:
+            await page.goto(server.address + path)
+            await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+            await page.set_input_files(field, tmp_path / "maren.png")
+            await expect(page.locator(".toast.error").last).to_contain_text("did not arrive")

@@ -109,7 +109,7 @@ async def test_macros_say_who_is_there(app: App, tab: Tab, model: Scripted):
     await gather(tab)
     await act(tab, "mute", character="Cy", on=True)
     await act(tab, "turns", order="manual")
-    await act(tab, "choose", character="Ada")
+    await act(tab, "choose", chosen="Ada")
     await tab.act("send", conversation=tab.conversation, text="Hello?")
     await app.until(lambda: not tab.busy)
     assert words(model)[0].startswith("Ada, Bo, Cy; Ada, Bo; Ada, Bo, Cy; not Bo, Cy, You\n")
@@ -136,7 +136,7 @@ async def test_versions_continuing_and_editing_keep_the_speaker(app: App, tab: T
     await talked(app, tab)
     id = tab.conversation
     await act(tab, "turns", order="manual")
-    await act(tab, "choose", character="Cy")  # Who would be next.
+    await act(tab, "choose", chosen="Cy")  # Who would be next.
     bo = (await store_of(app).get(id)).messages[2]
     await tab.act("regenerate", message=bo.id)
     again = await said(app, tab)
@@ -244,7 +244,7 @@ async def test_who_is_chosen_speaks_now_muted_or_not(app: App, tab: Tab, model: 
     await app.until(lambda: len(model.asked) == 1)
     assert (await said(app, tab))[-1][0] == "Cy"
     await act(tab, "turns", order="manual")
-    await act(tab, "choose", character="Ada")
+    await act(tab, "choose", chosen="Ada")
     await tab.act("send", conversation=tab.conversation, text="And you?")
     assert (await said(app, tab))[-1][0] == "Ada"
     await act(tab, "move", id="Ada", to="2")
@@ -300,7 +300,7 @@ async def test_names_are_exported_and_imported(app: App, tab: Tab):
 
 async def test_a_group_goes_on_with_a_member_whose_file_was_renamed(app: App, tab: Tab):
     await gather(tab)
-    await act(tab, "choose", character="Bo")
+    await act(tab, "choose", chosen="Bo")
     await act(tab, "turns", order="manual")
     await tab.page.act("characters.rename", id="Bo", to="The fox")
     state = await store_of(app).state(tab.conversation, "group_chat", "group")
@@ -326,7 +326,7 @@ async def test_dummies_and_what_is_inserted_are_said_by_who_is_next_or_chosen(ap
     await tab.act("dummy", conversation=id, text="Well.", role="assistant")
     await tab.act("dummy", conversation=id, text="So?", role="user")
     await act(tab, "turns", order="manual")
-    await act(tab, "choose", character="Ada")
+    await act(tab, "choose", chosen="Ada")
     await tab.act("dummy", conversation=id, text="I.", role="assistant")
     assert await said(app, tab) == [
         ("Ada", "You are all late, You."), ("Bo", "Well."), ("", "So?"), ("Ada", "I."),

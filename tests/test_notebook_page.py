@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.engines.real import ROOT, STORIES, interpreter
-from tests.live import Watched, chromium, live, shoot
+from tests.live import Watched, asks_to_leave, chromium, live, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.timeout(240)]
 STARTER = "It had rained all night, and in the morning the river was at the door."
@@ -137,6 +137,14 @@ async def test_a_writing_session(tmp_path: Path, environments_dir: Path):
         await page.set_viewport_size({"width": 390, "height": 844})
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
         await shoot(page, "notebook-4-phone")
+
+        # What is typed while the server is away is not left without a question.
+        assert not await asks_to_leave(page)
+        await server.kill()
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "offline")
+        await box.press("End")
+        await page.keyboard.type("!")
+        assert await asks_to_leave(page)
         assert watched.complaints == []
 
 

@@ -37,6 +37,11 @@ async def opened(
         assert watched.complaints == []
 
 
+COMPOSED = """field => !field.dispatchEvent(new KeyboardEvent("keydown",
+    {key: "Enter", keyCode: 229, bubbles: true, cancelable: true}))"""
+"""The Enter by which Safari ends a choice of an input method; says whether the page took it."""
+
+
 async def test_the_palette_by_keyboard(tmp_path: Path):
     async with opened(tmp_path, "One two three.") as (_, _, page):
         palette, box = page.locator("#commands"), page.get_by_role("combobox")
@@ -47,6 +52,7 @@ async def test_the_palette_by_keyboard(tmp_path: Path):
         await expect(box).to_be_focused()
         await expect(chosen).to_have_count(1)
         first = await chosen.inner_text()
+        assert not await box.evaluate(COMPOSED)
         await page.keyboard.press("ArrowDown")
         await expect(chosen).not_to_have_text(first)
         await expect(box).to_have_attribute(
@@ -84,9 +90,18 @@ async def test_the_palette_by_keyboard(tmp_path: Path):
         await page.keyboard.type("choose a model")
         await expect(palette.get_by_role("option")).to_have_count(1)
         await page.keyboard.press("Enter")
-        await expect(page.locator("#models-picker")).to_be_visible()
+        picker = page.locator("#models-picker")
+        await expect(picker).to_be_visible()
         await expect(palette).to_be_hidden()
-        await page.keyboard.press("Escape")
+
+        # Words selected beyond its edge leave it open; a click beside it closes it.
+        await picker.locator("h2").hover()
+        await page.mouse.down()
+        await page.mouse.move(5, 5)
+        await page.mouse.up()
+        await expect(picker).to_be_visible()
+        await page.mouse.click(5, 5)
+        await expect(picker).to_be_hidden()
         await page.locator("#commands-open").click()
         await palette.get_by_role("option", name="Settings: About").click()
         await page.wait_for_url("**/settings/about")
@@ -98,6 +113,7 @@ async def test_the_shortcuts_and_the_keys_they_name(tmp_path: Path):
         await page.keyboard.type("What?")  # While someone types, ? is a letter.
         await expect(page.locator("#chat-text")).to_have_value("What?")
         await expect(page.locator("#commands-keys")).to_be_hidden()
+        assert not await page.locator("#chat-text").evaluate(COMPOSED)
         await page.keyboard.press("Enter")
         await expect(page.locator("#chat-stop")).to_be_visible()
         await page.locator("#chat-log").click()
@@ -129,12 +145,42 @@ async def test_the_palette_on_a_phone(tmp_path: Path):
         await expect(palette).to_be_hidden()
 
 
+UNDO = """() => {
+  const toasts = document.getElementById('toasts');
+  toasts.insertAdjacentHTML('beforeend', `<div class="toast note"><p>It is gone.</p>
+    <button type="button" hx-ws:send data-dismiss>Undo</button>
+    <button type="button" data-dismiss>Dismiss</button></div>`);
+  htmx.process(toasts.lastElementChild);
+}"""
+
+
 async def test_a_link_does_not_leave_the_page_for_a_dead_server(tmp_path: Path):
     async with opened(tmp_path) as (server, _, page):
+        await page.fill("#chat-text", "First words")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("article.chat-reply")).to_contain_text("Hello.")
+        row, sheet = (
+            page.locator("#chat-conversations .entry"),
+            page.locator("#conversations-sheet"),
+        )
+        await row.hover()
+        await row.get_by_label("Folder, tags, export").click()
+        await page.fill("#conversations-title", "Brass")
         address = page.url
-        await page.fill("#chat-text", "half a sentence")
         await server.kill()
         await expect(page.get_by_text("Offline. Trying again.").first).to_be_visible()
+
+        # What cannot be sent stays to be sent: a dialog, and the Undo of a notice.
+        await sheet.get_by_role("button", name="Save").click()
+        await expect(page.locator("#conversations-title")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(sheet).to_be_hidden()
+        await page.evaluate(UNDO)
+        for number, name in enumerate(("Undo", "Dismiss")):
+            await page.get_by_role("button", name=name, exact=True).click()
+            await page.evaluate("new Promise(done => setTimeout(done, 50))")
+            await expect(page.locator(".toast")).to_have_count(1 - number)
+        await page.fill("#chat-text", "half a sentence")
         for link in (
             page.get_by_role("link", name="New conversation").first,
             page.locator("#rail a").last,
@@ -152,8 +198,17 @@ async def test_a_link_does_not_leave_the_page_for_a_dead_server(tmp_path: Path):
         await page.wait_for_url("**/settings")
 
 
+AT_THE_RIGHT = """paragraph => {
+  const range = document.createRange(), box = paragraph.getBoundingClientRect();
+  range.selectNodeContents(paragraph);
+  const words = range.getBoundingClientRect();
+  return words.left - box.left > box.right - words.right;
+}"""
+"""Whether the words stand at the right side, as Arabic does."""
+
+
 async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(tmp_path: Path):
-    async with opened(tmp_path, "One.", "Two.") as (_, context, page):
+    async with opened(tmp_path, "One.", "Two.\n\nثلث ربع.") as (_, context, page):
         await page.fill("#chat-text", "First words")
         await page.keyboard.press("Enter")
         await expect(page.locator("article.chat-reply")).to_contain_text("One.")
@@ -163,6 +218,17 @@ async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(t
         await mine.locator("textarea").fill("Other words")
         await mine.get_by_role("button", name="Send again").click()
         await expect(page.locator("article.chat-reply")).to_contain_text("Two.")
+        paragraphs = page.locator("article.chat-reply .chat-body p")
+        await expect(paragraphs).to_have_count(2)
+        assert not await paragraphs.first.evaluate(AT_THE_RIGHT)
+        assert await paragraphs.last.evaluate(AT_THE_RIGHT)
+        await page.fill("#chat-text", "ربع")
+        await expect(page.locator("#chat-text")).to_have_css("direction", "rtl")
+        await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+        arrow = """(log, shiftKey) => log.dispatchEvent(new KeyboardEvent("keydown",
+            {key: "ArrowLeft", shiftKey, bubbles: true, cancelable: true}))"""
+        assert await page.locator("chat-log").evaluate(arrow, True), "it selects text"
+        assert not await page.locator("chat-log").evaluate(arrow, False)
         await page.mouse.move(5, 5)
         await page.focus("#chat-text")
         seen = "node => node.checkVisibility({checkOpacity: true})"
@@ -239,11 +305,21 @@ async def test_no_token_makes_the_page_look_through_all_of_itself(tmp_path: Path
     async with opened(tmp_path, "word " * 400) as (_, _, page):
         await page.evaluate(LOOKS)
         await page.fill("#chat-text", "Talk")
+        await page.focus("#chat-submit")
         await page.keyboard.press("Enter")
-        await page.wait_for_selector("#chat-go[data-busy=true]")
+        await page.wait_for_selector("#chat-stop:focus")
         begun = await page.evaluate("looks")
-        await page.wait_for_selector("#chat-go[data-busy=false]")
+        await page.wait_for_selector("#chat-submit:focus")
         assert await page.evaluate("looks") - begun < 12, "as many as when it begins and ends"
+
+        # On paper the reply is whole, and nothing is there to press.
+        await page.set_viewport_size({"width": 1280, "height": 240})
+        log, cut = page.locator("chat-log"), "log => log.scrollHeight - log.clientHeight"
+        assert await log.evaluate(cut) > 0
+        await page.emulate_media(media="print")
+        assert await log.evaluate(cut) == 0
+        for gone in ("#rail", "#chat-side", "#chat-composer", "#status", ".chat-tools"):
+            await expect(page.locator(gone).first).to_be_hidden()
 
 
 TOAST = """kind => document.getElementById("toasts").insertAdjacentHTML("beforeend",

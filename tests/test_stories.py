@@ -152,7 +152,7 @@ async def choose_mode(page: Page, mode: str) -> None:
 
 async def test_a_group_chat(tmp_path: Path, environments_dir: Path):
     """Three characters, in turn, by mention, by choice, and among themselves."""
-    cast(tmp_path, "Ada", "Bram", "Cleo")
+    cast(tmp_path, "Ada", "Bram", "Cleo", "Dora")
     says = tuple(f"Words {n}." for n in range(1, 30))
     async with told(tmp_path, environments_dir, says) as story:
         page = story.page
@@ -185,8 +185,19 @@ async def test_a_group_chat(tmp_path: Path, environments_dir: Path):
         await expect(again).to_contain_text("2/2")
         await expect(heads).to_have_text(["Ada", "Bram", "Ada"])
 
-        # Somebody is asked to speak; then they go on by themselves.
+        # By choice, which neither the choice of who joins nor that of the order is in the way of.
         await page.click("#group_chat-open")
+        await page.select_option("#group_chat-order", "manual")
+        await page.select_option("#group_chat-chosen", "Cleo")
+        await expect(page.locator("#group_chat-chosen option[selected]")).to_have_text("Cleo")
+        await page.select_option("#group_chat-character", "Dora")
+        await expect(page.locator("#group_chat-members")).to_contain_text("Dora")
+        await page.get_by_label("Remove Dora").click()
+        await expect(page.locator("#group_chat-members")).not_to_contain_text("Dora")
+        await page.select_option("#group_chat-order", "mention")
+        await expect(page.locator("#group_chat-chosen")).to_have_count(0)
+
+        # Somebody is asked to speak; then they go on by themselves.
         await page.get_by_label("Cleo speaks now").click()
         await expect(heads).to_have_text(["Ada", "Bram", "Ada", "Cleo"])
         await story.quiet()

@@ -61,7 +61,7 @@ class Desk:
 
         fresh = await self._ext.thread(write)
         if fresh is None:
-            return await self._pages.tell_form(client, id, note=CHANGED, fresh=False)
+            return await self._pages.tell_form(client, id, note=CHANGED, fresh=False, saved=False)
         await self._pages.tell_form(client, id, note="Saved.", fresh=fresh)
         self._changed()
 

@@ -55,7 +55,7 @@ class Lorebooks:
 
         fresh = await self._ext.thread(write)
         if fresh is None:
-            return await self._pages.tell_world(client, id, note=CHANGED, fresh=False)
+            return await self._pages.tell_world(client, id, note=CHANGED, fresh=False, saved=False)
         await self._pages.tell_world(client, id, note="Saved.", fresh=fresh)
         self._changed()
 

@@ -90,21 +90,22 @@ class Pages:
         self._ext.push_html(f'<main id="main" hx-swap-oob="innerHTML">{html}</main>{go}', client)
 
     async def tell_form(
-        self, client: Client, id: str, *, note: str = "", fresh: bool = True
+        self, client: Client, id: str, *, note: str = "", fresh: bool = True, saved: bool = True
     ) -> None:
         """The form of one character as it is now, or with `fresh` off only what file it is of."""
-        context = {"character": await self._ext.thread(self._one, id), "note": note, "oob": True}
+        character = await self._ext.thread(self._one, id)
+        context = {"character": character, "note": note, "unsaved": not saved}
         part = "_editor.html" if fresh else "_stamp.html"
-        self._ext.push_html(self._ext.render(part, **context), client)
+        self._ext.push_html(self._ext.render(part, oob=True, **context), client)
 
     async def tell_world(
-        self, client: Client, id: str, *, note: str = "", fresh: bool = True
+        self, client: Client, id: str, *, note: str = "", fresh: bool = True, saved: bool = True
     ) -> None:
         """The form of one lorebook as it is now, or with `fresh` off only what file it is of."""
         world = await self._ext.thread(self._world, id)
         part = "_world.html" if fresh else "_stamp.html"
-        context = {"world": world, "character": world, "note": note, "oob": True}
-        self._ext.push_html(self._ext.render(part, **context), client)
+        context = {"world": world, "character": world, "note": note, "unsaved": not saved}
+        self._ext.push_html(self._ext.render(part, oob=True, **context), client)
 
     def tell_everywhere(self, client: Client, id: str) -> None:
         """The switch of a lorebook that is told everywhere; what is typed below it stays."""

@@ -209,6 +209,8 @@ def as_sent(html: str) -> dict[str, Any]:
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             said = dict(attrs)
             self.inside += tag == "template"
+            if tag == "form":
+                self.sent |= json.loads(said["hx-vals"] or "")
             name = said.get("name") or ""
             if self.inside:
                 return

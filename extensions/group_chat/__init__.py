@@ -55,8 +55,10 @@ class Speak(OnMember, frozen=True):
     """Somebody speaks now, muted or not."""
 
 
-class Choose(OnMember, frozen=True):
+class Choose(InGroup, frozen=True):
     """Who answers from now on, in manual order."""
+
+    chosen: str
 
 
 class Turns(InGroup, frozen=True):
@@ -103,7 +105,7 @@ async def setup(ext: Extension[Any]) -> None:
     on_member(Remove, lambda group, a: group.without(a.character))
     on_member(Mute, lambda group, a: group.muted(a.character, a.on))
     on_member(Move, lambda group, a: group.moved(a.id, a.to))
-    on_member(Choose, lambda group, a: structs.replace(group, chosen=a.character))
+    on_member(Choose, lambda group, a: structs.replace(group, chosen=a.chosen))
 
     @ext.on(Renamed)
     async def renamed(event: Renamed) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.live import ROOT, Watched, chromium, live, shoot
+from tests.live import ROOT, Watched, asks_to_leave, chromium, live, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 MINE = ("chat", "conversations", "prompts", "instruct", "models", "settings", "parameters",
@@ -108,9 +108,13 @@ async def test_parameters_by_hand(tmp_path: Path):
         await page.locator("#parameters-grammar > summary").click()
         await page.fill("#parameters-gbnf", "root ::= a")
         await page.get_by_label("The grammar", exact=True).check()
+        await page.select_option("#parameters-grammar-file", index=1)
+        await expect(page.locator(".toast").last).to_contain_text("is not saved. Save it first")
+        await expect(page.locator("#parameters-grammar-file")).to_have_value("")
         await page.click("#parameters-use")
         await expect(page.locator("#parameters-gbnf-error")).to_contain_text("names a, which is no")
         await expect(page.locator("#parameters-gbnf")).to_have_value("root ::= a")
+        assert await asks_to_leave(page)
         await shoot(page, "parameters-grammar")
 
         # What is saved is what stands in the box; what is deleted lies in a list.

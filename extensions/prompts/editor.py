@@ -1,8 +1,9 @@
 """The page of instruction templates: choosing, editing, and what a sample conversation becomes."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
-from weakref import WeakKeyDictionary
+from urllib.parse import quote
 
 from kernel.api import Client, Extension, Message, Refused, Struct, Text
 
@@ -40,22 +41,28 @@ class Editor:
 
     def __init__(self, ext: Extension[Any], library: Library) -> None:
         self._ext, self._library = ext, library
-        self._pages: WeakKeyDictionary[Client, Looking] = WeakKeyDictionary()
         self._sandbox = Sandbox(TOKENS)
         self._asked = 0
         ext.defer(lambda: ext.thread(self._sandbox.close))
 
     async def context(self, client: Client | None, subject: str) -> Mapping[str, Any]:
-        """The context of editor.html."""
-        looking = self._pages.get(client) if client else None
-        looking = looking or await self._ext.thread(self._first)
+        """The context of editor.html; the subject is the template's name, or none."""
+        looking = await self._ext.thread(self._looked, subject)
         preview = await self.preview(looking.source)
         return {**self._common(looking), "preview": preview}
 
     async def open(self, client: Client, name: str) -> None:
-        """Show a template; no name: the model's own."""
-        self._pages[client] = await self._ext.thread(self._look, name)
-        await self.tell(client)
+        """Show a template, and make that the page's address; no name: the model's own."""
+        if name:
+            await self._ext.thread(self._library.read, name)
+        if not client.path.startswith("/settings/prompts"):
+            return  # An Undo that was pressed on another page.
+        client.subject = f"prompts/{name}".rstrip("/")
+        client.path = f"/settings/{client.subject}"
+        html = self._ext.render("_editor.html", **await self.context(client, name), oob=True)
+        at = f"/settings/prompts/{quote(name, safe='')}".rstrip("/")
+        go = f'<span id="page-go" hidden data-path="{at}" hx-swap-oob="outerHTML"></span>'
+        self._ext.push_html(f"{html}{go}", client)
 
     async def show(self, client: Client, source: str) -> None:
         """What the sample becomes with this source; only the last of several asked at once."""
@@ -77,8 +84,7 @@ class Editor:
     async def delete(self, client: Client, name: str) -> None:
         """Move the user's own file to the trash, with a way back."""
         kept = await self._ext.thread(self._library.delete, name)
-        self._pages[client] = await self._ext.thread(self._first)
-        await self.tell(client)
+        await self.open(client, "")
         button = {"label": "Undo", "vals": {"action": "prompts.restore", "kept": kept}}
         text = f"“{name}” was moved to the trash."
         html = self._ext.render(
@@ -90,7 +96,8 @@ class Editor:
         await self.open(client, await self._ext.thread(self._library.restore, kept))
 
     async def use(self, client: Client, name: str) -> None:
-        """Choose a template for the loaded model; no name: its own, or what its name says."""
+        """Choose a template for the loaded model; no name: its own, or what its name says. What
+        is typed on the page stays there."""
         model = self._ext.slot().model
         if not model:
             raise Refused("No model is loaded. Choose one first.")
@@ -98,12 +105,9 @@ class Editor:
             await self._ext.thread(self._library.read, name)
         templates = {k: v for k, v in self._ext.settings.templates.items() if k != model.info.name}
         self._ext.configure({"templates": templates | ({model.info.name: name} if name else {})})
-        await self.tell(client)
-
-    async def tell(self, client: Client) -> None:
-        context = await self.context(client, "")
-        html = self._ext.render("_editor.html", **context, oob=True)
-        self._ext.push_html(html, client, "editor")
+        name = client.subject.partition("/")[2]
+        context = self._common(await self._ext.thread(self._looked, name))
+        self._ext.push_html(self._ext.render("_used.html", **context, oob=True), client, "used")
 
     async def preview(self, source: str) -> Preview:
         """Render the sample in a sandbox of its own: a bad template holds up no reply."""
@@ -124,14 +128,12 @@ class Editor:
         except Refused:
             return Preview(text)
 
-    def _first(self) -> Looking:
-        """The model's own; without one what is used instead."""
-        return self._look("")
-
-    def _look(self, name: str) -> Looking:
+    def _looked(self, name: str) -> Looking:
+        """That template; without one, or where it is gone, the model's own or what is used."""
         model = self._ext.slot().model
-        if name:
-            return Looking(name, self._library.read(name))
+        with suppress(Refused):
+            if name:
+                return Looking(name, self._library.read(name))
         chosen = self._library.chosen("", model.info if model else None)
         own = model.info.chat_template if model else ""
         return Looking(chosen.name, chosen.source) if chosen.source else Looking("", own)

@@ -72,3 +72,18 @@ async def test_a_template_is_kept_chosen_for_the_model_and_deleted_with_a_way_ba
             await told(page, why, "save", name=name, source="x")
         await told(page, "came with Spindle and stays", "delete", name="ChatML")
         await told(page, "no instruction template", "use", name="Nowhere")
+
+
+async def test_the_address_keeps_the_template_that_is_looked_at():
+    async with running("prompts", "settings", model=Scripted()) as app:
+        page = await opened(app)
+        await told(page, "“My own” was saved", "save", name="My own", source="mine")
+        assert 'data-path="/settings/prompts/My%20own"' in page.html
+        again = await app.open("/settings/prompts/My own")  # As a new connection has it.
+        html = await again.until("prompts-form.*?</form>")
+        assert ">\nmine<" in html
+        assert "data-guard" in html
+        html = await told(again, "as you chose", "use", name="My own")
+        assert "prompts-form" not in html, "what is typed stays"
+        gone = await app.open("/settings/prompts/Gone")
+        assert ">\nmine<" in await gone.until("prompts-form.*?</form>"), "what the model gets"

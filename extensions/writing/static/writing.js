@@ -54,6 +54,12 @@ class WritingBox extends HTMLElement {
 
   get settled() { return this.base == null || this.sent == null && this.box.value === this.base; }
 
+  // Whether leaving the page would lose words: what can be sent is, at the last moment.
+  unsaved() {
+    this.send();
+    return !this.settled && document.documentElement.dataset.uiLink !== 'online';
+  }
+
   // A button that is about the text waits until the text has arrived.
   hold(event) {
     const button = event.target.closest?.('[data-writing]');
