@@ -257,6 +257,15 @@ async def test_no_token_makes_the_page_look_through_all_of_itself(tmp_path: Path
         await page.wait_for_selector("#chat-go[data-busy=false]")
         assert await page.evaluate("looks") - begun < 12, "as many as when it begins and ends"
 
+        # On paper the reply is whole, and nothing is there to press.
+        await page.set_viewport_size({"width": 1280, "height": 240})
+        log, cut = page.locator("chat-log"), "log => log.scrollHeight - log.clientHeight"
+        assert await log.evaluate(cut) > 0
+        await page.emulate_media(media="print")
+        assert await log.evaluate(cut) == 0
+        for gone in ("#rail", "#chat-side", "#chat-composer", "#status", ".chat-tools"):
+            await expect(page.locator(gone).first).to_be_hidden()
+
 
 TOAST = """kind => document.getElementById("toasts").insertAdjacentHTML("beforeend",
     `<div class="toast ${kind}"><p>It failed. Try again.</p></div>`)"""
