@@ -159,8 +159,17 @@ async def test_a_link_does_not_leave_the_page_for_a_dead_server(tmp_path: Path):
         await page.wait_for_url("**/settings")
 
 
+AT_THE_RIGHT = """paragraph => {
+  const range = document.createRange(), box = paragraph.getBoundingClientRect();
+  range.selectNodeContents(paragraph);
+  const words = range.getBoundingClientRect();
+  return words.left - box.left > box.right - words.right;
+}"""
+"""Whether the words stand at the right side, as Arabic does."""
+
+
 async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(tmp_path: Path):
-    async with opened(tmp_path, "One.", "Two.") as (_, context, page):
+    async with opened(tmp_path, "One.", "Two.\n\nثلاثة أربعة.") as (_, context, page):
         await page.fill("#chat-text", "First words")
         await page.keyboard.press("Enter")
         await expect(page.locator("article.chat-reply")).to_contain_text("One.")
@@ -170,6 +179,10 @@ async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(t
         await mine.locator("textarea").fill("Other words")
         await mine.get_by_role("button", name="Send again").click()
         await expect(page.locator("article.chat-reply")).to_contain_text("Two.")
+        paragraphs = page.locator("article.chat-reply .chat-body p")
+        assert [await each.evaluate(AT_THE_RIGHT) for each in await paragraphs.all()] == [0, 1]
+        await page.fill("#chat-text", "واحد")
+        await expect(page.locator("#chat-text")).to_have_css("direction", "rtl")
         await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
         arrow = """(log, shiftKey) => log.dispatchEvent(new KeyboardEvent("keydown",
             {key: "ArrowLeft", shiftKey, bubbles: true, cancelable: true}))"""
