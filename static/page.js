@@ -183,8 +183,10 @@ document.querySelector('.strip [aria-current]')?.scrollIntoView({inline: 'center
 
 // --- one listener for clicks: data-open, data-close, data-edit, data-copy, data-press, data-dismiss ---
 
+let down;                                       // what the pointer came down on
+on('pointerdown', ({target}) => { down = target; }, true);
 on('click', ({target}) => {
-  const dialog = target instanceof HTMLDialogElement && target;       // its backdrop
+  const dialog = target instanceof HTMLDialogElement && target === down && target;       // its backdrop
   const button = target.closest?.('[data-open], [data-close], [data-edit], [data-copy], [data-press], [data-dismiss]');
   if (dialog) dialog.close();
   if (!button) return;
@@ -213,8 +215,12 @@ on('htmx:ws:after:message:outgoing', ({target}) => target.closest('[data-ui-edit
 async function copying(source, button) {
   const text = (source.content?.querySelector('textarea') ?? source).value ?? source.textContent;
   try { await navigator.clipboard.writeText(text); } catch {          // not over plain http
-    const box = document.body.appendChild(document.createElement('textarea'));
-    box.value = text; box.select(); document.execCommand('copy'); box.remove(); button.focus();
+    const box = document.createElement('textarea');
+    (button.closest('dialog') ?? document.body).append(box);          // beside an open dialog nothing can be selected
+    box.value = text; box.select();
+    const copied = document.execCommand('copy');
+    box.remove(); button.focus();
+    if (!copied) return;
   }
   say('copied');
   button.dataset.uiDone = '';

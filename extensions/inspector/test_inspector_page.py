@@ -42,6 +42,7 @@ async def test_thoughts_and_the_sheet(tmp_path: Path):
     flags = ("--model-dir", str(models), "--model", "polly.parrot", "--extensions", *RUNS)
     async with live(data, tmp_path / "environments", *flags) as server, chromium() as browser:
         context = await browser.new_context(viewport={"width": 1280, "height": 900})
+        await context.grant_permissions(["clipboard-read", "clipboard-write"])
         watched = Watched(context)
         page = await context.new_page()
         await page.goto(server.link)
@@ -93,6 +94,13 @@ async def test_thoughts_and_the_sheet(tmp_path: Path):
             assert wide <= 0
             if width == 390:  # All of the width is its own.
                 assert await sheet.evaluate("sheet => sheet.clientWidth") == width
+            if (width, theme) == LOOKS[0]:
+                await page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
+                copy = sheet.get_by_role("button", name="Copy the text")
+                await copy.click()
+                await expect(copy).to_have_attribute("data-ui-done", "")
+                read = await page.evaluate("navigator.clipboard.readText()")
+                assert read == "<|user|>Which one is it?\n<|assistant|>", "also over plain http"
             await body.evaluate("body => body.scrollTo(0, body.scrollHeight)")
             await shoot(page, f"sheet-{width}-{theme}-end")
             await page.keyboard.press("Escape")
