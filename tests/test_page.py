@@ -273,10 +273,11 @@ async def test_no_token_makes_the_page_look_through_all_of_itself(tmp_path: Path
     async with opened(tmp_path, "word " * 400) as (_, _, page):
         await page.evaluate(LOOKS)
         await page.fill("#chat-text", "Talk")
+        await page.focus("#chat-submit")
         await page.keyboard.press("Enter")
-        await page.wait_for_selector("#chat-go[data-busy=true]")
+        await page.wait_for_selector("#chat-stop:focus")
         begun = await page.evaluate("looks")
-        await page.wait_for_selector("#chat-go[data-busy=false]")
+        await page.wait_for_selector("#chat-submit:focus")
         assert await page.evaluate("looks") - begun < 12, "as many as when it begins and ends"
 
         # On paper the reply is whole, and nothing is there to press.

@@ -135,6 +135,11 @@ class ChatComposer extends HTMLElement {
     document.addEventListener('click', ({target}) => {
       if (target.closest?.('[data-newest]')) { this.log.toEnd(true); this.box.focus(); }
     }, {signal});
+    const go = document.getElementById('chat-go');                  // Send and Stop take turns; the focus goes along
+    document.addEventListener('htmx:before:swap', () => { this.pressing = go.contains(document.activeElement); }, {signal});
+    document.addEventListener('htmx:after:swap', () => {
+      if (this.pressing && document.activeElement === document.body) go.querySelector('button').focus();
+    }, {signal});
     this.watch = new MutationObserver(changes => this.seen(changes));
     this.watch.observe(this.log, {childList: true, subtree: true});
     this.draft = new MutationObserver(() => this.take());
