@@ -190,13 +190,24 @@ on('click', ({target}) => {
   const button = target.closest?.('[data-open], [data-close], [data-edit], [data-copy], [data-press], [data-dismiss]');
   if (dialog) dialog.close();
   if (!button) return;
-  const {open, close, edit, copy, press, dismiss} = button.dataset;
+  const {open, edit, copy, press} = button.dataset;
   if (open != null && !at(open)?.open) at(open)?.showModal();
-  if (close != null) button.closest('dialog, [popover]')?.[button.closest('dialog') ? 'close' : 'hidePopover']();
+  if (!sending(button)) leaving(button);
   if (edit != null) editing(button.closest('[data-editable]'), edit !== 'end');
   if (copy != null) copying(copy ? at(copy) : button.closest('.code').querySelector('pre'), button);
   if (press != null) setTimeout(() => at(press)?.click());         // after its palette has closed
-  if (dismiss != null) setTimeout(() => button.closest('.toast').remove());     // after htmx has sent
+});
+
+// What sends something closes its dialog, or dismisses its notice, once that was sent: offline nothing is lost.
+const sending = button => button.matches('[hx-ws\\:send], [hx-ws\\:send] :not([type=button])');
+function leaving(button) {
+  const {close, dismiss} = button.dataset;
+  if (close != null) button.closest('dialog, [popover]')?.[button.closest('dialog') ? 'close' : 'hidePopover']();
+  if (dismiss != null) button.closest('.toast')?.remove();
+}
+on('htmx:ws:after:message:outgoing', ({target}) => {
+  const button = target.matches('form') ? target.querySelector('[data-close]:not([type=button])') : target;
+  if (button) leaving(button);
 });
 
 function editing(part, start) {
@@ -293,7 +304,7 @@ on('htmx:after:swap', () => { const box = document.activeElement; if (box?.role 
 // --- toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most ---
 
 const toasts = at('toasts');
-const notice = id => toasts.append(at(id).content.cloneNode(true));      // in the words of a template
+const notice = id => toasts.append(at(id).content.querySelector('.toast').cloneNode(true));      // in the words of a template
 on('page:notice', ({detail}) => notice(detail));
 const held = toast => toast.matches(':hover, :focus-within');
 function leave(toast, seconds) {

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,16 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
             assert await page.evaluate("document.documentElement.scrollWidth") <= 390
         await shoot(page, "characters-3-phone")
         assert watched.complaints == []
+
+        # A file that cannot be sent is told: to the gallery, to a message, to the models.
+        places = (
+            ("/characters", "#characters-files"),
+            ("/chat", "#images-file"),
+            ("/models", "#models-choose-files"),
+        )
+        await page.route(re.compile("/ext/.*(import|images|uploads)"), lambda route: route.abort())
+        for path, field in places:
+            await page.goto(server.address + path)
+            await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+            await page.set_input_files(field, tmp_path / "maren.png")
+            await expect(page.locator(".toast.error").last).to_contain_text("did not arrive")

@@ -145,12 +145,42 @@ async def test_the_palette_on_a_phone(tmp_path: Path):
         await expect(palette).to_be_hidden()
 
 
+UNDO = """() => {
+  const toasts = document.getElementById('toasts');
+  toasts.insertAdjacentHTML('beforeend', `<div class="toast note"><p>It is gone.</p>
+    <button type="button" hx-ws:send data-dismiss>Undo</button>
+    <button type="button" data-dismiss>Dismiss</button></div>`);
+  htmx.process(toasts.lastElementChild);
+}"""
+
+
 async def test_a_link_does_not_leave_the_page_for_a_dead_server(tmp_path: Path):
     async with opened(tmp_path) as (server, _, page):
+        await page.fill("#chat-text", "First words")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("article.chat-reply")).to_contain_text("Hello.")
+        row, sheet = (
+            page.locator("#chat-conversations .entry"),
+            page.locator("#conversations-sheet"),
+        )
+        await row.hover()
+        await row.get_by_label("Folder, tags, export").click()
+        await page.fill("#conversations-title", "Brass")
         address = page.url
-        await page.fill("#chat-text", "half a sentence")
         await server.kill()
         await expect(page.get_by_text("Offline. Trying again.").first).to_be_visible()
+
+        # What cannot be sent stays to be sent: a dialog, and the Undo of a notice.
+        await sheet.get_by_role("button", name="Save").click()
+        await expect(page.locator("#conversations-title")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(sheet).to_be_hidden()
+        await page.evaluate(UNDO)
+        for number, name in enumerate(("Undo", "Dismiss")):
+            await page.get_by_role("button", name=name, exact=True).click()
+            await page.evaluate("new Promise(done => setTimeout(done, 50))")
+            await expect(page.locator(".toast")).to_have_count(1 - number)
+        await page.fill("#chat-text", "half a sentence")
         for link in (
             page.get_by_role("link", name="New conversation").first,
             page.locator("#rail a").last,
@@ -178,7 +208,7 @@ AT_THE_RIGHT = """paragraph => {
 
 
 async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(tmp_path: Path):
-    async with opened(tmp_path, "One.", "Two.\n\nثلاثة أربعة.") as (_, context, page):
+    async with opened(tmp_path, "One.", "Two.\n\nثلث ربع.") as (_, context, page):
         await page.fill("#chat-text", "First words")
         await page.keyboard.press("Enter")
         await expect(page.locator("article.chat-reply")).to_contain_text("One.")
@@ -189,8 +219,10 @@ async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(t
         await mine.get_by_role("button", name="Send again").click()
         await expect(page.locator("article.chat-reply")).to_contain_text("Two.")
         paragraphs = page.locator("article.chat-reply .chat-body p")
-        assert [await each.evaluate(AT_THE_RIGHT) for each in await paragraphs.all()] == [0, 1]
-        await page.fill("#chat-text", "واحد")
+        await expect(paragraphs).to_have_count(2)
+        assert not await paragraphs.first.evaluate(AT_THE_RIGHT)
+        assert await paragraphs.last.evaluate(AT_THE_RIGHT)
+        await page.fill("#chat-text", "ربع")
         await expect(page.locator("#chat-text")).to_have_css("direction", "rtl")
         await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
         arrow = """(log, shiftKey) => log.dispatchEvent(new KeyboardEvent("keydown",

@@ -95,7 +95,9 @@ async def test_thoughts_and_the_sheet(tmp_path: Path):
             if width == 390:  # All of the width is its own.
                 assert await sheet.evaluate("sheet => sheet.clientWidth") == width
             if (width, theme) == LOOKS[0]:
-                await page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
+                await page.evaluate(
+                    "() => { navigator.clipboard.writeText = () => Promise.reject(); }"
+                )
                 copy = sheet.get_by_role("button", name="Copy the text")
                 await copy.click()
                 await expect(copy).to_have_attribute("data-ui-done", "")

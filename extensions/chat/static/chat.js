@@ -1,6 +1,7 @@
 // Two elements of the chat: <chat-log> stays at the newest words, or where its reader is, and gives
 // the page its title; <chat-composer> keeps a draft until the server has the message. Both clean up after themselves.
 
+const unsent = () => document.dispatchEvent(new CustomEvent('page:notice', {detail: 'page-unsent'}));
 const say = word => document.dispatchEvent(new CustomEvent('page:say', {detail: word}));
 
 // The Enter that ends the choice of a character in an input method is none; Safari's has only the code 229 to tell it by.
@@ -117,7 +118,7 @@ class ChatComposer extends HTMLElement {
     this.addEventListener('click', event => this.does(event), {signal, capture: true});
     const menu = document.getElementById('chat-menu'), leave = () => setTimeout(() => menu.hidePopover());
     menu.addEventListener('click', ({target}) => { if (target.closest('.chat-choices button')) leave(); }, {signal});
-    menu.addEventListener('submit', leave, {signal});
+    menu.addEventListener('htmx:ws:after:message:outgoing', leave, {signal});
     this.listen(signal);
     this.form.addEventListener('submit', event => {
       const empty = !this.box.value.trim() && !this.querySelector('[data-enclosed]');
@@ -206,7 +207,7 @@ class ChatComposer extends HTMLElement {
     this.toggleAttribute('data-ui-enclosing', true);
     let first = '?first';
     for (const file of files) {
-      const send = (body, how) => fetch(`${takes}/${this.bag}${how}`, {method: 'POST', body: body.slice(0, Number(largest) + 1)}).catch(() => ({}));
+      const send = (body, how) => fetch(`${takes}/${this.bag}${how}`, {method: 'POST', body: body.slice(0, Number(largest) + 1)}).catch(unsent);
       const large = file.size > Number(largest);                                  // the server says so where it cannot be drawn
       if (large || (await send(file, first)).status === 409) {
         const [body, drawn] = await redrawn(file, Number(largest), Number(dots));

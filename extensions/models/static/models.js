@@ -1,6 +1,7 @@
 // The Model page: files and folders that are dropped onto it, or chosen, are sent piece by piece.
 // No words in here: they stand in the templates.
 
+const unsent = () => document.dispatchEvent(new CustomEvent('page:notice', {detail: 'page-unsent'}));
 const PIECE = 16 << 20, AT = '/ext/models/uploads', TRIES = 5;
 
 class Drop extends HTMLElement {
@@ -42,7 +43,7 @@ class Drop extends HTMLElement {
     const files = all.filter(({path}) => !path.split('/').some(part => part.startsWith('.')));
     if (!files.length) return;
     const body = JSON.stringify({files: files.map(({path, file}) => ({path, size: file.size}))});
-    const answer = await fetch(AT, {method: 'POST', body}).catch(() => null);
+    const answer = await fetch(AT, {method: 'POST', body}).catch(unsent);
     if (answer?.status !== 201) return;
     const id = await answer.text();
     for (const [number, {file}] of files.entries()) if (!await this.pieces(`${AT}/${id}/${number}`, file)) return;
@@ -53,7 +54,7 @@ class Drop extends HTMLElement {
       const piece = file.slice(at, at + PIECE);
       const answer = await fetch(`${address}?at=${at}`, {method: 'PUT', body: piece}).catch(() => null);
       if (answer?.ok) { at += piece.size; tries = 0; continue; }
-      if (answer && answer.status !== 409 && answer.status !== 400 || ++tries > TRIES) return false;
+      if (answer && answer.status !== 409 && answer.status !== 400 || ++tries > TRIES) { if (!answer) unsent(); return false; }
       if (!answer || answer.status === 400) { await new Promise(done => setTimeout(done, 1000 * tries)); continue; }
       const there = Number(await answer.text());       // where the server is
       if (!Number.isInteger(there)) return false;
