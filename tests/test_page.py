@@ -208,7 +208,7 @@ AT_THE_RIGHT = """paragraph => {
 
 
 async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(tmp_path: Path):
-    async with opened(tmp_path, "One.", "Two.\n\nثلث ربع.") as (_, context, page):
+    async with opened(tmp_path, "One.", "Two.\n\nثلث ربع.\n\n- ثلث") as (_, context, page):
         await page.fill("#chat-text", "First words")
         await page.keyboard.press("Enter")
         await expect(page.locator("article.chat-reply")).to_contain_text("One.")
@@ -222,6 +222,8 @@ async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(t
         await expect(paragraphs).to_have_count(2)
         assert not await paragraphs.first.evaluate(AT_THE_RIGHT)
         assert await paragraphs.last.evaluate(AT_THE_RIGHT)
+        item = page.locator("article.chat-reply .chat-body li")
+        assert not await item.evaluate(AT_THE_RIGHT), "its mark is at the left"
         await page.fill("#chat-text", "ربع")
         await expect(page.locator("#chat-text")).to_have_css("direction", "rtl")
         await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
