@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, expect
 
+from extensions.conversations.api import Store
 from tests.live import Watched, chromium, live, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.timeout(280)]
@@ -251,3 +252,45 @@ async def test_every_tab_fits_a_hand(tmp_path: Path, environments_dir: Path, wid
         assert box
         assert box["y"] + box["height"] <= 380
         assert not any(wrong.values()), "\n".join(f"{at}: {what}" for at, what in wrong.items())
+
+
+async def long_talk(data: Path) -> str:
+    """A conversation of 300 messages."""
+    data.mkdir()  # noqa: ASYNC240  a test may wait for its disk
+    (data / "settings.yaml").write_text("extensions:\n  models:\n    at_start: false\n")
+    async with Store.open(data / "chats.sqlite3") as store:
+        id = ""
+        for number in range(150):
+            asked = await store.add_user(id, f"Question {number}.")
+            reply = await store.begin_reply(asked.id)
+            await store.finish(reply.id, "done", f"Answer {number}.", f"Answer {number}.")
+            id = asked.conversation
+    return id
+
+
+async def test_who_reads_old_messages_is_there_again_after_a_lost_connection(
+    tmp_path: Path, environments_dir: Path
+):
+    id = await long_talk(tmp_path / "data")
+    async with live(tmp_path / "data", environments_dir) as server, chromium() as browser:
+        page = await browser.new_page()
+        await page.goto(server.link)
+        await page.goto(f"{server.address}/chat/{id}")
+        online = page.locator("html[data-ui-link=online]")
+        await expect(online).to_be_attached()
+        old, last = page.get_by_text("Question 80."), page.get_by_text("Question 149.")
+        for read in (last, old):
+            if read is old:
+                await page.get_by_role("button", name="Show earlier messages").click()
+                await expect(old).to_be_attached()
+                await page.locator("chat-log").hover()
+                await page.mouse.wheel(0, -100)
+                await old.evaluate("e => e.scrollIntoView({block: 'center'})")
+            await expect(read).to_be_in_viewport()
+            await server.kill()
+            await expect(online).to_have_count(0)
+            await server.start()
+            await expect(online).to_be_attached(timeout=30_000)
+            await expect(read).to_be_in_viewport()
+            await expect(page.locator(".toast")).to_have_count(0)
+        assert await last.count() == 0, "it has the messages around, not all that follow"

@@ -49,6 +49,20 @@ class ChatLog extends HTMLElement {
     this.removeEventListener('keydown', this);
   }
   connectedMoveCallback() {}
+  // A page that comes back is drawn with the newest messages: who was reading older ones goes back to those.
+  mark() {
+    if (this.pinned) return;
+    const top = this.getBoundingClientRect().top, read = [...this.querySelectorAll('article')].find(each => each.getBoundingClientRect().bottom > top);
+    this.place ??= read && {id: read.id, path: location.pathname};
+  }
+  back() {
+    const {id, path} = this.place ?? {};
+    if (path !== location.pathname || document.getElementById(id)) return;
+    this.place = null;
+    const button = document.getElementById('chat-back');
+    button.setAttribute('hx-vals', JSON.stringify({action: 'chat.reveal', message: id.slice(6)}));
+    button.click();
+  }
   entitle() { document.title = document.getElementById('chat-title').textContent; }
   // Enter keeps an edit, as it sends a message; Shift+Enter is a new line.
   enter(event) {
@@ -127,8 +141,10 @@ class ChatComposer extends HTMLElement {
       this.form.elements.after.value = last?.id.replace('chat-m', '') ?? '';       // what the words follow, as seen here
     }, {signal, capture: true});
     this.form.addEventListener('htmx:ws:after:message:outgoing', ({target}) => { if (target === this.form) this.wait(); }, {signal});
-    document.addEventListener('htmx:ws:close', () => clearTimeout(this.timer), {signal});
+    document.addEventListener('htmx:ws:close', () => { clearTimeout(this.timer); this.log.mark(); }, {signal});
+    document.addEventListener('htmx:ws:after:message:incoming', () => this.log.back(), {signal});
     document.addEventListener('htmx:ws:after:connection', () => {
+      setTimeout(() => { this.log.place = null; }, 10000);
       if (this.sent) this.wait(this.sent);
       const find = document.getElementById('chat-find');
       if (find?.elements.text.value) find.requestSubmit();        // the list is as the server drew it: search again
