@@ -291,6 +291,7 @@ async def test_who_reads_old_messages_is_there_again_after_a_lost_connection(
             await expect(online).to_have_count(0)
             await server.start()
             await expect(online).to_be_attached(timeout=30_000)
+            if read is old:  # It has the messages around, not all that follow.
+                await expect(last).to_have_count(0)
             await expect(read).to_be_in_viewport()
             await expect(page.locator(".toast")).to_have_count(0)
-        assert await last.count() == 0, "it has the messages around, not all that follow"
