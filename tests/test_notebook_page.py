@@ -142,8 +142,7 @@ async def test_a_writing_session(tmp_path: Path, environments_dir: Path):
         assert not await asks_to_leave(page)
         await server.kill()
         await expect(page.locator("html")).to_have_attribute("data-ui-link", "offline")
-        await box.press("End")
-        await page.keyboard.type("!")
+        await box.fill(f"{text} The end.")
         assert await asks_to_leave(page)
         assert watched.complaints == []
 
