@@ -488,6 +488,21 @@ async def test_signing_in_with_the_key_or_a_link(door: Door, field: str) -> None
     assert (await door.ask("POST", "/login", {"Origin": "null"}, foreign)).status == 403
 
 
+@pytest.mark.parametrize(
+    ("referer", "then"),
+    [
+        ("/chat/some%20talk?x=1", "/chat/some%20talk?x=1"), ("/login", "/login"), ("", "/"),
+        ("//evil.example/", "/evil.example/"), ("/\\evil.example", "/evil.example"),
+    ],
+)  # fmt: skip
+async def test_who_signs_in_gets_the_page_that_was_asked_for(
+    door: Door, referer: str, then: str
+) -> None:
+    said = {"Origin": OURS, **({"Referer": OURS + referer} if referer else {})}
+    answer = await door.ask("POST", "/login", said, f"token={door.keyring.key}".encode())
+    assert (answer.status, answer.headers["location"]) == (303, then)
+
+
 async def test_signing_out(tmp_path: Path) -> None:
     door = Door(tmp_path, "pass")
     answer = await door.ask("POST", "/login", {"Origin": OURS}, b"password=pass")
