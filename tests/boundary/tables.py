@@ -209,6 +209,7 @@ TEXTS = {
     "data Dialect.*": WIRE,
     "data Endpoint.*": WIRE,
     "data Fault.*": WIRE,
+    "data Piece.*": WIRE,
     "data Wish.*": WIRE,
     "data Kept.*": ENGINE,
     "data Fit.said": FILES,
