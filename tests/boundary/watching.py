@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import BrowserContext, Page, Request, Route
+from playwright.async_api import BrowserContext, Dialog, Page, Request, Route
 
 from kernel.testing import ROOT
 from tests.boundary.allowed import ALLOWED
@@ -110,8 +110,15 @@ class Watch:
         self.context.on("request", self._asked)
         self.context.on("console", lambda said: self._said(said.type, said.text))
         self.context.on("weberror", lambda error: self.signs.append(f"error: {error.error}"))
-        self.context.on("dialog", lambda _: self.signs.append("a dialog"))
+        self.context.on("dialog", self._asks)
         await self.context.route("**/*", self._let)
+
+    async def _asks(self, dialog: Dialog) -> None:
+        """Spindle asks before what was typed is left behind; nobody else has a dialog."""
+        if dialog.type == "beforeunload":
+            return await dialog.accept()
+        self.signs.append("a dialog")
+        await dialog.dismiss()
 
     def follow(self, page: Page) -> None:
         page.on("framenavigated", lambda frame: self._moved(page, frame))
