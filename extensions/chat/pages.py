@@ -151,8 +151,10 @@ class Pages:
         self._last[id] = opened.messages[-1].id if opened.messages else ""
         self.places.reset(id)
         self._ext.push_html(html, Conversation(id))
-        if client and at and all(message.id != at for message in opened.messages):
-            await self.move(client, id, at)
+        there = any(message.id == at for message in opened.messages)
+        with suppress(Unknown):  # Another page may have removed it, or shows another branch.
+            if client and at and not there and await self._store.shows(at):
+                await self.move(client, id, at)
 
     async def tell_new(self, id: str, known: str) -> None:
         """The messages after `known`, which was the last one before; all of them, where another
