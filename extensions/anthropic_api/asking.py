@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from extensions.api_kit.api import (
+    EFFORTS,
     MESSAGES,
     TOOLS,
     Asked,
@@ -20,8 +21,6 @@ from kernel.api import Meta, Text, ToolCall
 
 from .messages import Piece, Said, Str, messages_of
 
-EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
-"""How much a model is to think, by Anthropic's words and by those of templates."""
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 NO_SCHEMA = (
     "Spindle knows no tools of its own by this name. Describe what it takes in input_schema, and "

@@ -17,10 +17,11 @@ from .router import ModelRouter
 from .runs import Run, Runs
 from .several import make, times
 from .tools import Called, calls_in
-from .wishes import Asked, Wish
+from .wishes import EFFORTS, Asked, Wish
 
 __all__ = [
-    "ALIASES", "APIS", "GIVEN_UP", "HEARING", "MESSAGES", "PICTURES", "PROGRAMS", "SPEECH", "TOOLS",
+    "ALIASES", "APIS", "EFFORTS", "GIVEN_UP", "HEARING", "MESSAGES", "PICTURES", "PROGRAMS",
+    "SPEECH", "TOOLS",
     "Answer", "Api", "Asked", "Asking", "Call", "Called", "Caller", "Endpoint", "Fault", "Gate",
     "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter", "Piece", "Problem", "Programs",
     "Recording", "Run", "Runs", "Said", "Speaker", "Tongue", "Want", "Wish", "caller_of",

@@ -10,6 +10,8 @@ from kernel.api import Draft, Message, Meta, Sampling, Struct, Turn, built
 
 ASKED = "asked"
 """The option of a turn that holds what no mode knows: see `Asked`."""
+EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+"""How much a model is to think: what OpenAI's and Anthropic's programs call it, and templates."""
 
 
 @built

@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from extensions.api_kit.api import (
+    EFFORTS,
     GIVEN_UP,
     MESSAGES,
     TOOLS,
@@ -37,8 +38,6 @@ OPTIONS = {
     "parallel_tool_calls": "parallel_tool_calls",
 }
 """Fields that modes and modifiers are told of, and by what name."""
-EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
-"""How much a model is to think, by OpenAI's words and by those of templates."""
 
 
 class StreamOptions(msgspec.Struct):
