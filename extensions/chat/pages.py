@@ -139,7 +139,7 @@ class Pages:
 
     # --- those who look at one conversation --------------------------------------------
 
-    async def tell_log(self, id: str, client: Client | None = None, at: str | None = "") -> None:
+    async def tell_log(self, id: str, client: Client | None = None, at: str | None = None) -> None:
         """All messages, after another branch was chosen. The page that did something to a message
         which is not among the last ones, or to what follows it (`at`), goes on being there."""
         setup = await self._sheet.context(id)  # An empty conversation shows who begins it.

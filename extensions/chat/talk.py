@@ -50,20 +50,16 @@ class Talk:
             raise Refused("Write something first.")
         if self._pages.places.is_away(client):
             await self._pages.move(client, conversation)
-        if not conversation:
-            greeted = await self._beginnings.greeted(client, "")
-            asked = await self._said(client, greeted, text, parts)
-            try:
+        asked = None
+        try:
+            if not conversation:
+                greeted = await self._beginnings.greeted(client, "")
+                asked = await self._said(client, greeted, text, parts)
                 with self._replies.claimed(asked.conversation) as running:
                     await self._setups.begin(asked.conversation)
                     await self._pages.move(client, asked.conversation)
                     await self._replies.answer(running, asked.id, client)
-            except Exception:
-                await self._pages.tell_log(asked.conversation)
-                raise
-        else:
-            asked = None
-            try:
+            else:
                 with self._replies.claimed(conversation) as running:
                     if await self._beginnings.greeted(client, conversation):
                         await self._pages.tell_log(conversation)
@@ -72,10 +68,10 @@ class Talk:
                     self._pages.tell_title(await self._store.conversation(conversation))
                     await self._pages.tell_new(conversation, asked.parent)
                     await self._replies.answer(running, asked.id, client)
-            except Exception:
-                if asked:  # It is kept, has no answer, and nothing is under way.
-                    await self._pages.tell_log(conversation)
-                raise
+        except Exception:
+            if asked:  # It is kept, has no answer, and nothing is under way.
+                await self._pages.tell_log(asked.conversation)
+            raise
         await self._pages.tell_new(asked.conversation, asked.id)
         await self._pages.tell_list()
 

@@ -60,7 +60,7 @@ class ChatLog extends HTMLElement {
     if (path !== location.pathname || document.getElementById(id)) return;
     this.place = null;
     const button = document.getElementById('chat-back');
-    button.setAttribute('hx-vals', JSON.stringify({action: 'chat.reveal', message: id.slice(6)}));
+    button.setAttribute('hx-vals', JSON.stringify({action: 'chat.reveal', message: id.replace('chat-m', '')}));
     button.click();
   }
   entitle() { document.title = document.getElementById('chat-title').textContent; }
