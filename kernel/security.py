@@ -202,6 +202,7 @@ class Security:
         route, address = (scope["method"], scope["path"]), _address(scope)
         query = parse_qsl(scope["query_string"].decode("latin-1"))
         said = next((value for name, value in query if name == "token"), "")
+        # The page that showed the form; its path alone, so that nobody is led elsewhere.
         target = "/" + "".join(headers.get("referer", [""])[-1].split("/", 3)[3:]).lstrip("/\\")
         try:
             if route[0] == "GET" and said and self._access_of(scope) == "page":

@@ -21,8 +21,6 @@ from tests.sockets import Served
 pytestmark = pytest.mark.engine
 SURE = {"temperature": 0, "seed": 0}
 GREEDY: dict[str, Any] = {**SURE, "max_tokens": 24}
-
-
 OLD: Any = [*LONG, {"role": "assistant", "content": "Yes."}, *HELLO]
 """A conversation whose beginning does not fit."""
 
@@ -186,7 +184,7 @@ async def test_langchain(served: Served):
 
 
 async def test_all_at_once(served: Served):
-    """Five programs ask one model; each gets what it gets alone."""
+    """Of five requests of two programs each gets what it gets alone."""
     async with (
         openai.AsyncOpenAI(base_url=f"{served.http}/v1", api_key="unused") as one,
         anthropic.AsyncAnthropic(base_url=served.http, api_key="unused") as two,
@@ -194,9 +192,8 @@ async def test_all_at_once(served: Served):
         asks: dict[str, Any] = {"model": FILE.stem, "messages": HELLO}
 
         async def first() -> str:
-            return (await one.chat.completions.create(**asks, **GREEDY)).choices[
-                0
-            ].message.content or ""
+            said = await one.chat.completions.create(**asks, **GREEDY)
+            return said.choices[0].message.content or ""
 
         async def second() -> str:
             said: Any = await two.messages.create(**asks, max_tokens=24, extra_body=SURE)
