@@ -1,10 +1,33 @@
 // What the page does by itself, everywhere; extensions bring custom elements of their own.
 // State of the page alone lives in data-ui-* attributes, which a morph leaves as they are.
-// No words in here: they stand in the templates.
+// No words in here: they stand in the templates. It runs in the head of the page, before there is a body.
 
+'use strict';
+{                                                // the names of a plain script are everybody's
 const root = document.documentElement;
 const at = id => document.getElementById(id);
 const on = (name, does, options) => document.addEventListener(name, does, options);
+
+// --- until the scripts of extensions and htmx have begun nobody answers: what is pressed before is pressed then ---
+
+const early = new Map(), begins = ['click', 'change', 'submit'];
+const keep = event => {
+  const what = event.type === 'submit' ? event.target
+    : event.target.closest?.(event.type === 'click' ? 'button, a[hx-ws\\:send], input[hx-ws\\:send]' : 'select[hx-ws\\:send]');
+  if (!what) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  early.set(what, event.type);
+};
+for (const name of begins) on(name, keep, true);
+addEventListener('DOMContentLoaded', () => {     // last of all that wait for it
+  for (const name of begins) document.removeEventListener(name, keep, true);
+  for (const [what, name] of early) {
+    if (name === 'click') what.click();
+    else if (name === 'submit') what.requestSubmit();
+    else what.dispatchEvent(new Event('change', {bubbles: true}));
+  }
+});
 
 // --- what a screen reader is told: the event page:say with detail "busy" speaks #say's data-busy ---
 
@@ -88,8 +111,11 @@ on('htmx:ws:after:message:incoming', () => {
 
 // --- what extensions bring: #page-assets names the styles there are, and the script that each waits with ---
 
-let {styles, scripts} = at('page-assets').dataset;
-const brought = new Set([...document.scripts].map(script => owner(script.src)));
+let styles, scripts, brought;
+on('DOMContentLoaded', () => {
+  ({styles, scripts} = at('page-assets').dataset);
+  brought = new Set([...document.scripts].map(script => owner(script.src)));
+});
 
 // A script comes with the first element <id-…> of its own, once: what it defined stays until the page is loaded anew.
 function bring(part) {
@@ -178,8 +204,10 @@ on('htmx:before:swap', ({detail: {ctx, tasks}}) => {
   ctx.links = tasks.some(lists);
 });
 on('htmx:after:swap', ({detail: {ctx}}) => { if (ctx.links) here(); });
-here();
-document.querySelector('.strip [aria-current]')?.scrollIntoView({inline: 'center', block: 'nearest'});
+on('DOMContentLoaded', () => {
+  here();
+  document.querySelector('.strip [aria-current]')?.scrollIntoView({inline: 'center', block: 'nearest'});
+});
 
 // --- one listener for clicks: data-open, data-close, data-edit, data-copy, data-press, data-dismiss ---
 
@@ -271,20 +299,22 @@ on('input', ({target}) => {
   if (target.type === 'range' && target.nextElementSibling) target.nextElementSibling.value = target.value;
   if (target.dataset?.filter) filtering(target);
 });
-function filtering(box) {
+function filtering(box, anew = false) {
   const words = box.value.toLowerCase().split(/\s+/);
   for (const row of at(box.dataset.filter).querySelectorAll('li, a, button')) {
     row.toggleAttribute('data-ui-out', !words.every(word => row.textContent.toLowerCase().includes(word)));
   }
-  if (box.role === 'combobox') choosing(box, at(box.dataset.filter));
+  if (box.role === 'combobox') choosing(box, at(box.dataset.filter), {anew});
 }
 
 // --- a palette: the buttons and links of its list are options; the keys stay in the box, Enter presses the chosen one ---
 
-function choosing(box, list, step = 0) {
+let option = '';                                 // the words of the chosen one: its list may be drawn anew, with others in it
+function choosing(box, list, {step = 0, anew = false} = {}) {
   const rows = [...list.querySelectorAll('a, button')], shown = rows.filter(row => row.checkVisibility());
-  const now = step ? shown.findIndex(row => row.ariaSelected === 'true') : 0;
-  const chosen = shown.at((now + step) % shown.length);
+  const was = shown.findIndex(row => step ? row.ariaSelected === 'true' : anew && row.textContent === option);
+  const chosen = shown.at(step ? (was + step) % shown.length : Math.max(was, 0));
+  option = chosen?.textContent;
   rows.forEach((row, n) => Object.assign(row, {id: `${list.id}-${n}`, role: 'option', tabIndex: -1, ariaSelected: row === chosen}));
   box.setAttribute('aria-activedescendant', chosen?.id ?? '');
   chosen?.scrollIntoView({block: 'nearest'});
@@ -294,34 +324,34 @@ on('keydown', event => {
   const box = event.target.closest?.('[role=combobox]'), step = {ArrowDown: 1, ArrowUp: -1}[event.key];
   if (!box || composing(event) || !step && event.key !== 'Enter') return;
   event.preventDefault();
-  if (step) choosing(box, at(box.dataset.filter), step);
+  if (step) choosing(box, at(box.dataset.filter), {step});
   else at(box.getAttribute('aria-activedescendant'))?.click();
 });
 on('click', ({target}) => { if (target.closest('[role=option]')) target.closest('dialog')?.close(); }, true);
 on('close', ({target}) => { const box = target.querySelector('[role=combobox]'); if (box) box.value = ''; }, true);
-on('htmx:after:swap', () => { const box = document.activeElement; if (box?.role === 'combobox') filtering(box); });
+on('htmx:after:swap', () => { const box = document.activeElement; if (box?.role === 'combobox') filtering(box, true); });
 
 // --- toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most ---
 
-const toasts = at('toasts');
-const notice = id => toasts.append(at(id).content.querySelector('.toast').cloneNode(true));      // in the words of a template
+const notice = id => at('toasts').append(at(id).content.querySelector('.toast').cloneNode(true));      // in the words of a template
 on('page:notice', ({detail}) => notice(detail));
 const held = toast => toast.matches(':hover, :focus-within');
 function leave(toast, seconds) {
   if (!seconds) return toast.remove();
   setTimeout(leave, 1000, toast, document.hidden || held(toast) ? Math.max(seconds, 2) : seconds - 1);
 }
-new MutationObserver(changes => {
+const watching = new MutationObserver(changes => {
   for (const {addedNodes} of changes) for (const toast of addedNodes) {
     if (!(toast instanceof Element)) continue;
     leave(toast, toast.matches('.error') ? 20 : 7);
     if (toast.matches('.error')) for (const form of document.querySelectorAll('[data-ui-dirty=sent]')) form.dataset.uiDirty = '';
   }
-  const free = [...toasts.children].filter(toast => !held(toast));
-  while (toasts.childElementCount > 3 && free.length > 1) free.shift().remove();
-  if (toasts.matches(':popover-open')) toasts.hidePopover();
-  if (toasts.firstElementChild) toasts.showPopover();          // again, to lie above a dialog opened since
-}).observe(toasts, {childList: true});
+  const all = at('toasts'), free = [...all.children].filter(toast => !held(toast));
+  while (all.childElementCount > 3 && free.length > 1) free.shift().remove();
+  if (all.matches(':popover-open')) all.hidePopover();
+  if (all.firstElementChild) all.showPopover();          // again, to lie above a dialog opened since
+});
+on('DOMContentLoaded', () => watching.observe(at('toasts'), {childList: true}));
 
 // --- a list put in order by dragging a .handle; its button[data-order] sends `id` and `to` ---
 
@@ -348,3 +378,4 @@ on('pointerdown', down => {
   };
   on('pointermove', move); on('pointerup', drop); on('pointercancel', drop);
 });
+}

@@ -1,13 +1,14 @@
 """What the page does by itself, in a real browser: the palette, the shortcuts, and what happens
 offline. No engine is needed: the model is a parrot."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import BrowserContext, Page, Route, expect
 
 from tests.live import Live, Watched, chromium, live
 
@@ -105,6 +106,52 @@ async def test_the_palette_by_keyboard(tmp_path: Path):
         await page.locator("#commands-open").click()
         await palette.get_by_role("option", name="Settings: About").click()
         await page.wait_for_url("**/settings/about")
+
+
+async def test_the_choice_in_the_palette_stays_while_a_reply_is_drawn(tmp_path: Path):
+    async with opened(tmp_path, "word " * 4000) as (_, _, page):
+        await page.fill("#chat-text", "Go on.")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#chat-stop")).to_be_visible()
+        await page.keyboard.press("Control+k")
+        chosen = page.locator("#commands").locator("[role=option][aria-selected=true]")
+        await expect(chosen).to_have_count(1)
+        first = await chosen.inner_text()
+        await page.keyboard.press("ArrowDown")
+        second = await chosen.inner_text()
+        assert second != first
+        words = await page.evaluate(WORDS)
+        while await page.evaluate(WORDS) < words + 50:
+            await asyncio.sleep(0.02)
+        await expect(chosen).to_have_text(second)
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("Escape")
+
+
+WORDS = "() => document.querySelector('#chat-log').textContent.length"
+"""How much of the reply is drawn."""
+
+
+async def test_what_is_pressed_before_the_scripts_are_there_is_done_then(tmp_path: Path):
+    """Otherwise Send would leave the page by itself, and take what was typed along."""
+    async with opened(tmp_path, "Hello there.") as (server, _, page):
+        there = asyncio.Event()
+
+        async def slow(route: Route) -> None:
+            await there.wait()
+            await route.continue_()
+
+        await page.route("**/ext/chat/static/*", slow)
+        await page.goto(f"{server.address}/chat", wait_until="commit")
+        await page.fill("#chat-text", "Good morning.")
+        await page.locator("#chat-submit").click(no_wait_after=True)
+        await page.locator("#models-open").click(no_wait_after=True)
+        await expect(page.locator("#models-picker")).to_be_hidden()
+        there.set()
+        await expect(page.locator("#models-picker")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#chat-log")).to_contain_text("Good morning.")
+        await expect(page.locator("#chat-log")).to_contain_text("Hello there.")
 
 
 async def test_the_shortcuts_and_the_keys_they_name(tmp_path: Path):
