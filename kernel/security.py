@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode
 
@@ -14,25 +15,15 @@ from starlette.responses import (
     RedirectResponse,
     Response,
 )
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kernel.firstframe import FirstFrame
 from kernel.hosts import Hosts
 from kernel.keyring import DAYS, MADE, Keyring, TooMany
 from kernel.origins import Api, preflight, shared
 from kernel.principals import CARRIER, LIMITS, Principal, Refused, keys_in, unspoken
+from kernel.wrappings import accepting, limited, protected
 
-POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    b"media-src 'self' blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; "
-    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"same-origin",  # no-referrer would make our own forms send Origin: null
-    b"cross-origin-opener-policy": b"same-origin",
-    b"cross-origin-resource-policy": b"same-origin",
-    b"permissions-policy": b"camera=(), geolocation=(), microphone=(self), payment=(), usb=()",
-}
 Headers = Mapping[str, list[str]]
 FAR = "Only the machine that Spindle runs on may do this; see --allow-remote-install."
 LARGE = "This is too large."
@@ -68,6 +59,7 @@ class Security:
         self._listens, self._tls, self._no_auth, self._far_admin = listens, tls, no_auth, far_admin
         self.rules, self._cookie = rules, f"spindle_{port}"
         self.hosts = Hosts(port, hosts, listens=listens, tls=tls)
+        self._first = FirstFrame()
         self._live: dict[asyncio.Task[Any], Principal] = {}
         self._revoked: set[asyncio.Task[Any]] = set()
 
@@ -75,7 +67,7 @@ class Security:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
         headers, http = _headers(scope), scope["type"] == "http"
-        send = _protected(send) if http else send
+        send = protected(send) if http else send
         access = said if (said := self._access_of(scope)) in LIMITS else "admin"
         refusal, origin = self._refusal(scope, headers), ""
         if refusal == FOREIGN and access == "inference":
@@ -89,6 +81,13 @@ class Security:
         who = self._who(scope, headers, origin)
         if http and (response := await self._sign(scope, headers, receive, who)):
             return await response(scope, receive, send)
+        keyless = not http and access in ("inference", "admin") and not any(keys_in(scope, headers))
+        if keyless and who.kind == "nobody":
+            holder = partial(self._holder, foreign=origin)
+            heard, receive, send = await self._first.heard(receive, send, holder, NEEDED)
+            if not heard:
+                return
+            who = heard
         near = self._near(scope, headers)
         if access != "public" and not who.may(access):
             return await _answer(self._ask(scope, headers, access, who), scope, receive, send)
@@ -101,8 +100,8 @@ class Security:
         offered: list[str] = scope.get("subprotocols", [])
         plain = [name for name in offered if not name.startswith(CARRIER)]
         scope = {**scope, "spindle.principal": who, "spindle.near": near, "subprotocols": plain}
-        receive = _limited(receive, LIMITS[access])
-        await self._run(scope, receive, send if http else _accepting(send, offered, plain), who)
+        receive = limited(receive, LIMITS[access])
+        await self._run(scope, receive, send if http else accepting(send, offered, plain), who)
 
     def revoke(self, ends: Callable[[Principal], bool]) -> None:
         """Close what is open of principals whose session or key has ended."""
@@ -119,6 +118,14 @@ class Security:
         task = asyncio.current_task()
         assert task
         self._live[task] = who
+
+        def adopt(key: str) -> Principal | None:
+            """What is open here is the holder's of this key from now on, if anybody has it."""
+            if holder := self._holder(key, who.origin):
+                self._live[task] = holder
+            return holder
+
+        scope["spindle.adopt"] = adopt
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
@@ -148,9 +155,8 @@ class Security:
 
     def _who(self, scope: Scope, headers: Headers, foreign: str) -> Principal:
         keys = keys_in(scope, headers)
-        if key := next(filter(None, map(self.keyring.find, keys)), None):
-            rights, more = "generate" if foreign else key.scope, (key.name, key.at_once, key.tokens)
-            return Principal("key", key.id, rights, foreign, *more)
+        if holder := next(filter(None, (self._holder(key, foreign) for key in keys)), None):
+            return holder
         if foreign:  # A session is for our own page alone, whatever its browser sends along.
             return Principal("nobody")
         origin = "origin" in headers
@@ -167,6 +173,13 @@ class Security:
         if self._near(scope, headers) and not browser and not guarded:
             return Principal("local", "local")
         return Principal("nobody")
+
+    def _holder(self, said: str, foreign: str = "") -> Principal | None:
+        """Who has the key with these words."""
+        if not (key := self.keyring.find(said)):
+            return None
+        rights, more = "generate" if foreign else key.scope, (key.name, key.at_once, key.tokens)
+        return Principal("key", key.id, rights, foreign, *more)
 
     def _near(self, scope: Scope, headers: Headers) -> bool:
         """Whether it comes from this machine itself, and not by way of a proxy with a name."""
@@ -213,7 +226,7 @@ class Security:
                 if not self.keyring.opens(said):
                     return self._form(USED, 401)
             elif route == ("POST", "/login"):
-                body = await Request(scope, _limited(receive, LIMITS["public"])).body()
+                body = await Request(scope, limited(receive, LIMITS["public"])).body()
                 fields = parse_qs(body.decode("utf-8", "replace"))
                 said = [*fields.get("password", []), *fields.get("token", []), ""][0]
                 if not await self.keyring.admit(said, address):
@@ -258,42 +271,3 @@ async def _answer(response: Response, scope: Scope, receive: Receive, send: Send
     if scope["type"] == "websocket":
         return await send({"type": "websocket.close", "code": 1008})
     await response(scope, receive, send)
-
-
-def _protected(send: Send) -> Send:
-    async def protected(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = [(name.lower(), value) for name, value in message.get("headers", ())]
-            names = {name for name, _ in headers}
-            extra = {**HEADERS, b"cache-control": b"no-cache" if b"etag" in names else b"no-store"}
-            headers += [pair for pair in extra.items() if pair[0] not in names]
-            headers.append((b"content-security-policy", POLICY))  # several all apply: never looser
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return protected
-
-
-def _accepting(send: Send, offered: list[str], plain: list[str]) -> Send:
-    """A browser that sent its key as a subprotocol wants one of its offers accepted."""
-
-    async def accepting(message: Message) -> None:
-        if message["type"] == "websocket.accept" and offered and not message.get("subprotocol"):
-            message = {**message, "subprotocol": [*plain, *offered][0]}
-        await send(message)
-
-    return accepting if offered != plain else send
-
-
-def _limited(receive: Receive, limit: int) -> Receive:
-    size = 0
-
-    async def limited() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > limit:
-            raise HTTPException(413, "This is too large.")
-        return message
-
-    return limited

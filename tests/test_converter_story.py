@@ -1,5 +1,6 @@
 """Weights that could run programs, in a real browser: found, converted with a click, refused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ async def test_a_file_is_converted_with_a_click(tmp_path: Path, environments_dir
 
         # One that comes while the page is open is there by itself; it is named what it would run.
         archive(models / "evil.pt", table({"a": running(canary)}), {})
+        os.utime(models / "evil.pt", (1, 1))  # Nobody is writing it any more.
         await expect(rows).to_have_count(2, timeout=30_000)
         await rows.first.get_by_role("button", name="Convert evil.pt").click()
         await expect(rows.first.get_by_role("alert")).to_contain_text("would run posix.system")

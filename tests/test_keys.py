@@ -11,11 +11,12 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
+from kernel import firstframe
 from kernel.keyring import Key, Keyring
 from kernel.origins import Api
 from kernel.principals import Principal
 from kernel.security import Security
-from tests.test_security import OURS, PORT, Answer, Door
+from tests.test_security import OURS, PORT, Answer, Door, Socket
 
 SITE = "https://app.example.org"
 WORDS = {"generate": "sk-for-replies-alone", "admin": "sk-for-everything", "other": "sk-of-another"}
@@ -76,6 +77,62 @@ async def test_a12_the_same_as_a_subprotocol(door: Door) -> None:
         assert [socket.accepted for socket in sockets] == opened, words
         for socket in sockets:
             await socket.close()
+
+
+def saying(key: str) -> str:
+    return json.dumps({"type": "hello", "key": key})
+
+
+async def test_a12_the_same_in_the_first_frame(door: Door) -> None:
+    """But for /ws, which belongs to pages and their sessions."""
+    for words, opened in (
+        (door.keyring.key, [False, True, True]),
+        (WORDS["admin"], [False, True, True]),
+        (WORDS["generate"], [False, True, False]),
+        ("sk-unknown", [False, False, False]),
+    ):
+        for path, lets_in in zip(("/ws", "/v1/ws", "/admin/ws"), opened, strict=True):
+            socket = await door.open(path, first=saying(words))
+            assert socket.accepted == lets_in, (path, words)
+            await socket.close()
+            end = ("text", "key") if lets_in else ("code", 1008)
+            assert end in socket.said[-1].items(), (path, words)
+
+
+async def test_a_socket_of_a_listed_site_may_bring_its_key_in_the_first_frame(door: Door) -> None:
+    for origin, path, lets_in in (
+        (SITE, "/v1/ws", True), (SITE, "/admin/ws", False), ("https://other.test", "/v1/ws", False),
+    ):  # fmt: skip
+        socket = await door.open(path, {"Origin": origin}, first=saying(WORDS["admin"]))
+        assert socket.accepted == lets_in, (origin, path)
+        await socket.close()
+
+
+async def test_a_key_of_a_first_frame_that_is_revoked_ends_its_socket(door: Door) -> None:
+    socket = await door.open("/v1/ws", first=saying(WORDS["admin"]))
+    assert socket.accepted
+    door.app.revoke(lambda who: who.id == KEYS[1].id)
+    await asyncio.wait_for(socket.task, 1)
+    assert socket.said[-1]["code"] == 1008
+
+
+async def test_who_says_nothing_is_not_waited_for(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And keeps nobody else out for long: so many wait, and one more is sent away at once."""
+    monkeypatch.setattr(firstframe, "PATIENCE", 0.2)
+    silent = [Socket() for _ in range(firstframe.MOST + 1)]
+    for socket in silent:
+        socket.first.pop()
+    scope = door.scope("websocket", "/v1/ws", (), "127.0.0.1", "127.0.0.1", subprotocols=[])
+    ends = [asyncio.ensure_future(door.app(scope, each.receive, each.send)) for each in silent]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    assert [end.done() for end in ends] == [False] * firstframe.MOST + [True]
+    await asyncio.gather(*ends)
+    assert [socket.said[-1]["code"] for socket in silent] == [1008] * firstframe.MOST + [1013]
+    socket = await door.open("/v1/ws", first=saying(WORDS["generate"]))
+    assert socket.accepted
+    await socket.close()
 
 
 async def test_who_comes_with_too_little_is_told_so(door: Door) -> None:

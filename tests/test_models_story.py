@@ -1,6 +1,7 @@
 """The Model page in a real browser: a model is dropped, found, looked at; a broken one says why."""
 
 import base64
+import os
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,7 @@ async def test_models_are_dropped_found_and_looked_at(tmp_path: Path, environmen
         folder.mkdir(parents=True)
     (data / "settings.yaml").write_text(QUIET)
     (models / "cut.gguf").write_bytes(GOOD[:-9])
+    os.utime(models / "cut.gguf", (1, 1))  # Nobody is writing it any more.
     (sent / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
     (sent / "pytorch_model.bin").write_bytes(b"\x80\x04x")
     (sent / "deep" / "notes.md").write_text("Words.")

@@ -115,15 +115,15 @@ class Door:
         return answer
 
     async def open(
-        self, path: str, headers: Headers = (), offers: Iterable[str] = (), **address: str
-    ) -> "Socket":
+        self, path: str, headers: Headers = (), offers: Iterable[str] = (), first: str = "{}",
+        **address: str,
+    ) -> "Socket":  # fmt: skip
         address = {"client": "127.0.0.1", "server": "127.0.0.1", **address}
         scope = self.scope("websocket", path, headers, subprotocols=[*offers], **address)
-        socket = Socket()
+        socket = Socket(first)
         socket.task = asyncio.ensure_future(self.app(scope, socket.receive, socket.send))
-        while not socket.said and not socket.task.done():
+        while not socket.accepted and not socket.task.done():
             await asyncio.sleep(0)
-        await asyncio.sleep(0)
         return socket
 
     async def signed_in(self) -> dict[str, str]:
@@ -150,23 +150,23 @@ class Answer:
 
 
 class Socket:
-    def __init__(self) -> None:
+    """It says `first`, and no more."""
+
+    def __init__(self, first: str = "{}") -> None:
+        self.first = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": first}]
         self.said: list[dict[str, Any]] = []
         self.task: asyncio.Future[None] = asyncio.Future()
-        self.connected = False
 
     async def receive(self) -> dict[str, Any]:
-        if not self.connected:
-            self.connected = True
-            return {"type": "websocket.connect"}
-        return await asyncio.Future()
+        return self.first.pop(0) if self.first else await asyncio.Future()
 
     async def send(self, message: Any) -> None:
         self.said.append(message)
 
     @property
     def accepted(self) -> bool:
-        return self.said[0]["type"] == "websocket.accept"
+        """Whether the application behind the door has it."""
+        return any(message["type"] == "websocket.send" for message in self.said)
 
     async def close(self) -> None:
         self.task.cancel()

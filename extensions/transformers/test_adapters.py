@@ -44,20 +44,26 @@ def reconfigured(folder: Path, **said: Any) -> str:
 
 
 @pytest.mark.engine
-async def test_peft_and_gguf_write_the_same_text_in_every_engine(environments_dir: Path):
+@pytest.mark.asyncio(loop_scope="module")
+async def test_peft_and_gguf_write_the_same_text_in_every_engine(
+    worker: Worker, environments_dir: Path
+):
     torch, texts = environments_dir / "torch", dict[str, str]()
     interpreter(torch, "llama_cpp")
+    native = environments_dir / "xllamacpp-native"
     gguf = ((str(GGUF), 1.0),)
-    for id, environment, model, lora in (
-        ("transformers", torch, STORIES / "hf", LORA),
-        ("llama_cpp", environments_dir / "xllamacpp-native", STORIES / "stories260K.gguf", gguf),
-        ("llamacpp_hf", torch, STORIES / "stories260K.gguf", gguf),
-    ):
-        async with engine(id, environment) as worker:
-            await worker.load(model, {"dtype": "float32"} if id == "transformers" else {})
-            texts[id], finish, _ = await ask(worker, adapters=lora, **WISH)
-            assert finish.usage.completion == 200
-            assert (await ask(worker))[0] == STORY, "without it as before"
+
+    async def told(worker: Worker, lora: Any) -> str:
+        text, finish, _ = await ask(worker, adapters=lora, **WISH)
+        assert finish.usage.completion == 200
+        assert (await ask(worker))[0] == STORY, "without it as before"
+        return text
+
+    texts["transformers"] = await told(worker, LORA)
+    for id, environment in (("llama_cpp", native), ("llamacpp_hf", torch)):
+        async with engine(id, environment) as other:
+            await other.load(STORIES / "stories260K.gguf", {})
+            texts[id] = await told(other, gguf)
     assert len(set(texts.values())) == 1
     asked = {"prompt": "Once upon a time", "negative": "x", "scales": [], "contrasts": [],
              "texts": [], "count": 200}  # fmt: skip

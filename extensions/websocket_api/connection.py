@@ -7,7 +7,7 @@ from contextlib import suppress
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from extensions.api_kit.api import Problem, caller_of, refused
+from extensions.api_kit.api import Fault, Problem, caller_of, refused
 from kernel.api import __version__
 
 from .acts import Acts
@@ -24,10 +24,8 @@ STRIKES = 100
 """Frames that are refused until the socket is closed."""
 TURN = 16
 """Events of one reply until the next reply has its turn."""
-LATE = (
-    "A key comes with the handshake: in the header Authorization: Bearer KEY, or as the "
-    "subprotocol spindle.key.KEY. Connect again with it."
-)
+LATE = "A key comes with the handshake or in the first frame. Connect again with it."
+UNKNOWN = "This key is not known here, or counts no more. Make one in Settings, under API keys."
 
 
 class Connection:
@@ -35,10 +33,8 @@ class Connection:
 
     def __init__(self, socket: WebSocket, streams: Streams, events: Events) -> None:
         self._socket, self._streams, self._events = socket, streams, events
-        self._caller = caller_of(socket.scope)
-        self._heard = Subscription(self._caller, self.wake)
-        near = socket.scope.get("spindle.near", False)
-        self._acts = Acts(streams.ext, self._caller, near=near)
+        self._begun = False
+        self._be()
         self._at: dict[Stream, int] = {}
         self._places: dict[Stream, int] = {}
         """What was told of their places in the queue."""
@@ -47,6 +43,14 @@ class Connection:
         self._strikes = 0
         self._since = 0.0
         """When the program was given what it has not taken yet; 0 where it took all."""
+
+    def _be(self) -> None:
+        """Act for whom the door says it is."""
+        scope = self._socket.scope
+        self._caller = caller_of(scope)
+        self._heard = Subscription(self._caller, self.wake)
+        near = scope.get("spindle.near", False)
+        self._acts = Acts(self._streams.ext, self._caller, near=near)
 
     def wake(self) -> None:
         self._news.set()
@@ -99,7 +103,10 @@ class Connection:
         try:
             if text is None:
                 raise refused("Frames are text: send JSON as text.", None, "bad_json")
-            frame = read(text, FromProgram)
+            frame, first = read(text, FromProgram), not self._begun
+            self._begun = True
+            if isinstance(frame, Hello) and frame.key is not None:
+                self._adopt(frame.key, first)
             self._carry_out(frame)
             self._strikes = max(0, self._strikes - 1)
         except Problem as problem:
@@ -129,10 +136,18 @@ class Connection:
                 self._acts.check()
                 self._streams.ext.spawn(self._act(frame), f"act {frame.action}")
             case Hello():
-                if frame.key is not None:
-                    raise refused(LATE, "key", "key_too_late")
                 rights = "admin" if self._caller.admin else "generate"
                 self._answer(Welcome(VERSION, __version__, rights))
+
+    def _adopt(self, key: str, first: bool) -> None:
+        """Be whose the key is, before anything was asked for."""
+        if not first:
+            raise refused(LATE, "key", "key_too_late")
+        scope = self._socket.scope
+        if not (holder := scope["spindle.adopt"](key)):
+            raise Problem(Fault(UNKNOWN, "authentication_error", "key", "invalid_api_key"))
+        scope["spindle.principal"] = holder
+        self._be()
 
     async def _act(self, frame: Act) -> None:
         try:

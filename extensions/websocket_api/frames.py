@@ -17,7 +17,7 @@ class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
 
     version: Annotated[int, Meta(ge=1, le=VERSION)] = VERSION
     key: str | None = None
-    """Keys come with the handshake: one that comes here is refused."""
+    """For who could send none with the handshake; only in the first frame."""
 
 
 class Welcome(Struct, frozen=True, tag_field="type", tag="hello"):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from extensions.api_kit.api import Caller
 from kernel.api import Action, Meta, Point, Refused, SlotChanged, Struct, __version__
@@ -63,6 +64,27 @@ async def test_hello_tells_the_version_and_the_rights(served: Served):
             assert (await hear(program))["error"]["code"] == "key_too_late"
             await tell(program, type="act", id="a", action="settings.nothing")
             assert ((await hear(program))["error"]["code"] == "admin_key_needed") == (not how)
+
+
+async def test_a12_the_first_frame_brings_a_key_as_the_handshake_does(served: Served):
+    """For who is known already, as for who is not."""
+    served.app.kernel.settings.update({"require_key": True}, "api")
+    for need in (True, False):
+        async with served.connect() as program:
+            await tell(program, type="hello", key=served.key)
+            assert (await hear(program))["rights"] == "admin"
+            await tell(program, type="act", id="a", action="settings.nothing")
+            assert (await hear(program))["error"]["code"] == "action_refused"
+        async with served.connect() as program:
+            await tell(program, type="hello", key="sk-unknown")
+            if need:
+                with pytest.raises(ConnectionClosed, match=r"1008.*A key is needed"):
+                    await hear(program)
+            else:
+                assert (await hear(program))["error"]["code"] == "invalid_api_key"
+                await tell(program, type="hello")
+                assert (await hear(program))["rights"] == "generate"
+        served.app.kernel.settings.update({"require_key": False}, "api")
 
 
 # --- news ---------------------------------------------------------------------------------------

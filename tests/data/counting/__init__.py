@@ -1,4 +1,4 @@
-"""Answers every turn with the numbers to ninety-nine, one at a time, without any engine."""
+"""Answers every turn with the numbers to fifty-nine, one at a time, without any engine."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ async def setup(ext: Extension[Any]) -> None:
     @ext.on(GENERATE)
     async def count(draft: Draft) -> AsyncIterator[Delta]:
         async def numbers() -> AsyncIterator[Delta]:
-            for number in range(100):
+            for number in range(60):
                 await asyncio.sleep(0.04)
                 yield Delta(f"{number} ")
 
