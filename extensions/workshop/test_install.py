@@ -95,7 +95,7 @@ async def test_a_command_starts_nothing(tmp_path: Path):
             *(sys.executable, "-P", "-m", "kernel", "install", source),
             *("--data-dir", data, "--consent", trees.digest(source)),
         ],
-        cwd=ROOT, env={"PYTHONPATH": str(ROOT), **os.environ}, capture_output=True, text=True,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
     assert (told.returncode, told.stderr) == (0, "")
