@@ -1,7 +1,6 @@
 """M4 to M6 and M8: engines that crash again and again, are switched under fire, or talk garbage."""
 
 import asyncio
-import os
 import random
 import sys
 from contextlib import suppress
