@@ -98,14 +98,14 @@ async def test_s1_slow_readers_slow_nobody_else(
         app.extension("api_kit").configure({"at_once": 1000})
         monkeypatch.setattr(sys.modules["extensions.websocket_api.connection"], "STALL", 2.0)
         answers(app, 0.02, 10_000, flood=readers / 500)
-        alone = await gaps(served, "alone", 150)
+        alone = await gaps(served, "alone", words := 150 if readers > 50 else 60)
         before = psutil.Process().memory_info().rss
         slow = [asyncio.create_task(slow_reader(served, number)) for number in range(readers)]
         try:
             replies = app.extension("websocket_api")._tasks
             connected = served.server.server_state.connections
             await app.until(lambda: len(connected) >= readers, 60)
-            crowded = await gaps(served, "crowded", 150)
+            crowded = await gaps(served, "crowded", words)
             grown = psutil.Process().memory_info().rss - before
             await app.until(lambda: "flood" not in str(replies), 60)
         finally:
@@ -173,11 +173,11 @@ async def test_s1_slow_pages_slow_nobody_else(
         talking = asyncio.create_task(talk())
         slow: list[asyncio.Task[None]] = []
         try:
-            alone = await lateness(served, 3)
+            alone = await lateness(served, 3 if pages > 30 else 1)
             before = psutil.Process().memory_info().rss
             slow += [asyncio.create_task(slow_page(served)) for _ in range(pages)]
             await app.until(lambda: len(hub.clients) >= pages, 60)
-            crowded = await lateness(served, 5)
+            crowded = await lateness(served, 5 if pages > 30 else 3)
             grown = psutil.Process().memory_info().rss - before
             await app.until(lambda: len(hub.clients) <= pages // 10, 90)  # the silent are let go
         finally:

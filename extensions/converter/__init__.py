@@ -22,7 +22,7 @@ from kernel.api import (
     safe_path,
 )
 
-EVERY = 10
+EVERY = 2
 """Seconds between two looks into the folders while a page shows them."""
 
 

@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +36,30 @@ async def worker(environments_dir: Path) -> AsyncIterator[Worker]:
         yield worker
 
 
-async def script(environments_dir: Path, *words: object) -> Any:
-    """What tests/engines/pickled.py answers."""
+Script = Callable[..., Awaitable[Any]]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def script(environments_dir: Path) -> AsyncIterator[Script]:
+    """What tests/engines/pickled.py answers: one process for all, as PyTorch takes seconds."""
     process = await asyncio.create_subprocess_exec(
-        interpreter(environments_dir / "torch"),
-        *(SCRIPT, *map(str, words)),
+        *(interpreter(environments_dir / "torch"), SCRIPT),
         env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        limit=1 << 26,
     )
-    said, wrong = await process.communicate()
-    assert process.returncode == 0, wrong.decode()
-    return json.loads(said)
+    assert process.stdin
+    assert process.stdout
+    asking, answers = process.stdin, process.stdout
+
+    async def answer(*words: object) -> Any:
+        asking.write(json.dumps([str(word) for word in words]).encode() + b"\n")
+        return json.loads(await answers.readline())
+
+    yield answer
+    asking.close()
+    await process.wait()
 
 
 def model_at(folder: Path) -> Path:
@@ -83,16 +95,16 @@ def hidden(folder: Path) -> list[str]:
 @pytest.mark.asyncio(loop_scope="module")
 class TestModels:
     async def test_a_model_says_the_same(
-        self, worker: Worker, environments_dir: Path, tmp_path: Path
+        self, worker: Worker, script: Script, environments_dir: Path, tmp_path: Path
     ):
         forms = [model_at(tmp_path / form) for form in ("new", "old", "wrapped", "parts")]
-        await script(environments_dir, "make", STORIES / "hf" / "model.safetensors", *forms)
+        await script("make", STORIES / "hf" / "model.safetensors", *forms)
         sources = {each: each.read_bytes() for folder in forms for each in weights(folder)}
         done = {folder.name: await converted(worker, folder) for folder in forms}
         assert [len(each.targets) for each in done.values()] == [1, 1, 1, 4]
         assert {each: each.read_bytes() for each in sources} == sources, "the originals stay"
         assert not hidden(tmp_path)
-        for before, after in await script(environments_dir, "logits", *forms):
+        for before, after in await script("logits", *forms):
             assert len(before) == 5 * 512
             assert before == after, "bit by bit"
         assert "epoch" in done["wrapped"].sentence
@@ -101,13 +113,13 @@ class TestModels:
             assert (await ask(transformers))[0] == STORY
 
     async def test_every_kind_of_number_and_all_that_share_bytes(
-        self, worker: Worker, environments_dir: Path, tmp_path: Path
+        self, worker: Worker, script: Script, tmp_path: Path
     ):
         file = tmp_path / "all.pt"
-        await script(environments_dir, "kinds", file)
+        await script("kinds", file)
         await converted(worker, file)
         made = tmp_path / "all.safetensors"
-        found = await script(environments_dir, "compared", file, made)
+        found = await script("compared", file, made)
         assert (found["other"], found["lost"]) == ([], [])
         assert len(found["same"]) == 28
         header = made.read_bytes()[8:].split(b'"base"')[0]
@@ -125,10 +137,12 @@ class TestModels:
             assert (b'"lm_head.weight":"embed.weight"' in made) == tied
             assert (b'"lm_head.weight":{' in made) != tied
 
-    async def test_an_adapter_applies(self, worker: Worker, environments_dir: Path, tmp_path: Path):
+    async def test_an_adapter_applies(
+        self, worker: Worker, script: Script, environments_dir: Path, tmp_path: Path
+    ):
         folder = tmp_path / "adapter"
         shutil.copytree(ADAPTER, folder, ignore=lambda *_: ["adapter_model.safetensors"])
-        await script(environments_dir, "make", ADAPTER / "adapter_model.safetensors", folder)
+        await script("make", ADAPTER / "adapter_model.safetensors", folder)
         async with engine("transformers", environments_dir / "torch") as transformers:
             await transformers.load(STORIES / "hf", {"dtype": "float32"})
             with pytest.raises(WorkerError, match=r"adapter_model\.bin.*server\.py convert"):
@@ -145,9 +159,7 @@ class TestModels:
 @pytest.mark.engine
 @pytest.mark.asyncio(loop_scope="module")
 class TestHostile:
-    async def test_nothing_of_them_is_run(
-        self, worker: Worker, environments_dir: Path, tmp_path: Path
-    ):
+    async def test_nothing_of_them_is_run(self, worker: Worker, script: Script, tmp_path: Path):
         """By the whole converter, and by PyTorch alone where the outline would have let it pass."""
         canary = tmp_path / "canary"
         for make in RUN:
@@ -155,7 +167,7 @@ class TestHostile:
             with pytest.raises(Refused, match=r"was not opened|cannot be converted"):
                 await converted(worker, file)
         files = [tmp_path / f"{make.__name__}.bin" for make in RUN]
-        assert {*await script(environments_dir, "second", *files)} <= {"UnpicklingError", "Unfit"}
+        assert {*await script("second", *files)} <= {"UnpicklingError", "Unfit"}
         assert not canary.exists()
         assert not hidden(tmp_path)
 
@@ -165,15 +177,13 @@ class TestHostile:
         with pytest.raises(Refused, match="share their bytes"):
             await converted(worker, file)
 
-    async def test_two_readers_have_to_agree(
-        self, worker: Worker, environments_dir: Path, tmp_path: Path
-    ):
+    async def test_two_readers_have_to_agree(self, worker: Worker, script: Script, tmp_path: Path):
         """A storage that is said to be of two kinds, and an outline that is wrong."""
         weights = {"a": tensor("0", (4,)), "b": tensor("0", (8,), kind="Half")}
         file = archive(tmp_path / "a.pt", table(weights), {"0": bytes(16)})
         with pytest.raises(Refused, match=r"reads something else|damaged"):
             await converted(worker, file)
-        same, *others = await script(environments_dir, "differing", plain(tmp_path / "b.pt"))
+        same, *others = await script("differing", plain(tmp_path / "b.pt"))
         assert same == ""
         assert ["reads something else" in said for said in others] == [True, True, True]
 
@@ -187,13 +197,13 @@ class TestHostile:
         assert victim.read_bytes() == b"mine"
         assert not (tmp_path / "a.safetensors").is_symlink()
 
-    async def test_a_bit_that_differs_is_seen(self, environments_dir: Path, tmp_path: Path):
+    async def test_a_bit_that_differs_is_seen(self, script: Script, tmp_path: Path):
         file = plain(tmp_path / "a.pt")
-        said = await script(environments_dir, "altered", file, tmp_path / "part")
+        said = await script("altered", file, tmp_path / "part")
         assert "not what was read" in said
 
-    async def test_memory_has_an_end(self, environments_dir: Path):
-        assert await script(environments_dir, "memory") is True
+    async def test_memory_has_an_end(self, script: Script):
+        assert await script("memory") is True
 
 
 @pytest.mark.engine

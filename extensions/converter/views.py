@@ -1,6 +1,7 @@
 """What the templates show: what can be converted, what is under way, and what went wrong."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from extensions.converter.finding import Found, find, one
 from kernel.api import Client, Extension, Job
 
+SHARE = 20
+"""How much longer than a look into the folders the time between two of them is, at least."""
 Name = tuple[str, str]
 """The place (models or loras), and the name below it."""
 
@@ -68,10 +71,14 @@ class Views:
             await self._ext.push("file.html", client, "file", **shown)
 
     async def watch(self, every: float) -> None:
+        """Look for ever, and into large folders less often."""
+        pause = every
         while True:
-            await asyncio.sleep(every)
+            await asyncio.sleep(pause)
+            began = time.monotonic()
             if any(client.tab == "models" for client in self.open):
                 await self.look()
+            pause = max(every, SHARE * (time.monotonic() - began))
 
     def _view(self, each: Found) -> dict[str, Any]:
         name = (each.place, each.name)

@@ -1,6 +1,7 @@
 """The adapters (LoRA) below loras/: listed, checked, and applied to the loaded model."""
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -26,8 +27,9 @@ from .applied import Applied
 from .files import Shelf
 from .views import Views
 
-EVERY = 10
-"""Seconds between two looks into the folder while a page is open."""
+EVERY, SHARE = 2, 20
+"""Seconds between two looks into the folder while a page is open, and how much longer than a look
+takes they are at least: a large folder is looked at less often."""
 
 
 async def setup(ext: Extension[Any]) -> None:
@@ -75,10 +77,13 @@ async def setup(ext: Extension[Any]) -> None:
 
     async def watch() -> None:
         """Let an adapter that is dropped into the folder appear while there are pages."""
+        pause: float = EVERY
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(pause)
+            began = time.monotonic()
             if views.pages and await views.look():
                 await views.push()
+            pause = max(EVERY, SHARE * (time.monotonic() - began))
 
     ext.add(LORAS, loras)
     ext.add(PANELS, Panel("models", "panel.html", views.context, title="Adapters"))

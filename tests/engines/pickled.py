@@ -1,7 +1,8 @@
-"""Real files of PyTorch, and what it makes of them: run in its environment, answers JSON.
+"""Real files of PyTorch, and what it makes of them: run in its environment, it answers JSON lines.
 
-`python pickled.py make SOURCE.safetensors FOLDER …` (the form is the folder's name), `… logits
-FOLDER …`, `… kinds TARGET`, `… compared OLD NEW`, `… second FILE …` and `… memory`.
+Each is a list of words: `make SOURCE.safetensors FOLDER …` (the form is the folder's name), `logits
+FOLDER …`, `kinds TARGET`, `compared OLD NEW`, `second FILE …`, `differing FILE`, `altered FILE PART`
+and, last of all, as it binds the process, `memory`.
 """
 
 import json
@@ -172,4 +173,6 @@ def memory():
 
 
 if __name__ == "__main__":
-    print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
+    for line in sys.stdin:
+        what, *words = json.loads(line)
+        print(json.dumps(globals()[what](*words)), flush=True)
