@@ -1,8 +1,8 @@
 """Real files of PyTorch, and what it makes of them: run in its environment, it answers JSON lines.
 
-Each is a list of words: `make SOURCE.safetensors FOLDER …` (the form is the folder's name), `logits
-FOLDER …`, `kinds TARGET`, `compared OLD NEW`, `second FILE …`, `differing FILE`, `altered FILE PART`
-and, last of all, as it binds the process, `memory`.
+Each is a list of words: `make SOURCE.safetensors FOLDER …` (the form is the folder's name),
+`logits FOLDER …`, `kinds TARGET`, `compared OLD NEW`, `second FILE …`, `differing FILE`, `altered
+FILE PART` and, last of all, as it binds the process, `memory`.
 """
 
 import json
