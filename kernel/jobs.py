@@ -61,6 +61,7 @@ class Job:
         self._jobs, self._loop = jobs, asyncio.get_running_loop()
         self._cancelled = threading.Event()
         self._due = 0.0
+        self._later: asyncio.TimerHandle | None = None
         self.done: asyncio.Future[Any] = self._loop.create_future()
 
     def report(self, fraction: float | None, note: str = "") -> None:
@@ -107,8 +108,15 @@ class Job:
             self.progress, state=state, fraction=fraction, note=note or self.progress.note
         )
         if state != "running" or self._loop.time() >= self._due:
-            self._due = self._loop.time() + 0.1
-            self._jobs.said(self)
+            self._tell()
+        elif not self._later:  # What is said last before a silence counts as well.
+            self._later = self._loop.call_at(self._due, self._tell)
+
+    def _tell(self) -> None:
+        if self._later:
+            self._later.cancel()
+        self._later, self._due = None, self._loop.time() + 0.1
+        self._jobs.said(self)
 
 
 class Jobs:

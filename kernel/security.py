@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode
 
@@ -81,10 +80,9 @@ class Security:
         who = self._who(scope, headers, origin)
         if http and (response := await self._sign(scope, headers, receive, who)):
             return await response(scope, receive, send)
-        keyless = not http and access in ("inference", "admin") and not any(keys_in(scope, headers))
-        if keyless and who.kind == "nobody":
-            holder = partial(self._holder, foreign=origin)
-            heard, receive, send = await self._first.heard(receive, send, holder, NEEDED)
+        may = not http and access in ("inference", "admin") and not any(keys_in(scope, headers))
+        if may and who.kind == "nobody" and not _browser(headers):  # Those offer a subprotocol.
+            heard, receive, send = await self._first.heard(receive, send, self._holder, NEEDED)
             if not heard:
                 return
             who = heard
@@ -167,10 +165,9 @@ class Security:
             return Principal("page", next(filter(None, sessions)))
         if self._no_auth:
             return Principal("page", "owner")
-        browser = origin or any(name.startswith("sec-fetch-") for name in headers)
         guarded = self._listens or self.keyring.has_password or self.rules().require_key
         guarded = guarded or any(map(MADE.fullmatch, keys))  # It was revoked, or mistyped.
-        if self._near(scope, headers) and not browser and not guarded:
+        if self._near(scope, headers) and not _browser(headers) and not guarded:
             return Principal("local", "local")
         return Principal("nobody")
 
@@ -251,6 +248,11 @@ class Security:
         secure = self._tls or scope["scheme"] == "https"
         response.set_cookie(self._cookie, cookie, age, None, "/", None, secure, True, "strict")
         return response
+
+
+def _browser(headers: Headers) -> bool:
+    """Whether a page in a browser sent it."""
+    return "origin" in headers or any(name.startswith("sec-fetch-") for name in headers)
 
 
 def _address(scope: Scope) -> str:

@@ -211,7 +211,7 @@ async def test_a_reply_that_grows_above_the_fold_moves_nothing(
         assert abs(after["y"] - before["y"]) < 1
 
 
-@pytest.mark.parametrize("width", [360, 390])
+@pytest.mark.parametrize("width", [pytest.param(360, marks=pytest.mark.long), 390])
 async def test_every_tab_fits_a_hand(tmp_path: Path, environments_dir: Path, width: int):
     async with live(tmp_path / "data", environments_dir) as server, chromium() as browser:
         context = await browser.new_context(

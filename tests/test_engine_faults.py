@@ -164,7 +164,7 @@ async def test_m5_loads_unloads_and_switches_under_fire():
             assert reason == "stop" or why, "an end without a word of why"
 
         async def wish(number: int) -> None:
-            await asyncio.sleep(rng.random() * 8)
+            await asyncio.sleep(rng.random() * 5)
             options = {"loading": rng.choice([0, 0, 0.05, 0.2])}
             with suppress(LoadFailed, LookupError):
                 match rng.choice(["load", "load", "switch", "unload", "reload", "cancel"]):

@@ -1,5 +1,6 @@
 """Every event of the kernel reaches who listens to its class, and says what it is for."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pytest
 
 from kernel import api
+from kernel.bus import Bus
 from kernel.clients import Client
 from kernel.contract import Turn
+from kernel.jobs import Job, JobProgress, Jobs
 from kernel.testing import App, Scripted, running
 from tools import reference
 
@@ -112,3 +115,35 @@ async def test_it_reaches_who_listens(app: App, name: str):
     ext: Any = app.kernel.records["listener"].handle
     await bring_about(app)
     await app.until(lambda: any(type(e) is kind and says(e) for e in ext.seen))
+
+
+class Telling(Bus):
+    """Keeps what it is told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+
+    def emit(self, event: object) -> None:
+        assert isinstance(event, JobProgress)
+        self.notes.append(event.note)
+
+
+async def test_the_last_word_of_a_job_before_a_silence_is_told(tmp_path: Path):
+    """Reports that come too fast are held back, and the last of them follows."""
+
+    async def hurrying(job: Job) -> None:
+        for note in ("one", "two", "three"):
+            job.report(0.5, note)
+        await asyncio.Event().wait()
+
+    bus = Telling()
+    job = Jobs(bus, tmp_path).start("test", "Hurrying", hurrying)
+    async with asyncio.timeout(10):
+        while "three" not in bus.notes:
+            await asyncio.sleep(0.01)
+    assert bus.notes == ["", "one", "three"]
+    job.cancel()
+    await asyncio.wait({job.task})
+    assert bus.notes[-1] == "three"
+    assert job.progress.state == "cancelled"
