@@ -1,6 +1,7 @@
 """The command line behind server.py: `serve`, and commands of extensions."""
 
 import asyncio
+import gc
 import importlib
 import logging
 import os
@@ -9,6 +10,7 @@ import threading
 from contextlib import suppress
 
 try:
+    gc.disable()  # What is imported stays; collecting among it is a tenth of a start.
     from kernel.contract import Refused
 except ModuleNotFoundError as missing:
     words = " ".join(["python server.py", *sys.argv[1:]])

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import shutil
 import signal
@@ -81,7 +82,7 @@ class Patient(uvicorn.Server):
             if asked and not self.should_exit:  # The loop stands still and hears nothing.
                 os._exit(130)
             asked = True
-            loop.call_soon_threadsafe(self._end)
+            loop.call_soon_threadsafe(setattr, self, "should_exit", True)
 
         for number in ends:
             signal.signal(number, end)
@@ -90,9 +91,6 @@ class Patient(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _end(self) -> None:
-        self.should_exit = True
 
     def idle(self) -> list[TransportSocket]:
         """The sockets of connections on which no request is under way."""
@@ -180,6 +178,8 @@ async def serve(flags: Flags) -> None:
 
         with Watchdog(kernel, limit=limit, rescue=rescue):
             async with _running(kernel, web, keyring.watch(rekeyed)):
+                gc.freeze()  # And nothing that is here now is looked through again.
+                gc.enable()
                 token = "" if flags.insecure_no_auth else keyring.link()
                 server.ready = partial(_greet, kernel, address, token, flags)
                 await server.serve(sockets=[listener])

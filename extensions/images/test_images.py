@@ -271,7 +271,7 @@ async def test_what_is_incognito_is_on_no_disk():
         await page.act("chat.incognito")
         marked = png() + b"only-in-memory"
         page_box = page.client
-        await app.until(lambda: page_box.subject)
+        await app.until(lambda: bool(page_box.subject))
         await page.act("images.look", box=BOX)
         await app.fetch(f"/ext/images/waiting/{BOX}", "POST", body=marked)
         await sent(page, "Look")

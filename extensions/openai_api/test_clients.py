@@ -78,12 +78,12 @@ async def test_who_closes_the_socket_cancels(served: Served, model: Knowing):
         ("/v1/responses", {"input": "Hi"}),
     ):
         for stream in (True, False):
-            model.gate = asyncio.Semaphore(1)
+            model.gate = gate = asyncio.Semaphore(1)
             async with httpx.AsyncClient() as web:
                 asked = asyncio.ensure_future(
                     web.post(served.http + path, json={**body, "stream": stream})
                 )
-                await served.app.until(lambda: model.gate.locked())
+                await served.app.until(gate.locked)
                 assert programs.runs.live
                 asked.cancel()
             await served.app.until(lambda: not programs.runs.live)
