@@ -53,6 +53,7 @@ async def serve_and_end(flags: Flags) -> None:
 
 async def carry_out(flags: Flags) -> None:
     """Run the command of an extension, with a kernel in which nothing is started."""
+    gc.enable()
     kernel = kernel_of(flags)
     await run_module(kernel.records[flags.owner])
     file, _, function = flags.code.partition(".py:")

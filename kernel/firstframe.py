@@ -1,19 +1,23 @@
 """A WebSocket of somebody who is not known yet: its first frame may bring a key."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
-from starlette.types import Message, Receive, Send
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
 
-from kernel.principals import Principal
+from kernel.principals import NEEDED, UNKNOWN, Principal
 from kernel.sampling import Struct, built
 
-MOST = 32
-"""Sockets that are heard before it is known whose they are; one more is refused at once."""
+MOST, EACH = 32, 8
+"""Sockets that are heard before it is known whose they are, and those of one address; one more is
+refused at once."""
 PATIENCE = 10.0
 """Seconds that one may take to bring its key."""
+BUSY = "Too many programs are about to bring a key. Try again in some seconds."
 
 
 @built
@@ -26,31 +30,36 @@ class Keyed(Struct, frozen=True):
 class FirstFrame:
     """Hears the first frame of such sockets."""
 
-    def __init__(self) -> None:
-        self._now = 0
+    def __init__(self, holder: Callable[[str], Principal | None]) -> None:
+        self._holder, self._now = holder, Counter[str]()
 
     async def heard(
-        self, receive: Receive, send: Send, holder: Callable[[str], Principal | None], says: str
+        self, scope: Scope, receive: Receive, send: Send, address: str
     ) -> tuple[Principal | None, Receive, Send]:
         """Whose the socket is, and its ends for the application, which is given that frame too.
 
-        `holder` tells who has a key. Nobody's socket is closed, with what it `says`.
+        `holder` tells who has a key. Nobody's socket is closed, and told why.
         """
-        if self._now >= MOST:
-            await send({"type": "websocket.close", "code": 1013})
+        if self._now.total() >= MOST or self._now[address] >= EACH:
+            await PlainTextResponse(BUSY, 503, {"Retry-After": "10"})(scope, receive, send)
             return None, receive, send
-        self._now += 1
         frames: list[Message] = []
-        with suppress(TimeoutError, OSError):  # It says nothing, or is gone.
+        self._now[address] += 1
+        try:
             async with asyncio.timeout(PATIENCE):
                 frames.append(await receive())
                 await send({"type": "websocket.accept"})
                 frames.append(await receive())
-        self._now -= 1
-        who = holder(key_of(frames[-1].get("text") or "")) if frames else None
-        if not who:
+        except (TimeoutError, OSError):  # It says nothing, or is gone.
+            pass
+        finally:
+            self._now[address] -= 1
+        key = key_of(frames[-1].get("text") or "") if frames else ""
+        who = self._holder(key) if key else None
+        if not who and not (frames and frames[-1]["type"] == "websocket.disconnect"):
+            reason = UNKNOWN if key else NEEDED
             with suppress(OSError):
-                await send({"type": "websocket.close", "code": 1008, "reason": says})
+                await send({"type": "websocket.close", "code": 1008, "reason": reason})
 
         async def again() -> Message:
             return frames.pop(0) if frames else await receive()

@@ -12,6 +12,8 @@ MB = 1 << 20
 LIMITS = {"public": MB // 16, "page": 8 * MB, "inference": 64 * MB, "admin": 64 * MB}
 """The access classes, and the largest body each takes."""
 ALL, SOME = {*LIMITS}, {"public", "inference"}
+NEEDED = "A key is needed: the server printed it at its start, and Settings shows it."
+UNKNOWN = "This key is not known here, or counts no more. Make one in Settings, under API keys."
 CARRIER = "spindle.key."
 """Begins the subprotocol by which a page of another site brings its key to a WebSocket."""
 RIGHTS = {"page": ALL, "key": ALL, "admin": ALL, "generate": SOME, "local": SOME}

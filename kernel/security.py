@@ -20,7 +20,16 @@ from kernel.firstframe import FirstFrame
 from kernel.hosts import Hosts
 from kernel.keyring import DAYS, MADE, Keyring, TooMany
 from kernel.origins import Api, preflight, shared
-from kernel.principals import CARRIER, LIMITS, Principal, Refused, keys_in, unspoken
+from kernel.principals import (
+    CARRIER,
+    LIMITS,
+    NEEDED,
+    UNKNOWN,
+    Principal,
+    Refused,
+    keys_in,
+    unspoken,
+)
 from kernel.wrappings import accepting, limited, protected
 
 Headers = Mapping[str, list[str]]
@@ -28,8 +37,6 @@ FAR = "Only the machine that Spindle runs on may do this; see --allow-remote-ins
 LARGE = "This is too large."
 FOREIGN = "A page of another site sent this, so it was refused."
 LESS = "This key is for replies alone. Make one with all rights, in Settings under API keys."
-NEEDED = "A key is needed: the server printed it at its start, and Settings shows it."
-UNKNOWN = "This key is not known here, or counts no more. Make one in Settings, under API keys."
 USED = "This link was opened before, or is of an earlier start. Paste the key from the terminal."
 
 
@@ -58,7 +65,7 @@ class Security:
         self._listens, self._tls, self._no_auth, self._far_admin = listens, tls, no_auth, far_admin
         self.rules, self._cookie = rules, f"spindle_{port}"
         self.hosts = Hosts(port, hosts, listens=listens, tls=tls)
-        self._first = FirstFrame()
+        self._first = FirstFrame(self._holder)
         self._live: dict[asyncio.Task[Any], Principal] = {}
         self._revoked: set[asyncio.Task[Any]] = set()
 
@@ -80,9 +87,10 @@ class Security:
         who = self._who(scope, headers, origin)
         if http and (response := await self._sign(scope, headers, receive, who)):
             return await response(scope, receive, send)
-        may = not http and access in ("inference", "admin") and not any(keys_in(scope, headers))
-        if may and who.kind == "nobody" and not _browser(headers):  # Those offer a subprotocol.
-            heard, receive, send = await self._first.heard(receive, send, self._holder, NEEDED)
+        program = not http and "origin" not in headers  # A page offers a subprotocol instead.
+        keyless = access in ("inference", "admin") and not any(keys_in(scope, headers))
+        if program and keyless and who.kind == "nobody":
+            heard, receive, send = await self._first.heard(scope, receive, send, _address(scope))
             if not heard:
                 return
             who = heard

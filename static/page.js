@@ -10,19 +10,19 @@ const on = (name, does, options) => document.addEventListener(name, does, option
 
 // --- until the scripts of extensions and htmx have begun nobody answers: what is pressed before is pressed then ---
 
-const early = new Map(), begins = ['click', 'change', 'submit'];
+const early = new Map(), begins = {click: 'button, a[hx-ws\\:send], input[hx-ws\\:send]', change: 'input, select, textarea', submit: 'form'};
 const keep = event => {
-  const what = event.type === 'submit' ? event.target
-    : event.target.closest?.(event.type === 'click' ? 'button, a[hx-ws\\:send], input[hx-ws\\:send]' : 'select[hx-ws\\:send]');
-  if (!what) return;
+  const what = event.target.closest?.(begins[event.type]), meant = what?.type === 'submit' && what.form || what;   // a form is sent once
+  if (!what || what.matches('a') && (event.ctrlKey || event.metaKey || event.shiftKey)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
-  early.set(what, event.type);
+  early.delete(meant);
+  early.set(meant, [what, event.type]);
 };
-for (const name of begins) on(name, keep, true);
-addEventListener('DOMContentLoaded', () => {     // last of all that wait for it
-  for (const name of begins) document.removeEventListener(name, keep, true);
-  for (const [what, name] of early) {
+for (const name in begins) on(name, keep, true);
+addEventListener('DOMContentLoaded', () => {     // of the window: after all of the document's
+  for (const name in begins) document.removeEventListener(name, keep, true);
+  for (const [what, name] of early.values()) {
     if (name === 'click') what.click();
     else if (name === 'submit') what.requestSubmit();
     else what.dispatchEvent(new Event('change', {bubbles: true}));
@@ -312,7 +312,8 @@ function filtering(box, anew = false) {
 let option = '';                                 // the words of the chosen one: its list may be drawn anew, with others in it
 function choosing(box, list, {step = 0, anew = false} = {}) {
   const rows = [...list.querySelectorAll('a, button')], shown = rows.filter(row => row.checkVisibility());
-  const was = shown.findIndex(row => step ? row.ariaSelected === 'true' : anew && row.textContent === option);
+  const of = is => step || anew ? shown.findIndex(is) : -1, selected = of(row => row.ariaSelected === 'true');
+  const was = selected < 0 && anew ? of(row => row.textContent === option) : selected;
   const chosen = shown.at(step ? (was + step) % shown.length : Math.max(was, 0));
   option = chosen?.textContent;
   rows.forEach((row, n) => Object.assign(row, {id: `${list.id}-${n}`, role: 'option', tabIndex: -1, ariaSelected: row === chosen}));
@@ -328,7 +329,7 @@ on('keydown', event => {
   else at(box.getAttribute('aria-activedescendant'))?.click();
 });
 on('click', ({target}) => { if (target.closest('[role=option]')) target.closest('dialog')?.close(); }, true);
-on('close', ({target}) => { const box = target.querySelector('[role=combobox]'); if (box) box.value = ''; }, true);
+on('close', ({target}) => { const box = target.querySelector('[role=combobox]'); if (box) box.value = option = ''; }, true);
 on('htmx:after:swap', () => { const box = document.activeElement; if (box?.role === 'combobox') filtering(box, true); });
 
 // --- toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most ---

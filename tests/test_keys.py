@@ -114,23 +114,38 @@ async def test_a_key_of_a_first_frame_that_is_revoked_ends_its_socket(door: Door
     assert socket.said[-1]["code"] == 1008
 
 
+@pytest.mark.parametrize(
+    ("addresses", "heard"), [(99, firstframe.MOST), (1, firstframe.EACH)], ids=["all", "one"]
+)
 async def test_who_says_nothing_is_not_waited_for(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+    door: Door, monkeypatch: pytest.MonkeyPatch, addresses: int, heard: int
 ) -> None:
     """And keeps nobody else out for long: so many wait, and one more is sent away at once."""
     monkeypatch.setattr(firstframe, "PATIENCE", 0.2)
-    silent = [Socket() for _ in range(firstframe.MOST + 1)]
-    for socket in silent:
+    silent = [Socket() for _ in range(heard + 1)]
+    ends: list[asyncio.Future[None]] = []
+    for n, socket in enumerate(silent):
         socket.first.pop()
-    scope = door.scope("websocket", "/v1/ws", (), "127.0.0.1", "127.0.0.1", subprotocols=[])
-    ends = [asyncio.ensure_future(door.app(scope, each.receive, each.send)) for each in silent]
+        client = f"10.0.0.{n % addresses}"
+        scope = door.scope("websocket", "/v1/ws", (), client, "127.0.0.1", subprotocols=[])
+        scope["extensions"] = {"websocket.http.response": {}}
+        ends.append(asyncio.ensure_future(door.app(scope, socket.receive, socket.send)))
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    assert [end.done() for end in ends] == [False] * firstframe.MOST + [True]
+    assert [end.done() for end in ends] == [False] * heard + [True]
     await asyncio.gather(*ends)
-    assert [socket.said[-1]["code"] for socket in silent] == [1008] * firstframe.MOST + [1013]
-    socket = await door.open("/v1/ws", first=saying(WORDS["generate"]))
+    assert {socket.said[-1].get("code") for socket in silent[:-1]} == {1008}
+    assert silent[-1].said[0]["status"] == 503
+    socket = await door.open("/v1/ws", first=saying(WORDS["generate"]), client="10.0.0.0")
     assert socket.accepted
     await socket.close()
+
+
+async def test_who_is_gone_before_its_first_frame_is_not_told_so(door: Door) -> None:
+    socket = Socket()
+    socket.first[1] = {"type": "websocket.disconnect", "code": 1009}
+    scope = door.scope("websocket", "/v1/ws", (), "10.0.0.1", "127.0.0.1", subprotocols=[])
+    await door.app(scope, socket.receive, socket.send)
+    assert [message["type"] for message in socket.said] == ["websocket.accept"]
 
 
 async def test_who_comes_with_too_little_is_told_so(door: Door) -> None:

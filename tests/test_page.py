@@ -78,6 +78,7 @@ async def test_the_palette_by_keyboard(tmp_path: Path):
         # It opens empty and anew; nothing found is said, and Enter does nothing then.
         await page.keyboard.press("Meta+k")
         await expect(box).to_have_value("")
+        await expect(chosen).to_have_text(first)
         await expect(palette.get_by_role("option", name="Theme: dark")).to_have_count(0)
         await page.keyboard.type("no such thing")
         await expect(palette.get_by_text("Nothing here is called that.")).to_be_visible()

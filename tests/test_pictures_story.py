@@ -153,7 +153,7 @@ async def test_pictures_are_attached_sent_and_there_again(tmp_path: Path, enviro
                 await expect(row).to_have_count(5)
                 await expect(refused).to_have_count(0)
                 await loaded(page, ".images-row img", 32)
-                large = await drawn(page, "image/jpeg", 3200, 2400, noise=True)
+                large = await drawn(page, "image/jpeg", 2000, 1500, noise=True)
                 assert len(large) > 7 << 20
                 await choose(page, large, kind="image/jpeg")
                 await expect(row).to_have_count(6)

@@ -153,7 +153,10 @@ class Socket:
     """It says `first`, and no more."""
 
     def __init__(self, first: str = "{}") -> None:
-        self.first = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": first}]
+        self.first: list[dict[str, Any]] = [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "text": first},
+        ]
         self.said: list[dict[str, Any]] = []
         self.task: asyncio.Future[None] = asyncio.Future()
 

@@ -11,6 +11,8 @@ from kernel.api import Client, Extension, Job
 
 SHARE = 20
 """How much longer than a look into the folders the time between two of them is, at least."""
+LONGEST = 60
+"""Seconds between two looks, at most."""
 Name = tuple[str, str]
 """The place (models or loras), and the name below it."""
 
@@ -76,9 +78,12 @@ class Views:
         while True:
             await asyncio.sleep(pause)
             began = time.monotonic()
-            if any(client.tab == "models" for client in self.open):
-                await self.look()
-            pause = max(every, SHARE * (time.monotonic() - began))
+            try:
+                if any(client.tab == "models" for client in self.open):
+                    await self.look()
+            except Exception:
+                self._ext.log.exception("What can be converted could not be listed")
+            pause = min(max(every, SHARE * (time.monotonic() - began)), LONGEST)
 
     def _view(self, each: Found) -> dict[str, Any]:
         name = (each.place, each.name)

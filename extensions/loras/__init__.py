@@ -30,6 +30,8 @@ from .views import Views
 EVERY, SHARE = 2, 20
 """Seconds between two looks into the folder while a page is open, and how much longer than a look
 takes they are at least: a large folder is looked at less often."""
+LONGEST = 60
+"""Seconds between two looks, at most."""
 
 
 async def setup(ext: Extension[Any]) -> None:
@@ -81,9 +83,12 @@ async def setup(ext: Extension[Any]) -> None:
         while True:
             await asyncio.sleep(pause)
             began = time.monotonic()
-            if views.pages and await views.look():
-                await views.push()
-            pause = max(EVERY, SHARE * (time.monotonic() - began))
+            try:
+                if views.pages and await views.look():
+                    await views.push()
+            except Exception:
+                ext.log.exception("%s could not be listed", ext.loras)
+            pause = min(max(EVERY, SHARE * (time.monotonic() - began)), LONGEST)
 
     ext.add(LORAS, loras)
     ext.add(PANELS, Panel("models", "panel.html", views.context, title="Adapters"))

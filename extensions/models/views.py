@@ -16,6 +16,8 @@ from kernel.api import LOADERS, Client, Everyone, Extension, Generated, Usage
 
 SHARE = 20
 """How much longer than a look into the folder the time between two of them is, at least."""
+LONGEST = 60
+"""Seconds between two looks, at most."""
 MOST = 200
 """Models in the picker; the Model page finds the others."""
 OFTEN = 0.5
@@ -68,7 +70,7 @@ class Views:
                     await looked(changed)
             except Exception:
                 self._ext.log.exception("%s could not be listed", self._ext.models)
-            pause = max(every, SHARE * (time.monotonic() - began))
+            pause = min(max(every, SHARE * (time.monotonic() - began)), LONGEST)
 
     async def follow(self) -> None:
         """Show what the engine prints while it loads, for ever."""

@@ -78,7 +78,7 @@ async def test_a12_the_first_frame_brings_a_key_as_the_handshake_does(served: Se
         async with served.connect() as program:
             await tell(program, type="hello", key="sk-unknown")
             if need:
-                with pytest.raises(ConnectionClosed, match=r"1008.*A key is needed"):
+                with pytest.raises(ConnectionClosed, match=r"1008.*not known here"):
                     await hear(program)
             else:
                 assert (await hear(program))["error"]["code"] == "invalid_api_key"
