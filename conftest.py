@@ -11,6 +11,7 @@ import pytest
 
 from kernel.testing import leaving_nothing
 
+gc.disable()  # While tests are collected, as hardly anything of that goes again.
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 """No test asks a hub that is not its own."""
 NO_CHROMIUM = "there is no Chromium; on Debian: sudo apt install chromium"
@@ -39,6 +40,7 @@ def pytest_collection_finish() -> None:
     """What was collected stays: the garbage collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

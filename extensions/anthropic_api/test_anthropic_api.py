@@ -30,10 +30,8 @@ from kernel.api import (
     whole_text,
 )
 from kernel.testing import App, Scripted, ScriptedGeneration, running
-from kernel.testing.plugin import conformance
 from tests.sockets import Served, serving
 
-test_conformance = conformance(__file__)
 HELLO = [{"role": "user", "content": "Hello?"}]
 ASK = {"messages": HELLO, "max_tokens": 100}
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -7,10 +7,7 @@ import httpx
 import pytest
 
 from kernel.testing import ROOT, App, running
-from kernel.testing.plugin import conformance
 from tests.sockets import Served, serving
-
-test_conformance = conformance(__file__)
 
 
 @pytest.fixture

@@ -14,9 +14,7 @@ from extensions.api_keys.sites import origin
 from kernel.api import Principal, Refused
 from kernel.testing import App, running
 from kernel.testing.page import Page
-from kernel.testing.plugin import conformance
 
-test_conformance = conformance(__file__)
 SITE = "https://app.example.org"
 WORDS = r"sk-[\w-]{43}"
 

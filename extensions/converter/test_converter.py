@@ -20,14 +20,12 @@ from extensions.converter.test_outline import RUN, with_a_line_that_repaints
 from extensions.converter.test_plans import Pretended
 from kernel.api import Refused, Worker, WorkerError
 from kernel.testing import App, running
-from kernel.testing.plugin import conformance
 from tests.engines.real import ROOT, STORIES, STORY, ask, engine, interpreter
 from tests.torch_files import archive, plain, table, tensor
 
 HERE = Path(__file__).parent
 SCRIPT = ROOT / "tests" / "engines" / "pickled.py"
 ADAPTER = STORIES.parent / "lora-stories260K"
-test_conformance = conformance(__file__)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

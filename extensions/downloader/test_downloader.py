@@ -1,10 +1,6 @@
 """The downloader as a whole."""
 
-from kernel.testing.plugin import conformance
-
 from .plan import Item, Plan
-
-test_conformance = conformance(__file__)
 
 
 def test_a_plan_knows_how_much_it_is():

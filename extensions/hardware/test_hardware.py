@@ -12,9 +12,7 @@ from extensions.hardware.reading import Process, Reader, Reading, Running, Ticks
 from extensions.hardware.views import bar, view
 from kernel.api import Memory
 from kernel.testing import App, Scripted, running
-from kernel.testing.plugin import conformance
 
-test_conformance = conformance(__file__)
 GB = 10**9
 CPU = "processor\t: 0\nmodel name\t: Some  CPU <9000>\nflags\t: fpu\n"
 STAT = "cpu  {busy} 0 0 {idle} 10 0 0 0 99 99\ncpu0 1 2 3\n"

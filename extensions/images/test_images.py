@@ -11,9 +11,7 @@ from extensions.conversations.api import STORE, Store, StoredMessage, Whole
 from extensions.images import boxes, pictures, seeing, serving
 from kernel.api import Image, Message, Part, Past, Refused, Request, Text, Turn
 from kernel.testing import ROOT, App, Page, Scripted, running
-from kernel.testing.plugin import conformance
 
-test_conformance = conformance(__file__)
 BOX = "0123456789abcdef" * 2
 OTHER = "f" * 32
 SEES = ("text", "images")

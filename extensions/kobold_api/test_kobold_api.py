@@ -14,10 +14,8 @@ from msgspec import structs
 from extensions.api_kit.api import PROGRAMS
 from kernel.api import SAMPLERS, Finish, Phase, Samplers, Struct
 from kernel.testing import App, Scripted, running
-from kernel.testing.plugin import conformance
 from tests.sockets import Served, serving
 
-test_conformance = conformance(__file__)
 BODY = {"prompt": "Once", "max_length": 20}
 
 

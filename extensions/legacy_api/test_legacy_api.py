@@ -14,11 +14,9 @@ from websockets.exceptions import ConnectionClosed
 from extensions.api_kit.api import PROGRAMS
 from extensions.models.api import MODELS
 from kernel.testing import App, Scripted, running
-from kernel.testing.plugin import conformance
 from tests.live import free_port, live
 from tests.sockets import Served, serving
 
-test_conformance = conformance(__file__)
 ROWS = [["Hi", "Hello <you>."], ["How?", "So."]]
 SHOWN = [["Hi", "Hello &lt;you&gt;."], ["How?", "So."]]
 HISTORY = {"internal": ROWS, "visible": SHOWN}

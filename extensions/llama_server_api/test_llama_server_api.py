@@ -12,10 +12,7 @@ from msgspec import structs
 
 from extensions.api_kit.api import PROGRAMS
 from kernel.testing import App, Scripted, running
-from kernel.testing.plugin import conformance
 from tests.sockets import Served, serving
-
-test_conformance = conformance(__file__)
 
 
 class Counting(Scripted):

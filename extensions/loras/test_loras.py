@@ -14,14 +14,12 @@ from extensions.loras.api import LORAS
 from extensions.models.api import MODELS
 from kernel.api import LOADERS, Loader, Phase, Refused, Struct
 from kernel.testing import App, Scripted, ScriptedLoader, running
-from kernel.testing.plugin import conformance
 from tests.engines.tiny import make_lora
 from tests.sockets import hear, serving, tell
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "tests" / "data"
 LORA, STORIES = DATA / "lora-stories260K", DATA / "stories260K"
-test_conformance = conformance(__file__)
 
 
 class Options(Struct, frozen=True):

@@ -10,9 +10,6 @@ from extensions.parameters.api import PARAMETERS, STANDARDS
 from extensions.prompts.api import PROMPTS, TEMPLATES
 from kernel.api import LOADERS, Phase
 from kernel.testing import App, Page, Scripted, ScriptedLoader, running
-from kernel.testing.plugin import conformance
-
-test_conformance = conformance(__file__)
 
 
 class Named(ScriptedLoader):

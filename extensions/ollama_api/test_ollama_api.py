@@ -35,11 +35,9 @@ from kernel.api import (
     whole_text,
 )
 from kernel.testing import App, Scripted, ScriptedGeneration, ScriptedLoader, running
-from kernel.testing.plugin import conformance
 from tests.engines.real import STORIES
 from tests.sockets import Served, serving
 
-test_conformance = conformance(__file__)
 HELLO = [{"role": "user", "content": "Hello?"}]
 PNG = b"\x89PNG\r\n\x1a\n"
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}

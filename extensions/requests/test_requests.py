@@ -10,10 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kernel.testing import App, Scripted, running
-from kernel.testing.plugin import conformance
 from tests.sockets import Served, serving
 
-test_conformance = conformance(__file__)
 BODY = {"messages": [{"role": "user", "content": "A secret?"}]}
 
 

@@ -10,10 +10,7 @@ from starlette.responses import JSONResponse, Response
 from extensions.text_api.api import DIALECTS
 from kernel.api import Phase
 from kernel.testing import Scripted, running
-from kernel.testing.plugin import conformance
 from tests.sockets import Served, serving
-
-test_conformance = conformance(__file__)
 
 
 async def post(served: Served, path: str = "generate", **body: object) -> httpx.Response:

@@ -30,9 +30,7 @@ from kernel.api import (
     Turn,
 )
 from kernel.testing import App, Scripted, running
-from kernel.testing.plugin import conformance
 
-test_conformance = conformance(__file__)
 TEMPLATES = Path(__file__).parents[2] / "tests" / "data" / "chat-templates"
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": CITY}}

@@ -7,7 +7,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -71,24 +71,30 @@ def tool(n: int, **more: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": f"f{n}", "parameters": {}, **more}}
 
 
-LARGE: dict[str, tuple[str, Any]] = {
-    "a prompt of 10 MB": (TEXT, {"prompt": "x " * 5_000_000}),
-    "a message of 10 MB": (CHAT, {"messages": [{"role": "user", "content": "x" * 10_000_000}]}),
-    "a million stopping strings": (CHAT, {"messages": HELLO, "stop": ["x"] * 1_000_000}),
-    "very many messages": (CHAT, {"messages": HELLO * MANY}),
-    "very many tools": (CHAT, {"messages": HELLO, "tools": [tool(n) for n in range(MANY)]}),
-    "a tool of 10 MB": (CHAT, {"messages": HELLO, "tools": [tool(0, description="x" * 10**7)]}),
-    "very many texts": (TEXT, {"prompt": ["x"] * MANY}),
-    "very many for Anthropic": (MESSAGES, {"max_tokens": 9, "messages": HELLO * MANY}),
-    "very many for Ollama": (OLLAMA, {"messages": HELLO * MANY}),
-    "very many tokens": (TEXT, {"prompt": [1] * (10 * MANY)}),
+LARGE: dict[str, Callable[[], tuple[str, Any]]] = {
+    "a prompt of 10 MB": lambda: (TEXT, {"prompt": "x " * 5_000_000}),
+    "a message of 10 MB": lambda: (
+        CHAT,
+        {"messages": [{"role": "user", "content": "x" * 10_000_000}]},
+    ),
+    "a million stopping strings": lambda: (CHAT, {"messages": HELLO, "stop": ["x"] * 1_000_000}),
+    "very many messages": lambda: (CHAT, {"messages": HELLO * MANY}),
+    "very many tools": lambda: (CHAT, {"messages": HELLO, "tools": [tool(n) for n in range(MANY)]}),
+    "a tool of 10 MB": lambda: (
+        CHAT,
+        {"messages": HELLO, "tools": [tool(0, description="x" * 10**7)]},
+    ),
+    "very many texts": lambda: (TEXT, {"prompt": ["x"] * MANY}),
+    "very many for Anthropic": lambda: (MESSAGES, {"max_tokens": 9, "messages": HELLO * MANY}),
+    "very many for Ollama": lambda: (OLLAMA, {"messages": HELLO * MANY}),
+    "very many tokens": lambda: (TEXT, {"prompt": [1] * (10 * MANY)}),
 }
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", LARGE)
 async def test_e42_too_much_costs_little(web: httpx.AsyncClient, name: str):
-    path, body = LARGE[name]
+    path, body = LARGE[name]()
     data = json.dumps(body).encode()
     began = time.process_time()
     answer = await post(web, path, data)

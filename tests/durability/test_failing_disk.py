@@ -10,7 +10,8 @@ from tests.durability.shim import built, run
 
 MEMORY = Path("/dev/shm")
 MODES = pytest.mark.parametrize(
-    ("error", "how"), [("ENOSPC", "once"), ("EIO", "once"), ("ENOSPC", "cut")]
+    ("error", "how"),
+    [("ENOSPC", "once"), ("EIO", "once"), pytest.param("ENOSPC", "cut", marks=pytest.mark.long)],
 )
 
 
