@@ -108,7 +108,7 @@ def entry_of(row: Tree, number: int, *, plain: bool = False) -> Entry:
         scan_depth=whole(scan) if scan is not None else None,
         by_recursion=said("exclude") is not True,
         brings=said("prevent") is not True,
-        only_by_recursion=bool(said("later", False)),
+        recursion_level=1 if (later := said("later")) is True else whole(later or 0),
         sticky=whole(said("sticky", 0)),
         cooldown=whole(said("cooldown", 0)),
         delay=whole(said("delay", 0)),

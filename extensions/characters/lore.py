@@ -73,7 +73,9 @@ def _told(
     entries = search.book.entries
     found: dict[int, str] = {}
     brought, tried = "", set[int]()
-    for turn in range(ROUNDS + 1 if search.book.recursive else 1):
+    levels = sorted({entries[n].recursion_level for n in numbers if entries[n].enabled} - {0})
+    level = levels.pop(0) if levels else 0
+    for turn in range(ROUNDS + len(levels) + 1 if search.book.recursive else 1):
         new: dict[int, str] = {}
         for number in numbers:
             if number in found or number in tried or search.late():
@@ -81,7 +83,7 @@ def _told(
             if entries[number].enabled and clock.stays(number, at):
                 new[number] = "it stays"
             elif not clock.rests(number, at) and (
-                why := search.why(entries[number], brought, turn)
+                why := search.why(entries[number], brought, turn, level)
             ):
                 new[number] = why
         staying = {number for number in new if clock.stays(number, at)}
@@ -103,8 +105,10 @@ def _told(
                 clock.begin(number, at)
         found |= left
         more = [search.named(entries[n].content) for n in left if entries[n].brings]
-        if not more:
+        if not more and not levels:
             break
+        if not more:  # What waits for a later turn of recursion has its own.
+            level = levels.pop(0)
         brought = "\n".join([brought, *more])[-SEARCHED:]
     return found
 

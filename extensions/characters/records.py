@@ -61,7 +61,8 @@ class Entry(Struct, frozen=True):
     """It is there only where the conversation began with this greeting."""
     by_recursion: bool = True
     """The words of other entries may bring it."""
-    only_by_recursion: bool = False
+    recursion_level: int = 0
+    """Above 0, only the words of others bring it, and those of lower levels come first."""
     brings: bool = True
     """Its own words may bring others."""
     optional: bool = False

@@ -44,8 +44,8 @@ class Search:
         self._folded = [line.casefold() for line in said.lines]
         self._tests: dict[tuple[object, ...], Callable[[str], bool]] = {}
 
-    def why(self, entry: Entry, brought: str, turn: int) -> str:
-        """Why an entry is told now, or "" if it is not."""
+    def why(self, entry: Entry, brought: str, turn: int, level: int) -> str:
+        """Why an entry is told at this turn of recursion and its level, or "" if it is not."""
         replies = bisect_left(self._said.spoken, self._count)
         if not entry.enabled or replies < entry.after:
             return ""
@@ -53,7 +53,7 @@ class Search:
             return ""
         if entry.greeting is not None and entry.greeting != self._said.greeting:
             return ""
-        if entry.only_by_recursion and not turn:
+        if entry.recursion_level and (not turn or entry.recursion_level > level):
             return ""
         if turn and not entry.by_recursion:
             return ""

@@ -109,6 +109,29 @@ def test_what_recursion_leaves_out(first: dict[str, Any], second: dict[str, Any]
         assert names(book(*entries, recursive_scanning=True), "gold") == set()
 
 
+def test_levels_of_recursion_come_one_after_another():
+    """As SillyTavern has them: a level is looked at when the one before brings nothing more."""
+    gold = {"keys": ["a"], "content": "gold"}
+
+    def later(level: int, key: str, content: str) -> dict[str, Any]:
+        more = {"delay_until_recursion": level}
+        return {"keys": [key], "content": content, "extensions": more}
+
+    first, second = later(1, "gold", "silver"), later(2, "silver", "iron")
+    third = later(3, "gold", "x")
+    for entries, found in (
+        ((gold, first, second, third), {"0", "1", "2", "3"}),
+        ((gold, second, third), {"0", "2"}),  # Nobody speaks of silver.
+        ((gold, later(2, "gold", "x"), later(2, "a", "x")), {"0", "1", "2"}),
+        ((later(1, "a", "x"), later(1, "gold", "x")), set()),
+    ):
+        assert names(book(*entries, recursive_scanning=True), "a") == found
+        assert names(book(*entries), "a") == ({"0"} if gold in entries else set())
+    read = book(gold, third, first, recursive_scanning=True)
+    order = [entry.id for entry, _ in found_in(read, Said(("a",)), MACROS, 0)]
+    assert order == ["0", "2", "1"], "the lower level before the higher one"
+
+
 def test_chance_is_the_seeds():
     read = book({**DRAGON, "extensions": {"probability": 40, "useProbability": True}})
     found = [names(read, "dragon", seed=seed) == {"0"} for seed in range(300)]
