@@ -1,5 +1,6 @@
 """Lorebooks that are told in one conversation and not in another."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -62,6 +63,16 @@ async def test_it_is_told_where_it_was_chosen(app: App, tab: Tab, model: Scripte
     assert "Owls" not in await asked(app, tab, model)
     other = await Tab(app).connect()
     assert "Owls" not in await asked(app, other, model)
+
+
+async def test_it_is_told_by_its_new_name(app: App, tab: Tab, model: Scripted):
+    await tell(tab)
+    await tab.page.act("characters.rename_world", id="Birds", to="Fowl")
+    state = store_of(app).state
+    async with asyncio.timeout(10):
+        while await state(tab.conversation, "lorebooks", "told") != ["Fowl"]:
+            await asyncio.sleep(0.01)
+    assert "Owls are kings." in await asked(app, tab, model)
 
 
 async def test_a_conversation_begins_with_it(app: App, tab: Tab, model: Scripted):

@@ -31,6 +31,7 @@ from .actions import (
     NewWorld,
     Paste,
     Rename,
+    RenameWorld,
     Restore,
     Save,
     SaveWorld,
@@ -104,6 +105,7 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.on(NewWorld)(lambda a, client: lore.new(client, a.name))
     ext.on(SaveWorld)(lambda a, client: lore.save(client, a.id, a.stamp, a.rest))
     ext.on(DeleteWorld)(lambda a, client: lore.delete(client, a.id))
+    ext.on(RenameWorld)(lambda a, client: lore.rename(client, a.id, a.to))
     ext.on(TellEverywhere)(lambda a, client: lore.everywhere(client, a.id, a.on))
     ext.on(SetFree)(lambda a, client: lore.set_free(client, a.id, a.stamp, a.rest))
     ext.on(TakeIn)(lambda a, client: lore.take_in(client, a.id, a.world, a.stamp, a.rest))

@@ -79,6 +79,13 @@ class DeleteWorld(Action, frozen=True):
     id: str
 
 
+class RenameWorld(Action, frozen=True):
+    """Give the file of a lorebook of its own another name, which is its id."""
+
+    id: str
+    to: Name
+
+
 class TellEverywhere(Action, frozen=True):
     """Tell a lorebook in every conversation, or no longer."""
 

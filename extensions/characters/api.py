@@ -16,11 +16,12 @@ from .records import (
     Place,
     Scene,
 )
-from .worlds import SHELVES, Shelf
+from .worlds import SHELVES, Shelf, WorldRenamed
 
 __all__ = [
     "CHARACTERS", "SHELVES", "Book", "Character", "Company", "Count", "Entry", "Library",
     "LibraryChanged", "Lore", "Note", "Part", "Persona", "Place", "Renamed", "Scene", "Shelf",
+    "WorldRenamed",
 ]  # fmt: skip
 
 CHARACTERS: Point[Library] = Point("characters", "Who a model can speak as, and for whom.")

@@ -16,7 +16,7 @@ from .pages import Pages, stamp_of
 from .reading import worlds_of
 from .rows import Form
 from .trash import Trash
-from .worlds import LORE
+from .worlds import LORE, WorldRenamed
 
 CHANGED = (
     "This lorebook was changed elsewhere since you opened it. Press Save again to write over that, "
@@ -67,6 +67,34 @@ class Lorebooks:
         self._changed()
         back = {"action": "characters.restore", "token": deleted.token}
         self._pages.offer_undo(f"“{id}” is in the trash.", client, back)
+
+    async def rename(self, client: Client, id: str, to: str) -> None:
+        """Give a lorebook another name, and to all that name it: characters, settings and,
+        by `WorldRenamed`, conversations."""
+        if not to.strip():
+            raise Refused("A lorebook needs a name. Write one.")
+
+        having = [each.id for each in await self._library.all() if id in each.worlds]
+        folder = self._library.folder
+
+        def work() -> str:
+            new = self._worlds.folder.rename(self._worlds.place(id), to)
+            for place in map(folder.place, having if new != id else ()):
+                card = folder.read(place)
+                folder.update(place, Card(_with_renamed(card.data, id, new), card.beside))
+            return new
+
+        new = await self._ext.thread(work)
+        if new == id:
+            return
+        if id in (told := self._ext.settings.worlds):
+            self._ext.configure({"worlds": [new if name == id else name for name in told]})
+        self._ext.emit(WorldRenamed(id, new))
+        if client.tab == "characters":
+            await self._pages.move(client, LORE + new)
+        self._changed()
+        back = {"action": "characters.rename_world", "id": new, "to": id}
+        self._pages.offer_undo(f"“{id}” is called “{new}” now.", client, back)
 
     async def everywhere(self, client: Client, id: str, on: bool) -> None:
         """Tell a lorebook in every conversation, or no longer."""
@@ -123,6 +151,15 @@ class Lorebooks:
     async def _go(self, client: Client, subject: str) -> None:
         await self._pages.move(client, subject)
         self._changed()
+
+
+def _with_renamed(data: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    """A card's data in which a lorebook that goes with it has another name."""
+    more = deepcopy(rows.tree(data.get("extensions")))
+    said = more.get("world")
+    names = said if isinstance(said, list) else [said]
+    renamed = [new if name == old else name for name in names]
+    return {**data, "extensions": {**more, "world": renamed if said is names else renamed[0]}}
 
 
 def _with_world(data: Mapping[str, Any], world: str) -> dict[str, Any]:

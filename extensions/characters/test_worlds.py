@@ -352,6 +352,37 @@ async def test_it_is_told_with_a_character_or_everywhere():
         assert await told("Bo") == []
 
 
+async def test_who_has_it_has_it_by_its_new_name():
+    async with running("characters") as app:
+        put(app, {"entries": {"0": {"uid": 0, "key": ["orc"], "content": "Orcs are loud."}}})
+        folder = app.kernel.characters
+        folder.mkdir(exist_ok=True)
+        for name, of in (("Bo", "Middle"), ("Kim", ["Sea", "Middle"]), ("Al", "Sea")):
+            card = {"name": name, "extensions": {"world": of, "x": 1}}
+            (folder / f"{name}.json").write_text(json.dumps(card))
+        page = await app.open("/characters/lore%3AMiddle")
+        await page.act("characters.tell_everywhere", id="Middle", on=True)
+        await page.act("characters.rename_world", id="Middle", to="The ../east")
+        await page.until("“Middle” is called “The east” now")
+        assert world(app, "The east").exists()
+        assert not world(app, "Middle").exists()
+        assert page.client.path == "/characters/lore:The east"
+
+        def of(name: str) -> Any:
+            return json.loads((folder / f"{name}.json").read_text())["extensions"]
+
+        assert of("Bo") == {"world": "The east", "x": 1}
+        assert of("Kim") == {"world": ["Sea", "The east"], "x": 1}
+        assert of("Al") == {"world": "Sea", "x": 1}
+        assert [*app.extension("characters").settings.worlds] == ["The east"]
+        await page.act("characters.new_world", name="Taken")
+        for to, says in ((" ", "A lorebook needs a name"), ("taken", "is a file called taken")):
+            await page.act("characters.rename_world", id="The east", to=to)
+            await page.until(says)
+        await page.act("characters.rename_world", id="The east", to="Middle")
+        assert of("Kim")["world"] == ["Sea", "Middle"]
+
+
 async def test_the_lorebook_of_a_card_is_set_free_and_taken_in_again():
     async with running("characters") as app:
         folder = app.kernel.characters

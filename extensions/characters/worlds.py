@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from kernel.api import Point, Refused, write
+from kernel.api import Point, Refused, Struct, write
 
 from . import rows, trees
 from .books import book_of
@@ -18,6 +18,13 @@ LORE = "lore:"
 """Begins the address of one among those of characters."""
 SPEC = "lorebook_v3"
 """What the third version of cards calls a lorebook that stands alone."""
+
+
+class WorldRenamed(Struct, frozen=True):
+    """A lorebook of its own got another name: whoever keeps the old one takes the new one."""
+
+    old: str
+    new: str
 
 
 class Shelf(Protocol):

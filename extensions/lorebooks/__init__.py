@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from extensions.characters.api import CHARACTERS, SHELVES
+from extensions.characters.api import CHARACTERS, SHELVES, WorldRenamed
 from extensions.chat.api import SETUPS, TALK
 from extensions.conversations.api import STORE
 from kernel.api import MODES, PANELS, Action, Client, Extension, Meta, Panel
@@ -42,6 +42,10 @@ async def setup(ext: Extension[Any]) -> None:
         conversation = action.conversation or await talk.empty(client)
         await chosen.choose(conversation, action.world, on=action.on)
         await talk.recast(conversation)
+
+    @ext.on(WorldRenamed)
+    async def renamed(event: WorldRenamed) -> None:
+        await chosen.rename(event.old, event.new)
 
     ext.add(SHELVES, chosen)
     ext.add(PANELS, Panel("composer", "lore.html", context, order=-4))

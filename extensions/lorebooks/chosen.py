@@ -22,6 +22,15 @@ class Chosen:
         kept: Any = await self._store.state(conversation, *HERE) if conversation else None
         return [name for name in kept if isinstance(name, str)] if isinstance(kept, list) else []
 
+    async def rename(self, old: str, new: str) -> None:
+        """A lorebook is called otherwise now, in every conversation."""
+
+        def renamed(kept: Any) -> list[Any] | None:
+            told: list[Any] = kept if isinstance(kept, list) else []
+            return [new if name == old else name for name in told] if old in told else None
+
+        await self._store.change_states(*HERE, renamed)
+
     async def choose(self, conversation: str, world: str, *, on: bool) -> None:
         """Tell one more there, or one less; raises Refused where the conversation is gone."""
         others = [name for name in await self.worlds(conversation) if name != world]
