@@ -121,7 +121,7 @@ async def test_who_says_nothing_is_not_waited_for(
     door: Door, monkeypatch: pytest.MonkeyPatch, addresses: int, heard: int
 ) -> None:
     """And keeps nobody else out for long: so many wait, and one more is sent away at once."""
-    monkeypatch.setattr(firstframe, "PATIENCE", 0.2)
+    monkeypatch.setattr(firstframe, "PATIENCE", 0.5)
     silent = [Socket() for _ in range(heard + 1)]
     ends: list[asyncio.Future[None]] = []
     for n, socket in enumerate(silent):
