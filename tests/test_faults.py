@@ -29,6 +29,7 @@ async def load(page: Page, file: str, **options: str) -> None:
     """Load a file in the picker, with options."""
     await page.locator("#models-open").click()
     await page.locator("button.file", has_text=file).click()
+    await expect(page.locator("#models-picker section.load h3")).to_have_text(file)
     if options and not await page.locator("#models-options").evaluate("details => details.open"):
         await page.locator("#models-options > summary").click()
     for name, value in options.items():

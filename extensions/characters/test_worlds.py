@@ -357,8 +357,8 @@ async def test_who_has_it_has_it_by_its_new_name():
         put(app, {"entries": {"0": {"uid": 0, "key": ["orc"], "content": "Orcs are loud."}}})
         folder = app.kernel.characters
         folder.mkdir(exist_ok=True)
-        for name, of in (("Bo", "Middle"), ("Kim", ["Sea", "Middle"]), ("Al", "Sea")):
-            card = {"name": name, "extensions": {"world": of, "x": 1}}
+        for name, has in (("Bo", "Middle"), ("Kim", ["Sea", "Middle"]), ("Al", "Sea")):
+            card = {"name": name, "extensions": {"world": has, "x": 1}}
             (folder / f"{name}.json").write_text(json.dumps(card))
         page = await app.open("/characters/lore%3AMiddle")
         await page.act("characters.tell_everywhere", id="Middle", on=True)

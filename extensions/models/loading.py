@@ -127,6 +127,8 @@ class Loading:
             if not instead:
                 return
             name = GUIDE
+        if self._ext.slot().state.state != "empty":
+            return  # Somebody chose one while this looked.
         try:
             await self.load(name, self._ext.flag("loader") or "", start=True, instead=instead)
         except (LoadFailed, NoModel) as error:  # The slot shows it.

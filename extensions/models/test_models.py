@@ -360,6 +360,23 @@ def test_every_engine_says_how_large_it_is():
             assert table.size, f"{file}: measure what its environment takes on disk"
 
 
+async def test_a_start_replaces_nothing_that_somebody_chose_meanwhile():
+    async with running("models", model=Scripted("Hi.")) as app:
+        await with_files(app, GUIDE, "mine.gguf")
+        ext = app.extension("models")
+        memory = Memory(ext.data / "models.json")
+        loading = Loading(ext, memory, Ways(ext, memory, Saved(ext.models)))
+        await ext.slot().load(app.kernel.models / "mine.gguf")
+        loaders = app.kernel.registry.values(LOADERS)
+        loader: Any = next(each for each in loaders if each.id == "scripted")
+        loads = loader.loads
+        await loading.at_start(lambda said: None)
+        assert loader.loads == loads
+        await ext.slot().unload()
+        await loading.at_start(lambda said: None)
+        assert loader.loads == loads + 1
+
+
 async def test_two_models_of_one_name_are_told_apart():
     async with running("models") as app:
         await with_files(app, GUIDE, "guide/config.json")

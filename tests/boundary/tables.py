@@ -257,6 +257,7 @@ TEXTS = {
     "data Command.*": "never shown: it goes to the terminal, see test_logs.py",
     "data CastRenamed.*": "never shown: it goes from one extension to another",
     "data Renamed.*": "never shown: it goes from one extension to another",
+    "data WorldRenamed.*": "never shown: it goes from one extension to another",
     "data Face.picture": "never shown: an address that the server made",
     "data Face.*": SPEAKS,
     "data Speaker.name": STORED,
