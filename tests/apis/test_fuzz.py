@@ -22,8 +22,17 @@ from tests.programs import Knowing
 
 GROUPS = ("OpenAI", "Anthropic", "Ollama", "llama-server", "Text", "Kobold", "Legacy", "Other")
 OTHERS = ("kobold_api", "legacy_api", "websocket_api", "api_docs", "requests", "conversations")
-NAMES = ("prompt", "text", "user_input", "history", "max_length", "stop_sequence", "action")
-"""Fields of routes that more than one old API has, and whose document therefore has no body."""
+TEXT: dict[str, Any] = {"type": "string"}
+FIELDS: dict[str, dict[str, Any]] = {
+    "prompt": TEXT,
+    "text": TEXT,
+    "user_input": TEXT,
+    "history": {"type": "object"},
+    "max_length": {"type": "integer", "minimum": 1, "maximum": 512},
+    "stop_sequence": {"type": "array", "items": TEXT},
+    "action": {"enum": ["info", "list", "load", "unload"]},
+}
+"""Of routes that more than one old API has, and whose document therefore has no body."""
 FEW = 12
 """Cases of each group in a run that is not long: each time the same."""
 SECONDS = 60
@@ -58,7 +67,7 @@ async def fuzzed() -> AsyncIterator[Fuzzed]:
 
 def with_bodies(document: dict[str, Any]) -> dict[str, Any]:
     """Routes that say nothing of a body are sent some all the same."""
-    prompt = {"type": "object", "properties": {name: {} for name in NAMES}}
+    prompt = {"type": "object", "properties": FIELDS, "required": ["prompt"]}
     body = {"content": {"application/json": {"schema": prompt}}}
     for methods in document["paths"].values():
         if "post" in methods:
