@@ -186,6 +186,7 @@ async def test_the_command_line_goes_before_what_is_saved_at_the_start_alone():
         file(app).write_text("one.gguf$:\n  n_ctx: 512\n  threads: 3\n")
         loader.given = {"context_length": 4096}
         app.kernel.flags = {"kernel": {"model": "one.gguf", "loader": "llama.cpp"}}
+        await app.kernel.slot().unload()
         app.kernel.bus.emit(Started())
         await app.until(lambda: bool(loader.asked))
         assert loader.asked == [Options(4096, threads=3)]
