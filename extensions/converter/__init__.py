@@ -6,7 +6,7 @@ from typing import Any, Literal
 from extensions.converter.converting import Conversion
 from extensions.converter.plans import plan_of
 from extensions.converter.views import Views
-from extensions.models.api import MODELS
+from extensions.models.api import MODELS, watching
 from kernel.api import (
     PANELS,
     Action,
@@ -105,4 +105,4 @@ async def setup(ext: Extension[Any]) -> None:
 
     ext.add(PANELS, Panel("models", "panel.html", views.context, order=10))
     ext.add(PANELS, Panel("model_file", "file.html", views.one, order=-10))
-    ext.spawn(views.watch(EVERY), "watch")
+    ext.spawn(watching(ext, ext.models, EVERY, views.look_again), "watch")

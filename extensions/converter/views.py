@@ -1,7 +1,5 @@
 """What the templates show: what can be converted, what is under way, and what went wrong."""
 
-import asyncio
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +7,6 @@ from typing import Any
 from extensions.converter.finding import Found, find, one
 from kernel.api import Client, Extension, Job
 
-SHARE = 20
-"""How much longer than a look into the folders the time between two of them is, at least."""
-LONGEST = 60
-"""Seconds between two looks, at most."""
 Name = tuple[str, str]
 """The place (models or loras), and the name below it."""
 
@@ -72,18 +66,10 @@ class Views:
             shown = await self._one(name) | {"oob": True}
             await self._ext.push("file.html", client, "file", **shown)
 
-    async def watch(self, every: float) -> None:
-        """Look for ever, and into large folders less often."""
-        pause = every
-        while True:
-            await asyncio.sleep(pause)
-            began = time.monotonic()
-            try:
-                if any(client.tab == "models" for client in self.open):
-                    await self.look()
-            except Exception:
-                self._ext.log.exception("What can be converted could not be listed")
-            pause = min(max(every, SHARE * (time.monotonic() - began)), LONGEST)
+    async def look_again(self) -> None:
+        """Look, if any page shows what is found."""
+        if any(client.tab == "models" for client in self.open):
+            await self.look()
 
     def _view(self, each: Found) -> dict[str, Any]:
         name = (each.place, each.name)

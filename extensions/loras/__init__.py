@@ -1,11 +1,9 @@
 """The adapters (LoRA) below loras/: listed, checked, and applied to the loaded model."""
 
-import asyncio
-import time
 from contextlib import suppress
 from typing import Any
 
-from extensions.models.api import MODELS
+from extensions.models.api import MODELS, watching
 from kernel.api import (
     PANELS,
     REQUEST,
@@ -27,11 +25,8 @@ from .applied import Applied
 from .files import Shelf
 from .views import Views
 
-EVERY, SHARE = 2, 20
-"""Seconds between two looks into the folder while a page is open, and how much longer than a look
-takes they are at least: a large folder is looked at less often."""
-LONGEST = 60
-"""Seconds between two looks, at most."""
+EVERY = 2
+"""Seconds between two looks into the folder while a page is open."""
 
 
 async def setup(ext: Extension[Any]) -> None:
@@ -77,22 +72,14 @@ async def setup(ext: Extension[Any]) -> None:
     async def disconnected(event: Disconnected) -> None:
         views.pages.discard(event.client.id)
 
-    async def watch() -> None:
+    async def look_again() -> None:
         """Let an adapter that is dropped into the folder appear while there are pages."""
-        pause: float = EVERY
-        while True:
-            await asyncio.sleep(pause)
-            began = time.monotonic()
-            try:
-                if views.pages and await views.look():
-                    await views.push()
-            except Exception:
-                ext.log.exception("%s could not be listed", ext.loras)
-            pause = min(max(EVERY, SHARE * (time.monotonic() - began)), LONGEST)
+        if views.pages and await views.look():
+            await views.push()
 
     ext.add(LORAS, loras)
     ext.add(PANELS, Panel("models", "panel.html", views.context, title="Adapters"))
     ext.add(PANELS, Panel("status", "status.html", views.status, order=5))
-    ext.spawn(watch(), "watch")
+    ext.spawn(watching(ext, ext.loras, EVERY, look_again), "watch")
     if slot.model:
         ext.spawn(met(), "met")

@@ -11,8 +11,11 @@ from .described import Described, Suited
 from .files import ModelFile
 from .loading import Loading
 from .views import Views
+from .watching import watching
 
-__all__ = ["BESIDE", "MODELS", "Beside", "Described", "ModelFile", "Models", "Suited", "shown"]
+__all__ = [
+    "BESIDE", "MODELS", "Beside", "Described", "ModelFile", "Models", "Suited", "shown", "watching",
+]  # fmt: skip
 
 
 class Models:

@@ -1,7 +1,6 @@
 """What the templates of the picker show, and to whom it is pushed."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,10 @@ from extensions.models.files import ModelFile, Shelf
 from extensions.models.loading import Loading
 from extensions.models.progress import Progress
 from extensions.models.rest import Rest
+from extensions.models.watching import watching
 from extensions.models.ways import Ways
 from kernel.api import LOADERS, Client, Everyone, Extension, Generated, Usage
 
-SHARE = 20
-"""How much longer than a look into the folder the time between two of them is, at least."""
-LONGEST = 60
-"""Seconds between two looks, at most."""
 MOST = 200
 """Models in the picker; the Model page finds the others."""
 OFTEN = 0.5
@@ -58,19 +54,15 @@ class Views:
 
     async def watch(self, every: float, looked: Callable[[bool], Awaitable[None]]) -> None:
         """Let a file that is dropped into the folder appear while there are pages, for ever;
-        `looked` is told whether anything changed. A large folder is looked at less often."""
-        pause = every
-        while True:
-            await asyncio.sleep(pause)
-            began = time.monotonic()
-            try:
-                if self.watched:
-                    if changed := await self.glance():
-                        self.push_pickers()
-                    await looked(changed)
-            except Exception:
-                self._ext.log.exception("%s could not be listed", self._ext.models)
-            pause = min(max(every, SHARE * (time.monotonic() - began)), LONGEST)
+        `looked` is told whether anything changed."""
+
+        async def look() -> None:
+            if self.watched:
+                if changed := await self.glance():
+                    self.push_pickers()
+                await looked(changed)
+
+        await watching(self._ext, self._ext.models, every, look)
 
     async def follow(self) -> None:
         """Show what the engine prints while it loads, for ever."""
