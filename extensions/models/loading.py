@@ -71,6 +71,8 @@ class Loading:
             saved = self.ways.options(name, loader, start=start)
             good, bad = check(loader.Options, options)
             said = said if bad else saved | good  # What is bad the slot refuses, in its words.
+        if start and self._ext.slot().state.state != "empty":
+            return  # Somebody chose one while this looked.
         await self._open(name, path, loader.id if loader else wish, said)
         if not instead:
             with suppress(OSError):  # A convenience.
@@ -127,8 +129,6 @@ class Loading:
             if not instead:
                 return
             name = GUIDE
-        if self._ext.slot().state.state != "empty":
-            return  # Somebody chose one while this looked.
         try:
             await self.load(name, self._ext.flag("loader") or "", start=True, instead=instead)
         except (LoadFailed, NoModel) as error:  # The slot shows it.
