@@ -13,8 +13,7 @@ from kernel.principals import NEEDED, UNKNOWN, Principal
 from kernel.sampling import Struct, built
 
 MOST, EACH = 32, 8
-"""Sockets that are heard before it is known whose they are, and those of one address; one more is
-refused at once."""
+"""Strangers' sockets that are heard at once, and those of one address; one more is refused."""
 PATIENCE = 10.0
 """Seconds that one may take to bring its key."""
 BUSY = "Too many programs are about to bring a key. Try again in some seconds."
@@ -53,7 +52,7 @@ class FirstFrame:
         except (TimeoutError, OSError):  # It says nothing, or is gone.
             pass
         finally:
-            self._now[address] -= 1
+            self._now -= Counter({address: 1})  # An address without any is forgotten.
         key = key_of(frames[-1].get("text") or "") if frames else ""
         who = self._holder(key) if key else None
         if not who and not (frames and frames[-1]["type"] == "websocket.disconnect"):

@@ -125,10 +125,11 @@ class Security:
         assert task
         self._live[task] = who
 
-        def adopt(key: str) -> Principal | None:
-            """What is open here is the holder's of this key from now on, if anybody has it."""
-            if holder := self._holder(key, who.origin):
-                self._live[task] = holder
+        def adopt(key: str) -> Principal:
+            """This is the key's holder's from now on; LookupError says why it cannot be."""
+            if not (holder := self._holder(key, who.origin)):
+                raise LookupError(UNKNOWN)
+            self._live[task] = holder
             return holder
 
         scope["spindle.adopt"] = adopt

@@ -25,7 +25,6 @@ STRIKES = 100
 TURN = 16
 """Events of one reply until the next reply has its turn."""
 LATE = "A key comes with the handshake or in the first frame. Connect again with it."
-UNKNOWN = "This key is not known here, or counts no more. Make one in Settings, under API keys."
 
 
 class Connection:
@@ -144,9 +143,11 @@ class Connection:
         if not first:
             raise refused(LATE, "key", "key_too_late")
         scope = self._socket.scope
-        if not (holder := scope["spindle.adopt"](key)):
-            raise Problem(Fault(UNKNOWN, "authentication_error", "key", "invalid_api_key"))
-        scope["spindle.principal"] = holder
+        try:
+            scope["spindle.principal"] = scope["spindle.adopt"](key)
+        except LookupError as error:
+            fault = Fault(str(error), "authentication_error", "key", "invalid_api_key")
+            raise Problem(fault) from None
         self._be()
 
     async def _act(self, frame: Act) -> None:
