@@ -312,9 +312,9 @@ function filtering(box, anew = false) {
 let option = '';                                 // the words of the chosen one: its list may be drawn anew, with others in it
 function choosing(box, list, {step = 0, anew = false} = {}) {
   const rows = [...list.querySelectorAll('a, button')], shown = rows.filter(row => row.checkVisibility());
-  const of = is => step || anew ? shown.findIndex(is) : -1, selected = of(row => row.ariaSelected === 'true');
-  const was = selected < 0 && anew ? of(row => row.textContent === option) : selected;
-  const chosen = shown.at(step ? (was + step) % shown.length : Math.max(was, 0));
+  const selected = shown.findIndex(row => row.ariaSelected === 'true');
+  const was = selected < 0 && anew ? shown.findIndex(row => row.textContent === option) : selected;
+  const chosen = step ? shown.at((was + step) % shown.length) : shown[anew ? Math.max(was, 0) : 0];
   option = chosen?.textContent;
   rows.forEach((row, n) => Object.assign(row, {id: `${list.id}-${n}`, role: 'option', tabIndex: -1, ariaSelected: row === chosen}));
   box.setAttribute('aria-activedescendant', chosen?.id ?? '');

@@ -15,6 +15,7 @@ from kernel.model import LoadFailed
 from kernel.testing import App, running
 from kernel.worker import Limits
 from tests.phases import InWorker, offer
+from tests.processes import alive
 
 PATH = Path("m")
 
@@ -217,13 +218,6 @@ async def test_m5_loads_unloads_and_switches_under_fire():
 # --- M3, without a page (tests/test_faults.py has it with one) ------------------------------------
 
 
-def gone(process: int) -> bool:
-    try:
-        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 async def test_m3_a_silent_engine_is_ended_with_all_it_started():
     async with running() as app:
         loader = offer(app, InWorker("scripted.py:Engine", Limits(silence=0.5, reading=1)))
@@ -234,7 +228,7 @@ async def test_m3_a_silent_engine_is_ended_with_all_it_started():
         assert (text, reason) == ("one two ", "error")
         assert "silent for" in why
         assert "model:" in why, "it says where to allow more"
-        await app.until(lambda: gone(child))
+        await app.until(lambda: not alive(child))
         await app.until(lambda: app.kernel.slot().state.state == "ready")
         assert (await ask(app, "again"))[0] == "again "
         assert len(loader.workers) == 2

@@ -21,6 +21,7 @@ import pytest
 
 from kernel import environments
 from kernel.environments import Environment, EnvironmentFailed, build, lock_for, ready, remove
+from tests.processes import alive
 from tests.wheels import wheelhouse
 
 __all__ = ["wheelhouse"]
@@ -219,15 +220,8 @@ def test_cancel_ends_pip_and_its_children(tmp_path: Path, pip_is: Callable[[str]
     )
     with pytest.raises(EnvironmentFailed, match="cancelled"):
         build(TINY, tmp_path, quiet, lambda: pid.exists() and bool(pid.read_text()))
-    wait_for(lambda: not running(int(pid.read_text())))
+    wait_for(lambda: not alive(int(pid.read_text())))
     assert not ready(TINY, tmp_path)
-
-
-def running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_progress_comes_from_the_log(tmp_path: Path, pip_is: Callable[[str], None]) -> None:

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pip
-import psutil
 import pytest
 
 from extensions.llama_cpp import building
@@ -19,6 +18,7 @@ from kernel import environments
 from kernel.api import LOADERS
 from kernel.environments import BASE, python_of
 from kernel.testing import App, running
+from tests.processes import alive
 from tests.test_environments import QUICK
 from tests.wheels import make_wheel
 
@@ -231,13 +231,6 @@ def test_cancel_ends_the_compilers_too(
         assert time.monotonic() < until
         time.sleep(0.02)
     assert not (tmp_path / "wheels/xllamacpp-native/making").exists()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_amx_is_left_out_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch):
