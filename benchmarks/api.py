@@ -1,8 +1,8 @@
 """What the APIs cost: python -m benchmarks.api
 
 An engine that keeps time (benchmarks/metronome) speaks to eight programs at once, through OpenAI's
-events and through the WebSocket; the floor is the same replies taken from the kernel, with the
-modifiers that a server has by itself. Then the
+events and through the WebSocket; the floors are the same replies taken from the kernel, with the
+modifiers that a server has by itself, and then written to as many connections. Then the
 delay of a first token beside the bare worker's, a hundred programs at thirty tokens a second, and
 the words a second of a real engine through the API beside the bare one's. CPU time, medians of
 several runs, kinds in turn.
@@ -10,12 +10,14 @@ several runs, kinds in turn.
 
 import asyncio
 import json
-import statistics
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from secrets import token_hex
@@ -38,12 +40,16 @@ from benchmarks.common import (
 )
 from kernel.contract import Message, Request, Sampling, Text, Turn
 from kernel.environments import python_of
+from kernel.joined import Joined
 from kernel.testing import App, running
 from kernel.worker import Worker
 from tests.live import Live, live
 
-STREAMS, RATE, SECONDS = 8, 100, 5
+STREAMS, SECONDS = 8, 3
+RATES = (100, 400)
 MANY, SLOW = 100, 30
+EVENT = b'c8\r\ndata: {"text":"%b"' + b" " * 168 + b"}\n\n\r\n"
+"""As long as a chunk of OpenAI's."""
 MODIFIERS = ("instruct", "reasoning", "tool_calls", "roleplay", "parameters")
 """What takes part in a reply of a server as it comes, beside the API."""
 SETTINGS = """
@@ -91,42 +97,76 @@ async def ws(port: int, texts: list[str], stamps: list[float]) -> int:
     raise AssertionError("the socket ended too soon")
 
 
-async def kernel(app: App, text: str) -> int:
-    """The same reply taken from the kernel."""
+async def kernel(app: App, text: str, write: Callable[[bytes], None] | None = None) -> int:
+    """The same reply taken from the kernel; `write` is given as many bytes as an event has."""
     count = 0
-    async for _ in app.run(Turn((Message("user", (Text(text),)),))):
+    async for delta in app.run(Turn((Message("user", (Text(text),)),))):
         count += 1
+        if write:
+            write(EVENT % delta.text.encode())
     return count
 
 
-async def costs(server: Live, app: App, runs: int) -> None:
-    """Server CPU of an event at eight streams."""
-    pid, texts = child(server.port), [f"Speak {RATE} {RATE * SECONDS}"] * STREAMS
+async def written(app: App, texts: list[str], port: int, *, one: bool) -> int:
+    """Such replies written to a connection each, or to one: what every server has to do."""
+    async with AsyncExitStack() as stack:
+
+        async def connection() -> Callable[[bytes], None]:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+            return Joined(writer.transport).write
+
+        writes = [await connection() for _ in texts[: 1 if one else None]]
+        writes *= len(texts) if one else 1
+        pairs = zip(texts, writes, strict=True)
+        return sum(await asyncio.gather(*(kernel(app, text, write) for text, write in pairs)))
+
+
+@contextmanager
+def sink() -> Generator[int]:
+    """A process that reads and forgets what it is sent, and its port."""
+    command = [sys.executable, HERE / "sink.py"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+async def costs(server: Live, app: App, port: int, rate: int, runs: int) -> None:
+    """Server CPU of an event at eight streams of so many tokens a second."""
+    pid, texts = child(server.port), [f"Speak {rate} {rate * SECONDS}"] * STREAMS
     kept: dict[str, list[float]] = defaultdict(list)
+
+    async def served() -> int:
+        return sum(await asyncio.gather(*(sse(server.port, text, []) for text in texts)))
+
+    async def taken() -> int:
+        return sum(await asyncio.gather(*(kernel(app, text) for text in texts)))
+
+    own = {
+        "taken from the kernel": taken,
+        "and written, a connection each": lambda: written(app, texts, port, one=False),
+        "and written to one connection": lambda: written(app, texts, port, one=True),
+    }
+    theirs = {"OpenAI's events": served, "WebSocket": lambda: ws(server.port, texts, [])}
     for _ in range(runs):
         before = cpu(pid)
         await asyncio.sleep(SECONDS)
         idle = cpu(pid) - before
-        for kind in ("sse", "ws", "kernel"):
-            clock = time.process_time if kind == "kernel" else lambda: cpu(pid)
-            begun = clock()
-            if kind == "sse":
-                counts = await asyncio.gather(*(sse(server.port, text, []) for text in texts))
-            elif kind == "ws":
-                counts = [await ws(server.port, texts, [])]
-            else:
-                counts = await asyncio.gather(*(kernel(app, text) for text in texts))
-            spent = clock() - begun - (idle if kind != "kernel" else 0)
-            kept[kind].append(spent / sum(counts) * 1e6)
-            kept[kind + " events"].append(sum(counts))
-    floor = statistics.median(kept["kernel"])
-    label = {"kernel": "floor: taken from the kernel", "sse": "OpenAI's events", "ws": "WebSocket"}
-    rows = [
-        (f"{STREAMS} streams at {RATE} tokens/s", "us of CPU an event", "above the floor", "events")
-    ]
-    for kind, name in label.items():
-        more = f"{statistics.median(kept[kind]) - floor:.1f}"
-        rows.append((name, spread(kept[kind], ".1f"), more, f"{kept[kind + ' events'][0]:.0f}"))
+        for name, work in {**own, **theirs}.items():
+            process = pid if name in theirs else os.getpid()
+            begun = cpu(process)
+            count = await work()
+            spent = cpu(process) - begun - (idle if name in theirs else 0)
+            kept[name].append(spent / count * 1e6)
+    floors = dict(zip(theirs, [*own][1:], strict=True))
+    rows = [(f"{STREAMS} streams at {rate} tokens/s", "us of CPU an event", "above that floor")]
+    for name, values in kept.items():
+        pairs = zip(values, kept[floors.get(name, name)], strict=True)
+        above = spread((mine - floor for mine, floor in pairs), ".1f") if name in theirs else ""
+        rows.append((name, spread(values, ".1f"), above))
     table(rows)
 
 
@@ -156,7 +196,7 @@ async def crowd(server: Live, runs: int) -> None:
     for _ in range(runs):
         stamps = [list[float]() for _ in range(MANY)]
         before, begun = cpu(pid), time.perf_counter()
-        text = f"Speak {SLOW} {SLOW * SECONDS}"
+        text = f"Speak {SLOW} {SLOW * 5}"
         await asyncio.gather(*(sse(server.port, text, mine) for mine in stamps))
         shares.append((cpu(pid) - before) / (time.perf_counter() - begun) * 100)
         found = sorted(b - a for mine in stamps for a, b in pairwise(mine))
@@ -222,7 +262,9 @@ async def main() -> None:
         (alone / "beat.tick").touch()
         await app.kernel.slot().load(alone / "beat.tick")
         await ready(server)
-        await costs(server, app, args.runs)
+        with sink() as port:
+            for rate in RATES:
+                await costs(server, app, port, rate, args.runs)
         code = HERE / "metronome" / "worker.py"
         worker = await enter(engine(python, code, scratch / "beat.tick"))
         await first(server, worker, args.runs)

@@ -165,7 +165,7 @@ def _run(command: list[str], folder: Path, lock: int, say: Report, note: str) ->
                 time.sleep(0.1)
         finally:
             if child.poll() is None:
-                from kernel.platform_ import kill_tree  # noqa: PLC0415 - asyncio, at every start
+                from kernel.platform_ import kill_tree  # noqa: PLC0415 - 6 ms of every start
 
                 kill_tree(child.pid)
                 child.wait()

@@ -1,16 +1,11 @@
 """What differs between operating systems about child processes: channels, trees, deaths."""
 
-import asyncio
 import os
 import re
-import secrets
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,47 +17,6 @@ except ImportError:  # on Windows
 CHANNEL = "SPINDLE_CHANNEL"
 STARVED = re.compile(r"bad_alloc|MemoryError|(out of|not enough|allocate) memory", re.I)
 """What native libraries print when memory runs out."""
-Child = Callable[[], asyncio.SubprocessProtocol]
-
-
-async def spawn(
-    child: Child, command: Sequence[str], env: Mapping[str, str], loopback: bool = os.name == "nt"
-) -> socket.socket:
-    """Start a process group and a channel to it: a socketpair or, where none is inherited, a
-    loopback connection that only the holder of a one-time secret may make."""
-    loop = asyncio.get_running_loop()
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    start = partial(loop.subprocess_exec, child, *command, **streams, start_new_session=True)
-    if not loopback:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            number = theirs.fileno()
-            try:
-                process, _ = await start(env={**env, CHANNEL: str(number)}, pass_fds=(number,))
-            except BaseException:
-                ours.close()
-                raise
-        return ours
-    secret = secrets.token_hex(32)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(False)
-        process, _ = await start(env={**env, CHANNEL: f"{listener.getsockname()[1]}:{secret}"})
-        try:
-            return await asyncio.wait_for(_accept(listener, secret.encode()), 30)
-        except BaseException:
-            kill_tree(process.get_pid())
-            raise
-
-
-async def _accept(listener: socket.socket, secret: bytes) -> socket.socket:
-    loop = asyncio.get_running_loop()
-    while True:
-        ours, _ = await loop.sock_accept(listener)
-        with suppress(OSError, TimeoutError):
-            said = await asyncio.wait_for(loop.sock_recv(ours, len(secret)), 1)
-            if secrets.compare_digest(said, secret):
-                return ours
-        ours.close()
 
 
 def join() -> socket.socket:
@@ -86,6 +40,8 @@ def die_unless_called_again(seconds: int) -> None:
 def kill_tree(pid: int) -> None:
     """End a process that `spawn` started, and whatever it started itself."""
     if sys.platform == "win32":
+        import subprocess  # noqa: PLC0415 - 3 ms of every engine's start
+
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(pid)], check=False)
         return
     with suppress(ProcessLookupError, PermissionError):

@@ -13,7 +13,8 @@ from kernel.child import Frames, Process
 from kernel.contract import ModelInfo, Report, Request, Struct
 from kernel.generation import Generation, WorkerDied, WorkerError
 from kernel.logs import discreet
-from kernel.platform_ import kill_tree, spawn
+from kernel.platform_ import kill_tree
+from kernel.spawning import spawn
 
 ALWAYS = {
     "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "500", "GGML_NO_BACKTRACE": "1",

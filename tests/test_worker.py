@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kernel import frames, platform_
+from kernel import frames, platform_, spawning
 from kernel.child import Frames
 from kernel.contract import Request, Sampling
 from kernel.manifest import Manifest
@@ -353,21 +353,21 @@ async def test_the_environment_of_a_child(monkeypatch):
 
 async def test_a_loopback_channel_takes_only_who_knows_the_secret(monkeypatch):
     """What Windows does, tried here; a stranger connects first and is turned away."""
-    spawn = platform_.spawn
+    spawn = spawning.spawn
 
     async def over_loopback(child, command, env):
         return await spawn(child, command, env, loopback=True)
 
-    accept = platform_._accept
+    accept = spawning._accept
 
     async def after_a_stranger(listener, secret):
-        stranger = platform_.socket.create_connection(listener.getsockname())
+        stranger = spawning.socket.create_connection(listener.getsockname())
         stranger.sendall(b"0" * len(secret))
         with stranger:
             return await accept(listener, secret)
 
     monkeypatch.setattr("kernel.worker.spawn", over_loopback)
-    monkeypatch.setattr(platform_, "_accept", after_a_stranger)
+    monkeypatch.setattr(spawning, "_accept", after_a_stranger)
     async with running() as worker:
         await worker.load("m", {})
         assert await text(worker.generate(Request(prompt="over loopback"))) == "over loopback "
