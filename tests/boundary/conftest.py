@@ -12,7 +12,7 @@ import pytest
 from kernel.acting import ACTIONS
 from kernel.testing import ROOT, running
 from tests.boundary.places import Place, places
-from tests.boundary.served import CLASSES, Served, canaries, served
+from tests.boundary.served import CLASSES, Served, canaries, let_go, served
 from tests.boundary.texts import fields
 
 ESPEAK = "espeak-ng"
@@ -29,6 +29,13 @@ def a_voice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             program.chmod(0o755)
             patch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
         yield
+
+
+@pytest.fixture(autouse=True)
+def lets_go() -> Iterator[None]:
+    """No connection outlives its test."""
+    yield
+    let_go()
 
 
 @pytest.fixture(scope="module")

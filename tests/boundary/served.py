@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,14 @@ UPGRADE = {
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
+KEPT: dict[tuple[int, int], http.client.HTTPConnection] = {}
+"""Connections that are open, by port and thread; conftest.py closes them after each test."""
+
+
+def let_go() -> None:
+    """Close what is kept open."""
+    while KEPT:
+        KEPT.popitem()[1].close()
 
 
 class Answer(NamedTuple):
@@ -83,6 +92,7 @@ class Served:
         return self.log.read_text("utf-8", "replace")
 
     def stop(self) -> None:
+        let_go()
         if self._process:
             self._process.terminate()
             self._process.wait(20)
@@ -101,7 +111,25 @@ class Served:
             pairs.insert(0, ("Host", self.name))
         if body or method in ("POST", "PUT", "PATCH", "DELETE"):
             pairs.append(("Content-Length", str(len(body))))
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            return self._asked(self._connection(), method, path, pairs, body)
+        except (http.client.RemoteDisconnected, ConnectionError):  # It was closed meanwhile.
+            return self._asked(self._connection(), method, path, pairs, body)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """The one of the request before, where that may be used again: half of what one costs."""
+        made = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        return KEPT.pop((self.port, threading.get_ident()), made)
+
+    def _asked(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        pairs: Sequence[tuple[str, str]],
+        body: bytes,
+    ) -> Answer:
+        answer = None
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in pairs:
@@ -111,7 +139,10 @@ class Served:
             said = b"" if answer.status == 101 else answer.read()
             return Answer(answer.status, [(k.lower(), v) for k, v in answer.getheaders()], said)
         finally:
-            connection.close()
+            if answer and answer.isclosed() and not answer.will_close:
+                KEPT[self.port, threading.get_ident()] = connection
+            else:
+                connection.close()
 
     def upgrade(self, path: str, headers: Headers = ()) -> int:
         """The status of a WebSocket's beginning: 101, or a refusal."""
