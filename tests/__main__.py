@@ -159,7 +159,10 @@ def begin_types(python: str) -> "subprocess.Popen[str]":
     """Start pyright beside the tests, which leave a third of two processors idle."""
     print("--- pyright, beside the tests", flush=True)
     command = [python, "-m", "pyright", "--pythonpath", python]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # With room for what is young, Node collects less often: a seventh of pyright's time.
+    env = {"NODE_OPTIONS": "--max-semi-space-size=64", **os.environ}
+    out = subprocess.PIPE
+    return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, text=True, env=env)
 
 
 def end_types(types: "subprocess.Popen[str]") -> int:

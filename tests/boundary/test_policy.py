@@ -202,8 +202,9 @@ def refused(sign: str) -> bool:
 
 
 async def test_c27_the_whole_page_keeps_to_its_policy(server: Served, pytestconfig: pytest.Config):
-    every = 1 if pytestconfig.getoption("--long") else 4
-    async with watching(server.origin, server.key) as (watch, page):
+    whole = bool(pytestconfig.getoption("--long"))
+    every = 1 if whole else 4
+    async with watching(server.origin, server.key, whole=whole) as (watch, page):
         await tabs_and_sections(page, server, every)
         for step in STEPS:
             assert not [sign for sign in watch.signs if not refused(sign)], (

@@ -556,11 +556,15 @@ STEPS = (
 
 
 async def test_no_text_becomes_a_script(
-    planted: Served, vectors: list[str], action_fields: list[tuple[str, str, list[str]]]
+    planted: Served,
+    vectors: list[str],
+    action_fields: list[tuple[str, str, list[str]]],
+    pytestconfig: pytest.Config,
 ):
     """One browser for all: starting it costs more than most of the steps."""
     failed: dict[str, str] = {}
-    async with watching(planted.origin, planted.key) as (watch, page):
+    whole = bool(pytestconfig.getoption("--long"))
+    async with watching(planted.origin, planted.key, whole=whole) as (watch, page):
         watch.actions = action_fields
         for step in STEPS:
             watch.signs.clear()

@@ -162,9 +162,11 @@ class Watch:
 
 
 @asynccontextmanager
-async def watching(origin: str, key: str) -> AsyncGenerator[tuple[Watch, Page]]:
-    """A signed-in page, watched."""
-    async with chromium(whole=True) as browser:
+async def watching(
+    origin: str, key: str, *, whole: bool = True
+) -> AsyncGenerator[tuple[Watch, Page]]:
+    """A signed-in page, watched; see `chromium` for `whole`."""
+    async with chromium(whole=whole) as browser:
         context = await browser.new_context(viewport={"width": 1280, "height": 900})
         watch, page = Watch(context, origin), await context.new_page()
         await page.goto(f"{origin}/login")
