@@ -59,8 +59,8 @@ on('htmx:ws:close', async ({detail}) => {
 });
 addEventListener('pageshow', ({persisted}) => { if (persisted) location.reload(); });   // its socket is closed
 on('htmx:ws:before:message:outgoing', event => {  // never queue: what is sent later may surprise
-  const {target, detail} = event;               // a button in a form means itself, not the form
-  if (target.matches('button[type=button]')) detail.message.values = JSON.parse(target.getAttribute('hx-vals') ?? '{}');
+  const {target, detail} = event;               // a button in a form means itself, unless it says data-with-form
+  if (target.matches('button[type=button]:not([data-with-form])')) detail.message.values = JSON.parse(target.getAttribute('hx-vals') ?? '{}');
   if (root.dataset.uiLink && root.dataset.uiLink !== 'online') { event.preventDefault(); say('offline'); }
   else if (target.matches('[data-leaves]') && unsaved()) {
     event.preventDefault();

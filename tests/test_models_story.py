@@ -104,6 +104,8 @@ async def test_models_are_dropped_found_and_looked_at(tmp_path: Path, environmen
         await expect(page.locator("#models-facts")).to_contain_text("mit")
         await expect(page.locator("#models-facts")).to_contain_text("It is a GGUF file.")
         await expect(page.locator("#models-page-load")).to_be_visible()
+        await page.get_by_role("button", name="Save only").click()
+        await expect(page.locator(".toast").last).to_contain_text("Saved. It counts from")
         await shoot(page, "models-file")
         await page.set_viewport_size({"width": 390, "height": 844})
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
