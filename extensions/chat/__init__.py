@@ -60,6 +60,7 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(actions.Retry)(lambda a, client: talk.again(client, a.message))
     ext.on(actions.Continue_)(lambda a, client: talk.go_on(client, a.message))
     ext.on(actions.Edit)(lambda a, client: talk.edit(client, a.message, a.text))
+    ext.on(actions.Reword)(lambda a, client: talk.edit(client, a.message, a.text, ask=False))
     ext.on(actions.Reveal)(lambda a, client: talk.reveal(client, a.message))
     ext.on(actions.Version)(lambda a, client: talk.version(client, a.message, a.step))
     ext.on(actions.DeleteMessage)(lambda a, client: talk.delete_message(client, a.message))

@@ -61,6 +61,12 @@ class Edit(OnMessage, frozen=True):
     text: str
 
 
+class Reword(OnMessage, frozen=True):
+    """Other words, as another version; nothing is answered, and what follows stays."""
+
+    text: str
+
+
 class Version(OnMessage, frozen=True):
     """Show the version so many places on."""
 

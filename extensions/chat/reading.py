@@ -70,7 +70,9 @@ class Reader:
     # --- how blocks and inlines are written --------------------------------------------
 
     def _parser(self, *, coloured: bool) -> MarkdownIt:
-        parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+        parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(
+            ["table", "strikethrough"]
+        )
         parser.validateLink = lambda url: bool(OUTSIDE.match(url))
         parser.core.ruler.before("inline", "shield", shield)
         parser.core.ruler.push("align", align)

@@ -8,11 +8,15 @@ import msgspec
 from msgspec import structs
 
 from extensions.conversations.api import Store, Unknown, is_secret
-from extensions.prompts.api import Options
-from kernel.api import UNSET, Extension, Meta, Refused, Struct, built, write
+from extensions.prompts.api import CAST, Options
+from kernel.api import MODES, UNSET, Extension, Meta, Refused, Struct, built, write
 
 from .actions import SetUp
 
+CHARACTERS = "chat"
+"""The mode of those who speak by a name."""
+LATELY = 20
+"""Messages at the end of a conversation in which somebody speaks who is in it."""
 SWITCHES = {"": UNSET, "on": True, "off": False}
 """What the page says of a switch that may be left alone."""
 
@@ -26,7 +30,8 @@ class Setup(Struct, frozen=True):
 
 
 class Setups:
-    """The service at SETUPS: every conversation's setup; a new one takes the last that was made."""
+    """The service at SETUPS: every conversation's setup; a new one takes the last that was made,
+    and one that was imported goes on with its character."""
 
     def __init__(self, ext: Extension[Any], store: Store) -> None:
         self._ext, self._store = ext, store
@@ -43,13 +48,30 @@ class Setups:
 
     async def of(self, conversation: str) -> Setup:
         """The setup of a conversation, or of one that is not begun."""
-        kept = await self._store.state(conversation, "chat", "setup") if conversation else None
-        if kept is None:
+        if not conversation:
             return self._last
+        kept = await self._store.state(conversation, "chat", "setup")
+        if kept is None:
+            return await self._guessed(conversation)
         try:
             return msgspec.convert(kept, Setup)
         except msgspec.ValidationError:
+            return Setup()
+
+    async def _guessed(self, conversation: str) -> Setup:
+        """How one goes on that came from elsewhere: with who spoke last, if that is somebody here.
+        What was chosen in another conversation does not concern it."""
+        try:
+            said = (await self._store.get(conversation, LATELY)).messages
+        except Unknown:  # The address leads nowhere: it is a new one.
             return self._last
+        name = next((m.name for m in reversed(said) if m.role == "assistant" and m.name), "")
+        talks = name and any(mode.id == CHARACTERS for mode in self._ext.get(MODES))
+        for cast in self._ext.get(CAST) if talks else ():
+            for face in await cast.characters():
+                if face.name == name:
+                    return Setup(CHARACTERS, Options(character=face.id))
+        return Setup()
 
     async def keep(self, conversation: str, setup: Setup) -> None:
         """Set a conversation up; the next new one begins with the same."""

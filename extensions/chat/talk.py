@@ -50,6 +50,8 @@ class Talk:
             raise Refused("Write something first.")
         if self._pages.places.is_away(client):
             await self._pages.move(client, conversation)
+        if conversation and self._replies.is_busy(conversation):  # Another page was quicker.
+            self._pages.tell_draft(client, text, "before")
         asked = None
         try:
             if not conversation:
@@ -171,12 +173,13 @@ class Talk:
             await self._replies.answer(running, message.parent, client, go_on=id)
         await self._show(message)
 
-    async def edit(self, client: Client, id: str, text: str) -> None:
-        """Other words for a message, as a version of it; the user's are answered."""
+    async def edit(self, client: Client, id: str, text: str, *, ask: bool = True) -> None:
+        """Other words for a message, as a version of it. The user's are answered, unless `ask` is
+        off; what follows a message that is not answered follows its new words."""
         message = await self._store.message(id)
         if not text.strip() and all(isinstance(part, Text) for part in message.parts):
             raise Refused("A message cannot be empty. Delete it instead.")
-        if message.role == "user":
+        if message.role == "user" and ask:
             edited = None
             try:
                 with self._replies.claimed(message.conversation) as running:
@@ -188,7 +191,9 @@ class Talk:
                 raise
         else:
             self._replies.refuse_if_busy(message.conversation)
-            await self._store.edit(id, text)
+            edited = await self._store.edit(id, text, keep=True)
+            await self._pages.tell_log(message.conversation, client, edited.id)
+            return await self._pages.tell_list()
         await self._show(message)
 
     async def version(self, client: Client, id: str, step: int) -> None:

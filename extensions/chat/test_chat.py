@@ -422,6 +422,39 @@ async def test_editing_a_message_answers_it_and_keeps_the_old_branch(
     assert tab.said == ["Hello", "One two three.", "And?", "Four five."]
 
 
+@pytest.mark.parametrize("place", [0, 1], ids=["the user's", "a reply"])
+async def test_other_words_leave_what_follows(app: App, tab: Tab, model: Scripted, place: int):
+    await tab.ask("Hello")
+    await tab.ask("And?")
+    said, asked = tab.said, len(model.asked)
+    old = (await kept(app, tab.conversation))[place]
+    await tab.act("reword", message=old.id, text="Good evening")
+    assert tab.said == [*said[:place], "Good evening", *said[place + 1 :]]
+    assert len(model.asked) == asked, "nothing was answered"
+    new = (await kept(app, tab.conversation))[place]
+    assert (new.number, new.versions) == (2, 2)
+    await tab.act("version", message=new.id, step=-1)
+    assert tab.said == said[: place + 1], "what followed follows the new words"
+    await tab.act("version", message=old.id, step=1)
+    assert tab.said == [*said[:place], "Good evening", *said[place + 1 :]]
+
+
+async def test_only_the_last_message_of_all_can_be_continued(app: App, tab: Tab):
+    store = store_of(app)
+    first = await store.say("", "user", "0")
+    for number in range(1, 201):
+        role = "assistant" if number % 2 == 0 else "user"
+        await store.say(first.conversation, role, str(number))
+    await tab.act("reveal", message=first.id)
+    shown = (await store.get(first.conversation, 100, around=first.id)).messages[-1]
+    assert (shown.text, shown.role) == ("50", "assistant")
+    assert tab.look().get(f"chat-m{shown.id}-again")
+    assert tab.look().get(f"chat-m{shown.id}-on") is None
+    await tab.act("later", conversation=first.conversation)
+    last = (await kept(app, first.conversation))[-1]
+    assert tab.look().get(f"chat-m{last.id}-on")
+
+
 async def test_an_edited_reply_is_what_the_model_sees(app: App, tab: Tab, model: Scripted):
     await tab.ask("Hello")
     reply = (await kept(app, tab.conversation))[1]

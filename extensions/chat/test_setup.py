@@ -51,6 +51,12 @@ class Played:
         return Request(messages=messages, continue_=turn.continue_)
 
 
+class Talking(Played):
+    """The mode of characters, as it is called."""
+
+    id, label = "chat", "Chat"
+
+
 @pytest.fixture
 def model() -> Scripted:
     return Scripted("One.", "Two.", "Three.")
@@ -333,6 +339,24 @@ async def test_a_reply_begins_as_told(app: App, tab: Tab, model: Scripted):
     assert tab.said == ["Hello", "Sure: One.Two."]
 
 
+async def test_what_comes_from_elsewhere_goes_on_with_its_character(app: App, tab: Tab):
+    """And with nothing that was chosen in another conversation."""
+    store, setups = store_of(app), setups_of(app)
+    app.kernel.registry.add(MODES, Talking(), "test", phase=Phase.NORMAL, rank=0, rewrites=False)
+    await tab.act("set_up", mode="played", character="bea", start_reply_with="Well")
+    for name, expected in {
+        "Ada": ("chat", "ada"),
+        "Nobody": ("instruct", ""),
+        "": ("instruct", ""),
+    }.items():
+        said = await store.say("", "user", "Hello")
+        await store.say(said.conversation, "assistant", "Good evening.", name=name)
+        setup = await setups.of(said.conversation)
+        assert (setup.mode, setup.options.character) == expected, name
+        assert not setup.options.start_reply_with
+    assert (await setups.of("")).options.character == "bea", "a new one begins with the last"
+
+
 async def test_the_model_writes_into_the_text_box_of_one_page(app: App, tab: Tab, model: Scripted):
     await tab.act("impersonate", conversation="", text="")
     assert "Nothing was said yet" in tab.toasts
@@ -350,7 +374,7 @@ async def test_the_model_writes_into_the_text_box_of_one_page(app: App, tab: Tab
     draft, others = tab.look().get("chat-draft"), other.look().get("chat-draft")
     assert draft
     assert others
-    assert (draft.text, others.text) == ("I was Two.", "")
+    assert (draft.text, others.text) == ("I was Two.", "Not now"), "whose words were not taken"
     assert [m.text for m in model.asked[-1].messages or ()] == ["Hello", "One.", "I was "]
     assert model.asked[-1].continue_
     assert len(await kept(app, tab.conversation)) == 2, "nothing of it is kept"

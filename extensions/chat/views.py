@@ -170,8 +170,8 @@ class Views:
         return {"id": kept.id, "title": kept.title, "busy": busy, "tags": kept.tags}
 
     def messages(self, opened: Opened) -> list[dict[str, Any]]:
-        """The contexts of messages, of which the last one is the conversation's last."""
-        last = opened.messages[-1].id if opened.messages else ""
+        """The contexts of messages."""
+        last = opened.messages[-1].id if opened.messages and not opened.later else ""
         unread = unread_of(opened.messages)
         return [
             self.message(message, last=message.id == last, unread=unread.get(message.id, 0))

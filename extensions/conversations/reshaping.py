@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Mapping
 
-from kernel.api import Refused, Role
+from kernel.api import Refused, Role, Text
 
 from . import enclosed, tree
 from .keeping import Keeping
@@ -34,6 +34,28 @@ class Reshaping(Keeping):
             return tree.add_message(c, found.id, found.leaf, role, words, name=name, model=model)
 
         return await self._write(work, conversation)
+
+    async def edit(self, id: str, text: str, *, keep: bool = False) -> StoredMessage:
+        """Add a version of a message with other words, and show it. Nothing follows it yet, or with
+        `keep` all that followed the other one."""
+
+        def work(c: sqlite3.Connection) -> StoredMessage:
+            old, words = tree.find_message(c, id), clean(text)
+            rest = [part for part in old.parts if not isinstance(part, Text)]
+            below, shown = _children(c, old.conversation, id), _child(c, id)
+            new = tree.add_message(
+                c, old.conversation, old.parent, old.role, words, model=old.model,
+                parts=(*rest, Text(words)) if rest and old.role == "user" else (),
+                loader=old.loader, sampling=old.sampling, name=old.name,
+            )  # fmt: skip
+            if keep and below:
+                _put(c, below, new.id)
+                _point(c, new.id, shown)
+                _point(c, id, "")
+                tree.show(c, old.conversation, shown or new.id)
+            return tree.find_message(c, new.id)
+
+        return await self._write(work, id)
 
     async def insert(
         self, id: str, role: Role, text: str, *, before: bool = False, name: str = ""

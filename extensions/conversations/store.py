@@ -122,17 +122,16 @@ class Store(Reshaping):
         """A conversation with the last messages of its branch: those before `before`, or those
         `around` a message of it."""
 
-        def read(c: sqlite3.Connection) -> tuple[Conversation, list[StoredMessage], bool]:
+        def read(c: sqlite3.Connection) -> tuple[Conversation, list[StoredMessage], bool, bool]:
             found = tree.find_conversation(c, id)
             end = tree.find_message(c, before).parent if before else found.leaf
             end = tree.below(c, around, limit // 2) if around else end
-            return found, *tree.branch(c, end, limit)
+            return found, *tree.branch(c, end, limit), bool(around) and end != found.leaf
 
         while True:
             changes = self._changes
-            conversation, messages, earlier = await self._read(id, read)
+            conversation, messages, earlier, later = await self._read(id, read)
             if changes == self._changes:  # Else what pages were told meanwhile is not in here.
-                later = bool(messages) and not before and messages[-1].id != conversation.leaf
                 return Opened(conversation, tuple(map(self._grown, messages)), earlier, later)
 
     async def after(self, id: str, message: str, limit: int = 100) -> Opened:
@@ -363,20 +362,6 @@ class Store(Reshaping):
         for tell in self.ended:
             tell(ended)
         return ended
-
-    async def edit(self, id: str, text: str) -> StoredMessage:
-        """Add a version of a message with other words, and show it; nothing follows it yet."""
-
-        def work(c: sqlite3.Connection) -> StoredMessage:
-            old, words = tree.find_message(c, id), clean(text)
-            rest = [part for part in old.parts if not isinstance(part, Text)]
-            return tree.add_message(
-                c, old.conversation, old.parent, old.role, words, model=old.model,
-                parts=(*rest, Text(words)) if rest and old.role == "user" else (),
-                loader=old.loader, sampling=old.sampling, name=old.name,
-            )  # fmt: skip
-
-        return await self._write(work, id)
 
     async def select_version(self, id: str, step: int) -> StoredMessage:
         """Show the version `step` places on (or back), with the branch that was shown below it."""

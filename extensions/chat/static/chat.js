@@ -8,6 +8,8 @@ const say = word => document.dispatchEvent(new CustomEvent('page:say', {detail: 
 const sends = ({key, keyCode, shiftKey, ctrlKey, metaKey, altKey, isComposing}) =>
   key === 'Enter' && !shiftKey && !ctrlKey && !metaKey && !altKey && !isComposing && keyCode !== 229 && !matchMedia('(pointer: coarse)').matches;
 
+const bare = (text = '') => text.replace(/[\s\p{C}\ufffd]+/gu, '');     // two texts are compared that went different ways
+
 // Scrolls along while pinned. Only a move up unpins: text that grows between our own scroll and
 // its event would otherwise look like a reader who went away.
 class ChatLog extends HTMLElement {
@@ -150,7 +152,10 @@ class ChatComposer extends HTMLElement {
       if (find?.elements.text.value) find.requestSubmit();        // the list is as the server drew it: search again
     }, {signal});
     document.addEventListener('click', ({target}) => {
-      if (target.closest?.('[data-newest]')) { this.log.toEnd(true); this.box.focus(); }
+      if (!target.closest?.('[data-newest]')) return;
+      const end = document.getElementById('chat-later-end');         // the page may not have it yet
+      if (end) end.click(); else this.log.toEnd(true);
+      this.box.focus();
     }, {signal});
     const go = document.getElementById('chat-go');                  // Send and Stop take turns; the focus goes along
     document.addEventListener('htmx:before:swap', () => { this.pressing = go.contains(document.activeElement); }, {signal});
@@ -263,6 +268,7 @@ class ChatComposer extends HTMLElement {
     const {textContent: text, firstElementChild: mark} = document.getElementById('chat-draft');
     if (!mark) return;
     const {how} = mark.dataset, now = this.box.value, there = text && now.startsWith(text);
+    if (how === 'before') this.settle(false);                       // they were not taken, or are taken back
     if (how === 'before') { if (!there) this.box.value = now.trim() ? `${text}\n\n${now}` : text; }
     else if (how === 'out') { if (there) this.box.value = now.slice(text.length).trimStart(); }
     else this.box.value = text;
@@ -287,7 +293,8 @@ class ChatComposer extends HTMLElement {
   seen(changes) {
     for (const {type, target, oldValue, addedNodes} of changes) {
       if (type === 'childList') for (const node of addedNodes) {
-        if (node.matches?.('.chat-user') || node.querySelector?.('.chat-user')) this.settle(true);
+        const mine = node.matches?.('.chat-user') ? [node] : node.querySelectorAll?.('.chat-user') ?? [];
+        if ([...mine].some(each => bare(each.querySelector('.chat-bubble')?.textContent) === bare(this.sent?.text))) this.settle(true);
       }
       else if (oldValue !== target.dataset.busy) {
         this.log.querySelector('[role=log]').ariaBusy = target.dataset.busy;
