@@ -280,7 +280,8 @@ on('keydown', event => {
   if (composing(event) || event.getModifierState?.('AltGraph')) return;
   const {target, key} = event, name = pressed(event);
   const typing = target.closest?.('input, textarea, select, [contenteditable]');
-  if (document.querySelector('dialog[open], :popover-open:not(#toasts)')) return;
+  const open = document.querySelector('dialog[open], :popover-open:not(#toasts)');
+  if (open && open !== document.querySelector(`[data-key="${CSS.escape(name)}"]`)?.popoverTargetElement) return;     // it closes what it opened
   const part = target.closest?.('[data-ui-edit]');
   if (key === 'Escape' && part) return editing(part, false);
   if (typing && (name === key && key !== 'Escape' || part && /Enter|Backspace/.test(key))) return;

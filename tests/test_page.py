@@ -325,8 +325,8 @@ async def test_an_edit_is_drawn_when_it_begins_and_outlives_news_of_its_message(
         await expect(reply.locator("textarea")).to_be_focused()
 
         await reply.get_by_role("button", name="Save").click()
-        await expect(page.locator("article.chat-reply")).to_have_count(1)
         await expect(reply).to_contain_text("Half a thought")
+        await expect(page.locator("article.chat-reply")).to_have_count(2)
         await expect(page.locator(".chat-edit")).to_have_count(0)
 
         mine = page.locator("article.chat-user").first
@@ -336,6 +336,55 @@ async def test_an_edit_is_drawn_when_it_begins_and_outlives_news_of_its_message(
         await expect(page.locator(".chat-edit")).to_have_count(0)
         await mine.get_by_role("button", name="Edit").click()
         await expect(mine.locator("textarea")).to_have_value("First words")
+
+        await mine.locator("textarea").fill("Half another")
+        await page.click(".chat-new")
+        await expect(page.locator("article")).to_have_count(0)
+        await page.locator("#chat-conversations .entry > a").first.click()
+        await expect(mine.locator("textarea")).to_have_value("Half another")
+        await page.reload()
+        await expect(mine.locator("textarea")).to_have_value("Half another")
+        await mine.get_by_role("button", name="Save").click()
+        await expect(mine.locator(".chat-bubble")).to_have_text("Half another")
+        await expect(page.locator("article")).to_have_count(4)
+        await page.reload()
+        await expect(page.locator("article")).to_have_count(4)
+        await expect(page.locator(".chat-edit")).to_have_count(0)
+
+
+async def test_of_two_pages_that_send_at_once_neither_loses_its_words(tmp_path: Path):
+    async with opened(tmp_path, "One.", "Two.", "Three.") as (_, context, page):
+        await page.fill("#chat-text", "Hello")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("article.chat-reply")).to_contain_text("One.")
+        other = await context.new_page()
+        await other.goto(page.url)
+        await expect(other.locator("html")).to_have_attribute("data-ui-link", "online")
+        tabs = {"The first": page, "The other": other}
+        for words, tab in tabs.items():
+            await tab.fill("#chat-text", words)
+        await asyncio.gather(*(tab.press("#chat-text", "Enter") for tab in tabs.values()))
+        for tab in tabs.values():
+            await expect(tab.locator("article.chat-user")).not_to_have_count(1)
+            await expect(tab.locator("#chat-go")).to_have_attribute("data-busy", "false")
+        said = await page.locator("article.chat-user .chat-bubble").all_text_contents()
+        for words, tab in tabs.items():
+            await expect(tab.locator("#chat-text")).to_have_value("" if words in said else words)
+
+
+async def test_a_formula_with_an_arrow_has_it(tmp_path: Path):
+    """KaTeX gives what it draws styles, which the policy of the page forbids as attributes."""
+    async with opened(tmp_path, r"So $\vec{v}$ and $\frac{1$.") as (_, context, page):
+        watched = Watched(context)
+        await page.fill("#chat-text", "Hello")
+        await page.keyboard.press("Enter")
+        formulas = page.locator("chat-math")
+        await expect(formulas).to_have_count(2)
+        await expect(formulas.first.locator(".accent-body svg")).to_have_count(1)
+        width = "element => element.getBoundingClientRect().width"
+        assert await formulas.first.locator(".accent-body svg").evaluate(width) > 3
+        assert await formulas.last.locator(".katex-error").get_attribute("style")
+        assert watched.complaints == []
 
 
 LOOKS = """() => {

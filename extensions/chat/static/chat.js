@@ -42,10 +42,17 @@ class ChatLog extends HTMLElement {
     this.name.observe(document.querySelector('.chat-bar'), {childList: true, characterData: true, subtree: true});
     this.entitle();
     this.toEnd();
+    this.edits ??= new Map(Object.entries(sessionStorage).filter(([key]) => key.startsWith('edit:')));
+    this.addEventListener('input', this);
+    this.edited = new MutationObserver(changes => this.editing(changes));
+    this.edited.observe(this, {childList: true, subtree: true, attributeFilter: ['data-ui-edit']});
+    this.editing([]);
   }
   disconnectedCallback() {
     this.follow.disconnect();
     this.name.disconnect();
+    this.edited.disconnect();
+    this.removeEventListener('input', this);
     this.removeEventListener('scroll', this);
     this.removeEventListener('click', this);
     this.removeEventListener('keydown', this);
@@ -66,6 +73,25 @@ class ChatLog extends HTMLElement {
     button.click();
   }
   entitle() { document.title = document.getElementById('chat-title').textContent; }
+  // What is typed into an edit outlives its message's going out of sight, and a reload; it ends with Save, Send and Cancel.
+  keep(field) {
+    if (!field.matches('.chat-edit textarea')) return;
+    const key = `edit:${field.closest('article').id}`;
+    this.edits.set(key, field.value);
+    if (!('secret' in document.getElementById('chat-id').dataset)) sessionStorage.setItem(key, field.value);
+  }
+  editing(changes) {
+    if (!this.edits.size) return;
+    for (const {type, target} of changes) if (type === 'attributes') {
+      const key = `edit:${target.id}`, field = target.querySelector('.chat-edit textarea');
+      if (target.dataset.uiEdit == null) { this.edits.delete(key); sessionStorage.removeItem(key); }
+      else if (this.edits.has(key) && field) field.value = this.edits.get(key);
+    }
+    for (const key of this.edits.keys()) {
+      const message = document.getElementById(key.slice(5));
+      if (message?.dataset.uiEdit === undefined) message?.querySelector('.chat-tools [data-edit]')?.click();
+    }
+  }
   // Enter keeps an edit, as it sends a message; Shift+Enter is a new line.
   enter(event) {
     if (!event.target.matches('.chat-edit textarea') || !sends(event)) return;
@@ -75,6 +101,7 @@ class ChatLog extends HTMLElement {
   handleEvent(event) {
     const {type, target} = event;
     if (type === 'keydown') return this.enter(event);
+    if (type === 'input') return this.keep(target);
     if (target.closest?.('[popovertarget=chat-menu]')) document.getElementById('chat-menu-list').replaceChildren();   // of another message
     if (target.closest?.('#chat-later button')) this.pinned = false;
     if (target.closest?.('#chat-earlier button')) { this.pinned = false; this.first = this.querySelector('article'); }
@@ -319,6 +346,15 @@ const drawing = () => katex ??= import(`${KATEX}.js`).then(() => {
   return self.katex;
 });
 
+// The page's policy forbids attributes with styles, which KaTeX writes; a style that is set is none.
+function styling(does) {
+  const {setAttribute} = Element.prototype;
+  Element.prototype.setAttribute = function (name, value) {
+    if (name === 'style') this.style.cssText = value; else setAttribute.call(this, name, value);
+  };
+  try { does(); } finally { Element.prototype.setAttribute = setAttribute; }
+}
+
 class ChatMath extends HTMLElement {
   connectedCallback() {
     this.words ??= new MutationObserver(() => this.draw());
@@ -331,7 +367,7 @@ class ChatMath extends HTMLElement {
     if (!this.isConnected) return;
     const place = document.createElement('span');
     const displayMode = this.matches('.display');
-    render(this.textContent, place, {...RULES, displayMode});
+    styling(() => render(this.textContent, place, {...RULES, displayMode}));
     (this.shadowRoot ?? this.attachShadow({mode: 'open'})).replaceChildren(style(`${KATEX}.css`), place);
   }
 }
