@@ -242,6 +242,8 @@ class Replies:
         """Store the end; the store holds on to what the disk does not take. None: it is gone."""
         model, page = self._ext.slot().model, Conversation(running.conversation)
         left_out = self._prompts.left_out(running.conversation)
+        first = left_out.first  # More may stand before it than a model is ever given.
+        unseen = await self._store.above(first) if first else left_out.messages
         states: dict[str, Ended] = {"cancelled": "stopped", "error": "error"}
         state = states.get(finish.reason, "done")
         raw = heard_of(reply) if state == "stopped" else reply.raw
@@ -258,7 +260,7 @@ class Replies:
                 model=reply.model,
                 loader=model.info.loader if model and model.info.name == reply.model else "",
                 reason=finish.reason,
-                left_out=left_out.messages,
+                left_out=unseen,
                 cut=left_out.cut,
                 sampling=reply.request.sampling if reply.request else None,
             )
@@ -268,7 +270,7 @@ class Replies:
                 self._ext.tell(NOTHING, page)
                 return None
             if reply.request:
-                await self._pages.tell_unseen(running.conversation, left_out.first)
+                await self._pages.tell_unseen(running.conversation, first)
             return ended
         except StoreFailed as error:
             self._ext.tell(str(error), page, "error")

@@ -85,6 +85,14 @@ class Sheet:
         said = tuple(text for text in face.greetings if text.strip()) if face else ()
         return structs.replace(face, greetings=said) if face else None
 
+    async def me(self, conversation: str) -> Face | None:
+        """As whom the user speaks in a conversation, where that is somebody."""
+        setup = await self._setups.of(conversation)
+        id = setup.options.persona
+        if not id or not self._has_characters(setup):
+            return None
+        return next((each for each in await self._people("personas") if each.id == id), None)
+
     async def faces(self, conversation: str) -> Sequence[Face]:
         """Everybody of a conversation; who begins it comes first."""
         setup = await self._setups.of(conversation)

@@ -79,15 +79,17 @@ class Talk:
 
     async def set_up(self, client: Client, action: SetUp) -> None:
         """Another mode, character, template … of a conversation, from the next reply on."""
-        before = await self._sheet.face(action.conversation)
-        if action.character is not UNSET and action.character != (before.id if before else ""):
-            self._sheet.greetings.forget(action.conversation or client.id)
+        id = action.conversation
+        face = await self._sheet.face(id)
+        before = face, await self._sheet.me(id)
+        if action.character is not UNSET and action.character != (face.id if face else ""):
+            self._sheet.greetings.forget(id or client.id)
         try:
             await self._setups.take(action)
         finally:
-            await self._pages.tell_setup(action.conversation)
-        if action.conversation and before != await self._sheet.face(action.conversation):
-            await self._pages.tell_log(action.conversation)
+            await self._pages.tell_setup(id)
+        if id and before != (await self._sheet.face(id), await self._sheet.me(id)):
+            await self._pages.tell_log(id)
 
     async def impersonate(self, client: Client, conversation: str, text: str) -> None:
         """Let the model write the user's message, into the text box of the page that asked."""

@@ -955,6 +955,22 @@ async def test_what_no_longer_fits_is_left_out_and_that_is_said(counts: bool):
         assert [m.text[:8] for m in model.asked[-1].messages or ()] == ["Be brief", words[:8]]
 
 
+async def test_of_very_many_messages_all_that_do_not_fit_are_counted():
+    """The model is given two thousand at most, and fewer fit."""
+    model = Counting("Yes.", context=140)
+    async with running("conversations", "chat", "parameters", model=model) as app:
+        store = store_of(app)
+        first = await store.say("", "user", "0")
+        for number in range(1, 2100):
+            await store.say(first.conversation, "assistant" if number % 2 else "user", "word " * 9)
+        tab = await Tab(app, f"/chat/{first.conversation}").connect()
+        await tab.ask("And?")
+        sent = len([m for m in model.asked[-1].messages or () if m.role != "system"])
+        assert 2 < sent < 40
+        note = tab.look().having("chat-note")[-1].text
+        assert f"The first {2101 - sent:,} messages no longer fit into" in note
+
+
 async def test_a_message_that_was_not_read_to_its_end_says_so_for_good():
     """Not only in passing: at the message, at the reply, in every tab, until it is read whole."""
     model = Counting("Yes.", "Right.", "Whole.", context=60)  # Room for 45.

@@ -339,6 +339,16 @@ async def test_a_reply_begins_as_told(app: App, tab: Tab, model: Scripted):
     assert tab.said == ["Hello", "Sure: One.Two."]
 
 
+async def test_a_persona_is_named_above_what_it_says(app: App, tab: Tab):
+    await set_up(tab, mode="played", character="ada")
+    await tab.ask("Hello")
+    assert tab.look().having("chat-me") == []
+    await set_up(tab, persona="eve")
+    assert [each.text for each in tab.look().having("chat-me")] == ["Eve <b>"]
+    await set_up(tab, mode="instruct")
+    assert tab.look().having("chat-me") == []
+
+
 async def test_what_comes_from_elsewhere_goes_on_with_its_character(app: App, tab: Tab):
     """And with nothing that was chosen in another conversation."""
     store, setups = store_of(app), setups_of(app)

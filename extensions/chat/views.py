@@ -5,7 +5,7 @@ The contexts are made in one step of the event loop from what is known then; onl
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +40,9 @@ class About(NamedTuple):
 
     faces: Mapping[str, Face]
     """Its characters by their names; who begins it comes first."""
-    unseen: str
+    me: Face | None = None
+    """As whom the user speaks."""
+    unseen: str = ""
     """The first message that the model saw last, where it no longer sees all."""
 
 
@@ -94,7 +96,8 @@ class Views:
         """Look up what is shown with the messages of a conversation."""
         faces, unseen = await self._sheet.faces(id), await self._store.state(id, "chat", "unseen")
         by_name = {face.name: face for face in reversed(faces)}
-        about = self._about[id] = About(dict(reversed(by_name.items())), unseen or "")
+        me = await self._sheet.me(id)
+        about = self._about[id] = About(dict(reversed(by_name.items())), me, unseen or "")
         self._about.move_to_end(id)
         if len(self._about) > REMEMBERED:
             self._about.popitem(last=False)
@@ -191,9 +194,10 @@ class Views:
     def message(self, message: StoredMessage, *, last: bool, unread: int = 0) -> dict[str, Any]:
         """The context of one; of the user's, `unread` characters were not seen by the model."""
         running = self._running.get(message.conversation)
-        faces, unseen = self._about.get(message.conversation, About({}, ""))
-        name = message.name or next(iter(faces), "")
-        face = faces.get(name)
+        faces, me, unseen = self._about.get(message.conversation, About({}))
+        mine = message.role == "user"
+        name = (me.name if me else "") if mine else message.name or next(iter(faces), "")
+        face = me if mine else faces.get(name)
         unanswered = last and message.role == "user" and not running
         streaming = False
         if running and running.message == message.id:
@@ -206,6 +210,7 @@ class Views:
             "role": message.role,
             "name": name or message.model,
             "model": message.model if name else "",
+            "moment": moment(message.created),
             "picture": face.picture if face else "",
             "asked": bool(message.parent),
             "unseen_above": message.id == unseen,
@@ -251,13 +256,23 @@ def unread_of(messages: Iterable[StoredMessage]) -> dict[str, int]:
     return found
 
 
+def moment(seconds: float) -> Mapping[str, str]:
+    """When that was: as a page shows it, in full, and as programs write it; nothing for 0."""
+    if not seconds:
+        return {}
+    at = datetime.fromtimestamp(seconds)
+    day = f"{at.day} {at:%B %Y}"
+    short = f"{at:%H:%M}" if at.date() == date.today() else f"{at.day} {at:%b}, {at:%H:%M}"
+    return {"short": short, "full": f"{day}, {at:%H:%M:%S}", "iso": at.isoformat("T", "seconds")}
+
+
 def note(message: StoredMessage) -> str:
     """Quiet sentences below a reply that did not come to its own end, or did not see it all."""
     notes: list[str] = []
     if message.left_out == 1:
         notes.append(f"The first message no longer fits {CONTEXT}.")
     elif message.left_out:
-        notes.append(f"The first {message.left_out} messages no longer fit {CONTEXT}.")
+        notes.append(f"The first {message.left_out:,} messages no longer fit {CONTEXT}.")
     if message.cut:
         notes.append(READ.format(message.cut, CONTEXT))
     limit = message.sampling.max_new_tokens

@@ -243,6 +243,10 @@ class Store(Reshaping):
         messages, _ = await self._read(end, lambda c: tree.branch(c, end, limit))
         return [self._grown(message) for message in messages]
 
+    async def above(self, id: str) -> int:
+        """How many messages stand before one of them."""
+        return await self._read(id, lambda c: tree.above(c, id))
+
     async def with_bytes(self, parts: Sequence[Part]) -> tuple[Part, ...]:
         """Parts of messages, their pictures with their bytes; words for what is lost."""
         wanted = [(p.message, p.number) for p in parts if isinstance(p, Kept) and not p.data]

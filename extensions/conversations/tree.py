@@ -135,6 +135,13 @@ def branch(connection: Connection, end: str, limit: int) -> tuple[list[StoredMes
     return [message_of(row) for row in rows if row["deleted"] is None], earlier
 
 
+def above(connection: Connection, id: str) -> int:
+    """How many messages of its branch stand before one."""
+    query = f"{UP} SELECT count(*) FROM up JOIN messages USING (id) WHERE depth AND deleted IS NULL"
+    (number,) = connection.execute(query, {"start": id, "limit": ALL}).fetchone()
+    return number
+
+
 def siblings(connection: Connection, message: StoredMessage) -> list[str]:
     """The ids of all versions of a message that are not deleted, oldest first."""
     rows = connection.execute(
