@@ -34,10 +34,12 @@ def formulas(parser: MarkdownIt) -> None:
 def inline(state: StateInline, silent: bool) -> bool:
     """A formula among words; dollars hug it, so that prices are none."""
     text, start = state.src, state.pos
-    opening = next((sign for sign in PAIRS if text.startswith(sign, start)), "")
+    begun = BEGIN.match(text, start)
+    opening = begun[0] if begun else next((s for s in PAIRS if text.startswith(s, start)), "")
     if not opening:
         return False
-    closing, begin = PAIRS[opening], start + len(opening)
+    closing = end_of(begun) if begun else PAIRS[opening]
+    begin = start + len(opening)
     end = text.find(closing, begin, min(state.posMax, begin + LONGEST))
     while opening == "$" and end > 0 and text[end - 1] == "\\":  # \$ is a dollar, also in there
         end = text.find(closing, end + 1, min(state.posMax, begin + LONGEST))
@@ -46,9 +48,15 @@ def inline(state: StateInline, silent: bool) -> bool:
         return False
     if not silent:
         token = state.push("formula", "", 0)
-        token.content, token.info = words, "display" if opening in ("$$", r"\[") else ""
+        token.content = text[start : end + len(closing)] if begun else words
+        token.info = "display" if begun or opening in ("$$", r"\[") else ""
     state.pos = end + len(closing)
     return True
+
+
+def end_of(begun: re.Match[str]) -> str:
+    r"""The `\end` that belongs to a `\begin`."""
+    return rf"\end{{{begun[1]}{begun[2]}}}"
 
 
 def hugged(text: str, begin: int, end: int) -> bool:
@@ -65,7 +73,7 @@ def block(state: StateBlock, line: int, last: int, silent: bool) -> bool:
     opening = begun[0] if begun else first[:2]
     if state.is_code_block(line) or not (begun or opening in ("$$", r"\[")):
         return False
-    closing = rf"\end{{{begun[1]}{begun[2]}}}" if begun else PAIRS[opening]
+    closing = end_of(begun) if begun else PAIRS[opening]
     if not begun and first.count(closing, 2) and not first.rstrip().endswith(closing):
         return False  # Words follow on its line: it stands in a paragraph.
     if silent:

@@ -273,6 +273,11 @@ def test_nothing_gets_out_as_markup(markdown: Markdown, text: str):
         ("$$\na\n- b\n$$\nc", '<p><chat-math class="display">a\n- b</chat-math></p>\n<p>c</p>'),
         (r"\[a\]", '<p><chat-math class="display">a</chat-math></p>'),
         (
+            r"So \begin{align}a&=b\end{align} is",
+            r'<p>So <chat-math class="display">\begin{align}a&amp;=b\end{align}</chat-math> is</p>',
+        ),
+        (r"So \begin{align}a is", r"<p>So \begin{align}a is</p>"),
+        (
             "> $$\n> a\n> $$",
             '<blockquote>\n<p><chat-math class="display">a</chat-math></p>\n</blockquote>',
         ),
