@@ -106,6 +106,8 @@ class Downloads:
         """Stop for now; what is there stays, and another gets the turn."""
         entry = self.get(id)
         if entry.state in ("waiting", "running"):
+            if id not in self._going:  # It only waits, and must not come to its turn.
+                self._line.leave(id)
             await self._set(entry, "paused")
             if going := self._going.get(id):
                 going.cancel()
@@ -160,6 +162,7 @@ class Downloads:
         try:
             if entry.state != "paused":
                 self._line.join(entry.id)
+            self._tell(entry)
             await self._fetch_in_turns(job, entry)
         except asyncio.CancelledError:
             if job.cancelled():
@@ -177,7 +180,6 @@ class Downloads:
     async def _fetch_in_turns(self, job: Job, entry: Entry) -> None:
         deaths = 0
         while entry.state != "done":
-            job.report(entry.fraction, entry.note)
             await self._line.turn(entry.id)
             await self._set(entry, "running")
             task = self._ext.spawn(self._tried(job, entry), "fetch")
@@ -208,7 +210,6 @@ class Downloads:
     async def _fetch(self, job: Job, entry: Entry) -> News:
         def report(fraction: float, note: str) -> None:
             entry.hear(msgspec.json.decode(note, type=News), asyncio.get_running_loop().time())
-            job.report(entry.fraction, entry.note)
             self._tell(entry)
 
         address, token = self._where(entry.kept.endpoint)
@@ -255,6 +256,8 @@ class Downloads:
         self._unwritten.discard(entry.id)
 
     def _tell(self, entry: Entry) -> None:
+        if job := self._jobs.get(entry.id):
+            job.report(entry.fraction, entry.note)
         self._ext.emit(DownloadMoved(entry.id))
 
     async def _drop(self, entry: Entry) -> None:

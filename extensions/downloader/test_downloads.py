@@ -221,6 +221,22 @@ async def test_each_waits_for_its_turn(hub: Hub, tmp_path: Path):
         assert all(is_whole(app, hub, name) for name in ("one", "two", "three"))
 
 
+async def test_a_pause_while_it_waits_lasts(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, at_once=1, limit=8.0) as (app, downloads):
+        plans = [plan_of(hub, name) for name in ("one", "two", "three")]
+        one, two, three = [await downloads.start(plan) for plan in plans]
+        await begun(app, one)
+        await downloads.pause(two.id)
+        await downloads.pause(one.id)
+        await app.until(lambda: three.news.have > 0)
+        assert (one.state, two.state, three.state) == ("paused", "paused", "running")
+        notes = [job.progress.note for job in app.kernel.jobs.running.values()]
+        assert "Paused at 0 bytes of 8.0 MB" in notes
+        await downloads.cancel(three.id)
+        await downloads.resume(two.id)
+        await app.until(lambda: two.state == "running")
+
+
 async def test_the_pace_is_for_all_together(hub: Hub, tmp_path: Path):
     async with downloading(tmp_path, limit=4.0) as (app, downloads):
         clock = asyncio.get_running_loop().time
