@@ -45,13 +45,18 @@ class File:
 
     def __init__(self, item: Item, target: Path, part: Path, way: Way) -> None:
         self.item, self.target, self.part_file = item, target, part
-        self.state, self.why, self.rests = "new", "", ""
+        self.state, self.why = "new", ""
         self.ready = 0.0
         self.away = False
         """It failed because nobody answered."""
         self.part: Part | None = None
         self._way = way
         self._fails = self._damages = self._at_last = 0
+        self._fault = ""
+        """What it rests for, until a byte comes again."""
+        self._faults = 0
+        """How many there were, in all; by range, how many there were when it was taken."""
+        self._before: dict[int, int] = {}
         self._lock = threading.RLock()
         self._source = Source(item.url, way.home)
         self._single = False
@@ -65,6 +70,13 @@ class File:
         if self.state in ("here", "right"):
             return self.item.size
         return self.part.have if self.part else 0
+
+    @property
+    def rests(self) -> str:
+        """Why nothing comes, and when it is tried again; "" while it does."""
+        fault, left = self._fault, self.ready - time.monotonic()
+        soon = f" in {left:.0f} s" if left >= 1 else ""
+        return f"{fault}; trying again{soon}" if fault else ""
 
     # --- beginning ---
 
@@ -94,27 +106,32 @@ class File:
     def take(self) -> int | None:
         """A range for a thread, if there is one."""
         assert self.part
+        key = self._range(self.part)
+        if key is not None:
+            self._before[key] = self._faults
+        return key
+
+    def _range(self, part: Part) -> int | None:
         if not self._single:
             most = self.item.size // (self._way.threads * 8)
-            return self.part.take(max(SMALLEST, min(LARGEST, most)))
-        if self.part.busy or self.part.whole:
+            return part.take(max(SMALLEST, min(LARGEST, most)))
+        if part.busy or part.whole:
             return None
-        if self.part.have:
-            self.part.restart(self.part.identity)
-        return self.part.take(self.item.size)
+        if part.have:
+            part.restart(part.identity)
+        return part.take(self.item.size)
 
     def fetch(self, key: int, wire: Wire, buffer: memoryview) -> None:
         """Fetch a range; whatever goes wrong, what came stays and the rest is for another time."""
         assert self.part
-        part = self.part
+        part, before = self.part, self._before.pop(key)
         try:
             self._pull(part, key, wire, buffer)
-            self.rests = ""
         except Changed as change:
-            self._anew(part, change)
+            self._anew(part, change, before)
         except Again as error:
             self._way.rest(0)  # A connection that was cut for the end is no fault.
-            self._note(error)
+            self._note(error, before)
         finally:
             part.give_back(key)
             wire.finish()
@@ -142,7 +159,7 @@ class File:
             raise Changed("")
         if opened.total is not None and opened.total != part.size:
             raise Again(
-                f"The server has a file of {opened.total} bytes, not of {part.size}: "
+                f"The server has a file of {opened.total:,} bytes, not of {part.size:,}: "
                 "it is another, or a page that says why there is none"
             )
 
@@ -163,6 +180,7 @@ class File:
                     written, filled = filled, 0
                     if not part.write(key, buffer[:written]):
                         return
+                    self._fault = ""
                     at, due = at + written, time.monotonic() + OFTEN
                 if pause := way.pace.took(count):
                     way.rest(pause)
@@ -170,29 +188,37 @@ class File:
             if filled:
                 part.write(key, buffer[:filled])
 
-    def _anew(self, part: Part, change: Changed) -> None:
+    def _anew(self, part: Part, change: Changed, before: int) -> None:
         """Begin again, once for all threads that find the change."""
         with self._lock:
             if change.told and part.identity != self._source.identity:
                 part.restart(self._source.identity)
         if change.told:
-            self._note(Again(change.told, after=0))
+            self._note(Again(change.told, after=0), before)
 
     # --- faults ---
 
-    def _note(self, error: Again) -> None:
-        """Rest, longer each time; bytes that came since the last fault make it the first again."""
+    def _note(self, error: Again, before: int) -> None:
+        """Rest, longer each time; bytes that came since the last fault make it the first again.
+
+        `before` are the faults that there were when it was tried: ranges that fail together are
+        one try of the file, however many threads there are.
+        """
         assert self.part
         with self._lock:
-            if self.part.fetched - self._at_last >= min(ENOUGH, max(self.item.size // 4, 1)):
-                self._fails = 0
-            self._fails, self._at_last = self._fails + 1, self.part.fetched
+            now, asked = time.monotonic(), error.after
+            came = self.part.fetched - self._at_last >= min(ENOUGH, max(self.item.size // 4, 1))
+            self._fault = str(error)
+            if before < self._faults and not came:
+                self.ready = max(self.ready, now + (asked or 0.0) * self._way.unit)
+                return
+            self._fails = 1 if came else self._fails + 1
+            self._faults, self._at_last = self._faults + 1, self.part.fetched
             if self._fails > self._way.retries:
                 self.away = error.away
-                return self.fail(f"{error}, {self._fails} times. Try again later.")
-            pause = pause_after(self._fails, error.after, self._way.unit)
-            self.ready = time.monotonic() + pause
-            self.rests = f"{error}; trying again" + (f" in {pause:.0f} s" if pause >= 1 else "")
+                often = f", {self._fails} times" if self._fails > 1 else ""
+                return self.fail(f"{error}{often}. Try again later.")
+            self.ready = now + pause_after(self._fails, asked, self._way.unit)
 
     def fail(self, why: str) -> None:
         """It does not go on; what is there stays."""
@@ -202,7 +228,7 @@ class File:
                 self._close("failed")
 
     def _close(self, state: str) -> None:
-        self.state, self.rests = state, ""
+        self.state, self._fault = state, ""
         if self.part:
             self.part.close()
 
@@ -224,14 +250,14 @@ class File:
             self.part.restart(self._source.identity)
             self._ending = False  # only now, or another thread would check what is gone
             if self._damages < DAMAGED:
-                return self._note(Again("It came damaged and is fetched anew"))
+                return self._note(Again("It came damaged and is fetched anew"), self._faults)
             return self.fail(
                 f"It came damaged {DAMAGED} times: its hash is not the one the hub names. "
                 "Try again later, or through another network."
             )
         if not self.part.settle():
             self._ending = False
-            return self._note(Again("It was begun anew meanwhile"))
+            return self._note(Again("It was begun anew meanwhile"), self._faults)
         self._close("right")
 
 

@@ -87,6 +87,8 @@ class Entry:
     def hear(self, news: News, now: float) -> None:
         """Take news, and measure by what came over the network, not by what was there before."""
         self.news = news
+        if news.rests:
+            return self.still()
         self._seen.append((now, news.fetched))
         while now - self._seen[0][0] > WINDOW:
             self._seen.popleft()

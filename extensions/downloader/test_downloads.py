@@ -309,6 +309,11 @@ def test_speed_and_time_left_are_of_what_comes_now():
     assert entry.speed == pytest.approx(1000)
     assert entry.left == pytest.approx(480)
     assert entry.note == "520 KB of 1.0 MB, 1.0 KB/s, 8 min left"
+    entry.hear(News(520_000, 1_000_000, 0, 1, fetched=20_000, rests="It rests"), 121.0)
+    assert (entry.note, entry.speed, entry.left) == ("It rests", 0, None)
+    entry.hear(News(520_000, 1_000_000, 0, 1, fetched=20_000), 122.0)
+    entry.hear(News(522_000, 1_000_000, 0, 1, fetched=22_000), 123.0)
+    assert entry.speed == pytest.approx(2000), "a rest is no slowness"
     entry.still()
     assert entry.left is None
     assert [duration(s) for s in (0.2, 89, 600, 7200)] == ["1 s", "89 s", "10 min", "2.0 h"]

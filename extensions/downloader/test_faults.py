@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from msgspec import structs
 
 from extensions.downloader import fetching, parts
 from extensions.downloader.fetching import Space
+from extensions.downloader.files import File, Way
 from extensions.downloader.news import Wishes
 from extensions.downloader.pace import Pace, pause_after
 from extensions.downloader.plan import Item, Plan
@@ -33,7 +35,7 @@ from extensions.downloader.test_fetching import (
     plan_of,
     whole,
 )
-from extensions.downloader.trouble import Stopped, seconds
+from extensions.downloader.trouble import Again, Stopped, seconds
 from extensions.downloader.wire import Home
 from kernel.api import Refused
 from tests.hub import Hub, Made, Repo, answering, listening, serving
@@ -331,6 +333,38 @@ def test_waiting_grows_and_is_never_the_same():
     assert seconds("999999", 0) == 300
     assert seconds("soon", 0) is None
     assert seconds(None, 0) is None
+
+
+class Away:
+    """A connection to a hub that is not there."""
+
+    def get(self, url: str, headers: dict[str, str]) -> None:
+        raise Again("hub.test does not answer", away=True)
+
+    def finish(self) -> None:
+        """There is nothing to finish."""
+
+
+def test_parts_that_fail_together_are_one_try_of_the_file(tmp_path: Path):
+    way = Way(Home(), Pace(), threads=4, retries=2, stall=1.0, unit=8.0)
+    file = File(Item("x", "http://hub.test/x", 40 << 20), tmp_path / "x", tmp_path / "x.part", way)
+    file.begin()
+    pauses: list[float] = []
+    for _ in range(2):
+        keys = [file.take() for _ in range(4)]
+        for key in keys:
+            file.fetch(key or 0, Away(), memoryview(b""))  # type: ignore[arg-type]
+        assert file.state == "open"
+        pauses.append(file.ready - time.monotonic())
+    assert 5.9 < pauses[0] <= 10 < 11.9 < pauses[1] <= 20, "as long as for a file in one piece"
+    assert re.fullmatch(r"hub.test does not answer; trying again in (1\d|20) s", file.rests)
+    file.ready -= 5
+    assert re.fullmatch(r"hub.test does not answer; trying again in (\d|1[0-5]) s", file.rests)
+    file.ready = 0.0
+    assert file.rests == "hub.test does not answer; trying again"
+    file.fetch(file.take() or 0, Away(), memoryview(b""))  # type: ignore[arg-type]
+    assert (file.state, file.away) == ("failed", True)
+    assert file.why == "hub.test does not answer, 3 times. Try again later."
 
 
 def test_a_pace_is_kept():
