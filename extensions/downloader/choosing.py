@@ -55,7 +55,7 @@ class Choice(Struct, frozen=True):
     @property
     def weights(self) -> int:
         """Bytes of what is read into memory."""
-        return sum(item.size for item in self.items if _is_weights(item.path))
+        return sum(item.size for item in self.items if is_weights(item.path))
 
 
 def choices(repository: Repository) -> list[Choice]:
@@ -148,7 +148,7 @@ def _name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _is_weights(path: str) -> bool:
+def is_weights(path: str) -> bool:
     return path.lower().endswith((".gguf", ".safetensors", *PICKLES))
 
 
@@ -164,7 +164,7 @@ def _is_text(path: str) -> bool:
 
 
 def is_kept(path: str) -> bool:
-    return _is_weights(path) or _is_beside(path)
+    return is_weights(path) or _is_beside(path)
 
 
 def _is_elsewhere(path: str) -> bool:

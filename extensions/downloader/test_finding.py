@@ -4,16 +4,19 @@ import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from kernel.api import Refused
 
+from . import views
 from .addresses import Address, address_of, looks_like_one
 from .cards import card_of
 from .choosing import choices, selected
 from .desk import Desk
 from .fitting import Room, advised, fits, largest, need, room_of
+from .looks import Look
 from .plan import Found, Item, Repository
 from .planning import Places, check_names, folder_name, found_here, plan_of, plan_of_files
 from .quantizations import ALL, packing_of, quantization_of
@@ -89,6 +92,16 @@ REFUSED = {
 @pytest.mark.parametrize("text", PASTED)
 def test_what_people_paste(text: str):
     assert address_of(text) == PASTED[text]
+
+
+@pytest.mark.parametrize("text", PASTED)
+def test_a_page_keeps_what_was_pasted(text: str):
+    assert address_of(unquote(views.at(PASTED[text]))) == PASTED[text]
+
+
+def test_a_page_of_a_file_with_an_odd_name_is_that_of_its_repository():
+    for path in ("x:y.gguf", "x?.gguf", "a#b", "x.gguf,", "..", "a/../b", "\u202ex"):
+        assert views.at(Address("a/b", path=path)) == "a/b"
 
 
 @pytest.mark.parametrize("text", REFUSED)
@@ -390,6 +403,46 @@ class Slow:
 
     def searched(self, client: Any) -> str:
         return self.text
+
+
+def seen(tmp_path: Path, address: Address, *paths: str) -> dict[str, Any]:
+    """What the page shows of a repository with these files."""
+    look = Look(address)
+    look.repository = holds(*paths)
+    look.choices = choices(look.repository)
+    return views.repository(look, Room(3 * GB // 2), Places(tmp_path, tmp_path), "https://hub", ())
+
+
+NAMED = {
+    # What was named, and then: the form that is marked, the file that is ticked, what is not there.
+    "": ("m-Q4_K_M.gguf", "", ""),
+    "m-Q8_0.gguf": ("m-Q8_0.gguf", "", ""),
+    "Q2": ("Q2/m-Q2_K-00001-of-00002.gguf", "", ""),
+    "Q2/m-Q2_K-00002-of-00002.gguf": ("Q2/m-Q2_K-00001-of-00002.gguf", "", ""),
+    "README.md": ("m-Q4_K_M.gguf", "README.md", ""),
+    "mmproj-F16.gguf": ("m-Q4_K_M.gguf", "mmproj-F16.gguf", ""),
+    "texts": ("m-Q4_K_M.gguf", "", ""),
+    "gone.gguf": ("m-Q4_K_M.gguf", "", "gone.gguf"),
+}
+
+
+@pytest.mark.parametrize("path", NAMED)
+def test_the_file_that_an_address_names_is_offered(tmp_path: Path, path: str):
+    split = ("Q2/m-Q2_K-00001-of-00002.gguf", "Q2/m-Q2_K-00002-of-00002.gguf")
+    files = ("m-Q4_K_M.gguf", "m-Q8_0.gguf", "README.md", "mmproj-F16.gguf", "texts/a.txt", *split)
+    view = seen(tmp_path, Address("me/mine", path=path), *files)
+    [best] = [each for each in view["choices"] if each["best"]]
+    assert view["choices"][0] is best
+    assert (best["name"], view["ticked"], view["lacks"]) == NAMED[path]
+    assert view["meant"] == (path.startswith("Q2") or path == "m-Q8_0.gguf")
+    assert view["files"][0]["path"] == (path if path in files else files[0])
+
+
+def test_a_quantization_that_an_address_names_is_offered(tmp_path: Path):
+    for named, lacks in (("Q8_0", ""), ("Q2_K", "Q2_K")):
+        at = Address("me/mine", quantization=named)
+        view = seen(tmp_path, at, "m-Q4_K_M.gguf", "m-Q8_0.gguf")
+        assert (view["meant"], view["lacks"]) == (not lacks, lacks)
 
 
 async def test_the_answer_to_words_that_were_changed_meanwhile_is_not_shown(tmp_path: Path):

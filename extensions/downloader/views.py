@@ -1,5 +1,6 @@
 """What the templates of finding show, in words."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -7,7 +8,7 @@ from urllib.parse import quote
 from kernel.api import Refused
 
 from .addresses import Address
-from .choosing import Choice, is_kept, missing_parts
+from .choosing import Choice, is_kept, is_weights, missing_parts
 from .fitting import Room, advised, fits, largest, need
 from .looks import Look
 from .plan import HUB, Found, Item, Plan
@@ -15,6 +16,8 @@ from .planning import Places, found_here, is_here, is_safe, plan_of
 from .quantizations import ALL
 from .starters import Starter
 
+PLAIN = re.compile(r"[\w./+()\[\] -]*[\w)\]]")
+"""A file's name that can stand in a page's path; of another one the repository alone is shown."""
 ROWS = 300
 """Files of a repository that are listed."""
 FITS = {"card": "fits the graphics card", "memory": "fits", "not": "too large for this machine"}
@@ -26,9 +29,15 @@ PICKLE = (
 
 
 def at(address: Address) -> str:
-    """An address as a page's path has it."""
-    host = address.endpoint.partition("://")[2]
-    name = address.repo if address.revision == "main" else f"{address.repo}:{address.revision}"
+    """An address as a page's path has it, which `address_of` reads as the same."""
+    alone = "" if "/" in address.repo else HUB
+    host = (address.endpoint or alone).partition("://")[2]
+    path = address.path if PLAIN.fullmatch(address.path) and ".." not in address.path else ""
+    name = f"{address.repo}/{path}" if path else address.repo
+    if host and path:
+        name = f"{address.repo}/resolve/{address.revision}/{path}"
+    elif wish := address.quantization or address.revision.removeprefix("main"):
+        name += f":{wish}"
     return quote(f"{host}/{name}" if host else name, safe="/:")
 
 
@@ -121,8 +130,11 @@ def repository(
     }
     if not found:
         return view
-    best = _meant(look) or advised(look.choices, room)
+    meant, path = _meant(look), address.path
+    best = meant or advised(look.choices, room)
     forms = sorted(look.choices, key=lambda each: each is not best)
+    items = sorted(found.items, key=lambda item: item.path != path)
+    there = any(_lies_at(path, item.path) for item in items)
     return view | {
         "gated": found.gated,
         "licence": found.licence,
@@ -134,21 +146,32 @@ def repository(
             | {"best": each is best, "under_way": _fetched(each, address, under_way)}
             for each in forms
         ],
-        "files": [_file(look, item, places) for item in found.items[:ROWS]],
+        "meant": bool(meant),
+        "ticked": path if there and not meant and items[0].path == path else "",
+        "lacks": "" if meant or there else path or address.quantization,
+        "files": [_file(look, item, places) for item in items[:ROWS]],
         "more": max(0, len(found.items) - ROWS),
         "all": len(found.items),
     }
 
 
 def _meant(look: Look) -> Choice | None:
-    """What the address itself named: a file, or a quantization."""
-    address = look.address
-    for choice in look.choices:
-        if address.path and any(item.path == address.path for item in choice.items):
-            return choice
-        if address.quantization and choice.quantization.name == address.quantization:
-            return choice
-    return None
+    """The form that the address itself named: a quantization, its weights, or their folder."""
+    path, quantization = look.address.path, look.address.quantization
+    if quantization:
+        named = (each for each in look.choices if each.quantization.name == quantization)
+        return next(named, None)
+    found = [
+        choice
+        for choice in look.choices
+        if any(is_weights(item.path) and _lies_at(path, item.path) for item in choice.items)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _lies_at(place: str, path: str) -> bool:
+    """Whether a file is the one that is named, or in the folder that is."""
+    return bool(place) and (path == place or path.startswith(f"{place}/"))
 
 
 def _fetched(choice: Choice, address: Address, under_way: Sequence[Plan]) -> bool:
@@ -175,7 +198,7 @@ def _choice(look: Look, choice: Choice, room: Room, places: Places) -> dict[str,
         "label": label or kinds[choice.form],
         "form": kinds[choice.form],
         "files": len(choice.items),
-        "name": choice.items[0].path if len(choice.items) == 1 else "",
+        "name": choice.items[0].path if choice.form == "gguf" or len(choice.items) == 1 else "",
         "size": size(choice.size),
         "says": "An adapter (LoRA): it changes the model it was made for, and goes to loras/."
         if choice.lora else choice.quantization.says,
