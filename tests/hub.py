@@ -184,6 +184,8 @@ class Answering:
             return await self.status(fault)
         if not (repo := self.hub.repos.get(id)) or not self.opens(repo):
             return await self.missing()
+        if rest == ["auth-check"]:
+            return await (self.json({}) if self.lets_in(repo) else self.gated(id))
         revision = rest[1] if len(rest) > 1 else "main"
         if not (found := repo.at(revision)):
             return await self.no(404, f"Invalid rev id: {revision}", "RevisionNotFound")
@@ -217,10 +219,8 @@ class Answering:
             return await self.status(fault)
         if not (repo := self.hub.repos.get(id)) or not self.opens(repo):
             return await self.missing()
-        if repo.gated and id not in self.hub.tokens.get(self.token, set()):
-            code = 403 if self.token else 401
-            text = f"Access to model {id} is restricted. You must be authenticated to access it."
-            return await self.no(code, text, "GatedRepo")
+        if not self.lets_in(repo):
+            return await self.gated(id)
         if not (found := repo.at(revision)):
             return await self.no(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         if not (file := found[1].get(path)):
@@ -310,6 +310,14 @@ class Answering:
     def opens(self, repo: Repo) -> bool:
         """Whether who asks may know of it."""
         return not repo.private or repo.id in self.hub.tokens.get(self.token, set())
+
+    def lets_in(self, repo: Repo) -> bool:
+        """Whether who asks may have its files."""
+        return not repo.gated or repo.id in self.hub.tokens.get(self.token, set())
+
+    async def gated(self, id: str) -> None:
+        text = f"Access to model {id} is restricted. You must be authenticated to access it."
+        await self.no(403 if self.token else 401, text, "GatedRepo")
 
     async def missing(self) -> None:
         """As the real one: who brings no token may not even know that there is nothing."""

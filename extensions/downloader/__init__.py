@@ -69,9 +69,15 @@ async def setup(ext: Extension[Settings]) -> None:
     looks = pages.looks = Looks(ext, hub, pages.tell)
     Desk(ext, hub, looks, pages, downloads)
 
+    asked = hub.where()
+
     @ext.on(SettingsChanged)
     async def settings_changed(event: SettingsChanged) -> None:
-        looks.forget()
+        nonlocal asked
+        before, asked = asked, hub.where()
+        if asked != before:
+            looks.forget()
+            await pages.look_again()
         await downloads.settings_changed()
 
     @ext.on(Disconnected)

@@ -13,7 +13,9 @@ from .wire import Wire
 
 AWAY = 3
 """So many files in a row that nobody answered for: then the others are not tried."""
-NOBODY = "The hub cannot be reached. Check the network, or set a mirror in the settings."
+NOBODY = (
+    "The hub cannot be reached. Check the network, or set a mirror in the downloader's settings."
+)
 LEAVING = 5.0
 """Seconds that threads have to end; one that still waits for a name to be found ends by itself."""
 

@@ -101,7 +101,7 @@ class Pages:
             "text": text,
             "asking": bool(text) and found is None and not trouble,
             "found": [views.result(each, there) for each in found or ()],
-            "trouble": trouble,
+            "trouble": views.linked(trouble),
         }
         html = self._ext.render("_results.html", oob=True, search=self._asked[client.id])
         self._ext.push_html(html, client, "results")
@@ -146,6 +146,10 @@ class Pages:
     async def files_changed(self) -> None:
         """A download began or ended: what is here already is another thing now."""
         await self.tell_starters()
+        await self.look_again()
+
+    async def look_again(self) -> None:
+        """Draw each repository that somebody looks at; what is not known of it is asked."""
         for client in tuple(self._open):
             if self._looks_at(client):
                 await self._draw(client)
@@ -176,7 +180,7 @@ class Pages:
         try:
             address = self._address(subject)
         except Refused as refusal:
-            context["trouble"] = str(refusal)
+            context["trouble"] = views.linked(str(refusal))
             return {**context, **await self.starting(), **self._listing.now("")}
         look, there = self.looks.at(address), await self._machine()
         repository = await self._ext.thread(
@@ -199,7 +203,7 @@ class Pages:
         return {
             "address": views.at(look.address),
             "html": Markup(html),
-            "none": look.no_card,
+            "none": views.linked(look.no_card),
             "licence": card.licence if card else "",
             "base": list(card.base[:5]) if card else [],
             "languages": list(card.languages) if card else [],

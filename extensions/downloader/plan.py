@@ -42,7 +42,7 @@ class Repository(Struct, frozen=True):
     items: tuple[Item, ...] = ()
     """All files, those in folders too."""
     gated: bool = False
-    """Its owner wants to be asked, on its page, before anyone may have the files."""
+    """Its owner wants to be asked, on its page, and did not let in whose token was told."""
     downloads: int = 0
     """In the last month."""
     licence: str = ""

@@ -405,6 +405,15 @@ class Slow:
         return self.text
 
 
+def test_a_sentence_leads_to_the_settings_that_it_names():
+    link = '<a href="/settings#settings-downloader">the downloader&#39;s settings</a>'
+    assert views.linked("<b> Set it in the downloader's settings.") == (
+        f"&lt;b&gt; Set it in {link}."
+    )
+    assert views.linked("<b>") == "&lt;b&gt;"
+    assert not views.linked("")
+
+
 def seen(tmp_path: Path, address: Address, *paths: str) -> dict[str, Any]:
     """What the page shows of a repository with these files."""
     look = Look(address)

@@ -99,10 +99,17 @@ async def test_who_is_not_let_in_is_told_what_to_do(
         await page.act("downloader.search", text="me/gated")
         await page.until(r"Its owner wants to be asked first.*sign in and accept the terms")
         await page.act("downloader.show_card", address="me/gated")
-        await page.until("set a token of yours in the downloader")
+        link = '<a href="/settings#settings-downloader">the downloader'
+        await page.until(f"set a token of yours in {link}")
+        assert page.html.count(link) > 1, "in the words about the owner, too"
+        other = await app.open(f"{AT}/me/gated")
+        await other.until("wants to be asked first")
+        other.html = ""
         await page.act("downloader.search", text="me/private")
         await page.until("is not let in|There is no model me/private")
         await app.configure("downloader", token=SECRET)
+        await other.until("Download Q4_0")
+        assert "wants to be asked first" not in other.html
         await page.act("downloader.search", text="me/private")
         await page.until("Q4_0")
         await page.act("downloader.fetch", address="me/gated", choice="m-Q4_0.gguf")

@@ -97,13 +97,22 @@ def repository(repo: str, revision: str, endpoint: str, token: str) -> Repositor
         revision,
         commit,
         tuple(items),
-        bool(about.gated),
+        bool(about.gated) and not (token and is_open(api, repo)),
         about.downloads or 0,
         licence(head, about.tags or ()),
         tuple(map(str, [base] if isinstance(base, str) else base))[:20],
         tuple(map(str, about.tags or ()))[:200],
         parameters(about),
     )
+
+
+def is_open(api: HfApi, repo: str) -> bool:
+    """Whether its owner lets the one in whose token this is; a hub that cannot say so does not."""
+    try:
+        api.auth_check(repo)
+    except (HfHubHTTPError, httpx2.HTTPError, OSError):
+        return False
+    return True
 
 
 def item(entry: RepoFile, at: str) -> Item:
