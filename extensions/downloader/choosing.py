@@ -119,12 +119,24 @@ def selected(
     exclude: str = "",
     text_only: bool = False,
 ) -> list[Item]:
-    """The files that patterns leave, of all that can belong to a model; raises `re.error`."""
+    """The files that patterns leave, of all that can belong to a model; raises `re.error`.
+
+    Pickled files come where a pattern asks for them, or where there is nothing else: they do not
+    stand in for what was left out.
+    """
     wanted, unwanted = re.compile(include), re.compile(exclude)
+    offered = {item.path for choice in choices(repository) for item in choice.items}
+
+    def belongs(path: str) -> bool:
+        if text_only:
+            return _is_text(path)
+        pickled = path.lower().endswith(PICKLES)
+        return is_kept(path) and (not pickled or bool(include) or path in offered)
+
     return [
         item
         for item in repository.items
-        if (_is_text(item.path) if text_only else is_kept(item.path))
+        if belongs(item.path)
         and (not include or wanted.search(item.path))
         and (not exclude or not unwanted.search(item.path))
     ]

@@ -16,6 +16,7 @@ from extensions.downloader.news import News, Wishes
 from extensions.downloader.plan import Plan, Repository
 from extensions.downloader.records import Entry, Kept
 from extensions.downloader.terminal import Bar, say
+from extensions.downloader.trouble import size_of
 from extensions.downloader.wanted import PICKLED, Wanted, planned
 from kernel.api import Kernel, Refused, Struct, Worker, WorkerDied, WorkerError
 
@@ -95,7 +96,7 @@ class _Workers:
 async def _fetch(worker: Worker, at: At, plan: Plan, root: Path, wishes: Wishes) -> None:
     entry, bar = Entry("", Kept(plan, state="running")), Bar()
     count = len(plan.items)
-    say(f"Fetching {entry.name} to {root / plan.folder}: {count} file{'s' * (count > 1)}.")
+    say(f"Fetching {entry.name} to {root / plan.folder}: {count:,} file{'s' * (count > 1)}.")
 
     def report(fraction: float, note: str) -> None:
         entry.hear(msgspec.json.decode(note, type=News), asyncio.get_running_loop().time())
@@ -111,25 +112,33 @@ async def _fetch(worker: Worker, at: At, plan: Plan, root: Path, wishes: Wishes)
     for path, why in news.failed.items():
         say(f"{path}: {why}")
     if news.failed:
-        raise Refused(
-            f"{len(news.failed)} of {news.files} files could not be fetched; the others are kept. "
-            "The same command tries again."
-        )
+        raise Refused(f"{missed(len(news.failed), news.files)} The same command tries again.")
+    bar.finish(f"{size_of(news.have)} of {size_of(news.total)}")
     say(f"All is there, and checked: {root / plan.folder}")
 
 
 async def _check(worker: Worker, plan: Plan, root: Path) -> None:
     bar = Bar()
     found = await worker.call("check", bar.draw, plan=_plain(plan), root=str(root))
-    bar.end()
+    bar.finish("Compared")
     for path, how in found.items():
         say(f"{how:8} {path}")
     if bad := sum(how != "right" for how in found.values()):
+        verb = "is" if bad == 1 else "are"
         raise Refused(
-            f"{bad} of {len(found)} files are not what the hub has. "
-            "The same command without --check fetches those anew."
+            f"{bad:,} of {len(found):,} file{'s' * (len(found) > 1)} {verb} not what the hub has. "
+            "The same command without --check fetches anew what is not right."
         )
     say("All files are right.")
+
+
+def missed(failed: int, files: int) -> str:
+    """How many files could not be fetched, and what became of the others."""
+    if files == 1:
+        return "The file could not be fetched."
+    if failed == files:
+        return f"None of the {files:,} files could be fetched."
+    return f"{failed:,} of {files:,} files could not be fetched; the others are kept."
 
 
 def _plain(data: Struct) -> dict[str, Any]:

@@ -33,6 +33,15 @@ class Bar:
             self._due = now + EVERY
             say(f"{fraction:4.0%}  {note}")
 
+    def finish(self, note: str) -> None:
+        """Say that all of it is done, in a line that stays."""
+        if sys.stdout.isatty():
+            self.draw(1.0, note)
+            say("")
+            self._drawn = False
+        else:
+            say(f"{1:4.0%}  {note}")
+
     def end(self) -> None:
         """Leave the line."""
         if self._drawn:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from extensions.downloader.addresses import Address
+from extensions.downloader.command_line import missed
 from extensions.downloader.plan import Item, Plan, Repository
 from extensions.downloader.planning import Places
+from extensions.downloader.terminal import Bar
 from extensions.downloader.wanted import Wanted, planned
 from kernel.api import Refused
 from tests.hub import Hub, Made, Repo, serving
@@ -57,12 +59,44 @@ def test_what_the_flags_mean_for_the_files():
     assert paths(plan(repo, specific_file="vocab.json")) == {"sub/vocab.json"}
     assert paths(plan(repo, Address("me/mine", path="sub"))) == {"sub/vocab.json"}
     assert plan(repo, output=Path("/here/it is")).folder == "it is"
+    with pytest.raises(Refused, match="Choose another name"):
+        plan(repo, output=Path("/here/nul"))
     with pytest.raises(Refused, match="has no file “none”"):
         plan(repo, specific_file="none")
     with pytest.raises(Refused, match="pattern cannot be read"):
         plan(repo, include_pattern="(")
     with pytest.raises(Refused, match="--threads"):
         plan(repo, threads=0)
+
+
+def test_what_is_left_out_is_not_replaced_by_pickles():
+    no_weights = r".*safetensors|.*bin"
+    llama = repository("config.json", "model.safetensors", "original/consolidated.pth", "x.bin")
+    with pytest.raises(Refused, match=r"leaves nothing of me/mine that can be loaded.*--text-only"):
+        plan(llama, exclude_pattern=no_weights)
+    assert paths(plan(llama, exclude_pattern="x")) == {"config.json", "model.safetensors"}
+    assert paths(plan(llama, include_pattern="pth")) == {"original/consolidated.pth"}
+    pickled = repository("config.json", "a.bin", "b.bin", "original/consolidated.pth")
+    assert paths(plan(pickled, exclude_pattern="^b")) == {"config.json", "a.bin"}
+    with pytest.raises(Refused, match="that can be loaded"):
+        plan(pickled, exclude_pattern=no_weights)
+    assert paths(plan(pickled, exclude_pattern=no_weights, text_only=True)) == {"config.json"}
+    assert paths(plan(repository("README.md", "a.txt"), exclude_pattern="a")) == {"README.md"}
+
+
+def test_how_many_failed_is_said_in_whole_sentences():
+    assert missed(1, 1) == "The file could not be fetched."
+    assert missed(8, 8) == "None of the 8 files could be fetched."
+    assert missed(1, 8) == "1 of 8 files could not be fetched; the others are kept."
+    assert missed(1002, 10_002).startswith("1,002 of 10,002 files")
+
+
+def test_the_last_word_of_progress_is_that_all_is_done(capsys: pytest.CaptureFixture[str]):
+    bar = Bar()
+    bar.draw(0.02, "2 KB of 100 KB")
+    bar.draw(0.46, "46 KB of 100 KB")
+    bar.finish("100 KB of 100 KB")
+    assert capsys.readouterr().out == "  2%  2 KB of 100 KB\n100%  100 KB of 100 KB\n"
 
 
 def test_of_several_gguf_the_usual_one_or_the_one_that_was_named():
@@ -118,6 +152,7 @@ async def test_from_a_terminal(hub: Hub, tmp_path: Path, environments_dir: Path)
 
     code, said = await asked()
     assert (code, "All is there, and checked" in said) == (0, True), said
+    assert "100%  6.0 MB of 6.0 MB\nAll is there" in said
     folder = tmp_path / "mine" / "models" / "me_mine"
     assert {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()} == {
         *FILES, "huggingface-metadata.txt",
@@ -125,6 +160,7 @@ async def test_from_a_terminal(hub: Hub, tmp_path: Path, environments_dir: Path)
     (folder / "config.json").write_text("[]")
     code, said = await asked("--check")
     assert code == 1
+    assert "1 of 6 files is not what the hub has" in said
     assert "wrong    config.json" in said
     assert "right    model.safetensors" in said
     assert (await asked("--threads", "2", "--max-retries", "1"))[0] == 0

@@ -7,12 +7,12 @@ from typing import Any
 
 from msgspec import structs
 
-from kernel.api import Refused, Struct
+from kernel.api import Refused, Struct, safe_name
 
 from .addresses import Address
-from .choosing import Choice, choices, is_lora, missing_parts, selected
+from .choosing import Choice, choices, is_lora, is_weights, missing_parts, selected
 from .plan import Item, Plan, Repository
-from .planning import Places, plan_of, plan_of_files, safe
+from .planning import Places, plan_of, plan_of_files
 from .trouble import size_of
 
 USUAL = "Q4_K_M"
@@ -72,8 +72,15 @@ def planned(
         choice = chosen(repository, address.quantization)
         plan = plan_of(repository, choice, places, endpoint=endpoint)
     if wanted.output:
-        return structs.replace(plan, folder=safe(wanted.output.absolute().name))
+        return structs.replace(plan, folder=_folder(wanted.output))
     return plan
+
+
+def _folder(output: Path) -> str:
+    try:
+        return safe_name(output.absolute().name)
+    except ValueError as unsafe:
+        raise Refused(str(unsafe)) from None
 
 
 def _of_files(repository: Repository, items: list[Item], places: Places, endpoint: str) -> Plan:
@@ -97,7 +104,7 @@ def named(repository: Repository, file: str) -> list[Item]:
 
 def _matching(repository: Repository, wanted: Wanted) -> list[Item]:
     try:
-        return selected(
+        items = selected(
             repository,
             include=wanted.include_pattern,
             exclude=wanted.exclude_pattern,
@@ -105,6 +112,13 @@ def _matching(repository: Repository, wanted: Wanted) -> list[Item]:
         )
     except re.error as error:
         raise Refused(f"A pattern cannot be read: {error}. It is a regular expression.") from None
+    some = wanted.include_pattern or wanted.text_only or not choices(repository)
+    if not some and not any(is_weights(item.path) for item in items):
+        raise Refused(
+            f"--exclude-pattern leaves nothing of {repository.repo} that can be loaded. Write a "
+            "narrower pattern, or fetch the texts alone: --text-only"
+        )
+    return items
 
 
 def chosen(repository: Repository, quantization: str) -> Choice:
