@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from kernel.api import Malformed, Struct, read_yaml
 
+from .planning import plain
+
 LONGEST = 60_000
 """Characters of a card that are shown."""
 HEAD = 20_000
@@ -54,7 +56,7 @@ class Card(Struct, frozen=True):
 
 def card_of(text: str) -> Card:
     """Read a README.md; a head that is none is shown as text."""
-    head, body = _parted(text.replace("\r\n", "\n").replace("\0", ""))
+    head, body = _parted(plain(text.replace("\r\n", "\n")))
     facts = _facts(head)
     licence = _word(facts.get("license_name") or facts.get("license"))
     if licence == "other":

@@ -236,8 +236,9 @@ class Downloads:
             return self._ext.emit(Downloaded(entry.plan))
         path, why = next(iter(news.failed.items()))
         count = len(news.failed)
-        which = path if count == 1 else f"{count} of {news.files} files, the first of them {path}"
-        raise Refused(f"Not fetched: {which}. {why} What was fetched is kept for the next try.")
+        several = f"{count:,} of {news.files:,} files, the first of them {path}"
+        kept = " What was fetched is kept for the next try." if news.have else ""
+        raise Refused(f"Not fetched: {path if count == 1 else several}. {why}{kept}")
 
     # --- inside ---
 

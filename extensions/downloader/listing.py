@@ -8,6 +8,7 @@ from kernel.api import Client, Extension
 
 from . import views
 from .asked import Cancel, Forget, Pause, Resume
+from .choosing import ggufs, is_weights, missing_parts
 from .downloads import OPEN, Downloads
 from .news import DownloadMoved
 from .plan import Plan
@@ -100,5 +101,7 @@ def model_of(entry: Entry) -> str:
     plan = entry.plan
     if plan.root != "models":
         return ""
-    first = next((item.path for item in plan.items if item.path.lower().endswith(".gguf")), "")
-    return "/".join(filter(None, (plan.folder, first)))
+    if found := [choice for choice in ggufs(plan.items) if not missing_parts(choice)]:
+        return "/".join(filter(None, (plan.folder, found[0].items[0].path)))
+    paths = [item.path for item in plan.items]
+    return plan.folder if "config.json" in paths and any(map(is_weights, paths)) else ""

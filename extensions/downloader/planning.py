@@ -12,6 +12,8 @@ from .plan import Item, Plan, Repository
 
 DEEPEST = 8
 """Folders in a file's name."""
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Controls, and marks that turn the direction of a text."""
 MOST = 2000
 """Files of one download."""
 
@@ -114,11 +116,14 @@ def check_names(items: Sequence[Item]) -> None:
 
 
 def safe(name: str) -> str:
-    """A name that can be a file's here; raises Refused."""
+    """A name that can be a file's here; raises Refused: who reads that cannot rename it."""
     try:
         return safe_name(name)
     except ValueError as unsafe:
-        raise Refused(f"{unsafe} Nothing of it was fetched.") from None
+        why = str(unsafe).removesuffix(" Choose another name.")
+        raise Refused(
+            f"{why} Nothing of it was fetched. Take another file, or the model from somebody else."
+        ) from None
 
 
 def is_safe(path: str) -> bool:
@@ -167,6 +172,11 @@ def _taken(root: Path, item: Item) -> bool:
         return path.exists() and path.stat().st_size != item.size
     except (OSError, ValueError):
         return False
+
+
+def plain(text: str) -> str:
+    """A text without what is not seen but changes how the rest is read."""
+    return UNSEEN.sub("", text)
 
 
 def shown(name: str) -> str:

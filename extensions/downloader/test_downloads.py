@@ -163,6 +163,7 @@ async def test_what_failed_is_told_and_tried_again(hub: Hub, tmp_path: Path):
         entry = await downloads.start(plan_of(hub, "one"))
         await app.until(lambda: entry.state == "failed")
         assert "one.gguf" in entry.kept.why
+        assert "What was fetched is kept" in entry.kept.why
         assert [*entry.kept.failed] == ["one.gguf"]
     async with downloading(tmp_path) as (app, downloads):
         [entry] = downloads.entries
@@ -174,6 +175,15 @@ async def test_what_failed_is_told_and_tried_again(hub: Hub, tmp_path: Path):
         await app.until(lambda: entry.state == "done")
         assert {asked.path.rpartition("/")[2] for asked in hub.asked} == {"one.gguf"}
         assert is_whole(app, hub, "one")
+
+
+async def test_nothing_is_said_to_be_kept_where_nothing_came(hub: Hub, tmp_path: Path):
+    hub.misbehave("status", "*", status=404, times=1000)
+    async with downloading(tmp_path) as (app, downloads):
+        entry = await downloads.start(plan_of(hub, "one"))
+        await app.until(lambda: entry.state == "failed")
+        assert "2 of 2 files" in entry.kept.why
+        assert "kept" not in entry.kept.why
 
 
 async def test_a_failure_is_kept_though_the_server_ends_at_once(hub: Hub, tmp_path: Path):

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from msgspec import structs
 
 from kernel.api import Refused
 
@@ -16,10 +17,12 @@ from .cards import card_of
 from .choosing import choices, selected
 from .desk import Desk
 from .fitting import Room, advised, fits, largest, need, room_of
+from .listing import model_of
 from .looks import Look
-from .plan import Found, Item, Repository
+from .plan import Found, Item, Plan, Repository
 from .planning import Places, check_names, folder_name, found_here, plan_of, plan_of_files
 from .quantizations import ALL, packing_of, quantization_of
+from .records import Entry, Kept
 
 GB = 10**9
 MIRROR = "https://hf-mirror.com"
@@ -403,6 +406,39 @@ class Slow:
 
     def searched(self, client: Any) -> str:
         return self.text
+
+
+def test_pickled_files_are_not_said_to_fit(tmp_path: Path):
+    [choice] = seen(tmp_path, Address("me/mine"), "config.json", "pytorch_model.bin")["choices"]
+    assert (choice["fit"], choice["takes"]) == ("to be converted before it can be loaded", "")
+
+
+def test_marks_that_turn_a_text_around_are_not_shown(tmp_path: Path):
+    [choice] = seen(tmp_path, Address("me/mine"), "x\u202efugg\u2069.gguf")["choices"]
+    assert (choice["label"], choice["name"]) == ("xfugg.gguf", "xfugg.gguf")
+    assert choice["id"] == "x\u202efugg\u2069.gguf"
+    card = card_of("---\nlicense: m\u202eit\n---\n# A\u202eB\x1b\n\nשבת\tyou")
+    assert (card.licence, card.text) == ("mit", "# AB\n\nשבת\tyou")
+
+
+LOADED = {
+    # What came, and what the picker calls it.
+    ("README.md",): "",
+    ("mmproj-F16.gguf",): "",
+    ("m-00001-of-00002.gguf",): "",
+    ("m-Q4_0.gguf", "mmproj-F16.gguf"): "me_mine/m-Q4_0.gguf",
+    ("config.json", "tokenizer.json"): "",
+    ("config.json", "model.safetensors"): "me_mine",
+    ("config.json", "pytorch_model.bin"): "me_mine",
+}
+
+
+@pytest.mark.parametrize("came", LOADED)
+def test_what_can_be_loaded_is_offered_for_that(came: tuple[str, ...]):
+    items = holds(*came).items
+    plan = Plan("me/mine", "main", "0", "models", "me_mine", items)
+    assert model_of(Entry("1", Kept(plan))) == LOADED[came]
+    assert model_of(Entry("1", Kept(structs.replace(plan, root="loras")))) == ""
 
 
 def test_a_sentence_leads_to_the_settings_that_it_names():

@@ -151,14 +151,16 @@ async def test_a_hostile_repository_writes_nothing(
     async with finding(tmp_path, environments_dir) as app:
         page, ext = await app.open(AT), app.extension("downloader")
         await page.act("downloader.search", text="me/bad")
-        await page.until("File list: 10007 files")
+        await page.until("File list: 10,007 files")
         assert len(page.html) < 1_000_000
         await page.act("downloader.fetch", address="me/bad", choice="safetensors")
         await page.until("more than a model has")
         for name in names:
             await page.act("downloader.fetch", address="me/bad", choice=name)
             await page.act("downloader.fetch_files", address="me/bad", rest={"file-1": name})
-        await page.until("cannot be the name of a file")
+        await page.until("cannot be the name of a file: .*Take another file, or the model from")
+        assert "Choose another name" not in page.html
+        assert "\u202e" not in re.sub(r"value=\"[^\"]*\"", "", page.html)
         await app.until(lambda: not app.kernel.jobs.running)
         there = {file.name for root in (ext.models, ext.loras) for file in root.rglob("*.*")}
         assert there <= {"out.gguf", "abs.gguf"}, "under their own names, in the folder"

@@ -14,7 +14,7 @@ from .choosing import Choice, is_kept, is_weights, missing_parts
 from .fitting import Room, advised, fits, largest, need
 from .looks import Look
 from .plan import HUB, Found, Item, Plan
-from .planning import Places, found_here, is_here, is_safe, plan_of
+from .planning import Places, found_here, is_here, is_safe, plain, plan_of
 from .quantizations import ALL
 from .starters import Starter
 
@@ -92,7 +92,7 @@ def result(found: Found, room: Room) -> dict[str, Any]:
         if bits >= 8:
             says = "fits"
     return {
-        "repo": found.repo,
+        "repo": plain(found.repo),
         "link": link(Address(found.repo)),
         "downloads": many(found.downloads),
         "likes": many(found.likes),
@@ -146,8 +146,8 @@ def repository(
     there = any(_lies_at(path, item.path) for item in items)
     return view | {
         "gated": found.gated,
-        "licence": found.licence,
-        "base": [{"name": name, "link": link(Address(name))} for name in found.base[:5]],
+        "licence": plain(found.licence),
+        "base": [{"name": plain(name), "link": link(Address(name))} for name in found.base[:5]],
         "downloads": many(found.downloads),
         "parameters": many(found.parameters) if found.parameters else "",
         "choices": [
@@ -157,7 +157,7 @@ def repository(
         ],
         "meant": bool(meant),
         "ticked": path if there and not meant and items[0].path == path else "",
-        "lacks": "" if meant or there else path or address.quantization,
+        "lacks": "" if meant or there else plain(path or address.quantization),
         "files": [_file(look, item, places) for item in items[:ROWS]],
         "more": max(0, len(found.items) - ROWS),
         "all": len(found.items),
@@ -204,10 +204,11 @@ def _choice(look: Look, choice: Choice, room: Room, places: Places) -> dict[str,
     kinds = {"gguf": "GGUF", "safetensors": "safetensors", "pickle": "pickled files"}
     return {
         "id": choice.id,
-        "label": label or kinds[choice.form],
+        "label": plain(label) or kinds[choice.form],
         "form": kinds[choice.form],
         "files": len(choice.items),
-        "name": choice.items[0].path if choice.form == "gguf" or len(choice.items) == 1 else "",
+        "name": plain(choice.items[0].path)
+        if choice.form == "gguf" or len(choice.items) == 1 else "",
         "size": size(choice.size),
         "says": "An adapter (LoRA): it changes the model it was made for, and goes to loras/."
         if choice.lora else choice.quantization.says,
@@ -217,8 +218,15 @@ def _choice(look: Look, choice: Choice, room: Room, places: Places) -> dict[str,
         "eyes": size(choice.eyes[0].size) if choice.eyes else "",
         "warning": warning,
         "blocked": bool(warning) and choice.form != "pickle",
-        **({"fits": "", "fit": "", "takes": ""} if choice.lora else fit(choice.weights, room)),
+        **_fit(choice, room),
     }  # fmt: skip
+
+
+def _fit(choice: Choice, room: Room) -> dict[str, str]:
+    """Whether it fits, of what is loaded as it comes."""
+    if choice.form == "pickle":
+        return {"fits": "", "fit": "to be converted before it can be loaded", "takes": ""}
+    return {"fits": "", "fit": "", "takes": ""} if choice.lora else fit(choice.weights, room)
 
 
 def _file(look: Look, item: Item, places: Places) -> dict[str, Any]:
@@ -227,6 +235,7 @@ def _file(look: Look, item: Item, places: Places) -> dict[str, Any]:
     here = safe and is_here(look.repository, item, places)
     return {
         "path": item.path,
+        "shown": plain(item.path),
         "size": size(item.size),
         "kept": safe and is_kept(item.path),
         "here": here,
