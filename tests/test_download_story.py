@@ -67,6 +67,22 @@ async def test_from_an_empty_folder_to_a_reply(
             await expect(card).to_contain_text("starters.yaml, entry 2: it needs a “repo”.")
             await shoot(page, "download-1-first")
 
+            # An address of one file leads to that, and to the file list for one that is no form.
+            await page.goto(f"{server.address}/models/downloader")
+            pasted = f"{hub.address}/me/stories-GGUF/resolve/main"
+            await page.fill("#downloader-text", f"{pasted}/stories-Q4_K_M.gguf?download=true")
+            await page.keyboard.press("Enter")
+            best = page.locator(".downloader-choice[data-best]")
+            await expect(best).to_contain_text("the one you named")
+            await expect(best).to_contain_text("stories-Q4_K_M.gguf")
+            await page.click(".downloader-back")
+            await page.fill("#downloader-text", f"{pasted}/README.md")
+            await page.keyboard.press("Enter")
+            listed = page.locator("#downloader-files").get_by_role("checkbox", name="README.md")
+            await expect(listed).to_be_checked()
+            await page.reload()
+            await expect(listed).to_be_checked()
+
             # A search finds it; its page tells what is in it, and its card runs nothing.
             await page.goto(f"{server.address}/models/downloader")
             await page.fill("#downloader-text", "stories")

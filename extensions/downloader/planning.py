@@ -122,7 +122,7 @@ def safe(name: str) -> str:
     except ValueError as unsafe:
         why = str(unsafe).removesuffix(" Choose another name.")
         raise Refused(
-            f"{why} Nothing of it was fetched. Take another file, or the model from somebody else."
+            f"{why} So it is not fetched. Take another file, or the model from somebody else."
         ) from None
 
 
