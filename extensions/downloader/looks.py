@@ -94,5 +94,6 @@ class Looks:
             self._ext.log.exception("%s could not be looked at", address.repo)
             look.trouble = f"This could not be read ({type(error).__name__}). The log says more."
         finally:
-            self._asking.pop(address, None)
+            if self._looks.get(address, look) is look:  # else it was asked anew meanwhile
+                self._asking.pop(address, None)
         await self._told(address)

@@ -18,7 +18,7 @@ from .choosing import choices, selected
 from .desk import Desk
 from .fitting import Room, advised, fits, largest, need, room_of
 from .listing import model_of
-from .looks import Look
+from .looks import Look, Looks
 from .plan import Found, Item, Plan, Repository
 from .planning import Places, check_names, folder_name, found_here, plan_of, plan_of_files
 from .quantizations import ALL, packing_of, quantization_of
@@ -488,6 +488,39 @@ def test_a_quantization_that_an_address_names_is_offered(tmp_path: Path):
         at = Address("me/mine", quantization=named)
         view = seen(tmp_path, at, "m-Q4_K_M.gguf", "m-Q8_0.gguf")
         assert (view["meant"], view["lacks"]) == (not lacks, lacks)
+
+
+async def test_what_was_asked_with_another_token_does_not_answer_for_this_one():
+    answers = [asyncio.Event(), asyncio.Event()]
+    waiting = iter(answers)
+
+    async def repository(*address: str) -> Repository:
+        await next(waiting).wait()
+        return holds("m-Q4_0.gguf")
+
+    async def thread(call: Any, *args: Any) -> Any:
+        return call(*args)
+
+    async def told(address: Address) -> None:
+        """Nobody looks."""
+
+    ext = SimpleNamespace(spawn=lambda work, name: asyncio.ensure_future(work), thread=thread)
+    looks = Looks(ext, SimpleNamespace(repository=repository), told)  # type: ignore[arg-type]
+    address = Address("me/gated")
+    looks.at(address)
+    await asyncio.sleep(0)
+    looks.forget()
+    whole = asyncio.ensure_future(looks.whole(address))
+    await asyncio.sleep(0)
+    answers[0].set()
+    for _ in range(9):
+        await asyncio.sleep(0)
+    again = asyncio.ensure_future(looks.whole(address))
+    await asyncio.sleep(0)
+    assert not again.done(), "it waits for the answer to the new question"
+    answers[1].set()
+    assert (await whole) is (await again)
+    assert (await again).repository
 
 
 async def test_the_answer_to_words_that_were_changed_meanwhile_is_not_shown(tmp_path: Path):
