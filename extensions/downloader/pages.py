@@ -101,7 +101,7 @@ class Pages:
             "text": text,
             "asking": bool(text) and found is None and not trouble,
             "found": [views.result(each, there) for each in found or ()],
-            "trouble": views.linked(trouble),
+            "trouble": trouble,
         }
         html = self._ext.render("_results.html", oob=True, search=self._asked[client.id])
         self._ext.push_html(html, client, "results")
@@ -180,7 +180,7 @@ class Pages:
         try:
             address = self._address(subject)
         except Refused as refusal:
-            context["trouble"] = views.linked(str(refusal))
+            context["trouble"] = str(refusal)
             return {**context, **await self.starting(), **self._listing.now("")}
         look, there = self.looks.at(address), await self._machine()
         repository = await self._ext.thread(
@@ -203,7 +203,7 @@ class Pages:
         return {
             "address": views.at(look.address),
             "html": Markup(html),
-            "none": views.linked(look.no_card),
+            "none": look.no_card,
             "licence": card.licence if card else "",
             "base": list(card.base[:5]) if card else [],
             "languages": list(card.languages) if card else [],

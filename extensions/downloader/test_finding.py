@@ -441,15 +441,6 @@ def test_what_can_be_loaded_is_offered_for_that(came: tuple[str, ...]):
     assert model_of(Entry("1", Kept(structs.replace(plan, root="loras")))) == ""
 
 
-def test_a_sentence_leads_to_the_settings_that_it_names():
-    link = '<a href="/settings#settings-downloader">the downloader&#39;s settings</a>'
-    assert views.linked("<b> Set it in the downloader's settings.") == (
-        f"&lt;b&gt; Set it in {link}."
-    )
-    assert views.linked("<b>") == "&lt;b&gt;"
-    assert not views.linked("")
-
-
 def seen(tmp_path: Path, address: Address, *paths: str) -> dict[str, Any]:
     """What the page shows of a repository with these files."""
     look = Look(address)

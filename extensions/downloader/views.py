@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from markupsafe import Markup, escape
-
 from kernel.api import Refused
 
 from .addresses import Address
@@ -28,13 +26,6 @@ PICKLE = (
     "converts them to safetensors first. Where the same model is to be had as safetensors or GGUF, "
     "take that."
 )
-
-
-def linked(text: str) -> Markup:
-    """A sentence in which the downloader's settings are a link to them."""
-    before, words, after = text.partition("the downloader's settings")
-    link = Markup('<a href="/settings#settings-downloader">{}</a>').format(words) if words else ""
-    return escape(before) + link + escape(after)
 
 
 def at(address: Address) -> str:
@@ -133,7 +124,7 @@ def repository(
         "address": at(address),
         "revision": "" if address.revision == "main" else address.revision,
         "asking": look.asking,
-        "trouble": linked(look.trouble),
+        "trouble": look.trouble,
         "page": f"{address.endpoint or endpoint or HUB}/{address.repo}",
         "host": (address.endpoint or endpoint or HUB).partition("://")[2],
     }
