@@ -39,9 +39,15 @@ async def test_bars_follow_the_options(tmp_path: Path, environments_dir: Path):
         await length.press_sequentially("4096", delay=20)
         await expect(told).to_contain_text("It fits with a context of 4,096 tokens.")
         assert len(asked) == 2
-        await page.get_by_label("Cache type").first.select_option("q8_0")
-        await expect(told).to_contain_text("Conversations 15 MB")
+        kind = page.get_by_label("Cache type").first
+        await kind.select_option("f32")
+        await expect(told).to_contain_text("Conversations 57 MB")
         await shoot(page, "fit")
+        # What the load would refuse is told at once, without bars.
+        await kind.select_option("q8_0")
+        await expect(told).to_contain_text("this model's are 48 wide. Take f16.")
+        await expect(told.get_by_role("img")).to_have_count(0)
+        await shoot(page, "fit-refused")
         wide = await page.evaluate("() => document.documentElement.scrollWidth")
         assert wide <= 390
 

@@ -2,16 +2,19 @@
 model remembers is kept between two loads."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from extensions.engine_kit.api import Gguf
 from extensions.llama_cpp.meaning import weighted
+from extensions.llama_cpp.refusals import refuse, runs_native
 from extensions.llama_cpp.weighing import Headers, files_beside, weigh
 from kernel.api import (
+    Everyone,
     Extension,
     Fit,
     Generation,
@@ -65,6 +68,8 @@ class LlamaLoader(WorkerLoader):
         """What comes before the environment is made: a compiler's work."""
         self.engine = 0
         """Bytes that an engine of its own takes without a model; 0 is one of llama.cpp's two."""
+        self.refuses: Callable[[Gguf, Path, Mapping[str, Any]], None] | None = None
+        """What else an engine of its own refuses, by a file's header and the options."""
         self._headers = Headers()
 
     async def install(self, report: Report) -> None:
@@ -73,9 +78,13 @@ class LlamaLoader(WorkerLoader):
         await super().install(report)
 
     async def open(self, path: Path, options: Any, report: Report) -> WorkerModel:
-        lora = tuple(self._found(line, path) for line in options.lora)
-        options = msgspec.structs.replace(options, lora=lora)
-        opened = await super().open(path, options, report)
+        """Load it, without adapters that are not there any more: that is told."""
+        lora, gone = self._adapters(options.lora, file_in(path))
+        opened = await super().open(path, msgspec.structs.replace(options, lora=lora), report)
+        if gone:
+            said = self._without(gone, f"{opened.info.name} was loaded")
+            self._ext.log.warning("%s", said)
+            self._ext.tell(said, Everyone())
         model = LlamaModel(opened.worker, opened.info)
         model.loras = self._loras
         if options.keep_cache and "state" in opened.info.capabilities:
@@ -84,27 +93,51 @@ class LlamaLoader(WorkerLoader):
                 await opened.worker.call("restore", folder=str(self._states))
         return model
 
+    def refuse(self, path: Path, options: Any) -> None:
+        """Raise Refused for what `open` would refuse, as far as headers and options tell; blocks
+        while they are read."""
+        path = file_in(path)
+        lora, _ = self._adapters(options.lora, path)
+        file, given = self._headers.of(path), {**msgspec.structs.asdict(options), "lora": lora}
+        if self.refuses:
+            self.refuses(file, path, given)
+        refuse(file, path, given, prebuilt=self._prebuilt(options))
+
     def weigh(self, path: Path, options: Any, memories: Sequence[Memory]) -> Fit:
         """What the options make of it, by the header alone; blocks while that is read."""
-        path = next(iter(sorted(path.glob("*.gguf"))), path) if path.is_dir() else path
+        path = file_in(path)
         try:
-            file = self._headers.of(path)
+            self.refuse(path, options)
         except Refused as error:
             return Fit("not", str(error))
-        given = msgspec.structs.asdict(options)
-        variant = self._ext.variant
-        prebuilt = not self.engine and (
-            not variant or options.engine == "prebuilt" or bool(options.mmproj)
-        )
-        seen = memories if variant in SEEING and not prebuilt else memories[:1]
-        return weigh(
-            file,
+        given, prebuilt = msgspec.structs.asdict(options), self._prebuilt(options)
+        seen = memories if self._ext.variant in SEEING and not prebuilt else memories[:1]
+        fit = weigh(
+            self._headers.of(path),
             given,
             seen,
             prebuilt=prebuilt,
             engine=self.engine or ENGINES[prebuilt],
             beside=files_beside(given, path, self._loras),
         )
+        _, gone = self._adapters(options.lora, path)
+        said = f"{fit.said} {self._without(gone, 'It loads')}" if gone else fit.said
+        return msgspec.structs.replace(fit, said=said)
+
+    def _prebuilt(self, options: Any) -> bool:
+        """Whether the prebuilt engine would run it; raises Refused where none can."""
+        built, images = bool(self._ext.variant), bool(options.mmproj)
+        return not self.engine and not runs_native(options.engine, images=images, built=built)
+
+    def _adapters(self, lines: Sequence[str], model: Path) -> tuple[tuple[str, ...], list[str]]:
+        """The adapters by their files, and the names of those that are not there."""
+        found, gone = list[str](), list[str]()
+        for line in lines:
+            try:
+                found.append(self._found(line, model))
+            except Missing:
+                gone.append(weighted(line)[0])
+        return tuple(found), gone
 
     def _found(self, line: str, model: Path) -> str:
         """The same adapter by its file, where the name alone means one below `loras`."""
@@ -112,6 +145,24 @@ class LlamaLoader(WorkerLoader):
         if Path(name).is_file() or (model.parent / name).is_file():
             return line
         return f"{adapter(self._loras, name)} = {weight}"
+
+    def _without(self, gone: Sequence[str], how: str) -> str:
+        """The sentence about adapters that are not there; `how` is said of the model."""
+        several = len(gone) > 1
+        which, them = ("adapters", "them") if several else ("adapter", "it")
+        return (
+            f"{how} without the {which} {', '.join(gone)}, which {'are' if several else 'is'} not "
+            f"below {self._loras.name}/. Put {them} there, or take {them} out of the option LoRA."
+        )
+
+
+class Missing(Refused):
+    """There is no adapter of that name."""
+
+
+def file_in(path: Path) -> Path:
+    """The GGUF file of a folder, or the file itself."""
+    return next(iter(sorted(path.glob("*.gguf"))), path) if path.is_dir() else path
 
 
 def adapter(folder: Path, name: str) -> str:
@@ -126,7 +177,7 @@ def adapter(folder: Path, name: str) -> str:
             return str(found)
     files = (*folder.glob("*.gguf"), *folder.glob("*/*.gguf"))
     there = sorted(each.relative_to(folder).as_posix() for each in files)
-    raise Refused(
+    raise Missing(
         f"There is no adapter “{name}” below {folder.name}/. "
         + (f"There: {', '.join(there[:20])}." if there else "Put one there, as a GGUF file.")
     )

@@ -17,7 +17,7 @@ from extensions.llama_cpp.meaning import (
     shares,
 )
 from extensions.llama_cpp.prebuilt_images import PASSING
-from kernel.contract import Refused
+from extensions.llama_cpp.refusals import check_prebuilt
 
 TOGETHER = 4
 """Requests that are decoded in one step, unless the options say otherwise; more wait."""
@@ -28,11 +28,7 @@ TALKATIVE = 3
 
 def parameters(xllamacpp: Any, path: str, file: Gguf, options: Mapping[str, Any], key: str) -> Any:
     """All that the in-process server is started with; raises Refused for what it lacks."""
-    if lacks := [name for name in ("override_kv", "rpc", "streaming_llm") if options.get(name)]:
-        raise Refused(
-            f"The prebuilt engine cannot do this: {', '.join(lacks)}. Leave it out, or build the "
-            "native engine in Settings."
-        )
+    check_prebuilt(options)
     p, card = xllamacpp.CommonParams(), len(xllamacpp.get_device_info()) > 1
     p.model.path = path
     p.n_ctx = context_length(file, options)

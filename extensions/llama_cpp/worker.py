@@ -5,7 +5,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from extensions.llama_cpp.options import complete
-from kernel.contract import ModelInfo, Output, Refused, Report, Request
+from extensions.llama_cpp.refusals import runs_native
+from kernel.contract import ModelInfo, Output, Report, Request
 
 
 class Engine:
@@ -33,12 +34,7 @@ class Engine:
 
 def choose(wanted: str, images: bool = False) -> Any:
     """The engine of that name; "auto" is the native one where it was built, but for images."""
-    built = find_spec("llama_cpp") is not None
-    if wanted == "native" and images:
-        raise Refused("The native engine cannot do this: mmproj. Let the engine be auto.")
-    if wanted == "native" and not built:
-        raise Refused("The native engine is not built. Build it in Settings, or choose prebuilt.")
-    if built and wanted != "prebuilt" and not images:
+    if runs_native(wanted, images=images, built=find_spec("llama_cpp") is not None):
         from extensions.llama_cpp.native.engine import Native
 
         return Native()

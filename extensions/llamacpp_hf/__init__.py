@@ -17,6 +17,7 @@ from extensions.transformers.api import HONOURED
 from kernel.api import LOADERS, SAMPLERS, Extension, Refused, Samplers, check
 
 from .honoured import BESIDE
+from .refusals import refuse
 
 ENGINE = 275_000_000
 """Bytes that PyTorch, transformers and llama.cpp take without a model, as it was measured."""
@@ -86,7 +87,7 @@ async def setup(ext: Extension[Any]) -> None:
 
     loader.before, loader.samplers = compiled, (*HONOURED, *BESIDE)
     loader.given = said
-    loader.engine = ENGINE
+    loader.engine, loader.refuses = ENGINE, refuse
     ext.add(LOADERS, loader)
     ext.add(SAMPLERS, Samplers("llamacpp_HF", Bans))
 

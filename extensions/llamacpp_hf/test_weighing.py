@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from extensions.llamacpp_hf import ENGINE
 from kernel.api import LOADERS, Memory
 from kernel.testing import running
@@ -23,3 +25,22 @@ async def test_it_tells_beforehand_what_a_second_context_takes(tmp_path: Path):
     assert one == folder, "a folder that holds one file is that file"
     assert (two.weights, two.cache) == (one.weights, 2 * one.cache)
     assert ENGINE < one.compute < two.compute
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mmproj": "eyes.gguf"}, "llamacpp_HF cannot do this: mmproj."),
+        ({"engine": "prebuilt"}, "llamacpp_HF cannot do this: engine."),
+        ({"tokenizer_dir": "nowhere"}, "There is no tokenizer in nowhere"),
+        ({"cache_type": "q8_0"}, "are 8 wide. Take f16."),
+        ({"override_kv": ("a=int:1",)}, ""),
+    ],
+)
+async def test_it_tells_beforehand_what_it_refuses(options: dict[str, Any], said: str):
+    memories = [Memory("", 9 * 10**9, 16 * 10**9)]
+    async with running("llamacpp_hf") as app:
+        loader: Any = app.extension("llamacpp_hf").get(LOADERS)[-1]
+        fit = loader.weigh(MODEL, loader.Options(**options), memories)
+    assert said in fit.said
+    assert fit.verdict == ("not" if said else "fits")

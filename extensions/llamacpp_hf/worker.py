@@ -22,8 +22,10 @@ from extensions.llamacpp_hf import scores, tokenizer
 from extensions.llamacpp_hf.beside import CANDIDATES, Beside
 from extensions.llamacpp_hf.chooser import Chooser, wants
 from extensions.llamacpp_hf.contrast import Contrast
+from extensions.llamacpp_hf.folders import find
 from extensions.llamacpp_hf.guidance import Guidance
 from extensions.llamacpp_hf.honoured import BESIDE
+from extensions.llamacpp_hf.refusals import refuse
 from extensions.llamacpp_hf.told import Told
 from extensions.transformers.api import HONOURED, Vocabulary
 from kernel.contract import ModelInfo, Refused, Report, Request
@@ -42,14 +44,10 @@ class Engine(Native):
         self._beside: Beside | None = None
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
-        for option, other in (("mmproj", ("",)), ("engine", ("auto", "native"))):
-            if options.get(option, other[0]) not in other:
-                raise Refused(
-                    f"llamacpp_HF cannot do this: {option}. Leave it out, or load with llama.cpp."
-                )
         file_path = model_in(Path(path))
         path, file = str(file_path), check_gguf(file_path)
-        folder = tokenizer.find(file_path, file, options.get("tokenizer_dir", ""))
+        refuse(file, file_path, options)
+        folder = find(file_path, file, options.get("tokenizer_dir", ""))
         torch.set_num_threads(1)  # One row is too little to share; llama.cpp needs the processor.
         self._vocabulary = tokenizer.read(folder, file_path, file) if folder else None
         self.reads_itself = not self._vocabulary

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from extensions.models.memory import Choice, Memory
 from extensions.models.ways import Ways
 from kernel.api import (
+    UNSET,
+    Everyone,
     Extension,
     Installs,
     Loader,
@@ -32,6 +34,14 @@ class Loaded(msgspec.Struct, frozen=True):
     options: Mapping[str, Any] = {}
 
 
+@runtime_checkable
+class Refuses(Protocol):
+    """A loader that tells, by headers and options alone, what it will refuse to open: `refuse`
+    raises Refused then. It blocks a thread."""
+
+    def refuse(self, path: Path, options: Any, /) -> None: ...
+
+
 class Loading:
     """Loads into the chat slot, and remembers what was loaded and how."""
 
@@ -41,6 +51,8 @@ class Loading:
         self.failed: tuple[str, str] | None = None
         """The model that did not load, and the loader that could not."""
         self._ext, self._memory, self.ways = ext, memory, ways
+        self._newest: object = None
+        """The load that was asked for last."""
 
     def path(self, name: str) -> Path:
         """Raises Refused when there is no such model."""
@@ -144,6 +156,12 @@ class Loading:
         return self.ways.loader(name, path, wish)
 
     async def _open(self, name: str, path: Path, loader: str, options: Mapping[str, Any]) -> None:
+        """Load it; what would be refused in any case costs the model that is there nothing."""
+        self._newest = wish = object()
+        if self._ext.slot().model and (why := await self._refused(path, loader, options)):
+            raise self._told(name, path, loader, why)
+        if self._newest is not wish:
+            raise LoadFailed("Another choice replaced this one.")
         before, self.last = self.last, Loaded(name, loader, dict(options))
         self.failed = None
         try:
@@ -153,6 +171,32 @@ class Loading:
             if self._ext.slot().model and self.last.name == name:
                 self.last = before  # What was there before stays, or came back.
             raise
+
+    async def _refused(self, path: Path, loader: str, options: Mapping[str, Any]) -> str:
+        """Why a load will be refused, where its loader says that beforehand."""
+        asked = self.ways.named(loader)
+        if not isinstance(asked, Refuses):
+            return ""
+        good, errors = check(asked.Options, options)
+        if errors:
+            return ""  # The slot says them.
+        known = {name: value for name, value in good.items() if value is not UNSET}
+        try:
+            await self._ext.thread(asked.refuse, path, asked.Options(**known))
+        except Refused as refusal:
+            return str(refusal)
+        except Exception:  # The load meets it again, and tells it.
+            self._ext.log.exception("%s could not look at %s", loader, path.name)
+        return ""
+
+    def _told(self, name: str, path: Path, loader: str, why: str) -> LoadFailed:
+        """Tell it as the slot does where a load was begun."""
+        self.failed = name, loader
+        said = f"{path.name} did not load. {why}"
+        if model := self._ext.slot().model:
+            said = f"{said} {model.info.name} stays loaded."
+        self._ext.tell(said, Everyone())
+        return LoadFailed(said)
 
     async def _trouble(self, name: str) -> str:
         """Why a start does not load this: it is gone, or its engine would come without a question.

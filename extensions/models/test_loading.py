@@ -1,6 +1,7 @@
 """How a model is loaded: what is saved, what the command line says, and what the page shows."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -8,7 +9,17 @@ import pytest
 
 from extensions.models.api import MODELS, Models
 from extensions.models.saved import OURS, THEIRS
-from kernel.api import LOADERS, Loader, LoadFailed, Meta, Phase, Started, Struct, WorkerDied
+from kernel.api import (
+    LOADERS,
+    Loader,
+    LoadFailed,
+    Meta,
+    Phase,
+    Refused,
+    Started,
+    Struct,
+    WorkerDied,
+)
 from kernel.testing import App, Page, Scripted, ScriptedLoader, running
 
 
@@ -300,6 +311,66 @@ async def test_an_error_says_what_to_change_and_a_crash_shows_its_last_lines():
         model.die("The engine crashed (SIGSEGV) while writing a reply.")
         await app.until(lambda: app.kernel.slot().state.state == "failed")
         await page.until("<summary>Its last lines</summary>.*the end")
+
+
+class Careful(Engine):
+    """Knows beforehand what it refuses."""
+
+    def refuse(self, path: Path, options: Any) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        self.looking.append(path.stem)
+        if path.stem == "two":
+            self.gate_of_refusal.wait(10)
+        if options.threads == 13:
+            raise Refused("13 threads are unlucky. Take 12.")
+        if options.threads == 14:
+            raise RuntimeError("no luck")
+
+    def __init__(self, model: Scripted) -> None:
+        super().__init__(model)
+        self.looking = list[str]()
+        self.gate_of_refusal = threading.Event()
+        self.gate_of_refusal.set()
+
+
+async def test_what_is_refused_beforehand_costs_the_running_model_nothing():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Careful(model))
+        models = await with_models(app, "one.gguf", "two.gguf")
+        page = await picking(app, "two.gguf")
+        await models.load("one.gguf")
+        before = app.kernel.slot().state
+        await page.act("models.load", file="two.gguf", threads="13")
+        await page.until("two.gguf did not load. 13 threads are unlucky. Take 12. one stays loaded")
+        assert app.kernel.slot().state is before
+        assert len(loader.asked) == 1
+        assert 'value="13"' in last(page), "what was typed is there to be changed"
+        with pytest.raises(LoadFailed, match="13 threads are unlucky"):
+            await models.load("two.gguf", options={"threads": 13})
+        await models.load("two.gguf", options={"threads": 14})
+        assert loader.asked[-1].threads == 14, "what fails over it is no refusal"
+        await models.unload()
+        loader.fails = Refused("13 threads are unlucky. Take 12.")
+        with pytest.raises(LoadFailed, match=r"two.gguf did not load\. 13 threads"):
+            await models.load("two.gguf", options={"threads": 13})
+        assert app.kernel.slot().state.state == "failed", "with none there, the slot tells it"
+
+
+async def test_of_two_loads_the_newer_one_wins_while_a_header_is_read():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Careful(model))
+        models = await with_models(app, "one.gguf", "two.gguf", "three.gguf")
+        await models.load("one.gguf")
+        loader.gate_of_refusal.clear()
+        older = asyncio.create_task(models.load("two.gguf"))
+        await app.until(lambda: "two" in loader.looking)
+        await models.load("three.gguf")
+        loader.gate_of_refusal.set()
+        with pytest.raises(LoadFailed, match="Another choice"):
+            await older
+        state = app.kernel.slot().state
+        assert state.info
+        assert state.info.name == "three"
 
 
 class Odd(Engine):

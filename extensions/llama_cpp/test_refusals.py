@@ -1,0 +1,122 @@
+"""What a load would refuse is told before one is begun; an adapter that is gone stops none."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extensions.llama_cpp import loader as module
+from extensions.llama_cpp.refusals import refuse
+from extensions.llama_cpp.test_memory import model
+from kernel.api import LOADERS, Memory, ModelInfo, Refused, WorkerLoader
+from kernel.testing import App, running
+from tests.engines.larger import make
+from tests.engines.real import STORIES
+from tests.engines.tiny import make_lora
+
+GB = 10**9
+OWN = Memory("", 16 * GB, 32 * GB)
+
+
+def filled(app: App) -> Path:
+    """A model below models/, and adapters, one of which fits."""
+    models, loras = app.kernel.models, app.kernel.loras
+    for folder in (models, loras):
+        folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(STORIES / "stories260K.gguf", models / "stories.gguf")
+    make_lora(loras / "noise.gguf")
+    make_lora(loras / "wide.gguf", width=32)
+    return models / "stories.gguf"
+
+
+def loader_of(app: App, monkeypatch: pytest.MonkeyPatch, variant: str) -> Any:
+    ext = app.extension("llama_cpp")
+    monkeypatch.setattr(type(ext), "variant", variant)
+    return ext.one(LOADERS)
+
+
+@pytest.mark.parametrize(
+    ("variant", "options", "said"),
+    [
+        ("", {"mmproj": "eyes.gguf"}, "There is no file eyes.gguf. Give its whole path"),
+        ("", {"mmproj": "stories.gguf"}, "is no mmproj file"),
+        ("", {"lora": ("wide",)}, "wide.gguf does not fit this model"),
+        ("", {"rpc": ("a:1",), "streaming_llm": True}, "cannot do this: rpc, streaming_llm."),
+        ("", {"override_kv": ("a=int:1",)}, "The prebuilt engine cannot do this: override_kv."),
+        ("native", {"override_kv": ("a=int:1",)}, ""),
+        ("native", {"override_kv": ("a",)}, "'a' is no override"),
+        ("native", {"override_kv": ("a=int:1",), "engine": "prebuilt"}, "The prebuilt engine"),
+        ("", {"engine": "native"}, "The native engine is not built. Build it in Settings"),
+        ("native", {"engine": "native", "mmproj": "eyes.gguf"}, "Let the engine be auto."),
+        ("", {"tensor_split": "0,0"}, "add up to nothing"),
+        ("", {"lora": ("noise = 0.5",)}, ""),
+    ],
+)
+async def test_the_fit_says_what_the_load_would_refuse(
+    variant: str, options: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+):
+    async with running("llama_cpp", "engine_kit") as app:
+        path, loader = filled(app), loader_of(app, monkeypatch, variant)
+        given = loader.Options(**options)
+        fit = loader.weigh(path, given, [OWN])
+        assert said in fit.said
+        assert (fit.verdict, bool(fit.shares)) == (("not", False) if said else ("fits", True))
+        if said:
+            with pytest.raises(Refused) as refusal:
+                loader.refuse(path, given)
+            assert str(refusal.value) == fit.said
+
+
+def test_a_quantized_cache_without_flash_attention_is_refused():
+    with pytest.raises(Refused, match="needs flash attention"):
+        refuse(model(), STORIES, {"cache_type": "q8_0", "flash_attn": "off"}, prebuilt=True)
+
+
+async def test_heads_that_the_cache_type_cannot_cut_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = make(tmp_path, "15m")
+    async with running("llama_cpp", "engine_kit") as app:
+        loader = loader_of(app, monkeypatch, "")
+        for kind, verdict in (("q8_0", "not"), ("f32", "fits")):
+            fit = loader.weigh(path, loader.Options(cache_type=kind, context_length=512), [OWN])
+            assert fit.verdict == verdict
+            assert ("are 48 wide. Take f16." in fit.said) == (verdict == "not")
+
+
+async def test_an_adapter_that_is_gone_keeps_no_model_from_loading(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    opened, told = list[Any](), list[str]()
+
+    class Opened:
+        worker = None
+        info = ModelInfo("stories")
+
+    async def open(self: Any, path: Path, options: Any, report: Any) -> Any:
+        opened.append(options.lora)
+        return Opened
+
+    async with running("llama_cpp", "engine_kit") as app:
+        path, loader = filled(app), loader_of(app, monkeypatch, "")
+        monkeypatch.setattr(WorkerLoader, "open", open)
+        monkeypatch.setattr(module, "LlamaModel", lambda worker, info: Opened)
+        monkeypatch.setattr(
+            type(app.extension("llama_cpp")),
+            "tell",
+            lambda ext, text, to, kind="": told.append(text),
+        )
+        options = loader.Options(lora=("noise = 0.5", "gone = 2", "away.gguf"))
+        await loader.open(path, options, None)
+        assert opened == [(f"{app.kernel.loras / 'noise.gguf'} = 0.5",)]
+        assert told == [
+            "stories was loaded without the adapters gone, away.gguf, which are not below loras/. "
+            "Put them there, or take them out of the option LoRA."
+        ]
+        fit = loader.weigh(path, options, [OWN])
+        assert fit.verdict == "fits"
+        assert "tokens. It loads without the adapters gone, away.gguf, which are not" in fit.said
+        loader.refuse(path, options)
+        await loader.open(path, loader.Options(lora=("noise",)), None)
+        assert len(told) == 1, "there is nothing to tell"
