@@ -16,7 +16,7 @@ from extensions.models.files import ModelFile
 from extensions.models.headers import Answer, Headers
 from kernel.api import Extension, built, write
 
-RULES = 1
+RULES = 2
 """Another number when the rules of reading change: what was kept by other rules is read anew."""
 SLICE = 0.3
 """Seconds of reading until what was found so far is shown."""

@@ -39,5 +39,7 @@ class Described(Struct, frozen=True):
     licence: str = ""
     base: str = ""
     """What it was made from."""
+    programs: str = ""
+    """The file that names programs of its own (auto_map), which run only where that is allowed."""
     loaders: tuple[Suited, ...] = ()
     trouble: str = ""

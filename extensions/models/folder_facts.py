@@ -26,6 +26,8 @@ CONTEXT = (
     "n_positions",
     "seq_length",
 )
+CONFIGS = ("config.json", "tokenizer_config.json")
+"""Either may name programs that the model brings along."""
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 BESIDE = re.compile(
     r"(scales?|g_idx|zeros?|absmax|quant_map|quant_state.*|\w*_scale(_inv)?|s[uv]h?|mcg|mul1"
@@ -79,6 +81,7 @@ def told(folder: Path, look: Look) -> Described:
         template=words.template(template_of(folder)),
         licence=card.licence,
         base=card.base,
+        programs=next((name for name in CONFIGS if b'"auto_map"' in data_of(folder / name)), ""),
         loaders=detection.of_folder(look),
         quantization=quantization(look),
     )
@@ -177,8 +180,16 @@ def first(config: Mapping[str, Any], keys: tuple[str, ...], most: int) -> int:
 def json(file: Path) -> dict[str, Any]:
     """A table; an empty one where there is none that can be read."""
     try:
+        return msgspec.json.decode(data_of(file), type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return {}
+
+
+def data_of(file: Path) -> bytes:
+    """Its bytes; none where it cannot be read, or is larger than any configuration."""
+    try:
         with file.open("rb") as opened:
             data = opened.read(LARGEST + 1)
-        return msgspec.json.decode(data, type=dict[str, Any]) if len(data) <= LARGEST else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
+    except OSError:
+        return b""
+    return data if len(data) <= LARGEST else b""

@@ -40,8 +40,10 @@ class Rows:
         known = self._catalogue.of(model)
         if known and known.form == "other" and {*model.loaders} - detection.LABELS.keys():
             return ""  # Whoever brings such a loader knows what it is for.
-        if not known or known.trouble or self.takers(model, known):
+        if not known or known.trouble:
             return known.trouble if known else ""
+        if takers := self.takers(model, known):
+            return self._distrusted(model, known, takers)
         return detection.missing(known.loaders, self._off())
 
     def hidden(self, model: ModelFile) -> bool:
@@ -97,6 +99,17 @@ class Rows:
             text = " ".join((model.name, facts(model, known), *about, *labels)).lower()
             self._texts[model.name] = known, text
         return text
+
+    def _distrusted(self, model: ModelFile, known: Described, takers: Sequence[Suited]) -> str:
+        """What is said of programs of its own that no loader may run."""
+        running = {loader.id: loader for loader in self._ext.get(LOADERS)}
+        able = (running[each.loader] for each in takers)
+        if not known.programs or any(getattr(loader, "trusts", True) for loader in able):
+            return ""
+        return (
+            f"{model.path.name} brings programs of its own ({known.programs}: auto_map). If you "
+            "trust who made it, start Spindle with --trust-remote-code."
+        )
 
     def _labels(self) -> Mapping[str, str]:
         return {loader.id: loader.label for loader in self._ext.get(LOADERS)}

@@ -241,6 +241,17 @@ def test_a_folder_of_pictures_or_an_adapter_is_no_model(tmp_path: Path):
     assert "Move it to loras/" in said.trouble
 
 
+def test_programs_that_a_folder_brings_are_seen(tmp_path: Path):
+    path = folder(tmp_path, "m", "model.safetensors", auto_map={"AutoModel": "m.M"})
+    assert read(path).programs == "config.json"
+    (path / "config.json").write_text("{}")
+    assert read(path).programs == ""
+    (path / "tokenizer_config.json").write_text('{"chat_template": "\\"auto_map\\""}')
+    assert read(path).programs == "", "words of a template are no key"
+    (path / "tokenizer_config.json").write_text('{"auto_map": {}}')
+    assert read(path).programs == "tokenizer_config.json"
+
+
 @pytest.mark.parametrize(
     "config", ["[]", "[" * 100_000, '{"a": ', "\0", json.dumps({"architectures": [[["x"]]]}),
                json.dumps({"quantization_config": ["gptq"], "quantization": 4, "text_config": "x",

@@ -142,6 +142,24 @@ async def test_what_cannot_be_loaded_says_why_and_is_not_in_the_picker():
         await page.until("&lt;b&gt;Good&lt;/b&gt;.*models-page-load")
 
 
+@pytest.mark.parametrize("trusts", [False, True])
+async def test_a_model_with_programs_of_its_own_says_so_before_a_load(trusts: bool):
+    async with running("models", "transformers") as app:
+        app.kernel.flags["transformers"] = {"trust-remote-code": trusts}
+        await app.kernel.restart("transformers")
+        aged(app, "own/config.json", b'{"auto_map": {"AutoModel": "m.M"}}')
+        aged(app, "own/model.safetensors", SAFETENSORS)
+        page = await app.open("/models")
+        if trusts:
+            await page.until('id="models-found".*own</a>')
+            assert "programs of its own" not in page.html
+        else:
+            await page.until("Not to be.*own brings programs of its own .config.json: auto_map")
+        page = await app.open("/models/file/own")
+        await page.until("models-page-load" if trusts else "start Spindle with --trust-remote-code")
+        assert ("models-page-load" in page.html) == trusts
+
+
 def picker(page: Page) -> str:
     """The picker as it was sent last."""
     return page.html[page.html.rindex('<dialog id="models-picker"') :].partition("</dialog>")[0]

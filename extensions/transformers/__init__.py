@@ -37,7 +37,7 @@ def accepts(path: Path) -> bool:
 
 
 async def setup(ext: Extension[Any]) -> None:
-    trust = {"SPINDLE_TRUST_REMOTE_CODE": "1"} if ext.flag("trust-remote-code") else {}
+    trusts = bool(ext.flag("trust-remote-code"))
     loader = Loader(
         id="transformers",
         label="Transformers",
@@ -45,7 +45,7 @@ async def setup(ext: Extension[Any]) -> None:
         Options=Options,
         accepts=accepts,
         ext=ext,
-        env=trust,
+        env={"SPINDLE_TRUST_REMOTE_CODE": "1"} if trusts else {},
     )
-    loader.samplers = HONOURED
+    loader.samplers, loader.trusts = HONOURED, trusts
     ext.add(LOADERS, loader)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from extensions.transformers.configs import check_config
 from extensions.transformers.weighing import Folders, computes_16_bits, weigh
 from kernel.api import (
     Extension,
@@ -42,6 +43,8 @@ class Loader(WorkerLoader):
     def __init__(self, ext: "Extension[Any]", **more: Any) -> None:
         super().__init__(ext, **more)
         self._loras = ext.loras
+        self.trusts = False
+        """Whether models may run programs of their own."""
         self._folders, self._fast = Folders(), computes_16_bits()
 
     async def open(self, path: Path, options: Any, report: Report) -> WorkerModel:
@@ -50,12 +53,19 @@ class Loader(WorkerLoader):
         model.loras = self._loras
         return model
 
+    def refuse(self, path: Path, options: Any) -> None:
+        """Raise Refused for what `open` would refuse, by the headers alone; blocks while they are
+        read."""
+        self._folders.of(path)
+        check_config(path, self.trusts)
+
     def weigh(self, path: Path, options: Any, memories: Sequence[Memory]) -> Fit:
         """By the headers alone; blocks while they are read."""
         try:
-            folder = self._folders.of(path)
+            self.refuse(path, options)
         except Refused as error:
             return Fit("not", str(error))
+        folder = self._folders.of(path)
         seen = memories[:1] if self._ext.variant == "cpu" else memories
         return weigh(folder, msgspec.structs.asdict(options), seen, fast=self._fast)
 

@@ -207,3 +207,20 @@ async def test_a_build_for_processors_sees_no_card(
         assert (fit.verdict, len(fit.shares)) == ("fits", bars)
         (path / "config.json").unlink()
         assert loader.weigh(path, loader.Options(), [OWN]).verdict == "not"
+
+
+@pytest.mark.parametrize("trusts", [False, True])
+async def test_programs_of_the_models_own_are_told_before_a_load(tmp_path: Path, trusts: bool):
+    path = put(tmp_path / "own", {**LLAMA, "auto_map": {"AutoModel": "m.M"}}, w=("F32", [10, 8]))
+    async with running("transformers", "engine_kit") as app:
+        app.kernel.flags["transformers"] = {"trust-remote-code": trusts}
+        await app.kernel.restart("transformers")
+        loader: Any = app.extension("transformers").one(LOADERS)
+        fit = loader.weigh(path, loader.Options(), [OWN])
+        assert fit.verdict == ("fits" if trusts else "not")
+        assert ("(config.json: auto_map). If you trust" in fit.said) != trusts
+        if not trusts:
+            with pytest.raises(Refused, match="--trust-remote-code"):
+                loader.refuse(path, loader.Options())
+        put(path, {**LLAMA, "quantization_config": {"quant_method": "x"}}, w=("F32", [10, 8]))
+        assert "own is quantized (x)" in loader.weigh(path, loader.Options(), [OWN]).said

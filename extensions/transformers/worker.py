@@ -1,6 +1,5 @@
 """Models of PyTorch in a child process, through transformers; requests are decoded together."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -25,6 +24,7 @@ from extensions.engine_kit.api import (
 from extensions.transformers.adapters import Loras
 from extensions.transformers.answerer import Answerer, Question
 from extensions.transformers.batch import Batch
+from extensions.transformers.configs import check_config
 from extensions.transformers.faults import explained
 from extensions.transformers.honoured import HONOURED
 from extensions.transformers.vocabulary import Vocabulary
@@ -211,30 +211,6 @@ class Engine:
                 return writer.write(id, scores)
         except Exception as error:
             return Output(id, finish=finish_of(error, writer.usage))
-
-
-def check_config(folder: Path, trust_remote_code: bool) -> None:
-    """Refuse what needs programs of the model's own, or a library that is not here."""
-    for name in ("config.json", "tokenizer_config.json"):
-        try:
-            config = json.loads((folder / name).read_text("utf-8"))
-            if not isinstance(config, dict):
-                raise ValueError("it is no object")
-        except FileNotFoundError:
-            continue
-        except (ValueError, RecursionError) as error:
-            raise Refused(f"{name} is damaged ({error}). Download the model again.") from error
-        if "auto_map" in json.dumps(config) and not trust_remote_code:
-            raise Refused(
-                f"{folder.name} brings programs of its own ({name}: auto_map). If you trust who "
-                "made it, start Spindle with --trust-remote-code."
-            )
-        if quantized := config.get("quantization_config"):
-            method = quantized.get("quant_method", "unknown") if isinstance(quantized, dict) else ""
-            raise Refused(
-                f"{folder.name} is quantized ({method}), which this loader cannot run yet. "
-                "Look for the original weights, or for a GGUF form of the model."
-            )
 
 
 def check_loading(folder: Path, loading: Mapping[str, Any]) -> None:
