@@ -374,11 +374,13 @@ async def test_a_folders_tokenizer_and_template(spare: Worker, tmp_path: Path, e
     folder = copied(tmp_path / "stories", *names)
     assert accepts(folder)
     info = await spare.load(folder, {})
+    assert (info.name, info.path) == ("stories", str(folder)), "it is called as it is listed"
     assert info.chat_template, "the file has none, the folder has"
     assert [await spare.call("tokenize", text=text) for text in ODD] == expected()["ids"]
     assert (await ask(spare))[0] == STORY
     named = await spare.load(MODEL, {"tokenizer_dir": str(folder)})
     assert named.chat_template == info.chat_template
+    assert (named.name, named.path) == (MODEL.stem, str(MODEL))
 
 
 def without_tokenizer(file: Path) -> Path:

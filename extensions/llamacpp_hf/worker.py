@@ -44,7 +44,7 @@ class Engine(Native):
         self._beside: Beside | None = None
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
-        file_path = model_in(Path(path))
+        file_path, named = model_in(Path(path)), Path(path)
         path, file = str(file_path), check_gguf(file_path)
         refuse(file, file_path, options)
         folder = find(file_path, file, options.get("tokenizer_dir", ""))
@@ -64,6 +64,8 @@ class Engine(Native):
             self._template = ChatTemplate(template, self._vocabulary.special_texts)
         self._info = structs.replace(
             info,
+            name=named.name if named != file_path else info.name,
+            path=str(named),
             loader="llamacpp_HF",
             chat_template=template or info.chat_template,
             special_tokens=info.special_tokens or special,

@@ -39,6 +39,17 @@ class Look(Struct, frozen=True):
         return word in self.name.lower()
 
     @property
+    def only_gguf(self) -> bool:
+        """Whether its weights are in GGUF files and nowhere else."""
+        return self.has(r".*\.gguf") and not self.has(r".*\.(safetensors|bin|pt|pth)")
+
+    @property
+    def gguf(self) -> str:
+        """The one GGUF file that is all its weights, or nothing."""
+        found = [file for file in self.files if file.lower().endswith(".gguf")]
+        return found[0] if len(found) == 1 and self.only_gguf else ""
+
+    @property
     def method(self) -> str:
         """How it is quantized, as its own files say."""
         said = self.config.get("quantization_config")
@@ -102,9 +113,8 @@ def engine(look: Look) -> Found:
 
 
 def gguf(look: Look) -> Found:
-    """GGUF in a folder: with a tokenizer it was made for llamacpp_HF, 2023 to 2025."""
-    alone = look.has(r".*\.gguf") and not look.has(r".*\.(safetensors|bin|pt|pth)")
-    if alone and look.files & {*TOKENIZERS}:
+    """One GGUF in a folder: with a tokenizer it was made for llamacpp_HF, 2023 to 2025."""
+    if look.gguf and look.files & {*TOKENIZERS}:
         yield "llamacpp_hf", "It is a GGUF file with a tokenizer of its own beside it."
 
 
@@ -168,7 +178,7 @@ def flexgen(look: Look) -> Found:
 
 def plain(look: Look) -> Found:
     """Weights as they were trained. What is quantized in another way is for nothing here."""
-    if "config.json" in look.files and not look.method:
+    if "config.json" in look.files and not look.method and not look.only_gguf:
         yield "transformers", "It is a folder with config.json and its weights."
 
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import structs
 
 from extensions.engine_kit.api import Entry, check_folder
-from extensions.models import detection, words
+from extensions.models import detection, gguf_facts, words
 from extensions.models.cards import card_of
 from extensions.models.described import Described
 from extensions.models.detection import Look
@@ -44,8 +44,9 @@ def of_folder(folder: Path) -> Described:
     seen = told(folder, look)
     if seen.role != "model":
         return seen
-    if look.has(r".*\.gguf") and not look.has(r".*\.(safetensors|bin|pt|pth)"):
-        return structs.replace(seen, form="GGUF")
+    if look.only_gguf:
+        plain = structs.replace(seen, form="GGUF")
+        return of_gguf(folder / look.gguf, seen) if look.gguf and seen.loaders else plain
     if look.has(r".*\.engine"):
         return structs.replace(seen, form="engine")
     try:
@@ -54,6 +55,13 @@ def of_folder(folder: Path) -> Described:
         form = "pickle" if pickled(look) else seen.form
         return structs.replace(seen, form=form, trouble=str(refusal))
     return structs.replace(seen, form="safetensors", **weighed(entries, look))
+
+
+def of_gguf(file: Path, seen: Described) -> Described:
+    """A GGUF file with a tokenizer beside it: the file says what it is, and is what is loaded."""
+    said = gguf_facts.of_gguf(file)
+    loaders = seen.loaders if said.role == "model" else ()
+    return structs.replace(said, loaders=loaders, template=seen.template or said.template)
 
 
 def pickled(look: Look) -> bool:

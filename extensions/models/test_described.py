@@ -77,7 +77,10 @@ FOLDERS = {
     "opt-30b-np": ([], {}, "flexgen"),
     "compiled": (["rank0.engine"], {}, "tensorrt_llm"),
     "converted": (["model.gguf", "tokenizer_config.json"], {}, "llamacpp_hf"),
+    "converted-with-config": (["model.gguf", "tokenizer.json", "config.json"], {}, "llamacpp_hf"),
+    "several-gguf": (["a.gguf", "b.gguf", "tokenizer.json", "config.json"], {}, ""),
     "bare-gguf": (["model.gguf"], {}, ""),
+    "bare-gguf-with-config": (["model.gguf", "config.json"], {}, ""),
     "said-aqlm": (["model.safetensors"], {"quantization_config": {"quant_method": "aqlm"}}, ""),
     "unsloth-bnb-4bit": (["model.safetensors"], {"quantization_config": {"load_in_4bit": True}}, ""),
 }  # fmt: skip
@@ -239,6 +242,24 @@ def test_a_folder_of_pictures_or_an_adapter_is_no_model(tmp_path: Path):
     said = read(path)
     assert (said.role, said.base) == ("adapter", "meta/Llama")
     assert "Move it to loras/" in said.trouble
+
+
+def test_a_gguf_file_with_a_tokenizer_beside_it_says_what_the_folder_is(tmp_path: Path):
+    path = folder(tmp_path, "hf", "tokenizer.json", max_position_embeddings=512, torch_dtype="x")
+    said = {"llama.context_length": 2048, "general.file_type": 1, "general.name": "Told"}
+    (path / "m.gguf").write_bytes(a_gguf(said))
+    (path / "chat_template.jinja").write_text("<start_of_turn>")
+    (path / "README.md").write_text("---\nlicense: mit\n---\n")
+    seen = read(path)
+    assert [each.loader for each in seen.loaders] == ["llamacpp_hf"]
+    assert (seen.form, seen.quantization, seen.context_length) == ("GGUF", "F16", 2048)
+    assert (seen.title, seen.architecture, seen.parameters) == ("Told", "llama", 16)
+    assert (seen.template, seen.licence, seen.trouble) == ("Gemma", "mit", "")
+    (path / "m.gguf").write_bytes(a_gguf(said, cut=9))
+    assert "ends 9 bytes after" in read(path).trouble
+    (path / "m.gguf").write_bytes(a_gguf({"general.type": "adapter"}))
+    seen = read(path)
+    assert (seen.role, seen.loaders) == ("adapter", ())
 
 
 def test_programs_that_a_folder_brings_are_seen(tmp_path: Path):

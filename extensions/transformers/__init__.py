@@ -10,6 +10,9 @@ from .honoured import HONOURED
 from .loader import Loader
 from .old_names import modern
 
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+"""Endings of what a folder for this loader may have its weights in, or may be converted from."""
+
 
 class Options(Struct, frozen=True):
     """What a user may choose when loading a model."""
@@ -33,7 +36,11 @@ class Options(Struct, frozen=True):
 
 
 def accepts(path: Path) -> bool:
-    return path.is_dir() and (path / "config.json").is_file()
+    """A folder with a config.json whose weights are not in GGUF files alone."""
+    if not path.is_dir() or not (path / "config.json").is_file():
+        return False
+    endings = {each.suffix.lower() for each in path.iterdir()}
+    return ".gguf" not in endings or not endings.isdisjoint(WEIGHTS)
 
 
 async def setup(ext: Extension[Any]) -> None:
