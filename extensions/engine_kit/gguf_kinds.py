@@ -34,7 +34,7 @@ def read_gguf_adapter(path: str | Path) -> Gguf:
     name, file = Path(path).name, read_header(path)
     get = file.metadata.get
     if (get("general.type"), get("adapter.type")) != ("adapter", "lora"):
-        raise Refused(f"{name} is no LoRA adapter in GGUF form. Convert it, or choose another.")
+        raise Refused(f"{name} is no LoRA adapter in GGUF form. Choose another file.")
     if file.kinds.get("adapter.lora.alpha", FLOAT32) != FLOAT32:  # llama.cpp asserts it
         raise Refused(f"{name} cannot be used: its alpha is no number. Download it again.")
     return file

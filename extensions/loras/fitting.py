@@ -17,6 +17,17 @@ from .files import Adapter
 
 Base = Gguf | Mapping[str, Any]
 """A model's tensors, in the form that its file has."""
+OTHERWISE = {
+    "GGUF": (
+        "Look for its GGUF form, make that with convert_lora_to_gguf.py of llama.cpp, or load the "
+        "model's safetensors with Transformers."
+    ),
+    "PEFT": (
+        "Look for its PEFT form, a folder with an adapter_config.json, or load a GGUF form of the "
+        "model."
+    ),
+}
+"""What helps against an adapter in the other form, by the form that is wanted."""
 
 
 def base_of(path: Path) -> Base | None:
@@ -40,7 +51,7 @@ def misfit(adapter: Adapter, base: Base | None) -> str:
     if adapter.form != wanted:
         return (
             f"{adapter.name} is in {adapter.form} form, and the loaded model takes adapters in "
-            f"{wanted} form. Convert it, or load the model in its other form."
+            f"{wanted} form. {OTHERWISE[wanted]}"
         )
     try:
         if isinstance(base, Gguf):

@@ -241,7 +241,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "none": ([["nobody", 1]], "There is no adapter “nobody” below loras/. There: deep/er/bard"),
     "outside": ([["../outside", 1]], "There is no adapter"),
     "cut": ([["cut", 1]], "Download it again"),
-    "form": ([["plays", 1]], "plays is in PEFT form, and the loaded model takes adapters in GGUF"),
+    "form": ([["plays", 1]], "plays is in PEFT form, and .* in GGUF form. Look for its GGUF form"),
     "pickle": ([["pickled", 1]], "a format that can run programs"),
     "weight": ([["verse", 1e300]], "must be a number up to 100"),
     "one of them": ([["verse", 1], ["cut", 1]], "Download it again"),
@@ -288,6 +288,7 @@ async def test_an_adapter_of_another_model_says_so_in_the_list(data: Path):
         await page.until("wide.gguf does not fit this model: .* has the shape")
         await load(app, "hf")
         await page.until("foreign does not fit this model: it has no model.layers.9")
+        await page.until("verse is in GGUF form, and .* in PEFT form. Look for its PEFT form")
         for name in ("wide", "foreign"):
             with pytest.raises(Refused):
                 await loras.apply([(name, 1.0)])
