@@ -32,6 +32,19 @@ LARGEST_HEADER = 512 << 20
 """Bytes before the weights; a vocabulary of 260,000 tokens takes 12 MB."""
 
 
+ANOTHER = "Look for another GGUF file of the model."
+"""What helps where a file is whole, and was made so that nothing reads it."""
+
+
+class Unknown(ValueError):
+    """It is of a version that nothing here reads; `helps` is a sentence."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"it is of GGUF version {version}; 2 and 3 are known")
+        newer = 3 < version < 1000  # Else it is of 2023, or of no version at all.
+        self.helps = f"Update Spindle, or l{ANOTHER[1:]}" if newer else ANOTHER
+
+
 class Tensor(NamedTuple):
     """What the header says of one tensor; `bytes` is what it takes in the file."""
 
@@ -71,7 +84,7 @@ def check_gguf(path: str | Path, file: Gguf | None = None) -> Gguf:
         check_architecture(file.metadata, file.tensors)
         check_vocabulary(file.metadata, file.tensors)
     except ValueError as error:
-        raise Refused(f"{name} cannot be loaded: {error}. Download it again.") from error
+        raise Refused(f"{name} cannot be loaded: {error}. {ANOTHER}") from error
     return file
 
 
@@ -86,6 +99,8 @@ def read_header(path: str | Path) -> Gguf:
                 return Reader(data).header()
     except OSError as error:
         raise Refused(f"{name} cannot be read ({error.strerror}).") from error
+    except Unknown as error:
+        raise Refused(f"{name} cannot be loaded: {error}. {error.helps}") from error
     except UnicodeDecodeError as error:
         said = f"{name} cannot be loaded: a name in it is no UTF-8. Download it again."
         raise Refused(said) from error
@@ -195,7 +210,7 @@ class Reader:
             raise ValueError("it does not begin with GGUF")
         self.at = 4
         if (version := self.number("I")) not in (2, 3):
-            raise ValueError(f"it is of GGUF version {version}; 2 and 3 are known")
+            raise Unknown(version)
         tensor_count, key_count = self.number("Q"), self.number("Q")
         if max(tensor_count, key_count) > MOST:
             raise ValueError(f"it claims {tensor_count:,} tensors and {key_count:,} keys")

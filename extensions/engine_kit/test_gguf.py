@@ -52,6 +52,8 @@ BYTES = tuple(b"<0x%02X>" % byte for byte in range(256))
 BAD_GGUF = {
     "empty": b"",
     "not a GGUF": a_gguf(magic=b"GGML"),
+    "a first version": a_gguf(version=1),
+    "a version that is none": a_gguf(version=3 << 24),
     "a future version": a_gguf(version=99),
     "too many tensors": a_gguf(counts=(2**62, 2)),
     "too many keys": a_gguf(counts=(1, 2**63)),
@@ -392,3 +394,26 @@ def test_what_reads_images_is_told_from_models(tmp_path):
         check_gguf_projector(file)
     with pytest.raises(Refused, match="is no mmproj file"):
         check_gguf_projector(STORIES)
+
+
+ANOTHER = "Look for another GGUF file of the model."
+
+
+@pytest.mark.parametrize(
+    ("name", "helps"),
+    [
+        ("cut off", "Download it again."),
+        ("not a GGUF", "Download it again."),
+        ("a first version", ANOTHER),
+        ("a version that is none", ANOTHER),
+        ("a future version", "Update Spindle, or look for another GGUF file of the model."),
+        ("a tokenizer without bytes", ANOTHER),
+        ("blocks that are not there", ANOTHER),
+    ],
+)
+def test_a_refusal_says_what_helps(tmp_path: Path, name: str, helps: str):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(BAD_GGUF[name])
+    with pytest.raises(Refused) as refusal:
+        check_gguf(path)
+    assert str(refusal.value).endswith(f". {helps}")

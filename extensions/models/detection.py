@@ -99,7 +99,7 @@ def missing(wanted: Iterable[Suited], off: Set[str]) -> str:
         return f"{asleep.label} takes it, and is switched off. Switch it on in Settings."
     return (
         f"{first.why} It is for {first.label}, which Spindle does not have. "
-        "Look for a GGUF or safetensors form of the model."
+        "Look for the original weights, or for a GGUF form of the model."
     )
 
 

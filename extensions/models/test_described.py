@@ -112,7 +112,8 @@ def test_a_file_is_for_the_loader_of_its_era(name: str, form: str, wanted: str):
 
 def test_what_nothing_takes_says_who_would():
     exl3 = detection.of_folder(Look("x-exl3", frozenset(["config.json"]), {}))
-    assert "It is for ExLlamav3, which Spindle does not have." in detection.missing(exl3, set())
+    said = "It is for ExLlamav3, which Spindle does not have. Look for the original weights, or"
+    assert said in detection.missing(exl3, set())
     gguf = detection.of_file("x.gguf", "GGUF")
     off = detection.missing(gguf, {"llamacpp_hf"})
     assert off == "llamacpp_HF takes it, and is switched off. Switch it on in Settings."
