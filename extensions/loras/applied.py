@@ -145,11 +145,16 @@ class Applied:
 
     async def _restore(self, model: Model, adapters: Weighted) -> None:
         """Apply what was applied to this model before, as far as that is still possible."""
+        await self._ext.thread(self._shelf.look)
+        there = tuple(each for each in adapters if self._shelf.find(each[0]))
+        if gone := tuple(each for each in adapters if each not in there):
+            are, folder = "is" if len(gone) == 1 else "are", self._ext.loras.name
+            self._say(f"{_listed(gone)} {are} not below {folder}/ and no longer applied.")
+        adapters = there
         await self._keep(model, adapters)
         if not adapters:
             return
         try:
-            await self._ext.thread(self._shelf.look)
             for name, _ in adapters:
                 await self._check(name)
             if not self._without_reload(adapters):

@@ -388,12 +388,17 @@ async def test_another_model_drops_it_and_says_so(data: Path):
 async def test_an_adapter_that_went_meanwhile_is_dropped_and_told(data: Path):
     async with served(data) as (app, loader, loras):
         await load(app, "one.gguf")
-        await loras.apply([("verse", 1.0), ("deep/er/bard", 1.0)])
+        await loras.apply([("verse", 1.0), ("deep/er/bard", 0.5)])
         await app.kernel.slot().unload()
         (data / "loras" / "verse.gguf").unlink()
         page = await app.open("/models/loras")
         await app.kernel.slot().reload()
-        await page.until("verse, deep/er/bard cannot be applied again. There is no adapter “verse”")
+        await page.until("verse is not below loras/ and no longer applied.")
+        assert await asked(app, loader) == (("deep/er/bard", 0.5),), "the others come back"
+        await app.kernel.slot().unload()
+        (data / "loras" / "deep" / "er" / "bard.gguf").write_bytes(b"GGUF")
+        await app.kernel.slot().reload()
+        await page.until("deep/er/bard cannot be applied again. bard.gguf cannot be loaded")
         assert await asked(app, loader) == ()
 
 
