@@ -21,6 +21,7 @@ TEXT = [
     *((f"code-{kind}", "code") for kind in ("word", "name", "text", "number")),
     ("accent-ink", "accent"), ("ok", "code"), ("ok", "paper"),
     ("warn", "paper"), ("warn", "raised"),
+    *(("speech", ground) for ground in ("paper", "surface", "raised", "accent-wash")),
 ]  # fmt: skip
 SHAPES = [("edge", "paper"), ("edge", "surface"), ("surface", "edge"), ("accent", "surface")]
 """Borders of controls, the knob of a switch."""
@@ -45,6 +46,14 @@ def contrast(one: str, other: str) -> float:
 )
 def test_can_be_read(ink: str, ground: str, least: float, theme: int) -> None:
     assert contrast(TOKENS[ink][theme], TOKENS[ground][theme]) >= least
+
+
+def test_dots_of_icons_are_no_hairlines() -> None:
+    """A dot is as wide as its line: too little for the eye, where no rule makes it wider."""
+    icons = re.findall(r'"([\w-]+)": "(M[^"]+)"', (ROOT / "templates" / "_icon.html").read_text())
+    thin = [name for name, path in icons if "h.01" in path]
+    assert thin == ["grip"]
+    assert ".handle .icon { stroke-width: 2.5; }" in CSS
 
 
 def test_colours_are_tokens_only() -> None:

@@ -81,7 +81,18 @@ async def test_a_library_in_order(tmp_path: Path):
         await shoot(page, "library-sheet")
         await sheet.get_by_label("Tags").fill("family, post")
         await sheet.get_by_role("button", name="Save").click()
-        await expect(row(page, "A letter to my aunt").locator(".chat-tag")).to_have_count(2)
+        tags = row(page, "A letter to my aunt").locator(".chat-tag")
+        await expect(tags).to_have_count(2)
+        beside = """e => {
+          const right = each => each.getBoundingClientRect().right;
+          const before = e.firstChild.textContent;
+          e.firstChild.textContent = 'long '.repeat(20);
+          const seen = right(e.lastElementChild) <= right(e);
+          e.firstChild.textContent = before;
+          return seen;
+        }"""
+        title = row(page, "A letter to my aunt").locator("a")
+        assert await title.evaluate(beside), "tags are seen beside a title of any length"
         sheet = await menu(page, "A letter to my aunt")
         await sheet.get_by_role("button", name="Pin to the top").click()
         await expect(page.locator("#chat-conversations .group").first).to_have_text("Pinned")

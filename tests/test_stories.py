@@ -2,16 +2,26 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FloatRect, Locator, Page, expect
 
 from extensions.characters import png
 from tests.live import shoot
 from tests.stories import told
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+LONG = "Lady Genevieve Aurelia Thunderwood of the Endless Northern Marches"
+BEGINS = """
+pill => {
+  const range = document.createRange();
+  range.selectNodeContents(pill);
+  return range.getBoundingClientRect().left - pill.getBoundingClientRect().left;
+}
+"""
+"""How far from the left edge of a pill its words begin."""
 CARD = {
     "spec": "chara_card_v3",
     "spec_version": "3.0",
@@ -40,7 +50,7 @@ def card() -> bytes:
 async def test_a_roleplay(tmp_path: Path, environments_dir: Path):
     """A card with a lorebook comes in, and is talked to."""
     (tmp_path / "maren.png").write_bytes(card())
-    says = ("Maren: It points at *me*.", "At nothing else.", "Not any more.", "Into the fold.")
+    says = ("Maren: It points at *me*.", "At nothing else.", '"Not any more."', "Into the fold.")
     async with told(tmp_path, environments_dir, says) as story:
         page = story.page
         await page.goto(f"{story.server.address}/characters")
@@ -84,6 +94,9 @@ async def test_a_roleplay(tmp_path: Path, environments_dir: Path):
         await page.reload()
         await expect(page.locator("article.chat-reply h2").last).to_have_text("Maren")
         await expect(page.locator("article.chat-reply").last).to_contain_text("Not any more.")
+        spoken = page.locator("article.chat-reply q")
+        colour = "e => [e, e.parentElement].map(each => getComputedStyle(each).color)"
+        assert len(set(await spoken.evaluate(colour))) == 2, "what is said aloud stands out"
 
 
 async def test_an_instruct_session(tmp_path: Path, environments_dir: Path):
@@ -141,6 +154,13 @@ def cast(folder: Path, *names: str) -> None:
         text = base64.b64encode(json.dumps({**CARD, "data": data}).encode())
         picture = png.with_texts(png.drawn(40 + 110 * n, 40, 60), {"ccv3": text})
         (characters / f"{name}.png").write_bytes(picture)
+
+
+async def size_of(part: Locator) -> FloatRect:
+    """Where something stands, and how large it is."""
+    box = await part.bounding_box()
+    assert box
+    return box
 
 
 async def choose_mode(page: Page, mode: str) -> None:
@@ -218,10 +238,27 @@ async def test_a_group_chat(tmp_path: Path, environments_dir: Path):
         await page.click("#group_chat-open")
         await shoot(page, "story-group-phone-dark")
 
+        # Whatever the style: who speaks can be read, and the text box is below the words.
+        await page.keyboard.press("Escape")
+        await page.set_viewport_size({"width": 1280, "height": 800})
+        for style in ("terminal", "novel"):
+            await page.keyboard.press("Control+k")
+            await page.keyboard.type(f"Chat style: {style}")
+            await expect(page.locator("#commands").get_by_role("option")).to_have_count(1)
+            await page.keyboard.press("Enter")
+            sheet = page.locator("#chat_styles-link")
+            await expect(sheet).to_have_attribute("href", re.compile(style))
+            await expect(page.locator(".chat-bubble").first).to_have_css("padding-right", "0px")
+            await shoot(page, f"story-group-{style}")
+            for head in await heads.all():
+                assert (await size_of(head))["width"] > 40
+            words, box = page.locator("#chat-log"), page.locator(".chat-box")
+            assert (await size_of(words))["x"] == (await size_of(box))["x"]
+
 
 async def test_a_phone(tmp_path: Path, environments_dir: Path):
     """Everything by touch, 360 pixels wide."""
-    cast(tmp_path, "Ada", "Bram")
+    cast(tmp_path, "Ada", "Bram", LONG)
     how = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
     says = ("Good, and *you*?", "Yes.", "```\n" + "wide " * 60 + "\n```", "No.")
     async with told(tmp_path, environments_dir, says, **how) as story:
@@ -275,3 +312,18 @@ async def test_a_phone(tmp_path: Path, environments_dir: Path):
         await page.locator("#chat-conversations a").first.tap()
         await expect(page.locator("article.chat-reply").last).to_be_visible()
         await story.fits(360)
+
+        # A name that is too long is cut at its end; every row of the list has its menu.
+        await page.goto(f"{story.server.address}/chat")
+        await page.tap("#chat-setup-open")
+        await page.select_option("#chat-setup-character", LONG)
+        await expect(page.locator("#chat-setup-open")).to_have_text(LONG)
+        assert await page.locator("#chat-setup-open").evaluate(BEGINS) > 4
+        await page.tap("#chat-setup [data-close]")
+        await shoot(page, "story-phone-long-name")
+        await page.get_by_role("button", name="Conversations", exact=True).tap()
+        tools = page.locator("#chat-conversations .entry .tools button:visible")
+        await expect(tools).to_have_count(1)
+        assert (await size_of(tools))["height"] >= 44
+        await tools.tap()
+        await expect(page.locator("#conversations-sheet")).to_contain_text("Delete")

@@ -122,6 +122,7 @@ VARIABLES = {
     "danger-wash": "behind errors",
     "warn": "what waits or needs care",
     "ok": "what went well",
+    "speech": "what stands between quotation marks",
     "code": "behind code",
     "code-word": "keywords in code",
     "code-name": "names in code",
