@@ -33,6 +33,11 @@ def test_hostile_names_are_refused(name: str, tmp_path: Path) -> None:
         safe_path(tmp_path, "fine", name)
 
 
+def test_a_refusal_shows_the_letters_and_escapes_what_is_invisible() -> None:
+    with pytest.raises(UnsafeName, match=r"“My \*best\* preset ‘ü’ 😀\\u202e\\x1b\[2J” cannot"):
+        safe_name("My *best* preset ‘ü’ 😀\u202e\x1b[2J")
+
+
 @pytest.mark.parametrize("name", FINE)
 def test_people_may_name_things_as_they_like(name: str, tmp_path: Path) -> None:
     assert safe_name(name) == name

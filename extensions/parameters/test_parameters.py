@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -382,6 +383,27 @@ async def test_a_preset_is_saved_restored_deleted_and_brought_back(
     await page.act(vals.pop("action"), **vals)
     assert file.exists()
     assert (await asked(app, model)).top_k == 12, "what was chosen stays while its file is away"
+
+
+async def test_a_preset_saved_over_another_can_be_taken_back(app: App, tmp_path: Path):
+    page, file = await app.open("/parameters"), tmp_path / "presets" / "Mine.yaml"
+
+    async def save(top_k: str) -> str:
+        anew(page)
+        await page.act("parameters.set", name="top_k", value=top_k)
+        await page.act("parameters.save", name="Mine")
+        return await page.until("The preset Mine is saved.*")
+
+    assert "Undo" not in await save("1")
+    undo = re.search(r"hx-vals='(\{[^']*\})'[^>]*>Undo", await save("2"))
+    assert "Undo" not in await save("2"), "nothing else stood in it"
+    assert "top_k: 2" in file.read_text("utf-8")
+    assert undo
+    vals = json.loads(undo[1])
+    await page.act(vals.pop("action"), **vals)
+    assert "top_k: 1" in file.read_text("utf-8")
+    [other] = (tmp_path / "trash" / "presets").glob("*/Mine.yaml")
+    assert "top_k: 2" in other.read_text("utf-8"), "neither is lost"
 
 
 async def test_ours_goes_out_of_sight_and_comes_back(app: App, tmp_path: Path):

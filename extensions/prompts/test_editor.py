@@ -37,6 +37,15 @@ async def test_a_preview_says_what_a_conversation_becomes():
         await told(page, "There is nothing to show", "preview", source=" ")
 
 
+async def test_a_preview_shows_the_letters_at_which_a_reply_ends():
+    async with running("prompts", "settings", model=Scripted()) as app:
+        page = await opened(app)
+        source = "{% for m in messages %}{{ m.role }}:\n{{ m.content }}</s>{% endfor %}"
+        html = await told(page, "A reply ends at.*?</p>", "preview", source=source)
+        assert '<code>"&lt;/s&gt;' in html
+        assert "\\u003c" not in html
+
+
 @pytest.mark.parametrize("what", HOSTILE)
 async def test_a_hostile_template_is_a_sentence(what: str):
     async with running("prompts", "settings", model=Scripted()) as app:
