@@ -20,7 +20,7 @@ class UnsafeName(ValueError):
 def safe_name(name: str) -> str:
     """The name, if it can be that of one file in one folder on every system."""
     if why := _flaw(name):
-        shown = ascii(name[:40])[1:-1]
+        shown = repr(name[:40])[1:-1]
         raise UnsafeName(f"“{shown}” cannot be the name of a file: {why}. Choose another name.")
     return name
 
