@@ -80,10 +80,11 @@ class Delete(Action, frozen=True):
 
 
 class Undelete(Action, frozen=True):
-    """Bring it back."""
+    """Bring it back; `instead` of the one that has its name by now, which is deleted."""
 
     what: What
     number: str
+    instead: bool = False
 
 
 class Empty(Action, frozen=True):

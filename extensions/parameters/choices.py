@@ -177,13 +177,16 @@ class Choices:
         info = self.info
         await self._free(dice.thrown(info.samplers if info else tuple(KNOWN), random))
 
-    async def save(self, name: str) -> None:
-        """Write what applies as the preset of that name, and choose it."""
+    async def save(self, name: str) -> str:
+        """Write what applies as the preset of that name, and choose it; answers the number of the
+        former one in the trash, or "" where there was none."""
         values, others = self.different(), dict[str, Any]()
         if name in await self._ext.thread(self.shelf.own):
             others = {k: v for k, v in (await self.read(name)).others.items() if k not in HELD}
-        await self._ext.thread(self.shelf.save, name, presets.dump({**values, **others}))
+        text = presets.dump({**values, **others})
+        number = await self._ext.thread(self.shelf.save, name, text)
         await self.choose(name)
+        return number
 
     async def read(self, name: str) -> Preset:
         text = await self._ext.thread(self.shelf.text, name)

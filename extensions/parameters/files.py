@@ -30,9 +30,12 @@ class Files:
 
     async def save(self, action: Save, client: Client) -> None:
         name = action.name.strip()
-        await self._choices.save(name)
+        former = await self._choices.save(name)
         await self._pages.tell_files()
-        self._ext.tell(f"The preset {name} is saved.", client)
+        if not former:
+            return self._ext.tell(f"The preset {name} is saved.", client)
+        said = f"The preset {name} is saved. What it said before is in the trash."
+        self._pages.offer_undo(said, Undelete("preset", former, True), client)
 
     async def keep(self, action: Keep, client: Client) -> None:
         name = action.name.strip()
@@ -58,10 +61,12 @@ class Files:
     async def delete(self, action: Delete, client: Client) -> None:
         number = await self._ext.thread(self._shelves[action.what].delete, action.name)
         await self._pages.tell_files()
-        self._pages.offer_undo(action.what, action.name, number, client)
+        said = f"The {action.what} {action.name} was deleted."
+        self._pages.offer_undo(said, Undelete(action.what, number), client)
 
     async def undelete(self, action: Undelete, client: Client) -> None:
-        await self._ext.thread(self._shelves[action.what].undo, action.number)
+        shelf = self._shelves[action.what]
+        await self._ext.thread(shelf.undo, action.number, action.instead)
         await self._pages.tell_files()
 
     async def empty(self) -> None:

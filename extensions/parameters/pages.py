@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
+from msgspec import structs
 
 from kernel.api import Client, Everyone, Extension, Refused, SlotChanged
 
 from . import tokens
-from .actions import Constrain
+from .actions import Constrain, Undelete
 from .choices import TYPED, Choices
 from .grammars import Grammars
 from .texts import KNOWN
@@ -151,14 +152,14 @@ class Pages:
         self._filters[client] = loader
         self._ext.push_html(self._groups(loader, oob=True), client, "values")
 
-    def offer_undo(self, what: str, name: str, number: str, client: Client) -> None:
-        """Say that a file was deleted, beside a button that brings it back."""
+    def offer_undo(self, said: str, undo: Undelete, client: Client) -> None:
+        """Say what was done with a file, beside a button that brings back what it was."""
         self._notices += 1
-        action = {"action": "parameters.undelete", "what": what, "number": number}
+        action = {"action": "parameters.undelete", **structs.asdict(undo)}
         html = self._ext.render(
             "_undo.html",
             id=f"parameters-{self._notices}",
-            text=f"The {what} {name} was deleted.",
+            text=said,
             kind="note",
             button={"label": "Undo", "vals": action},
         )

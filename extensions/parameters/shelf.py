@@ -58,9 +58,15 @@ class Shelf:
         except OSError:
             raise Refused(f"There is no {self._what} {name} any more. Choose another.") from None
 
-    def save(self, name: str, text: str) -> None:
-        """Write the user's own file of that name."""
-        write(self._own_file(name), text.encode())
+    def save(self, name: str, text: str) -> str:
+        """Write the user's own file of that name. What stood in it lies in the trash then: answers
+        the number that `undo` takes, or "" where nothing else stood in it."""
+        file, number = self._own_file(name), ""
+        if file.is_file() and file.read_bytes() != text.encode():
+            number = self._place()
+            shutil.copy2(file, self._trash / number / file.name)
+        write(file, text.encode())
+        return number
 
     def bring(self, name: str, text: str) -> None:
         """Take a new file in; raises Refused where one of that name is there already."""
@@ -76,21 +82,21 @@ class Shelf:
         if name not in self.own():
             self._hide(self._hidden() | {name})
             return OURS + name
-        file = self._own_file(name)
-        self._trash.mkdir(parents=True, exist_ok=True)
-        number = next(n for n in itertools.count(1) if not (self._trash / str(n)).exists())
-        (self._trash / str(number)).mkdir()
-        file.replace(self._trash / str(number) / file.name)
-        return str(number)
+        file, number = self._own_file(name), self._place()
+        file.replace(self._trash / number / file.name)
+        return number
 
-    def undo(self, number: str) -> str:
-        """Bring back what was deleted; answers its name. Raises Refused where that is taken."""
+    def undo(self, number: str, instead: bool = False) -> str:
+        """Bring back what was deleted; answers its name. Raises Refused where that is taken,
+        unless it comes `instead` of the other, which goes into the trash."""
         if number.startswith(OURS) and number[1:] in self._hidden():
             self._hide(self._hidden() - {number[1:]})
             return number[1:]
         place, file = self._trash / number, self._lying(number)
         if not file:
             raise Refused(GONE)
+        if file.stem in self.own() and instead:
+            self.delete(file.stem)
         if file.stem in self.own():
             raise Refused(f"There is another {file.stem} by now. Delete that one first.")
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -112,6 +118,13 @@ class Shelf:
         for each in self.trash():
             if not each.ours:
                 shutil.rmtree(self._trash / each.number)
+
+    def _place(self) -> str:
+        """A new place in the trash; answers its number."""
+        self._trash.mkdir(parents=True, exist_ok=True)
+        number = next(n for n in itertools.count(1) if not (self._trash / str(n)).exists())
+        (self._trash / str(number)).mkdir()
+        return str(number)
 
     def _lying(self, number: str) -> Path | None:
         """The file that lies in the trash under a number."""
