@@ -312,6 +312,21 @@ async def test_a_group_goes_on_with_a_member_whose_file_was_renamed(app: App, ta
     assert (await said(app, tab))[-1][0] == "Bo"
 
 
+async def test_the_setup_of_a_group_leads_to_its_list_and_offers_no_character(app: App, tab: Tab):
+    await tab.act("set_up", conversation="", mode="chat", character="Ada")
+    assert tab.look().get("chat-setup-character")
+    assert not tab.look().get("chat-setup-group")
+    await gather(tab)
+    dom = tab.look()
+    assert not dom.get("chat-setup-character"), "it would change nothing"
+    assert dom.get("chat-setup-persona")
+    link, box = dom.get("chat-setup-group"), dom.get("chat-text")
+    assert link
+    assert dom.get(link.attributes["data-press"]), "the button of the list"
+    assert box
+    assert box.attributes["placeholder"] == "Message the group"
+
+
 async def test_a_group_tells_the_chat_who_speaks_through_its_point(app: App, tab: Tab):
     await gather(tab)
     speakers = app.extension("chat").one(SPEAKERS)

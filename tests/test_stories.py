@@ -186,6 +186,14 @@ async def test_a_group_chat(tmp_path: Path, environments_dir: Path):
         await shoot(page, "story-group-sheet")
         await page.keyboard.press("Escape")
 
+        # The conversation's setup leads there too.
+        await page.click("#chat-setup-open")
+        await shoot(page, "story-group-setup")
+        await page.click("#chat-setup-group")
+        await expect(page.locator("#group_chat-pop")).to_be_visible()
+        await expect(page.locator("#chat-setup")).to_be_hidden()
+        await page.keyboard.press("Escape")
+
         # In the order of the list; the first one's greeting is the one for groups.
         await story.send("Is anybody here?")
         await expect(page.locator("article.chat-reply").first).to_contain_text("Ada waits for all.")

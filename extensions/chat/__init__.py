@@ -43,7 +43,7 @@ async def setup(ext: Extension[Any]) -> None:
 
     markdown, running = Markdown(code), dict[str, Running]()
     prompts, setups = ext.one(PROMPTS), Setups(ext, store)
-    sheet = Sheet(ext, setups)
+    sheet = Sheet(ext, setups, markdown)
     enclosures = Enclosures(ext)
     views = Views(ext, store, markdown, running, sheet, enclosures)
     pages = Pages(ext, store, views, sheet, enclosures)

@@ -129,7 +129,10 @@ class Replies:
         history = who.heard(said)
         asked = bool(history) and history[-1].role == "user"
         model = self._ext.slot().model
-        start = "" if old else setup.options.start_reply_with
+        options, start = who.of(setup.options), ""
+        if not old:
+            start = await self._sheet.begins(running.conversation, who)
+            options = structs.replace(options, start_reply_with=start)
         begun = await self._store.begin_reply(
             question,
             text=old.text if old else start,
@@ -150,7 +153,7 @@ class Replies:
             client=client.id,
             continue_=bool(old),
             mode=setup.mode,
-            options=msgspec.to_builtins(who.of(setup.options)),
+            options=msgspec.to_builtins(options),
             incognito=is_secret(running.conversation),
         )
         past = who.heard([*said, old]) if old else history[:-1] if asked else history

@@ -1,8 +1,11 @@
 """The sheet with a conversation's setup: what it offers, and what of it makes sense now."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
+from markupsafe import Markup
 from msgspec import structs
 
 from extensions.conversations.api import StoredMessage
@@ -10,6 +13,7 @@ from extensions.prompts.api import CAST, PROMPTS, Face
 from kernel.api import MODES, UNSET, Client, Extension, Refused
 
 from .greetings import Greetings
+from .markdown import Markdown
 from .setup import Setup, Setups, as_typed
 from .speaking import SPEAKERS, Speaker
 
@@ -38,8 +42,9 @@ class Wanting(Protocol):
 class Sheet:
     """Contexts of _setup.html."""
 
-    def __init__(self, ext: Extension[Any], setups: Setups) -> None:
+    def __init__(self, ext: Extension[Any], setups: Setups, markdown: Markdown) -> None:
         self._ext, self._setups = ext, setups
+        self._drawn = lru_cache(100)(markdown.render)
         self.greetings = Greetings()
 
     async def context(self, conversation: str, client: Client | None = None) -> dict[str, Any]:
@@ -47,10 +52,16 @@ class Sheet:
         setup = await self._setups.of(conversation)
         modes = self._ext.get(MODES)
         wants: tuple[str, ...] = ()
+        command = ""
         for mode in modes:
             if mode.id == setup.mode:
                 wants = cast(Wanting, mode).wants if hasattr(mode, "wants") else ()
+                command = getattr(mode, "usual_command", "")
         face, cast_ = await self.face(conversation), {}
+        several, button = await self._several(conversation) if "character" in wants else ((), "")
+        shown = self.greetings.shown(
+            conversation or (client.id if client else ""), len(face.greetings) if face else 0
+        )
         if "character" in wants:
             cast_ = {
                 "characters": await self._people("characters"),
@@ -64,10 +75,13 @@ class Sheet:
             "wants": wants,
             "options": setup.options,
             "stopping_strings": as_typed(setup.options.stopping_strings),
+            "usual_command": command,
             "face": face,
-            "greeting": self.greetings.shown(
-                conversation or (client.id if client else ""), len(face.greetings) if face else 0
-            ),
+            "group": {"button": button} if several else None,
+            "greeting": shown,
+            "greeting_html": await self._greeting(face.greetings[shown])
+            if face and face.greetings
+            else "",
             **cast_,
             **self._template(setup, wants),
         }
@@ -98,9 +112,8 @@ class Sheet:
         setup = await self._setups.of(conversation)
         if not self._has_characters(setup):
             return ()
-        for speakers in self._ext.get(SPEAKERS):
-            if found := await speakers.faces(conversation):
-                return found
+        if several := (await self._several(conversation))[0]:
+            return several
         face = await self._face(setup)
         return (face,) if face else ()
 
@@ -124,7 +137,30 @@ class Sheet:
         except Refused:
             return next((m.name for m in reversed(said) if m.role == "assistant"), "")
 
+    async def begins(self, conversation: str, who: Speaker) -> str:
+        """How the setup lets each reply begin, with the names of those who talk."""
+        setup = await self._setups.of(conversation)
+        options = who.of(setup.options)
+        if self._has_characters(setup) and options.character and options.start_reply_with:
+            for cast_ in self._ext.get(CAST):
+                with suppress(Refused):  # The character's file is gone: the reply says so.
+                    return await cast_.expand(
+                        options.start_reply_with, options.character, options.persona
+                    )
+        return options.start_reply_with
+
     # --- inside ------------------------------------------------------------------------
+
+    async def _several(self, conversation: str) -> tuple[Sequence[Face], str]:
+        """Everybody, where another extension says who speaks, and the id of its button."""
+        for speakers in self._ext.get(SPEAKERS):
+            if found := await speakers.faces(conversation):
+                return found, speakers.button
+        return (), ""
+
+    async def _greeting(self, text: str) -> Markup:
+        """A greeting as it will look."""
+        return Markup((await self._ext.thread(self._drawn, text)).strip())
 
     def _has_characters(self, setup: Setup) -> bool:
         mode = next((m for m in self._ext.get(MODES) if m.id == setup.mode), None)

@@ -48,6 +48,9 @@ class Speaker(Struct, frozen=True):
 class Speakers(Protocol):
     """Who else may speak, in conversations with a mode that has characters."""
 
+    button: str
+    """The id of what opens the list of them, beside the text box."""
+
     async def speaker(
         self, conversation: str, said: Sequence[StoredMessage], name: str = "", id: str = ""
     ) -> Speaker | None:

@@ -1,6 +1,7 @@
 """How a conversation is set up: kept with it, told to the mode, shown in the page."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from kernel.testing import App, Scripted, running
 
 ADA = Face("ada", "Ada", "/ext/characters/picture/ada", ("Good evening.", "We are closed."))
 BEA = Face("bea", "Bea", "", ("One.", " ", "Two.", "Three."))
+CYD = Face("cyd", "Cyd", "", ("*It looks up.* <b>Yes</b>?",))
 SETTINGS = "extensions:\n  chat:\n    max_new_tokens: 50\n"
 
 
@@ -30,10 +32,13 @@ class Players:
         return [Face("eve", "Eve <b>")]
 
     async def face(self, character: str, persona: str) -> Face | None:
-        for each in (ADA, BEA):
+        for each in (ADA, BEA, CYD):
             if character == each.id:
                 return each
         raise Refused("There is none.")
+
+    async def expand(self, text: str, character: str, persona: str) -> str:
+        return text.replace("{{user}}", persona or "You")
 
 
 class Played:
@@ -41,6 +46,7 @@ class Played:
 
     id, label = "played", "Played"
     wants = ("character", "persona", "start_reply_with", "command")
+    usual_command = "Say <what> follows."
 
     def __init__(self) -> None:
         self.turns: list[Turn] = []
@@ -155,6 +161,34 @@ async def test_the_sheet_shows_what_the_mode_reads(app: App, tab: Tab):
     assert "Eve <b>" in names
 
 
+async def test_the_usual_command_can_be_read_and_made_ones_own(app: App, tab: Tab):
+    await set_up(tab, mode="played")
+    dom = tab.look()
+    box, button = dom.get("chat-setup-command"), dom.get("chat-setup-usual")
+    assert box
+    assert button
+    assert (box.attributes["placeholder"], box.text.strip()) == (Played.usual_command, "")
+    vals = json.loads(button.attributes["hx-vals"])
+    await tab.page.act(vals.pop("action"), **vals)
+    assert (await setups_of(app).of("")).options.command == Played.usual_command
+    box = tab.look().get("chat-setup-command")
+    assert box
+    assert box.text.strip() == Played.usual_command
+    assert not tab.look().get("chat-setup-usual")
+
+
+async def test_the_box_names_who_will_answer(app: App, tab: Tab):
+    def named() -> str | None:
+        box = tab.look().get("chat-text")
+        return box and box.attributes["placeholder"]
+
+    assert named() == "Message scripted"
+    await set_up(tab, mode="played", character="ada")
+    assert named() == "Message Ada"
+    await set_up(tab, mode="instruct")
+    assert named() == "Message scripted"
+
+
 async def test_thinking_is_offered_where_the_template_knows_it(app: App, tab: Tab, model: Scripted):
     assert not tab.look().get("chat-setup-enable_thinking")
     model.info = structs.replace(model.info, chat_template="{% if enable_thinking %}{% endif %}")
@@ -218,6 +252,15 @@ def offered(tab: Tab) -> str:
     shown = tab.look().get("chat-greeting")
     assert shown
     return shown.text
+
+
+async def test_a_greeting_is_offered_as_it_will_look(app: App, tab: Tab):
+    await set_up(tab, mode="played", character="cyd")
+    dom = tab.look()
+    shown = dom.get("chat-greeting")
+    assert shown
+    assert shown.text == "It looks up. <b>Yes</b>?"
+    assert "em" in [node.tag for node in shown.all()]
 
 
 async def test_all_greetings_are_gone_through_before_it_begins(app: App, tab: Tab):
@@ -365,6 +408,18 @@ async def test_what_comes_from_elsewhere_goes_on_with_its_character(app: App, ta
         assert (setup.mode, setup.options.character) == expected, name
         assert not setup.options.start_reply_with
     assert (await setups.of("")).options.character == "bea", "a new one begins with the last"
+
+
+async def test_a_reply_begins_with_the_names_of_those_who_talk(
+    app: App, tab: Tab, played: Played, model: Scripted
+):
+    await set_up(tab, mode="played", character="cyd", persona="eve", start_reply_with="{{user}}, ")
+    await tab.ask("Hello")
+    assert tab.said[-1] == "eve, One."
+    assert played.turns[-1].options["start_reply_with"] == "eve, "
+    await set_up(tab, mode="instruct", start_reply_with="{{x}} ")
+    await tab.ask("And?")
+    assert tab.said[-1] == "{{x}} Two.", "nobody is played"
 
 
 async def test_the_model_writes_into_the_text_box_of_one_page(app: App, tab: Tab, model: Scripted):

@@ -62,11 +62,16 @@ class ChatInstruct:
         stops = (*await self._prompts.stops(request), *play.stops())
         return self._prompts.stopped(request, stops, play.options)
 
+    @property
+    def usual_command(self) -> str:
+        """What the model is asked where a conversation says nothing of its own."""
+        return self._command().strip() or COMMAND
+
     # --- inside ------------------------------------------------------------------------
 
     async def _said(self, play: Play, turn: Turn, history: Sequence[Message]) -> str:
         """The command with its macros and the name, the conversation's place still open."""
-        command = play.options.command.strip() or self._command().strip() or COMMAND
+        command = play.options.command.strip() or self.usual_command
         expanded = await self._library.expand(
             command,
             play.character,

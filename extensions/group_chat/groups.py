@@ -20,6 +20,8 @@ HERE = ("group_chat", "group")
 class Groups:
     """What is contributed to SPEAKERS."""
 
+    button = "group_chat-open"
+
     def __init__(self, store: Store, setups: Setups, library: Library) -> None:
         self._store, self._setups, self._library = store, setups, library
 

@@ -38,3 +38,7 @@ class Cast(Protocol):
     async def face(self, character: str, persona: str) -> Face | None:
         """A character with its greetings, as they are said to this persona."""
         ...
+
+    async def expand(self, text: str, character: str, persona: str) -> str:
+        """A text with its macros said for the two; raises Refused where the character is gone."""
+        ...

@@ -22,3 +22,6 @@ class Players:
         found = await self._library.get(character)
         scene = await self._library.scene(found, persona)
         return Face(found.id, scene.char, found.picture, scene.greetings)
+
+    async def expand(self, text: str, character: str, persona: str) -> str:
+        return await self._library.expand(text, character, persona)

@@ -159,6 +159,9 @@ class Played:
     async def face(self, character: str, persona: str) -> Face | None:
         return next((face for face in self._faces if face.id == character), None)
 
+    async def expand(self, text: str, character: str, persona: str) -> str:
+        return character + text
+
 
 def form(name: str, vectors: list[str]) -> type[msgspec.Struct]:
     """A struct whose labels, words of help, defaults and choices are vectors."""
