@@ -256,6 +256,9 @@ async def test_who_is_chosen_speaks_now_muted_or_not(app: App, tab: Tab, model: 
     assert (await said(app, tab))[-1][0] == "Ada", "what was said stays"
     await act(tab, "speak", character="Ada")
     await app.until(lambda: "not in the group any more" in tab.toasts)
+    (app.kernel.data / "characters" / "Bo.json").unlink()
+    await act(tab, "speak", character="Bo")
+    await app.until(lambda: "The file of this character is gone" in tab.toasts)
 
 
 async def test_a_group_may_begin_with_nothing(app: App, tab: Tab):

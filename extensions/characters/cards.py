@@ -36,7 +36,7 @@ REQUIRED: Final[Mapping[str, Any]] = {
 """What a card of the third version must have."""
 OLD: Final = ("name", "description", "personality", "scenario", "first_mes", "mes_example")
 """All that the first version knew; some programs still write it beside `data`."""
-NOT_ONE = "This is no character: it has neither a name nor a word about it. Choose another file."
+NOT_ONE = "This is no character: it has neither a name nor a word about it. Give it a name."
 
 
 @dataclass

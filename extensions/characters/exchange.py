@@ -104,8 +104,8 @@ class Exchange:
                 picture = picture or pictures.pop(stem, b"")
                 embed = data.startswith(png.SIGNATURE)
                 id = self._library.folder.create(title, card, picture, embed=embed)
-                made.append(id)
-                odd += deaf(id, character_of(id, card).book)
+                made.append(title[:80])
+                odd += deaf(title, character_of(id, card).book)
             except (Refused, OSError) as error:
                 refused.append(f"{name[:80] or 'A file'}: {error}")
         refused += [f"{stem[:80]}: it is a picture without a character." for stem in pictures]

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,8 @@ from kernel.api import Client, Extension, Refused
 from . import rows
 from .forms import shown
 from .library import Library, LibraryChanged
-from .records import Character
+from .macros import Macros
+from .records import Character, Persona
 from .trash import Trash
 from .worlds import LORE
 
@@ -221,7 +223,7 @@ class Pages:
     async def _gallery(self) -> dict[str, Any]:
         characters, troubles, reading = await self._read()
         tags = Counter(tag for each in characters for tag in dict.fromkeys(each.tags))
-        settings = self._ext.settings
+        settings, persona = self._ext.settings, await self._library.persona()
         return {
             "characters": [
                 {
@@ -230,7 +232,7 @@ class Pages:
                     "name": each.name,
                     "picture": each.picture,
                     "letter": each.name[:1].upper(),
-                    "about": brief(each.creator_notes or each.description),
+                    "about": brief(each.creator_notes or each.description, each, persona),
                     "tags": each.tags[:12],
                     "creator": each.creator,
                 }
@@ -250,9 +252,13 @@ class Pages:
         }
 
 
-def brief(text: str) -> str:
-    """The beginning of a text on one line."""
-    line = " ".join(text[: SHORT * 4].split())
+def brief(text: str, character: Character, persona: Persona) -> str:
+    """The beginning of a text on one line, as it is said of the two."""
+    text = text[: SHORT * 4]
+    user = persona.name if persona.id else character.user_name or persona.name
+    with suppress(Refused):  # It would grow without end.
+        text = Macros(user, character.char, place=character.id).expand(text)
+    line = " ".join(text.split())
     return line if len(line) <= SHORT else line[:SHORT].rstrip() + "…"
 
 

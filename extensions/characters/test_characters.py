@@ -53,13 +53,18 @@ async def test_the_gallery_shows_what_lies_there_and_what_cannot_be_read():
     async with running("characters") as app:
         put(app, "Bo.png", in_png(Card(BO), BLANK))
         put(app, "Broken.json", b"{")
+        about, endless = "{{char}} {{// secret}}knows <USER>, and {{wonders}}.", "{{char}}" * 60
+        put(app, "Old.yaml", f"name: Old\ncontext: '{about}'\n".encode())
+        put(app, "Endless.yaml", f"name: {'x' * 50_000}\ncontext: '{endless}'\n".encode())
         page = await app.open("/characters")
+        await page.until("Old knows You, and {{wonders}}.")
+        await page.until("<b>x+</b>")
         await page.until(r'href="/characters/Bo".*img src="/ext/characters/picture/Bo\?v=.*>Bo</b>')
         await page.until("Broken.json: This is no JSON")
         page.html = ""
         put(app, "Kim.yaml", b"name: Kim\n")
         await page.act("characters.new", name="Ann")
-        assert on_disk(app) == ["Ann.yaml", "Bo.png", "Broken.json", "Kim.yaml"]
+        assert {"Ann.yaml", "Kim.yaml"} < {*on_disk(app)}
         await page.until("page-go.*/characters/Ann")
 
 
@@ -401,11 +406,23 @@ async def test_a_name_without_end_is_refused_at_once():
         assert time.process_time() - begun < 5
 
 
+async def test_a_notice_says_what_came_in_by_its_name():
+    async with running("characters") as app:
+        page = await app.open("/characters")
+        card = in_png(Card({"name": "Maren <i>x</i>"}), BLANK)
+        await app.fetch("/ext/characters/import", "POST", **multipart(("a.png", card)))
+        await page.until("Imported Maren &lt;i&gt;x&lt;/i&gt;.")
+
+
 async def test_text_is_pasted():
     async with running("characters") as app:
         page = await app.open("/characters")
         await page.act("characters.paste", text='{"data": {"name": "Bo", "x": 1}}')
         await page.act("characters.paste", text="name: Kim\ngreeting: Hi\n")
+        await page.act("characters.paste", text="{}")
+        await page.until("neither a name nor a word about it. Give it a name.")
+        await page.act("characters.paste", text="{}")
+        await page.until("neither a name nor a word about it. Give it a name.")
         await page.act("characters.paste", text="{")
         await page.until("This is no JSON")
         assert on_disk(app) == ["Bo.yaml", "Kim.yaml"]

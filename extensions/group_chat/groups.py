@@ -15,6 +15,10 @@ from .group import Group, Said
 
 HERE = ("group_chat", "group")
 """Where a group is kept with its conversation."""
+LOST = (
+    "The file of this character is gone. Bring it back in Characters, or take the character out of"
+    " the group."
+)
 
 
 class Groups:
@@ -75,6 +79,8 @@ class Groups:
         known = await self.characters(group, gone=True)
         here = [member.id for member in group.here if member.id in known]
         called = next((each for each in known if known[each].char == name), "") if name else ""
+        if id in [member.id for member in group.here if member.id not in known]:
+            raise Refused(LOST)
         if id and id not in here:
             raise Refused("This character is not in the group any more. Choose somebody else.")
         names = {each: known[each].char for each in here}
