@@ -83,6 +83,7 @@ class Choosing:
         model = self._file(name)
         loader = self.loader(model, wish) if model else None
         if not loader:
+            self._loading.path(name)  # Says that it is gone, where it is.
             raise Refused(f"Nothing that is switched on loads {name}. See Settings.")
         assert model
         others = {field.name for field in await rows(self._ext.get(BESIDE), model)}

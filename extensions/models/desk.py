@@ -105,7 +105,8 @@ class Desk:
             await self._ext.slot().reload()
 
     async def cancel(self, action: a.Cancel, client: Client) -> None:
-        await self._ext.slot().cancel("The loading was cancelled.")
+        with suppress(LoadFailed, NoModel):  # The slot says so.
+            await self._loading.cancel()
 
     async def at_start(self, action: a.AtStart, client: Client) -> None:
         self._ext.configure({"at_start": action.on})

@@ -53,6 +53,8 @@ class Loading:
         self._ext, self._memory, self.ways = ext, memory, ways
         self._newest: object = None
         """The load that was asked for last."""
+        self._there = Loaded()
+        """What is loaded, or was when the load that is under way began."""
 
     def path(self, name: str) -> Path:
         """Raises Refused when there is no such model."""
@@ -61,7 +63,9 @@ class Loading:
         except ValueError as error:
             raise Refused(f"{error} Choose a model in the picker.") from None
         if not path.exists():
-            raise Refused(f"{name} is not below {self._ext.models}. Choose another model.")
+            raise Refused(
+                f"{name} is not below {self._ext.models}, or not any more. Choose another model."
+            )
         return path
 
     async def load(
@@ -124,6 +128,15 @@ class Loading:
         now = self.ways.options(name, loader) if now is None else now
         await self.load_so(name, loader, {**now, **changes})
 
+    async def cancel(self) -> None:
+        """Give up a load; what it was to replace comes back, as after one that is refused. Raises
+        as `load`."""
+        slot, before = self._ext.slot(), self._there
+        replaced = slot.state.state == "loading" and before.name and before is not self.last
+        await slot.cancel("The loading was cancelled.")
+        if replaced and slot.state.state == "empty":
+            await self._open(before.name, self.path(before.name), before.loader, before.options)
+
     async def at_start(self, say: Callable[[str], None]) -> None:
         """The model that `--model` names, or the one used last, or the guide; `say` is told when
         that cannot be. What is only missed for now is not forgotten: the guide stands in."""
@@ -146,6 +159,12 @@ class Loading:
         except (LoadFailed, NoModel) as error:  # The slot shows it.
             self._ext.log.warning("%s", error)
 
+    @property
+    def culprit(self) -> str:
+        """The model that an error of the slot is about: what was there before may be back."""
+        slot = self._ext.slot()
+        return self.failed[0] if slot.model and self.failed else self.last.name
+
     # --- inside ------------------------------------------------------------------------
 
     async def _way(self, name: str, path: Path, wish: str) -> Loader | None:
@@ -157,20 +176,24 @@ class Loading:
 
     async def _open(self, name: str, path: Path, loader: str, options: Mapping[str, Any]) -> None:
         """Load it; what would be refused in any case costs the model that is there nothing."""
+        slot = self._ext.slot()
         self._newest = wish = object()
-        if self._ext.slot().model and (why := await self._refused(path, loader, options)):
+        if slot.model and (why := await self._refused(path, loader, options)):
             raise self._told(name, path, loader, why)
         if self._newest is not wish:
             raise LoadFailed("Another choice replaced this one.")
-        before, self.last = self.last, Loaded(name, loader, dict(options))
+        if not slot.model and slot.state.state != "loading":
+            self._there = Loaded()
+        mine = self.last = Loaded(name, loader, dict(options))
         self.failed = None
         try:
-            await self._ext.slot().load(path, loader, options)
+            await slot.load(path, loader, options)
         except BaseException:
-            self.failed = name, loader
-            if self._ext.slot().model and self.last.name == name:
-                self.last = before  # What was there before stays, or came back.
+            if self.last is mine:  # Else a newer choice replaced this one.
+                self.failed = name, loader
+                self.last = self._there if slot.model else mine  # That stays, or came back.
             raise
+        self._there = mine
 
     async def _refused(self, path: Path, loader: str, options: Mapping[str, Any]) -> str:
         """Why a load will be refused, where its loader says that beforehand."""

@@ -23,6 +23,8 @@ class Looking:
 
     def __init__(self, words: str = "", most: int = MOST) -> None:
         self.words, self.most = words, most
+        self.there: bool | None = None
+        """Whether the model that it shows was there; None where it shows no single one."""
 
 
 class Page:
@@ -109,17 +111,17 @@ class Page:
                 self._ext.push_html(html, client, "sections")
         for client in tuple(self._open):
             if client.tab == self._ext.id:
-                section, _, rest = client.subject.partition("/")
-                context = await self._section(client, section, rest)
-                html = self._ext.render("_section.html", oob=True, section=section, **context)
-                self._ext.push_html(html, client, "section")
+                await self._tell_section(client)
 
     async def tell_list(self) -> None:
         """The list, on every page that shows it, and what is known of the model of another."""
-        for client in self._open:
+        for client, looking in tuple(self._open.items()):
+            model = self._shown(client)
             if client.tab == self._ext.id and not client.subject:
                 self._tell(client)
-            elif model := self._shown(client):
+            elif looking.there not in (None, bool(model)):
+                await self._tell_section(client)
+            elif model:
                 html = self._ext.render("_facts.html", oob=True, model=self.rows.whole(model))
                 self._ext.push_html(html, client, "facts")
 
@@ -130,6 +132,12 @@ class Page:
             self._ext.push_html(self._ext.render("_here.html", oob=True, **context), client, "here")
 
     # --- inside -------------------------------------------------------------------------
+
+    async def _tell_section(self, client: Client) -> None:
+        section, _, rest = client.subject.partition("/")
+        context = await self._section(client, section, rest)
+        html = self._ext.render("_section.html", oob=True, section=section, **context)
+        self._ext.push_html(html, client, "section")
 
     async def _section(self, client: Client | None, section: str, rest: str) -> dict[str, Any]:
         """The context of _section.html."""
@@ -178,6 +186,8 @@ class Page:
 
     async def _file(self, client: Client | None, name: str) -> dict[str, Any]:
         model = self._named(name)
+        if client in self._open:
+            self._open[client].there = bool(model)
         if not model:
             return {"model": None}
         if not self.catalogue.of(model):  # A panel waits for nothing that may take seconds.
@@ -196,7 +206,10 @@ class Page:
         shown = self._views.picker(client)
         chosen = shown["chosen"]
         fits = chosen and chosen["name"] == model.name and not self.rows.trouble(model)
-        return {**shown, "chosen": chosen if fits else None}
+        slot = shown["slot"]
+        if self._views.loading.culprit != model.name:  # Its failure is told on its own page.
+            slot = {**slot, "error": ""}
+        return {**shown, "slot": slot, "chosen": chosen if fits else None}
 
     def _shown(self, client: Client) -> ModelFile | None:
         """The model that a page shows."""

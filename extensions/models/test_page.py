@@ -255,3 +255,23 @@ async def test_a_list_follows_the_folder():
         put(app, "new/link.gguf")
         (app.kernel.models / "far.gguf").symlink_to(app.kernel.models / "new" / "link.gguf")
         await page.until('href="/models/file/far.gguf"')
+
+
+async def test_the_page_of_a_model_follows_its_file_away_and_back():
+    async with running("models", "llama_cpp") as app:
+        aged(app, "other.gguf", a_gguf())
+        aged(app, "vanish.gguf", a_gguf())
+        page = await app.open("/models/file/vanish.gguf")
+        await page.until("models-page-load")
+        page.html = ""
+        (app.kernel.models / "vanish.gguf").unlink()
+        await page.act("models.choose", file="other.gguf")  # That looks, and tells this page alone.
+        await page.until('id="models-section".*There is no such model below models/ any more')
+        assert "models-page-load" not in page.html
+        for loader in ("llama_cpp", ""):
+            await page.act("models.load", file="vanish.gguf", loader=loader)
+        await page.until("vanish.gguf is not below .* or not any more. Choose another model")
+        assert "switched on" not in page.html[page.html.index('class="toast') :]
+        page.html = ""
+        aged(app, "vanish.gguf", a_gguf())
+        await page.until('id="models-section".*<h1>vanish.gguf</h1>.*models-page-load')

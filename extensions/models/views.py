@@ -24,7 +24,7 @@ class Views:
     """Contexts for the templates; the list of files is looked up anew when asked to."""
 
     def __init__(self, ext: Extension[Any], ways: Ways, loading: Loading, rest: Rest) -> None:
-        self.choosing = Choosing(ext, ways, loading, self.file)
+        self.loading, self.choosing = loading, Choosing(ext, ways, loading, self.file)
         self.progress = Progress(ext.slot())
         self.generated: Generated | None = None
         self.everyone = Everyone()
@@ -32,6 +32,8 @@ class Views:
         """What was wrong with the model that was to be loaded at the start."""
         self._ext, self._rest = ext, rest
         self._told = True
+        self._untold = False
+        """Whether the list is another one than the pages were told, whoever looked."""
         self._shelf = Shelf(ext.models)
         self._pages: dict[str, Client] = {}
         self.beside: Callable[[Client], None] = lambda client: None
@@ -45,7 +47,9 @@ class Views:
 
     async def look(self) -> bool:
         """List the files again; says whether anything changed."""
-        return await self._ext.thread(self._shelf.look, self._ext.get(LOADERS))
+        changed = await self._ext.thread(self._shelf.look, self._ext.get(LOADERS))
+        self._untold = self._untold or changed
+        return changed
 
     async def glance(self) -> bool:
         """The same, but only if a folder was touched."""
@@ -58,7 +62,9 @@ class Views:
 
         async def look() -> None:
             if self.watched:
-                if changed := await self.glance():
+                changed = await self.glance() or self._untold
+                self._untold = False
+                if changed:
                     self.push_pickers()
                 await looked(changed)
 
