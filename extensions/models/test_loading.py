@@ -390,3 +390,23 @@ async def test_a_form_that_only_its_loader_knows_is_in_the_picker():
         assert described, "and is read"
         page = await picking(app, "one.odd")
         assert '<span class="name">one.odd</span>' in last(page)
+
+
+async def test_of_two_models_with_one_name_the_page_says_which_one_it_is():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        models = await with_models(app, "tiny/hf.gguf", "large/hf.gguf", "alone.gguf")
+        page = await picking(app, "tiny/hf.gguf")
+        loader.gate = asyncio.Event()
+        loading = asyncio.create_task(models.load("tiny/hf.gguf"))
+        await page.until("<b>tiny/hf</b><span[^>]*>Loading")
+        await page.until("<b>tiny/hf</b> <span[^>]*>is being loaded")
+        loader.gate.set()
+        await loading
+        await page.until("<b>tiny/hf</b><span>GGUF")
+        loader.fails = WorkerDied("It crashed.")
+        await page.act("models.load", file="large/hf.gguf", loader="llama_cpp")
+        await page.until("<b>large/hf did not load</b>")
+        loader.fails = None
+        await models.load("alone.gguf")
+        await page.until("<b>alone</b><span>GGUF")

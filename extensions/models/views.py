@@ -8,6 +8,7 @@ from typing import Any
 from extensions.models.choosing import Choosing
 from extensions.models.files import ModelFile, Shelf
 from extensions.models.loading import Loading
+from extensions.models.naming import told_apart
 from extensions.models.progress import Progress
 from extensions.models.rest import Rest
 from extensions.models.watching import watching
@@ -180,7 +181,7 @@ class Views:
         labels = {loader.id: loader.label for loader in self._ext.get(LOADERS)}
         return {
             "state": "failed" if now.state == "empty" and self.trouble else now.state,
-            "name": info.name if info else now.name,
+            "name": self._called(info.name, info.path) if info else self._called(now.name),
             "form": form_of(Path(info.path)) if info and info.path else "",
             "loader": labels.get(info.loader, info.loader) if info else "",
             "context_length": info.context_length if info else 0,
@@ -192,9 +193,17 @@ class Views:
             "stages": self.progress.stages(),
             "log": self.progress.log(),
             "crash": self.progress.crash(),
-            "rests": self._rest.of,
+            "rests": self._called(self._rest.of),
             "wakes": self._ext.settings.wake,
         }
+
+    def _called(self, said: str, path: str = "") -> str:
+        """A model's name for a person; without a `path` it is the one that was loaded last."""
+        root, name = self._ext.models, self.loading.last.name
+        if path:
+            below = Path(path).is_relative_to(root)
+            name = Path(path).relative_to(root).as_posix() if below else ""
+        return told_apart(said, name, (model.name for model in self._shelf.models))
 
 
 def used_of(usage: Usage, context: int) -> int:
