@@ -333,6 +333,15 @@ on('click', ({target}) => { if (target.closest('[role=option]')) target.closest(
 on('close', ({target}) => { const box = target.querySelector('[role=combobox]'); if (box) box.value = option = ''; }, true);
 on('htmx:after:swap', () => { const box = document.activeElement; if (box?.role === 'combobox') filtering(box, true); });
 
+// --- a file that is dropped where nothing takes files is not opened in the place of this page ---
+
+for (const name of ['dragover', 'drop']) on(name, event => {
+  const {target, dataTransfer} = event;
+  if (event.defaultPrevented || !dataTransfer?.types.includes('Files') || target.type === 'file') return;
+  event.preventDefault();
+  dataTransfer.dropEffect = 'none';
+});
+
 // --- toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most ---
 
 const notice = id => at('toasts').append(at(id).content.querySelector('.toast').cloneNode(true));      // in the words of a template

@@ -137,7 +137,9 @@ async def test_the_process_of_a_model_is_told_and_goes(monkeypatch: pytest.Monke
     async with running("hardware", "models") as app:
         await app.load_in_worker("Hi.")
         page = await app.open("/models/hardware")
-        await page.until("What models use now.*scripted .*[0-9]+ MB")
+        await page.until(
+            "What models use now.*scripted .*[0-9]+ MB of the files that it reads: the"
+        )
         page.html = ""
         await app.kernel.slot().unload()
         await page.until("No model is loaded in a process of its own")

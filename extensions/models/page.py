@@ -182,6 +182,7 @@ class Page:
             "words": looking.words,
             "reading": self.catalogue.unread,
             "folder": str(self._ext.models),
+            "loras": str(self._ext.loras),
         }
 
     async def _file(self, client: Client | None, name: str) -> dict[str, Any]:

@@ -275,3 +275,13 @@ async def test_the_page_of_a_model_follows_its_file_away_and_back():
         page.html = ""
         aged(app, "vanish.gguf", a_gguf())
         await page.until('id="models-section".*<h1>vanish.gguf</h1>.*models-page-load')
+
+
+async def test_without_a_model_the_picker_says_where_they_come_from():
+    async with running("models", "downloader") as app:
+        page = await app.open("/")
+        await page.until('no model files yet. <a href="/models/downloader">Download one</a>')
+        await app.kernel.changes.toggle("downloader", False)
+        page = await app.open("/models")
+        await page.until('no model files yet. <a href="/models">The Model page</a> takes them.')
+        assert f"<code>{app.kernel.loras}</code>" in page.html, "where adapters go"

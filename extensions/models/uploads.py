@@ -186,9 +186,8 @@ class Uploads:
             upload.whole.result()
             job.report(1, "Putting it in its place")
             place = await self._ext.thread(self._publish, upload)
-            if place == self._ext.loras:
-                said = f"{upload.name} is a LoRA adapter, and was put into {place.name}/."
-                self._ext.tell(said, Everyone())
+            adapter = " is a LoRA adapter, and" if place == self._ext.loras else ""
+            self._ext.tell(f"{upload.name}{adapter} was put into {place.name}/.", Everyone())
         finally:
             self._live.pop(upload.home.name, None)
             upload.whole.cancel()

@@ -17,6 +17,7 @@ from kernel.api import LOADERS, Client, Everyone, Extension, Generated, Usage
 
 MOST = 200
 """Models in the picker; the Model page finds the others."""
+DOWNLOADER = "downloader"
 OFTEN = 0.5
 """Seconds between two looks at what an engine prints while it loads."""
 
@@ -162,7 +163,13 @@ class Views:
             "autoload": self._ext.settings.autoload,
             "idle": self._rest.minutes,
             "folder": str(self._ext.models),
+            "downloads": self._downloads(),
         }
+
+    def _downloads(self) -> str:
+        """The section where models are downloaded, where that is on."""
+        sections = {owner for owner, panel in self._ext.parts("models") if panel.title}
+        return f"/models/{DOWNLOADER}" if DOWNLOADER in sections else ""
 
     def _row(self, model: ModelFile) -> dict[str, Any]:
         loaders = [loader for loader in self._ext.get(LOADERS) if loader.id in model.loaders]

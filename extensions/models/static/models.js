@@ -1,4 +1,4 @@
-// The Model page: files and folders that are dropped onto it, or chosen, are sent piece by piece.
+// The Model tab: files and folders that are dropped onto any section of it, or chosen, are sent piece by piece.
 // No words in here: they stand in the templates.
 
 const unsent = () => document.dispatchEvent(new CustomEvent('page:notice', {detail: 'page-unsent'}));
@@ -7,11 +7,11 @@ const PIECE = 16 << 20, AT = '/ext/models/uploads', TRIES = 5;
 class Drop extends HTMLElement {
   connectedCallback() {
     this.stop = new AbortController();
-    const {signal} = this.stop, page = this.closest('.page') ?? this;
+    const {signal} = this.stop;
     const files = event => [...event.dataTransfer?.types ?? []].includes('Files');
-    page.addEventListener('dragover', event => { if (files(event)) { event.preventDefault(); this.dataset.uiOver = ''; } }, {signal});
-    page.addEventListener('dragleave', event => { if (!page.contains(event.relatedTarget)) delete this.dataset.uiOver; }, {signal});
-    page.addEventListener('drop', event => {
+    this.addEventListener('dragover', event => { if (files(event)) { event.preventDefault(); this.dataset.uiOver = ''; } }, {signal});
+    this.addEventListener('dragleave', event => { if (!this.contains(event.relatedTarget)) delete this.dataset.uiOver; }, {signal});
+    this.addEventListener('drop', event => {
       if (!files(event)) return;
       event.preventDefault();
       delete this.dataset.uiOver;
@@ -22,9 +22,22 @@ class Drop extends HTMLElement {
       }
     }, {signal});
     this.addEventListener('change', ({target}) => {
+      if (!target.closest('.models-drop')) return;
       const chosen = [...target.files].map(file => ({path: file.webkitRelativePath || file.name, file}));
       target.value = '';
       if (target.webkitdirectory) this.send(chosen); else for (const each of chosen) this.send([each]);
+    }, {signal});
+    // A picker that a button of this page opens shows what that chose: its row, and how it is loaded.
+    let wanted;
+    this.addEventListener('click', ({target}) => {
+      const button = target.closest('[data-open="models-picker"]');
+      if (button) wanted = JSON.parse(button.getAttribute('hx-vals') ?? '{}').file;
+    }, {signal});
+    document.addEventListener('htmx:after:swap', () => {
+      const picker = document.getElementById('models-picker'), load = picker?.querySelector('.load');
+      if (!wanted || load?.querySelector('h3').textContent !== wanted) return;
+      wanted = '';
+      for (const part of [picker.querySelector('.file[aria-pressed=true]'), load]) part?.scrollIntoView({block: 'nearest'});
     }, {signal});
   }
   disconnectedCallback() { this.stop.abort(); }       // what is on its way goes on
