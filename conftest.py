@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import requests  # noqa: F401 - the library, before pytest meets extensions/requests by that name
 
 from kernel.testing import leaving_nothing
 

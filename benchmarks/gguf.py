@@ -140,11 +140,12 @@ async def measure(size: str, args: Any, python: Path, scratch: Path) -> None:
         cold = await long_prompts(users, args.prompt, runs if small else 2)
         await many_users([each for each in users if each.most > 1], args.prompt, size, runs)
         await cancelling([each for each in users if each.most > 1], args.prompt, cold, runs)
-        if native and small:
+        if native:
             batcher = await enter(child(python, HERE / "bare_batcher.py", model))
+            await costs(batcher, widths, 4 * tokens if small else tokens, runs)
+        if native and small:
             fresh = await enter(worker(python, model))  # Others fill the memory for what is idle.
             await beside_idle(fresh, args.prompt, runs)
-            await costs(batcher, widths, 4 * tokens, runs)
             await stopping(await enter(child(*script, "loop", *more)), 2 * tokens, runs)
     await restarting(python, args.environments_dir, model, scratch / f"again-{size}", args.prompt)
 
