@@ -330,16 +330,14 @@ on('keydown', event => {
   else at(box.getAttribute('aria-activedescendant'))?.click();
 });
 on('click', ({target}) => { if (target.closest('[role=option]')) target.closest('dialog')?.close(); }, true);
-on('close', ({target}) => { const box = target.querySelector('[role=combobox]'); if (box) box.value = option = ''; }, true);
+on('close', ({target}) => { const box = target.querySelector('[role=combobox]'); if (box) box.value = option = ''; if (target.contains(at('toasts'))) above(at('toasts'), document.body); }, true);
 on('htmx:after:swap', () => { const box = document.activeElement; if (box?.role === 'combobox') filtering(box, true); });
 
 // --- a file that is dropped where nothing takes files is not opened in the place of this page ---
 
-for (const name of ['dragover', 'drop']) on(name, event => {
-  const {target, dataTransfer} = event;
+for (const name of ['dragover', 'drop']) on(name, event => { const {target, dataTransfer} = event;
   if (event.defaultPrevented || !dataTransfer?.types.includes('Files') || target.type === 'file') return;
-  event.preventDefault();
-  dataTransfer.dropEffect = 'none';
+  event.preventDefault(); dataTransfer.dropEffect = 'none';
 });
 
 // --- toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most ---
@@ -359,9 +357,18 @@ const watching = new MutationObserver(changes => {
   }
   const all = at('toasts'), free = [...all.children].filter(toast => !held(toast));
   while (all.childElementCount > 3 && free.length > 1) free.shift().remove();
-  if (all.matches(':popover-open')) all.hidePopover();
-  if (all.firstElementChild) all.showPopover();          // again, to lie above a dialog opened since
+  above(all);
 });
+// A dialog makes all outside of it dead to clicks, so they stand in the one that is open; a swap in there must not take them along.
+function above(all, home = [...document.querySelectorAll('dialog:modal')].at(-1) ?? document.body) {
+  if (all.matches(':popover-open')) all.hidePopover(); if (all.parentNode !== home) home.append(all);
+  if (all.firstElementChild) all.showPopover();          // again, to lie above what was opened since
+}
+on('htmx:before:swap', ({detail: {tasks}}) => {
+  const dialog = at('toasts').closest('dialog'), meets = ({target}) => target instanceof Node && (dialog.contains(target) || target.contains(dialog));
+  if (dialog && tasks.some(meets)) above(at('toasts'), document.body);
+});
+on('htmx:after:swap', () => { if (at('toasts').firstElementChild && document.querySelector('dialog:modal') && !at('toasts').closest('dialog')) above(at('toasts')); });
 on('DOMContentLoaded', () => watching.observe(at('toasts'), {childList: true}));
 
 // --- a list put in order by dragging a .handle; its button[data-order] sends `id` and `to` ---

@@ -69,7 +69,12 @@ async def test_from_a_choice_to_the_next_start(tmp_path: Path, environments_dir:
         assert text.startswith("# Kept since 2024.\n.*stories:\n  n_ctx: 384\n  n_gqa: 8\n")
         assert "stories.gguf$:\n  loader: llama.cpp\n  context_length: 256\n" in text
         assert "preset: Shortwave" in text
+        await page.click("#models-forget")
+        await expect(page.locator("#models-forget")).to_have_count(0)
+        await page.get_by_role("button", name="Undo").click()  # Also above a dialog.
         await expect(page.locator("#models-forget")).to_be_visible()
+        await expect(page.locator("#models-picker")).to_be_visible()
+        assert "preset: Shortwave" in saved.read_text()
 
         # The preset came with it.
         await page.keyboard.press("Escape")
