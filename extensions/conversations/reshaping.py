@@ -42,14 +42,14 @@ class Reshaping(Keeping):
         def work(c: sqlite3.Connection) -> StoredMessage:
             old, words = tree.find_message(c, id), clean(text)
             rest = [part for part in old.parts if not isinstance(part, Text)]
-            below, shown = _children(c, old.conversation, id), _child(c, id)
             new = tree.add_message(
                 c, old.conversation, old.parent, old.role, words, model=old.model,
                 parts=(*rest, Text(words)) if rest and old.role == "user" else (),
                 loader=old.loader, sampling=old.sampling, name=old.name,
             )  # fmt: skip
-            if keep and below:
-                _put(c, below, new.id)
+            if keep:
+                shown = _child(c, id)
+                _put(c, _children(c, old.conversation, id), new.id)
                 _point(c, new.id, shown)
                 _point(c, id, "")
                 tree.show(c, old.conversation, shown or new.id)

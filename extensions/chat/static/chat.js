@@ -295,8 +295,10 @@ class ChatComposer extends HTMLElement {
     const {textContent: text, firstElementChild: mark} = document.getElementById('chat-draft');
     if (!mark) return;
     const {how} = mark.dataset, now = this.box.value, there = text && now.startsWith(text);
-    if (how === 'before') this.settle(false);                       // they were not taken, or are taken back
-    if (how === 'before') { if (!there) this.box.value = now.trim() ? `${text}\n\n${now}` : text; }
+    if (how === 'before') {
+      this.settle(false);                                           // what comes later is another page's message
+      if (!there) this.box.value = now.trim() ? `${text}\n\n${now}` : text;
+    }
     else if (how === 'out') { if (there) this.box.value = now.slice(text.length).trimStart(); }
     else this.box.value = text;
     this.box.dispatchEvent(new Event('input', {bubbles: true}));
