@@ -4,18 +4,39 @@ import asyncio
 import gc
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests  # noqa: F401 - the library, before pytest meets extensions/requests by that name
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from kernel.testing import leaving_nothing
 
 gc.disable()  # While tests are collected, as hardly anything of that goes again.
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 """No test asks a hub that is not its own."""
+os.environ["NODE_COMPILE_CACHE"] = str(Path(sys.prefix) / "node-cache")
+"""Playwright's driver starts for each browser: with its code compiled, for a seventh less."""
 NO_CHROMIUM = "there is no Chromium; on Debian: sudo apt install chromium"
+TOGETHER = ("extensions/llamacpp_hf", "extensions/transformers")
+"""Folders whose files run in one process, one by one, for what they share is dear to start."""
+
+
+class Files(LoadFileScheduling):
+    """`--dist loadfile`, but for those folders."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        folder = file.rpartition("/")[0]
+        return folder if folder in TOGETHER else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Files | None:
+    return Files(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,28 +9,25 @@ several runs, kinds in turn.
 """
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
-from websockets.asyncio.client import connect
-
-from benchmarks import models
+from benchmarks import models, programs
 from benchmarks.common import (
     HERE,
     ROOT,
     arguments,
     child,
+    children,
     cpu,
     header,
     install,
@@ -46,7 +43,9 @@ from kernel.worker import Worker
 from tests.live import Live, live
 
 STREAMS, SECONDS = 8, 3
+CORES = os.sched_getaffinity(0)
 RATES = (100, 400)
+PACES = {"Beat": "in step, as an engine batches them", "Speak": "each in its own time"}
 MANY, SLOW = 100, 30
 EVENT = b'c8\r\ndata: {"text":"%b"' + b" " * 168 + b"}\n\n\r\n"
 """As long as a chunk of OpenAI's."""
@@ -57,44 +56,6 @@ extensions:
   api_kit: {enabled: true, at_once: 200}
   metronome: {enabled: true}
 """
-
-
-async def sse(port: int, text: str, stamps: list[float], **more: Any) -> int:
-    """One reply as OpenAI's events, read with next to nothing; how many there were."""
-    body = {"messages": [{"role": "user", "content": text}], "stream": True, **more}
-    data = json.dumps(body).encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-    writer.write(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
-    count = 0
-    try:
-        while b"[DONE]" not in (line := await reader.readline()):
-            assert line, "the stream ended too soon"
-            if line.startswith(b"data: {") and b'"delta":{"content":' in line:
-                count += 1
-                stamps.append(time.perf_counter())
-    finally:
-        writer.close()
-    return count
-
-
-async def ws(port: int, texts: list[str], stamps: list[float]) -> int:
-    """Replies over one socket."""
-    address, count, done = f"ws://127.0.0.1:{port}/api/ws", 0, 0
-    async with connect(address, compression=None, proxy=None, max_queue=None) as socket:
-        for n, text in enumerate(texts):
-            said = [{"role": "user", "content": text}]
-            await socket.send(
-                json.dumps({"type": "start", "id": f"{token_hex(4)}-{n}", "messages": said})
-            )
-        async for frame in socket:
-            count += '"delta"' in str(frame)
-            stamps.append(time.perf_counter())
-            done += '"type":"done"' in str(frame)
-            assert '"type":"error"' not in str(frame), frame
-            if done == len(texts):
-                return count
-    raise AssertionError("the socket ended too soon")
 
 
 async def kernel(app: App, text: str, write: Callable[[bytes], None] | None = None) -> int:
@@ -134,35 +95,52 @@ def sink() -> Generator[int]:
             process.kill()
 
 
-async def costs(server: Live, app: App, port: int, rate: int, runs: int) -> None:
+def apart(process: int) -> None:
+    """Give what is measured a core of its own; all else that we started shares the others."""
+    for each in (os.getpid(), *children(os.getpid())):
+        os.sched_setaffinity(each, {0} if each == process else CORES - {0} or CORES)
+
+
+def together() -> None:
+    for each in (os.getpid(), *children(os.getpid())):
+        os.sched_setaffinity(each, CORES)
+
+
+async def costs(server: Live, app: App, port: int, pace: str, rate: int, runs: int) -> None:
     """Server CPU of an event at eight streams of so many tokens a second."""
-    pid, texts = child(server.port), [f"Speak {rate} {rate * SECONDS}"] * STREAMS
+    pid, texts = child(server.port), [f"{pace} {rate} {rate * SECONDS}"] * STREAMS
     kept: dict[str, list[float]] = defaultdict(list)
 
     async def served() -> int:
-        return sum(await asyncio.gather(*(sse(server.port, text, []) for text in texts)))
+        return sum(map(len, await asyncio.gather(*(programs.sse(server.port, t) for t in texts))))
 
     async def taken() -> int:
         return sum(await asyncio.gather(*(kernel(app, text) for text in texts)))
+
+    async def spoken() -> int:
+        return len(await programs.ws(server.port, texts))
 
     own = {
         "taken from the kernel": taken,
         "and written, a connection each": lambda: written(app, texts, port, one=False),
         "and written to one connection": lambda: written(app, texts, port, one=True),
     }
-    theirs = {"OpenAI's events": served, "WebSocket": lambda: ws(server.port, texts, [])}
+    theirs = {"OpenAI's events": served, "WebSocket": spoken}
     for _ in range(runs):
         before = cpu(pid)
         await asyncio.sleep(SECONDS)
         idle = cpu(pid) - before
         for name, work in {**own, **theirs}.items():
             process = pid if name in theirs else os.getpid()
+            apart(process)
             begun = cpu(process)
             count = await work()
             spent = cpu(process) - begun - (idle if name in theirs else 0)
             kept[name].append(spent / count * 1e6)
+    together()
     floors = dict(zip(theirs, [*own][1:], strict=True))
-    rows = [(f"{STREAMS} streams at {rate} tokens/s", "us of CPU an event", "above that floor")]
+    print(f"{STREAMS} streams, {PACES[pace]}:")
+    rows = [(f"{rate} tokens/s each", "us of CPU an event", "above that floor")]
     for name, values in kept.items():
         pairs = zip(values, kept[floors.get(name, name)], strict=True)
         above = spread((mine - floor for mine, floor in pairs), ".1f") if name in theirs else ""
@@ -175,8 +153,8 @@ async def first(server: Live, worker: Worker, runs: int) -> None:
     kept: dict[str, list[float]] = defaultdict(list)
     request = Request(messages=(Message("user", (Text("Speak 100 3"),)),))
     for n in range(runs * 4):
-        begun, stamps = time.perf_counter(), list[float]()
-        await sse(server.port, "Speak 100 3", stamps)
+        begun = time.perf_counter()
+        stamps = await programs.sse(server.port, "Speak 100 3")
         through = stamps[0] - begun
         begun, at = time.perf_counter(), 0.0
         async for delta in worker.generate(request):
@@ -194,10 +172,9 @@ async def crowd(server: Live, runs: int) -> None:
     pid = child(server.port)
     gaps, shares = list[float](), list[float]()
     for _ in range(runs):
-        stamps = [list[float]() for _ in range(MANY)]
         before, begun = cpu(pid), time.perf_counter()
         text = f"Speak {SLOW} {SLOW * 5}"
-        await asyncio.gather(*(sse(server.port, text, mine) for mine in stamps))
+        stamps = await asyncio.gather(*(programs.sse(server.port, text) for _ in range(MANY)))
         shares.append((cpu(pid) - before) / (time.perf_counter() - begun) * 100)
         found = sorted(b - a for mine in stamps for a, b in pairwise(mine))
         gaps.append(found[int(len(found) * 0.99)] * 1000)
@@ -205,46 +182,65 @@ async def crowd(server: Live, runs: int) -> None:
     table([*rows, ("of a core, %", spread(shares, ".0f"))])
 
 
-async def whole(server: Live, worker: Worker, tokens: int, runs: int) -> None:
-    """Tokens a second of a real engine, through the API and bare, in turn."""
-    rows = [("a real engine", "streams", "API tokens/s", "bare tokens/s", "API : bare")]
+async def whole(server: Live, workers: list[Worker], tokens: int, runs: int) -> None:
+    """Tokens a second of a real engine through the API, beside two bare ones.
+
+    What the two bare ones differ by is what the machine makes of one and the same.
+    """
+    rows = [("a real engine", "streams", "API tokens/s", "API : bare", "bare : bare")]
     for streams in (1, 4):
-        kept: dict[str, list[float]] = defaultdict(list)
-        for _ in range(runs):
-            begun = time.perf_counter()
-            more = {"max_tokens": tokens, "ban_eos_token": True, "temperature": 0}
-            texts = [f"a b c {n}" for n in range(streams)]
-            await asyncio.gather(*(sse(server.port, text, [], **more) for text in texts))
-            kept["api"].append(streams * tokens / (time.perf_counter() - begun))
-            begun = time.perf_counter()
-            await asyncio.gather(*(bare(worker, text, tokens) for text in texts))
-            kept["bare"].append(streams * tokens / (time.perf_counter() - begun))
-        ratios = [a / b for a, b in zip(kept["api"], kept["bare"], strict=True)]
-        figures = (spread(kept["api"], ".1f"), spread(kept["bare"], ".1f"), spread(ratios, ".3f"))
+        api, one, other = await rounds(server, workers, streams, tokens, runs)
+        ratios = [a / b for bare in (one, other) for a, b in zip(api, bare, strict=True)]
+        alike = [a / b for a, b in zip(other, one, strict=True)]
+        figures = (spread(api, ".1f"), spread(ratios, ".3f"), spread(alike, ".3f"))
         rows.append(("", str(streams), *figures))
     table(rows)
 
 
-async def bare(worker: Worker, text: str, tokens: int) -> None:
+async def rounds(
+    server: Live, workers: list[Worker], streams: int, tokens: int, runs: int
+) -> list[list[float]]:
+    """Tokens a second of each in every round, the API first; the first, which reads the file, is
+    left out. Each begins a round in turn."""
+    texts = [f"a b c {n}" for n in range(streams)]
+    prompts = [await programs.prompt(server.port, text) for text in texts]
+    more = {"max_tokens": tokens, "ban_eos_token": True, "temperature": 0}
+
+    def asked(worker: Worker | None) -> list[Coroutine[Any, Any, Any]]:
+        if worker:
+            return [bare(worker, prompt, tokens) for prompt in prompts]
+        return [programs.sse(server.port, text, **more) for text in texts]
+
+    kinds = [None, *workers]
+    kept: list[list[float]] = [[] for _ in kinds]
+    for n in range(runs + 1):
+        for place in range(len(kinds)):
+            kind = (n + place) % len(kinds)
+            begun = time.perf_counter()
+            await asyncio.gather(*asked(kinds[kind]))
+            kept[kind].append(streams * tokens / (time.perf_counter() - begun))
+    return [rates[1:] for rates in kept]
+
+
+async def bare(worker: Worker, prompt: str, tokens: int) -> None:
     sampling = Sampling(max_new_tokens=tokens, ban_eos_token=True, temperature=0)
-    request = Request(messages=(Message("user", (Text(text),)),), sampling=sampling)
-    async for _ in worker.generate(request):
+    async for _ in worker.generate(Request(prompt=prompt, sampling=sampling)):
         pass
 
 
 @asynccontextmanager
-async def engine(python: Path, code: Path, model: Path) -> AsyncGenerator[Worker]:
+async def engine(python: Path, code: Path, model: Path, **options: Any) -> AsyncGenerator[Worker]:
     """A worker with a model, without a server."""
     worker = await Worker.start(python, f"{code}:Engine")
     try:
-        await worker.load(model, {})
+        await worker.load(model, options)
         yield worker
     finally:
         await worker.close()
 
 
 async def main() -> None:
-    args = arguments(__doc__, size="110m", tokens=100)
+    args = arguments(__doc__, size="110m", tokens=100, threads=0)
     header("APIs")
     python = python_of(args.environments_dir / "xllamacpp")
     async with AsyncExitStack() as stack:
@@ -263,8 +259,8 @@ async def main() -> None:
         await app.kernel.slot().load(alone / "beat.tick")
         await ready(server)
         with sink() as port:
-            for rate in RATES:
-                await costs(server, app, port, rate, args.runs)
+            for pace, rate in product(PACES, RATES):
+                await costs(server, app, port, pace, rate, args.runs)
         code = HERE / "metronome" / "worker.py"
         worker = await enter(engine(python, code, scratch / "beat.tick"))
         await first(server, worker, args.runs)
@@ -273,13 +269,14 @@ async def main() -> None:
         two = scratch / "two" / "models"
         two.mkdir(parents=True)
         file = models.make(two, args.size)
-        flags = ("--model-dir", str(two), "--model", file.name)
+        flags = ("--model-dir", str(two), "--model", file.name, "--threads", str(args.threads))
         server = await enter(live(scratch / "two", args.environments_dir, *flags))
         await ready(server)
         code = ROOT / "extensions" / "llama_cpp" / "worker.py"
-        worker = await enter(engine(python, code, file))
-        print(f"{file.name}, llama.cpp as it is installed first:")
-        await whole(server, worker, args.tokens, args.runs)
+        workers = [await enter(engine(python, code, file, threads=args.threads)) for _ in "ab"]
+        threads = args.threads or "as usual"
+        print(f"{file.name}, llama.cpp as it is installed first, threads {threads}:")
+        await whole(server, workers, args.tokens, args.runs)
     print(f"At the end: {load()}")
 
 

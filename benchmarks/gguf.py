@@ -33,18 +33,23 @@ from kernel.environments import python_of
 
 SHORT = 16
 """Tokens of the prompts where it is the writing that counts."""
+FLOOR = "llama_decode alone"
 SERVER = "import llama_cpp.server.app"
 Kept = dict[int, dict[str, list[float]]]
 """What was measured, by how many streams and whose."""
 
 
 async def writing(peers: list[Peer], widths: list[int], tokens: int, runs: int) -> None:
-    """Tokens a second of so many replies at once, whose prompts share nothing, all included."""
+    """Tokens a second of so many replies at once, whose prompts share nothing, all included.
+
+    Each begins a round in turn: who comes first finds another machine than who comes last.
+    """
     seconds: Kept = defaultdict(lambda: defaultdict(list))
     firsts: Kept = defaultdict(lambda: defaultdict(list))
-    for _ in range(runs):
+    for n in range(runs):
+        order = [*peers[n % len(peers) :], *peers[: n % len(peers)]]
         for width in widths:
-            for peer in peers:
+            for peer in order:
                 if width > peer.most:
                     continue  # one after the other: as with one
                 prompts = [prompt(random.Random(), SHORT) for _ in range(width)]
@@ -52,13 +57,14 @@ async def writing(peers: list[Peer], widths: list[int], tokens: int, runs: int) 
                 seconds[width][peer.name].append(took)
                 if first:
                     firsts[width][peer.name].append(max(first))
-    floor, other = "llama_decode alone", "llama-server"
+    floor, other = FLOOR, "llama-server"
     for width in widths:
         title = f"{width} at once, {SHORT} tokens read and {tokens} written by each"
         rows: list[tuple[str, ...]] = [
             (title, "tokens/s", f"of {floor}", f"of {other}", "last one's first token, ms")
         ]
-        for name, took in seconds[width].items():
+        for name in (peer.name for peer in peers if width <= peer.most):
+            took = seconds[width][name]
             rate = spread((width * tokens / each for each in took), ",.0f")
             ratios = [ratio(seconds[width], name, of) for of in (floor, other)]
             first = [each * 1000 for each in firsts[width][name]]
@@ -125,7 +131,8 @@ async def measure(size: str, args: Any, python: Path, scratch: Path) -> None:
         script = (python, HERE / "bare_llama.py")
         more = (model, str(threads), str(CONTEXT))
         if native:
-            peers[:0] = [Loop(await enter(child(*script, "loop", *more)))]
+            twice = (FLOOR, f"{FLOOR}, again")
+            peers[:0] = [Loop(await enter(child(*script, "loop", *more)), name) for name in twice]
             peers += [High(await enter(child(*script, "high", *more)))]
         if native and has_server(python):
             peers += [await python_server(stack, python, model, threads)]

@@ -45,8 +45,8 @@ async def child(*command: str | Path) -> AsyncGenerator[Child]:
 class Loop(Peer):
     """The C library's batched decoding and nothing else."""
 
-    def __init__(self, child: Child) -> None:
-        super().__init__("llama_decode alone")
+    def __init__(self, child: Child, name: str) -> None:
+        super().__init__(name)
         self.child = child
 
     async def job(self, prompts: Sequence[str], tokens: int) -> tuple[float, list[float]]:

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 from benchmarks.common import arguments, header, load, spread, table
 from kernel.contract import Delta, Turn
 from kernel.guard import Guard
-from kernel.pipeline import Pipe, modified
+from kernel.pipe import Pipe
+from kernel.pipeline import modified
 from kernel.points import Entry, Phase
 
 DELTAS = 20_000

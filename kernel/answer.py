@@ -7,7 +7,8 @@ from typing import Any
 from kernel.contract import Delta, Finish
 from kernel.generation import GONE
 from kernel.guard import Guard, Lease, SwitchedOff
-from kernel.pipeline import Pipe, checked, pump
+from kernel.pipe import Pipe
+from kernel.pipeline import checked, pump
 from kernel.points import Entry
 from kernel.records import told
 

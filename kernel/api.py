@@ -47,7 +47,7 @@ from kernel.keyring import Key
 from kernel.loaders import LOADERS, Generation, Installs, Loader, Model, ToInstall, Weighs
 from kernel.manager import Kernel
 from kernel.manifest import Manifest
-from kernel.model import Generated, LoadFailed, NoModel, Slot, SlotChanged
+from kernel.model import Generated, LoadFailed, NoModel, Replaced, Slot, SlotChanged
 from kernel.names import safe_name, safe_path
 from kernel.pages import PANELS, Panel
 from kernel.points import Changed, Phase, Point
@@ -86,8 +86,8 @@ __all__ = [
     "JobKind", "JobProgress", "Kernel", "Key", "LoadFailed", "Loader", "Malformed", "Manifest",
     "Mark", "Memory", "Message", "Meta", "Mode", "Model", "ModelInfo", "NoModel",
     "NotAvailable", "Panel", "Parameter", "Part", "Past", "Phase", "Point", "Principal",
-    "Processor", "Reasoning", "Record", "Refused", "Reply", "Request", "Role", "Route",
-    "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "Sentences",
+    "Processor", "Reasoning", "Record", "Refused", "Replaced", "Reply", "Request", "Role",
+    "Route", "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "Sentences",
     "SettingsChanged", "Share", "Slot", "SlotChanged", "Started", "Status", "StatusChanged",
     "Step", "Struct", "Text", "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn",
     "UnsetType", "Usage", "Weighs", "Worker", "WorkerDied", "WorkerError", "WorkerLoader",

@@ -166,10 +166,7 @@ class Application:
             if entry.owner not in dropped:  # Once: what comes from here on is newer than this.
                 dropped.add(entry.owner)
                 client.outbox.drop(entry.owner)
-            name = f"status-{entry.owner}-{entry.value.order}"
-            tag, id = ("main", "main") if entry is tab else ("div", name)
-            html = f'<{tag} id="{id}" hx-swap-oob="innerMorph">{html}</{tag}>'
-            client.outbox.put(entry.owner, html, whole=True)
+            client.outbox.put(entry.owner, _part(entry, html), whole=True)
         client.outbox.put("kernel", self._tray(), "tray")
 
     def toast(self, text: str, kind: str) -> str:
@@ -204,9 +201,14 @@ class Application:
         for client in list(self._kernel.hub.clients):
             rail = self._kernel.pages.render("_rail.html", tabs=self._tabs(client), oob=True)
             client.outbox.put("kernel", rail, "rail")
+            news = self._kernel.hub.news.copy()
             parts = {"status": await self._status(client), "jobs": self._jobs()}
             footer = self._kernel.pages.render("_status.html", oob=True, **parts)
             client.outbox.put("kernel", footer, "status")
+            for entry in self._in("status"):
+                if self._kernel.hub.news[entry.owner] != news[entry.owner]:  # What is there is old.
+                    html = _part(entry, await self._panel(entry, client))
+                    client.outbox.put(entry.owner, html, whole=True)
             tab = self._tab(client)
             if tab and tab.serial != client.shows:
                 await self.snapshot(client)
@@ -283,3 +285,11 @@ class Application:
             if mine and not self._assets.file(path.removeprefix("/ext/")):
                 return entry
         return None
+
+
+def _part(entry: Entry[Panel], html: str) -> str:
+    """A panel in its place on the page: a tab is all that is there."""
+    if entry.value.region == "tab":
+        return f'<main id="main" hx-swap-oob="innerMorph">{html}</main>'
+    name = f"status-{entry.owner}-{entry.value.order}"
+    return f'<div id="{name}" hx-swap-oob="innerMorph">{html}</div>'

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -151,6 +152,8 @@ class Hub:
         failed: Callable[[str, str, BaseException], None],
     ) -> None:
         self.clients: set[Client] = set()
+        self.news = Counter[str]()
+        """How often each owner pushed something."""
         self.snapshot: Callable[[Client], Awaitable[None]]
         self.toast: Callable[[str, str], str]
         self.actions, self._emit = Actions(registry, failed), emit
@@ -161,6 +164,7 @@ class Hub:
         self, owner: str, html: str, to: To, key: str | None = None, *, whole: bool = False
     ) -> None:
         """Queue a fragment for the pages it concerns; never waits."""
+        self.news[owner] += 1
         for client in self.clients:
             here = isinstance(to, Conversation) and client.subject == to.id
             if here or client is to or isinstance(to, Everyone):

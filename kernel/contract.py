@@ -229,6 +229,7 @@ class ModelInfo(Struct, frozen=True):
     description: str = ""
     defaults: Sampling = Sampling()
     """What the model's own files say of sampling; it applies where a request is silent."""
+    together: int = 0  # How many replies it writes at once, where that is known.
 
 
 class Memory(Struct, frozen=True):

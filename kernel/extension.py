@@ -228,6 +228,11 @@ class Extension(Scope, Generic[S]):
         wanted = [entry for entry in entries if not only or only(entry.owner, entry.value)]
         return [await self._kernel.draw(entry, client, subject) for entry in wanted]
 
+    def news(self, region: Region) -> int:
+        """Another number when who has a panel there pushed something: what was drawn of them before
+        may be old."""
+        return sum(self._kernel.hub.news[owner] for owner in {o for o, _ in self.parts(region)})
+
     async def push(
         self, template: str, to: To = EVERYONE, key: str | None = None, **context: Any
     ) -> None:

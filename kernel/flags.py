@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -73,6 +74,7 @@ def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flag
         always = shlex.split(" ".join(line for line in lines if not line.startswith("#")))
     except ValueError as error:
         parser.error(f"{file.name} cannot be read ({error}). Correct it.")
+    always, argv = _dashed(always), _dashed(argv)
     manifests = _manifests([*always, *argv], root, folders)
     names = [each.name for _, each in _commands(manifests)]
     command = next((c for c in _commands(manifests) if c[1].name in argv[:1]), None)
@@ -117,6 +119,11 @@ class _Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         return "\n".join(map(discreet, super().format_help().split("\n")))
+
+
+def _dashed(argv: Sequence[str]) -> Sequence[str]:
+    """Flags that are written with underscores, as older programs have them, with dashes."""
+    return [re.sub("^--[^=]+", lambda flag: flag[0].replace("_", "-"), word) for word in argv]
 
 
 def _manifests(

@@ -164,10 +164,14 @@ def _choices(of: inspect.Type) -> tuple[Any, ...]:
 
 def _span(of: inspect.IntType | inspect.FloatType) -> str:
     if of.ge is not None and of.le is not None:
-        return f" from {as_text(of.ge)} to {as_text(of.le)}"
+        return f" from {_spoken(of.ge)} to {_spoken(of.le)}"
     rules = {"of at least": of.ge, "above": of.gt, "of at most": of.le, "below": of.lt}
-    said = [f"{word} {as_text(bound)}" for word, bound in rules.items() if bound is not None]
+    said = [f"{word} {_spoken(bound)}" for word, bound in rules.items() if bound is not None]
     return " " + " and ".join(said) if said else ""
+
+
+def _spoken(bound: float) -> str:
+    return f"{bound:,}".removesuffix(".0")
 
 
 def _bounds(

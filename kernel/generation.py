@@ -1,9 +1,9 @@
 """One reply of an engine, as the server's end of a worker sees it."""
 
-import asyncio
 from collections.abc import Callable
 
-from kernel.contract import Delta, Finish, Output
+from kernel.contract import Finish, Output
+from kernel.pipe import Pipe
 
 
 class WorkerError(RuntimeError):
@@ -29,44 +29,37 @@ class LoadFailed(RuntimeError):
     """The model could not be loaded; the message is a sentence for the user."""
 
 
+class Replaced(LoadFailed):
+    """Nothing is wrong with the model: somebody chose another while it was being loaded."""
+
+    def __init__(self) -> None:
+        super().__init__("Another choice replaced this one.")
+
+
 GONE = (NoModel, LoadFailed, WorkerError, WorkerDied)
 """A model fails or is not there: not the fault of an extension that asked it."""
 
 
-class Generation:
+class Generation(Pipe):
     """A reply as it is written: iterate over its deltas; then `finish` says how it ended.
 
     An error is raised only after every delta that came before it.
     """
 
     def __init__(self, cancel: Callable[[], None]) -> None:
+        super().__init__()
         self.cancel = cancel
         self.finish: Finish | None = None
         self.progress = 0.0
         """The share of the prompt that was read."""
         self.began = False
-        self._news: asyncio.Queue[Delta | Exception] = asyncio.Queue()
-
-    def __aiter__(self) -> "Generation":
-        return self
-
-    async def __anext__(self) -> Delta:
-        news = await self._news.get()
-        if isinstance(news, Delta):
-            return news
-        self._news.put_nowait(news)  # an end stays the end
-        raise news
 
     def hear(self, output: Output) -> None:
         if output.progress is not None:
             self.progress = output.progress
         if output.delta:
             self.began = True
-            self._news.put_nowait(output.delta)
+            self.put(output.delta)
         if output.finish:
             end = self.finish = output.finish
-            failed = WorkerError(end.error, end.refused) if end.reason == "error" else None
-            self.end(failed or StopAsyncIteration())
-
-    def end(self, how: Exception) -> None:
-        self._news.put_nowait(how)
+            self.close(WorkerError(end.error, end.refused) if end.reason == "error" else None)

@@ -186,7 +186,7 @@ class Kernel:
         record = self.records[id]
         why = why or f"{record.name} was switched off."
         for other in self.records.values():
-            if id in other.needs and other.is_(Status.RUNNING):
+            if other.is_(Status.RUNNING) and id in other.needs:
                 needs = f"It needs {record.name}, and starts again when that does."
                 await self.stop(other.id, reason=needs, why=why)
         async with record.lock:

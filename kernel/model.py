@@ -15,7 +15,7 @@ import msgspec
 from kernel.bus import Bus
 from kernel.checks import check
 from kernel.contract import Finish, ModelInfo, Refused, Request
-from kernel.generation import GONE, LoadFailed, NoModel
+from kernel.generation import GONE, LoadFailed, NoModel, Replaced
 from kernel.guard import called
 from kernel.loaders import Generation, Installs, Model, SlotChanged, Telling, loader_for
 from kernel.points import Registry
@@ -68,6 +68,7 @@ class Slot:
         """Brings back a model that was put to rest, where an extension does that."""
         self._bus, self._registry, self._failed = bus, registry, failed
         self._work: asyncio.Task[None] | None = None
+        self._doing: Work | None = None
         self._wanted: Wish | None = None
         self._loaded: Wish | None = None
         self._next = ""
@@ -155,11 +156,13 @@ class Slot:
         await self.unload("Spindle is stopping.")
 
     async def _instead(self, work: Work) -> None:
-        self._lost = False
+        self._lost, self._doing = False, work
         task = self._work = asyncio.create_task(self._after(self._work, work))
         await asyncio.wait({task})
+        if task.cancelled() and task is not self._work and self._doing == self._replace:
+            raise Replaced
         if task.cancelled():
-            raise LoadFailed("Another choice replaced this one.")
+            raise LoadFailed("The loading was cancelled.")
         task.result()
 
     async def _after(self, before: "asyncio.Task[None] | None", work: Work) -> None:
@@ -196,7 +199,7 @@ class Slot:
             self._next, loader = loader_for(path, wish, self._registry, self._failed)
             good, errors = check(loader.Options, options)
             if errors:
-                raise LoadFailed("; ".join(f"{k}: {v}" for k, v in errors.items()))
+                raise Refused("; ".join(f"{k}: {v}" for k, v in errors.items()))
             if isinstance(loader, Installs):
                 self.owner = self.owner or self._next
                 await called(loader.install, self.report)

@@ -7,7 +7,6 @@ stage gets what this one had heard as one replacing delta, then the rest untouch
 import asyncio
 import inspect
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import get_args
 
@@ -15,6 +14,7 @@ from msgspec import structs
 
 from kernel.contract import Channel, Delta, Turn
 from kernel.guard import Guard, check, contained
+from kernel.pipe import Pipe
 from kernel.points import Entry
 from kernel.turn import OutputModifier
 
@@ -67,52 +67,6 @@ class Transcript:
             Delta(self.get(channel, choice), channel, replace=True, choice=choice)
             for choice, channel in self._pieces
         ]
-
-
-class Pipe:
-    """Deltas on their way to one reader, who may be cancelled and return without loss."""
-
-    def __init__(self) -> None:
-        self._items: deque[Delta] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._closed = False
-        self._error: BaseException | None = None
-        self._onward: Pipe | None = None
-
-    def put(self, delta: Delta) -> None:
-        if self._onward:
-            return self._onward.put(delta)
-        self._items.append(delta)
-        self._wake()
-
-    def close(self, error: BaseException | None = None) -> None:
-        if self._onward:
-            return self._onward.close(error)
-        self._closed, self._error = True, error
-        self._wake()
-
-    def lead(self, onward: "Pipe") -> None:
-        """Whoever reads this one wants no more of it: all goes to the next one from now on."""
-        self._onward = onward
-        for delta in self._items:
-            onward.put(delta)
-        if self._closed:
-            onward.close(self._error)
-
-    def _wake(self) -> None:
-        if self._waiter and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def __aiter__(self) -> "Pipe":
-        return self
-
-    async def __anext__(self) -> Delta:
-        while not self._items:
-            if self._closed:
-                raise self._error or StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        return self._items.popleft()
 
 
 class Stage:

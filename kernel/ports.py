@@ -1,26 +1,19 @@
 """Other ports at which the same server answers, behind the same door."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 
 import uvicorn
 
 from kernel.contract import Refused
 from kernel.listener import listen
 from kernel.security import Security
+from kernel.webserver import WebServer
 
 TAKEN = (
     "Port {} cannot be had ({}): perhaps another program has it. Stop that, or use another port."
 )
-
-
-class Beside(uvicorn.Server):
-    """A server beside the one that hears of signals."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
 
 
 class Ports:
@@ -39,10 +32,10 @@ class Ports:
         except OSError as error:
             raise Refused(TAKEN.format(port, error.strerror)) from None
         with listener, self._door.hosts.at(listener.getsockname()[1]):
-            server = Beside(self._config())
+            server = WebServer(self._config())
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             try:
                 yield
             finally:
-                server.should_exit = True
+                server.end()
                 await asyncio.wait({serving})

@@ -13,7 +13,8 @@ from kernel.contract import Delta, Finish, Message, Refused, Request, Turn
 from kernel.guard import SwitchedOff, check
 from kernel.loaders import Generation
 from kernel.model import ASKED, TOLD
-from kernel.pipeline import Pipe, Stage, Transcript, modified
+from kernel.pipe import Pipe
+from kernel.pipeline import Stage, Transcript, modified
 from kernel.points import Entry, Point
 from kernel.records import told
 from kernel.sampling import Struct

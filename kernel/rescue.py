@@ -21,7 +21,6 @@ from kernel.watchdog import Block
 if TYPE_CHECKING:
     from kernel.manager import Kernel
 
-
 STYLE = Path(__file__).parent.parent / "static" / "app.css"
 
 

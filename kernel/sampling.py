@@ -111,7 +111,7 @@ class Sampling(Struct, frozen=True):
     top_a: Annotated[Unit, says(CUTOFF, 0.0,
         "Drops what is below this times the likeliest squared; 0 is off.")] | UnsetType = UNSET
     adaptive_target: Annotated[Unit, says(METHODS, 0.0,
-        "Steers towards tokens that are about so likely; 0 is off.")] | UnsetType = UNSET
+        "Steers towards tokens about so likely, best with a min_p; 0 is off.")] | UnsetType = UNSET
     adaptive_decay: Annotated[float, Meta(ge=0, le=0.99), says(METHODS, 0.9,
         "How long it looks back.", tunes="adaptive_target")] | UnsetType = UNSET
     dry_multiplier: Annotated[Five, says(REPETITION, 0.0,

@@ -3,18 +3,14 @@
 import asyncio
 import errno
 import gc
-import os
 import shutil
-import signal
 import socket
 import sys
 import webbrowser
-from asyncio.trsock import TransportSocket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, cast
 
 import uvicorn
@@ -29,7 +25,7 @@ from kernel.environments import try_lock
 from kernel.flags import Flags
 from kernel.joined import joined
 from kernel.keyring import Keyring
-from kernel.listener import ACCEPTED, WAITING, listen, own_names
+from kernel.listener import ACCEPTED, listen, own_names
 from kernel.logs import discreet
 from kernel.manager import Kernel
 from kernel.origins import Api
@@ -40,6 +36,7 @@ from kernel.sampling import Struct
 from kernel.security import Security
 from kernel.settings import SettingsFile
 from kernel.watchdog import Watchdog
+from kernel.webserver import Patient
 from kernel.workers import Engines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,48 +55,6 @@ class Server(Struct, frozen=True):
 
     open_browser: Annotated[bool, Meta(description="Open the page when Spindle starts.")] = True
     patience: Annotated[float, Meta(ge=2, le=3600, description=HELD_UP)] = 10.0
-
-
-class Patient(uvicorn.Server):
-    """uvicorn, but a signal ends only its serving: the kernel closes after it, in peace."""
-
-    ready: Callable[[], None]
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for listener in sockets or ():
-            listener.listen(WAITING)
-        self.ready()
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        loop, ends = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.getsignal(number) for number in ends}
-        asked = False
-
-        def end(number: int, frame: FrameType | None) -> None:
-            nonlocal asked
-            if asked and not self.should_exit:  # The loop stands still and hears nothing.
-                os._exit(130)
-            asked = True
-            loop.call_soon_threadsafe(setattr, self, "should_exit", True)
-
-        for number in ends:
-            signal.signal(number, end)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def idle(self) -> list[TransportSocket]:
-        """The sockets of connections on which no request is under way."""
-        found: list[TransportSocket] = []
-        for connection in tuple(self.server_state.connections):
-            cycle = getattr(connection, "cycle", self)  # A WebSocket has none, and is never idle.
-            if cycle is None or getattr(cycle, "response_complete", False):
-                found.append(connection.transport.get_extra_info("socket"))
-        return found
 
 
 def kernel_of(flags: Flags) -> Kernel:
@@ -282,7 +237,7 @@ def _config(door: ASGIApp, flags: Flags) -> uvicorn.Config:
         door,
         http="httptools",
         ws=cast(Any, _websocket),  # uvicorn calls it where a class would be made
-        ws_max_size=1 << 20,
+        ws_max_size=4 << 20,  # the longest message of a page, in any script
         ws_per_message_deflate=False,
         ws_ping_interval=10,
         ws_ping_timeout=15,

@@ -25,6 +25,7 @@ async def served(
     There is no time limit: an answer may be a stream. One that hangs costs this request alone.
     """
     began, name = False, kernel.name(entry.owner)
+    socket = scope["type"] == "websocket"
     task = asyncio.current_task()
     assert task
 
@@ -35,8 +36,8 @@ async def served(
 
     entry.leases.add(lease := Lease(task))
     try:
-        await called(entry.value.app, scope, receive, noted)
-        if began or scope["type"] == "websocket":
+        await called(entry.value.app, scope, receive, send if socket else noted)
+        if began or socket:
             return
         raise RuntimeError("it answered nothing")
     except (ClientDisconnect, WebSocketDisconnect):
@@ -53,7 +54,7 @@ async def served(
         status, text = 500, f"{name} failed at this. Its card in Settings says more."
     finally:
         entry.leases.discard(lease)
-    if scope["type"] == "websocket":
+    if socket:
         with suppress(Exception):  # It may be closed already.
             await send({"type": "websocket.close", "code": 1011, "reason": text[:100]})
     elif not began:

@@ -35,7 +35,7 @@ Rescue = Callable[[Block, threading.Event], None]
 
 
 class Watchdog:
-    """Four times in `after` seconds it asks the loop for a sign of life, and else does nothing."""
+    """Twice in `after` seconds it asks the loop for a sign of life, and else does nothing."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Watchdog:
         rescue: Rescue | None = None,
     ) -> None:
         self._kernel, self._after, self._limit, self._rescue = kernel, after, limit, rescue
-        self._pause = after / 4
+        self._pause = after / 2
         self._free, self._end = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 

@@ -112,7 +112,7 @@ class Worker:
             self._send(frames.Submit(id, request))
             self._replies[id] = reply
         except (WorkerError, WorkerDied) as error:
-            reply.end(error)
+            reply.close(error)
         return reply
 
     async def close(self, grace: float = 3) -> None:
@@ -176,7 +176,7 @@ class Worker:
                 self._reason = error
             case frames.Failed(id, error, _, refused):
                 if reply := self._replies.pop(id, None):
-                    reply.end(WorkerError(error, refused))
+                    reply.close(WorkerError(error, refused))
                 self._answer(id, WorkerError(error, refused))
             case frames.Alive():
                 pass  # it was heard
@@ -231,10 +231,11 @@ class Worker:
             return
         reason = self._reason or self._process.autopsy(self._doing())
         self.died.set_result(reason)
-        self._pipe.transport.abort()
+        if hasattr(self._pipe, "transport"):  # Else it was given up before there was one.
+            self._pipe.transport.abort()
         self._process.transport.close()
         for reply in self._replies.values():
-            reply.end(WorkerDied(reason))
+            reply.close(WorkerDied(reason))
         for id in self._calls:
             self._answer(id, WorkerDied(reason))
 

@@ -225,6 +225,7 @@ on('click', ({target}) => {
   if (copy != null) copying(copy ? at(copy) : button.closest('.code').querySelector('pre'), button);
   if (press != null) setTimeout(() => at(press)?.click());         // after its palette has closed
 });
+on('toggle', ({target, newState}) => { if (newState === 'open' && target.matches('.pop')) target.scrollTop = 0; }, true);     // not where it was left
 
 // What sends something closes its dialog, or dismisses its notice, once that was sent: offline nothing is lost.
 const sending = button => button.matches('[hx-ws\\:send], [hx-ws\\:send] :not([type=button])');
@@ -335,9 +336,11 @@ on('htmx:after:swap', () => { const box = document.activeElement; if (box?.role 
 
 // --- a file that is dropped where nothing takes files is not opened in the place of this page ---
 
-for (const name of ['dragover', 'drop']) on(name, event => { const {target, dataTransfer} = event;
+for (const name of ['dragover', 'drop']) on(name, event => {
+  const {target, dataTransfer} = event;
   if (event.defaultPrevented || !dataTransfer?.types.includes('Files') || target.type === 'file') return;
-  event.preventDefault(); dataTransfer.dropEffect = 'none';
+  event.preventDefault();
+  dataTransfer.dropEffect = 'none';
 });
 
 // --- toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most ---

@@ -25,7 +25,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import uvicorn
 
-from tests.repositories import File, Made, Repo
+from tests.chunks import as_v2, rebuilt, xorb
+from tests.repositories import File, Made, Repo, Written
 
 __all__ = ["Asked", "Fault", "File", "Hub", "Made", "Repo", "serving"]
 
@@ -40,7 +41,8 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 @dataclass
 class Fault:
     """Something that goes wrong, `times` times; `on` is matched with `<place>:<repo>/<path>`, where
-    the place is `api`, `resolve` (what the hub answers itself) or `bytes`."""
+    the place is `api`, `resolve` (what the hub answers itself), `bytes`, or Xet's `key`, `terms`
+    or `xorb`."""
 
     do: Misdeed
     on: str = "*"
@@ -82,10 +84,23 @@ class Hub:
     """Of the hub; `store` is that of large files."""
     store: str = ""
     signed: dict[str, tuple[str, File]] = field(default_factory=dict)
+    lie: Callable[[dict[str, Any]], object] = lambda told: None
+    """Changes what Xet's server, or the hub of it, is about to say."""
+    forms: tuple[str, ...] = ("v1", "v2")
+    """In which Xet's server says what a file is made of."""
 
     def __init__(self, *repos: Repo) -> None:
+        self.begin_anew()
         self.repos = {repo.id: repo for repo in repos}
-        self.tokens, self.faults, self.asked, self.signed = {}, [], [], {}
+
+    def begin_anew(self) -> None:
+        """Forget all but the ports."""
+        self.repos, self.tokens, self.faults, self.asked, self.signed = {}, {}, [], [], {}
+        self.forget_lies()
+
+    def forget_lies(self) -> None:
+        """Say of Xet what is true."""
+        self.lie, self.forms = lambda told: None, ("v1", "v2")
 
     def __getitem__(self, id: str) -> Repo:
         return self.repos[id]
@@ -102,6 +117,15 @@ class Hub:
     def sent(self, path: str) -> int:
         """Bytes of this file that went out."""
         return sum(asked.sent for asked in self.asked if asked.path.endswith(path))
+
+    def chunked(self, name: str) -> tuple[str, File] | None:
+        """The file that Xet calls so, and whose it is."""
+        for repo in self.repos.values():
+            for files in repo.commits.values():
+                for file in files.values():
+                    if file.chunked and file.xet == name:
+                        return repo.id, file
+        return None
 
     def wrong(self, where: str, *deeds: str, span: range = range(0)) -> Fault | None:
         """The first fault that fits and is not used up, which it then is a little more."""
@@ -148,6 +172,10 @@ class Answering:
                 await self.about(f"{user}/{name}", [unquote(part) for part in rest])
             case ["api", "resolve-cache", "models", user, name, commit, *path]:
                 await self.small(f"{user}/{name}", commit, unquote("/".join(path)))
+            case ["v1" | "v2" as form, "reconstructions", name]:
+                await self.terms(name, form)
+            case ["xorbs", name, number]:
+                await self.xorb(name, int(number))
             case ["stored", signature]:
                 await self.large(signature)
             case [user, name, "resolve" | "raw" as how, revision, *path] if path:
@@ -189,6 +217,8 @@ class Answering:
         revision = rest[1] if len(rest) > 1 else "main"
         if not (found := repo.at(revision)):
             return await self.no(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+        if rest[:1] == ["xet-read-token"]:
+            return await self.key(id)
         if rest[:1] != ["tree"]:
             return await self.json(repo.about(revision, "blobs" in self.asked.query))
         folder = "/".join(rest[2:])
@@ -237,6 +267,9 @@ class Answering:
         self.hub.signed[signature] = id, file
         told["Location"] = f"{self.hub.store}/stored/{signature}?Expires=1&Signature=x"
         told |= {"X-Linked-Size": str(file.size), "X-Linked-ETag": f'"{file.sha256}"'}
+        if file.chunked:
+            route = f"{self.hub.address}/api/models/{id}/xet-read-token/{found[0]}"
+            told |= {"X-Xet-Hash": file.xet, "Link": f'<{route}>; rel="xet-auth"'}
         await self.body(302, b"Found. Redirecting.", told)
 
     async def small(self, id: str, commit: str, path: str) -> None:
@@ -253,6 +286,53 @@ class Answering:
         id, file = self.hub.signed[signature]
         self.asked.path = f"{id}/{file.path}"
         await self.ranged(id, file, {})
+
+    # --- Xet ---
+
+    async def key(self, id: str) -> None:
+        """Where its server is, and what opens it."""
+        if fault := self.hub.wrong(f"key:{id}", "status"):
+            return await self.status(fault)
+        if not self.lets_in(self.hub[id]):
+            return await self.gated(id)
+        said = {"casUrl": self.hub.store, "accessToken": "xet_key"}
+        said |= {"exp": int(time.time()) + 3600}
+        self.hub.lie(said)
+        await self.json(said)
+
+    async def terms(self, name: str, form: str) -> None:
+        """What a file, or a range of it, is made of."""
+        if form not in self.hub.forms:
+            return await self.no(404, "Not found")
+        if self.asked.headers.get("authorization") != "Bearer xet_key":
+            return await self.no(401, "No key")
+        if not (known := self.hub.chunked(name)):
+            return await self.no(404, "No such file")
+        self.asked.place, (id, file) = "terms", known
+        if fault := self.hub.wrong(f"terms:{id}/{file.path}", "status"):
+            return await self.status(fault)
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.asked.headers.get("range", ""))
+        span = (int(asked[1]), int(asked[2]) + 1) if asked else (0, file.size)
+        said = rebuilt(file, *span, f"{self.hub.store}/xorbs/{name}")
+        self.hub.lie(said)
+        await self.json(said if form == "v1" else as_v2(said))
+
+    async def xorb(self, name: str, number: int) -> None:
+        """Chunks in a row, each with its head."""
+        known = self.hub.chunked(name)
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.asked.headers.get("range", ""))
+        if "authorization" in self.asked.headers or not known or not asked:
+            return await self.no(400, "Not that way")
+        self.asked.place, (id, file) = "xorb", known
+        where = f"xorb:{id}/{file.path}"
+        if fault := self.hub.wrong(where, "status"):
+            return await self.status(fault)
+        content, start = xorb(file, number), int(asked[1])
+        stop = min(int(asked[2]) + 1, content.size)
+        told = {"Content-Range": f"bytes {start}-{stop - 1}/{content.size}"}
+        await self.head(206, {"Content-Length": str(stop - start), **told})
+        await self.pour(where, content, start, stop)
+        await self.send({"type": "http.response.body"})
 
     async def ranged(self, id: str, file: File, told: dict[str, str]) -> None:
         """The bytes that are asked for, unless something goes wrong."""
@@ -281,15 +361,15 @@ class Answering:
             told["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
         await self.head(code, told)
         if self.asked.method != "HEAD":
-            await self.pour(where, file, start, stop)
+            await self.pour(where, file.content, start, stop)
         await self.send({"type": "http.response.body"})
 
-    async def pour(self, where: str, file: File, start: int, stop: int) -> None:
+    async def pour(self, where: str, content: Made | Written, start: int, stop: int) -> None:
         span, wrong = range(start, stop), self.hub.wrong
         flip, slow = wrong(where, "flip", span=span), wrong(where, "slow")
         cut = wrong(where, "cut", "stall", span=span)
         end, at = cut.at if cut else stop, start
-        for piece in file.content.pieces(start, end):
+        for piece in content.pieces(start, end):
             if flip and at <= flip.at < at + len(piece):
                 piece = bytearray(piece)
                 piece[flip.at - at] ^= 1

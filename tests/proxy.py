@@ -41,12 +41,13 @@ class FaultProxy:
         assert task
         self._tasks.add(task)
         self.connections += 1
+        self._open.add(writer)
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.transport.abort()
+            self._open.discard(writer)
             return self._tasks.discard(task)
-        self._open.add(writer)
         last = [asyncio.get_running_loop().time()]
         work = [
             asyncio.create_task(self._pass(reader, back, last, back=False)),

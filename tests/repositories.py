@@ -59,6 +59,8 @@ class File:
     path: str
     content: Made | Written
     lfs: bool
+    chunked: bool = False
+    """Xet keeps it."""
 
     @property
     def size(self) -> int:
@@ -74,6 +76,11 @@ class File:
         """What git calls the file: of a large one, its pointer."""
         content = Written(self.pointer) if self.lfs else self.content
         return _hashed(hashlib.sha1(b"blob %d\0" % content.size), content)
+
+    @property
+    def xet(self) -> str:
+        """What Xet calls it: any name will do, as its client takes it as it is."""
+        return hashlib.sha256(f"xet {self.sha256}".encode()).hexdigest() if self.chunked else ""
 
     @property
     def etag(self) -> str:
@@ -95,7 +102,8 @@ class File:
         """As the tree lists it."""
         entry = {"type": "file", "oid": self.oid, "size": self.size, "path": self.path}
         lfs = {"oid": self.sha256, "size": self.size, "pointerSize": len(self.pointer)}
-        return {**entry, "lfs": lfs} if self.lfs else entry
+        chunked = {"xetHash": self.xet} if self.chunked else {}
+        return {**entry, "lfs": lfs, **chunked} if self.lfs else entry
 
 
 def _hashed(hash: "hashlib._Hash", content: Made | Written) -> str:
@@ -125,6 +133,8 @@ class Repo:
     """The head of the card: licence, base_model."""
     parameters: int = 0
     """As the hub reads them off the files."""
+    xet: bool = False
+    """What is large is kept by Xet."""
     commits: dict[str, dict[str, File]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
 
@@ -143,7 +153,8 @@ class Repo:
             given = Made(given, sum(path.encode(errors="surrogatepass")))
         given = given.encode() if isinstance(given, str) else given
         content = Written(given) if isinstance(given, bytes) else given
-        return File(path, content, lfs or path.endswith(WEIGHTS) or content.size >= 10_000_000)
+        large = lfs or path.endswith(WEIGHTS) or content.size >= 10_000_000
+        return File(path, content, large, large and self.xet)
 
     def at(self, revision: str) -> tuple[str, dict[str, File]] | None:
         """The commit that a branch, or the name of a commit, stands for."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import httpx
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -16,8 +17,9 @@ from kernel.origins import Api
 from kernel.ports import Ports
 from kernel.records import Access
 from kernel.security import Security
-from kernel.server import Patient, _config, _listening
+from kernel.server import _config, _listening
 from kernel.testing import App
+from kernel.webserver import Patient
 
 
 class Served:
@@ -68,8 +70,22 @@ async def serving(app: App, listen: str = "", **config: Any) -> AsyncGenerator[S
         try:
             yield served
         finally:
-            server.should_exit = True
+            server.end()
             await task
+
+
+async def render_one(served: Served) -> None:
+    """Have a first chat rendered: the process for templates is then no test's that shares it."""
+    body = {"messages": [{"role": "user", "content": "Hello?"}], "max_tokens": 1}
+    async with httpx.AsyncClient(base_url=served.http, timeout=60) as web:
+        assert (await web.post("/v1/chat/completions", json=body)).status_code == 200
+    await until_left(served)
+
+
+async def until_left(served: Served) -> None:
+    """No client is there any more, as a server that tests share sees it."""
+    while served.server.server_state.connections:  # noqa: ASYNC110 - uvicorn tells nobody
+        await asyncio.sleep(0.01)
 
 
 async def tell(program: ClientConnection, **frame: Any) -> None:

@@ -147,6 +147,9 @@ def test_cmd_flags_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         listen="0.0.0.0", port=9000, model="a model", only=("c",), password="x"
     )
     assert "stray" in refusal(capsys, tmp_path, "stray"), "not taken for what the file left open"
+    (tmp_path / "CMD_FLAGS.txt").write_text("--data_dir=a_folder --model a_model")
+    assert parse([], tmp_path) == Flags(data_dir=Path("a_folder"), model="a_model")
+    assert parse(["--model_dir", "a_b"], tmp_path).model_dir == Path("a_b"), "as older programs"
     (tmp_path / "CMD_FLAGS.txt").write_text("--prot 7000")
     assert refusal(capsys, tmp_path) == (
         "There is no flag --prot (in CMD_FLAGS.txt). Did you mean --port?"

@@ -61,6 +61,7 @@ def test_kinds() -> None:
 def test_a_field_says_what_it_wants() -> None:
     wants = {name: field.wants for name, field in of().items()}
     assert wants["speed"] == "a number from 0.5 to 2"
+    assert wants["context_length"] == "a whole number from 1 to 10,000,000"
     assert wants["seed"] == "a whole number of at least -1"
     assert wants["ratio"] == "a number above 0 and below 1"
     assert wants["voice"] == "one of alba, bran"

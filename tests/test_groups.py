@@ -1,7 +1,9 @@
 """Several characters in one conversation: who speaks, what they are told, and what is kept."""
 
+import asyncio
 import importlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from extensions.chat.api import SPEAKERS
 from extensions.chat.test_chat import Tab, store_of
+from extensions.chat.test_meanwhile import Held, pages_of
 from kernel.testing import App, Scripted, running
 
 CARDS = {
@@ -55,6 +58,12 @@ async def gather(tab: Tab, mode: str = "chat") -> None:
     await tab.act("set_up", conversation="", mode=mode)
     for name in CARDS:
         await act(tab, "add", character=name)
+
+
+def reads(tab: Tab, id: str) -> str:
+    """What a part of the page says; nothing as long as it is not there."""
+    part = tab.look().get(id)
+    return part.text if part else ""
 
 
 async def said(app: App, tab: Tab) -> list[tuple[str, str]]:
@@ -119,6 +128,31 @@ async def test_macros_say_who_is_there(app: App, tab: Tab, model: Scripted):
     await tab.act("send", conversation=tab.conversation, text="And now?")
     await app.until(lambda: not tab.busy)
     assert words(model)[0].startswith("Ada; Ada; Ada; not You\n")
+
+
+@pytest.mark.parametrize("mode", ["chat", "chat-instruct"])
+async def test_how_long_the_user_was_silent(
+    app: App, tab: Tab, model: Scripted, mode: str, monkeypatch: pytest.MonkeyPatch
+):
+    card = {"name": "Ada", "description": "{{user}} was away: {{idle_duration}}."}
+    (app.kernel.data / "characters" / "Ada.json").write_text(json.dumps({"data": card}), "utf-8")
+    await tab.act("set_up", conversation="", mode=mode, character="Ada")
+    await tab.act("send", conversation=tab.conversation, text="Hello?")
+    await app.until(lambda: not tab.busy)
+    assert "You was away: just now." in words(model)[0]
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 2 * 3600 + 60)
+    await tab.act("send", conversation=tab.conversation, text="Here I am again.")
+    await app.until(lambda: not tab.busy)
+    assert "You was away: 2 hours." in words(model)[0]
+    reply = (await store_of(app).get(tab.conversation)).messages[-1]
+    await tab.act("regenerate", message=reply.id)
+    await app.until(lambda: not tab.busy)
+    assert "You was away: 2 hours." in words(model)[0]
+    monkeypatch.setattr(time, "time", lambda: now() + 5 * 3600 + 60)
+    await tab.act("impersonate", conversation=tab.conversation, text="")
+    await app.until(lambda: len(model.asked) == 4)
+    assert "You was away: 3 hours." in words(model)[0]
 
 
 async def test_it_works_inside_an_instruction(app: App, tab: Tab, model: Scripted):
@@ -248,10 +282,13 @@ async def test_who_is_chosen_speaks_now_muted_or_not(app: App, tab: Tab, model: 
     await tab.act("send", conversation=tab.conversation, text="And you?")
     assert (await said(app, tab))[-1][0] == "Ada"
     await act(tab, "move", id="Ada", to="2")
-    members = tab.look().get("group_chat-members")
-    assert members
-    order = [n.attributes["data-item"] for n in members.all() if "data-item" in n.attributes]
-    assert order == ["Bo", "Cy", "Ada"]
+
+    def order() -> list[str]:
+        members = tab.look().get("group_chat-members")
+        every = members.all() if members else ()
+        return [n.attributes["data-item"] for n in every if "data-item" in n.attributes]
+
+    await app.until(lambda: order() == ["Bo", "Cy", "Ada"])
     await act(tab, "remove", character="Ada")
     assert (await said(app, tab))[-1][0] == "Ada", "what was said stays"
     await act(tab, "speak", character="Ada")
@@ -263,11 +300,9 @@ async def test_who_is_chosen_speaks_now_muted_or_not(app: App, tab: Tab, model: 
 
 async def test_a_group_may_begin_with_nothing(app: App, tab: Tab):
     await tab.act("set_up", conversation="", mode="chat")
-    choice = tab.look().get("group_chat-character")
-    assert choice
-    assert "Bo" in choice.text
-    await act(tab, "add", character="Ada")
-    assert "You are all late, You." in tab.look().root.text, "it can be begun with her greeting"
+    await app.until(lambda: "Bo" in reads(tab, "group_chat-character"))
+    await act(tab, "add", character="Ada")  # It can be begun with her greeting.
+    await app.until(lambda: "You are all late, You." in tab.look().root.text)
 
 
 async def test_who_was_alone_is_the_first_member(app: App, tab: Tab):
@@ -276,10 +311,52 @@ async def test_who_was_alone_is_the_first_member(app: App, tab: Tab):
     await act(tab, "add", character="Cy")
     assert tab.conversation == id
     assert (await said(app, tab)) == [("Bo", "Yip.")]
-    panel = tab.look().get("group_chat-members")
-    assert panel
-    assert "Bo" in panel.text
-    assert "Cy" in panel.text
+    for name in ("Bo", "Cy"):
+        await app.until(lambda name=name: name in reads(tab, "group_chat-members"))
+
+
+@pytest.mark.parametrize("what", ["all", "composer"])
+async def test_who_looked_earlier_and_was_later_is_not_shown(app: App, tab: Tab, what: str):
+    await tab.act("start", character="Bo")
+    pages = pages_of(app)
+    held = Held(pages._enclosures, "waiting")
+    drawing = pages.draw_anew() if what == "all" else pages.tell_composer(tab.page.client)
+    drawn = asyncio.create_task(drawing)
+    await held.called.wait()  # It has seen who is here.
+    await act(tab, "add", character="Cy")
+    held.gate.set()
+    await drawn
+    assert "Cy" in reads(tab, "group_chat-members")
+
+
+async def test_what_a_member_panel_told_meanwhile_is_not_undone(app: App, tab: Tab):
+    await gather(tab)
+    pages, groups = pages_of(app), app.kernel.records["group_chat"]
+    held = Held(pages._enclosures, "waiting")
+    drawn = asyncio.create_task(pages.tell_composer(tab.page.client))
+    await held.called.wait()
+    state = await store_of(app).state(tab.conversation, "group_chat", "group")
+    fewer = {**state, "members": state["members"][:2]}
+    await store_of(app).set_state(tab.conversation, "group_chat", "group", fewer)
+    assert groups.handle
+    groups.handle.push_html('<i id="toasts" hx-swap-oob="beforeend"></i>', tab.page.client)
+    held.gate.set()
+    await drawn
+    assert "Cy" not in reads(tab, "group_chat-members")
+
+
+async def test_a_page_that_comes_knows_who_came_meanwhile(app: App, tab: Tab):
+    await gather(tab)
+    await tab.act("begin", step=0)
+    await act(tab, "remove", character="Cy")
+    other = Tab(app, f"/chat/{tab.conversation}")
+    held = Held(pages_of(app)._views, "open")
+    coming = asyncio.create_task(other.connect())
+    await held.called.wait()
+    await act(tab, "add", character="Cy")
+    held.gate.set()
+    await coming
+    await app.until(lambda: "Cy" in reads(other, "group_chat-members"))
 
 
 async def test_names_are_exported_and_imported(app: App, tab: Tab):
@@ -317,17 +394,20 @@ async def test_a_group_goes_on_with_a_member_whose_file_was_renamed(app: App, ta
 
 async def test_the_setup_of_a_group_leads_to_its_list_and_offers_no_character(app: App, tab: Tab):
     await tab.act("set_up", conversation="", mode="chat", character="Ada")
-    assert tab.look().get("chat-setup-character")
+    await app.until(lambda: bool(tab.look().get("chat-setup-character")))
     assert not tab.look().get("chat-setup-group")
-    await gather(tab)
+    await gather(tab)  # A character would change nothing now.
+    await app.until(lambda: not tab.look().get("chat-setup-character"))
     dom = tab.look()
-    assert not dom.get("chat-setup-character"), "it would change nothing"
     assert dom.get("chat-setup-persona")
     link, box = dom.get("chat-setup-group"), dom.get("chat-text")
     assert link
     assert dom.get(link.attributes["data-press"]), "the button of the list"
     assert box
     assert box.attributes["placeholder"] == "Message the group"
+    pill = dom.get("chat-setup-open")
+    assert pill
+    assert pill.text.strip() == "Chat", "none of them alone; who is here says the button beside it"
 
 
 async def test_a_group_tells_the_chat_who_speaks_through_its_point(app: App, tab: Tab):

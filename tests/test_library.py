@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.live import Watched, chromium, live, shoot
+from tests.live import Watched, asks_to_leave, chromium, live, shoot
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 SECRET = "persimmon quartz"
@@ -157,7 +157,16 @@ async def test_a_library_in_order(tmp_path: Path):
         stored = "JSON.stringify([{...sessionStorage}, {...localStorage}])"
         assert SECRET not in await page.evaluate(stored)
         assert SECRET not in await page.title()
+        assert await asks_to_leave(page), "the draft is nowhere else"
         await page.fill("#chat-text", "")
+        assert not await asks_to_leave(page)
+        edited = page.locator("article.chat-user").last
+        await edited.get_by_role("button", name="Edit").click()
+        await edited.locator("textarea").fill(f"half an edit: {SECRET}")
+        assert await asks_to_leave(page)
+        assert SECRET not in await page.evaluate(stored)
+        await edited.get_by_role("button", name="Cancel").click()
+        assert not await asks_to_leave(page)
         await shoot(page, "library-incognito")
         assert holds(data, "A letter to my aunt")
         assert not holds(data, SECRET)

@@ -7,13 +7,18 @@ import re
 import shutil
 import sys
 import tarfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pip
 import pytest
 
-from extensions.llama_cpp import building
+from extensions.llama_cpp import building, children
+from extensions.llama_cpp.honoured import HONOURED
+from extensions.llama_cpp.prebuilt_sampling import HONOURED as PREBUILT
 from kernel import environments
 from kernel.api import LOADERS
 from kernel.environments import BASE, python_of
@@ -173,19 +178,21 @@ def test_a_wheel_for_another_processor_is_not_used(tmp_path: Path):
         ("c++: fatal error: Killed signal terminated program cc1plus", "memory did not suffice"),
         (
             "Retrying (once)\n[1/3] c++\npart2.cpp:7:1: error: no such thing",
-            r"compiler failed\. part2",
+            r"compiler failed\. Its first error: part2",
         ),
         (
             "part2.cpp:7:1: error: no such thing",
-            r"compiler failed\. part2\.cpp:7:1: error: no such",
+            r"part2\.cpp:7:1: error: no such thing\. .*try again\. All .* in build\.log",
         ),
     ],
 )
 def test_why_it_was_not_built(said: str, told: str):
-    log = f"step\n{said}\n" + "more\n" * 500
-    assert re.search(told, building.reason(log, Path("build.log")))
-    assert said in building.tail(log)
-    assert len(building.tail(log).split("\n")) <= building.WORDS
+    for more in (2, 500):
+        log = "step\n" * 90 + f"{said}\n" + "more\n" * more
+        assert re.search(told, building.reason(log, Path("build.log")))
+        shown = building.tail(log).split("\n")
+        assert said.split("\n")[0] in shown[: building.BEFORE + 1], "without scrolling"
+        assert len(shown) <= building.WORDS
 
 
 def test_what_failed_leaves_its_log_alone(
@@ -233,6 +240,63 @@ def test_cancel_ends_the_compilers_too(
     assert not (tmp_path / "wheels/xllamacpp-native/making").exists()
 
 
+NINJA = """
+import os, pathlib, signal, subprocess, sys, time
+nap = [sys.executable, "-c", "import time; time.sleep(60)"]
+compiler = subprocess.Popen(nap, start_new_session=True)
+def end(*_):
+    if "deaf" not in sys.argv:
+        os.killpg(compiler.pid, 9)
+        sys.exit()
+signal.signal(signal.SIGTERM, end)
+pathlib.Path(sys.argv[1]).write_text(f"{os.getpid()} {compiler.pid}")
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
+@pytest.mark.parametrize("how", ["ninja", "deaf"])
+def test_compilers_in_groups_of_their_own_are_ended_by_what_started_them(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As ninja does; what does not listen is killed."""
+    monkeypatch.setattr(children, "PATIENCE", 10 if how == "ninja" else 0.2)
+    said, until = tmp_path / "pids", time.monotonic() + 10
+    with children.child([sys.executable, "-c", NINJA, str(said), how], None, 2):
+        while not (said.exists() and said.read_text()):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    ninja, compiler = map(int, said.read_text().split())
+    assert not alive(ninja)
+    assert alive(compiler) == (how == "deaf")
+    if how == "deaf":
+        os.kill(compiler, 9)
+
+
+def test_two_builds_are_made_one_after_the_other(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One that is begun as another is cancelled would lose its folder to it."""
+    monkeypatch.setenv("PRETEND_GATE", str(gate := tmp_path / "gate"))
+    stop, compiling = threading.Event(), threading.Event()
+
+    def heard(fraction: float, note: str) -> None:
+        if note.startswith("Compiling"):
+            compiling.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(building.build, tmp_path, "native", heard, stop.is_set)
+        assert compiling.wait(60)
+        second = pool.submit(building.build, tmp_path, "native", quiet, never)
+        with pytest.raises(building.NotBuilt, match="cancelled"):
+            building.build(tmp_path, "native", quiet, lambda: True)
+        stop.set()
+        gate.touch()
+        with pytest.raises(building.NotBuilt, match="cancelled"):
+            first.result(60)
+        assert second.result(60).is_file()
+
+
 def test_amx_is_left_out_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch):
     for flags, expected in (("sse avx512f amx_tile amx_int8", True), ("sse avx2", False)):
         monkeypatch.setattr(Path, "read_text", lambda *_, flags=flags: f"flags : {flags}\n")
@@ -256,6 +320,8 @@ async def test_one_button_builds_it_and_the_next_load_uses_it(
     monkeypatch.setenv("PRETEND_GATE", str(gate := tmp_path / "gate"))
     async with running("settings", "llama_cpp", "engine_kit") as app:
         page = await opened(app)
+        loader: Any = app.extension("llama_cpp").get(LOADERS)[0]
+        assert loader.samplers == PREBUILT
         assert "about seven minutes" in page.html
         assert "77 MB" in page.html
         await page.act("llama_cpp.build", variant="native")
@@ -265,6 +331,7 @@ async def test_one_button_builds_it_and_the_next_load_uses_it(
         gate.touch()
         await page.until(r"Native, built for the processor.*Use it", 60)
         assert app.kernel.settings.variant("llama_cpp") == "native"
+        assert loader.samplers == HONOURED
         root = app.kernel.workers.root
         code = "import llama_cpp, xllamacpp, numpy; print(llama_cpp.built)"
         python = python_of(root / "xllamacpp-native")
@@ -276,6 +343,8 @@ async def test_one_button_builds_it_and_the_next_load_uses_it(
         await page.act("llama_cpp.use", variant="")
         await page.until(r"In use</dt>\s*<dd>Prebuilt")
         assert app.kernel.settings.variant("llama_cpp") == ""
+        assert loader.samplers == PREBUILT, "of the engine in use, not of what is built"
+        assert "Build" not in loader.note
         await page.act("llama_cpp.use", variant="native-cuda")
         await page.until("not built. Build it first")
 
@@ -286,7 +355,7 @@ async def test_a_failure_shows_why_and_the_log(source: Path, monkeypatch: pytest
     async with running("settings", "llama_cpp", "engine_kit") as app:
         page = await opened(app)
         await page.act("llama_cpp.build")
-        await page.until(r'role="alert">\s*<p>The compiler failed\. part2', 60)
+        await page.until(r'role="alert">\s*<p>The compiler failed\. Its first error: part2', 60)
         await page.until(r"What the compiler said.*no &lt;such&gt; thing")
         assert app.kernel.settings.variant("llama_cpp") == ""
         assert app.kernel.trouble == {}, "the extension did nothing wrong"
@@ -303,7 +372,7 @@ async def test_cancel_in_the_page(source: Path, tmp_path: Path, monkeypatch: pyt
         await app.until(lambda: pid.exists() and bool(pid.read_text()), 60)
         page.html = ""
         await page.act("llama_cpp.stop")
-        await page.until("Build the native engine")
+        await page.until("Building was cancelled.*Build the native engine")
         await app.until(lambda: not alive(int(pid.read_text())))
         assert app.kernel.jobs.running == {}
 

@@ -141,9 +141,11 @@ async def test_models_are_dropped_found_and_looked_at(tmp_path: Path, environmen
         await shoot(page, "models-file")
         await page.set_viewport_size({"width": 390, "height": 844})
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+        await page.get_by_role("link", name="All models").click()
+        await expect(page.locator("#models-find")).to_be_hidden()  # there is nothing to search in
         for number in range(12):
             (models / f"many-{number:02}.gguf").write_bytes(GOOD)
-        await page.get_by_role("link", name="All models").click()
+        await expect(page.locator("#models-find")).to_be_visible()
         cut = page.locator(".models-one").filter(has_text="cut.gguf")
         await expect(cut).to_be_visible()
         assert await cut.evaluate(BELOW), "a long name has all the width"

@@ -7,7 +7,8 @@ import pytest
 
 from kernel.contract import Delta, Turn
 from kernel.guard import Failure, Guard
-from kernel.pipeline import Pipe, Stage, Transcript, modified
+from kernel.pipe import Pipe
+from kernel.pipeline import Stage, Transcript, modified
 from kernel.points import Entry, Phase
 from kernel.turn import OutputModifier, whole_text
 

@@ -250,18 +250,30 @@ async def test_a_group_chat(tmp_path: Path, environments_dir: Path):
         await page.keyboard.press("Escape")
         await page.set_viewport_size({"width": 1280, "height": 800})
         for style in ("terminal", "novel"):
-            await page.keyboard.press("Control+k")
-            await page.keyboard.type(f"Chat style: {style}")
-            await expect(page.locator("#commands").get_by_role("option")).to_have_count(1)
-            await page.keyboard.press("Enter")
-            sheet = page.locator("#chat_styles-link")
-            await expect(sheet).to_have_attribute("href", re.compile(style))
+            await dress(page, style)
             await expect(page.locator(".chat-bubble").first).to_have_css("padding-right", "0px")
             await shoot(page, f"story-group-{style}")
             for head in await heads.all():
                 assert (await size_of(head))["width"] > 40
             words, box = page.locator("#chat-log"), page.locator(".chat-box")
             assert (await size_of(words))["x"] == (await size_of(box))["x"]
+        await dress(page, "bubbles")
+        bodies = page.locator(".chat-reply > .chat-body")
+        await expect(bodies.last).to_be_visible()
+        await bodies.last.evaluate(
+            "body => { for (const each of body.children) each.innerHTML = ''; }"
+        )
+        await expect(bodies.last).to_be_hidden()
+
+
+async def dress(page: Page, style: str) -> None:
+    """Choose a style of conversations."""
+    await page.keyboard.press("Control+k")
+    await page.keyboard.type(f"Chat style: {style}")
+    await expect(page.locator("#commands").get_by_role("option")).to_have_count(1)
+    await page.keyboard.press("Enter")
+    sheet = page.locator("#chat_styles-link")
+    await expect(sheet).to_have_attribute("href", re.compile(style))
 
 
 async def test_a_phone(tmp_path: Path, environments_dir: Path):
@@ -327,6 +339,14 @@ async def test_a_phone(tmp_path: Path, environments_dir: Path):
         await page.select_option("#chat-setup-character", LONG)
         await expect(page.locator("#chat-setup-open")).to_have_text(LONG)
         assert await page.locator("#chat-setup-open").evaluate(BEGINS) > 4
+        await page.tap("#chat-setup-more summary")
+        down = "sheet => (sheet.scrollTo(0, sheet.scrollHeight), sheet.scrollTop)"
+        assert await page.locator("#chat-setup").evaluate(down) > 0
+        await page.keyboard.press("Escape")
+        await page.tap("#chat-setup-open")
+        top = "() => document.querySelector('#chat-setup').scrollTop === 0"
+        await page.wait_for_function(top, timeout=2000)  # Not where it was left.
+        await page.tap("#chat-setup-more summary")
         await page.tap("#chat-setup [data-close]")
         await shoot(page, "story-phone-long-name")
         await page.get_by_role("button", name="Conversations", exact=True).tap()

@@ -76,6 +76,7 @@ async def test_the_whole_story(tmp_path: Path, environments_dir: Path):
         await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
         assert "/chat/" in page.url
         await expect(page.locator("#chat-conversations")).to_contain_text("How do I load a model?")
+        await expect(page.locator("#say")).to_have_text("The reply is complete.")
         await shoot(page, "3-answer")
 
         # Stop keeps what was said; an extension leaves mid-stream and the reply goes on.
@@ -88,6 +89,9 @@ async def test_the_whole_story(tmp_path: Path, environments_dir: Path):
         await expect(page.locator("#chat-submit")).to_be_visible()
         stopped = await replies(page).nth(1).locator(".chat-body").inner_text()
         assert stopped.strip()
+        await expect(page.locator("#say")).to_have_text(
+            "The reply has ended. A note stands below it."
+        )
         await replies(page).nth(1).get_by_role("button", name="Regenerate").click()
         await expect(page.locator("#chat-stop")).to_be_visible()
         await expect(replies(page).nth(1).locator(".chat-body")).not_to_be_empty()

@@ -176,7 +176,7 @@ async def test_s1_slow_pages_slow_nobody_else(
             alone = await lateness(served, 3 if pages > 30 else 1)
             before = psutil.Process().memory_info().rss
             slow += [asyncio.create_task(slow_page(served)) for _ in range(pages)]
-            await app.until(lambda: len(hub.clients) >= pages, 60)
+            await app.until(lambda: len(hub.clients) >= pages, 150)
             crowded = await lateness(served, 5 if pages > 30 else 3)
             grown = psutil.Process().memory_info().rss - before
             await app.until(lambda: len(hub.clients) <= pages // 10, 90)  # the silent are let go

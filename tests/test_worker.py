@@ -220,6 +220,24 @@ async def test_a_cancelled_load_kills_the_worker():
         assert await asyncio.wait_for(worker.died, 1) == "The loading was cancelled."
 
 
+async def test_a_start_that_is_given_up_before_there_is_a_pipe_leaves_nothing(monkeypatch):
+    loop, complaints, processes = asyncio.get_running_loop(), [], []
+    spawn = spawning.spawn
+
+    async def given_up(child, command, env):
+        processes.append(child())
+        (await spawn(lambda: processes[0], command, env)).close()
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("kernel.worker.spawn", given_up)
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    with pytest.raises(asyncio.CancelledError):
+        await Worker.start(PYTHON, CODE)
+    [process] = processes
+    await eventually(lambda: gone(process.transport.get_pid()) and process.transport.is_closing())
+    assert not complaints
+
+
 async def test_a_load_that_says_nothing_for_long_is_a_hang_though_its_process_lives():
     async with running(limits=Limits(silence=60, reading=1, loading=4)) as worker:
         with pytest.raises(WorkerDied, match="silent for"):

@@ -1,8 +1,11 @@
 """The engine: `Speak 400 2000` asks for 2,000 tokens, 400 a second; 0 is as fast as it goes.
 
-`Count 400 2000` are the numbers from 1 on, so that the words themselves say which token they are.
+`Beat 400 2000` keeps step with all others that do, as the replies of an engine that batches them
+do. `Count 400 2000` are the numbers from 1 on, so that the words themselves say which token they
+are.
 """
 
+import math
 import re
 import threading
 import time
@@ -21,7 +24,9 @@ class Reply:
     def __init__(self, what: str, rate: float, tokens: int) -> None:
         self.counts = what == "Count"
         self.pause, self.tokens, self.said = 1 / rate if rate else 0.0, tokens, 0
-        self.began, self.asked, self.first = time.monotonic(), time.time(), 0.0
+        now = time.monotonic()
+        self.began = math.ceil(now * rate) / rate if what == "Beat" else now
+        self.asked, self.first = time.time(), 0.0
         self.cancelled = False
 
     @property

@@ -21,7 +21,7 @@ from .runs import Runs
 from .wishes import ask
 
 TOGETHER = 16
-"""Replies that an engine which batches is given at once."""
+"""Replies that an engine which batches is given at once, where it does not say how many."""
 
 
 class Settings(Struct, frozen=True):
@@ -33,7 +33,7 @@ class Settings(Struct, frozen=True):
             ge=0,
             le=1000,
             description="Replies that programs have under way at once; 0 is what the engine is "
-            "good for: 16 where it writes several together, else 1.",
+            "good for: as many as it writes together (16 where it does not say), else 1.",
         ),
     ] = 0
     queue: Annotated[
@@ -54,7 +54,8 @@ async def setup(ext: Extension[Settings]) -> None:
     def room() -> int:
         model = ext.slot().model
         batches = bool(model and "batch" in model.info.capabilities)
-        return ext.settings.at_once or (TOGETHER if batches else 1)
+        several = model.info.together or TOGETHER if model and batches else 1
+        return ext.settings.at_once or several
 
     def limit(call: Asking) -> int:
         limits = (ext.settings.at_once_each, call.caller.at_once)

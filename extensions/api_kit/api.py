@@ -7,7 +7,7 @@ from .fields import ALIASES, sampling_of
 from .filling import filled
 from .gate import Gate
 from .heard import Heard
-from .loading import Loader, Want
+from .loading import Loader, Want, not_loaded
 from .media import HEARING, PICTURES, SPEECH, Listener, Painter, Recording, Speaker
 from .messages import GIVEN_UP, Piece, Said, message_of, messages_of
 from .problems import Fault, Problem, missing, no_such_model, refused, unavailable
@@ -26,6 +26,6 @@ __all__ = [
     "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter", "Piece", "Problem", "Programs",
     "Recording", "Run", "Runs", "Said", "Speaker", "Tongue", "Want", "Wish", "caller_of",
     "calls_in", "converted", "decoded", "filled", "json", "left", "make", "message_of",
-    "messages_of", "missing", "no_such_model", "nothing", "read", "refused", "sampling_of", "times",
-    "unavailable",
+    "messages_of", "missing", "no_such_model", "not_loaded", "nothing", "read", "refused",
+    "sampling_of", "times", "unavailable",
 ]  # fmt: skip

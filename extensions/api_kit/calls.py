@@ -3,11 +3,13 @@
 import asyncio
 import secrets
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
 
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from kernel.api import Principal, Struct
 
@@ -67,7 +69,7 @@ class Call(Asking):
         self.http = Request(scope, receive)
         self.headers: dict[str, str] = {}
         """What the answer is to carry besides."""
-        self.body = b""
+        self.body: bytes | bytearray = b""
         self.out: Out | None = None
         """The stream it is answered with, if it is one."""
         self.stopping = False
@@ -83,12 +85,25 @@ class Call(Asking):
         return cast(Mapping[str, str], self.http.path_params)
 
     async def load(self) -> None:
-        """Take in the body; raises Problem when it is too large."""
+        """Take in the body; raises Problem when it is too large.
+
+        Piece by piece: fifty megabytes that are joined at the end hold everything up meanwhile.
+        """
+        self.body = bytearray()
         try:
-            self.body = await self.http.body()
+            async for piece in self.http.stream():
+                self.body += piece
         except HTTPException as error:
             says = f"{error.detail} Send a shorter conversation."
             raise Problem(Fault(says, "too_large_error", None, "body_too_large")) from None
+
+    def form(self) -> AbstractAsyncContextManager[FormData]:
+        """The body as the form that it is."""
+
+        async def again() -> Message:
+            return {"type": "http.request", "body": bytes(self.body)}
+
+        return Request(self.scope, again).form()
 
     def read(self, kind: type[T]) -> T:
         """The body as this struct; raises Problem."""

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from kernel.api import LoadFailed, NoModel, Refused, Slot
+from kernel.api import LoadFailed, NoModel, Refused, Replaced, Slot, WorkerError
 
-from .problems import Fault, Problem, no_such_model
+from .problems import Fault, Problem, no_such_model, refused
 
 Want = Callable[[str], Awaitable[None]]
 """Have the model of this name loaded, where that is wanted; raises Problem."""
@@ -32,7 +32,18 @@ async def load(models: Shelf, name: str) -> None:
     try:
         await models.load(file.name)
     except (LoadFailed, NoModel, Refused) as error:
-        raise Problem(Fault(str(error), "engine_error", "model", "load_failed")) from error
+        raise not_loaded(error, "model") from error
+
+
+def not_loaded(error: Exception, param: str | None = None) -> Problem:
+    """The problem of a load: 400 where the engine refused it, 409 where somebody chose another
+    model meanwhile, 500 where it failed."""
+    if isinstance(error, Replaced):
+        return Problem(Fault(str(error), "conflict_error", param, "load_replaced"))
+    why = error.__cause__ if isinstance(error, LoadFailed) else error
+    if isinstance(why, Refused) or (isinstance(why, WorkerError) and why.refused is not None):
+        return refused(str(error), param, "load_failed")
+    return Problem(Fault(str(error), "engine_error", param, "load_failed"))
 
 
 class Loader:

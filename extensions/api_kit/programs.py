@@ -177,10 +177,12 @@ class Programs:
     def sampling(self, body: Mapping[str, Any], **over: Any) -> Sampling:
         """As `sampling_of`, with what the loaded model's loader adds of its own; raises Problem
         for what only another loader adds."""
-        own = {name for kind in self._ext.slot().samplers() for name in kind.__struct_fields__}
+        info = self.info()
+        added = self._ext.slot().samplers() if info and "extra" in info.samplers else []
+        own = {name for kind in added for name in kind.__struct_fields__}
         known = {name for each in self._ext.get(SAMPLERS) for name in each.kind.__struct_fields__}
         extra = {name: body[name] for name in sorted(known) if body.get(name)}
-        if (lacks := extra.keys() - own) and (info := self.info()) and not self.resting():
+        if (lacks := extra.keys() - own) and info and not self.resting():
             name = min(lacks)
             says = f"{name}: {info.name} in {info.loader} cannot do this. Leave it out."
             raise refused(says, name, "unsupported_parameter")

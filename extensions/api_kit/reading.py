@@ -12,7 +12,7 @@ from .problems import Problem, refused
 T = TypeVar("T")
 
 
-def read(text: str | bytes, kind: type[T] | Any, hint: str = "") -> Any:
+def read(text: str | bytes | bytearray, kind: type[T] | Any, hint: str = "") -> Any:
     """A body or a frame; raises Problem. Fields that `kind` does not know are let through."""
     try:
         return msgspec.json.decode(text, type=kind)

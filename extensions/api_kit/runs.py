@@ -51,6 +51,13 @@ class Run:
         return self.reply.model if self.reply else ""
 
     @property
+    def seed(self) -> int:
+        """The one that its engine was given; -1 where it drew one itself."""
+        request = self.reply.request if self.reply else None
+        seed = request.sampling.seed if request else UNSET
+        return -1 if seed is UNSET else seed
+
+    @property
     def finish(self) -> Finish:
         """How it ended; before the end as if cancelled."""
         return (self.reply and self.reply.finish) or Finish("cancelled")
@@ -94,6 +101,8 @@ class Runs:
         self._ext, self.gate, self._limit = ext, gate, limit
         self.spending = Spending()
         self.live: dict[Run, None] = {}
+        self.busy = asyncio.Event()
+        """Set as long as one is under way."""
         self.watchers: list[Callable[[Run], None]] = []
         """Called with each run that has ended."""
 
@@ -107,6 +116,7 @@ class Runs:
         self.spending.check(call.caller.owner, call.caller.tokens)
         run = Run(call, wish, hold=hold)
         self.live[run] = None
+        self.busy.set()
         limit = wish.sampling.max_new_tokens
         tokens = GUESS if limit is UNSET else limit
 
@@ -135,6 +145,8 @@ class Runs:
             run.ended = time.monotonic()
             self._note(run)
             del self.live[run]
+            if not self.live:
+                self.busy.clear()
 
     async def problem(self, run: Run) -> Problem | None:
         """Why a run failed that has come to its end, so that a program can test for it."""

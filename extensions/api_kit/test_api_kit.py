@@ -7,10 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from extensions.api_kit.api import PROGRAMS, Gate, Problem, sampling_of
 from extensions.api_kit.spending import Spending
 from kernel.api import UNSET, Key
+from kernel.contract import Capability
 from kernel.testing import Scripted, running
 from tests.sockets import serving
 
@@ -256,6 +258,20 @@ async def test_limits_of_a_key():
         assert (third.status_code, third.json()["error"]["code"]) == (429, "tokens_per_minute")
         assert 50 < int(third.headers["retry-after"]) <= 61
         assert (await web.post(address, json=body)).status_code == 200, "others have theirs"
+
+
+@pytest.mark.parametrize(
+    ("able", "together", "room"),
+    [(("text",), 0, 1), (("text", "batch"), 0, 16), (("text", "batch"), 3, 3)],
+)
+async def test_as_many_are_let_in_as_the_engine_writes_together(
+    able: tuple[Capability, ...], together: int, room: int
+):
+    model = Scripted("Hi.", capabilities=able)
+    model.info = structs.replace(model.info, together=together)
+    async with running("openai_api", "instruct", model=model) as app:
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        assert programs.runs.gate.room == room
 
 
 async def test_a_request_for_several_replies_is_one_request():

@@ -47,6 +47,8 @@ class Pages:
         self._going = WeakKeyDictionary[Client, tuple[int, str, str]]()
         """Where each page goes, and in which of all moves."""
         self._moves = itertools.count()
+        self._looks, self._told = itertools.count(1), WeakKeyDictionary[Client, int]()
+        """Looks at what stands around the text box, and the latest that each page was told."""
         self.side, self.places = Side(ext, store, views), Places(ext, views, self.open)
         self._ext, self._store, self._views, self._sheet = ext, store, views, sheet
         self._enclosures = enclosures
@@ -64,12 +66,17 @@ class Pages:
         if client and client.id:
             self._came(client)
             self.places.forget(client)
+        look, news = next(self._looks), self._ext.news("composer")
         others = await self._others(client, subject)
         try:
             opened = await self._views.open(subject) if subject else None
         except Unknown:
             opened = None
-        drafted = self._drafted(subject) if client and client.id else {}
+        drafted = dict[str, str]()
+        if client and client.id:
+            drafted = self._drafted(subject)
+            if self._later(client, look) or news != self._ext.news("composer"):
+                self._ext.spawn(self.tell_composer(client), "composer")  # After what is drawn now.
         return {**self._views.panel(opened), **self.side.context(client), **others, **drafted}
 
     def _drafted(self, conversation: str) -> dict[str, str]:
@@ -243,6 +250,7 @@ class Pages:
         which message, if not at its end."""
         self._came(client)  # It may have been in another tab until now.
         going = self._going[client] = next(self._moves), id, at
+        look, news = next(self._looks), self._ext.news("composer")
         try:
             others = await self._others(client, id)
             opened = await self._views.open(id, around=at) if id else None
@@ -258,6 +266,8 @@ class Pages:
         go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
         html = f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}'
         self._ext.push_html(html, client, whole=True)
+        if self._later(client, look) or news != self._ext.news("composer"):
+            await self.tell_composer(client)
 
     async def show_anew(self) -> None:
         """Show all pages what is in the store now; one whose conversation is gone begins anew."""
@@ -299,17 +309,29 @@ class Pages:
 
     async def tell_composer(self, client: Client) -> None:
         """What stands around the text box; the box itself is left alone."""
-        subject = client.subject
-        others = {
-            "composer": await self._ext.panels("composer", client, subject),
-            "setup": await self._sheet.context(subject),
-            "enclosed": await self._enclosures.waiting(client, subject),
-        }
+        subject, look, others = client.subject, 0, dict[str, Any]()
+        for _ in range(3):  # Until none of the others told news of its own meanwhile.
+            look, news = next(self._looks), self._ext.news("composer")
+            others = {
+                "composer": await self._ext.panels("composer", client, subject),
+                "setup": await self._sheet.context(subject),
+                "enclosed": await self._enclosures.waiting(client, subject),
+            }
+            if news == self._ext.news("composer"):
+                break
         if client.subject != subject:  # It went on meanwhile, and was told all of the other one.
+            return
+        if self._later(client, look):
             return
         context = {**self._views.composer(subject), **others}
         html = self._ext.render("_composer.html", **context, oob=True)
         self._ext.push_html(html, client, "composer")
+
+    def _later(self, client: Client, look: int) -> bool:
+        """Whether a page was told already what a later look found."""
+        told = self._told.get(client, 0)
+        self._told[client] = max(told, look)
+        return told > look
 
     async def rearranged(self, id: str) -> None:
         """Conversations were renamed, filed, pinned or came; `id` which, if one."""

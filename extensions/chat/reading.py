@@ -23,6 +23,7 @@ from pygments.util import ClassNotFound
 from .formulas import formulas
 from .markdown import Code, plain
 from .quotes import speech
+from .tasks import tasks
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Reader:
         parser.core.ruler.push("align", align)
         parser.core.ruler.push("speech", speech)
         formulas(parser)
+        tasks(parser)
 
         def code(
             renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any

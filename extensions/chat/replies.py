@@ -33,6 +33,7 @@ from .pages import Pages
 from .running import Running
 from .setup import Setups
 from .sheet import Sheet
+from .silence import silence
 from .thoughts import Keeping, Places
 
 log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class Replies:
         history = who.heard(said)
         asked = bool(history) and history[-1].role == "user"
         model = self._ext.slot().model
-        options, start = who.of(setup.options), ""
+        options, start = structs.replace(who.of(setup.options), idle=silence(said)), ""
         if not old:
             start = await self._sheet.begins(running.conversation, who)
             options = structs.replace(options, start_reply_with=start)
@@ -177,7 +178,8 @@ class Replies:
         name = next((m.name for m in reversed(said) if m.role == "assistant"), "")
         who = await self._sheet.speaker(running.conversation, said, name)
         history = who.heard(said)
-        setup = structs.replace(setup, options=who.of(setup.options))
+        options = structs.replace(who.of(setup.options), idle=silence(said))
+        setup = structs.replace(setup, options=options)
         turn = impersonating.turn_of(running, setup, client, text)
         work = impersonating.write(
             self._ext, self._pages, self._prompts, running, client, turn, history, self.running

@@ -20,6 +20,7 @@ still *one*
 - a
 - b
   more
+- [ ] c
 
   ```py
   in a list
@@ -319,6 +320,25 @@ def test_columns_are_aligned_by_classes(markdown: Markdown):
     html = markdown.render("|a|b|\n|--:|---|\n|1|2|")
     assert '<th class="right">a</th>' in html
     assert "style" not in html
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("- [ ] milk", '<li class="task"><span role="img" aria-label="to do">☐</span> milk</li>'),
+        (
+            "1. [X] *all*\n",
+            '<li class="task"><span role="img" aria-label="done">☑</span> <em>all</em></li>',
+        ),
+        ("- [x]milk", "<li>[x]milk</li>"),
+        ("- [ ]", "<li>[ ]</li>"),
+        ("- so [ ] milk", "<li>so [ ] milk</li>"),
+        ("[ ] milk", "<p>[ ] milk</p>"),
+        ("- a\n\n  [ ] b", "<p>[ ] b</p>"),
+    ],
+)
+def test_tasks_have_a_box(markdown: Markdown, text: str, html: str):
+    assert html in markdown.render(text)
 
 
 def test_code_is_coloured_when_its_language_is_known(markdown: Markdown):

@@ -107,7 +107,8 @@ async def test_it_is_kept_with_the_conversation_and_told_to_the_mode(
     await set_up(tab, mode="played", command="Go", stopping_strings='"a", "b\\n"')
     await tab.ask("And?")
     assert played.turns[-1].mode == "played"
-    assert played.turns[-1].options == {"command": "Go", "stopping_strings": ("a", "b\n")}
+    told = {"command": "Go", "stopping_strings": ("a", "b\n")}
+    assert {**played.turns[-1].options, "idle": 0} == {**told, "idle": 0}
     first = tab.conversation
     other = await Tab(app).connect()
     await other.ask("Hello")
@@ -356,6 +357,14 @@ async def test_an_incognito_conversation_leaves_no_setup_behind(app: App, tab: T
     assert (await setups_of(app).of("")).options.command == ""
     written = [file.read_bytes() for file in app.kernel.data.rglob("*") if file.is_file()]
     assert not any(b"Secret" in data for data in written)
+
+
+async def test_an_empty_incognito_conversation_says_what_it_is(tab: Tab):
+    for action, says in (("new", "stays on this machine"), ("incognito", "written to the disk")):
+        await tab.act(action)
+        empty = tab.look().get("chat-empty")
+        assert empty
+        assert says in empty.text
 
 
 async def test_a_character_that_is_gone_costs_only_its_face(app: App, tab: Tab):

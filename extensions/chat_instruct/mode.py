@@ -1,6 +1,7 @@
 """The mode `chat-instruct`: one instruction that holds the conversation, and the reply's name."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 from extensions.characters.api import Library
@@ -78,6 +79,7 @@ class ChatInstruct:
             play.persona,
             [*history, *turn.messages],
             conversation=turn.conversation_id or "",
+            idle=timedelta(seconds=play.options.idle),
             company=play.company,
         )
         return expanded.replace("<|character|>", play.speaker)

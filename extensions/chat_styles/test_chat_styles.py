@@ -54,3 +54,12 @@ async def test_a_choice_reaches_every_page_and_the_file_is_served():
         assert (await app.fetch(link, who="nobody")).status in (401, 403)
         await one.act("chat_styles.choose", style="nonsense")
         await one.until("There is no style")
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parent / "styles").glob("*.css")), ids=lambda f: f.stem
+)
+def test_the_users_name_looks_like_that_of_who_answers(file: Path):
+    rules = file.read_text("utf-8").splitlines()
+    names = [rule for rule in rules if ".chat-reply > h2" in rule and ".chat-face" not in rule]
+    assert all(".chat-me" in rule for rule in names)

@@ -34,6 +34,13 @@ async def worker(environments_dir: Path) -> AsyncIterator[Worker]:
         yield worker
 
 
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def transformers(environments_dir: Path) -> AsyncIterator[Worker]:
+    """What opens the models that were converted."""
+    async with engine("transformers", environments_dir / "torch") as worker:
+        yield worker
+
+
 Script = Callable[..., Awaitable[Any]]
 
 
@@ -93,7 +100,7 @@ def hidden(folder: Path) -> list[str]:
 @pytest.mark.asyncio(loop_scope="module")
 class TestModels:
     async def test_a_model_says_the_same(
-        self, worker: Worker, script: Script, environments_dir: Path, tmp_path: Path
+        self, worker: Worker, script: Script, transformers: Worker, tmp_path: Path
     ):
         forms = [model_at(tmp_path / form) for form in ("new", "old", "wrapped", "parts")]
         await script("make", STORIES / "hf" / "model.safetensors", *forms)
@@ -106,9 +113,8 @@ class TestModels:
             assert len(before) == 5 * 512
             assert before == after, "bit by bit"
         assert "epoch" in done["wrapped"].sentence
-        async with engine("transformers", environments_dir / "torch") as transformers:
-            await transformers.load(forms[-1], {"dtype": "float32"})
-            assert (await ask(transformers))[0] == STORY
+        await transformers.load(forms[-1], {"dtype": "float32"})
+        assert (await ask(transformers))[0] == STORY
 
     async def test_every_kind_of_number_and_all_that_share_bytes(
         self, worker: Worker, script: Script, tmp_path: Path
@@ -136,21 +142,20 @@ class TestModels:
             assert (b'"lm_head.weight":{' in made) != tied
 
     async def test_an_adapter_applies(
-        self, worker: Worker, script: Script, environments_dir: Path, tmp_path: Path
+        self, worker: Worker, script: Script, transformers: Worker, tmp_path: Path
     ):
         folder = tmp_path / "adapter"
         shutil.copytree(ADAPTER, folder, ignore=lambda *_: ["adapter_model.safetensors"])
         await script("make", ADAPTER / "adapter_model.safetensors", folder)
-        async with engine("transformers", environments_dir / "torch") as transformers:
-            await transformers.load(STORIES / "hf", {"dtype": "float32"})
-            with pytest.raises(WorkerError, match=r"adapter_model\.bin.*server\.py convert"):
-                await ask(transformers, adapters=((str(folder), 1.0),))
-            assert (await converted(worker, folder)).targets == ("adapter_model.safetensors",)
-            wish = {"max_new_tokens": 60, "ban_eos_token": True}
-            texts = [
-                (await ask(transformers, adapters=adapters, **wish))[0]
-                for adapters in ((), ((str(folder), 1.0),), ((str(ADAPTER), 1.0),))
-            ]
+        await transformers.load(STORIES / "hf", {"dtype": "float32"})
+        with pytest.raises(WorkerError, match=r"adapter_model\.bin.*server\.py convert"):
+            await ask(transformers, adapters=((str(folder), 1.0),))
+        assert (await converted(worker, folder)).targets == ("adapter_model.safetensors",)
+        wish = {"max_new_tokens": 60, "ban_eos_token": True}
+        texts = [
+            (await ask(transformers, adapters=adapters, **wish))[0]
+            for adapters in ((), ((str(folder), 1.0),), ((str(ADAPTER), 1.0),))
+        ]
         assert texts[1] == texts[2] != texts[0]
 
 

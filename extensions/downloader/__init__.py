@@ -1,6 +1,6 @@
 """Finds models on Hugging Face and fetches them, checked and whole."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from kernel.api import (
     PANELS,
@@ -45,6 +45,14 @@ Limit = Annotated[
 Retries = Annotated[
     int, Meta(ge=0, le=100, description="How often a file is tried again before it is given up.")
 ]
+Xet = Annotated[
+    Literal["auto", "never"],
+    Meta(
+        title="Xet",
+        description="Large files that the hub keeps by Xet come through Xet's own client, except "
+        "where there is a limit. Never: all come as plain bytes.",
+    ),
+]
 
 
 class Settings(Struct, frozen=True):
@@ -56,6 +64,7 @@ class Settings(Struct, frozen=True):
     at_once: AtOnce = 2
     limit: Limit = 0.0
     retries: Retries = 7
+    xet: Xet = "auto"
 
 
 async def setup(ext: Extension[Settings]) -> None:

@@ -7,8 +7,9 @@ from queue import SimpleQueue
 
 from kernel.contract import Refused
 
-from .files import WRITE, File, Way
+from .files import WRITE, File
 from .trouble import Full, Stopped
+from .way import Way
 from .wire import Wire
 
 AWAY = 3
@@ -48,6 +49,8 @@ class Board:
                 thread.start()
             while any(thread.is_alive() for thread in threads):
                 tick()
+                if self._way.xet:
+                    self._way.xet.watch()
                 threads[-1].join(0.1)
                 threads.sort(key=threading.Thread.is_alive)
             tick()
@@ -65,6 +68,8 @@ class Board:
             self._change.notify_all()
             for wire in self._wires:
                 wire.cut()
+        if self._way.xet:
+            self._way.xet.cut()
         until = time.monotonic() + LEAVING
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))

@@ -9,8 +9,8 @@ import msgspec
 
 from kernel.contract import Refused, Report
 
-from .files import is_right
-from .plan import Plan
+from .parts import BUFFER, hash_of
+from .plan import Item, Plan
 from .staging import parts_of
 from .trouble import Stopped
 
@@ -37,3 +37,24 @@ def check(data: Mapping[str, Any], report: Report, cancelled: Callable[[], bool]
         except OSError as error:
             raise Refused(f"{item.path} cannot be read ({error.strerror}).") from error
     return found
+
+
+def is_right(
+    file: Path, item: Item, stop: threading.Event, step: Callable[[int], None] | None = None
+) -> bool:
+    """Whether a file on the disk is what the hub has, read once, some hundred kilobytes at a time.
+    Where the hub names no hash, its size must do."""
+    make, wanted = hash_of(item.size, item.sha256, item.etag)
+    if file.stat().st_size != item.size:
+        return False
+    if not wanted:
+        return True
+    hash, view = make(), memoryview(bytearray(BUFFER))
+    with file.open("rb", buffering=0) as opened:
+        while count := opened.readinto(view):
+            hash.update(view[:count])
+            if stop.is_set():
+                raise Stopped
+            if step:
+                step(count)
+    return hash.hexdigest() == wanted

@@ -11,7 +11,7 @@ import msgspec
 
 from extensions.downloader import Settings
 from extensions.downloader.addresses import address_of
-from extensions.downloader.hub import endpoint_of, token_of
+from extensions.downloader.hub import endpoint_of, token_of, xet_of
 from extensions.downloader.news import News, Wishes
 from extensions.downloader.plan import Plan, Repository
 from extensions.downloader.records import Entry, Kept
@@ -69,6 +69,7 @@ async def _carry_out(
         wanted.threads or settings.threads,
         settings.retries if wanted.max_retries is None else wanted.max_retries,
         clean=wanted.clean,
+        xet=xet_of(settings.xet) and not wanted.no_xet,
     )
     await worker.call("pace", rate=settings.limit * 1e6)
     await _fetch(worker, at, plan, places.of(plan.root), wishes)
@@ -107,6 +108,8 @@ async def _fetch(worker: Worker, at: At, plan: Plan, root: Path, wishes: Wishes)
     )
     bar.end()
     news = msgspec.convert(said, News)
+    if news.aside:
+        say(news.aside)
     if news.full:
         raise Refused(news.full)
     for path, why in news.failed.items():

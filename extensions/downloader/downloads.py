@@ -20,6 +20,7 @@ from kernel.api import (
     WorkerError,
 )
 
+from .hub import xet_of
 from .line import Line
 from .news import Downloaded, DownloadMoved, News, Wishes
 from .plan import Plan
@@ -213,7 +214,8 @@ class Downloads:
             self._tell(entry)
 
         address, token = self._where(entry.kept.endpoint)
-        wishes = Wishes(self._ext.settings.threads, self._ext.settings.retries)
+        settings = self._ext.settings
+        wishes = Wishes(settings.threads, settings.retries, xet=xet_of(settings.xet))
         root = self._ext.loras if entry.plan.root == "loras" else self._ext.models
         worker = await self._working(lambda f, note: job.report(None, note))
         said = await worker.call(

@@ -1,7 +1,7 @@
 """The worker that fetches: all downloads in one process, so that one pace and one room are theirs.
 
 It needs nothing but Python's own library, and so little memory; what the hub has to say of models
-is asked by another (worker.py).
+is asked by another (worker.py), and Xet's client is one more process (xet_client.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence

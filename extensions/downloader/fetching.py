@@ -12,13 +12,15 @@ import msgspec
 from kernel.contract import Refused, Report
 
 from .board import Board
-from .files import File, Way
+from .files import File
 from .news import News, Wishes
 from .pace import Pace
 from .plan import Plan
 from .staging import METADATA, Group, groups, metadata, parts_of
 from .trouble import Stopped, size_of
+from .way import Way
 from .wire import Home
+from .xet import Xet
 
 SPARE = 64 << 20
 """Bytes that stay free."""
@@ -60,6 +62,7 @@ class Download:
         self._home, self._pace = home, pace
         self._groups = groups(plan, self.root)
         self._files: list[File] = []
+        self._xet: Xet | None = None
         self._told = 0.0
         self._full = ""
         names = [part for item in plan.items for part in item.path.split("/")]
@@ -101,7 +104,13 @@ class Download:
                 for file in (group.part(item), group.part(item).with_suffix(".state")):
                     file.unlink(missing_ok=True)
         wishes = self._wishes
-        way = Way(self._home, self._pace, *wishes.patience)
+        xet = None
+        if wishes.xet and not (self._xet and self._xet.trouble):
+            self._xet = xet = Xet(
+                self.plan, self._home, self._pace, group.staging / "xet", wishes.threads,
+                wishes.stall,
+            )  # fmt: skip
+        way = Way(self._home, self._pace, *wishes.patience, xet)
         files = [File(i, group.target(i), group.part(i), way) for i in group.items]
         self._files += files
         self._space.claim(id(self), self.root, self._to_come(files))
@@ -175,6 +184,7 @@ class Download:
             now=tuple(file.item.path for file in going[:4]),
             rests=rests or (resting[0] if resting and len(resting) == len(going) else ""),
             failed={file.item.path: file.why for file in files if file.state == "failed"},
+            aside=self._xet.trouble if self._xet else "",
             full=self._full,
         )
 

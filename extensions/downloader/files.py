@@ -2,15 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from .pace import Pace, pause_after
-from .parts import BUFFER, Part, hash_of
+from kernel.contract import Refused
+
+from .checking import is_right
+from .pace import pause_after
+from .parts import Part, hash_of
 from .plan import Item
 from .sources import Opened, Source
 from .trouble import Again, Changed, Stopped
-from .wire import Home, Wire
+from .way import Way
+from .wire import Wire
+from .xet import Stream, Xet
 
 SMALLEST, LARGEST = 4 << 20, 64 << 20
 """Of a range that one thread fetches, in bytes."""
@@ -21,22 +25,6 @@ OFTEN = 0.25
 """Seconds after which even little is written: what is on the disk is what is told."""
 DAMAGED = 3
 """So many times a file may come damaged."""
-
-
-class Way:
-    """What all files of a download share: where the hub is, how fast, how patient, and the end."""
-
-    def __init__(
-        self, home: Home, pace: Pace, threads: int, retries: int, stall: float, unit: float
-    ) -> None:
-        self.home, self.pace, self.threads, self.retries = home, pace, threads, retries
-        self.stall, self.unit = stall, unit
-        self.stop = threading.Event()
-
-    def rest(self, seconds: float) -> None:
-        """Sleep; raises Stopped when someone wants the end."""
-        if self.stop.wait(max(seconds, 0)):
-            raise Stopped
 
 
 class File:
@@ -60,6 +48,8 @@ class File:
         self._lock = threading.RLock()
         self._source = Source(item.url, way.home)
         self._single = False
+        self._chunks: int | None = None
+        """The range that Xet's client has, or had last."""
         self._ending = False
         make, self._wanted = hash_of(item.size, item.sha256, item.etag)
         self._make = make
@@ -83,6 +73,8 @@ class File:
     def begin(self) -> None:
         """Look at what is there already, and take that up."""
         self.part = Part(self.part_file, self.item.path, self.item.size, self._make)
+        if self.part.right and not self._is_still_right(self.part):
+            self.part.restart()
         self._source.identity = self.part.identity
         if self.part.right:
             self._close("right")
@@ -94,6 +86,12 @@ class File:
                     self.state = "open"
                 else:
                     self.part.close()
+
+    def _is_still_right(self, part: Part) -> bool:
+        """Whether a part that was right once is what is wanted now: the repository may have got
+        another file of that size."""
+        same = part.identity == self.item.etag
+        return same or is_right(self.part_file, self.item, self._way.stop)
 
     def _in_place(self) -> bool:
         """Whether the file is where it belongs, and right; without a hash its size must do."""
@@ -112,6 +110,13 @@ class File:
         return key
 
     def _range(self, part: Part) -> int | None:
+        xet = self._way.xet
+        # What was begun under another name is left to plain bytes: they find out what it is now.
+        same = self._source.identity in ("", self.item.etag)
+        if xet and same and xet.serves(self.item):
+            key = xet.turn(lambda: part.take(self.item.size))
+            self._chunks = self._chunks if key is None else key
+            return key
         if not self._single:
             most = self.item.size // (self._way.threads * 8)
             return part.take(max(SMALLEST, min(LARGEST, most)))
@@ -126,7 +131,10 @@ class File:
         assert self.part
         part, before = self.part, self._before.pop(key)
         try:
-            self._pull(part, key, wire, buffer)
+            if self._way.xet and key == self._chunks:
+                self._pull_chunks(self._way.xet, part, key, wire, buffer)
+            else:
+                self._pull(part, key, wire, buffer)
         except Changed as change:
             self._anew(part, change, before)
         except Again as error:
@@ -152,6 +160,19 @@ class File:
                 raise Again("The server sent less than it was asked for")
             span = after
 
+    def _pull_chunks(self, xet: Xet, part: Part, key: int, wire: Wire, buffer: memoryview) -> None:
+        """A range by Xet's client; what it fails at is left to plain bytes."""
+        self._source.identity = self._source.identity or self.item.etag
+        part.name(self._source.identity)
+        try:
+            if span := part.range(key):
+                self._pour(part, key, xet.open(self.item, *span, wire), buffer, *span)
+        except (Again, Refused) as error:
+            self._way.rest(0)  # A client that was ended for the end is no fault.
+            xet.give_up(str(error))
+        finally:
+            xet.done()
+
     def _fits(self, part: Part, opened: Opened, start: int) -> None:
         """What the server is about to send must be the file that was asked for, from there on."""
         if opened.whole and start:
@@ -164,7 +185,13 @@ class File:
             )
 
     def _pour(
-        self, part: Part, key: int, wire: Wire, buffer: memoryview, start: int, stop: int
+        self,
+        part: Part,
+        key: int,
+        wire: Wire | Stream,
+        buffer: memoryview,
+        start: int,
+        stop: int,
     ) -> None:
         way, at, filled, due = self._way, start, 0, time.monotonic() + OFTEN
         try:
@@ -247,6 +274,8 @@ class File:
         found = self.part.digest(lambda _: self._way.rest(0))
         if self._wanted and found != self._wanted:
             self._damages += 1
+            if self._way.xet and self._chunks:
+                self._way.xet.give_up("What came is not the file")
             self.part.restart(self._source.identity)
             self._ending = False  # only now, or another thread would check what is gone
             if self._damages < DAMAGED:
@@ -259,24 +288,3 @@ class File:
             self._ending = False
             return self._note(Again("It was begun anew meanwhile"), self._faults)
         self._close("right")
-
-
-def is_right(
-    file: Path, item: Item, stop: threading.Event, step: Callable[[int], None] | None = None
-) -> bool:
-    """Whether a file on the disk is what the hub has, read once, some hundred kilobytes at a time.
-    Where the hub names no hash, its size must do."""
-    make, wanted = hash_of(item.size, item.sha256, item.etag)
-    if file.stat().st_size != item.size:
-        return False
-    if not wanted:
-        return True
-    hash, view = make(), memoryview(bytearray(BUFFER))
-    with file.open("rb", buffering=0) as opened:
-        while count := opened.readinto(view):
-            hash.update(view[:count])
-            if stop.is_set():
-                raise Stopped
-            if step:
-                step(count)
-    return hash.hexdigest() == wanted

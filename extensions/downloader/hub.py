@@ -110,6 +110,12 @@ def endpoint_of(setting: str) -> str:
     return HUB
 
 
+def xet_of(setting: str) -> bool:
+    """Whether Xet's client may be used: by the settings, and by huggingface_hub's own variable."""
+    off = os.environ.get("HF_HUB_DISABLE_XET", "").upper() in ("1", "ON", "YES", "TRUE")
+    return setting == "auto" and not off
+
+
 def token_of(setting: str) -> str:
     """The token in the settings, or where huggingface_hub has it: HF_TOKEN, or its file."""
     named = setting or os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") or ""

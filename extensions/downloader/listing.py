@@ -88,7 +88,7 @@ def row(entry: Entry) -> dict[str, Any]:
         "done": news.done,
         "speed": f"{views.size(entry.speed)}/s" if entry.speed else "",
         "left": duration(left) if left else "",
-        "note": entry.kept.why or news.rests,
+        "note": entry.kept.why or news.rests or news.aside,
         "failed": [{"path": path, "why": why} for path, why in failed[:FAILED]],
         "more": max(0, len(failed) - FAILED),
         "lora": plan.root == "loras",

@@ -25,6 +25,8 @@ class News(Struct, frozen=True):
     """Why nothing moves, if nothing does."""
     failed: Mapping[str, str] = {}
     """By path, what was given up and why."""
+    aside: str = ""
+    """What else there is to say of how the bytes come."""
     full: str = ""
     """The disk is full: what that means."""
 
@@ -41,6 +43,8 @@ class Wishes(Struct, frozen=True):
     """How long a second of waiting is: less, in tests."""
     clean: bool = False
     """Forget what was begun before."""
+    xet: bool = False
+    """What the hub keeps by Xet may come through Xet's own client."""
 
     @property
     def patience(self) -> tuple[int, int, float, float]:

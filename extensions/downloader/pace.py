@@ -19,6 +19,11 @@ class Pace:
             self._rate, self._free = rate, self._clock()
 
     @property
+    def limited(self) -> bool:
+        """Whether there is a limit."""
+        return self._rate > 0
+
+    @property
     def portion(self) -> int:
         """Bytes to read at once, so that a slow pace is an even one."""
         return max(4096, int(self._rate / 20)) if self._rate else 1 << 30

@@ -28,6 +28,8 @@ class Item(Struct, frozen=True):
     """Of its bytes, in hexadecimal; the hub says so of large files only."""
     etag: str = ""
     """Another one means that the file is another."""
+    xet: str = ""
+    """What Xet calls the content, where the hub keeps it so."""
 
 
 @built

@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import structs
+
 from kernel.api import Refused, Struct, safe_name, safe_path
 
 from .choosing import EYES, Choice
@@ -154,7 +156,7 @@ def is_here(repository: Repository, item: Item, places: Places) -> bool:
 
 def _named(item: Item) -> Item:
     """A file under its own name, without the folders that it has on the hub."""
-    return Item(item.path.rpartition("/")[2], item.url, item.size, item.sha256, item.etag)
+    return structs.replace(item, path=item.path.rpartition("/")[2])
 
 
 def _lies(root: Path, folder: str, item: Item) -> bool:

@@ -82,7 +82,8 @@ class Entry:
             return news.rests
         speed = f", {size_of(self.speed)}/s" if self.speed else ""
         left = f", {duration(self.left)} left" if self.left else ""
-        return f"{size_of(news.have)} of {size_of(news.total)}{speed}{left}"
+        aside = f". {news.aside}" if news.aside else ""
+        return f"{size_of(news.have)} of {size_of(news.total)}{speed}{left}{aside}"
 
     def hear(self, news: News, now: float) -> None:
         """Take news, and measure by what came over the network, not by what was there before."""

@@ -168,6 +168,21 @@ async def test_from_a_terminal(hub: Hub, tmp_path: Path, environments_dir: Path)
     assert (await ended(await run(hub, tmp_path, environments_dir)))[0] == 2
 
 
+@pytest.mark.engine
+async def test_what_is_kept_by_xet(tmp_path: Path, environments_dir: Path):
+    """huggingface_hub says so, and hf_xet of the worker's environment fetches it."""
+    repo = Repo("me/mine", xet=True)
+    repo.commit({"model.gguf": Made(17_000_000)})
+    with serving(Hub(repo)) as hub:
+        for more, place in (((), "xorb"), (("--no-xet",), "bytes")):
+            hub.asked.clear()
+            words = ("me/mine", "--output", str(tmp_path / place), *more)
+            code, said = await ended(await run(hub, tmp_path, environments_dir, *words))
+            assert code == 0, said
+            assert "All is there, and checked" in said
+            assert {a.place for a in hub.asked if a.place in ("xorb", "bytes")} == {place}
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """What a shell began in the background passes on that nobody wants to hear of Ctrl-C."""

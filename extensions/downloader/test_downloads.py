@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,25 +22,17 @@ from extensions.downloader.plan import Item, Plan
 from extensions.downloader.records import Entry, Kept, Records, duration
 from kernel.api import Refused
 from kernel.testing import App, running
-from tests.hub import Hub, Made, Repo, serving
+from tests.hub import Hub, Made, Repo
 from tests.test_names import HOSTILE
 
 SIZE = 8_000_000
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Hub]:
-    with serving(Hub()) as hub:
-        yield hub
-
-
 @pytest.fixture
-def hub(shared: Hub) -> Hub:
-    """Everything new but the ports."""
-    shared.repos, shared.faults, shared.asked = {}, [], []
+def hub(hub: Hub) -> Hub:
     for name in ("one", "two", "three"):
-        shared.add(Repo(f"me/{name}")).commit({"config.json": "{}", f"{name}.gguf": Made(SIZE)})
-    return shared
+        hub.add(Repo(f"me/{name}")).commit({"config.json": "{}", f"{name}.gguf": Made(SIZE)})
+    return hub
 
 
 def plan_of(hub: Hub, name: str) -> Plan:

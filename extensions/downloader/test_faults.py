@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,7 +21,7 @@ from msgspec import structs
 
 from extensions.downloader import fetching, parts
 from extensions.downloader.fetching import Space
-from extensions.downloader.files import File, Way
+from extensions.downloader.files import File
 from extensions.downloader.news import Wishes
 from extensions.downloader.pace import Pace, pause_after
 from extensions.downloader.plan import Item, Plan
@@ -36,6 +35,7 @@ from extensions.downloader.test_fetching import (
     whole,
 )
 from extensions.downloader.trouble import Again, Stopped, seconds
+from extensions.downloader.way import Way
 from extensions.downloader.wire import Home
 from kernel.api import Refused
 from tests.hub import Hub, Made, Repo, answering, listening, serving
@@ -45,19 +45,10 @@ SIZE = 9_000_000
 IMPATIENT = Wishes(threads=2, retries=2, unit=0.01, stall=0.3)
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Hub]:
-    with serving(Hub()) as hub:
-        yield hub
-
-
 @pytest.fixture
-def hub(shared: Hub) -> Hub:
-    """Everything new but the ports."""
-    shared.repos = {"me/mine": Repo("me/mine")}
-    shared.faults, shared.asked, shared.tokens = [], [], {}
-    shared["me/mine"].commit({"config.json": '{"a": 1}', "model.safetensors": Made(SIZE)})
-    return shared
+def hub(hub: Hub) -> Hub:
+    hub.add(Repo("me/mine")).commit({"config.json": '{"a": 1}', "model.safetensors": Made(SIZE)})
+    return hub
 
 
 def stop_at(said: list[str], have: int) -> "threading.Event":
@@ -80,6 +71,16 @@ def half(hub: Hub, root: Path, plan: Plan | None = None) -> None:
 
 
 # --- D1: the hub goes and comes back ---
+
+
+def test_a_file_that_was_right_for_another_revision_is_not_published(hub: Hub, tmp_path: Path):
+    """Of the same size, and waiting for a file beside it, when the repository got new ones."""
+    hub.misbehave("status", "*config.json", status=404, times=1000)
+    assert [*fetch(hub, tmp_path).failed] == ["config.json"]
+    hub["me/mine"].commit({"model.safetensors": Made(SIZE, 7)})
+    hub.faults.clear()
+    assert fetch(hub, tmp_path).failed == {}
+    assert whole(hub, tmp_path)
 
 
 def test_the_hub_may_end_and_begin_again(tmp_path: Path):
@@ -542,7 +543,7 @@ def test_killed_again_and_again(hub: Hub, tmp_path: Path):  # D1
 LEAN = """
 import resource, sys, threading
 from pathlib import Path
-from extensions.downloader.files import is_right
+from extensions.downloader.checking import is_right
 from extensions.downloader.plan import Item
 file = Path(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

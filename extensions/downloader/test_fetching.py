@@ -2,39 +2,31 @@
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from extensions.downloader.fetching import Download, News, Space, Wishes
-from extensions.downloader.files import File, Way
+from extensions.downloader.files import File
 from extensions.downloader.pace import Pace
 from extensions.downloader.parts import Part
 from extensions.downloader.plan import Item, Plan
 from extensions.downloader.staging import HIDDEN
 from extensions.downloader.trouble import Stopped
+from extensions.downloader.way import Way
 from extensions.downloader.wire import Home
-from tests.hub import Hub, Made, Repo, serving
+from tests.hub import Hub, Made, Repo
 
 SIZE = 24_000_000
 QUICK = Wishes(unit=0.01, stall=1.0)
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Hub]:
-    with serving(Hub()) as hub:
-        yield hub
-
-
 @pytest.fixture
-def hub(shared: Hub) -> Hub:
-    """Everything new but the ports, as a hub takes half a second to begin and end."""
-    shared.repos = {"me/mine": Repo("me/mine")}
-    shared.faults, shared.asked, shared.tokens = [], [], {}
-    shared["me/mine"].commit({"config.json": "{}", "model.safetensors": Made(SIZE)})
-    return shared
+def hub(hub: Hub) -> Hub:
+    hub.add(Repo("me/mine")).commit({"config.json": "{}", "model.safetensors": Made(SIZE)})
+    return hub
 
 
 def plan_of(hub: Hub, repo: str = "me/mine", folder: str = "me_mine", only: str = "") -> Plan:

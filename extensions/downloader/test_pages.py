@@ -1,14 +1,14 @@
 """The section of the Model page, against the hub of the tests and with the hub's own library."""
 
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from kernel.testing import App, running
-from tests.hub import Hub, Repo, serving
+from tests.hub import Hub, Repo
 
 from .hub import endpoint_of, token_of
 from .plan import HUB
@@ -19,21 +19,14 @@ AT = "/models/downloader"
 SECRET = "hf_abcdefghijklmnop"
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Hub]:
-    with serving(Hub()) as hub:
-        yield hub
-
-
 @pytest.fixture
-def hub(shared: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
-    """Everything new but the ports; nobody's own token is told."""
-    shared.repos, shared.faults, shared.asked, shared.tokens = {}, [], [], {}
+def hub(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
+    """Nobody's own token is told."""
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_ENDPOINT", shared.address)
-    return shared
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    return hub
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ class Wanted(Struct, frozen=True):
     clean: bool = False
     check: bool = False
     max_retries: int | None = None
+    no_xet: bool = False
 
     @classmethod
     def of(cls, flags: Mapping[str, Any], address: Address) -> "Wanted":

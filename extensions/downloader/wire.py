@@ -56,6 +56,11 @@ class Wire:
         self._response: HTTPResponse | None = None
         self._closed = False
 
+    @property
+    def inside(self) -> bool:
+        """Whether the one who answered last is in the user's own network, or on this machine."""
+        return self._inside
+
     def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """Ask, and follow where it leads; the body is still to be read. Raises Again, Refused."""
         linked, began_inside = "", None
@@ -216,7 +221,20 @@ def _credentials(proxy: SplitResult) -> dict[str, str]:
 
 def _inside(sock: socket.socket) -> bool:
     """Whether the other end is in the user's own network, or on this machine."""
-    address = ipaddress.ip_address(str(sock.getpeername()[0]).partition("%")[0])
+    return _is_inside(str(sock.getpeername()[0]))
+
+
+def lies_inside(host: str) -> bool:
+    """Whether a name leads there; one that is not found leads nowhere."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return any(_is_inside(str(at[0])) for *_, at in found)
+
+
+def _is_inside(ip: str) -> bool:
+    address = ipaddress.ip_address(ip.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return not (mapped or address).is_global
 

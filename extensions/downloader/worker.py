@@ -24,6 +24,7 @@ from huggingface_hub.utils import (
     get_session,
     hf_raise_for_status,
 )
+from huggingface_hub.utils._xet import is_valid_xet_hash
 
 from kernel.contract import ModelInfo as Loaded
 from kernel.contract import Output, Refused, Report, Request
@@ -123,7 +124,9 @@ def item(entry: RepoFile, at: str) -> Item:
     if not lfs:
         return Item(path, url, entry.size, None, entry.blob_id)
     good = bool(re.fullmatch(r"[0-9a-f]{64}", lfs.sha256))
-    return Item(path, url, lfs.size, lfs.sha256 if good else None, lfs.sha256)
+    xet = entry.xet_hash or ""
+    chunked = xet.lower() if is_valid_xet_hash(xet) else ""
+    return Item(path, url, lfs.size, lfs.sha256 if good else None, lfs.sha256, chunked)
 
 
 def search(query: str, limit: int, endpoint: str, token: str) -> list[Found]:

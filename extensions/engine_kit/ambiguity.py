@@ -1,8 +1,10 @@
 """Whether the ways to read a text multiply with each of its letters.
 
 llama.cpp follows all of them at once, for every token of the vocabulary, and some tokens have a
-hundred letters: `root ::= "-" root "b" | "-" root "c" | "d"` then never ends. This walks a few
-letters ahead, always those that leave most ways open, and looks whether these get out of hand.
+hundred letters: `root ::= "-" root "b" | "-" root "c" | "d"` then never ends. Within a token it
+even follows ways that have met again one by one: `root ::= ("a"?){400}` goes on as one of 401, but
+comes there by eighty thousand after a letter. This walks a few letters ahead, always those that
+leave most ways open, and looks whether these get out of hand.
 """
 
 from collections import Counter
@@ -19,6 +21,11 @@ CHOICES = 4
 """Letters that are tried at a place, those that most ways begin with."""
 MOST = 1000
 """Ways to go on, beside eight times as many as there are at the very beginning."""
+SHORT = 8
+"""Letters that a usual token has at most."""
+PATHS = 20_000
+"""Ways through a usual token, beside twice as many as there are at the very beginning; and steps
+that llama.cpp may take for one of them after one letter."""
 WORK, ALTOGETHER = 120_000, 300_000
 """Ways that are looked at for a rule, and for all; what is not found by then is let through."""
 SAMPLES = tuple(map(ord, "a-( 0Z\n"))
@@ -32,7 +39,7 @@ def doubles(rules: Mapping[str, Rule]) -> bool:
     """Whether what some rule stands for can be read in far too many ways after a few letters."""
     search = Search(rules)
     named = [name for name in rules if " " not in name and name != "root"]
-    return any(search.doubles(name) for name in ("root", *named))
+    return any(search.doubles(name) for name in ("root", *named)) or Search(rules).winds()
 
 
 class Search:
@@ -60,6 +67,42 @@ class Search:
                 return False
             if len(beginnings[0]) > MOST + 8 * len(first):
                 return True
+        return False
+
+    def winds(self) -> bool:
+        """Whether a usual token can be gone through in too many ways, be it to few places,
+        wherever in the rules it begins."""
+        return any(
+            self._winds((alternative, at, None))
+            for alternative, parts in enumerate(self._parts)
+            for at, part in enumerate(parts[:-1])  # the last one begins in a rule of its own
+            if isinstance(part, str) and part not in parts[max(0, at - 1) : at]
+            if self.work <= WORK
+        )
+
+    def _winds(self, begin: Stack) -> bool:
+        letters = self.advance([begin])
+        most, known = PATHS + 2 * len(letters), dict[Stack, list[Stack]]()
+        ways = Counter(dict.fromkeys(letters, 1))
+        for _ in range(SHORT):
+            code = next(iter(codes({stack: letters[stack] for stack in ways})), -1)
+            after, paths = Counter[Stack](), 0
+            for stack, count in ways.items():
+                if not (letter := letters[stack]) or not letter.have(code):
+                    continue
+                if stack not in known:
+                    before = self.work
+                    found = self.advance([(stack[0], stack[1] + 1, stack[2])])
+                    if self.work - before > PATHS:
+                        return True
+                    known[stack] = list(found)
+                    letters.update(found)
+                for each in known[stack]:
+                    after[each] += count
+                paths += count * len(known[stack])
+                if paths > most:
+                    return True
+            ways = after
         return False
 
     def advance(self, stacks: Iterable[Stack]) -> dict[Stack, Letters | None]:

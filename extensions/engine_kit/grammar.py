@@ -52,8 +52,8 @@ def check(rules: Mapping[str, Rule]) -> None:
         raise Refused("The grammar's rules lie too deep within each other. Simplify it.")
     if doubles(rules):
         raise Refused(
-            "The grammar can be read in twice as many ways after each letter. Write it so that "
-            "rules that begin alike have one beginning."
+            "After a few letters the grammar can be read in too many ways at once. Write it so "
+            "that what begins alike has one beginning."
         )
 
 

@@ -33,13 +33,14 @@ def neutral(sampling: Sampling, name: str) -> Any:
 
 
 def unsupported(sampling: Sampling, known: tuple[str, ...]) -> list[str]:
-    """The fields that ask for something and are not in `known`."""
+    """The fields that ask for something and are not in `known`; what a loader adds by its names."""
     return [
-        name
+        each
         for name in sampling.__struct_fields__
         if name not in known and name not in TUNES
         and getattr(sampling, name) is not UNSET
         and getattr(sampling, name) != NEUTRAL.get(name)
+        for each in (neutral(sampling, name) if name == "extra" else (name,))
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from extensions.engine_kit.json_rules import COMMON, whole
+from extensions.engine_kit.prefixes import one_of
 from extensions.engine_kit.schema_words import (
     ASKS,
     as_json,
@@ -83,8 +84,7 @@ class Converter:
         if "const" in schema:
             return self._rule("const", literal(as_json(schema["const"])))
         if "enum" in schema:
-            choices = [literal(as_json(each)) for each in listed(schema, "enum")]
-            return self._rule("enum", " | ".join(choices))
+            return self._rule("enum", one_of(map(as_json, listed(schema, "enum"))))
         kind = schema.get("type") or implied(schema)
         if isinstance(kind, list):
             return self._either([{**only(schema, each), "type": each} for each in kind])

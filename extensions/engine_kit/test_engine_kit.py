@@ -386,6 +386,9 @@ def test_a_request_is_refused_with_the_names_of_what_is_lacking():
     with pytest.raises(Refused, match="tiny in Some cannot do this: grammar, logprobs, tfs") as no:
         check_request(info, request)
     assert no.value.refused == "grammar"
+    added = Request(prompt="x", sampling=Sampling(extra={"banned_strings": ["y"]}))
+    with pytest.raises(Refused, match="cannot do this: banned_strings"):
+        check_request(info, added)
     for bad in (Request(), Request(prompt="x", token_ids=(1,))):
         with pytest.raises(Refused, match="Send one"):
             check_request(info, bad)

@@ -9,6 +9,7 @@ DOTS = 64_000_000
 """Of one picture: what it takes when it is unpacked does not show in the file's size."""
 READ = ("image/png", "image/jpeg", "image/gif", "image/bmp")
 """What engines read: llama.cpp by stb_image, which knows no WebP. Others see none yet."""
+MODEL = "This is a model and no picture. Drop it onto the Model page, or copy it into models/."
 NONE = "This is no picture that can be sent. Choose a PNG, JPEG, WebP or GIF file."
 BROKEN = "This picture is broken: its size cannot be read. Choose another file."
 UNREAD = "Engines do not read WebP pictures. Save it as PNG or JPEG."
@@ -31,7 +32,7 @@ def picture(data: bytes) -> Image:
     """The picture that a file is, whatever its name says; raises Refused. Blocking."""
     kind = kind_of(data)
     if not kind:
-        raise Refused(NONE)
+        raise Refused(MODEL if data.startswith(b"GGUF") else NONE)
     if len(data) > LARGEST:
         raise Refused(f"The picture has more than {LARGEST >> 20} MB. Make it smaller.")
     (width, height), turned = look_of(data)

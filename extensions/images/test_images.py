@@ -75,6 +75,7 @@ def test_what_a_browser_can_make_of_it_is_asked_for(data: bytes, words: str):
         (b"", "no picture"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "Choose a PNG, JPEG, WebP or GIF"),
         (b"<html><script>alert(1)</script>", "no picture"),
+        (b"GGUF" + bytes(pictures.LARGEST), "a model and no picture. Drop it onto the Model page"),
         (bytes(pictures.LARGEST + 1), "no picture"),
         (png()[:18], "broken"),
         (png(0, 5), "broken"),

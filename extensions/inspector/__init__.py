@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sqlite3
 from typing import Annotated
+from weakref import WeakKeyDictionary
 
 from extensions.chat.api import WATCHERS
 from extensions.conversations.api import STORE, StoredMessage, Unknown, is_secret
@@ -36,6 +37,7 @@ async def setup(ext: Extension[Settings]) -> None:
     archive = Archive(ext.data / "inspector.sqlite3", ext.settings.most_megabytes * 1_000_000)
 
     describing: dict[str, asyncio.Event] = {}
+    newest = WeakKeyDictionary[Client, object]()
 
     async def watch(message: StoredMessage, reply: Reply) -> None:
         """Costs the reply nothing: it has ended, and the work is done in a thread."""
@@ -66,12 +68,14 @@ async def setup(ext: Extension[Settings]) -> None:
 
     @ext.on(Look)
     async def look(action: Look, client: Client) -> None:
+        asked = newest[client] = object()
         message = await store.message(action.message)
         if being := describing.get(message.id):
             await being.wait()
         record = await ext.thread(archive.find, message.id)
         context = await looking.context(message, record)
-        ext.push_html(ext.render("_sheet.html", **context, oob=True), client, "sheet")
+        if newest[client] is asked:  # Else it asked for another one meanwhile.
+            ext.push_html(ext.render("_sheet.html", **context, oob=True), client, "sheet")
 
     async def of(client: Client | None, subject: str) -> dict[str, str]:
         return {"id": subject}

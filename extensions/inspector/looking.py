@@ -29,6 +29,7 @@ ANEW = (
     "Nothing was kept of this reply. This is made anew from the conversation, by the model that is"
     " loaded now and without what extensions changed."
 )
+UNTOLD = "not known: the engine drew one"
 UNKNOWN = "Nothing was kept of this reply, and no model is loaded that could say it anew."
 
 
@@ -196,7 +197,7 @@ def rest(request: Request) -> list[tuple[str, str]]:
     """What else was asked of the engine."""
     seed = request.sampling.seed
     found = {
-        "Seed": "another one each time" if seed in (UNSET, -1) else str(seed),
+        "Seed": UNTOLD if seed in (UNSET, -1) else str(seed),
         "Continues a reply": "yes" if request.continue_ else "",
         "Adapters": ", ".join(f"{name} ({scale:g})" for name, scale in request.adapters),
         "Tools": f"{len(request.tools)}" if request.tools else "",

@@ -83,6 +83,8 @@ async def ask(app: App, page: Page, text: str) -> StoredMessage:
         conversation = page.client.subject
         messages = (await store.get(conversation)).messages if conversation else ()
         if messages and messages[-1].role == "assistant" and messages[-1].state != "running":
+            # Who watches replies was told by then.
+            await page.until(f'chat-m{messages[-1].id}.*id="chat-go" data-busy="false"')
             if app.kernel.records["inspector"].handle:
                 await page.until(f"chat-m{messages[-1].id}-more")
                 await page.act("chat.menu", message=messages[-1].id)

@@ -70,6 +70,7 @@ class About:
                 "last_eval": round(finish.timings.completion, 4) if finish else 0.0,
                 "last_token_count": last.tokens if last else 0,
                 "last_input_count": finish.usage.prompt if finish else 0,
+                "last_seed": last.seed if last else -1,
                 "total_gens": self._count,
                 "stop_reason": {"length": 0, "stop": 1}.get(finish.reason, -1) if finish else -1,
                 "queue": self._programs.runs.gate.waiting,

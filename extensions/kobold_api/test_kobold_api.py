@@ -282,6 +282,19 @@ async def test_figures(served: Served):
     assert (before["total_gens"], before["stop_reason"]) == (0, -1)
     assert (after["total_gens"], after["last_token_count"], after["stop_reason"]) == (1, 3, 1)
     assert (after["queue"], after["idle"]) == (0, 1)
+    assert before["last_seed"] == after["last_seed"] == -1, "this engine knows none"
+
+
+async def test_the_seed_is_told_afterwards():
+    model = Counting("Hi.", samplers=("seed", "temperature", "sampler_priority"))
+    async with running("kobold_api", "parameters", model=model) as app, serving(app) as served:
+        each: tuple[dict[str, Any], ...] = ({}, {"sampler_seed": 7})
+        for asked in each:
+            await ask(served, "v1/generate", **BODY, **asked)
+            said = (await ask(served, "extra/perf")).json()
+            assert said["last_seed"] == model.asked[-1].sampling.seed
+            assert said["last_seed"] >= 0
+    assert model.asked[-1].sampling.seed == 7
 
 
 async def test_a_model_that_is_not_there():

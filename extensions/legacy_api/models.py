@@ -4,10 +4,19 @@ from typing import Any
 
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Fault, Problem, Programs, json, refused, unavailable
+from extensions.api_kit.api import (
+    Call,
+    Fault,
+    Problem,
+    Programs,
+    json,
+    not_loaded,
+    refused,
+    unavailable,
+)
 from extensions.loras.api import Loras
 from extensions.models.api import Models, shown
-from kernel.api import LoadFailed, NoModel, Refused
+from kernel.api import LoadFailed, NoModel, Refused, Replaced
 
 from .fields import Act
 
@@ -59,7 +68,6 @@ class Shelf:
         except NoModel as error:
             raise unavailable(str(error), "load_failed") from error
         except LoadFailed as error:
-            if options:  # Without them it might have gone well.
+            if options and not isinstance(error, Replaced):  # Without them it might have gone well.
                 raise refused(str(error), "args", "load_failed") from error
-            fault = Fault(str(error), "engine_error", "model_name", "load_failed")
-            raise Problem(fault) from error
+            raise not_loaded(error, "model_name") from error

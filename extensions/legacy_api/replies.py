@@ -49,7 +49,7 @@ class Writer:
 
         await self._streamed(call, wish, event, say)
 
-    async def _generated(self, data: bytes) -> Wish:
+    async def _generated(self, data: bytes | bytearray) -> Wish:
         said: Mapping[str, Any] = read(data or b"{}", dict[str, Any])
         body: Generate = converted(said, Generate)
         sampling = await self._rest.sampling(said, body)

@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from extensions.api_kit.api import PROGRAMS
 from extensions.models.api import MODELS
+from kernel.api import LoadFailed, Refused
 from kernel.testing import App, Scripted, running
 from tests.live import free_port, live
 from tests.sockets import Served, serving
@@ -244,7 +245,9 @@ async def test_loading_needs_the_key(app: App, served: Served):
     assert not app.kernel.slot().model
 
 
-async def test_a_model_is_listed_and_loaded(app: App, served: Served):
+async def test_a_model_is_listed_and_loaded(
+    app: App, served: Served, monkeypatch: pytest.MonkeyPatch
+):
     file = app.kernel.models / "tiny.gguf"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(b"x")
@@ -257,6 +260,17 @@ async def test_a_model_is_listed_and_loaded(app: App, served: Served):
     assert app.kernel.slot().state.name == "tiny"
     refused = await post(served, "model", key=served.key, **body, args={"n_ctx": "many"})
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "args")
+    reasons = {400: Refused("no"), 500: OSError("gone")}
+    for status, why in reasons.items():
+
+        async def load(*args: Any, why: Exception = why, **more: Any) -> None:
+            raise LoadFailed("It did not load.") from why
+
+        monkeypatch.setattr(models, "load", load)
+        answer = await post(served, "model", key=served.key, **body)
+        said = answer.json()["error"]
+        assert (answer.status_code, said["param"]) == (status, "model_name")
+        assert (said["code"], said["message"]) == ("load_failed", "It did not load.")
 
 
 # --- word by word ----------------------------------------------------------------------------

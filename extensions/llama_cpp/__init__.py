@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from extensions.engine_kit.api import BannedStrings
 from extensions.llama_cpp.choosing import Build, Choosing, Stop, Use
 from extensions.llama_cpp.honoured import HONOURED
 from extensions.llama_cpp.loader import LlamaLoader
 from extensions.llama_cpp.options import FLAGS, Options, with_flags
 from extensions.llama_cpp.prebuilt_sampling import HONOURED as PREBUILT
-from extensions.llama_cpp.samplers import Bans
 from kernel.api import (
     LOADERS,
     PANELS,
@@ -60,7 +60,8 @@ async def setup(ext: Extension[Any]) -> None:
 
     def told(built: bool) -> None:
         loader.note = "" if built else UNBUILT
-        loader.samplers = HONOURED if built else PREBUILT
+        prebuilt = not ext.variant or said.get("engine") == "prebuilt" or said.get("mmproj")
+        loader.samplers = PREBUILT if prebuilt else HONOURED
 
     choosing.told = told
     await choosing.look()
@@ -87,7 +88,7 @@ async def setup(ext: Extension[Any]) -> None:
             ext.spawn(embedding(ext, name), "embedding model")
 
     ext.add(LOADERS, loader)
-    ext.add(SAMPLERS, Samplers("llama.cpp", Bans))
+    ext.add(SAMPLERS, Samplers("llama.cpp", BannedStrings))
     ext.add(PANELS, Panel("settings", "settings.html", choosing.section, title="llama.cpp"))
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from extensions.llama_cpp.native.processors import Processors
     from extensions.llama_cpp.native.row import Adapters, Chooser, Row
     from extensions.llama_cpp.options import Options, folded, with_flags
-    from extensions.llama_cpp.samplers import Bans
 
 WHERE = {
     "NotBuilt": "building", "before_load": "compiling", "LlamaLoader": "loader",
@@ -31,13 +30,12 @@ WHERE = {
     "Adapters": "native.row", "Chooser": "native.row", "Row": "native.row",
     "Candidates": "native.candidates", "Constraint": "native.constraint",
     "Processors": "native.processors", "Options": "options", "folded": "options",
-    "with_flags": "options", "Bans": "samplers",
+    "with_flags": "options",
 }  # fmt: skip
 
 __all__ = [
     "FULL",
     "Adapters",
-    "Bans",
     "Candidates",
     "Chooser",
     "Constraint",

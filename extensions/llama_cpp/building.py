@@ -11,13 +11,14 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from extensions.llama_cpp.children import child
 
 PACKAGE = "llama-cpp-python==0.3.36"
 """As in extension.toml; a test holds them together."""
@@ -29,9 +30,14 @@ STEP = re.compile(r"^\s*\[\s*(\d+)/(\d+)\]|^\s*\[\s*(\d+)%\]")
 TELLING = re.compile(r"error:|CMake Error|No space left|Killed|could not find", re.I)
 WORDS = 60
 """Lines of the log that are shown of a build that failed."""
+BEFORE = 4
+"""Lines that are shown before the first error: the command, and where in the source it is."""
 AWAY = re.compile(r"Retrying \(|ConnectionError|timed out|ProxyError|SSLError|NameResolution")
 NO_INDEX = "The package index does not answer: check the network or HTTPS_PROXY, then try again."
+CANCELLED = "Building was cancelled. What was built of it is gone; it can be begun again."
 Report = Callable[[float, str], None]
+ONE = threading.Lock()
+"""Held by the build that runs: one that was cancelled clears its folder before the next begins."""
 
 
 class Backend(NamedTuple):
@@ -118,6 +124,17 @@ def processor() -> str:
 
 def build(environments: Path, variant: str, report: Report, cancelled: Callable[[], bool]) -> Path:
     """The wheel, at once or after minutes; raises NotBuilt."""
+    while not ONE.acquire(timeout=0.1):
+        if cancelled():
+            raise NotBuilt(CANCELLED)
+    try:
+        return alone(environments, variant, report, cancelled)
+    finally:
+        ONE.release()
+
+
+def alone(environments: Path, variant: str, report: Report, cancelled: Callable[[], bool]) -> Path:
+    """As `build`, while no other one runs."""
     if found := wheel(environments, variant):
         return found
     chosen, folder = backend(variant), folder_of(environments, variant)
@@ -208,30 +225,13 @@ def run(
         with child(command, env, out.fileno()) as process:
             while process.poll() is None:
                 if cancelled():
-                    raise NotBuilt("Building was cancelled. What was built of it is gone.")
+                    raise NotBuilt(CANCELLED)
                 for done, of in steps(lines):
                     report(0.05 + 0.9 * done / of, f"Compiling, step {done} of {of}")
                 time.sleep(0.1)
         if process.returncode:
             said = log.read_text("utf-8", "replace")
             raise NotBuilt(reason(said, log), tail(said))
-
-
-@contextmanager
-def child(
-    command: list[str], env: Mapping[str, str] | None, out: int
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process in a group of its own, whose compilers end with it."""
-    process = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=True)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            if sys.platform == "win32":
-                subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], check=False)
-            else:
-                os.killpg(process.pid, 9)
-            process.wait()
 
 
 def steps(lines: Iterator[str]) -> Iterator[tuple[int, int]]:
@@ -249,18 +249,21 @@ def reason(said: str, log: Path) -> str:
         if re.search(pattern, said):
             return sentence
     errors = [line.strip() for line in said.split("\n") if TELLING.search(line)]
-    first = f" {errors[0][:300]}" if errors else ""
-    return f"The compiler failed.{first} All that it said is in {log}."
+    first = f" Its first error: {errors[0][:300].rstrip('.')}." if errors else ""
+    return (
+        f"The compiler failed.{first} Often the compiler, or a package that it needs, is too old: "
+        f"update it, then try again. All that it said is in {log}."
+    )
 
 
 def tail(said: str) -> str:
-    """The lines that are shown: those around the first that tells of an error, else the last."""
+    """The lines that are shown: from the first that tells of an error on, else the last."""
     lines = said.rstrip().split("\n")
     telling = [n for n, line in enumerate(lines) if TELLING.search(line)]
     away = [n for n, line in enumerate(lines) if AWAY.search(line)]
-    at = [*telling, *away, len(lines)][0]
-    begin = max(0, min(at - 10, len(lines) - WORDS))
-    return "\n".join(line[:400] for line in lines[begin : begin + WORDS])
+    at = [*telling, *away, len(lines) - WORDS + BEFORE][0]
+    begin = max(0, at - BEFORE)
+    return "\n".join(line[:200] for line in lines[begin : begin + WORDS])
 
 
 def main(environments: str, variant: str = "native") -> int:

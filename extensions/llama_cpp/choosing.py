@@ -1,5 +1,6 @@
 """Which engine runs GGUF files: building the native one, and changing between the two."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -45,10 +46,10 @@ class Choosing:
         self._ext = ext
         self._job: Job | None = None
         self._title, self._fraction, self._note = "", 0.0, ""
-        self._failure, self._log = "", ""
+        self._failure, self._log, self._stopped = "", "", False
         self._built: frozenset[str] = frozenset()
         self.told: Callable[[bool], None] = lambda built: None
-        """Hears whether a native engine is there."""
+        """Hears whether a native engine is there, and that another one may be in use."""
 
     async def look(self) -> None:
         """See again which environments are there."""
@@ -58,7 +59,7 @@ class Choosing:
             if await self._ext.missing(each.variant) is None
         ]
         self._built = frozenset(found)
-        self.told(bool(found) or bool(self._ext.variant))
+        self._tell()
 
     def build(self, variant: str, client: Client) -> None:
         """Begin; what is loaded answers until the new engine is there. Raises Refused."""
@@ -74,6 +75,7 @@ class Choosing:
         except building.NotBuilt as error:
             raise Refused(str(error)) from None
         self._title, self._failure, self._log = chosen.title, "", ""
+        self._stopped = False
         self._job = self._ext.job(f"Building llama.cpp for {chosen.title}", self._work(variant))
         self.push()
 
@@ -87,8 +89,7 @@ class Choosing:
         if variant and variant not in self._built:
             raise Refused("That engine is not built. Build it first.")
         before = self._ext.variant
-        self._ext.configure({"variant": variant or UNSET})
-        self.push()
+        self._set(variant)
         for name in SLOTS:
             slot = self._ext.slot(name)
             if not slot.model or slot.owner != self._ext.id:
@@ -96,11 +97,18 @@ class Choosing:
             try:
                 await slot.reload()
             except (LoadFailed, NoModel) as error:
-                self._ext.configure({"variant": before or UNSET})
-                self.push()
+                self._set(before)
                 if not slot.model:
                     await slot.reload()
                 raise Refused(f"{error} The engine from before is in use again.") from error
+
+    def _set(self, variant: str) -> None:
+        self._ext.configure({"variant": variant or UNSET})
+        self._tell()
+        self.push()
+
+    def _tell(self) -> None:
+        self.told(bool(self._built) or bool(self._ext.variant))
 
     async def install(self, report: Report) -> None:
         """Before a load: build the wheel of an engine that was chosen and is not there."""
@@ -119,13 +127,18 @@ class Choosing:
 
     def _work(self, variant: str) -> Callable[[Job], Awaitable[None]]:
         async def work(job: Job) -> None:
+            whole = False
             try:
                 with self._told():
                     await self._ext.thread(
                         building.build, self._ext.environments, variant, job.report, job.cancelled
                     )
+                whole = True
                 await self._ext.install(job.report, variant)
                 await self.use(variant)
+            except asyncio.CancelledError:
+                self._stopped = not whole
+                raise
             except Exception as error:
                 self._failure = str(error)
                 raise
@@ -159,6 +172,7 @@ class Choosing:
             "note": self._note,
             "failure": self._failure,
             "log": self._log,
+            "stopped": building.CANCELLED if self._stopped else "",
         }
 
     async def section(self, client: Client | None, subject: str) -> Mapping[str, Any]:

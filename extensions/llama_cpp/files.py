@@ -55,6 +55,7 @@ def describe(
     options: Mapping[str, Any],
     samplers: tuple[str, ...],
     capabilities: tuple[Capability, ...],
+    together: int,
 ) -> ModelInfo:
     get = file.metadata.get
     ids: Mapping[str, Any] = {
@@ -74,6 +75,7 @@ def describe(
         capabilities=capabilities,
         description=get("general.name", ""),
         defaults=from_gguf(Path(path), file.metadata),
+        together=together,
     )
 
 

@@ -33,8 +33,9 @@ ENGINES = {True: 45_000_000, False: 52_000_000}
 """Bytes that the prebuilt engine (and the native one) take without a model, as it was measured."""
 SEEING = ("native-cuda", "native-vulkan")
 """The builds that use graphics cards."""
-PATIENCE = 10
-"""Seconds that keeping what a model remembers may hold up its end."""
+PATIENCE = 5
+"""Seconds that keeping what a model remembers may hold up its end; the kernel gives ten for all of
+it, and an engine that hangs answers nothing."""
 
 
 class LlamaModel(WorkerModel):
@@ -51,11 +52,14 @@ class LlamaModel(WorkerModel):
         return super().generate(request)
 
     async def close(self) -> None:
-        if self.states and not self.died.done():
-            with suppress(WorkerError, WorkerDied, TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    await self.worker.call("save", folder=str(self.states))
-        await super().close()
+        """Keep what it remembers, if that is soon done; the engine ends in any case."""
+        try:
+            if self.states and not self.died.done():
+                with suppress(WorkerError, WorkerDied, TimeoutError):
+                    async with asyncio.timeout(PATIENCE):
+                        await self.worker.call("save", folder=str(self.states))
+        finally:
+            await super().close()
 
 
 class LlamaLoader(WorkerLoader):

@@ -29,6 +29,10 @@ EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 """The names of the tensors that hold a mixture's experts, as llama.cpp's own --cpu-moe has them."""
 POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 """llama.cpp's ways to make one vector of many."""
+UNREADABLE = (
+    "llama.cpp cannot read this grammar. Most often something is repeated that itself repeats, "
+    "more than 2,000 times together. Ask for fewer repetitions."
+)
 PATIENCE = 5
 """Seconds that another machine may take to answer."""
 NTK = 64 / 63

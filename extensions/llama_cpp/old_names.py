@@ -32,6 +32,8 @@ GONE = {
     "cfg_cache": "The loader llamacpp_HF has it.",
     "extra_flags": "Each of llama.cpp's flags has an option here; values of the file are set with "
     "override_kv.",
+    "trust_remote_code": "A GGUF file has no code to be trusted.",
+    "no_use_fast": "A GGUF file's tokenizer is read by llama.cpp, and one in a folder as it is.",
     "ik": "There is one llama.cpp here, the original.",
     "fit_target": "gpu_layers -1 leaves 1 GiB of each card free by itself.",
     **dict.fromkeys(

@@ -14,9 +14,10 @@ SPEED, CARDS, MEMORY, LONG, ADDED = (
     "Adapters, images, engine",
 )
 FLAGS = (
-    "gpu-layers", "n-gpu-layers", "ctx-size", "threads", "threads-batch", "batch-size",
-    "ubatch-size", "cache-type", "flash-attn", "parallel", "tensor-split", "split-mode",
-    "row-split", "main-gpu", "no-kv-offload", "cpu-moe", "no-mmap", "mlock", "numa", "cache-ram",
+    "gpu-layers", "n-gpu-layers", "ctx-size", "n-ctx", "max-seq-len", "threads", "threads-batch",
+    "batch-size", "n-batch", "ubatch-size", "cache-type", "cache-8bit", "cache-4bit",
+    "flash-attn", "parallel", "tensor-split", "split-mode", "row-split", "main-gpu",
+    "no-kv-offload", "no-offload-kqv", "cpu-moe", "no-mmap", "mlock", "numa", "cache-ram",
     "streaming-llm", "attention-sink-size", "rope-freq-base", "alpha-value", "compress-pos-emb",
     "mmproj", "override-kv", "rpc", "engine",
 )  # fmt: skip
@@ -27,9 +28,11 @@ def main(words: str, title: str | None = None, **bounds: Any) -> Any:
     return Meta(description=words, title=title, **bounds)
 
 
-def folded(group: str, words: str, title: str | None = None, **bounds: Any) -> Any:
-    """A field that the form shows below a heading which is opened with a click."""
-    return Meta(description=words, title=title, extra={"group": group}, **bounds)
+def folded(group: str, words: str, title: str | None = None, wants: str = "", **bounds: Any) -> Any:
+    """A field that the form shows below a heading which is opened with a click; `wants` words a
+    pattern."""
+    extra = {"group": group} | ({"wants": wants} if wants else {})
+    return Meta(description=words, title=title, extra=extra, **bounds)
 
 
 @built
@@ -99,6 +102,7 @@ class Options(Struct, frozen=True):
         folded(
             CARDS,
             "Shares of the model for each of several cards, like 60,40.",
+            wants="numbers with commas between them, like 60,40",
             pattern=r"^([0-9]+(\.[0-9]+)?(, ?[0-9]+(\.[0-9]+)?){0,15})?$",
         ),
     ] = ""
@@ -259,7 +263,11 @@ class Options(Struct, frozen=True):
     ] = ()
     engine: Annotated[
         Literal["auto", "native", "prebuilt"],
-        folded(ADDED, "Auto is the native engine where it was built, else the prebuilt one."),
+        folded(
+            ADDED,
+            "Auto is the one in use (Settings, llama.cpp); where that is the native one, prebuilt "
+            "takes the other for this model.",
+        ),
     ] = "auto"
 
     @staticmethod

@@ -23,6 +23,7 @@ from extensions.engine_kit.api import (
     with_defaults,
 )
 from extensions.llama_cpp.files import describe, settled, token_text
+from extensions.llama_cpp.heap import give_back_large
 from extensions.llama_cpp.meaning import loras
 from extensions.llama_cpp.prebuilt_choices import choices, described
 from extensions.llama_cpp.prebuilt_costs import Costs
@@ -66,6 +67,7 @@ class Prebuilt:
         report(0.0, "Checking the file")
         file = check_gguf_model(path)
         report(0.1, f"Loading {file.size / 1e6:,.0f} MB")
+        give_back_large()
         import xllamacpp  # noqa: PLC0415 - a large library, and the header comes first
 
         self._key = secrets.token_urlsafe()
@@ -79,16 +81,14 @@ class Prebuilt:
         try:
             self._server = xllamacpp.Server(given)
         except RuntimeError as error:
-            raise Refused(
-                f"llama.cpp could not load {Path(path).name}. Its log says why; a smaller "
-                "context length or fewer GPU layers need less memory."
-            ) from error
+            raise Refused(unloaded(path, options.get("mmproj", ""))) from error
         self._vectors = Vectors(lambda key: parameters(xllamacpp, path, file, options, key), file)
         more: tuple[Capability, ...] = ("lora",) if self._loras else ()
         self._sees, self._costs = bool(options.get("mmproj")), Costs(self._ask)
         if self._sees:
             more = (*more, "images")
-        self._info = describe(path, file, options, HONOURED, (*CAPABILITIES, *more))
+        able = (*CAPABILITIES, *more)
+        self._info = describe(path, file, options, HONOURED, able, together(options))
         ids = self._info.special_tokens
         tokens = {f"{role}_token": token_text(file, id) for role, id in ids.items()}
         self._template = ChatTemplate(self._info.chat_template, tokens)
@@ -240,3 +240,13 @@ class Prebuilt:
         )
         with DIRECT.open(request, timeout=PATIENCE) as answer:
             return json.load(answer)
+
+
+def unloaded(path: str, mmproj: str) -> str:
+    """What is said of a model that llama.cpp did not load: it tells its log alone why."""
+    with_it = f" with {Path(mmproj).name}" if mmproj else ""
+    fits = "An mmproj fits only the model that it came with. Otherwise a" if mmproj else "A"
+    return (
+        f"llama.cpp could not load {Path(path).name}{with_it}. Its log says why. {fits} smaller "
+        "context length or fewer GPU layers need less memory."
+    )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from extensions.engine_kit.api import Emit, TextStream, neutral
+from extensions.llama_cpp.meaning import UNREADABLE
 from extensions.llama_cpp.prebuilt_shares import Kind, Share
 from kernel.contract import (
     UNSET,
@@ -143,7 +144,8 @@ class Reply:
     def _fails(self, error: Mapping[str, Any]) -> bool:
         """By the codes of HTTP it was asked wrongly, or failed."""
         asked_wrongly, said = error.get("code", 500) < 500, str(error["message"]).rstrip(".")
-        refused = Refused(f"llama.cpp refused the request: {said}.")
+        unreadable = "failed to parse grammar" in said
+        refused = Refused(UNREADABLE if unreadable else f"llama.cpp refused the request: {said}.")
         self.error = refused if asked_wrongly else EngineFailed(f"llama.cpp failed: {said}.")
         self.reason = "error"
         return True

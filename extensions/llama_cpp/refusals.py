@@ -37,7 +37,10 @@ def runs_native(wanted: str, *, images: bool, built: bool) -> bool:
     if wanted == "native" and images:
         raise Refused("The native engine cannot do this: mmproj. Let the engine be auto.")
     if wanted == "native" and not built:
-        raise Refused("The native engine is not built. Build it in Settings, or choose prebuilt.")
+        raise Refused(
+            "The native engine is not in use. Build or choose it in Settings, llama.cpp, or let "
+            "the engine be auto."
+        )
     return built and wanted != "prebuilt" and not images
 
 

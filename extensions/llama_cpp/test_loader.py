@@ -1,11 +1,14 @@
 """Adapters by name, and what a model leaves behind when it goes."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from extensions.llama_cpp.loader import LlamaModel, adapter
+from extensions.llama_cpp.loader import PATIENCE, LlamaModel, adapter
 from kernel.api import Refused, Request, Sampling
+from kernel.contract import ModelInfo
 from tests.engines.real import STORIES, STORY, engine
 
 LORAS = STORIES.parent / "lora-stories260K"
@@ -43,6 +46,31 @@ def test_an_adapter_that_is_not_there_is_refused(loras: Path, name: str, words: 
         adapter(loras, name)
     with pytest.raises(Refused, match="Put one there"):
         adapter(loras / "deep" / "none", "two")
+
+
+class Hung:
+    """A worker whose engine answers nothing any more."""
+
+    def __init__(self) -> None:
+        self.died, self.closed = asyncio.Future[str](), False
+
+    async def call(self, name: str, **data: Any) -> None:
+        await asyncio.Future[None]()
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_an_engine_that_hangs_is_ended_with_its_model(tmp_path: Path):
+    worker: Any = Hung()
+    model = LlamaModel(worker, ModelInfo("hung"))
+    model.states = tmp_path
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):  # as the kernel does, later
+            await model.close()
+    assert worker.closed
+    closing = 10.0  # seconds that the kernel waits; a worker is given three, its killing takes one
+    assert closing > PATIENCE + 4
 
 
 @pytest.mark.engine

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from extensions.llama_cpp import meaning
+from extensions.llama_cpp.honoured import HONOURED
 from extensions.llama_cpp.options import FLAGS, Options, complete, with_flags
+from extensions.llama_cpp.prebuilt_sampling import HONOURED as PREBUILT
 from kernel.api import LOADERS, Message, Text, WorkerError, check, fields
 from kernel.testing import running
 from tests.engines.real import ROOT, STORIES, STORY, ask, engine
@@ -40,6 +42,7 @@ HERE = Path(__file__).parent
         ({"cache_type": "fp16"}, {"cache_type": "f16"}),
         ({"cpu": True}, {"gpu_layers": 0}),
         ({"cpu": False, "n_gqa": 0, "tensorcores": False, "spec_type": "none"}, {}),
+        ({"trust_remote_code": False, "no_use_fast": "false"}, {}),
         ({"cache_capacity": "2GiB"}, {"cache_ram": 2048}),
         ({"cache_capacity": "300MiB"}, {"cache_ram": 300}),
         ({"flash_attn": True}, {"flash_attn": "on"}),
@@ -55,6 +58,7 @@ def test_an_old_name_is_understood(old: dict[str, Any], now: dict[str, Any]):
     ("name", "value", "instead"),
     [
         ("tensorcores", True, "by itself"),
+        ("trust_remote_code", True, "no code"),
         ("n_gqa", 8, "override_kv"),
         ("rms_norm_eps", 1e-6, "override_kv"),
         ("logits_all", "true", "llamacpp_HF"),
@@ -68,6 +72,13 @@ def test_what_is_gone_names_what_takes_its_place(name: str, value: Any, instead:
     assert good == {"threads": 2}
     assert instead in errors[name]
     assert errors[name].endswith(f"Leave {name} out.")
+
+
+def test_shares_that_are_none_are_told_how_they_are_written():
+    _, errors = check(Options, {"tensor_split": "60;40"})
+    assert errors == {
+        "tensor_split": "Tensor split must be numbers with commas between them, like 60,40."
+    }
 
 
 @pytest.mark.parametrize("value", [[], {}, None, "x", 1e400, [["on"]], -1])
@@ -125,13 +136,39 @@ def test_a_flag_is_the_default_of_the_form():
 async def test_flags_fill_the_form_and_a_bad_one_is_told_on_the_card():
     async with running("llama_cpp", "engine_kit") as app:
         kernel = app.kernel
-        kernel.flags["llama_cpp"] = {"ctx-size": 300, "n-gpu-layers": 0}
-        assert await kernel.restart("llama_cpp")
-        options: Any = app.extension("llama_cpp").get(LOADERS)[0].Options()
-        assert (options.context_length, options.gpu_layers) == (300, 0)
+        for flags in (
+            {"ctx-size": 300, "n-gpu-layers": 0, "cache-type": "q4_0"},
+            {"n-ctx": 300, "gpu-layers": 0, "cache-4bit": True},  # as they were called elsewhere
+        ):
+            kernel.flags["llama_cpp"] = flags
+            assert await kernel.restart("llama_cpp")
+            options: Any = app.extension("llama_cpp").get(LOADERS)[0].Options()
+            assert (options.context_length, options.gpu_layers) == (300, 0)
+            assert options.cache_type == "q4_0"
         kernel.flags["llama_cpp"] = {"threads": 1000}
         assert not await kernel.restart("llama_cpp")
         assert "Threads must be a whole number from 0 to 256" in kernel.records["llama_cpp"].reason
+
+
+@pytest.mark.parametrize(
+    ("variant", "flags", "expected"),
+    [
+        ("", {}, PREBUILT),
+        ("native", {}, HONOURED),
+        ("native", {"engine": "prebuilt"}, PREBUILT),
+        ("native", {"mmproj": "eyes.gguf"}, PREBUILT),
+    ],
+)
+async def test_the_parameters_that_count_are_those_of_the_engine_in_use(
+    variant: str, flags: dict[str, Any], expected: tuple[str, ...]
+):
+    """The page of parameters shows them before anything is loaded."""
+    settings = {"llama_cpp": {"variant": variant}} if variant else {}
+    async with running("llama_cpp", "engine_kit", settings=settings) as app:
+        app.kernel.flags["llama_cpp"] = flags
+        assert await app.kernel.restart("llama_cpp")
+        loader: Any = app.extension("llama_cpp").get(LOADERS)[0]
+        assert loader.samplers == expected
 
 
 # --- what they mean ---------------------------------------------------------------------
@@ -201,7 +238,9 @@ HARMLESS: list[dict[str, Any]] = [
 async def test_options_reach_the_engine_and_the_story_stays(name: str, environments_dir: Path):
     async with engine("llama_cpp", environments_dir / name) as worker:
         for options in HARMLESS:
-            await worker.load(MODEL, options)
+            info = await worker.load(MODEL, options)
+            usual = 4 if name == "xllamacpp" else 16
+            assert info.together == options.get("parallel", usual)
             assert (await ask(worker))[0] == STORY, options
         await worker.load(GUIDE, {"cache_type": "q8_0"})
         answer, _, _ = await ask(worker, messages=QUESTION)

@@ -211,25 +211,25 @@ async def test_replies_without_a_limit_are_written_at_once(environment: Path):
 
 @pytest.mark.engine
 async def test_who_waits_for_room_can_be_cancelled_and_the_next_one_comes(environment: Path):
-    async with loaded(environment, context_length=512) as worker:
-        sampling = Sampling(max_new_tokens=200, ban_eos_token=True, temperature=0.0)
+    async with loaded(environment, context_length=2048) as worker:
 
-        def long(word: str) -> Any:
-            return worker.generate(Request(token_ids=(1, *[403] * 290), sampling=sampling))
+        def long(most: int) -> Any:
+            sampling = Sampling(max_new_tokens=most, ban_eos_token=True, temperature=0.0)
+            return worker.generate(Request(token_ids=(1, *[403] * 1200), sampling=sampling))
 
-        first = long("first")
+        first = long(800)  # It writes for so long that the next one has to wait.
         await anext(first)
-        second, third = long("second"), long("third")
+        second, third = long(800), long(200)
         second.cancel()
         begun = time.monotonic()
         assert [delta async for delta in second] == []
         assert time.monotonic() - begun < 0.3
         assert second.finish
         assert second.finish.reason == "cancelled"
-        for reply in (first, third):
+        for reply, most in ((first, 800), (third, 200)):
             async for _ in reply:
                 pass
-            assert (reply.finish.reason, reply.finish.usage.completion) == ("length", 200)
+            assert (reply.finish.reason, reply.finish.usage.completion) == ("length", most)
 
 
 @pytest.mark.engine

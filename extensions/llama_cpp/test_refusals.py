@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from extensions.llama_cpp import loader as module
 from extensions.llama_cpp.refusals import refuse
 from extensions.llama_cpp.test_memory import model
 from kernel.api import LOADERS, Memory, ModelInfo, Refused, WorkerLoader
@@ -47,7 +46,7 @@ def loader_of(app: App, monkeypatch: pytest.MonkeyPatch, variant: str) -> Any:
         ("native", {"override_kv": ("a=int:1",)}, ""),
         ("native", {"override_kv": ("a",)}, "'a' is no override"),
         ("native", {"override_kv": ("a=int:1",), "engine": "prebuilt"}, "The prebuilt engine"),
-        ("", {"engine": "native"}, "The native engine is not built. Build it in Settings"),
+        ("", {"engine": "native"}, "The native engine is not in use. Build or choose it"),
         ("native", {"engine": "native", "mmproj": "eyes.gguf"}, "Let the engine be auto."),
         ("", {"tensor_split": "0,0"}, "add up to nothing"),
         ("", {"lora": ("noise = 0.5",)}, ""),
@@ -101,7 +100,8 @@ async def test_an_adapter_that_is_gone_keeps_no_model_from_loading(
     async with running("llama_cpp", "engine_kit") as app:
         path, loader = filled(app), loader_of(app, monkeypatch, "")
         monkeypatch.setattr(WorkerLoader, "open", open)
-        monkeypatch.setattr(module, "LlamaModel", lambda worker, info: Opened)
+        own = loader.open.__globals__  # An earlier test may have loaded the extension anew.
+        monkeypatch.setitem(own, "LlamaModel", lambda worker, info: Opened)
         monkeypatch.setattr(
             type(app.extension("llama_cpp")),
             "tell",

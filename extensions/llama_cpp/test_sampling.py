@@ -2,8 +2,7 @@
 20,000 tokens, else 8,000, which tell all of them apart as well."""
 
 import sys
-from collections.abc import AsyncIterator, Sequence
-from functools import partial
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,20 @@ import pytest_asyncio
 from kernel.api import Sampling, Worker, WorkerError
 from tests.engines import formulas as f
 from tests.engines.real import ROOT, STORIES, engine
+from tests.engines.samplers import (
+    ALONE,
+    ITSELF,
+    LOGITS,
+    LOOKING_BACK,
+    LOOP,
+    PAST,
+    PRESETS,
+    STEEP,
+    mixed,
+)
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 DRAWS, FEW = 20_000, 8_000
-LOGITS = {300 + at: 2.6 - 0.19 * at + (at * 7 % 5) * 0.11 for at in range(24)}
-"""From 2.6 down to below zero, not quite in order."""
-PAST = (300, 301, 302, 305, 300, 301, 303, 310, 300, 301, 300, 319, 320)
-LOOP = (305, 306, 307, 308, 305, 306, 307, 309, 306, 307)
-"""Ends with what was there before, followed by 308 and by 309."""
 FEWER = 5_000
 """Enough to tell one order from another."""
 FAR, CLEAR = 4, 10
@@ -51,41 +56,6 @@ async def draw(
     return {run[0]: times for run, times in runs}
 
 
-def mixed(one: dict[int, float], other: dict[int, float], part: float) -> dict[int, float]:
-    """Shares of `one`, except in a part of the cases."""
-    return {token: (1 - part) * one[token] + part * other.get(token, 0.0) for token in one}
-
-
-ALONE: dict[str, tuple[dict[str, Any], Any]] = {
-    "nothing": ({}, lambda x: x),
-    "temperature": ({"temperature": 0.6}, partial(f.temperature, t=0.6)),
-    "dynamic temperature": (
-        {"dynamic_temperature": True, "dynatemp_low": 0.2, "dynatemp_high": 0.7,
-         "dynatemp_exponent": 1.7},
-        partial(f.dynamic, low=0.2, high=0.7, exponent=1.7),
-    ),
-    "smoothing": (
-        {"smoothing_factor": 0.7, "smoothing_curve": 2.2},
-        partial(f.quadratic, factor=0.7, curve=2.2),
-    ),
-    "top_k": ({"top_k": 6}, partial(f.top_k, k=6)),
-    "top_p": ({"top_p": 0.6}, partial(f.top_p, p=0.6)),
-    "min_p": ({"min_p": 0.3}, partial(f.min_p, p=0.3)),
-    "typical_p": ({"typical_p": 0.5}, partial(f.typical, p=0.5)),
-    "top_n_sigma": ({"top_n_sigma": 0.8}, partial(f.top_n_sigma, n=0.8)),
-    "top_a": ({"top_a": 0.9}, partial(f.top_a, a=3 * 0.3)),
-    "tfs": ({"tfs": 0.7}, partial(f.tail_free, z=0.7)),
-    "epsilon_cutoff": ({"epsilon_cutoff": 9.0}, partial(f.epsilon, value=9.0)),
-    "eta_cutoff": ({"eta_cutoff": 20.0}, partial(f.eta, value=20.0)),
-    "bias": (
-        {"logit_bias": {302: 1.5, 300: -1.0}, "custom_token_bans": [301]},
-        lambda x: f.only({**x, 302: x[302] + 1.5, 300: x[300] - 1}, [t for t in x if t != 301]),
-    ),
-}  # fmt: skip
-STEEP = {300 + at: 6.0 - 0.45 * at for at in range(24)}
-"""Where some tokens are as rare as the cut-offs in ten-thousandths want them."""
-
-
 @pytest.mark.parametrize("name", ALONE)
 async def test_each_sampler_alone(worker: Worker, name: str):
     sampling, formula = ALONE[name]
@@ -106,35 +76,6 @@ async def test_xtc_takes_the_likely_ones_out_as_often_as_it_should(worker: Worke
     assert f.surprise(drawn, before) > CLEAR
 
 
-LOOKING_BACK: dict[str, tuple[dict[str, Any], Sequence[int], Any]] = {
-    "penalties": (
-        {"repetition_penalty": 1.4, "frequency_penalty": 0.3, "presence_penalty": 0.2},
-        PAST,
-        partial(f.penalties, past=PAST, repetition=1.4, frequency=0.3, presence=0.2),
-    ),
-    "penalties in a range": (
-        {"repetition_penalty": 2.5, "repetition_penalty_range": 3},
-        PAST,
-        partial(f.penalties, past=PAST[-3:], repetition=2.5, frequency=0, presence=0),
-    ),
-    "dry": (
-        {"dry_multiplier": 0.8, "dry_base": 1.5, "dry_allowed_length": 2},
-        LOOP,
-        partial(f.dry, past=LOOP, multiplier=0.8, base=1.5, allowed=2),
-    ),
-    "the prompt's own words": (
-        {"encoder_repetition_penalty": 1.3},
-        PAST,
-        partial(f.from_prompt, prompt=PAST, penalty=1.3),
-    ),
-    "no repeated ngram": (
-        {"no_repeat_ngram_size": 3},
-        LOOP,
-        partial(f.no_repeat, past=LOOP, size=3),
-    ),
-}
-
-
 @pytest.mark.parametrize("name", LOOKING_BACK)
 async def test_each_sampler_that_looks_back(worker: Worker, name: str):
     sampling, past, formula = LOOKING_BACK[name]
@@ -143,60 +84,12 @@ async def test_each_sampler_that_looks_back(worker: Worker, name: str):
     assert f.surprise(drawn, f.shares(LOGITS)) > CLEAR or len(formula(LOGITS)) < len(LOGITS)
 
 
-ITSELF: dict[str, tuple[dict[str, Any], Any]] = {
-    "mirostat 1": (
-        {"mirostat_mode": 1, "mirostat_tau": 1.4},
-        partial(f.mirostat_1, tau=1.4, vocabulary=512),
-    ),
-    "mirostat 2": ({"mirostat_mode": 2, "mirostat_tau": 1.9}, partial(f.mirostat_2, tau=1.9)),
-    "adaptive p": ({"adaptive_target": 0.07}, partial(f.adaptive, target=0.07)),
-}
-
-
 @pytest.mark.parametrize("name", ITSELF)
 async def test_each_sampler_that_chooses_itself(worker: Worker, name: str):
     sampling, formula = ITSELF[name]
     drawn = await draw(worker, sampling, fresh=True)
     assert f.surprise(drawn, f.shares(formula(LOGITS))) < FAR
     assert f.surprise(drawn, f.shares(LOGITS)) > CLEAR or len(formula(LOGITS)) < len(LOGITS)
-
-
-TEXTGEN = (
-    "repetition_penalty", "presence_penalty", "frequency_penalty", "dry", "top_n_sigma",
-    "temperature", "dynamic_temperature", "quadratic_sampling", "top_k", "top_p", "typical_p",
-    "epsilon_cutoff", "eta_cutoff", "tfs", "top_a", "min_p", "adaptive_p", "mirostat", "xtc",
-    "encoder_repetition_penalty", "no_repeat_ngram",
-)  # fmt: skip
-"""The order that text-generation-webui's presets were made for."""
-
-
-def simple_1(x: f.Logits) -> dict[int, float]:
-    x = f.penalties(x, PAST, 1.15, 0, 0)
-    return f.shares(f.temperature(f.top_p(f.top_k(x, 20), 0.9), 0.7))
-
-
-def creative(x: f.Logits) -> dict[int, float]:
-    x = f.min_p(x, 0.02)
-    return mixed(f.shares(x), f.shares(f.xtc(x, 0.1)), 0.5)
-
-
-def big_o(x: f.Logits) -> dict[int, float]:
-    x = f.temperature(f.penalties(x, PAST, 1.01, 0, 0), 0.87)
-    return f.shares(f.tail_free(f.typical(f.top_p(f.top_k(x, 85), 0.99), 0.68), 0.68))
-
-
-PRESETS = {
-    "Creative": ({"min_p": 0.02, "xtc_probability": 0.5, "xtc_threshold": 0.1}, creative),
-    "simple-1": (
-        {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.15, "top_k": 20},
-        simple_1,
-    ),
-    "Big O": (
-        {"temperature": 0.87, "top_p": 0.99, "typical_p": 0.68, "tfs": 0.68,
-         "repetition_penalty": 1.01, "top_k": 85, "sampler_priority": TEXTGEN},
-        big_o,
-    ),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -62,7 +62,7 @@ def completed(
         tokens_predicted=finish.usage.completion,
         tokens_evaluated=finish.usage.prompt,
         tokens_cached=finish.usage.cached,
-        generation_settings=msgspec.to_builtins(run.wish.sampling),
+        generation_settings={**msgspec.to_builtins(run.wish.sampling), "seed": run.seed},
         truncated=False,
         stop_type=stop_type(finish),
         stopping_word=finish.cut_by,

@@ -120,6 +120,22 @@ async def test_what_is_asked_reaches_the_model(served: Served, model: Scripted):
     )  # fmt: skip
 
 
+async def test_the_seed_is_told():
+    model = Counting("Hi.", samplers=("seed", "temperature", "top_k", "top_p", "min_p"))
+    async with (
+        running("llama_server_api", "parameters", model=model) as app,
+        serving(app) as served,
+    ):
+        each: tuple[dict[str, Any], ...] = ({}, {"seed": -1}, {"seed": 3})
+        for asked in each:
+            said = (await post(served, prompt="Once", **asked)).json()
+            assert said["generation_settings"]["seed"] == model.asked[-1].sampling.seed
+            [*_, last] = await events(served, prompt="Once", **asked)
+            assert last["generation_settings"]["seed"] == model.asked[-1].sampling.seed
+            assert last["generation_settings"]["seed"] >= 0
+        assert model.asked[-1].sampling.seed == 3
+
+
 async def test_prompts_are_texts_tokens_both_and_several(served: Served, model: Scripted):
     await post(served, prompt=[5, 6])
     assert (model.asked[-1].prompt, model.asked[-1].token_ids) == (None, (5, 6))

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+from extensions.engine_kit.api import BannedStrings
 from extensions.llama_cpp.api import (
-    Bans,
     LlamaLoader,
     NotBuilt,
     Options,
@@ -89,7 +89,7 @@ async def setup(ext: Extension[Any]) -> None:
     loader.given = said
     loader.engine, loader.refuses = ENGINE, refuse
     ext.add(LOADERS, loader)
-    ext.add(SAMPLERS, Samplers("llamacpp_HF", Bans))
+    ext.add(SAMPLERS, Samplers("llamacpp_HF", BannedStrings))
 
 
 def flags(ext: Extension[Any]) -> dict[str, Any]:

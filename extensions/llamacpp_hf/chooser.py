@@ -1,6 +1,6 @@
 """How a reply's next token is chosen: by transformers' logits processors, on llama.cpp's logits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from extensions.llama_cpp.api import (
 )
 from extensions.llamacpp_hf.contrast import Contrast
 from extensions.llamacpp_hf.guidance import Guidance
-from extensions.transformers.api import Sampler
+from extensions.transformers.api import Sampler, Tokens
 from kernel.contract import EngineFailed, Refused, Request, Sampling
 
 
@@ -28,13 +28,14 @@ class Chooser:
         model: Model,
         request: Request,
         prompt: Sequence[int],
+        encode: Callable[[str], Sequence[int]],
         guidance: Guidance | None = None,
         contrast: Contrast | None = None,
     ) -> None:
         self._ids, self._prompt = list(prompt), len(prompt)
         self._processors = Processors(request.processors)
-        cpu = torch.device("cpu")
-        self._sampler = Sampler(request.sampling, prompt, sorted(model.eog), cpu)
+        tokens = Tokens(model.vocabulary_size, model.eog, torch.device("cpu"), encode)
+        self._sampler = Sampler(request.sampling, prompt, tokens)
         self._guidance, self._contrast = guidance, contrast
         self._not_here: list[int] = []
         grammar = as_gbnf(request.grammar)
@@ -57,6 +58,7 @@ class Chooser:
             self._constraint.accept(token)
         if self._guidance:
             self._guidance.add(token)
+        self._sampler.chose(token)
         self._ids.append(token)
         return token
 
@@ -71,6 +73,7 @@ class Chooser:
         """Forget the last tokens; the next choice is none of those `banned`."""
         del self._ids[len(self._ids) - count :]
         self._not_here = list(banned)
+        self._sampler.take_back(count)
         for each in (self._guidance, self._contrast):
             if each:
                 each.take_back(count)
@@ -97,18 +100,21 @@ class Chooser:
 
     def _choose(self, scores: Tensor) -> int | None:
         """A choice; None where there is nothing to choose from."""
-        scores = self._sampler.process(self._ids, scores)
         constraint = self._constraint
-        if constraint and (self._contrast or not constraint.allows(int(scores.argmax()))):
-            scores = self._masked(scores, constraint)
-        if scores.max() == -torch.inf:
-            return constraint.end if constraint else None
-        if self._contrast:
-            return self._contrast(scores)
-        token = self._sampler.choose(scores)
-        if constraint and not constraint.allows(token):
-            return self._sampler.choose(self._masked(scores, constraint))
-        return token
+        if not constraint:
+            return self._allowed(scores)
+        if not self._contrast:
+            token = self._allowed(scores)
+            if token is not None and constraint.allows(token):
+                return token
+        token = self._allowed(self._masked(scores, constraint))
+        return constraint.end if token is None else token
+
+    def _allowed(self, scores: Tensor) -> int | None:
+        scores = self._sampler.process(self._ids, scores)
+        if not self._contrast:
+            return self._sampler.choose(scores)
+        return None if scores.max() == -torch.inf else self._contrast(scores)
 
     def _masked(self, scores: Tensor, constraint: Constraint) -> Tensor:
         """The scores without those that the grammar forbids."""

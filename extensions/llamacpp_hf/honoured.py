@@ -1,3 +1,3 @@
 """What is honoured beside what the Transformers loader does; the server tells it, too."""
 
-BESIDE = ("guidance_scale", "negative_prompt", "penalty_alpha", "extra")
+BESIDE = ("penalty_alpha",)

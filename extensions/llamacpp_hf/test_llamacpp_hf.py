@@ -17,7 +17,7 @@ from kernel.api import LOADERS, Processor, Request, Sampling, Worker, WorkerErro
 from kernel.testing import running
 from tests.engines.real import ROOT, STORIES, STORY, ask, engine, interpreter
 
-pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="package")]
 MODEL, HALF, FOLDER = (
     STORIES / name for name in ("stories260K.gguf", "stories260K-f16.gguf", "hf")
 )
@@ -42,13 +42,6 @@ ALL = {"cfg_cache": True, "logits_all": True}
 
 
 @pytest.fixture(scope="module")
-def environment(environments_dir: Path) -> Path:
-    """The one that is shared with the Transformers loader, where it has llama.cpp too."""
-    interpreter(environments_dir / "torch", "llama_cpp")
-    return environments_dir / "torch"
-
-
-@pytest.fixture(scope="module")
 def expected(environment: Path) -> Iterator[Any]:
     """What transformers itself says; asked once, while the tests that need it not yet run."""
     said = ""
@@ -69,17 +62,10 @@ def expected(environment: Path) -> Iterator[Any]:
         child.kill()
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module", autouse=True)
+@pytest_asyncio.fixture(loop_scope="package", scope="module", autouse=True)
 async def worker(environment: Path, expected: Any) -> AsyncIterator[Worker]:
     async with engine("llamacpp_hf", environment) as worker:
         await worker.load(MODEL, ALL)
-        yield worker
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def spare(environment: Path) -> AsyncIterator[Worker]:
-    """For loading otherwise."""
-    async with engine("llamacpp_hf", environment) as worker:
         yield worker
 
 
@@ -284,7 +270,7 @@ async def test_the_scores_of_a_whole_text(worker: Worker, expected: Any):
         ({"penalty_alpha": 0.6, "top_k": 4, "temperature": 1.0}, "Switch do_sample off"),
         ({"penalty_alpha": 0.6, "top_k": 4, "guidance_scale": 2.0}, "do not go together"),
         ({"guidance_scale": 2.0, "negative_prompt": "a b c " * 1000}, "negative prompt has"),
-        ({"tfs": 0.5}, "in llamacpp_HF cannot do this: tfs"),
+        ({"num_beams": 2}, "in llamacpp_HF cannot do this: num_beams"),
     ],
 )
 async def test_what_cannot_be_is_refused(worker: Worker, wish: Any, words: str):

@@ -143,10 +143,13 @@ class Engine(Native):
             beside = self._needs("cfg_cache", "Contrastive search (penalty_alpha)")
             alpha, count = neutral(sampling, "penalty_alpha"), neutral(sampling, "top_k")
             contrast = Contrast(beside, alpha, count, prompt, adapters)
-        return Chooser(self._model, request, prompt, guidance, contrast)
+        return Chooser(self._model, request, prompt, self._within, guidance, contrast)
 
     def _explained(self, request: Request, prompt: Sequence[int], aside: Aside, top: int) -> Told:
         return Told(self._chooser(request, prompt), self._model, aside, top)
+
+    def _within(self, text: str) -> list[int]:
+        return self._encode(text, False)
 
     def _encode(self, text: str, special: bool) -> list[int]:
         if not self._vocabulary:

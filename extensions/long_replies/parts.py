@@ -38,6 +38,8 @@ class TwoParts:
             if not first or first.reason != "length" or rest == 0:
                 return
             on = replace(sampling, max_new_tokens=rest)
+            if sampling.seed not in (UNSET, -1):  # The same random numbers would come again.
+                on = replace(on, seed=(sampling.seed + self._least) % 2**32)
             generation = await self._generate(replace(self._further(text), sampling=on))
             async for delta in generation:
                 yield delta

@@ -35,6 +35,14 @@ async def test_one_that_can_only_be_kept_from_ending_writes_two_parts():
         assert (reply.finish.reason, reply.finish.usage.completion) == ("stop", 4)
 
 
+async def test_the_second_part_draws_other_lots():
+    """Each has a seed by now; with the same one the same random numbers would come again."""
+    model = Scripted("One two three four", " five.", samplers=(*BANS, "seed"))
+    async with running("long_replies", model=model, settings=SHORT) as app:
+        await app.say(sampling=Sampling(seed=2**32 - 1))
+        assert [request.sampling.seed for request in model.asked] == [2**32 - 1, 2]
+
+
 async def test_the_most_is_kept_to():
     model = Scripted("One two three four five six", samplers=BANS)
     async with running("long_replies", model=model, settings=SHORT) as app:

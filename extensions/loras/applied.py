@@ -99,6 +99,7 @@ class Applied:
             await self._check(name)
         if self._without_reload(chosen):
             await self._read(model, chosen)
+            await self._correct(chosen)
         elif not self._takes_at_load():
             label = model.info.loader or "its loader"
             raise Refused(
@@ -116,11 +117,19 @@ class Applied:
 
     async def _reload(self, chosen: Weighted) -> None:
         """Load the model again with these. Raises as `Models.reload`."""
-        await self._models.reload({"lora": [f"{name} = {weight:g}" for name, weight in chosen]})
+        await self._models.reload({"lora": _lines(chosen)})
         if model := self._slot.model:
             await self._know(model)
             await self._keep(model, chosen)
             self._met = self._known
+
+    async def _correct(self, chosen: Weighted) -> None:
+        """A load that was needed for others saved them: they would come back with the next one."""
+        if not self.able.more and self.able.own:
+            try:
+                await self._models.keep({"lora": _lines(chosen)})
+            except Refused as error:
+                self._ext.log.warning("%s", error)
 
     async def _meet(self, model: Model) -> None:
         before = self._kept
@@ -230,6 +239,11 @@ def weighted(line: str) -> tuple[str, float]:
         return (name.strip(), float(weight)) if equals else (line.strip(), 1.0)
     except ValueError:
         return line.strip(), 1.0
+
+
+def _lines(adapters: Weighted) -> list[str]:
+    """As the option `lora` has them."""
+    return [f"{name} = {weight:g}" for name, weight in adapters]
 
 
 def _listed(adapters: Weighted) -> str:

@@ -22,6 +22,8 @@ ENGINES: dict[str, tuple[str, str, str, str, dict[str, Any]]] = {
     "llamacpp_hf": ("llamacpp_hf", "torch", "one.gguf", "bard", {}),
     "transformers": ("transformers", "torch", "hf", "plays", {"dtype": "float32"}),
 }
+BOTH = "llamacpp_hf"
+"""Takes adapters by llama.cpp, as native does, in a process of Transformers; it starts slowly."""
 ADAPTED = ", animals,\nAnnals,\nAnnals,"
 """How both files make the model go on; `test_peft_and_gguf_write_the_same_text_in_every_engine` of
 the extension transformers compares 200 tokens."""
@@ -44,7 +46,10 @@ async def said(app: App) -> str:
     return await app.say("Once upon a time", sampling=sampling)
 
 
-@pytest.mark.parametrize("who", ENGINES)
+@pytest.mark.parametrize(
+    "who",
+    [*(who for who in ENGINES if who != BOTH), pytest.param(BOTH, marks=pytest.mark.long)],
+)
 async def test_it_is_applied_weighted_and_removed(who: str, data: Path, environments_dir: Path):
     extension, environment, model, name, options = ENGINES[who]
     python = interpreter(environments_dir / environment)

@@ -335,6 +335,36 @@ async def test_the_model_is_loaded_again_where_the_engine_needs_it(data: Path):
         assert loader.loads == 1
 
 
+async def test_what_was_removed_there_stays_removed_after_another_model(data: Path):
+    """The load for it saved the option, and it must not bring the adapter back."""
+    async with served(data, more=False) as (app, loader, _):
+        await load(app, "one.gguf")
+        page = await app.open("/models/loras")
+        await page.act("loras.apply", reload="true", **{"use verse": "on", "weight verse": "0.5"})
+        await page.until("Applied to <b>one</b>: verse")
+        await page.act("loras.remove")
+        await page.until("No adapter is applied to <b>one</b>")
+        assert "lora:" not in (data / "models" / "config-user.yaml").read_text()
+        await load(app, "two.gguf")
+        await load(app, "one.gguf")
+        assert await asked(app, loader) == ()
+        assert loader.model.own == []
+
+
+async def test_what_was_removed_there_and_applied_again_comes_back_after_another_model(data: Path):
+    async with served(data, more=False) as (app, loader, _):
+        await load(app, "one.gguf")
+        page = await app.open("/models/loras")
+        apply = {"reload": "true", "use verse": "on", "weight verse": "0.5"}
+        await page.act("loras.apply", **apply)
+        await page.until("Applied to <b>one</b>: verse")
+        await page.act("loras.remove")
+        await page.act("loras.apply", **apply)
+        await load(app, "two.gguf")
+        await load(app, "one.gguf")
+        assert await asked(app, loader) == (("verse", 0.5),)
+
+
 async def test_what_the_load_form_named_is_applied(data: Path):
     async with served(data) as (app, loader, loras):
         await load(app, "one.gguf", lora=["verse = 0.5"])

@@ -90,6 +90,13 @@ class Models:
             raise Refused("The loaded model is not below models/. Load it by hand.")
         await self._loading.again(file.name, changes)
 
+    async def keep(self, changes: Mapping[str, Any]) -> None:
+        """Correct options that the chat slot's model was loaded with, or has saved, for its next
+        load; others are left. Raises Refused where that cannot be written."""
+        if file := self.loaded():
+            await self._loading.keep(file.name, changes)
+            self._views.push_pickers()
+
     async def unload(self) -> None:
         """Empty the chat slot."""
         await self._ext.slot().unload("The model was unloaded.")

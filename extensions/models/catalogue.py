@@ -103,14 +103,17 @@ class Catalogue:
         return [each for each in self._models if each.name in self._growing or not self.of(each)]
 
     async def _describe(self) -> None:
-        headers, tried = Headers(), set[tuple[str, int]]()
+        headers, tried, back = Headers(), set[tuple[str, int]](), set[tuple[str, int]]()
         try:
             while left := [m for m in self._left() if (m.name, m.stamp) not in tried]:
                 todo = iter(left)
                 while found := await self._ext.thread(_some, headers, todo):
                     for model, answer in found:
-                        tried.add((model.name, model.stamp))
                         self._note(model, answer)
+                        each = model.name, model.stamp
+                        if not answer.gone or each in back or not model.path.exists():
+                            tried.add(each)
+                        back.add(each)
                     await self._changed()
         finally:
             await asyncio.shield(asyncio.to_thread(headers.close))
@@ -119,7 +122,9 @@ class Catalogue:
 
     def _note(self, model: ModelFile, answer: Answer) -> None:
         facts = {**structs.asdict(answer), "name": model.name, "size": model.size}
-        passing, name = facts.pop("passing"), model.name
+        passing, gone, name = facts.pop("passing"), facts.pop("gone"), model.name
+        if gone:  # Should it come back as it was, it is read then.
+            return
         growing = bool(answer.trouble) and _fresh(model.path)
         (self._growing.add if growing else self._growing.discard)(name)
         said = Described(**{**facts, "trouble": COMES} if growing else facts)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from kernel.api import (
     UNSET,
     Client,
@@ -51,6 +53,8 @@ class Choosing:
     ) -> None:
         self._ext, self._ways, self._loading, self._file = ext, ways, loading, file
         self._chosen: dict[str, Chosen] = {}
+        self._asked: dict[str, object] = {}
+        """The newest wish of each page: a slower one before it is not shown any more."""
         self._fits: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
     def loader(self, model: ModelFile, wish: str = "") -> Loader | None:
@@ -68,12 +72,20 @@ class Choosing:
         errors: Mapping[str, str] | None = None,
     ) -> None:
         """Show a page this model, and what loading it would install first."""
+        asked = self._asked[client.id] = object()
+        chosen = await self._made(Chosen(name, wish, typed, errors or {}))
+        if self._asked.get(client.id) is asked:
+            self._chosen[client.id] = chosen
+
+    async def _made(self, chosen: Chosen) -> Chosen:
+        """The same with what it would install, and what others show with it."""
+        name, wish = chosen.name, chosen.wish
         await self._ext.thread(self._ways.look, name)
         model = self._file(name)
         loader = self.loader(model, wish) if model else None
         installs = await loader.missing() if isinstance(loader, Installs) else None
         beside = tuple(await rows(self._ext.get(BESIDE), model)) if model else ()
-        self._chosen[client.id] = Chosen(name, wish, typed, errors or {}, installs, beside)
+        return structs.replace(chosen, installs=installs, beside=beside)
 
     async def read(
         self, client: Client, name: str, wish: str, typed: Mapping[str, Any]
@@ -102,11 +114,14 @@ class Choosing:
         waiting = [pages[id] for id, each in self._chosen.items() if each.installs and id in pages]
         for client in waiting:
             now = self._chosen[client.id]
-            await self.choose(client, now.name, now.wish, now.typed, now.errors)
+            made = await self._made(now)
+            if self._chosen.get(client.id) is now:
+                self._chosen[client.id] = made
         return waiting
 
     def forget(self, client: Client) -> None:
         self._chosen.pop(client.id, None)
+        self._asked.pop(client.id, None)
         self._fits.pop(client.id, None)
 
     def fit(self, client: Client, name: str, fit: Mapping[str, Any]) -> bool:
@@ -168,8 +183,7 @@ class Choosing:
 
     def _advice(self, model: ModelFile, loader: Loader) -> Advice | None:
         """What to change where just this failed."""
-        state = self._ext.slot().state
-        failed = self._loading.failed
-        if not state.error or failed != (model.name, loader.id):
+        error = self._ext.slot().state.error or self._loading.refused
+        if not error or self._loading.failed != (model.name, loader.id):
             return None
-        return advice(state.error, fields(loader.Options))
+        return advice(error, fields(loader.Options))

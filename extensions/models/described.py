@@ -1,8 +1,9 @@
 """What is read of a model's files: plain data, made in a process of its own."""
 
+from pathlib import Path
 from typing import Literal
 
-from kernel.contract import Struct
+from kernel.contract import Refused, Struct
 
 Form = Literal["GGUF", "safetensors", "pickle", "GGML", "engine", "other"]
 Role = Literal["model", "adapter", "projector", "part", "pictures", "other"]
@@ -43,3 +44,15 @@ class Described(Struct, frozen=True):
     """The file that names programs of its own (auto_map), which run only where that is allowed."""
     loaders: tuple[Suited, ...] = ()
     trouble: str = ""
+
+
+def is_gone(error: BaseException | None, path: str | Path) -> bool:
+    """Whether there is nothing at a path: nothing of a model that is there is missing."""
+    return isinstance(error, FileNotFoundError) and str(error.filename) == str(path)
+
+
+def trouble_of(refusal: Refused, path: Path) -> str:
+    """What is wrong with a file; raises FileNotFoundError where that is only that it is gone."""
+    if (cause := refusal.__cause__) and is_gone(cause, path):
+        raise cause
+    return str(refusal)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from kernel.api import Client, Extension, LoadFailed, NoModel, Refused
 
@@ -27,6 +28,8 @@ class Desk:
         self._ext, self._ways, self._loading = ext, ways, loading
         self._choosing, self._views, self._rest = views.choosing, views, rest
         self._forgotten: list[tuple[str, Mapping[str, Any]]] = []
+        self._wishes = WeakKeyDictionary[Client, object]()
+        """What each page asked for last."""
         ext.on(a.Choose)(self.choose)
         ext.on(a.Load)(self.load)
         ext.on(a.Save)(self.save)
@@ -40,8 +43,11 @@ class Desk:
 
     async def choose(self, action: a.Choose, client: Client) -> None:
         """Show how it would be loaded; or load it as is saved, where people want that."""
+        wish = self._wishes[client] = object()
         await self._views.glance()
         await self._choosing.choose(client, action.file, action.loader)
+        if self._wishes.get(client) is not wish:
+            return
         self._views.push_picker(client)
         view = self._choosing.view(client, self._views.files)
         there = self._loading.last.name == action.file and self._ext.slot().state.state != "empty"
@@ -53,6 +59,7 @@ class Desk:
                 await self._loading.load(action.file)
 
     async def load(self, action: a.Load, client: Client) -> None:
+        wish = self._wishes[client] = object()
         way = await self._choosing.read(client, action.file, action.loader, action.rest)
         if not way:
             return self._views.push_picker(client)
@@ -60,7 +67,8 @@ class Desk:
         try:
             await self._loading.load_so(action.file, *way)
         except (LoadFailed, NoModel):  # The slot says so; what was typed stays, to be changed.
-            await self._choosing.choose(client, action.file, way[0].id, action.rest)
+            if self._wishes.get(client) is wish:  # Else the page shows another one by now.
+                await self._choosing.choose(client, action.file, way[0].id, action.rest)
         self._views.push_picker(client)
 
     async def save(self, action: a.Save, client: Client) -> None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from extensions.models.tree import Candidate, candidates
+from extensions.models.tree import Candidate, candidates, touched
 from kernel.api import Loader, Struct
 
 log = logging.getLogger(__name__)
@@ -36,14 +36,14 @@ class Shelf:
     def look(self, loaders: Iterable[Loader]) -> bool:
         """List them anew; says whether anything changed."""
         before, loaders = self.all, list(loaders)
-        folders, takers = {self._root}, [loader.id for loader in loaders]
+        folders, takers = dict[Path, int](), [loader.id for loader in loaders]
         known = {model.path: model for model in before} if takers == self._takers else {}
         found = survey(self._root, loaders, folders, known)
         self.all = [model for model, _ in found]
         self.models = [model for model in self.all if model.loaders]
         self._files = {model.path: candidate.paths for model, candidate in found}
         self._takers = takers
-        self._folders = {path: _touched(path) for path in folders}
+        self._folders = folders
         return before != self.all
 
     def touched(self, loaders: Iterable[Loader]) -> bool:
@@ -51,18 +51,18 @@ class Shelf:
         search."""
         if self._takers != [loader.id for loader in loaders]:
             return True
-        if any(_touched(path) != stamp for path, stamp in self._folders.items()):
+        if any(touched(path) != stamp for path, stamp in self._folders.items()):
             return True
         return any(_stamp_now(self._files[model.path]) != model.stamp for model in self.all)
 
 
 def find(root: Path, loaders: Iterable[Loader]) -> list[ModelFile]:
     """The models below `root` that a loader takes, by name. Blocking."""
-    return [model for model, _ in survey(root, list(loaders), set(), {}) if model.loaders]
+    return [model for model, _ in survey(root, list(loaders), {}, {}) if model.loaders]
 
 
 def survey(
-    root: Path, loaders: list[Loader], folders: set[Path], known: Mapping[Path, ModelFile]
+    root: Path, loaders: list[Loader], folders: dict[Path, int], known: Mapping[Path, ModelFile]
 ) -> list[tuple[ModelFile, Candidate]]:
     """All that may be a model, by name; adds to `folders` where it looked. The loaders are not
     asked again of what is `known` and did not change."""
@@ -95,12 +95,5 @@ def _stamp(said: Iterable[os.stat_result]) -> int:
 def _stamp_now(paths: Iterable[str]) -> int:
     try:
         return _stamp([os.stat(path) for path in paths])
-    except OSError:
-        return 0
-
-
-def _touched(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
     except OSError:
         return 0

@@ -46,15 +46,15 @@ class Fits:
 
         @ext.on(Weigh)
         async def weigh(action: Weigh, client: Client) -> None:
-            self._asked[client.id, action.at] = client, action
             await self._answer(client, action)
 
         @ext.on(SlotChanged)
         async def changed(event: SlotChanged) -> None:
             settled = event.state != "loading" and not event.note
             if event.slot == ext.slot().name and settled:
-                for client, action in tuple(self._asked.values()):
-                    await self._answer(client, action)
+                for at, asked in tuple(self._asked.items()):
+                    if self._asked.get(at) is asked:
+                        await self._answer(*asked)
 
         @ext.on(Disconnected)
         async def disconnected(event: Disconnected) -> None:
@@ -63,6 +63,7 @@ class Fits:
 
     async def _answer(self, client: Client, action: Weigh) -> None:
         """Nothing for what cannot be loaded so: the form says why when it is sent."""
+        wish = self._asked[client.id, action.at] = client, action
         model = self._views.file(action.file)
         loader = self._views.choosing.loader(model, action.loader) if model else None
         if not model or not loader:
@@ -74,8 +75,7 @@ class Fits:
             return
         options = loader.Options(**{k: v for k, v in good.items() if v is not UNSET})
         fit = await self._ext.thread(self._weighed, model, loader, options)
-        newest = self._asked.get((client.id, action.at))
-        if newest == (client, action):  # Else another answer is under way.
+        if self._asked.get((client.id, action.at)) is wish:  # Else another answer is under way.
             self._show(client, model.name, view(fit), action.at)
 
     def _show(self, client: Client, name: str, fit: Mapping[str, Any], at: str) -> None:

@@ -9,7 +9,7 @@ from msgspec import structs
 from extensions.engine_kit.api import Gguf, check_gguf_model, read_gguf
 from extensions.models import detection, words
 from extensions.models.cards import Card, card_beside
-from extensions.models.described import Described, Role
+from extensions.models.described import Described, Role, trouble_of
 from kernel.contract import Refused
 
 ROLES: dict[str, Role] = {
@@ -27,7 +27,7 @@ def of_gguf(path: Path) -> Described:
         seen = told(seen, file, card_beside(path))
         whole = check_gguf_model(path, file)
     except Refused as refusal:
-        return structs.replace(seen, trouble=str(refusal))
+        return structs.replace(seen, trouble=trouble_of(refusal, path))
     return structs.replace(seen, **weighed(whole))
 
 

@@ -23,9 +23,11 @@ GAVE_UP = "Reading its header took too long, or too much memory. Download it aga
 
 @built
 class Answer(Described, frozen=True):
-    """What the process says of a path; `passing`: it may say something else in a moment."""
+    """What the process says of a path; `passing`: it may say something else in a moment, `gone`:
+    there was nothing."""
 
     passing: bool = False
+    gone: bool = False
 
 
 class Headers:

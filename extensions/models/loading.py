@@ -1,15 +1,18 @@
 """Load a model by its name below models/, now or when Spindle starts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from extensions.models.files import find, takes
+from extensions.models.headers import Headers
 from extensions.models.memory import Choice, Memory
 from extensions.models.ways import Ways
 from kernel.api import (
+    LOADERS,
     UNSET,
     Everyone,
     Extension,
@@ -18,6 +21,7 @@ from kernel.api import (
     LoadFailed,
     NoModel,
     Refused,
+    Replaced,
     check,
     safe_path,
 )
@@ -50,6 +54,8 @@ class Loading:
         """Whatever became of it."""
         self.failed: tuple[str, str] | None = None
         """The model that did not load, and the loader that could not."""
+        self.refused = ""
+        """Why, where that was told before the load began: the slot knows nothing of it."""
         self._ext, self._memory, self.ways = ext, memory, ways
         self._newest: object = None
         """The load that was asked for last."""
@@ -68,6 +74,21 @@ class Loading:
             )
         return path
 
+    async def meant(self, name: str) -> str:
+        """The model in a folder of that name, as text-generation-webui has it, else the name;
+        raises Refused where there is none, or several are there."""
+        path, loaders = self.path(name), self._ext.get(LOADERS)
+        if not path.is_dir() or any(takes(loader, path) for loader in loaders):
+            return name
+        found = [f"{name}/{each}" for each in await self._ext.thread(models_in, path, loaders)]
+        if len(found) > 1:
+            others = f" and {len(found) - 5} more" if len(found) > 5 else ""
+            raise Refused(
+                f"{name} is a folder with several models: {', '.join(found[:5])}{others}. "
+                "Name one of them."
+            )
+        return found[0] if found else name
+
     async def load(
         self,
         name: str,
@@ -80,6 +101,7 @@ class Loading:
         """Load it as is saved for it, with these options before that, and at the `start` those of
         the command line; `instead` of another, it is not remembered as the last. Raises Refused
         when there is no such model, LoadFailed when it does not load."""
+        name = await self.meant(name)
         path = self.path(name)
         loader = await self._way(name, path, wish)
         said = dict(options)
@@ -128,6 +150,17 @@ class Loading:
         now = self.ways.options(name, loader) if now is None else now
         await self.load_so(name, loader, {**now, **changes})
 
+    async def keep(self, name: str, changes: Mapping[str, Any]) -> None:
+        """As `Models.keep`, if it is the model that is loaded; raises Refused."""
+        loader = self.ways.named(self.last.loader)
+        if self.last.name != name or not loader:
+            return
+        saved, (good, _) = self.ways.options(name, loader), check(loader.Options, changes)
+        if changed := {k: v for k, v in good.items() if k in saved or k in self.last.options}:
+            await self._ext.thread(self.ways.keep, name, loader, saved | changed)
+            options = {**self.last.options, **changed}
+            self.last = self._there = msgspec.structs.replace(self.last, options=options)
+
     async def cancel(self) -> None:
         """Give up a load; what it was to replace comes back, as after one that is refused. Raises
         as `load`."""
@@ -140,7 +173,7 @@ class Loading:
     async def at_start(self, say: Callable[[str], None]) -> None:
         """The model that `--model` names, or the one used last, or the guide; `say` is told when
         that cannot be. What is only missed for now is not forgotten: the guide stands in."""
-        wish, last = self._ext.flag("model"), self._memory.last
+        wish, last = self._wish, self._memory.last
         if not wish and not self._ext.settings.at_start:
             return
         name = wish or last or GUIDE
@@ -167,6 +200,11 @@ class Loading:
 
     # --- inside ------------------------------------------------------------------------
 
+    @property
+    def _wish(self) -> str:
+        """What `--model` names; a shell completes the name of a folder with a slash."""
+        return (self._ext.flag("model") or "").rstrip("/")
+
     async def _way(self, name: str, path: Path, wish: str) -> Loader | None:
         """The loader, after a look at what is saved; none where the slot has to say why not."""
         await self._ext.thread(self.ways.look, name)
@@ -178,10 +216,11 @@ class Loading:
         """Load it; what would be refused in any case costs the model that is there nothing."""
         slot = self._ext.slot()
         self._newest = wish = object()
-        if slot.model and (why := await self._refused(path, loader, options)):
-            raise self._told(name, path, loader, why)
+        self.refused = ""
+        if slot.model and (why := await self._refusal(path, loader, options)):
+            raise self._told(name, path, loader, why) from Refused(why)
         if self._newest is not wish:
-            raise LoadFailed("Another choice replaced this one.")
+            raise Replaced
         if not slot.model and slot.state.state != "loading":
             self._there = Loaded()
         mine = self.last = Loaded(name, loader, dict(options))
@@ -195,7 +234,7 @@ class Loading:
             raise
         self._there = mine
 
-    async def _refused(self, path: Path, loader: str, options: Mapping[str, Any]) -> str:
+    async def _refusal(self, path: Path, loader: str, options: Mapping[str, Any]) -> str:
         """Why a load will be refused, where its loader says that beforehand."""
         asked = self.ways.named(loader)
         if not isinstance(asked, Refuses):
@@ -218,6 +257,7 @@ class Loading:
         said = f"{path.name} did not load. {why}"
         if model := self._ext.slot().model:
             said = f"{said} {model.info.name} stays loaded."
+        self.refused = said
         self._ext.tell(said, Everyone())
         return LoadFailed(said)
 
@@ -225,13 +265,13 @@ class Loading:
         """Why a start does not load this: it is gone, or its engine would come without a question.
         Two have that answered: who names a model, and the very first start."""
         try:
-            path = self.path(name)
+            meant = await self.meant(name)
         except Refused as error:
             return str(error)
-        if not (needs := await self._needs(name, path)):
+        if not (needs := await self._needs(meant, self.path(meant))):
             return ""
         needs = f"{name} needs {needs}, which is not installed."
-        if name == self._ext.flag("model"):
+        if name == self._wish:
             self._ext.log.warning("%s It is downloaded now, for --model asks for it.", needs)
             return ""
         first = name == GUIDE and not self._memory.last and not self._ext.flag("loader")
@@ -247,3 +287,15 @@ class Loading:
             return ""
         size = f" (on disk {what.size})" if what and what.size else ""
         return f"{loader.label}{size}" if what and loader else ""
+
+
+def models_in(folder: Path, loaders: Sequence[Loader]) -> list[str]:
+    """The names of the models there; what sees for one or belongs to one is none. Blocking."""
+    found = find(folder, loaders)
+    if len(found) < 2:
+        return [each.name for each in found]
+    headers = Headers()
+    try:
+        return [each.name for each in found if headers.read(each.path).role == "model"]
+    finally:
+        headers.close()

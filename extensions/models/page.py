@@ -134,15 +134,18 @@ class Page:
     # --- inside -------------------------------------------------------------------------
 
     async def _tell_section(self, client: Client) -> None:
-        section, _, rest = client.subject.partition("/")
+        subject = client.subject
+        section, _, rest = subject.partition("/")
         context = await self._section(client, section, rest)
+        if client.subject != subject:  # It shows another one by now.
+            return
         html = self._ext.render("_section.html", oob=True, section=section, **context)
         self._ext.push_html(html, client, "section")
 
     async def _section(self, client: Client | None, section: str, rest: str) -> dict[str, Any]:
         """The context of _section.html."""
         if section == FIRST:
-            return {**self._list(client), **await self._beside(client)}
+            return {**await self._beside(client), **self._list(client)}
         if section == FILE:
             return await self._file(client, rest)
         panels = await self._ext.panels(
@@ -196,6 +199,8 @@ class Page:
         if client and client.id and model.loaders:
             await self._views.choosing.choose(client, model.name)
         panels = await self._ext.panels("model_file", client, model.name)
+        if self._named(name) != model:  # It went meanwhile, or is another one.
+            return await self._file(client, name)
         return {"model": self.rows.whole(model), "panels": panels, **self._loading(client, model)}
 
     async def _describe(self, model: ModelFile) -> None:

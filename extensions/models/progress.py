@@ -1,5 +1,6 @@
 """How far a load is, in stages, and what the engine printed meanwhile or before it crashed."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ class Progress:
 
     def __init__(self, slot: Slot, clock: Callable[[], float] = time.monotonic) -> None:
         self._slot, self._clock = slot, clock
+        self.going = asyncio.Event()
+        """Set as long as something is loaded, or unloaded."""
         self._stages: list[Stage] = []
         self._crash: tuple[str, ...] = ()
 
@@ -38,7 +41,9 @@ class Progress:
             self._crash = ()
         if not going:
             self._stages = []
+            self.going.clear()
             return
+        self.going.set()
         note = event.note.partition("\n")[0] or "Loading"
         if not self._stages or _words(note) != _words(self._stages[-1].note):
             if self._stages:

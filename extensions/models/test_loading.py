@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, cast
 import pytest
 
 from extensions.models.api import MODELS, Models
+from extensions.models.choosing import Choosing
 from extensions.models.saved import OURS, THEIRS
 from kernel.api import (
     LOADERS,
@@ -21,6 +22,7 @@ from kernel.api import (
     WorkerDied,
 )
 from kernel.testing import App, Page, Scripted, ScriptedLoader, running
+from tests.ggufs import a_gguf
 
 
 class Options(Struct, frozen=True):
@@ -99,6 +101,11 @@ async def with_models(app: App, *names: str) -> Models:
     return models
 
 
+def there(app: App) -> str:
+    model = app.kernel.slot().model
+    return model.info.name if model else ""
+
+
 def file(app: App) -> Path:
     return app.kernel.models / OURS
 
@@ -113,6 +120,49 @@ async def picking(app: App, name: str) -> Page:
 def last(page: Page) -> str:
     """The picker as it was sent last."""
     return page.html[page.html.rindex("<dialog") :]
+
+
+async def test_of_two_quick_choices_the_later_is_shown_and_loaded(monkeypatch: pytest.MonkeyPatch):
+    settings = "extensions:\n  models:\n    autoload: true\n"
+    async with running("models", model=(model := Scripted("Hi.")), settings=settings) as app:
+        having(app, loader := Engine(model))
+        await with_models(app, "one.gguf", "two.gguf")
+        page, made = await app.open("/"), Choosing._made
+        called, gate = asyncio.Event(), asyncio.Event()
+
+        async def slow(self: Choosing, chosen: Any) -> Any:
+            if chosen.name == "one.gguf":
+                called.set()
+                await gate.wait()
+            return await made(self, chosen)
+
+        monkeypatch.setattr(Choosing, "_made", slow)
+        first = asyncio.create_task(page.act("models.choose", file="one.gguf"))
+        await called.wait()
+        await page.act("models.choose", file="two.gguf")
+        gate.set()
+        await first
+        assert 'value="two.gguf"' in last(page)
+        assert [there(app), len(loader.asked)] == ["two", 1]
+
+
+@pytest.mark.parametrize("then", ["models.load", "models.choose"])
+async def test_a_load_that_came_to_nothing_leaves_the_form_of_another_choice(then: str):
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        await with_models(app, "one.gguf", "two.gguf")
+        page = await picking(app, "one.gguf")
+        loader.gate = asyncio.Event()
+        first = asyncio.create_task(page.act("models.load", file="one.gguf", threads="3"))
+        await app.until(lambda: bool(loader.asked))
+        held, loader.gate, loader.fails = loader.gate, None, RuntimeError("No.")
+        if then == "models.load":
+            loader.fails = None
+        await page.act(then, file="two.gguf")
+        held.set()
+        await first
+        assert 'value="two.gguf"' in last(page)
+        assert 'value="one.gguf"' not in last(page)
 
 
 async def test_what_the_form_says_is_saved_and_used_from_then_on():
@@ -205,6 +255,30 @@ async def test_the_command_line_goes_before_what_is_saved_at_the_start_alone():
         assert 'value="4096"' in last(page), "the form says how it is loaded"
         await models.load("one.gguf")
         assert loader.asked[-1] == Options(512, threads=3)
+
+
+async def test_a_folder_means_the_model_in_it_as_long_as_it_is_the_only_one():
+    async with running("models") as app:
+        having(app, loader := Engine(Scripted("Hi.")))
+        models = await with_models(app, "Ada-GGUF/ada.gguf", "readme/note.txt")
+        app.kernel.flags = {"kernel": {"model": "Ada-GGUF/", "loader": "llama.cpp"}}
+        app.kernel.bus.emit(Started())
+        await app.until(lambda: bool(app.kernel.slot().model))
+        assert there(app) == "ada"
+        await app.kernel.slot().unload()
+        await models.load("Ada-GGUF")
+        assert there(app) == "ada"
+        assert len(loader.asked) == 2
+        seeing = a_gguf({"general.type": "mmproj"})
+        (app.kernel.models / "Ada-GGUF" / "mmproj-ada.gguf").write_bytes(seeing)
+        await models.load("Ada-GGUF")
+        assert there(app) == "ada", "what sees for it is no second model"
+        await with_models(app, *(f"Ada-GGUF/bob-{n}.gguf" for n in range(6)))
+        named = "Ada-GGUF/ada.gguf, Ada-GGUF/bob-0.gguf, .* and 2 more. Name one of them."
+        with pytest.raises(Refused, match=f"Ada-GGUF is a folder with several models: {named}"):
+            await models.load("Ada-GGUF")
+        with pytest.raises(LoadFailed, match="No running loader takes"):
+            await models.load("readme")
 
 
 async def test_another_loader_does_not_get_the_options_of_the_first():
@@ -345,9 +419,12 @@ async def test_what_is_refused_beforehand_costs_the_running_model_nothing():
         assert app.kernel.slot().state is before
         assert len(loader.asked) == 1
         assert 'value="13"' in last(page), "what was typed is there to be changed"
-        with pytest.raises(LoadFailed, match="13 threads are unlucky"):
+        await page.until(r'class="fail[^>]*>\s*<p>two.gguf did not load. 13 threads are unlucky.')
+        with pytest.raises(LoadFailed, match="13 threads are unlucky") as failed:
             await models.load("two.gguf", options={"threads": 13})
+        assert isinstance(failed.value.__cause__, Refused), "programs are told which it is"
         await models.load("two.gguf", options={"threads": 14})
+        await page.until(r'id="models-picker"(?!.*class="fail)')
         assert loader.asked[-1].threads == 14, "what fails over it is no refusal"
         await models.unload()
         loader.fails = Refused("13 threads are unlucky. Take 12.")

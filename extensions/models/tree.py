@@ -74,8 +74,9 @@ class Folder:
         return any(name in MARKS or name.startswith(SHARDS) for name in self.files)
 
 
-def candidates(root: Path, entered: set[Path]) -> Iterator[Candidate]:
-    """Files and folders; links are followed, but no folder is entered twice. Adds to `entered`."""
+def candidates(root: Path, entered: dict[Path, int]) -> Iterator[Candidate]:
+    """Files and folders; links are followed, but no folder is entered twice. Adds to `entered`,
+    with what `touched` said before it was listed: what comes meanwhile is seen by the next look."""
     seen: set[str] = set()
     todo = [(root, 0)]
     while todo:
@@ -84,7 +85,7 @@ def candidates(root: Path, entered: set[Path]) -> Iterator[Candidate]:
         if real in seen or depth > DEEPEST:
             continue
         seen.add(real)
-        entered.add(path)
+        entered[path] = touched(path)
         folder = Folder(path)
         if "model_index.json" not in folder.files:  # Else its folders are the parts of one.
             todo += [(path / name, depth + 1) for name in reversed(folder.folders)]
@@ -92,6 +93,14 @@ def candidates(root: Path, entered: set[Path]) -> Iterator[Candidate]:
             tells = {k: v for k, v in folder.files.items() if k.lower().endswith(TELLS)}
             yield Candidate(path, tells, folder.whole, folder=True)
         yield from _files(folder, alone=path == root or not folder.whole)
+
+
+def touched(path: Path) -> int:
+    """Another number after each change of what a folder holds."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _files(folder: Folder, alone: bool) -> Iterator[Candidate]:

@@ -76,6 +76,7 @@ class Views:
         """Show what the engine prints while it loads, for ever."""
         shown: Sequence[str] = ()
         while True:
+            await self.progress.going.wait()
             await asyncio.sleep(OFTEN)
             if self.watched and (now := self.progress.log()) != shown:
                 shown = now
@@ -196,7 +197,7 @@ class Views:
             "rate": usage.completion / seconds if usage and seconds and info else 0,
             "fraction": now.fraction or None,
             "note": now.note,
-            "error": now.error,
+            "error": now.error or (self.loading.refused if info else ""),
             "stages": self.progress.stages(),
             "log": self.progress.log(),
             "crash": self.progress.crash(),

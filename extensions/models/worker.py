@@ -13,7 +13,7 @@ from msgspec import structs
 
 from extensions.engine_kit.api import check_safetensors
 from extensions.models import detection, folder_facts, gguf_facts
-from extensions.models.described import Described, Form
+from extensions.models.described import Described, Form, is_gone, trouble_of
 from kernel.contract import Refused
 
 MEMORY = 400 << 20
@@ -42,7 +42,7 @@ def read(path: Path) -> Described:
         try:
             check_safetensors(path)
         except Refused as refusal:
-            trouble = str(refusal)
+            trouble = trouble_of(refusal, path)
     else:
         form, trouble = of_bytes(path.name, begin)
     loaders = detection.of_file(path.name, form)
@@ -63,7 +63,9 @@ def answer(path: str) -> dict[str, Any]:
     try:
         said = read(Path(path))
     except OSError as error:
-        return {"trouble": f"It cannot be read ({error.strerror}).", "passing": True}
+        gone = is_gone(error, path)
+        said = f"It cannot be read ({error.strerror})."
+        return {"trouble": said, "passing": True, "gone": gone}
     except MemoryError:
         return {"trouble": "Reading its header takes too much memory. Download it again."}
     except Exception as error:

@@ -9,11 +9,11 @@ from starlette.responses import Response
 from extensions.api_kit.api import (
     Call,
     Endpoint,
-    Fault,
     Problem,
     Programs,
     json,
     no_such_model,
+    not_loaded,
     refused,
 )
 from extensions.models.api import ModelFile, Models
@@ -142,7 +142,7 @@ class Governing:
         try:
             await self._models.load(file.name, loader.id, good)
         except (LoadFailed, NoModel, Refused) as error:
-            raise Problem(Fault(str(error), "engine_error", None, "load_failed")) from error
+            raise not_loaded(error) from error
 
     def _running(self) -> str:
         return ", ".join(each.id for each in self._loaders()) or "none"

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Endpoint, converted, json, read
+from extensions.api_kit.api import Call, Endpoint, converted, json, read, refused
 from kernel.api import Meta
 
 from . import chat
+from .format import Constraint
 
 Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 DONE = "OK"
@@ -39,7 +40,7 @@ class Length(msgspec.Struct):
     length: int
 
 
-class Next(msgspec.Struct, kw_only=True):
+class Next(Constraint, kw_only=True):
     """Of what the likeliest next tokens are asked; sampling fields count with `use_samplers`."""
 
     prompt: str
@@ -95,6 +96,13 @@ class Internal:
         said: dict[str, Any] = read(call.body, dict[str, Any])
         body = converted(said, Next)
         samples = bool(body.use_samplers)
+        if samples and body.constraint():
+            raise refused(
+                "The likeliest next tokens are told without a grammar or a JSON schema. Leave it "
+                "out, or ask for a reply of one token with logprobs.",
+                "use_samplers",
+                "unsupported_value",
+            )
         sampling = self._programs.sampling(said if samples else {})
         found = await self._programs.metered(
             call,

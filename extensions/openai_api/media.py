@@ -115,7 +115,7 @@ class Media:
     async def hear(self, call: Call) -> Response:
         listener = self._one(HEARING, HEARS)
         try:
-            async with call.http.form() as form:
+            async with call.form() as form:
                 return await self._heard(listener, form)
         except HTTPException as error:
             raise refused(f"This form cannot be read: {error.detail}", None, "bad_form") from None

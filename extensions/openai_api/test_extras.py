@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from kernel.api import SAMPLERS as ADDED
 from kernel.api import UNSET, Phase, Request, Samplers, Struct
@@ -122,5 +123,8 @@ async def test_what_a_loader_adds(app: App, served: Served, model: Knowing):
     problem = await fault(served, PATH, messages=HELLO, banned_strings=["never"])
     assert (problem["status"], problem["param"]) == (400, "banned_strings")
     add("scripted")
+    problem = await fault(served, PATH, messages=HELLO, banned_strings=["never"])
+    assert problem["param"] == "banned_strings", "its loader adds it, but the model heeds none"
+    model.info = structs.replace(model.info, samplers=(*model.info.samplers, "extra"))
     await said(served, PATH, messages=HELLO, banned_strings=["never"])
     assert model.asked[-1].sampling.extra == {"banned_strings": ("never",)}

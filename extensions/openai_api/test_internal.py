@@ -6,13 +6,16 @@ import json
 import os
 import shutil
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import structs
 
+from kernel.api import Refused, WorkerError
 from kernel.testing import App, running
+from kernel.testing.scripted import ScriptedLoader
 from tests.programs import Knowing, ask, fault, said
 from tests.sockets import Served, serving
 
@@ -75,6 +78,17 @@ async def test_tokens_of_texts(served: Served, model: Knowing):
     assert likely == {" yes": 0.75, " no": 0.25}
     likely = await said(served, INTERNAL + "logits", prompt="Well?", use_samplers=True)
     assert likely == {" yes": 1.0, " no": 0.0}
+    for constraint in (
+        {"grammar_string": 'root ::= "no"'},
+        {"json_schema": {"type": "object"}},
+        {"response_format": {"type": "json_object"}},
+    ):
+        body = {"prompt": "Well?", "use_samplers": True, **constraint}
+        wrong = await fault(served, INTERNAL + "logits", **body)
+        assert wrong["param"] == "use_samplers"
+        assert "without a grammar or a JSON schema" in wrong["message"]
+        free = {**body, "use_samplers": False}
+        assert await said(served, INTERNAL + "logits", **free) == {" yes": 0.75, " no": 0.25}
 
 
 async def test_the_prompt_of_a_conversation(served: Served, model: Knowing):
@@ -103,6 +117,60 @@ async def test_who_is_not_an_administrator_only_generates(served: Served):
     assert await get(served, "/v1/auth/permission", key) == {"permission": "api"}
     assert await get(served, "/v1/auth/permission", served.key) == {"permission": "admin"}
     assert (await get(served, INTERNAL + "model/info"))["model_name"] == "scripted"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Refused("Put it beside."), 400),
+        (WorkerError("Put it beside.", ""), 400),
+        (WorkerError("Put it beside."), 500),
+    ],
+)
+async def test_a_load_that_is_refused_is_no_fault_of_the_server(
+    served: Served, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+):
+    async def refuse(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(ScriptedLoader, "open", refuse)
+    for path, name in (("internal/model/load", "model_name"), ("models/load", "model")):
+        answer = await ask(served, "POST", f"/v1/{path}", served.key, **{name: "first.gguf"})
+        assert answer.status_code == status, path
+        told = answer.json()["error"]
+        assert told["code"] == "load_failed"
+        assert "Put it beside." in told["message"]
+
+
+async def test_a_load_is_told_that_another_choice_replaced_it(
+    app: App, served: Served, monkeypatch: pytest.MonkeyPatch
+):
+    opens, slowly = ScriptedLoader.open, asyncio.Event()
+
+    async def hang(self: ScriptedLoader, path: Path, options: Any, report: Any) -> Any:
+        if path.stem == "first":
+            slowly.set()
+            await asyncio.Event().wait()
+        return await opens(self, path, options, report)
+
+    monkeypatch.setattr(ScriptedLoader, "open", hang)
+    for path, name in (("internal/model/load", "model_name"), ("models/load", "model")):
+        slowly.clear()
+        load = partial(ask, served, "POST", f"/v1/{path}", served.key)
+        first = asyncio.create_task(load(**{name: "first.gguf"}))
+        await slowly.wait()
+        assert (await load(**{name: "second.gguf"})).status_code == 200
+        answer = await first
+        assert answer.status_code == 409
+        assert answer.json()["error"]["code"] == "load_replaced"
+        assert "Another choice" in answer.json()["error"]["message"]
+        slowly.clear()
+        first = asyncio.create_task(load(**{name: "first.gguf"}))
+        await slowly.wait()
+        await app.kernel.slot().cancel()
+        answer = await first
+        assert answer.status_code == 500
+        assert "The loading was cancelled" in answer.json()["error"]["message"]
 
 
 async def test_models_are_loaded_and_unloaded(app: App, served: Served, model: Knowing):

@@ -91,6 +91,9 @@ async def test_several_replies_at_once(served: Served, model: Scripted):
     assert {request.sampling.seed for request in model.asked} == {7, 8, 9}
     said = await events(served, messages=HELLO, n=2)
     assert {c["index"] for e in said for c in e["choices"]} == {0, 1}
+    drawn: set[Any] = {request.sampling.seed for request in model.asked[-2:]}
+    assert len(drawn) == 2, "each has its own"
+    assert all(seed >= 0 for seed in drawn)
 
 
 async def test_a_stream_of_several_names_them_in_order(app: App, served: Served, model: Scripted):

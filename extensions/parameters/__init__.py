@@ -33,6 +33,7 @@ from .former import take_over
 from .grammars import Grammars
 from .pace import Pace
 from .pages import Pages
+from .seeds import Seeds
 from .shelf import Shelf
 from .state import Keeper
 from .views import Views
@@ -74,6 +75,7 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(REQUEST, phase=Phase.EARLY)(asking.fit)
     pace = Pace(asking.said)
     ext.on(REQUEST, phase=Phase.LATE)(pace.leave_out)
+    ext.on(REQUEST, phase=Phase.LATE)(Seeds(ext).draw)
     ext.on(OUTPUT, phase=Phase.LATE)(pace.hold)
     ext.on(a.Set)(lambda it, client: changed(client, it.name, choices.set(it.name, it.value)))
     ext.on(a.Reset)(lambda it, client: changed(client, it.name, choices.reset(it.name)))

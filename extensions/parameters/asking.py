@@ -59,7 +59,8 @@ class Asking:
             name for name in lacks if name in TYPED or getattr(sampling, name) == said.get(name)
         ]
         sampling = structs.replace(sampling, **dict.fromkeys(mine, UNSET))
-        if added := self._choices.added():
+        mine += self._choices.strange()
+        if self._choices.heeds() and (added := self._choices.added()):
             theirs = {} if sampling.extra is UNSET else sampling.extra
             sampling = structs.replace(sampling, extra={**added, **theirs})
         if grammar := "" if request.grammar else self._choices.grammar():

@@ -47,7 +47,7 @@ class Choices:
         return model.info if model else None
 
     async def remember(self) -> None:
-        """Read the file of the preset that was chosen before a restart."""
+        """Read the file of the preset that is chosen: after a restart, or where it is another."""
         if self.now.preset:
             with suppress(Refused):
                 self.preset = await self.read(self.now.preset)
@@ -101,14 +101,25 @@ class Choices:
         """What the loader of the model adds."""
         return self._ext.slot().samplers()
 
+    def heeds(self) -> bool:
+        """Whether the model takes what its loader adds: not each engine does."""
+        return self.info is not None and "extra" in self.info.samplers
+
     def added(self) -> dict[str, Any]:
         """The loader's own that are good and say something, as plain data."""
         said: dict[str, Any] = {}
         for kind in self.kinds():
             mine = {k: v for k, v in self.now.extra.items() if k in kind.__struct_fields__}
-            good, standard = check(kind, mine)[0], kind()
-            said |= {k: v for k, v in good.items() if v != getattr(standard, k)}
+            (good, bad), standard = check(kind, mine), kind()
+            if "" not in bad:  # Else it is wrong as a whole.
+                said |= {k: v for k, v in good.items() if v != getattr(standard, k)}
         return msgspec.to_builtins(said)
+
+    def strange(self) -> list[str]:
+        """The names of what another loader or engine added, and what is loaded does not take."""
+        kinds = self.kinds() if self.heeds() else []
+        known = {name for kind in kinds for name in kind.__struct_fields__}
+        return [name for name, value in self.now.extra.items() if value and name not in known]
 
     # --- changing it ---------------------------------------------------------------------
 
@@ -123,7 +134,8 @@ class Choices:
 
     def bans_phrases(self) -> bool:
         """Whether the loader goes back where a phrase began."""
-        return any(PHRASES in kind.__struct_fields__ for kind in self.kinds())
+        kinds = self.kinds() if self.heeds() else []
+        return any(PHRASES in kind.__struct_fields__ for kind in kinds)
 
     async def ban(self, line: str) -> None:
         """Ban what a line of the bans says as a phrase, and take the line out of the bans."""

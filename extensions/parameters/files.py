@@ -29,7 +29,7 @@ class Files:
         self._shelves = {"preset": choices.shelf, "grammar": grammars.shelf}
 
     async def save(self, action: Save, client: Client) -> None:
-        name = action.name.strip()
+        name = await self._ext.thread(self._choices.shelf.named, action.name.strip())
         former = await self._choices.save(name)
         await self._pages.tell_files()
         if not former:
@@ -38,7 +38,7 @@ class Files:
         self._pages.offer_undo(said, Undelete("preset", former, True), client)
 
     async def keep(self, action: Keep, client: Client) -> None:
-        name = action.name.strip()
+        name = await self._ext.thread(self._grammars.shelf.named, action.name.strip())
         if problems := await self._grammars.keep(name, action.grammar):
             now = self._grammars.now
             typed = Constrain(now.constraint, action.grammar, now.schema)
@@ -67,6 +67,7 @@ class Files:
     async def undelete(self, action: Undelete, client: Client) -> None:
         shelf = self._shelves[action.what]
         await self._ext.thread(shelf.undo, action.number, action.instead)
+        await self._choices.remember()
         await self._pages.tell_files()
 
     async def empty(self) -> None:

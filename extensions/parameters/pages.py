@@ -97,8 +97,7 @@ class Pages:
         if name not in rows:
             return self._ext.tell(error, client, "error")
         self._errors.setdefault(client, {})[name] = error
-        quick = self._views.quick(self._names[0], self._errors[client])
-        self._ext.push_html(self._ext.render("pop.html", quick=quick, oob=True), client, "pop.html")
+        self._tell_pop(self._errors[client], client)
         if (chosen := self._filters.get(client)) is not None:
             html = self._groups(chosen, self._errors[client], oob=True)
             self._ext.push_html(html, client, "wrong")
@@ -172,6 +171,13 @@ class Pages:
         for template in ("pill.html", "pop.html"):
             html = self._ext.render(template, quick=quick, oob=True)
             self._ext.push_html(html, Everyone(), template)
+        for client, errors in self._errors.items():
+            self._tell_pop(errors, client)
+
+    def _tell_pop(self, errors: Mapping[str, str], client: Client) -> None:
+        """The pop-up of one page, with what is wrong with what was typed there."""
+        quick = self._views.quick(self._names[0], errors)
+        self._ext.push_html(self._ext.render("pop.html", quick=quick, oob=True), client, "pop.html")
 
     async def _tell_pieces(self, name: str) -> None:
         """The tokens of a list, once the model has said them."""
@@ -180,6 +186,8 @@ class Pages:
             return
         read = tokens.bans if name == "custom_token_bans" else tokens.biases
         pieces = await read(typed, model)
+        if (getattr(self._choices.now, TYPED[name]), self._ext.slot().model) != (typed, model):
+            return  # Another list is typed by now, or another model there, and it was told of that.
         able = name == "custom_token_bans" and self._choices.bans_phrases()
         html = self._ext.render("_pieces.html", name=name, pieces=pieces, able=able, oob=True)
         for client in [*self._filters]:
@@ -198,7 +206,7 @@ class Pages:
             "_groups.html",
             groups=self._views.groups(self._views.shown(chosen), errors),
             order=self._views.order(),
-            added=self._views.added(errors),
+            added=self._views.added(errors, chosen),
             filter=chosen,
             loaders=self._views.loaders(),
             model=info.name if info else "",

@@ -46,6 +46,13 @@ class Shelf:
         """Those that are files of the user's."""
         return self._in(self._folder)
 
+    def named(self, name: str) -> str:
+        """The name of one that is there and differs by its capitals alone, which many disks do not
+        tell apart; else the name as it is."""
+        names = self.names()
+        same = (each for each in names if each.casefold() == name.casefold())
+        return name if name in names else next(same, name)
+
     def text(self, name: str) -> str:
         """What is in a file; raises Refused."""
         try:
@@ -70,8 +77,10 @@ class Shelf:
 
     def bring(self, name: str, text: str) -> None:
         """Take a new file in; raises Refused where one of that name is there already."""
-        if name in self.own():
-            raise Refused(f"There is a {self._what} {name} already. Rename the file, or delete it.")
+        if (there := self.named(name)) in self.own():
+            raise Refused(
+                f"There is a {self._what} {there} already. Rename the file, or delete it."
+            )
         self.save(name, text)
 
     def delete(self, name: str) -> str:
@@ -95,10 +104,10 @@ class Shelf:
         place, file = self._trash / number, self._lying(number)
         if not file:
             raise Refused(GONE)
-        if file.stem in self.own() and instead:
-            self.delete(file.stem)
-        if file.stem in self.own():
-            raise Refused(f"There is another {file.stem} by now. Delete that one first.")
+        if (there := self.named(file.stem)) in self.own() and instead:
+            self.delete(there)
+        if there in self.own():
+            raise Refused(f"There is another {there} by now. Delete that one first.")
         self._folder.mkdir(parents=True, exist_ok=True)
         file.replace(self._folder / file.name)
         place.rmdir()

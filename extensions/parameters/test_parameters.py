@@ -16,12 +16,13 @@ from kernel.testing import App, Scripted, running
 from kernel.testing.page import Page
 from tools import parameters as page_of_parameters
 
-from . import dice, presets, texts
+from . import dice, presets, seeds, texts
 from .shelf import Shelf
 
 KNOWN = parameters()
 ALL = (*KNOWN, "extra")
 ORDER = list(texts.ORDER)
+DRAWN = 1234567
 
 TYPED: dict[str, tuple[str, Any]] = {
     # the field: what is typed, and what the model is asked
@@ -68,6 +69,12 @@ class Knowing(Scripted):
         raise LookupError(name)
 
 
+@pytest.fixture(autouse=True)
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every seed that nobody gave is the same, so that tests can tell it from a chosen one."""
+    monkeypatch.setattr(seeds.secrets, "randbelow", lambda most: DRAWN)
+
+
 @pytest.fixture
 async def model() -> Knowing:
     return Knowing("Hi.")
@@ -80,9 +87,13 @@ async def app(model: Knowing, tmp_path: Path) -> AsyncIterator[App]:
 
 
 async def asked(app: App, model: Scripted, **fields: Any) -> Sampling:
-    """What the model is asked when a page says something."""
+    """What the model is asked when a page says something, but for a seed that was drawn."""
     await app.say(client="page", **fields)
-    return model.asked[-1].sampling
+    return undrawn(model.asked[-1].sampling)
+
+
+def undrawn(sampling: Sampling) -> Sampling:
+    return structs.replace(sampling, seed=UNSET) if sampling.seed == DRAWN else sampling
 
 
 def anew(page: Page) -> None:
@@ -143,7 +154,7 @@ async def test_a_program_says_its_own(app: App, model: Knowing):
     await page.act("parameters.set", name="temperature", value="0.7")
     await page.act("parameters.constrain", by="grammar", grammar='root ::= "a"', schema="")
     await app.say()
-    assert model.asked[-1].sampling == Sampling()
+    assert undrawn(model.asked[-1].sampling) == Sampling()
     assert not model.asked[-1].grammar
 
 
@@ -400,7 +411,9 @@ async def test_a_preset_saved_over_another_can_be_taken_back(app: App, tmp_path:
     assert "top_k: 2" in file.read_text("utf-8")
     assert undo
     vals = json.loads(undo[1])
+    anew(page)
     await page.act(vals.pop("action"), **vals)
+    assert "Restore preset" in await page.until('id="parameters-bar".*'), "the values are others"
     assert "top_k: 1" in file.read_text("utf-8")
     [other] = (tmp_path / "trash" / "presets").glob("*/Mine.yaml")
     assert "top_k: 2" in other.read_text("utf-8"), "neither is lost"
@@ -607,6 +620,24 @@ def test_a_shelf_keeps_what_is_deleted_apart(tmp_path: Path):
         shelf.undo(numbers[0])
 
 
+async def test_names_that_differ_by_capitals_are_one(app: App):
+    page, folder = await app.open("/parameters"), app.kernel.data / "presets"
+    for name in ("Mine", "mine", "yara"):
+        await page.act("parameters.save", name=name)
+        await page.until(f"The preset {'Yara' if name == 'yara' else 'Mine'} is saved")
+    assert sorted(file.name for file in folder.iterdir()) == ["Mine.yaml", "Yara.yaml"]
+    await page.act("parameters.bring", what="preset", name="MINE", text="temperature: 1")
+    await page.until("There is a preset Mine already")
+    await page.act("parameters.keep", name="Yes", grammar='root ::= "a"')
+    await page.act("parameters.keep", name="yes", grammar='root ::= "b"')
+    await page.until("The grammar Yes is saved.*The grammar Yes is saved")
+    shelf = Shelf("thing", folder, folder, app.kernel.data / "waste", (".yaml",))
+    number = shelf.delete("Mine")
+    shelf.save("mine", "else")
+    with pytest.raises(Refused, match="another mine by now"):
+        shelf.undo(number)
+
+
 # --- bans and biases -----------------------------------------------------------------------
 
 
@@ -623,6 +654,30 @@ async def test_texts_become_tokens_of_the_model_and_are_shown(app: App, model: K
     await page.act("parameters.set", name="logit_bias", value='" upon": -2\n3: 1.5\nOnce\n2: 1e9')
     assert (await asked(app, model)).logit_bias == {1: -2.0, 3: 1.5}
     assert "It needs a value from -100 to 100" in await page.until("logit_bias-pieces.*It needs.*")
+
+
+async def test_tokens_of_an_older_list_come_too_late(
+    app: App, model: Knowing, monkeypatch: pytest.MonkeyPatch
+):
+    page, called, gate = await app.open("/parameters"), asyncio.Event(), asyncio.Event()
+    real: Any = model.call
+
+    async def slow(name: str, **said: Any) -> Any:
+        if "upon" in str(said):
+            called.set()
+            await gate.wait()
+        return await real(name, **said)
+
+    monkeypatch.setattr(model, "call", slow)
+    typing = page.act("parameters.set", name="custom_token_bans", value='" upon"\n2')
+    first = asyncio.create_task(typing)
+    await called.wait()
+    await page.act("parameters.set", name="custom_token_bans", value="3")
+    await page.until('id="parameters-custom_token_bans-pieces" hx-swap-oob[^§]*<code>3</code>')
+    anew(page)
+    gate.set()
+    await first
+    assert "upon" not in page.html
 
 
 async def test_a_model_that_tells_no_tokens_takes_numbers(tmp_path: Path):
@@ -759,6 +814,19 @@ async def test_the_pop_up_stands_on_every_page(app: App, model: Knowing):
     assert "Temperature 0.5</button>" in page.html
 
 
+async def test_what_is_wrong_stays_in_the_pop_up_when_another_page_changes_something(app: App):
+    mine, other = await app.open("/"), await app.open("/")
+    await mine.act("parameters.set", name="temperature", value="x")
+    await mine.until('id="parameters-pop-temperature"[^>]*aria-invalid="true"')
+    anew(mine)
+    anew(other)
+    await other.act("parameters.set", name="max_new_tokens", value="77")
+    await other.until('value="77"')
+    assert 'aria-invalid="true"' not in other.html
+    last = 'id="parameters-pop"(?!.*id="parameters-pop")'
+    await mine.until(f'{last}.*id="parameters-pop-temperature"[^>]*aria-invalid="true"')
+
+
 LOADER = '''"""Adds parameters to those of the scripted loader."""
 from typing import Annotated
 from kernel.api import SAMPLERS, Meta, Samplers, Struct
@@ -815,6 +883,35 @@ async def test_what_a_loader_adds_is_shown_checked_kept_and_sent(adding: Path, m
         assert (await asked(app, model)).extra == {"wobble": 0.25}
 
 
+async def test_what_another_engine_of_the_loader_adds_is_left_out_and_told(
+    adding: Path, model: Knowing
+):
+    """llama.cpp has two, and only one of them goes back for what is banned."""
+    async with running("parameters", adding, model=model) as app:
+        page = await app.open("/parameters")
+        await page.act("parameters.set", name="banned_strings", value="never")
+        assert (await asked(app, model)).extra == {"banned_strings": ("never",)}
+        anew(page)
+        model.info = structs.replace(model.info, samplers=("max_new_tokens",))
+        assert (await asked(app, model)).extra is UNSET
+        await page.until("cannot do this: banned_strings. The reply is made without.")
+
+        # It is struck through where it was chosen, and told beside the composer.
+        page = await app.open("/parameters")
+        row = 'parameters-lacking" id="parameters-banned_strings-row".*?never.*?Not with this model'
+        assert re.search(row, page.html, re.DOTALL)
+        assert 'parameters-pop-lacking">Not with this model: banned_strings.' in page.html
+        assert 'id="parameters-pop-banned_strings"' not in page.html
+        anew(page)
+        await page.act("parameters.show", loader="now")
+        await page.until('id="parameters-banned_strings-reset"')
+
+        # What another engine would do is not shown among what this one can.
+        anew(page)
+        await page.act("parameters.reset", name="banned_strings")
+        assert "parameters-banned_strings" not in await page.until('id="parameters-groups"[^§]*')
+
+
 async def test_a_text_of_several_tokens_is_banned_as_a_phrase(adding: Path, model: Knowing):
     async with running("parameters", adding, model=model) as app:
         page = await app.open("/parameters")
@@ -849,7 +946,7 @@ async def test_loaders_say_what_they_can_do_before_anything_is_loaded():
         anew(page)
         await page.act("parameters.show", loader="transformers")
         assert "parameters-top_p-row" in forms(page.html)
-        assert "parameters-guidance_scale-row" not in forms(page.html)
+        assert "parameters-penalty_alpha-row" not in forms(page.html)
         anew(page)
         await page.act("parameters.show", loader="llamacpp_hf")
-        assert "parameters-guidance_scale-row" in forms(page.html)
+        assert "parameters-penalty_alpha-row" in forms(page.html)

@@ -169,7 +169,8 @@ class Views:
     def lacking(self) -> list[str]:
         """What is chosen and the loaded model does not honour."""
         said = [name for name in KNOWN if self._choices.changed(name) or name in self._set()]
-        return [name for name in said if not self._choices.honoured(name)]
+        lacking = [name for name in said if not self._choices.honoured(name)]
+        return lacking if self._choices.heeds() else [*lacking, *self._choices.added()]
 
     def quick(self, names: Sequence[str], errors: Mapping[str, str]) -> dict[str, Any]:
         """The pop-up beside a composer, and its button."""
@@ -180,7 +181,7 @@ class Views:
             label = f"Temperature {temperature:g}"
         return {
             "rows": [self.row(name, errors.get(name, "")) for name in QUICK],
-            "added": self.added(errors),
+            "added": self.added(errors) if self._choices.heeds() else [],
             "names": names,
             "preset": now.preset,
             "neutral": now.neutral,
@@ -188,14 +189,15 @@ class Views:
             "lacking": self.lacking(),
         }
 
-    def added(self, errors: Mapping[str, str]) -> list[Row]:
-        """What the loader adds."""
-        found: list[Row] = []
+    def added(self, errors: Mapping[str, str], filter: str = "") -> list[Row]:
+        """What the loader adds; what its engine does not take only where the filter leaves it."""
+        found, heeds = list[Row](), self._choices.heeds()
         for kind in self._choices.kinds():
             values = self._choices.added()
             mine = {k: v for k, v in values.items() if k in kind.__struct_fields__}
             for field in fields(kind, msgspec.convert(mine, kind)):
-                found.append(_of_field(field, errors.get(field.name, "")))
+                if heeds or field.changed or filter != "now":
+                    found.append(_of_field(field, errors.get(field.name, ""), heeds))
         return found
 
     def _set(self) -> set[str]:
@@ -203,7 +205,7 @@ class Views:
         return {name for name in KNOWN if getattr(now, name) is not UNSET}
 
 
-def _of_field(field: Field, error: str) -> Row:
+def _of_field(field: Field, error: str, honoured: bool) -> Row:
     kinds = {"range": "slider", "list": "area", "choice": "choice"}
     text = field.value if isinstance(field.value, str) else ""
     rest = field.default if isinstance(field.default, str) else ""
@@ -219,6 +221,7 @@ def _of_field(field: Field, error: str) -> Row:
         field.step,
         text,
         field.changed,
+        honoured,
         on=field.value is True,
         error=error,
         choices=field.choices,

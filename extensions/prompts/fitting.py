@@ -32,6 +32,10 @@ CUT = (
     "Your message is longer than the model's context has room for. It reads the beginning; the last"
     " {:,} characters are left out. Shorten it, or load the model with more context."
 )
+CUT_REPLY = (
+    "The last reply is longer than the model's context has room for. It reads the end; the first"
+    " {:,} characters are left out. Shorten it, or load the model with more context."
+)
 TOO_LONG = (
     "The prompt does not fit into the model's context even without the conversation. Shorten the"
     " system message or the character, lower max_new_tokens, or load the model with more context."
@@ -50,6 +54,16 @@ class LeftOut(NamedTuple):
     """The id of the first message that it does see."""
     cut: int = 0
     """Characters at the end of the user's message that it does not see either."""
+
+
+class Short(NamedTuple):
+    """A request with the user's message cut at its end, or the last reply at its beginning."""
+
+    request: Request
+    unread: int
+    """Characters of it that are left out."""
+    reply: int | None = None
+    """The place of the reply, if it is that: what stands before it is left out, too."""
 
 
 class Fitting:
@@ -72,9 +86,10 @@ class Fitting:
 
         Messages go from the oldest on, whole ones, and with `turns` the reply together with its
         question; never the system message or the last user's, which is cut at its end when it
-        alone is too long. Only for the conversations of pages, and for programs that ask for it
-        (`truncation`), whose last message is not cut: others say themselves what they want left
-        out.
+        alone is too long. Where others spoke after the user, as in a group, the user's may go too,
+        and of a last reply that alone is too long the end stays. Only for the conversations of
+        pages, and for programs that ask for it (`truncation`), whose last message is not cut:
+        others say themselves what they want left out.
         """
         slot = self._ext.slot(turn.slot)
         while slot.state.state == "loading":
@@ -116,8 +131,12 @@ class Fitting:
             return request
         unread = 0
         if many > room:
-            request, unread = await self._shortened(counting, room, head, rest[cut:], build)
-            self._ext.tell(CUT.format(unread), Conversation(turn.conversation_id), "error")
+            short = await self._shortened(counting, room, head, rest[cut:], build, turns=turns)
+            request, unread = short.request, short.unread
+            told = CUT if short.reply is None else CUT_REPLY
+            self._ext.tell(told.format(unread), Conversation(turn.conversation_id), "error")
+            if short.reply is not None:
+                cut, unread = cut + short.reply, 0
         return self._keep(turn, rest, cut, request, unread)
 
     # --- inside ------------------------------------------------------------------------
@@ -142,31 +161,47 @@ class Fitting:
         head: Sequence[Message],
         rest: Sequence[Message],
         build: Build,
-    ) -> tuple[Request, int]:
-        """With as much of the user's message as fits, counted by halves; and how many characters
-        of it are left out."""
-        place = max((n for n, m in enumerate(rest) if m.role == "user"), default=None)
-        if place is None:
-            raise Refused(TOO_LONG)
-        message = rest[place]
+        *,
+        turns: bool,
+    ) -> Short:
+        """With as much of the user's message as fits; or, where not even a letter of that does,
+        with the end of the reply after it."""
+        place = {message.role: n for n, message in enumerate(rest)}
+        user, reply = place.get("user", -1), place.get("assistant", -1)
 
-        async def with_first(characters: int) -> Request:
-            others = [part for part in message.parts if not isinstance(part, Text)]
-            parts = (*others, Text(message.text[:characters]))
-            shorter = structs.replace(message, parts=parts)
-            return await build([*head, *rest[:place], shorter, *rest[place + 1 :]])
+        async def with_first(many: int) -> Request:
+            shorter = with_text(rest[user], rest[user].text[:many])
+            return await build([*head, *rest[:user], shorter, *rest[user + 1 :]])
 
-        low, high = 0, min(len(message.text), room * WIDEST)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if await counting.tokens(await with_first(middle)) <= room:
-                low = middle
-            else:
-                high = middle - 1
-        if not low:
-            seen = await counting.pictures((message,))
-            raise Refused(PICTURES.format(seen, room) if seen > room // 2 else TOO_LONG)
-        return await with_first(low), len(message.text) - low
+        async def with_end(many: int) -> Request:
+            text = rest[reply].text
+            return await build(
+                [*head, with_text(rest[reply], text[len(text) - many :]), *rest[reply + 1 :]]
+            )
+
+        async def fitting(some: Callable[[int], Awaitable[Request]], text: str) -> int:
+            """Characters of a text with which it fits, by halves."""
+            low, high = 0, min(len(text), room * WIDEST)
+            while low < high:
+                middle = (low + high + 1) // 2
+                if await counting.tokens(await some(middle)) <= room:
+                    low = middle
+                else:
+                    high = middle - 1
+            return low
+
+        if user >= 0 and (many := await fitting(with_first, rest[user].text)):
+            return Short(await with_first(many), len(rest[user].text) - many)
+        if reply >= 0 and not turns and (many := await fitting(with_end, rest[reply].text)):
+            return Short(await with_end(many), len(rest[reply].text) - many, reply)
+        seen = await counting.pictures(rest[user : user + 1])
+        raise Refused(PICTURES.format(seen, room) if seen > room // 2 else TOO_LONG)
+
+
+def with_text(message: Message, text: str) -> Message:
+    """A message with other words beside its pictures."""
+    others = [part for part in message.parts if not isinstance(part, Text)]
+    return structs.replace(message, parts=(*others, Text(text)))
 
 
 def room_of(info: ModelInfo, sampling: Sampling) -> int:
@@ -181,12 +216,14 @@ def room_of(info: ModelInfo, sampling: Sampling) -> int:
 
 def places(messages: Sequence[Message], *, turns: bool) -> list[int]:
     """Where one may begin: with `turns` at a user's message that follows no other one, else at any
-    message but a tool's, up to the user's last."""
+    message but a tool's, up to the user's last, or to the last of several replies after it."""
     if turns:
         roles = ["", *(message.role for message in messages)]
         more = [n for n in range(1, len(messages)) if roles[n + 1] == "user" != roles[n]]
     else:
         last = max((n for n, m in enumerate(messages) if m.role == "user"), default=0)
+        replies = [n for n, m in enumerate(messages) if n > last and m.role == "assistant"]
+        last = replies[-1] if len(replies) > 1 else last
         more = [n for n in range(1, last + 1) if messages[n].role != "tool"]
     return [0, *more]
 

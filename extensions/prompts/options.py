@@ -26,6 +26,8 @@ class Options(Struct, frozen=True):
     user_name: Name = ""
     user_bio: Words = ""
     """The same of the persona."""
+    idle: Annotated[float, Meta(ge=0, le=1e11)] = 0.0
+    """Seconds since the user spoke before this turn, for `{{idle_duration}}`."""
     others: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
     """Other characters who are there, by their ids."""
     group: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()

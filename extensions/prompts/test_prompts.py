@@ -137,6 +137,31 @@ async def test_a_message_that_alone_is_too_long_is_cut_and_that_is_told():
         await page.until("the last [0-9]+ characters are left out")
 
 
+async def test_of_many_replies_without_the_user_between_them_the_oldest_go_too():
+    """A group that goes on by itself."""
+    talk = [said("system", "Sys"), said("user", "Go on", "u")]
+    talk += [said("assistant", words(9), f"a{n}") for n in range(12)]
+    async with running("prompts", model=Counting("x", context=70)) as app:
+        kept = (await fit(app, talk, turns=False)).messages or ()
+        assert [m.id for m in kept[1:]] == ["a8", "a9", "a10", "a11"]
+        assert prompts_of(app).left_out("c").messages == 9
+
+
+async def test_of_a_reply_that_alone_is_too_long_the_next_speaker_reads_the_end():
+    text = " ".join(f"w{n}" for n in range(200))
+    talk = [*LONG, said("assistant", text, "long")]
+    async with running("prompts", model=Counting("x", context=70)) as app:
+        page = app.page("/chat/c")
+        page.client.subject = "c"
+        kept = (await fit(app, talk, turns=False)).messages or ()
+        assert [m.role for m in kept] == ["system", "assistant"]
+        assert [*kept][1].text.split()[-59:] == text.split()[-59:]
+        assert len([*kept][1].text.split()) == 59, "60 with the system's"
+        left_out = prompts_of(app).left_out("c")
+        assert (left_out.messages, left_out.first, left_out.cut) == (11, "long", 0)
+        await page.until("It reads the end; the first [0-9]+ characters are left out")
+
+
 async def test_what_never_fits_is_refused_with_what_to_do():
     async with running("prompts", model=Counting("x", context=70)) as app:
         with pytest.raises(Refused, match=r"does not fit .+ Shorten the system message"):

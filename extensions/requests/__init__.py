@@ -26,7 +26,7 @@ from .metrics import Collector, text
 from .rows import Rows
 
 EVERY = 0.5
-"""Seconds between two looks at what is under way."""
+"""Seconds between two looks, as long as anything is under way."""
 
 
 class Cancel(Action, frozen=True):
@@ -61,8 +61,10 @@ async def setup(ext: Extension[Any]) -> None:
         return rows.now()
 
     async def follow() -> None:
-        shown: Mapping[str, Any] = {}
+        shown = rows.now()
         while True:
+            if not shown["live"]:
+                await runs.busy.wait()
             await asyncio.sleep(EVERY)
             if (now := rows.now()) != shown:
                 shown = now

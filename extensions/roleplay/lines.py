@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from msgspec import structs
@@ -76,6 +77,7 @@ async def play_of(library: Library, turn: Turn, history: Sequence[Message], told
         system=told,
         seed=f"{turn.conversation_id} {len(said)}" if seed is UNSET or seed < 0 else seed,
         conversation=turn.conversation_id or "",
+        idle=timedelta(seconds=options.idle),
         continuing=turn.continue_ or options.impersonate,
         company=company,
     )

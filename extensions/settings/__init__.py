@@ -124,8 +124,8 @@ async def setup(ext: Extension[Any]) -> None:
         return {
             "section": section or "extensions",
             "here": f"/settings/{section}".rstrip("/"),
-            "sections": sections.now(),
             "html": await sections.html(client, section, subject) if section else "",
+            "sections": sections.now(),
             "missing": sections.missing(section),
             "cards": cards(kernel),
             "problems": other_problems(kernel),

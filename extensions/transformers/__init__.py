@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from kernel.api import LOADERS, Extension, Meta, Struct
+from extensions.engine_kit.api import BannedStrings
+from kernel.api import LOADERS, SAMPLERS, Extension, Meta, Samplers, Struct
 
 from .honoured import HONOURED
 from .loader import Loader
@@ -56,3 +57,4 @@ async def setup(ext: Extension[Any]) -> None:
     )
     loader.samplers, loader.trusts = HONOURED, trusts
     ext.add(LOADERS, loader)
+    ext.add(SAMPLERS, Samplers("Transformers", BannedStrings))

@@ -29,7 +29,7 @@ class Answerer(Writer):
         if scores.isnan().any():
             raise Refused("This model answers with what is no number; its file is damaged.")
         before = scores.softmax(-1, dtype=torch.float64)
-        after, cut_by = self._sampler.explained(self.ids, scores)
+        after, cut_by = self._sampler.explained(self.ids, self.guided(scores))
         vocabulary, question = self._vocabulary, self._question
 
         def piece(id: int) -> bytes:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from extensions.transformers.honoured import HONOURED
-    from extensions.transformers.sampling import Process, Sampler, likeliest
+    from extensions.transformers.processes import Tokens
+    from extensions.transformers.sampling import Sampler, likeliest
     from extensions.transformers.vocabulary import Vocabulary
 
 WHERE = {
-    "HONOURED": "honoured", "Process": "sampling", "Sampler": "sampling",
-    "Vocabulary": "vocabulary", "likeliest": "sampling",
+    "HONOURED": "honoured", "Sampler": "sampling",
+    "Vocabulary": "vocabulary", "likeliest": "sampling", "Tokens": "processes",
 }  # fmt: skip
 
-__all__ = ["HONOURED", "Process", "Sampler", "Vocabulary", "likeliest"]
+__all__ = ["HONOURED", "Sampler", "Tokens", "Vocabulary", "likeliest"]
 
 
 def __getattr__(name: str) -> Any:

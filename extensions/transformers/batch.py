@@ -40,6 +40,9 @@ def ignored(rows: Sequence[Adapters]) -> None:
 class Row:
     """One request's tokens, of which the model has seen the first `seen`."""
 
+    kept = True
+    """Whether what it leaves may be the beginning of another one."""
+
     def __init__(self, ids: list[int], adapters: Adapters = ()) -> None:
         self.ids, self.adapters = ids, adapters
         self.seen = self.cached = 0
@@ -99,6 +102,28 @@ class Batch(Generic[R]):
                 for layer in self._cache.layers:
                     keep(layer, stay, longest)
 
+    def take_back(self, row: R) -> None:
+        """A row has fewer tokens than the model saw: let it see the last of them again."""
+        count = row.seen - (len(row.ids) - 1)
+        layers = self._cache.layers if self._cache and row.cache is None else ()
+        if not layers or any(type(layer) is not DynamicLayer for layer in layers):
+            self.leave(lambda each: each is row)  # it cannot forget the last, and reads again
+            row.seen, row.cache = 0, None
+            return
+        row.seen -= count
+        at, longest = self.rows.index(row), max(each.seen for each in self.rows)
+        try:
+            with torch.inference_mode():
+                for layer in layers:
+                    for part in (layer.keys, layer.values):
+                        part[at] = part[at].roll(count, dims=-2)  # what is forgotten is padding
+                    keep(layer, list(range(len(self.rows))), longest)
+        except BaseException:
+            for each in self.rows:  # Some layers went back, and some did not: all read again.
+                each.seen = 0
+            self.rows, self._cache = [], None
+            raise
+
     def step(self) -> Collection[tuple[R, Tensor]]:
         """Let the model see the last token of every row; each row's scores for the next."""
         with self._all_or_none():
@@ -123,9 +148,11 @@ class Batch(Generic[R]):
 
     def _remember(self, at: int) -> None:
         """Keep what a row leaves, for the next turn of its conversation."""
-        if not self._cache or any(type(layer) is not DynamicLayer for layer in self._cache.layers):
-            return
         row, seen = self.rows[at], self.rows[at].seen
+        if not self._cache or not row.kept:
+            return
+        if any(type(layer) is not DynamicLayer for layer in self._cache.layers):
+            return
         try:
             layers = [
                 tuple(part[at : at + 1, :, -seen:].clone() for part in (layer.keys, layer.values))

@@ -4,12 +4,10 @@ import asyncio
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from extensions.transformers.loader import adapter
 from kernel.api import Refused, Worker, WorkerError
@@ -17,18 +15,9 @@ from tests.engines.real import ROOT, STORIES, STORY, ask, engine, interpreter
 
 ADAPTER = STORIES.parent / "lora-stories260K"
 GGUF = ADAPTER / "lora-shakespeare-f32.gguf"
-PLAIN = ROOT / "tests" / "engines" / "plain_transformers.py"
 LORA = ((str(ADAPTER), 1.0),)
 WISH: dict[str, Any] = {"max_new_tokens": 200, "ban_eos_token": True}
-real = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def worker(environments_dir: Path) -> AsyncIterator[Worker]:
-    async with engine("transformers", environments_dir / "torch") as worker:
-        info = await worker.load(STORIES / "hf", {"dtype": "float32"})
-        assert "lora" in info.capabilities
-        yield worker
+real = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="package")]
 
 
 @pytest.fixture
@@ -44,9 +33,9 @@ def reconfigured(folder: Path, **said: Any) -> str:
 
 
 @pytest.mark.engine
-@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.asyncio(loop_scope="package")
 async def test_peft_and_gguf_write_the_same_text_in_every_engine(
-    worker: Worker, environments_dir: Path
+    worker: Worker, environments_dir: Path, expected: Any
 ):
     torch, texts = environments_dir / "torch", dict[str, str]()
     interpreter(torch, "llama_cpp")
@@ -65,14 +54,7 @@ async def test_peft_and_gguf_write_the_same_text_in_every_engine(
             await other.load(STORIES / "stories260K.gguf", {})
             texts[id] = await told(other, gguf)
     assert len(set(texts.values())) == 1
-    asked = {"prompt": "Once upon a time", "negative": "x", "scales": [], "contrasts": [],
-             "texts": [], "count": 200}  # fmt: skip
-    said = await asyncio.to_thread(
-        subprocess.run,
-        [interpreter(torch), PLAIN, STORIES / "hf", ADAPTER],
-        input=json.dumps(asked), capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert texts["transformers"] == json.loads(said.stdout)["adapted"]
+    assert texts["transformers"] == expected["adapted"]
 
 
 @pytest.mark.engine
@@ -97,7 +79,7 @@ def test_rows_that_a_model_mixes_are_written_with_the_same_adapters(
     assert said.stdout.split() == ["True", "True", "False", "False", "True", "True"]
 
 
-@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.asyncio(loop_scope="package")
 class TestRows:
     pytestmark = real
 
@@ -113,7 +95,7 @@ class TestRows:
         assert together == alone * 2
 
     async def test_what_was_read_with_one_is_not_taken_for_another(self, worker: Worker):
-        prompt = "Tom had a red ball. " * 4
+        prompt = "Sue had a blue hat. " * 4  # which no test beside this one asks
         first = (await ask(worker, prompt, adapters=LORA))[0]
         plain, finish, _ = await ask(worker, prompt)
         assert finish.usage.cached == 0

@@ -2,28 +2,18 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from kernel.api import Worker, WorkerError
 from tests.engines import formulas as f
-from tests.engines.real import STORIES, STORY, ask, engine
+from tests.engines.real import STORY, ask
 
-pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="package")]
 TEXT = "Once upon a time, there was"
 WHOLE = 512
 """Tokens of the model."""
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def worker(environments_dir: Path) -> AsyncIterator[Worker]:
-    async with engine("transformers", environments_dir / "torch") as worker:
-        await worker.load(STORIES / "hf", {"dtype": "float32"})
-        yield worker
 
 
 async def logits(worker: Worker, text: str = TEXT, **sampling: Any) -> Any:
@@ -94,8 +84,8 @@ async def test_replies_beside_it_say_what_they_say_alone(worker: Worker):
 async def test_what_cannot_be_asked_is_refused(worker: Worker):
     with pytest.raises(WorkerError, match="The prompt has"):
         await worker.call("logits", text="word " * 3000)
-    with pytest.raises(WorkerError, match="cannot do this: mirostat_mode"):
-        await worker.call("logits", text="a", sampling={"mirostat_mode": 2})
+    with pytest.raises(WorkerError, match="cannot do this: penalty_alpha"):
+        await worker.call("logits", text="a", sampling={"penalty_alpha": 0.6})
     assert (await ask(worker))[0] == STORY
 
 

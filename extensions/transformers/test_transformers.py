@@ -4,25 +4,16 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from kernel.api import Message, Request, Sampling, Text, Worker, WorkerError
-from tests.engines.real import STORIES, STORY, ask, engine
+from tests.engines.real import STORIES, STORY, ask
 
-pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="package")]
 MODEL = STORIES / "hf"
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module", autouse=True)
-async def worker(environments_dir: Path) -> AsyncIterator[Worker]:
-    async with engine("transformers", environments_dir / "torch") as worker:
-        await worker.load(MODEL, {"dtype": "float32"})
-        yield worker
 
 
 async def test_a_story_with_its_figures(worker: Worker):
@@ -66,9 +57,7 @@ async def test_a_thought_that_the_template_began_is_said_first(worker: Worker):
     assert finish.usage.completion == 5
 
 
-async def test_d40_a_pattern_that_takes_for_ever_costs_one_request(
-    environments_dir: Path, tmp_path: Path
-):
+async def test_d40_a_pattern_that_takes_for_ever_costs_one_request(spare: Worker, tmp_path: Path):
     folder = tmp_path / "slow"
     shutil.copytree(MODEL, folder)
     file = folder / "tokenizer.json"
@@ -76,16 +65,15 @@ async def test_d40_a_pattern_that_takes_for_ever_costs_one_request(
     split = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated"}
     tokenizer["pre_tokenizer"] = {**split, "invert": False}
     file.write_text(json.dumps(tokenizer))
-    async with engine("transformers", environments_dir / "torch") as worker:
-        await worker.load(folder, {"dtype": "float32"})
-        beside = asyncio.create_task(ask(worker, max_new_tokens=5))
-        async with asyncio.timeout(60):
-            with pytest.raises(WorkerError, match="tokenizer fails at this text"):
-                await ask(worker, "a" * 40 + "b")
-            with pytest.raises(WorkerError, match="tokenizer fails at this text"):
-                await worker.call("tokenize", text="a" * 40 + "b")
-            assert (await beside)[1].usage.completion == 5
-        assert (await ask(worker, max_new_tokens=5))[1].usage.completion == 5
+    await spare.load(folder, {"dtype": "float32"})
+    beside = asyncio.create_task(ask(spare, max_new_tokens=5))
+    async with asyncio.timeout(60):
+        with pytest.raises(WorkerError, match="tokenizer fails at this text"):
+            await ask(spare, "a" * 40 + "b")
+        with pytest.raises(WorkerError, match="tokenizer fails at this text"):
+            await spare.call("tokenize", text="a" * 40 + "b")
+        assert (await beside)[1].usage.completion == 5
+    assert (await ask(spare, max_new_tokens=5))[1].usage.completion == 5
 
 
 async def test_an_end_of_text_ends_the_reply(worker: Worker):
@@ -93,6 +81,22 @@ async def test_an_end_of_text_ends_the_reply(worker: Worker):
     assert finish.reason == "stop"
     _, finish, _ = await ask(worker, max_new_tokens=400, ban_eos_token=True)
     assert finish.reason == "length"
+
+
+async def test_an_end_that_the_model_does_not_know_disturbs_nothing(spare: Worker, tmp_path: Path):
+    """Some folders name one of a tokenizer that has more tokens; and some name none."""
+    folder = Path(shutil.copytree(MODEL, tmp_path / "ends"))
+    ends, names = folder / "generation_config.json", folder / "tokenizer_config.json"
+    ends.write_text('{"eos_token_id": [2, 600]}')
+    await spare.load(folder, {"dtype": "float32"})
+    text, finish, _ = await ask(spare, grammar='root ::= "yes"', min_length=1)
+    assert (text, finish.reason) == ("yes", "stop")
+    ends.write_text('{"eos_token_id": [600]}')
+    names.write_text(json.dumps({**json.loads(names.read_text()), "eos_token": None}))
+    await spare.load(folder, {"dtype": "float32"})
+    with pytest.raises(WorkerError, match="has no token that ends a reply"):
+        await ask(spare, grammar='root ::= "yes"')
+    assert (await ask(spare, ban_eos_token=True, min_length=3))[0] == STORY
 
 
 async def test_seeds_repeat_and_differ(worker: Worker):
@@ -149,8 +153,8 @@ async def test_a_least_length(worker: Worker):
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"tfs": 0.5}, "hf in Transformers cannot do this: tfs"),
-        ({"grammar": "root ::= x"}, "grammar"),
+        ({"penalty_alpha": 0.5}, "hf in Transformers cannot do this: penalty_alpha"),
+        ({"grammar": "root ::= x"}, "root names x, which is no rule"),
         ({"token_ids": (1, 5000)}, "does not know"),
         ({"token_ids": ()}, "empty"),
         ({"token_ids": (403,) * 600}, "600 tokens, and the context of this model 512"),
@@ -236,15 +240,14 @@ BAD = {
 
 
 async def test_a_folder_that_must_not_be_loaded_is_refused(
-    environments_dir: Path, folder: Path, tmp_path: Path
+    spare: Worker, folder: Path, tmp_path: Path
 ):
-    async with engine("transformers", environments_dir / "torch") as worker:
-        for name, (spoil, words) in BAD.items():
-            copy = Path(shutil.copytree(folder, tmp_path / name))
-            spoil(copy)
-            with pytest.raises(WorkerError, match=words):
-                await worker.load(copy, {})
-        info = await worker.load(folder, {"context_length": 100})
-        assert (info.name, info.context_length) == ("model", 100)
-        assert info.special_tokens == {"bos": 1, "eos": 2, "unk": 0}
-        assert (await ask(worker))[0] == STORY
+    for name, (spoil, words) in BAD.items():
+        copy = Path(shutil.copytree(folder, tmp_path / name))
+        spoil(copy)
+        with pytest.raises(WorkerError, match=words):
+            await spare.load(copy, {})
+    info = await spare.load(folder, {"context_length": 100})
+    assert (info.name, info.context_length) == ("model", 100)
+    assert info.special_tokens == {"bos": 1, "eos": 2, "unk": 0}
+    assert (await ask(spare))[0] == STORY

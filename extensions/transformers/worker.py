@@ -23,15 +23,19 @@ from extensions.engine_kit.api import (
 )
 from extensions.transformers.adapters import Loras
 from extensions.transformers.answerer import Answerer, Question
-from extensions.transformers.batch import Batch
+from extensions.transformers.batch import Batch, Row
 from extensions.transformers.configs import check_config
+from extensions.transformers.constraint import Grammars
 from extensions.transformers.faults import explained
+from extensions.transformers.guidance import Guidance, guidance
 from extensions.transformers.honoured import HONOURED
+from extensions.transformers.processes import Tokens
 from extensions.transformers.vocabulary import Vocabulary
 from extensions.transformers.writer import Writer
 from kernel.contract import Message, ModelInfo, Output, Refused, Report, Request
 from transformers import AutoConfig, AutoModelForCausalLM  # pyright: ignore
 
+CAPABILITIES = ("text", "logits", "logprobs", "grammar", "lora", "batch", "tools")
 CHUNK = 256
 """Tokens of prompts that are read between two steps of the replies."""
 LONGEST = 40
@@ -76,11 +80,17 @@ class Engine:
         if sum(weight.numel() for weight in model.parameters()) < SMALL:
             torch.set_num_threads(1)
         self._loras = Loras(self._model)
-        self._batch: Batch[Writer] = Batch(self._model, self._loras.use)
+        self._batch: Batch[Row] = Batch(self._model, self._loras.use)
         self._vocabulary = Vocabulary(folder, trust)
         self._template = ChatTemplate(self._vocabulary.template, self._vocabulary.special_texts)
         own = getattr(config.get_text_config(), "max_position_embeddings", 0) or 2048
-        self._eos = eos_of(self._model, self._vocabulary)
+        self._tokens = Tokens(
+            config.get_text_config().vocab_size,
+            eos_of(self._model, self._vocabulary),
+            self._model.device,
+            lambda text: self._vocabulary.encode(text, False),
+        )
+        self._grammars = Grammars(self._vocabulary, self._tokens.size, self._tokens.ends)
         self._info = ModelInfo(
             name=folder.resolve().name,
             loader="Transformers",
@@ -90,7 +100,7 @@ class Engine:
             special_tokens=self._vocabulary.special_ids,
             chat_template=self._vocabulary.template,
             samplers=HONOURED,
-            capabilities=("text", "logits", "logprobs", "lora", "batch", "tools"),
+            capabilities=CAPABILITIES,
             description=f"{config.model_type}, {self._model.dtype}, {device}".replace("torch.", ""),
             defaults=from_folder(folder),
         )
@@ -156,59 +166,83 @@ class Engine:
                 f"The prompt has {len(ids):,} tokens, and the context of this model "
                 f"{self._info.context_length:,}. Shorten it, or load a model with more context."
             )
-        if (
-            not ids
-            or not 0 <= min(ids) <= max(ids) < self._model.config.get_text_config().vocab_size
-        ):
+        if not ids or not self._knows(ids):
             raise Refused("The prompt is empty, or has tokens that this model does not know.")
+        guided = guidance(request, ids, self._vocabulary, self._info.context_length)
+        if guided:
+            if not self._knows(guided.ids):
+                raise Refused(
+                    "The negative prompt has tokens that this model does not know. Write it "
+                    "without special tokens."
+                )
+            room = min(room, self._info.context_length - len(guided.ids))
         given = (
-            *(ids, request, room, self._vocabulary, self._eos, self._template.stops(request)),
-            self._model.device,
+            *(ids, request, room, self._vocabulary, self._tokens),
+            self._template.stops(request),
+            self._grammars.constraint(request.grammar),
         )
         with self._explained("reading a prompt"):
-            if isinstance(wish, Question):
-                return Answerer(wish, *given)
-            writer = Writer(*given)
+            asks = isinstance(wish, Question)
+            writer = Answerer(wish, *given) if asks else Writer(*given)
+        writer.guidance = guided
         writer.stream.lead = self._template.lead(request, text)
         return writer
 
+    def _knows(self, ids: Sequence[int]) -> bool:
+        """A tokenizer may have more than its model, and at those a graphics card fails for good."""
+        return 0 <= min(ids) <= max(ids) < self._tokens.size
+
     def _step(self, writers: Mapping[int, Writer]) -> list[Output]:
         """Write a token of each reply, and read a piece of the prompts, in their order."""
-        running = set(writers.values())
+        running = {row for writer in writers.values() for row in writer.rows}
         self._batch.leave(lambda row: row not in running)
         ids = {writer: id for id, writer in writers.items()}
         outputs: list[Output] = []
-        for writer, scores in self._batch.step() if self._batch.rows else ():
-            outputs.append(self._write(ids[writer], writer, scores))
+        stepped = self._batch.step() if self._batch.rows else ()
+        for row, scores in stepped:
+            if isinstance(row, Guidance):
+                row.scores = scores
+        for row, scores in stepped:
+            if isinstance(row, Writer):
+                outputs.append(self._write(ids[row], row, scores))
         left = CHUNK
         for writer in [each for each in writers.values() if each not in self._batch.rows]:
-            before = writer.seen
-            outputs += self._read(ids[writer], writer, left)
-            left -= writer.seen - before
+            row = writer.unread
+            before = row.seen
+            outputs += self._read(ids[writer], writer, row, left)
+            left -= row.seen - before
             if left <= 0:
                 break
         return outputs
 
-    def _read(self, id: int, writer: Writer, count: int) -> Iterable[Output]:
+    def _read(self, id: int, writer: Writer, row: Row, count: int) -> Iterable[Output]:
         try:
             with self._explained("reading a prompt"):
-                scores = self._batch.read(writer, count)
+                scores = self._batch.read(row, count)
             if writer.seen == len(writer.ids):
                 beside = (row.adapters for row in self._batch.rows)
                 self._loras.check_beside(writer.adapters, beside)
         except Exception as error:  # it is this reply's alone
             yield Output(id, finish=finish_of(error, writer.usage))
             return
+        if isinstance(row, Guidance):
+            row.scores = scores
+            return
         yield Output(id, progress=writer.seen / len(writer.ids))
         if writer.seen == len(writer.ids):
             if not isinstance(writer, Answerer):
-                self._batch.join(writer)
+                for each in writer.rows:
+                    self._batch.join(each)
             yield self._write(id, writer, scores)
 
     def _write(self, id: int, writer: Writer, scores: torch.Tensor) -> Output:
         try:
             with self._explained("writing a reply"):
-                return writer.write(id, scores)
+                output = writer.write(id, scores)
+                for row in writer.rows:
+                    if row.seen >= len(row.ids) and not output.finish:
+                        self._batch.take_back(row)
+                return output
         except Exception as error:
             return Output(id, finish=finish_of(error, writer.usage))
 
@@ -246,9 +280,10 @@ def choose_dtype(wanted: str, device: str) -> Any:
 
 
 def eos_of(model: Any, vocabulary: Vocabulary) -> frozenset[int]:
-    """Every token that ends a reply, by either of the two files that say so."""
+    """Every token of the model that ends a reply, by either of the two files that say so."""
     ids = model.generation_config.eos_token_id
     ids = [ids] if isinstance(ids, int) else list(ids or ())
     if "eos" in vocabulary.special_ids:
         ids.append(vocabulary.special_ids["eos"])
-    return frozenset(ids)
+    size = model.config.get_text_config().vocab_size
+    return frozenset(id for id in ids if id is not None and 0 <= id < size)

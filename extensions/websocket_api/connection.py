@@ -35,6 +35,8 @@ class Connection:
         self._begun = False
         self._be()
         self._at: dict[Stream, int] = {}
+        self._fresh: dict[Stream, None] = {}
+        """Those of which there may be more to tell, in the order of their news."""
         self._places: dict[Stream, int] = {}
         """What was told of their places in the queue."""
         self._answers: deque[bytes] = deque()
@@ -50,6 +52,11 @@ class Connection:
         self._heard = Subscription(self._caller, self.wake)
         near = scope.get("spindle.near", False)
         self._acts = Acts(self._streams.ext, self._caller, near=near)
+
+    def tell(self, stream: Stream) -> None:
+        """There is more of a reply that it follows."""
+        self._fresh[stream] = None
+        self.wake()
 
     def wake(self) -> None:
         self._news.set()
@@ -82,6 +89,7 @@ class Connection:
             async with asyncio.timeout(1):
                 await self._streams.farewell(self._at)
                 while self._at:
+                    self._fresh.update(dict.fromkeys(self._at))
                     self.wake()
                     await asyncio.sleep(0.01)
                 await self._socket.close(1012)
@@ -163,7 +171,7 @@ class Connection:
             raise refused(says, "last_seq", "last_seq_too_large")
         self._at[stream] = frame.last_seq
         stream.follow(self)
-        self.wake()
+        self.tell(stream)
 
     # --- out ----------------------------------------------------------------------------
 
@@ -189,10 +197,14 @@ class Connection:
         """Some of what is new of every reply, so that none waits for another."""
         found = [*self._answers, *self._heard.take()]
         self._answers.clear()
-        for stream, at in [*self._at.items()]:
-            events = stream.events[at : at + TURN]
-            found += events
+        fresh, self._fresh = self._fresh, {}
+        for stream in fresh:
+            if (at := self._at.get(stream)) is None:
+                continue
+            found += (events := stream.events[at : at + TURN])
             self._at[stream] = at = at + len(events)
+            if at < len(stream.events):
+                self._fresh[stream] = None
             if stream.position and self._places.get(stream) != stream.position:
                 self._places[stream] = stream.position
                 found.append(msgspec.json.encode(Waiting(stream.id, at, stream.position)))

@@ -29,7 +29,7 @@ class News:
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
-    def wake(self) -> None:
+    def tell(self, _: Stream) -> None:
         self._event.set()
 
     async def wait(self) -> None:

@@ -17,7 +17,7 @@ from .telling import Choice, Ended, reason
 class Reader(Protocol):
     """Who follows a reply."""
 
-    def wake(self) -> None: ...
+    def tell(self, stream: "Stream", /) -> None: ...
 
 
 class Stream(Asking):
@@ -177,7 +177,7 @@ class Stream(Asking):
 
     def _wake(self) -> None:
         for reader in self._readers:
-            reader.wake()
+            reader.tell(self)
 
     @property
     def _next(self) -> int:

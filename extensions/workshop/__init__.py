@@ -120,7 +120,7 @@ async def setup(ext: Extension[Settings]) -> None:
 
     @ext.on(SettingsChanged)
     async def settings_changed(event: SettingsChanged) -> None:
-        """The watch reads the setting at each look."""
+        editing.heed()
 
     ext.add(PANELS, Panel("settings", "workshop.html", views.section, title="Install"))
     ext.add(PANELS, Panel("status", "status.html", views.status, order=-1))

@@ -21,6 +21,16 @@ class Editing:
         self._ext, self._kernel, self._finding = ext, ext.admin, finding
         self._seen: dict[str, Files] = {}
         self._fixed = {ext.id, *self._kernel.records[ext.id].needs}
+        self._wanted = asyncio.Event()
+        self.heed()
+
+    def heed(self) -> None:
+        """Watch from now on, or no longer: as the setting says."""
+        if self._ext.settings.edit_and_see:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
+            self._seen = {}
 
     def started(self, id: str) -> None:
         """Its files are as they run now, but for those saved since it began to start: the news
@@ -34,13 +44,13 @@ class Editing:
             )
 
     async def watch(self, every: float) -> None:
-        """Restart whatever differs from the last look, for ever."""
+        """Restart whatever differs from the last look, for ever, while that is wanted."""
         while True:
+            await self._wanted.wait()
             await asyncio.sleep(every)
-            if not self._ext.settings.edit_and_see:
-                self._seen = {}
-                continue
             latest = await asyncio.to_thread(self._look, self._watched())
+            if not self._wanted.is_set():
+                continue
             edited = [id for id in latest if self._seen.get(id, latest[id]) != latest[id]]
             here = self._watched()  # What began meanwhile was not looked at.
             self._seen = {id: self._seen[id] for id in here if id in self._seen} | latest

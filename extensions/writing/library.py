@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,14 @@ class Library:
 
     # --- what there is -----------------------------------------------------------------
 
-    async def list(self) -> list[Entry]:
+    async def list(self) -> Sequence[Entry]:
         """The files, newest first."""
         self._files = await self.ext.thread(files.scan, self._folders)
+        return self.entries
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """The same as of the last look."""
         return sorted(self._files.values(), key=lambda entry: -entry.changed)
 
     async def sheet(self, name: str, box: str = TEXT) -> Sheet:

@@ -1,6 +1,7 @@
 """The open pages of one tab of free text, and what they are told."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +32,9 @@ class Pages:
         self._asking = Asking(ext)
         self._counts: dict[str, str] = {}
         self._redrawing: dict[str, asyncio.Task[None]] = {}
+        self._looks, self._told = itertools.count(1), dict[object, int]()
+        """Looks at what is made of a text, and the latest that was told: of a name its count, of a
+        page its sub-tab."""
         self._notices = 0
         ext.defer(library.listen(self.heard))
         library.listed.append(self.listed)
@@ -41,8 +45,7 @@ class Pages:
     async def panel(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The context of the tab."""
         newest = "" if subject else await self._library.newest()
-        entries = await self._library.list()
-        there = {entry.name for entry in entries}
+        there = {entry.name for entry in await self._library.list()}
         name = subject if subject in there or self._library.known(subject) else newest
         problem, sheets = "", list[Sheet]()
         try:
@@ -59,6 +62,7 @@ class Pages:
         problem = problem or ("" if name else f"There is no text “{subject}”.")
         deleted = await self._ext.thread(self._library.trash.list)
         view = await self.views.context(name, self._shown(sheets), looks)
+        entries = self._library.entries
         return {  # What is read from here on is true when it is drawn.
             **view,
             **self.state(name),
@@ -79,6 +83,7 @@ class Pages:
 
     def left(self, client: Client) -> None:
         self.looks.pop(client, None)
+        self._told.pop(client, None)
 
     async def move(self, client: Client, name: str) -> None:
         """Show a page another text, and make that its address."""
@@ -182,8 +187,10 @@ class Pages:
         """Draw the sub-tab that a page looks at."""
         sheet = self._shown(self._open(name))
         if client in self.looks and client.subject == name:
-            looks = self.looks[client]
+            looks, look = self.looks[client], next(self._looks)
             context = await self.views.context(name, sheet, looks)
+            if client not in self.looks or client.subject != name or self._late(client, look):
+                return
             html = self._library.render("_view.html", tab=self._ext.id, oob=True, **context)
             self._ext.push_html(html, client, "view")
 
@@ -192,15 +199,25 @@ class Pages:
         self._redrawing.pop(name, None)
         if not (sheet := self._library.known(name)) or not self.of(name):
             return
+        look = next(self._looks)
         count = await self._asking.count(sheet.text)
+        if self._late(name, look):
+            return
         if self._counts.get(name) != count:
             self._counts = {k: v for k, v in self._counts.items() if self.of(k)} | {name: count}
+            self._told = {k: v for k, v in self._told.items() if k in {*self._counts, *self.looks}}
             html = self._library.render("_count.html", count=count, oob=True)
             for client in self.of(name):
                 self._ext.push_html(html, client, "count")
         for client in self.of(name):
-            if self.looks[client].view in ("markdown", "html"):
+            if (looks := self.looks.get(client)) and looks.view in ("markdown", "html"):
                 await self.show(client, name)
+
+    def _late(self, at: object, look: int) -> bool:
+        """Whether who looked later was sooner."""
+        told = self._told.get(at, 0)
+        self._told[at] = max(told, look)
+        return told > look
 
     def model_changed(self) -> None:
         for name in {client.subject for client in self.looks}:

@@ -12,7 +12,7 @@ import pytest
 
 from extensions.writing.api import WRITING, Library
 from extensions.writing.library import STARTER
-from kernel.api import INPUT, OUTPUT, Delta, Phase, Sampling, Turn
+from kernel.api import INPUT, OUTPUT, PANELS, Delta, Phase, Sampling, Turn
 from kernel.testing import App, Page, Scripted, running
 
 
@@ -51,6 +51,57 @@ async def written(app: App, name: str, box: str = "text") -> None:
 
 async def saved(app: App, file: Path, words: str) -> None:
     await app.until(lambda: file.is_file() and file.read_text() == words)
+
+
+class Slow:
+    """Answers a first question last."""
+
+    def __init__(self, real: Any) -> None:
+        self.real, self.asked, self.gate = real, list[Any](), asyncio.Event()
+
+    async def __call__(self, *said: Any) -> Any:
+        self.asked.append(said)
+        first, found = len(self.asked) == 1, await self.real(*said)
+        if first:
+            await self.gate.wait()
+        return found
+
+
+@pytest.mark.parametrize("view", ["", "markdown"])
+async def test_what_is_made_of_an_older_text_is_not_shown_over_that_of_a_newer(
+    tmp_path: Path, view: str
+):
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", data=data) as app:
+        page = await app.open("/notebook/story")
+        panels = [
+            each.value for each in app.kernel.registry.entries(PANELS) if each.owner == "notebook"
+        ]
+        [panel] = [each for each in panels if each.region == "tab"]
+        pages: Any = panel.context
+        pages = pages.__self__
+        await page.until("<writing-now[^>]*>Once</writing-now>")
+        await app.until(lambda: not pages._redrawing)
+        if view:
+            await page.act("notebook.show", name="story", view=view)
+            pages.views.context = slow = Slow(pages.views.context)
+            first = asyncio.create_task(pages.show(page.client, "story"))
+        else:
+
+            async def count(text: str) -> str:
+                return f"{len(text)} letters"
+
+            pages._asking.count = slow = Slow(count)
+            first = asyncio.create_task(pages._redraw("story"))
+        await app.until(lambda: bool(slow.asked))
+        await typed(page, app, "story", " upon")
+        await (pages.show(page.client, "story") if view else pages._redraw("story"))
+        assert page.html
+        page.html = ""
+        slow.gate.set()
+        await first
+        await asyncio.sleep(0)
+        assert "Once" not in page.html if view else "4 letters" not in page.html
 
 
 async def test_the_model_goes_on_and_it_can_be_taken_back(tmp_path: Path):

@@ -6,9 +6,10 @@ test gets those that the one before it left. Within one test all is as it is: wh
 and on again is run again, and so is all that lies elsewhere.
 """
 
+import os
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -23,10 +24,21 @@ MODULES: dict[str, ModuleType] = {}
 """Those of all extensions, by name; one may hold classes of another, so all are kept or none."""
 MANIFESTS: dict[Path, tuple[Manifest, object]] = {}
 """With the stamp of their files, which are read again when that is another one."""
+PACKAGED: dict[tuple[tuple[str, int], ...], list[Path]] = {}
+"""What Python packages bring, by when a package came or went at last: each is asked for it."""
 
 
 class Found(Discovery):
     """Finds what is there, and reads what changed."""
+
+    def folders(self, packaged: Iterable[Path] | None = None) -> Iterator[tuple[str, Path]]:
+        if packaged is None:
+            now = tuple((place, _changed(place)) for place in sys.path)
+            if now not in PACKAGED:
+                PACKAGED.clear()
+                PACKAGED[now] = self.packaged()
+            packaged = PACKAGED[now]
+        return super().folders(packaged)
 
     def found(self) -> Iterator[Record]:
         for id, folder in self.folders():
@@ -36,6 +48,13 @@ class Found(Discovery):
             if record.manifest:
                 MANIFESTS[folder] = record.manifest, record.stamp
             yield record
+
+
+def _changed(place: str) -> int:
+    """When something came to a folder or went, in nanoseconds; 0: there is none."""
+    with suppress(OSError):
+        return os.stat(place or ".").st_mtime_ns
+    return 0
 
 
 @contextmanager

@@ -299,6 +299,7 @@ TEXTS = {
     "data Parameter.*": "never shown: what kernel/sampling.py declares",
     "data Samplers.loader": CODE,
     "data Sampling.*": INSPECTED,
+    "data BannedStrings.*": INSPECTED,
     "data Scene.*": ENGINE,
     "data SectionChanged.name": "never shown: a name in settings.yaml that somebody asked for",
     "data SettingsChanged.id": CODE,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from kernel.settings import SettingsFile
 from kernel.testing import running
 from tests.boundary.places import Place
 from tests.boundary.served import Served, served
+from tests.live import ROOT
 
 DEEP = 100_000
 MB = 1 << 20
@@ -137,7 +139,7 @@ async def test_c29_every_message_with_something_odd_is_answered(server: Served):
             assert ". " in part or "must be" in part, value[:50]
 
 
-@pytest.mark.parametrize("size", [2, 50])
+@pytest.mark.parametrize("size", [5, 50])
 async def test_c29_a_message_of_many_megabytes_ends_its_own_connection(server: Served, size: int):
     async with page(server) as socket, page(server) as other:
         with pytest.raises(ConnectionClosed) as closed:
@@ -152,11 +154,22 @@ async def test_c29_a_message_of_many_megabytes_ends_its_own_connection(server: S
 
 async def test_c29_a_message_just_too_large_is_told_so(server: Served):
     async with page(server) as socket:
-        await socket.send('{"action": "none.such", "x": "' + "x" * (MB - 100) + '"}')
+        await socket.send('{"action": "none.such", "x": "' + "x" * (4 * MB - 100) + '"}')
         await heard(socket, "none&#39; is switched off")
         with pytest.raises(ConnectionClosedError) as closed:
-            await refused(socket, "x" * (MB + 1))
+            await refused(socket, "x" * (4 * MB + 1))
         assert not closed.value.rcvd or closed.value.rcvd.code == 1009
+
+
+async def test_what_the_composer_takes_fits_in_one_message_in_every_script(server: Served):
+    """Else the page is closed on who sends it, and again when it comes back with the draft."""
+    composer = (ROOT / "extensions/chat/templates/_composer.html").read_text("utf-8")
+    found = re.search(r'maxlength="(\d+)"', composer)
+    assert found
+    text = "語" * int(found[1])
+    async with page(server) as socket:
+        await socket.send(json.dumps({"action": "none.such", "text": text}, ensure_ascii=False))
+        await heard(socket, "none&#39; is switched off")
 
 
 def test_c29_fifty_megabytes_are_refused_everywhere(

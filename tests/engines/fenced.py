@@ -131,7 +131,7 @@ class Engine:
             "forget": lambda: self.context.forget(at),
             "copy": lambda: self.context.copy(0, at, 2),
             "copied": lambda: self.context.copy(at, 0, 2),
-            "cut": lambda: self.context.cut_out(at, 0, 1),
+            "cut": lambda: self.context.cut_out(at, 0, 1, lambda: False),
             "length": lambda: self.context.length(at),
             "state": lambda: self.context.state(at),
             "restore": lambda: self.context.restore(at, b"x" * 64),

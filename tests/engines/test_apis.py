@@ -7,12 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from kernel.testing import running
 from tests.engines.real import STORIES, interpreter
-from tests.sockets import Served, serving
+from tests.sockets import Served, render_one, serving, until_left
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 APIS = ("openai_api", "anthropic_api", "ollama_api")
 SYSTEM = "You tell stories."
 TALK = [
@@ -28,10 +29,10 @@ class Client:
     """Speaks all of them."""
 
     def __init__(self, web: httpx.AsyncClient) -> None:
-        self._web = web
+        self.web = web
 
     async def post(self, path: str, **body: Any) -> Any:
-        answer = await self._web.post(path, json=body)
+        answer = await self.web.post(path, json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -70,7 +71,7 @@ class Client:
         ]
         texts: list[str] = []
         for path, body in asked:
-            answer = await self._web.post(path, json={**body, "stream": True})
+            answer = await self.web.post(path, json={**body, "stream": True})
             rows = [row.removeprefix("data: ") for row in answer.text.splitlines()]
             events = [json.loads(row) for row in rows if row.startswith("{")]
             texts.append("".join(words(event) for event in events))
@@ -86,7 +87,9 @@ def words(event: dict[str, Any]) -> str:
     return event.get("delta", {}).get("text", "")
 
 
-@pytest.fixture(params=["xllamacpp", "xllamacpp-native"])
+@pytest_asyncio.fixture(
+    loop_scope="module", scope="module", params=["xllamacpp", "xllamacpp-native"]
+)
 async def served(request: pytest.FixtureRequest, environments_dir: Path) -> AsyncIterator[Served]:
     python = interpreter(environments_dir / request.param)
     extensions = (*APIS, "instruct", "models", "llama_cpp")
@@ -94,55 +97,56 @@ async def served(request: pytest.FixtureRequest, environments_dir: Path) -> Asyn
         options = {"ctx_size": CONTEXT}
         await app.kernel.slot().load(STORIES / "stories260K.gguf", "llama_cpp", options)
         async with serving(app) as served:
+            await render_one(served)
             yield served
 
 
-async def test_p11_one_conversation_has_the_same_tokens_everywhere(served: Served):
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(served: Served) -> AsyncIterator[Client]:
     async with httpx.AsyncClient(base_url=served.http, timeout=60) as web:
-        client = Client(web)
-        said = await client.openai(TOLD, 24)
-        assert said[0]
-        assert await client.anthropic(TALK, 24) == said
-        assert await client.ollama(TOLD, 24) == said
-        assert await client.streams(24) == [said[0]] * 3
-        counted = await client.post("/v1/messages/count_tokens", messages=TALK, system=SYSTEM)
-        assert counted["input_tokens"] == said[1]
+        yield Client(web)
+    await until_left(served)
 
 
-async def test_a_beginning_is_gone_on_with_everywhere(served: Served):
+async def test_p11_one_conversation_has_the_same_tokens_everywhere(client: Client):
+    said = await client.openai(TOLD, 24)
+    assert said[0]
+    assert await client.anthropic(TALK, 24) == said
+    assert await client.ollama(TOLD, 24) == said
+    assert await client.streams(24) == [said[0]] * 3
+    counted = await client.post("/v1/messages/count_tokens", messages=TALK, system=SYSTEM)
+    assert counted["input_tokens"] == said[1]
+
+
+async def test_a_beginning_is_gone_on_with_everywhere(client: Client):
     begun = {"role": "assistant", "content": "Her name was"}
-    async with httpx.AsyncClient(base_url=served.http, timeout=60) as web:
-        client = Client(web)
-        said = await client.openai([*TOLD, begun], 8, continue_=True)
-        assert said[0]
-        assert await client.anthropic([*TALK, begun], 8) == said
-        assert await client.ollama([*TOLD, begun], 8) == said
-        assert "Her name was" not in said[0]
+    said = await client.openai([*TOLD, begun], 8, continue_=True)
+    assert said[0]
+    assert await client.anthropic([*TALK, begun], 8) == said
+    assert await client.ollama([*TOLD, begun], 8) == said
+    assert "Her name was" not in said[0]
 
 
-async def test_what_cut_a_reply_is_told(served: Served):
-    async with httpx.AsyncClient(base_url=served.http, timeout=60) as web:
-        client = Client(web)
-        text = (await client.anthropic(TALK, 24))[0]
-        stop = text.split()[3]
-        said = await client.post(
-            "/v1/messages", messages=TALK, system=SYSTEM, max_tokens=24, temperature=0, seed=0,
-            stop_sequences=["never there", stop],
-        )  # fmt: skip
-        assert (said["stop_reason"], said["stop_sequence"]) == ("stop_sequence", stop)
-        assert said["content"][0]["text"] == text[: text.index(stop)]
+async def test_what_cut_a_reply_is_told(client: Client):
+    text = (await client.anthropic(TALK, 24))[0]
+    stop = text.split()[3]
+    said = await client.post(
+        "/v1/messages", messages=TALK, system=SYSTEM, max_tokens=24, temperature=0, seed=0,
+        stop_sequences=["never there", stop],
+    )  # fmt: skip
+    assert (said["stop_reason"], said["stop_sequence"]) == ("stop_sequence", stop)
+    assert said["content"][0]["text"] == text[: text.index(stop)]
 
 
-async def test_what_is_too_long_is_refused_before_the_first_word(served: Served):
+async def test_what_is_too_long_is_refused_before_the_first_word(client: Client):
     long = [{"role": "user", "content": "word " * 2 * CONTEXT}]
     bodies: dict[str, dict[str, Any]] = {
         "/v1/chat/completions": {"max_tokens": 5},
         "/v1/messages": {"max_tokens": 5},
         "/api/chat": {"options": {"num_ctx": 9000, "num_predict": 5}},
     }
-    async with httpx.AsyncClient(base_url=served.http, timeout=60) as web:
-        for path, body in bodies.items():
-            for stream in (True, False):
-                answer = await web.post(path, json={**body, "messages": long, "stream": stream})
-                assert answer.status_code == 400, answer.text
-                assert "context" in answer.text
+    for path, body in bodies.items():
+        for stream in (True, False):
+            answer = await client.web.post(path, json={**body, "messages": long, "stream": stream})
+            assert answer.status_code == 400, answer.text
+            assert "context" in answer.text

@@ -13,14 +13,15 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from extensions.llama_cpp.test_images import png
 from kernel.testing import running
 from tests.engines.real import STORIES, STORY, interpreter
 from tests.engines.tiny import make_eyes
-from tests.sockets import Served, serving
+from tests.sockets import Served, render_one, serving, until_left
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 APIS = (
     "openai_api", "anthropic_api", "ollama_api", "llama_server_api", "kobold_api", "legacy_api",
     "websocket_api", "text_api", "tool_calls", "instruct", "models",
@@ -51,16 +52,25 @@ HELD_UP = 5.0
 """Seconds within which each is answered, on a busy machine."""
 
 
-@pytest.fixture(params=["xllamacpp", "xllamacpp-native"])
+MODELS = {
+    "xllamacpp": ("llama_cpp", "stories260K.gguf"),
+    "xllamacpp-native": ("llama_cpp", "stories260K.gguf"),
+    "torch": ("transformers", "hf"),
+}
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=MODELS)
 async def served(request: pytest.FixtureRequest, environments_dir: Path) -> AsyncIterator[Served]:
     python = interpreter(environments_dir / request.param)
-    async with running(*APIS, "llama_cpp", python=python) as app:
-        await app.kernel.slot().load(STORIES / "stories260K.gguf", "llama_cpp", {})
+    loader, model = MODELS[request.param]
+    async with running(*APIS, loader, python=python) as app:
+        await app.kernel.slot().load(STORIES / model, loader, {})
         async with serving(app) as served:
+            await render_one(served)
             yield served
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def seeing(environments_dir: Path, tmp_path: Path) -> AsyncIterator[Served]:
     python = interpreter(environments_dir / "xllamacpp")
     eyes = str(make_eyes(tmp_path / "mmproj.gguf"))
@@ -143,9 +153,11 @@ class Beside:
             self.replies += 1
 
 
-@pytest.fixture
-def web(served: Served) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=served.http, timeout=HELD_UP)
+@pytest_asyncio.fixture(loop_scope="module")
+async def web(served: Served) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=served.http, timeout=HELD_UP) as web:
+        yield web
+    await until_left(served)
 
 
 async def harm(web: httpx.AsyncClient, path: str, body: dict[str, Any]) -> httpx.Response:
@@ -156,7 +168,7 @@ async def harm(web: httpx.AsyncClient, path: str, body: dict[str, Any]) -> httpx
 
 
 async def test_e43_schemas(web: httpx.AsyncClient):
-    async with web, Beside(web):
+    async with Beside(web):
         for name, schema in SCHEMAS.items():
             for path, body in with_schema(schema):
                 answer = await harm(web, path, body)
@@ -165,7 +177,7 @@ async def test_e43_schemas(web: httpx.AsyncClient):
 
 
 async def test_e43_grammars(web: httpx.AsyncClient):
-    async with web, Beside(web):
+    async with Beside(web):
         for name, grammar in GRAMMARS.items():
             for path, body in with_grammar(grammar):
                 answer = await harm(web, path, body)
@@ -174,7 +186,7 @@ async def test_e43_grammars(web: httpx.AsyncClient):
 
 async def test_e43_over_the_socket(served: Served, web: httpx.AsyncClient):
     bombs: list[Any] = [*GRAMMARS.values(), *SCHEMAS.values()]
-    async with web, Beside(web), served.connect() as program:
+    async with Beside(web), served.connect() as program:
         for number, grammar in enumerate(bombs):
             ask = {"type": "start", "id": f"g{number}", "prompt": "x", "grammar": grammar}
             await program.send(json.dumps({**ask, "sampling": {"max_new_tokens": 4}}))

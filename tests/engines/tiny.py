@@ -144,21 +144,22 @@ def make_lora(path: Path, seed: int = 1, width: int = 0) -> Path:
     return write(path, keys, tensors, (0, b""))
 
 
-def make_eyes(path: Path) -> Path:
-    """An mmproj file for the story model: a CLIP of two layers for pictures of 28 x 28 dots."""
+def make_eyes(path: Path, width: int = WIDTH) -> Path:
+    """An mmproj file for the story model: a CLIP of two layers for pictures of 28 x 28 dots; with
+    another `width` it fits nothing."""
     keys = {
         "general.architecture": "clip", "general.type": "mmproj", "clip.has_vision_encoder": True,
         "clip.projector_type": "mlp", "clip.use_gelu": True, "clip.vision.image_size": 28,
-        "clip.vision.patch_size": 14, "clip.vision.embedding_length": WIDTH,
+        "clip.vision.patch_size": 14, "clip.vision.embedding_length": width,
         "clip.vision.feed_forward_length": FFN, "clip.vision.block_count": 2,
-        "clip.vision.attention.head_count": 4, "clip.vision.projection_dim": WIDTH,
+        "clip.vision.attention.head_count": 4, "clip.vision.projection_dim": width,
         "clip.vision.attention.layer_norm_epsilon": 1e-5,
         "clip.vision.image_mean": (0.5, 0.5, 0.5), "clip.vision.image_std": (0.5, 0.5, 0.5),
     }  # fmt: skip
-    return write(path, keys, dict(_eyes(random.Random(1))), (0, b""))
+    return write(path, keys, dict(_eyes(random.Random(1), width)), (0, b""))
 
 
-def _eyes(chance: random.Random) -> Iterator[tuple[str, Values]]:
+def _eyes(chance: random.Random, width: int) -> Iterator[tuple[str, Values]]:
     def some(*shape: int) -> Values:
         return shape, array("f", (chance.gauss(0, 0.3) for _ in range(_product(shape))))
 
@@ -166,20 +167,20 @@ def _eyes(chance: random.Random) -> Iterator[tuple[str, Values]]:
         yield f"{name}.weight", some(*shape)
         yield f"{name}.bias", some(shape[-1])
 
-    yield "v.patch_embd.weight", some(14, 14, 3, WIDTH)
-    yield "v.class_embd", some(WIDTH)
-    yield "v.position_embd.weight", some(WIDTH, 5)
-    yield from pair("v.pre_ln", WIDTH)
+    yield "v.patch_embd.weight", some(14, 14, 3, width)
+    yield "v.class_embd", some(width)
+    yield "v.position_embd.weight", some(width, 5)
+    yield from pair("v.pre_ln", width)
     for layer in range(2):
         at = f"v.blk.{layer}."
         for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
-            yield from pair(at + name, WIDTH, WIDTH)
-        yield from pair(at + "ln1", WIDTH)
-        yield from pair(at + "ln2", WIDTH)
-        yield from pair(at + "ffn_up", WIDTH, FFN)
-        yield from pair(at + "ffn_down", FFN, WIDTH)
-    yield from pair("mm.0", WIDTH, WIDTH)
-    yield from pair("mm.2", WIDTH, WIDTH)
+            yield from pair(at + name, width, width)
+        yield from pair(at + "ln1", width)
+        yield from pair(at + "ln2", width)
+        yield from pair(at + "ffn_up", width, FFN)
+        yield from pair(at + "ffn_down", FFN, width)
+    yield from pair("mm.0", width, width)
+    yield from pair("mm.2", width, width)
 
 
 def _product(shape: tuple[int, ...]) -> int:

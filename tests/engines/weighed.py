@@ -28,6 +28,7 @@ from extensions.transformers import Options as FolderOptions
 from extensions.transformers.weighing import Folders, computes_16_bits
 from extensions.transformers.weighing import weigh as weigh_folder
 from kernel.contract import Request, Sampling
+from kernel.worker import Worker
 from tests.engines.larger import TOKENS, make
 from tests.engines.real import STORIES, engine
 
@@ -168,9 +169,14 @@ async def taken(case: Case, path: Path, environments: Path) -> int:
             sampling = Sampling(temperature=0.0, max_new_tokens=3, ban_eos_token=True, **guided)
             ids = (*(3 + at % 100 for at in range(count)), 3 + turn)
             async for _ in worker.generate(Request(token_ids=ids, sampling=sampling)):
-                now = await asyncio.to_thread(used, worker.pid)
-                most = max(most, now.total if now else 0)
+                most = max(most, await resident(worker))
+            most = max(most, await resident(worker))
         return most
+
+
+async def resident(worker: Worker) -> int:
+    now = await asyncio.to_thread(used, worker.pid)
+    return now.total if now else 0
 
 
 async def main(environments: Path, words: list[str]) -> None:

@@ -27,6 +27,9 @@ FIELDS: dict[str, Any] = {
     "presence_penalty": 2.0,
     "no_repeat_ngram_size": 1,
     "encoder_repetition_penalty": 1.5,
+    "dry_multiplier": 2.0,
+    "guidance_scale": 3.0,
+    "extra": {"banned_strings": ("girl", "park")},
 }
 FILTERS: dict[str, Any] = {
     "top_k": 5,
@@ -36,6 +39,13 @@ FILTERS: dict[str, Any] = {
     "epsilon_cutoff": 9.0,
     "eta_cutoff": 20.0,
     "typical_p": 0.2,
+    "dynamic_temperature": True,
+    "smoothing_factor": 0.5,
+    "xtc_probability": 0.5,
+    "tfs": 0.6,
+    "top_a": 0.3,
+    "mirostat_mode": 2,
+    "adaptive_target": 0.3,
 }
 
 
@@ -116,6 +126,13 @@ async def test_a_filter_and_a_seed_choose_as_on_a_processor(cuda: Worker, cpu: W
     await loaded(cuda, cpu)
     asked = {"temperature": 1.2, "seed": 3, "max_new_tokens": 40, field: FILTERS[field]}
     assert (await ask(cuda, **asked))[0] == (await ask(cpu, **asked))[0]
+
+
+async def test_a_grammar_is_kept_as_on_a_processor(cuda: Worker, cpu: Worker):
+    await loaded(cuda, cpu)
+    asked = {"temperature": 1.2, "seed": 3, "grammar": 'root ::= "a " [a-z ]+ "."'}
+    text, finish, _ = await ask(cuda, **asked, max_new_tokens=100)
+    assert (text, finish.reason) == ((await ask(cpu, **asked, max_new_tokens=100))[0], "stop")
 
 
 async def test_requests_are_served_together(cuda: Worker):

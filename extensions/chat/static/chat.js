@@ -8,6 +8,9 @@ const say = word => document.dispatchEvent(new CustomEvent('page:say', {detail: 
 const sends = ({key, keyCode, shiftKey, ctrlKey, metaKey, altKey, isComposing}) =>
   key === 'Enter' && !shiftKey && !ctrlKey && !metaKey && !altKey && !isComposing && keyCode !== 229 && !matchMedia('(pointer: coarse)').matches;
 
+// Of an incognito conversation the browser keeps nothing: leaving it asks, where words would be lost.
+const secret = () => 'secret' in document.getElementById('chat-id').dataset;
+
 const bare = (text = '') => text.replace(/[\s\p{C}\ufffd]+/gu, '');     // two texts are compared that went different ways
 
 // Scrolls along while pinned. Only a move up unpins: text that grows between our own scroll and
@@ -78,8 +81,9 @@ class ChatLog extends HTMLElement {
     if (!field.matches('.chat-edit textarea')) return;
     const key = `edit:${field.closest('article').id}`;
     this.edits.set(key, field.value);
-    if (!('secret' in document.getElementById('chat-id').dataset)) sessionStorage.setItem(key, field.value);
+    if (!secret()) sessionStorage.setItem(key, field.value);
   }
+  unsaved() { return secret() && [...this.edits.keys()].some(key => document.getElementById(key.slice(5))); }
   editing(changes) {
     if (!this.edits.size) return;
     for (const {type, target} of changes) if (type === 'attributes') {
@@ -170,16 +174,19 @@ class ChatComposer extends HTMLElement {
       this.form.elements.after.value = last?.id.replace('chat-m', '') ?? '';       // what the words follow, as seen here
     }, {signal, capture: true});
     this.form.addEventListener('htmx:ws:after:message:outgoing', ({target}) => { if (target === this.form) this.wait(); }, {signal});
-    document.addEventListener('htmx:ws:close', () => { clearTimeout(this.timer); this.log.mark(); }, {signal});
+    document.addEventListener('htmx:ws:close', () => { clearTimeout(this.timer); clearTimeout(this.forgets); this.log.mark(); }, {signal});
+    const forget = () => { this.log.place = null; };
     document.addEventListener('htmx:ws:after:message:incoming', () => this.log.back(), {signal});
     document.addEventListener('htmx:ws:after:connection', () => {
-      setTimeout(() => { this.log.place = null; }, 10000);
+      clearTimeout(this.forgets);
+      this.forgets = setTimeout(forget, 60000);                       // what it shows may be long in coming
       if (this.sent) this.wait(this.sent);
       const find = document.getElementById('chat-find');
       if (find?.elements.text.value) find.requestSubmit();        // the list is as the server drew it: search again
     }, {signal});
     document.addEventListener('click', ({target}) => {
       if (!target.closest?.('[data-newest]')) return;
+      forget();
       const end = document.getElementById('chat-later-end');         // the page may not have it yet
       if (end) end.click(); else this.log.toEnd(true);
       this.box.focus();
@@ -268,7 +275,8 @@ class ChatComposer extends HTMLElement {
   }
 
   get key() { return `draft:${location.pathname}`; }
-  keep() { if (!('secret' in document.getElementById('chat-id').dataset)) sessionStorage.setItem(this.key, this.box.value); }
+  keep() { if (!secret()) sessionStorage.setItem(this.key, this.box.value); }
+  unsaved() { return secret() && this.box.value.trim() && this.sent == null; }
 
   enter(event) {
     if (!sends(event)) return;
@@ -319,6 +327,10 @@ class ChatComposer extends HTMLElement {
     this.sent = null;
     clearTimeout(this.timer);
   }
+  ending() {                                                        // stopped, cut off, failed: it is not complete
+    const last = [...this.log.querySelectorAll('article.chat-reply')].at(-1);
+    return last?.querySelector('.chat-error, .chat-note:not(:empty)') ? 'noted' : 'done';
+  }
   seen(changes) {
     for (const {type, target, oldValue, addedNodes} of changes) {
       if (type === 'childList') for (const node of addedNodes) {
@@ -327,7 +339,7 @@ class ChatComposer extends HTMLElement {
       }
       else if (oldValue !== target.dataset.busy) {
         this.log.querySelector('[role=log]').ariaBusy = target.dataset.busy;
-        say(target.dataset.busy === 'true' ? 'busy' : 'done');
+        say(target.dataset.busy === 'true' ? 'busy' : this.ending());
       }
     }
   }

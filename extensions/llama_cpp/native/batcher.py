@@ -216,7 +216,8 @@ class Batcher:
         """Make room in a full conversation by forgetting its middle; else it ends here."""
         begin = min(self._keep, row.past // 2)
         end = begin + (row.past - begin) // 2
-        if self._keep < 0 or not self._context.cut_out(row.sequence, begin, end):
+        room = self._prefixes.make_room
+        if self._keep < 0 or not self._context.cut_out(row.sequence, begin, end, room):
             row.past = self._context.length(row.sequence)  # What failed may have forgotten it all.
             self._drop(row)
             return row.end()

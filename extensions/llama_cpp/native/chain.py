@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import llama_cpp.llama_cpp as C
-from extensions.engine_kit.api import neutral
+from extensions.engine_kit.api import History, neutral, stage
 from extensions.llama_cpp.native import parts
 from extensions.llama_cpp.native.candidates import Candidates
 from extensions.llama_cpp.native.constraint import Constraint
 from extensions.llama_cpp.native.context import Context
 from extensions.llama_cpp.native.library import Model
 from extensions.llama_cpp.native.processors import Processors
-from extensions.llama_cpp.native.stages import History, stage
 from extensions.llama_cpp.priority import order
 from kernel.contract import Refused, Request, Sampling
 

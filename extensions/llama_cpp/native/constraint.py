@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import llama_cpp.llama_cpp as C
+from extensions.llama_cpp.meaning import UNREADABLE
 from extensions.llama_cpp.native.candidates import Candidates
 from extensions.llama_cpp.native.library import Model
 from kernel.contract import Refused
@@ -25,7 +26,7 @@ class Constraint:
         self._model = model
         self._sampler = C.llama_sampler_init_grammar(model.vocabulary, data, b"root")
         if not self._sampler:
-            raise Refused("llama.cpp cannot read this grammar; its log says why. Correct it.")
+            raise Refused(UNREADABLE)
         self._one = Candidates(1)
 
     def allows(self, token: int) -> bool:

@@ -7,7 +7,7 @@ logits, sequences that do not exist, numbers of threads that no machine has.
 import ctypes
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,14 +162,19 @@ class Context:
         end = length if self.model.cuttable else -1
         C.llama_memory_seq_cp(self.memory, source, target, 0 if end > 0 else -1, end)
 
-    def cut_out(self, sequence: int, begin: int, end: int) -> bool:
+    def cut_out(self, sequence: int, begin: int, end: int, room: Callable[[], bool]) -> bool:
         """Forget a middle part; what follows moves to its place. Where that fails, all of it may
         be forgotten.
 
         What is shared with other sequences would move for them too: it gets its own copy first.
+        `room` makes some for that, and answers whether it could.
         """
-        if not self.shiftable or not self.restore(sequence, self.state(sequence)):
+        if not self.shiftable:
             return False
+        state = self.state(sequence)
+        while not self.restore(sequence, state):
+            if not room():
+                return False
         if not C.llama_memory_seq_rm(self.memory, sequence, begin, end):
             return False
         C.llama_memory_seq_add(self.memory, sequence, end, -1, begin - end)
@@ -184,21 +189,21 @@ class Context:
         """Bytes of everything that a sequence remembers."""
         return C.llama_state_seq_get_size(self.handle, sequence)
 
-    def state(self, sequence: int) -> bytes:
-        """Everything that a sequence remembers."""
+    def state(self, sequence: int) -> memoryview:
+        """Everything that a sequence remembers, written where it stays: with memory that is cleared
+        first, and a copy after, 1.4 MB took 1.6 ms and not 0.9."""
         self._check(sequence)
-        size = self.size(sequence)
-        buffer = (ctypes.c_uint8 * size)()
-        written = C.llama_state_seq_get_data(self.handle, buffer, size, sequence)
-        return bytes(memoryview(buffer)[:written])
+        buffer = np.empty(self.size(sequence), np.uint8)
+        written = C.llama_state_seq_get_data(self.handle, _bytes(buffer), len(buffer), sequence)
+        return memoryview(buffer)[:written]
 
-    def restore(self, sequence: int, state: bytes) -> bool:
+    def restore(self, sequence: int, state: bytes | memoryview) -> bool:
         """Let a sequence remember again; False where it does not fit in. `state` must be whole
         and of this very model: llama.cpp aborts otherwise."""
         self._check(sequence)
         C.llama_memory_seq_rm(self.memory, sequence, -1, -1)
-        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        read = C.llama_state_seq_set_data(self.handle, buffer, len(state), sequence)
+        buffer = np.frombuffer(state, np.uint8)
+        read = C.llama_state_seq_set_data(self.handle, _bytes(buffer), len(buffer), sequence)
         if not read:
             C.llama_memory_seq_rm(self.memory, sequence, -1, -1)
         return bool(read)
@@ -227,3 +232,7 @@ class Context:
         asks = ctypes.cast(libc.strlen, C.ggml_abort_callback)
         C.llama_set_abort_callback(self.handle, asks, ctypes.cast(self._stop, ctypes.c_void_p))
         self._asks = asks
+
+
+def _bytes(buffer: "np.ndarray[Any, Any]") -> Any:
+    return ctypes.cast(buffer.ctypes.data, ctypes.POINTER(ctypes.c_uint8))

@@ -13,6 +13,7 @@ import msgspec
 from extensions.engine_kit.api import (
     Aside,
     Asides,
+    Bans,
     ChatTemplate,
     TextStream,
     as_gbnf,
@@ -31,7 +32,6 @@ from extensions.llama_cpp.meaning import loras
 from extensions.llama_cpp.memory import plan
 from extensions.llama_cpp.native import cards, library
 from extensions.llama_cpp.native.adapters import Loras
-from extensions.llama_cpp.native.bans import Bans
 from extensions.llama_cpp.native.batcher import Batcher
 from extensions.llama_cpp.native.chain import Chain
 from extensions.llama_cpp.native.context import Context, OutOfMemory
@@ -77,7 +77,7 @@ class Native:
         connect(options.get("rpc", ()))
         free = cards.free()
         options = settled(file, options, free)
-        self._info = describe(path, file, options, HONOURED, CAPABILITIES)
+        self._info = describe(path, file, options, HONOURED, CAPABILITIES, running(options))
         limit, megabytes = self._info.context_length, f"{file.size / 1e6:,.0f} MB"
         wished = plan(options, limit, card=bool(free))
         self._ran_out = lambda moment, loaded: ran_out(

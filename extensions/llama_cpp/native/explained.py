@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 import llama_cpp.llama_cpp as C
-from extensions.engine_kit.api import Aside, neutral, told
+from extensions.engine_kit.api import Aside, History, neutral, softmax, told
 from extensions.llama_cpp.native import parts
 from extensions.llama_cpp.native.candidates import Candidates
 from extensions.llama_cpp.native.chain import samplers
 from extensions.llama_cpp.native.context import Context
 from extensions.llama_cpp.native.library import Model
-from extensions.llama_cpp.native.stages import History, softmax
 from kernel.contract import Refused, Sampling
 
 CALLED = {"typ_p": "typical_p", "quadratic_sampling": "smoothing_factor"}

@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from extensions.engine_kit.api import TextStream
-from extensions.llama_cpp.native.bans import Bans
+from extensions.engine_kit.api import Bans, TextStream
 from extensions.llama_cpp.native.context import Context
 from extensions.llama_cpp.native.library import Model
 from kernel.contract import Delta, Finish, Output, Reason, Timings, Token, Usage

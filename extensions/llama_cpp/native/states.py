@@ -67,7 +67,9 @@ def stamp(path: str) -> Stamp:
     return found.st_size, found.st_mtime_ns
 
 
-def digest(tokens: bytes, adapters: Adapters, stamps: tuple[Stamp, ...], state: bytes) -> bytes:
+def digest(
+    tokens: bytes, adapters: Adapters, stamps: tuple[Stamp, ...], state: bytes | memoryview
+) -> bytes:
     """What a record must be, to be whole."""
     found = hashlib.sha256(tokens)
     found.update(repr((adapters, stamps)).encode())
@@ -77,7 +79,7 @@ def digest(tokens: bytes, adapters: Adapters, stamps: tuple[Stamp, ...], state: 
 
 def save(
     file: Path,
-    states: Iterable[tuple[Any, Adapters, bytes]],
+    states: Iterable[tuple[Any, Adapters, bytes | memoryview]],
     stamped: Callable[[str], Stamp] = stamp,
     most: int = MOST,
 ) -> int:
@@ -97,7 +99,8 @@ def save(
                 sha256 = digest(ids, adapters, stamps, state)
                 record = Record(ids, adapters, stamps, len(state), sha256)
                 head = msgspec.msgpack.encode(record)
-                out.write(len(head).to_bytes(4, "little") + head + state)
+                out.write(len(head).to_bytes(4, "little") + head)
+                out.write(state)
                 count += 1
         os.replace(draft, file)
     except BaseException:

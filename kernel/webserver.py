@@ -1,0 +1,79 @@
+"""uvicorn, which wakes the processor once a second and not ten times while nothing happens."""
+
+import asyncio
+import os
+import signal
+import socket
+from asyncio.trsock import TransportSocket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import uvicorn
+
+from kernel.listener import WAITING
+
+
+class WebServer(uvicorn.Server):
+    """Serves until it is told to `end`; who hears of signals is somebody else."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = asyncio.Event()
+
+    def end(self) -> None:
+        self.should_exit = True
+        self._ended.set()
+
+    async def main_loop(self) -> None:
+        """Keep the date of the answers right."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._ended.wait()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+class Patient(WebServer):
+    """A signal ends only its serving: the kernel closes after it, in peace."""
+
+    ready: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(WAITING)
+        self.ready()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        loop, ends = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in ends}
+        asked = False
+
+        def end(number: int, frame: FrameType | None) -> None:
+            nonlocal asked
+            if asked and not self.should_exit:  # The loop stands still and hears nothing.
+                os._exit(130)
+            asked = True
+            loop.call_soon_threadsafe(self.end)
+
+        for number in ends:
+            signal.signal(number, end)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def idle(self) -> list[TransportSocket]:
+        """The sockets of connections on which no request is under way."""
+        found: list[TransportSocket] = []
+        for connection in tuple(self.server_state.connections):
+            cycle = getattr(connection, "cycle", self)  # A WebSocket has none, and is never idle.
+            if cycle is None or getattr(cycle, "response_complete", False):
+                found.append(connection.transport.get_extra_info("socket"))
+        return found
