@@ -77,6 +77,21 @@ class Choosing:
         if self._asked.get(client.id) is asked:
             self._chosen[client.id] = chosen
 
+    async def show(self, client: Client, name: str) -> None:
+        """The same for a page that is drawn: where it showed this model, all that was chosen, typed
+        and wrong there stays."""
+        if self.name(client) == name:
+            await self._remake(client)
+        else:
+            await self.choose(client, name)
+
+    async def _remake(self, client: Client) -> None:
+        """What it would install, and what others show with it, may be something else by now."""
+        now = self._chosen.get(client.id)
+        made = await self._made(now) if now else None
+        if made and self._chosen.get(client.id) is now:
+            self._chosen[client.id] = made
+
     async def _made(self, chosen: Chosen) -> Chosen:
         """The same with what it would install, and what others show with it."""
         name, wish = chosen.name, chosen.wish
@@ -113,10 +128,7 @@ class Choosing:
         changes."""
         waiting = [pages[id] for id, each in self._chosen.items() if each.installs and id in pages]
         for client in waiting:
-            now = self._chosen[client.id]
-            made = await self._made(now)
-            if self._chosen.get(client.id) is now:
-                self._chosen[client.id] = made
+            await self._remake(client)
         return waiting
 
     def forget(self, client: Client) -> None:

@@ -197,7 +197,7 @@ class Page:
         if not self.catalogue.of(model):  # A panel waits for nothing that may take seconds.
             self._ext.spawn(self._describe(model), "describe")
         if client and client.id and model.loaders:
-            await self._views.choosing.choose(client, model.name)
+            await self._views.choosing.show(client, model.name)
         panels = await self._ext.panels("model_file", client, model.name)
         if self._named(name) != model:  # It went meanwhile, or is another one.
             return await self._file(client, name)

@@ -16,6 +16,8 @@ from kernel.api import LOADERS, PANELS, Loader, Phase
 from kernel.testing import App, Page, Scripted, ScriptedLoader, running
 from tests.ggufs import a_gguf
 
+from .test_loading import Engine, having, with_models
+
 HEAD = b'{"a": {"dtype": "F16", "shape": [2], "data_offsets": [0, 4]}}'
 SAFETENSORS = struct.pack("<Q", len(HEAD)) + HEAD + bytes(4)
 
@@ -116,6 +118,22 @@ def aged(app: App, name: str, data: bytes) -> None:
     put(app, name)
     (app.kernel.models / name).write_bytes(data)
     os.utime(app.kernel.models / name, (1, 1))
+
+
+async def test_what_is_typed_and_wrong_stays_when_an_extension_comes(tmp_path: Path):
+    async with running("models", metal(tmp_path), model=(model := Scripted("Hi."))) as app:
+        await app.kernel.changes.toggle("metal", False)
+        having(app, Engine(model))
+        await with_models(app, "one.gguf")
+        (app.kernel.models / "one.gguf").write_bytes(a_gguf())
+        page = await app.open("/models/file/one.gguf")
+        about = {"loader": "llama_cpp", "context_length": "77", "threads": "700"}
+        await page.act("models.load", file="one.gguf", **about)
+        await page.until('value="77".*from 0 to 64')
+        page.html = ""
+        await app.kernel.changes.toggle("metal", True)
+        await page.until("Beside one.gguf")
+        assert re.search('value="77".*from 0 to 64', page.html, re.DOTALL)
 
 
 async def test_what_cannot_be_loaded_says_why_and_is_not_in_the_picker():
