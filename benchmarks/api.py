@@ -45,7 +45,7 @@ from tests.live import Live, live
 STREAMS, SECONDS = 8, 3
 CORES = os.sched_getaffinity(0)
 RATES = (100, 400)
-PACES = {"Beat": "in step, as an engine batches them", "Speak": "each in its own time"}
+PACES = {"Beat": "in step, as an engine batches them", "Turn": "each alone, as far apart as can be"}
 MANY, SLOW = 100, 30
 EVENT = b'c8\r\ndata: {"text":"%b"' + b" " * 168 + b"}\n\n\r\n"
 """As long as a chunk of OpenAI's."""

@@ -1,8 +1,8 @@
 """The engine: `Speak 400 2000` asks for 2,000 tokens, 400 a second; 0 is as fast as it goes.
 
 `Beat 400 2000` keeps step with all others that do, as the replies of an engine that batches them
-do. `Count 400 2000` are the numbers from 1 on, so that the words themselves say which token they
-are.
+do. `Turn 400 2000` keeps as far from the others as eight can, so that every token comes alone.
+`Count 400 2000` are the numbers from 1 on, so that the words themselves say which token they are.
 """
 
 import math
@@ -21,11 +21,12 @@ PIECES = re.findall(r"\s*\S{1,4}", (Path(__file__).parent / "text.md").read_text
 class Reply:
     """One request; its first token is due at once."""
 
-    def __init__(self, what: str, rate: float, tokens: int) -> None:
+    def __init__(self, what: str, rate: float, tokens: int, place: float) -> None:
         self.counts = what == "Count"
         self.pause, self.tokens, self.said = 1 / rate if rate else 0.0, tokens, 0
         now = time.monotonic()
-        self.began = math.ceil(now * rate) / rate if what == "Beat" else now
+        shared = math.ceil(now * rate) / rate if rate else now
+        self.began = {"Beat": shared, "Turn": shared + place * self.pause}.get(what, now)
         self.asked, self.first = time.time(), 0.0
         self.cancelled = False
 
@@ -61,7 +62,7 @@ class Engine:
         asked = request.prompt or (request.messages[-1].text if request.messages else "")
         what, rate, tokens = asked.split()[-3:]
         with self._lock:
-            self._replies[id] = Reply(what, float(rate), int(tokens))
+            self._replies[id] = Reply(what, float(rate), int(tokens), id % 8 / 8)
 
     def poll(self, timeout: float) -> Sequence[Output]:
         with self._lock:
