@@ -70,7 +70,7 @@ class Outbox:
         return parts
 
     async def send(
-        self, send: Callable[[str], Awaitable[None]], behind: Callable[[], None]
+        self, send: Callable[[list[bytes]], Awaitable[None]], behind: Callable[[], None]
     ) -> None:
         """Send for ever: what comes first at once, then what gathers `rate` times a second.
 
@@ -87,11 +87,8 @@ class Outbox:
                 if self.overflowed:
                     self.overflowed = False
                     behind()
-                for part in self.take():
-                    if not part.isascii():
-                        part = part.encode(errors="replace").decode()  # no half surrogates
-                    self._since = loop.time()
-                    await send(part)
+                self._since = loop.time()
+                await send([part.encode(errors="replace") for part in self.take()])
                 self._since = 0.0
                 due = max(due, loop.time() - 3 * self._pause) + self._pause
         except asyncio.CancelledError:
@@ -185,7 +182,11 @@ class Hub:
         path = unquote(socket.query_params.get("path", "/"))  # A browser knows it encoded.
         client = Client(str(next(self._ids)), principal, path)
         client.near = socket.scope.get("spindle.near", False)
-        async with self._connected(client, socket.send_text):
+
+        async def send(texts: list[bytes]) -> None:
+            await socket.send({"type": "websocket.send", "texts": texts})
+
+        async with self._connected(client, send):
             while (message := await socket.receive())["type"] != "websocket.disconnect":
                 self.receive(client, message.get("text") or "")
                 await asyncio.sleep(0)  # A flood of messages must not stop the server.
@@ -201,7 +202,7 @@ class Hub:
 
     @asynccontextmanager
     async def _connected(
-        self, client: Client, send: Callable[[str], Awaitable[None]]
+        self, client: Client, send: Callable[[list[bytes]], Awaitable[None]]
     ) -> AsyncGenerator[None]:
         self.clients.add(client)
         self._emit(Connected(client))

@@ -23,7 +23,6 @@ from kernel.app import Application
 from kernel.checks import unknown
 from kernel.environments import try_lock
 from kernel.flags import Flags
-from kernel.joined import joined
 from kernel.keyring import Keyring
 from kernel.listener import ACCEPTED, listen, own_names
 from kernel.logs import discreet
@@ -227,9 +226,9 @@ def _address(listener: socket.socket, flags: Flags) -> str:
 
 def _websocket(**words: Any) -> asyncio.Protocol:
     """Speaks to a page's socket; loaded with the first one, so that the page itself is sooner."""
-    import uvicorn.protocols.websockets.websockets_sansio_impl as impl  # noqa: PLC0415 - 20 ms
+    from kernel.websocket import ManyTexts  # noqa: PLC0415 - 20 ms
 
-    return joined(impl.WebSocketsSansIOProtocol(**words))
+    return ManyTexts(**words)
 
 
 def _config(door: ASGIApp, flags: Flags) -> uvicorn.Config:

@@ -121,17 +121,17 @@ async def sending(box: Outbox, send: object, behind: object = lambda: None) -> N
 
 
 async def test_a_slow_page_gets_the_newest_of_each_part_in_order():
-    box, frames = Outbox(rate=1000), list[str]()
+    box, frames = Outbox(rate=1000), list[bytes]()
 
-    async def send(frame: str) -> None:
-        frames.append(frame)
+    async def send(texts: list[bytes]) -> None:
+        frames.extend(texts)
         await asyncio.sleep(0.02)
 
     task = asyncio.create_task(sending(box, send))
     for number in range(100):
         box.put("x", str(number), "open")
         await asyncio.sleep(0.001)
-    while "99" not in frames:
+    while b"99" not in frames:
         await asyncio.sleep(0.005)
     task.cancel()
     assert frames == sorted(frames, key=int)
@@ -141,7 +141,7 @@ async def test_a_slow_page_gets_the_newest_of_each_part_in_order():
 async def test_a_stalled_page_is_let_go_and_holds_little():
     box, behind = Outbox(rate=1000, limit=1000, stall=0.05), list[int]()
 
-    async def never(frame: str) -> None:
+    async def never(texts: list[bytes]) -> None:
         await asyncio.Event().wait()
 
     task = asyncio.create_task(sending(box, never, lambda: behind.append(1)))
@@ -156,10 +156,10 @@ async def test_a_stalled_page_is_let_go_and_holds_little():
 
 async def test_a_page_that_fell_behind_gets_a_snapshot():
     box, behind = Outbox(rate=1000, limit=10), list[int]()
-    frames: list[str] = []
+    frames: list[bytes] = []
 
-    async def send(frame: str) -> None:
-        frames.append(frame)
+    async def send(texts: list[bytes]) -> None:
+        frames.extend(texts)
 
     box.put("x", "far too much for this box")
     task = asyncio.create_task(sending(box, send, lambda: behind.append(1)))
@@ -188,8 +188,8 @@ def test_only_what_waits_counts():
 async def test_text_that_cannot_be_sent_costs_no_connection():
     box, frames = Outbox(rate=1000), list[bytes]()
 
-    async def send(frame: str) -> None:
-        frames.append(frame.encode())
+    async def send(texts: list[bytes]) -> None:
+        frames.extend(texts)
 
     box.put("x", "<p>odd \udcff name</p>")
     task = asyncio.create_task(sending(box, send))

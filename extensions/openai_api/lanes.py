@@ -143,10 +143,10 @@ class Lanes:
 
     async def _tell(self, events: list[Event], lane: str | None) -> None:
         """Send events, with the lane that they belong to where it has a name."""
+        named = ({**event, "stream_id": lane} if lane else event for event in events)
+        texts = [msgspec.json.encode(event) for event in named]
         async with self._one, asyncio.timeout(STALL):
-            for event in events:
-                named = {**event, "stream_id": lane} if lane else event
-                await self._socket.send_text(msgspec.json.encode(named).decode())
+            await self._socket.send({"type": "websocket.send", "texts": texts})
 
     async def _refuse(self, fault: Fault, lane: str | None) -> None:
         says = {"message": fault.message, "code": fault.code, "param": fault.param}

@@ -181,11 +181,9 @@ class Connection:
             while True:
                 await self._news.wait()
                 self._news.clear()
-                while waiting := self._waiting():
-                    self._since = now()
-                    for data in waiting:
-                        await send({"type": "websocket.send", "text": data.decode()})
-                    self._since = 0.0
+                self._since = now()
+                await send({"type": "websocket.send", "texts": self._waiting()})
+                self._since = 0.0
 
     async def _watch(self) -> None:
         """Until the program takes nothing for too long: one timer, and nothing an event."""
@@ -204,7 +202,7 @@ class Connection:
             found += (events := stream.events[at : at + TURN])
             self._at[stream] = at = at + len(events)
             if at < len(stream.events):
-                self._fresh[stream] = None
+                self.tell(stream)
             if stream.position and self._places.get(stream) != stream.position:
                 self._places[stream] = stream.position
                 found.append(msgspec.json.encode(Waiting(stream.id, at, stream.position)))

@@ -1,0 +1,84 @@
+"""What is sent to a WebSocket at once leaves in one piece, and comes as it was sent."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.asyncio.client import ClientConnection, connect
+
+from kernel.flags import Flags
+from kernel.server import _config, _listening
+from kernel.webserver import Patient
+from kernel.websocket import ManyTexts
+
+Talk = Callable[[WebSocket], Awaitable[None]]
+
+
+@asynccontextmanager
+async def talking(talk: Talk) -> AsyncGenerator[ClientConnection]:
+    """A client of a server that talks so."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        socket = WebSocket(scope, receive, send)
+        await socket.accept()
+        await talk(socket)
+
+    flags = Flags(port=0)
+    with _listening(flags) as listener:
+        config: uvicorn.Config = _config(app, flags)
+        server, ready = Patient(config), asyncio.Event()
+        server.ready = ready.set
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        await ready.wait()
+        port = listener.getsockname()[1]
+        try:
+            async with connect(f"ws://127.0.0.1:{port}/", proxy=None) as client:
+                yield client
+        finally:
+            server.end()
+            await task
+
+
+async def test_texts_come_as_they_were_sent_and_left_in_one_piece(monkeypatch: pytest.MonkeyPatch):
+    pieces = list[bytes]()
+    texts = [b"one", "zwölf".encode(), b"", b"x" * 70_000, b"last"]
+
+    class Counting(ManyTexts):
+        async def send(self, message: object) -> None:
+            write = self.transport.write
+            with monkeypatch.context() as patch:
+                patch.setattr(self.transport, "write", lambda d: (pieces.append(d), write(d)))
+                await super().send(message)
+
+    monkeypatch.setattr("kernel.websocket.ManyTexts", Counting)
+
+    async def talk(socket: WebSocket) -> None:
+        pieces.clear()
+        await socket.send({"type": "websocket.send", "texts": texts})
+        await socket.send_text("alone")
+        await socket.receive()
+
+    async with talking(talk) as client:
+        heard = [await client.recv() for _ in range(len(texts) + 1)]
+    assert heard == [*(text.decode() for text in texts), "alone"]
+    assert len(pieces) == 2
+
+
+async def test_who_has_gone_is_told_nothing_more():
+    ended = asyncio.Event()
+
+    async def talk(socket: WebSocket) -> None:
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            pass
+        with pytest.raises(WebSocketDisconnect):
+            await socket.send({"type": "websocket.send", "texts": [b"too late"]})
+        ended.set()
+
+    async with talking(talk) as client:
+        await client.close()
+        async with asyncio.timeout(10):
+            await ended.wait()
