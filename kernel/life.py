@@ -70,6 +70,8 @@ async def run_module(record: Record) -> ModuleType:
 
 def forget_modules(id: str) -> None:
     """Drop the extension's modules, so that the next start runs the files as they are now."""
-    prefix = f"extensions.{id}"
-    for name in [n for n in [*sys.modules] if n == prefix or n.startswith(prefix + ".")]:
+    package = f"extensions.{id}"
+    sys.modules.pop(package, None)
+    inside = package + "."
+    for name in [name for name in [*sys.modules] if name.startswith(inside)]:
         del sys.modules[name]

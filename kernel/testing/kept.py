@@ -95,5 +95,5 @@ def forget(kernel: Kernel) -> None:
 
 def present(kernel: Kernel) -> list[str]:
     """The modules of the extensions that it knows."""
-    names = (name for name in sys.modules if name.startswith("extensions."))
+    names = [name for name in sys.modules if name.startswith("extensions.")]
     return [name for name in names if name.split(".")[1] in kernel.records]
