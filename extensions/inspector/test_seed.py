@@ -53,9 +53,9 @@ async def test_the_seed_that_is_told_repeats_the_reply(
         other, another = await told(app, page)
         assert seed != another
         assert first != other
-        # The prompt of the second was known, as that of the third is: one that is read anew, or lies
-        # elsewhere in the cache, may be rounded otherwise, and a word in a thousand is another then.
-        # So the replies are short.
+        # The prompt of the second was known, as that of the third is: one that is read anew, or
+        # lies elsewhere in the cache, may be rounded otherwise, and a word in a thousand is another
+        # then. So the replies are short.
         await page.act("parameters.set", name="seed", value=str(another))
         again, same = await told(app, page)
         assert (again, same) == (other, another)
