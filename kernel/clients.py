@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +15,9 @@ from kernel.acting import Actions
 from kernel.contract import Refused
 from kernel.points import Registry
 from kernel.sampling import Struct
+
+PORTION = 64 << 10
+"""Bytes that are written at once: as many as asyncio holds until it makes who writes wait."""
 
 
 class Everyone(Struct, frozen=True):
@@ -87,8 +90,9 @@ class Outbox:
                 if self.overflowed:
                     self.overflowed = False
                     behind()
-                self._since = loop.time()
-                await send([part.encode(errors="replace") for part in self.take()])
+                for texts in portions(self.take()):
+                    self._since = loop.time()
+                    await send(texts)
                 self._since = 0.0
                 due = max(due, loop.time() - 3 * self._pause) + self._pause
         except asyncio.CancelledError:
@@ -105,6 +109,19 @@ class Outbox:
         if sending and 0 < self._since < loop.time() - self._stall:
             self._stalled = sending.cancel()
         self._clock = loop.call_later(self._stall / 4, self._look, sending)
+
+
+def portions(parts: Iterable[str]) -> Iterator[list[bytes]]:
+    """As much at once as a connection holds: a slow one that takes some is not taken for dead."""
+    texts, size = list[bytes](), 0
+    for part in parts:
+        texts.append(part.encode(errors="replace"))  # no half surrogates
+        size += len(texts[-1])
+        if size >= PORTION:
+            yield texts
+            texts, size = [], 0
+    if texts:
+        yield texts
 
 
 class Client:

@@ -7,7 +7,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from kernel.acting import ACTIONS, Action, Handler, wire_name
-from kernel.clients import Client, Conversation, Everyone, Outbox, Refused
+from kernel.clients import PORTION, Client, Conversation, Everyone, Outbox, Refused, portions
 from kernel.points import Phase
 from kernel.testing import App, running
 from tests.sockets import serving
@@ -136,6 +136,12 @@ async def test_a_slow_page_gets_the_newest_of_each_part_in_order():
     task.cancel()
     assert frames == sorted(frames, key=int)
     assert len(frames) < 30
+
+
+def test_small_parts_leave_together_and_in_order():
+    small = ["a", "ö", "x" * PORTION, "b", ""]
+    assert [*portions(small)] == [[b"a", "ö".encode(), b"x" * PORTION], [b"b", b""]]
+    assert [*portions([])] == []
 
 
 async def test_a_stalled_page_is_let_go_and_holds_little():
