@@ -143,7 +143,8 @@ async def costs(server: Live, app: App, port: int, pace: str, rate: int, runs: i
     floors = dict(zip(theirs, [*own][1:], strict=True))
     print(f"{STREAMS} streams, {PACES[pace]}:")
     rows = [(f"{rate} tokens/s each", "us of CPU an event", "above that floor")]
-    for name, values in kept.items():
+    for name in (*own, *theirs):
+        values = kept[name]
         pairs = zip(values, kept[floors.get(name, name)], strict=True)
         above = spread((mine - floor for mine, floor in pairs), ".1f") if name in theirs else ""
         rows.append((name, spread(values, ".1f"), above))

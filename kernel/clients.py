@@ -16,8 +16,8 @@ from kernel.contract import Refused
 from kernel.points import Registry
 from kernel.sampling import Struct
 
-PORTION = 64 << 10
-"""Bytes that are written at once: as many as asyncio holds until it makes who writes wait."""
+PORTION = 16 << 10
+"""Bytes that are written at once; asyncio makes who writes wait when it holds four times that."""
 
 
 class Everyone(Struct, frozen=True):
@@ -112,14 +112,15 @@ class Outbox:
 
 
 def portions(parts: Iterable[str]) -> Iterator[list[bytes]]:
-    """As much at once as a connection holds: a slow one that takes some is not taken for dead."""
+    """A little at once, and what is larger alone: a slow page that takes some is not dead."""
     texts, size = list[bytes](), 0
     for part in parts:
-        texts.append(part.encode(errors="replace"))  # no half surrogates
-        size += len(texts[-1])
-        if size >= PORTION:
+        text = part.encode(errors="replace")  # no half surrogates
+        if texts and size + len(text) > PORTION:
             yield texts
             texts, size = [], 0
+        texts.append(text)
+        size += len(text)
     if texts:
         yield texts
 

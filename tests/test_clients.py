@@ -138,9 +138,12 @@ async def test_a_slow_page_gets_the_newest_of_each_part_in_order():
     assert len(frames) < 30
 
 
-def test_small_parts_leave_together_and_in_order():
-    small = ["a", "ö", "x" * PORTION, "b", ""]
-    assert [*portions(small)] == [[b"a", "ö".encode(), b"x" * PORTION], [b"b", b""]]
+def test_small_parts_leave_together_and_a_large_one_alone():
+    large, half = "x" * (PORTION + 1), "y" * (PORTION // 2)
+    parts = ["a", "ö", large, "", half, half, "z"]
+    found = [*portions(parts)]
+    assert [text.decode() for texts in found for text in texts] == parts
+    assert [len(texts) for texts in found] == [2, 1, 3, 1]
     assert [*portions([])] == []
 
 

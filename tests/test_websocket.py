@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import uvicorn
@@ -19,8 +20,8 @@ Talk = Callable[[WebSocket], Awaitable[None]]
 
 
 @asynccontextmanager
-async def talking(talk: Talk) -> AsyncGenerator[ClientConnection]:
-    """A client of a server that talks so."""
+async def talking(talk: Talk, **how: Any) -> AsyncGenerator[ClientConnection]:
+    """A client of a server that talks so; `how` it listens."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)
@@ -36,7 +37,7 @@ async def talking(talk: Talk) -> AsyncGenerator[ClientConnection]:
         await ready.wait()
         port = listener.getsockname()[1]
         try:
-            async with connect(f"ws://127.0.0.1:{port}/", proxy=None) as client:
+            async with connect(f"ws://127.0.0.1:{port}/", proxy=None, **how) as client:
                 yield client
         finally:
             server.end()
@@ -66,6 +67,29 @@ async def test_texts_come_as_they_were_sent_and_left_in_one_piece(monkeypatch: p
         heard = [await client.recv() for _ in range(len(texts) + 1)]
     assert heard == [*(text.decode() for text in texts), "alone"]
     assert len(pieces) == 2
+
+
+async def test_who_reads_nothing_is_waited_for_until_the_line_is_cut():
+    pending, cut = asyncio.Event(), asyncio.Event()
+
+    async def flood(socket: WebSocket) -> None:
+        for _ in range(100):  # megabytes
+            sending = socket.send({"type": "websocket.send", "texts": [b"x" * 100_000] * 10})
+            work = asyncio.ensure_future(sending)
+            if not (await asyncio.wait({work}, timeout=0.5))[0]:
+                pending.set()
+            await work
+
+    async def talk(socket: WebSocket) -> None:
+        with pytest.raises(WebSocketDisconnect):
+            await flood(socket)
+        cut.set()
+
+    async with talking(talk, max_queue=1) as client, asyncio.timeout(20):
+        await pending.wait()
+        assert not cut.is_set()
+        client.transport.abort()
+        await cut.wait()
 
 
 async def test_who_has_gone_is_told_nothing_more():

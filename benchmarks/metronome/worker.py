@@ -19,7 +19,7 @@ PIECES = re.findall(r"\s*\S{1,4}", (Path(__file__).parent / "text.md").read_text
 
 
 class Reply:
-    """One request; its first token is due at once."""
+    """One request; but for `Beat` and `Turn` its first token is due at once."""
 
     def __init__(self, what: str, rate: float, tokens: int, place: float) -> None:
         self.counts = what == "Count"

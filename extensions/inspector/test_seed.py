@@ -49,10 +49,9 @@ async def test_the_seed_that_is_told_repeats_the_reply(
         page = await app.open("/chat")
         await page.act("parameters.set", name="temperature", value="1")
         await page.act("parameters.set", name="max_new_tokens", value="12")
-        first, seed = await told(app, page)
+        _, seed = await told(app, page)
         other, another = await told(app, page)
         assert seed != another
-        assert first != other
         # The prompt of the second was known, as that of the third is: one that is read anew, or
         # lies elsewhere in the cache, may be rounded otherwise, and a word in a thousand is another
         # then. So the replies are short.

@@ -55,6 +55,8 @@ class Choosing:
         self._chosen: dict[str, Chosen] = {}
         self._asked: dict[str, object] = {}
         """The newest wish of each page: a slower one before it is not shown any more."""
+        self._looks: dict[str, object] = {}
+        """The newest look at what a page shows already."""
         self._fits: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
     def loader(self, model: ModelFile, wish: str = "") -> Loader | None:
@@ -78,8 +80,8 @@ class Choosing:
             self._chosen[client.id] = chosen
 
     async def show(self, client: Client, name: str) -> None:
-        """The same for a page that is drawn: where it showed this model, all that was chosen, typed
-        and wrong there stays."""
+        """The same for a page that is drawn: where it showed this model, the loader that was
+        chosen, what was typed well and what is said of the rest stay."""
         if self.name(client) == name:
             await self._remake(client)
         else:
@@ -87,10 +89,15 @@ class Choosing:
 
     async def _remake(self, client: Client) -> None:
         """What it would install, and what others show with it, may be something else by now."""
+        if not (before := self._chosen.get(client.id)):
+            return
+        look = self._looks[client.id] = object()
+        made = await self._made(before)
         now = self._chosen.get(client.id)
-        made = await self._made(now) if now else None
-        if made and self._chosen.get(client.id) is now:
-            self._chosen[client.id] = made
+        same = now and (now.name, now.wish) == (before.name, before.wish)
+        if now and same and self._looks.get(client.id) is look:
+            now = structs.replace(now, installs=made.installs, beside=made.beside)
+            self._chosen[client.id] = now
 
     async def _made(self, chosen: Chosen) -> Chosen:
         """The same with what it would install, and what others show with it."""
@@ -134,6 +141,7 @@ class Choosing:
     def forget(self, client: Client) -> None:
         self._chosen.pop(client.id, None)
         self._asked.pop(client.id, None)
+        self._looks.pop(client.id, None)
         self._fits.pop(client.id, None)
 
     def fit(self, client: Client, name: str, fit: Mapping[str, Any]) -> bool:
@@ -158,6 +166,11 @@ class Choosing:
         if not chosen or not model:
             return None
         loader = self.loader(model, chosen.wish)
+        if loader and chosen.wish not in (
+            "",
+            loader.id,
+        ):  # That one is gone.
+            chosen = structs.replace(chosen, typed=None, errors={})
         able = [one for one in self._ways.running(model.name) if one.id in model.loaders]
         place = [each.name for each in files].index(model.name)
         return {

@@ -16,7 +16,7 @@ from kernel.api import LOADERS, PANELS, Loader, Phase
 from kernel.testing import App, Page, Scripted, ScriptedLoader, running
 from tests.ggufs import a_gguf
 
-from .test_loading import Engine, having, with_models
+from .test_loading import Engine, Second, having, with_models
 
 HEAD = b'{"a": {"dtype": "F16", "shape": [2], "data_offsets": [0, 4]}}'
 SAFETENSORS = struct.pack("<Q", len(HEAD)) + HEAD + bytes(4)
@@ -133,7 +133,28 @@ async def test_what_is_typed_and_wrong_stays_when_an_extension_comes(tmp_path: P
         page.html = ""
         await app.kernel.changes.toggle("metal", True)
         await page.until("Beside one.gguf")
-        assert re.search('value="77".*from 0 to 64', page.html, re.DOTALL)
+        section = page.html[page.html.rindex('id="models-section"') :]
+        assert re.search('value="77".*from 0 to 64', section, re.DOTALL)
+
+
+async def test_what_is_typed_for_one_loader_is_not_said_of_another():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, Engine(model))
+        second = cast(Loader, Second(model))
+        rules: dict[str, Any] = {"phase": Phase.EARLY, "rank": 0, "rewrites": False}
+        _, take_back = app.kernel.registry.add(LOADERS, second, "kernel", **rules)
+        await with_models(app, "one.gguf")
+        (app.kernel.models / "one.gguf").write_bytes(a_gguf())
+        page = await app.open("/models/file/one.gguf")
+        about = {"loader": "llamacpp_hf", "context_length": "77", "threads": "700"}
+        await page.act("models.load", file="one.gguf", **about)
+        await page.until('value="77".*from 0 to 64')
+        page.html = ""
+        take_back()
+        await page.until('id="models-here".*models-page-0-llama_cpp-threads')
+        html = page.html[page.html.rindex('id="models-here"') :]
+        assert 'value="77"' not in html
+        assert "from 0 to 64" not in html
 
 
 async def test_what_cannot_be_loaded_says_why_and_is_not_in_the_picker():

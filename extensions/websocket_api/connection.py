@@ -181,9 +181,10 @@ class Connection:
             while True:
                 await self._news.wait()
                 self._news.clear()
-                self._since = now()
-                await send({"type": "websocket.send", "texts": self._waiting()})
-                self._since = 0.0
+                if waiting := self._waiting():
+                    self._since = now()
+                    await send({"type": "websocket.send", "texts": waiting})
+                    self._since = 0.0
 
     async def _watch(self) -> None:
         """Until the program takes nothing for too long: one timer, and nothing an event."""
