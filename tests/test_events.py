@@ -67,7 +67,7 @@ async def connected(app: App) -> None:
         pass
 
 
-async def _nowhere(text: str) -> None: ...
+async def _nowhere(texts: list[bytes]) -> None: ...
 
 
 async def acted(app: App, name: str) -> None:

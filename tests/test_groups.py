@@ -218,7 +218,7 @@ async def test_stop_stays_between_the_replies_and_ends_them_all(
             tab.dom.take(part)
             go = tab.dom.get("chat-go")
             shown.append(bool(go) and go.attributes["data-busy"] == "true")
-        return bool(shown) and not shown[-1]
+        return True in shown and not shown[-1]
 
     await act(tab, "go_on", turns=3)
     await app.until(round_is_over)

@@ -47,6 +47,8 @@ class Pages:
         """The context of panel.html: the gallery, or one character."""
         if client and client.id:
             self.open.add(client)
+            if self._seen is None:
+                self._seen = await self._ext.thread(self.stamps)
         if subject.startswith(LORE):
             try:
                 return {"world": await self._ext.thread(self._world, subject[len(LORE) :])}
@@ -127,7 +129,7 @@ class Pages:
             await asyncio.sleep(EVERY)
             if self.open:
                 now = await self._ext.thread(self.stamps)
-                if now != self._seen and self._seen is not None:
+                if now != self._seen:
                     await self.tell_gallery()
                 self._seen = now
 

@@ -91,9 +91,9 @@ async def test_a_reply_is_saved_as_it_grows_and_read_as_it_is_now(store: Store, 
     store.grow(reply.id, "one", "ONE", "hm")
     store.grow(reply.id, "one two", "ONE TWO", "hm")
     assert await said(store, asked.conversation) == ["Hello", "one two"]
-    await asyncio.sleep(0.1)
-    row = sqlite3.connect(path).execute("SELECT text, raw FROM messages WHERE id = ?", (reply.id,))
-    assert row.fetchone() == ("one two", "ONE TWO")
+    with closing(sqlite3.connect(path)) as disk:
+        query = "SELECT text, raw FROM messages WHERE id = ?"
+        await until(lambda: disk.execute(query, (reply.id,)).fetchone() == ("one two", "ONE TWO"))
 
 
 async def test_a_late_growth_never_overwrites_an_ended_reply(store: Store):

@@ -75,7 +75,8 @@ async def test_from_nothing_to_a_model(hub: Hub, tmp_path: Path):
         entry = await downloads.start(plan_of(hub, "one"))
         await app.until(lambda: entry.state == "done")
         assert is_whole(app, hub, "one")
-        assert not list((tmp_path / "state" / "downloader" / "downloads").iterdir())
+        records = tmp_path / "state" / "downloader" / "downloads"
+        await app.until(lambda: not list(records.iterdir()))
         await downloads.forget(entry.id)
         assert downloads.entries == []
         assert is_whole(app, hub, "one"), "what is whole stays"

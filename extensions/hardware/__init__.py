@@ -57,7 +57,7 @@ async def setup(ext: Extension[Any]) -> None:
             news.clear()
             if looking:
                 await look()
-            else:
+            if not looking:  # The last page may have left meanwhile.
                 last.clear()
 
     @ext.on(Disconnected)

@@ -208,7 +208,7 @@ async def test_c29_a_page_that_is_gone_ends_its_connection_once():
         gone = Client("x", "", "/settings")
         begun = asyncio.Event()
 
-        async def send(part: str) -> None:
+        async def send(texts: list[bytes]) -> None:
             begun.set()
             await asyncio.sleep(0)
             raise OSError("it is gone")
