@@ -120,17 +120,23 @@ def aged(app: App, name: str, data: bytes) -> None:
     os.utime(app.kernel.models / name, (1, 1))
 
 
+async def mistyped(app: App, loader: str) -> Page:
+    """A model's page on which one option was typed well and another was not."""
+    await with_models(app, "one.gguf")
+    (app.kernel.models / "one.gguf").write_bytes(a_gguf())
+    page = await app.open("/models/file/one.gguf")
+    about = {"loader": loader, "context_length": "77", "threads": "700"}
+    await page.act("models.load", file="one.gguf", **about)
+    await page.until('value="77".*from 0 to 64')
+    page.html = ""
+    return page
+
+
 async def test_what_is_typed_and_wrong_stays_when_an_extension_comes(tmp_path: Path):
     async with running("models", metal(tmp_path), model=(model := Scripted("Hi."))) as app:
         await app.kernel.changes.toggle("metal", False)
         having(app, Engine(model))
-        await with_models(app, "one.gguf")
-        (app.kernel.models / "one.gguf").write_bytes(a_gguf())
-        page = await app.open("/models/file/one.gguf")
-        about = {"loader": "llama_cpp", "context_length": "77", "threads": "700"}
-        await page.act("models.load", file="one.gguf", **about)
-        await page.until('value="77".*from 0 to 64')
-        page.html = ""
+        page = await mistyped(app, "llama_cpp")
         await app.kernel.changes.toggle("metal", True)
         await page.until("Beside one.gguf")
         section = page.html[page.html.rindex('id="models-section"') :]
@@ -143,13 +149,7 @@ async def test_what_is_typed_for_one_loader_is_not_said_of_another():
         second = cast(Loader, Second(model))
         rules: dict[str, Any] = {"phase": Phase.EARLY, "rank": 0, "rewrites": False}
         _, take_back = app.kernel.registry.add(LOADERS, second, "kernel", **rules)
-        await with_models(app, "one.gguf")
-        (app.kernel.models / "one.gguf").write_bytes(a_gguf())
-        page = await app.open("/models/file/one.gguf")
-        about = {"loader": "llamacpp_hf", "context_length": "77", "threads": "700"}
-        await page.act("models.load", file="one.gguf", **about)
-        await page.until('value="77".*from 0 to 64')
-        page.html = ""
+        page = await mistyped(app, "llamacpp_hf")
         take_back()
         await page.until('id="models-here".*models-page-0-llama_cpp-threads')
         html = page.html[page.html.rindex('id="models-here"') :]
