@@ -31,6 +31,8 @@ from benchmarks.models import CONTEXT, make, prompt
 from extensions.llama_cpp.files import threads_for
 from kernel.environments import python_of
 
+QUIET = 1.0
+"""Seconds between two of them, so that nobody tidies up in another's time."""
 SHORT = 16
 """Tokens of the prompts where it is the writing that counts."""
 FLOOR = "llama_decode alone"
@@ -54,6 +56,7 @@ async def writing(peers: list[Peer], widths: list[int], tokens: int, runs: int) 
                     continue  # one after the other: as with one
                 prompts = [prompt(random.Random(), SHORT) for _ in range(width)]
                 took, first = await peer.job(prompts, tokens)
+                await asyncio.sleep(QUIET)
                 seconds[width][peer.name].append(took)
                 if first:
                     firsts[width][peer.name].append(max(first))

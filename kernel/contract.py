@@ -93,8 +93,7 @@ class Turn(Struct, frozen=True):
     mode: str = "instruct"
     conversation_id: str | None = None
     principal: str = ""
-    client: str | None = None
-    """The page that asked, if it was one."""
+    client: str | None = None  # The page that asked, if it was one.
     sampling: Sampling = Sampling()
     tools: tuple[Mapping[str, Any], ...] = ()
     adapters: tuple[tuple[str, float], ...] = ()
@@ -223,8 +222,7 @@ class ModelInfo(Struct, frozen=True):
     vocabulary_size: int = 0
     special_tokens: Mapping[str, int] = {}
     chat_template: str = ""
-    samplers: tuple[str, ...] = ()
-    """Names of the `Sampling` fields it honours."""
+    samplers: tuple[str, ...] = ()  # Names of the `Sampling` fields it honours.
     capabilities: tuple[Capability, ...] = ("text",)
     description: str = ""
     defaults: Sampling = Sampling()
@@ -281,6 +279,8 @@ class Engine(Protocol):
 
     `submit` and `cancel` arrive on another thread during `poll` and must be thread-safe; `load`,
     `poll` and `call` run on one thread; names in `concurrent` run beside `poll`, which goes on.
+    One may have `rest() -> bool` as well, for what can wait until nobody asks for anything: called
+    then, on the thread of `poll`, for a short piece at a time until it answers False.
     """
 
     concurrent: Sequence[str]

@@ -27,6 +27,8 @@ from kernel.platform_ import die_unless_called_again, end, join
 EXTENSIONS = Path(__file__).parents[1] / "extensions"
 STEP = 0.1
 """Seconds that a call may have to wait for the engine's step."""
+QUIET = 0.25
+"""Seconds without anything to do after which an engine does what can wait."""
 
 
 def load_code(reference: str) -> Any:
@@ -77,6 +79,8 @@ class Host:
         self.jobs: queue.SimpleQueue[frames.Load | frames.Call | None] = queue.SimpleQueue()
         self.requests: set[int] = set()
         self.calls: dict[int, threading.Event] = {}
+        self.rests = False
+        """Whether the engine may have left something that can wait."""
 
     def send(self, frame: frames.FromWorker) -> None:
         data = frames.pack(frame)
@@ -141,13 +145,27 @@ class Host:
             if (self.requests or self.calls) and self.jobs.empty():
                 self.step()
                 continue
-            job = self.jobs.get()
+            try:
+                job = self.jobs.get(timeout=QUIET if self.rests else None)
+            except queue.Empty:
+                self.rest()
+                continue
             if isinstance(job, frames.Load):
                 self.load(job)
             elif job:
                 self.call(job)
 
+    def rest(self) -> None:
+        rest = getattr(self.engine, "rest", bool)
+        try:
+            while self.rests and self.jobs.empty():
+                self.rests = rest()
+        except Exception:
+            self.rests = False
+            traceback.print_exc()
+
     def step(self) -> None:
+        self.rests = True
         try:
             if outputs := tuple(self.engine.poll(STEP)):
                 self.tell(outputs)

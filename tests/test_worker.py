@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kernel import frames, platform_, spawning
+from kernel import frames, platform_, spawning, worker_host
 from kernel.child import Frames
 from kernel.contract import Request, Sampling
 from kernel.manifest import Manifest
@@ -265,6 +265,34 @@ async def test_an_engine_imports_from_others_without_running_them(tmp_path):
     )
     async with running(f"{tmp_path / 'borrowing.py'}:Engine") as worker:
         assert await worker.call("here") == []
+
+
+async def test_an_engine_does_what_can_wait_while_nobody_asks(tmp_path):
+    (tmp_path / "resting.py").write_text(
+        "from tests.engines.scripted import Engine as Scripted\n"
+        "class Engine(Scripted):\n"
+        "    pieces, open = [], 3\n"
+        "    def submit(self, id, request):\n"
+        "        self.pieces.append('asked')\n"
+        "        super().submit(id, request)\n"
+        "    def rest(self):\n"
+        "        self.pieces.append(self.open)\n"
+        "        self.open -= 1\n"
+        "        return 3 / self.open > 0\n"
+        "    def told(self):\n"
+        "        return self.pieces\n"
+    )
+    async with running(f"{tmp_path / 'resting.py'}:Engine") as worker:
+        await worker.load("m", {})
+        assert await worker.call("told") == []
+        await asyncio.gather(*[text(worker.generate(Request(prompt="nap " * 9))) for _ in "ab"])
+        told = []
+        async with asyncio.timeout(20):
+            while len(told) < 5:
+                await asyncio.sleep(2 * worker_host.QUIET)  # Each question is something to do.
+                told = await worker.call("told")
+        assert told[:5] == ["asked", "asked", 3, 2, 1], "the third fails, which costs nothing else"
+        assert await text(worker.generate(Request(prompt="a b"))) == "a b "
 
 
 async def test_an_engine_that_cannot_start_says_why(tmp_path):

@@ -1,5 +1,6 @@
 """What idle conversations left: each step looks at all of it, so it leaves the context in time."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from kernel.api import Worker
+from kernel.worker_host import QUIET
 from tests.engines.real import ROOT, STORIES, ask, engine
 
 pytestmark = pytest.mark.engine
@@ -25,6 +27,14 @@ async def loaded(environments: Path, **options: Any) -> AsyncIterator[Worker]:
 async def held(worker: Worker) -> int:
     """Tokens in the context, those counted twice that are shared."""
     return sum(await worker.call("held"))
+
+
+async def rested(worker: Worker) -> list[int]:
+    """Tokens of what lies outside the context, once the engine copied something there."""
+    async with asyncio.timeout(30):
+        while not (outside := await worker.call("outside")):
+            await asyncio.sleep(2 * QUIET)  # A question is something to do, so not too often.
+    return outside
 
 
 async def test_it_leaves_when_another_begins_and_is_known_again(environments_dir: Path):
@@ -64,4 +74,41 @@ async def test_who_shares_only_its_beginning_does_not_take_it_away(environments_
         assert other.usage.cached > 300
         await ask(worker, "Ben had a cat")
         _, again, _ = await ask(worker, tale)
+        assert again.usage.cached == first.usage.prompt - 1
+
+
+async def test_it_is_copied_out_while_nobody_asks_for_anything(environments_dir: Path):
+    async with loaded(environments_dir) as worker:
+        text, first, _ = await ask(worker, LONG)
+        _, second, _ = await ask(worker, f"Ben said. {LONG}", max_new_tokens=2)
+        [copied] = await rested(worker)  # of the other only when it went
+        before = await worker.call("copies")
+        assert copied == first.usage.prompt + first.usage.completion - 1
+        await ask(worker, "Ben had a dog")
+        assert await worker.call("copies") == before + 1, "the last one that was used"
+        again, third, _ = await ask(worker, LONG)
+        assert (again, third.usage.cached) == (text, first.usage.prompt - 1)
+        _, fourth, _ = await ask(worker, f"Ben said. {LONG}")
+        assert fourth.usage.cached == second.usage.prompt - 1
+
+
+async def test_who_goes_on_leaves_no_older_copy(environments_dir: Path):
+    async with loaded(environments_dir) as worker:
+        text, _, _ = await ask(worker, LONG)
+        await ask(worker, f"Ben said. {LONG}", max_new_tokens=2)
+        copied = await rested(worker)
+        _, more, _ = await ask(worker, f"{LONG}{text} And")
+        assert more.usage.cached >= copied[0] - 3
+        assert copied[0] not in await worker.call("outside")
+
+
+async def test_a_copy_is_saved_once(environments_dir: Path, tmp_path: Path):
+    async with loaded(environments_dir) as worker:
+        _, first, _ = await ask(worker, LONG)
+        await ask(worker, f"Ben said. {LONG}", max_new_tokens=2)
+        await rested(worker)
+        assert await worker.call("save", folder=str(tmp_path)) == 2
+    async with loaded(environments_dir) as worker:
+        assert await worker.call("restore", folder=str(tmp_path)) == 2
+        _, again, _ = await ask(worker, LONG)
         assert again.usage.cached == first.usage.prompt - 1

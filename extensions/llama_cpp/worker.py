@@ -25,6 +25,10 @@ class Engine:
     def poll(self, timeout: float) -> Sequence[Output]:
         return self._engine.poll(timeout)
 
+    def rest(self) -> bool:
+        rest = getattr(self._engine, "rest", None)
+        return rest() if rest else False
+
     def cancel(self, id: int) -> None:
         self._engine.cancel(id)
 

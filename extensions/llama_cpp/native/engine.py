@@ -156,6 +156,9 @@ class Native:
         except Exception as error:
             return self._batcher.end(finish_of(error).error)
 
+    def rest(self) -> bool:
+        return not self._batcher.busy and self._prefixes.rest()
+
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
         """`tokenize(text, special=True, pieces=False)`, `detokenize(token_ids)`,
         `template(messages, …)`; `logits(text or token_ids, sampling, top=25)`, what may come next;

@@ -6,7 +6,6 @@ moved out to ordinary memory.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from extensions.llama_cpp.native.context import Context
+from extensions.llama_cpp.native.outside import Away, Outside
 from extensions.llama_cpp.native.row import Adapters, Row
 
 WORTH = 32
@@ -49,16 +49,6 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Away:
-    """What a sequence remembered, moved out."""
-
-    tokens: Any
-    adapters: Adapters
-    state: bytes | memoryview
-    secret: bool = False
-
-
-@dataclass(frozen=True)
 class Later:
     """What of a prompt stands further on somewhere: `length` tokens, `begin` behind the `known`."""
 
@@ -74,13 +64,12 @@ class Prefixes:
     def __init__(
         self, context: Context, *, running: int, memory: int, shifts: bool = False
     ) -> None:
-        self._context, self._running, self._memory = context, running, memory
+        self._context, self._running = context, running
         self._shifts = shifts and context.shiftable
         """Whether what follows a part that was cut out of a prompt counts as known."""
         self._idle = [Place(number) for number in range(context.sequences)]
         self._busy: dict[int, Place] = {}
-        self._away: OrderedDict[bytes, Away] = OrderedDict()
-        self._away_size = 0
+        self._outside = Outside(memory)
         self.untidy = False
         """Whether there may be something for `tidy` to do."""
 
@@ -112,6 +101,8 @@ class Prefixes:
             self._context.copy(idle.sequence, place.sequence, known)  # What it knows more stays.
         else:
             place, known = (idle, best) if best else (self._empty(keep=None), 0)
+        if place is idle and known + WORTH >= len(idle.tokens):
+            self._outside.drop(idle.tokens, idle.adapters)  # It goes on, and will know more.
         back = (known - len(row.tokens)) % TILE
         if self._cuttable and back <= min(BACK, known):
             known -= back
@@ -149,6 +140,17 @@ class Prefixes:
                     return
         self.untidy = False
 
+    def rest(self) -> bool:
+        """Copy out what one idle sequence remembers, so that nobody has to wait for that who comes
+        when it has to go; whether there was one. The last one used is the likeliest to go on.
+        """
+        idle = sorted(self._idle, key=lambda place: place.used)
+        for place in idle[:-1] if not self._busy else ():
+            if len(place.tokens) > WORTH and not self._is_outside(place) and self._fits(place):
+                self._copy_out(place)
+                return True
+        return False
+
     def make_room(self) -> bool:
         """Forget what the longest unused idle sequence remembers; False when there is none."""
         held = [place for place in self._idle if len(place.tokens)]
@@ -169,14 +171,14 @@ class Prefixes:
         inside = [
             (place.tokens, place.adapters, self._context.state(place.sequence))
             for place in idle
-            if len(place.tokens) > WORTH and not place.secret
+            if len(place.tokens) > WORTH and not place.secret and not self._is_outside(place)
         ]
-        away = [a for a in self._away.values() if not a.secret]
+        away = [a for a in self._outside if not a.secret]
         return [(a.tokens, a.adapters, a.state) for a in away] + inside
 
     def remember(self, tokens: Sequence[int], adapters: Adapters, state: bytes) -> None:
         """Know again what was saved."""
-        self._keep(Away(np.array(tokens, np.int32), adapters, state))
+        self._outside.keep(Away(np.array(tokens, np.int32), adapters, state))
 
     # --- what of it is known ---
 
@@ -198,7 +200,7 @@ class Prefixes:
     def _later(self, row: Row, best: int) -> Later | None:
         """Where a long chat, which lost its oldest messages, was read, if that is worth more."""
         found: Later | None = None
-        for held in (*self._idle, *self._away.values()):
+        for held in (*self._idle, *self._outside):
             known = self._known(held, row)
             old, new = held.tokens[known:], row.tokens[known:-1]
             if held.adapters != row.adapters or min(len(old), len(new)) < WORTH:
@@ -226,8 +228,7 @@ class Prefixes:
         else:
             place = held
             if self._fits(place):  # What it knew stays known, outside.
-                state = self._context.state(place.sequence)
-                self._keep(Away(place.tokens, place.adapters, state, place.secret))
+                self._copy_out(place)
         self._context.forget(place.sequence, end + later.length)
         place.tokens = place.tokens[:0]  # so that it is not asked to make room for itself
         moved = self._context.cut_out(place.sequence, known, end, self.make_room)
@@ -245,32 +246,30 @@ class Prefixes:
         return place
 
     def _move_out(self, place: Place) -> None:
-        if len(place.tokens) > WORTH and self._memory:
-            state = self._context.state(place.sequence)
-            self._keep(Away(place.tokens, place.adapters, state, place.secret))
+        if len(place.tokens) > WORTH:
+            self._copy_out(place)
         self._context.forget(place.sequence)
         place.tokens = place.tokens[:0]
 
+    def _copy_out(self, place: Place) -> None:
+        if self._outside.most and not self._is_outside(place):
+            state = self._context.state(place.sequence)
+            self._outside.keep(Away(place.tokens, place.adapters, state, place.secret))
+
+    def _is_outside(self, place: Place) -> bool:
+        """Whether all that it remembers lies outside too; one that may be saved where it may."""
+        away = self._outside.find(place.tokens, place.adapters)
+        return away is not None and away.secret <= place.secret
+
     def _fits(self, place: Place) -> bool:
         """Whether moving it out costs nothing that others remember."""
-        size = self._context.size(place.sequence)
-        return self._cuttable and self._away_size + size <= self._memory
-
-    def _keep(self, away: Away) -> None:
-        key = _key(away)
-        if old := self._away.pop(key, None):
-            self._away_size -= len(old.state)
-        if len(away.state) > self._memory:
-            return
-        self._away[key] = away
-        self._away_size += len(away.state)
-        while self._away_size > self._memory:
-            _, gone = self._away.popitem(last=False)
-            self._away_size -= len(gone.state)
+        if self._is_outside(place):
+            return True
+        return self._cuttable and self._outside.fits(self._context.size(place.sequence))
 
     def _best_away(self, row: Row, best: int) -> Away | None:
         found: Away | None = None
-        for away in self._away.values():
+        for away in self._outside:
             at = best + WORTH  # It is of use only where this token is among those that are shared.
             if away.adapters != row.adapters or min(len(away.tokens), len(row.tokens)) <= at:
                 continue
@@ -284,16 +283,11 @@ class Prefixes:
 
     def _bring(self, away: Away, place: Place, row: Row) -> int:
         """Let a place remember it; making that place may have pushed it out of the memory."""
-        key = _key(away)
-        if common(away.tokens, row.tokens) + WORTH >= len(away.tokens) and key in self._away:
-            del self._away[key]  # else it is still worth having for the one whose it is
-            self._away_size -= len(away.state)
+        if common(away.tokens, row.tokens) + WORTH >= len(away.tokens):
+            # else it is still worth having for the one whose it is
+            self._outside.drop(away.tokens, away.adapters)
         while not self._context.restore(place.sequence, away.state):
             if not self.make_room():
                 return 0
         shared = common(away.tokens, row.tokens)
         return self._usable(shared, len(away.tokens), row)
-
-
-def _key(away: Away) -> bytes:
-    return repr(away.adapters).encode() + away.tokens.tobytes()
