@@ -152,6 +152,7 @@ on('htmx:ws:after:message:incoming', () => {
 htmx.registerExtension('page', {
   htmx_before_morph_node(element, {oldNode, newNode}) {
     if (oldNode.tagName !== newNode.tagName) return;
+    if (oldNode === asked) queueMicrotask(lead);
     if (kept(oldNode, newNode)) return false;
     const edit = oldNode.dataset?.uiEdit != null && drawn(oldNode);                                  // it goes on
     if (edit) newNode.querySelector(':scope > template')?.after(edit.cloneNode(true));
@@ -161,6 +162,17 @@ htmx.registerExtension('page', {
     if (oldNode.tagName === 'SELECT' && chosen(oldNode) !== chosen(newNode)) queueMicrotask(() => { oldNode.value = value; });
   },
 });
+
+// --- who sends a form by a button or Enter is led to the first box in which something is wrong, when it is drawn anew ---
+
+let asked;
+on('submit', ({target}) => { asked = target; });
+on('click', ({target}) => { asked = target.closest?.('[data-with-form]')?.form ?? asked; });
+on('input', () => { asked = null; });
+const lead = () => {
+  const wrong = asked?.querySelector('[aria-invalid=true]');
+  if (wrong) { wrong.focus(); asked = null; }
+};
 
 // --- what is typed into form[data-guard] and is not saved, data-ui-dirty, is kept when the form is drawn anew; leaving it asks.
 // What is sent (data-ui-dirty="sent") is taken to be saved, unless a notice or the form itself says soon that it was refused ---

@@ -54,6 +54,15 @@ async def test_from_a_choice_to_the_next_start(tmp_path: Path, environments_dir:
         await page.click("#models-options > summary")
         await expect(form.get_by_label("Context length")).to_have_value("384")
         await look(page, "load-form")
+
+        # Who loads with something wrong is led to it, past all that is unfolded in between.
+        box = form.get_by_label("Context length")
+        await box.fill("-5")
+        await form.get_by_role("button", name="Load", exact=True).click()
+        await expect(box).to_be_focused()
+        await expect(box).to_be_in_viewport()
+        await expect(form.locator(".error")).to_be_in_viewport()
+        await box.fill("384")
         await page.click("#models-gone > summary")
         await expect(page.locator("#models-gone")).to_contain_text("override_kv corrects a file")
 
