@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +31,7 @@ class Scope:
         """While it stops: why, as a sentence for a person."""
         self._kernel, self._stack = kernel, stack
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._threads: set[asyncio.Future[Any]] = set()
         self._disposers: list[Callable[[], None]] = []
         self._entries: list[Entry[Any]] = []
 
@@ -64,8 +67,12 @@ class Scope:
         return task
 
     async def thread(self, function: Callable[..., T], *args: Any) -> T:
-        """Run blocking code off the event loop."""
-        return await asyncio.to_thread(function, *args)
+        """Run blocking code off the event loop; the extension has stopped when it has ended."""
+        run = copy_context().run
+        work = asyncio.get_running_loop().run_in_executor(None, run, partial(function, *args))
+        self._threads.add(work)
+        work.add_done_callback(self._threads.discard)
+        return await asyncio.shield(work)
 
     async def leave(self) -> None:
         """Withdraw contributions, let modifiers leave, cancel tasks; resources close after this."""
@@ -84,6 +91,8 @@ class Scope:
         for task in (tasks := self._tasks | strays):
             task.cancel()
         late = (await asyncio.wait(tasks, timeout=self._kernel.guard.budget))[1] if tasks else ()
+        if self._threads:
+            await asyncio.wait(self._threads, timeout=self._kernel.guard.budget)
         threads = [t for t in threading.enumerate() if self._wrote(getattr(t, "_target", None))]
         for number, what in (
             (len(strays), "made tasks past its handle, which were ended. Use ext.spawn"),

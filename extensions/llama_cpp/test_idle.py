@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from kernel.api import Worker
-from kernel.worker_host import QUIET
 from tests.engines.real import ROOT, STORIES, ask, engine
 
 pytestmark = pytest.mark.engine
@@ -33,7 +32,7 @@ async def rested(worker: Worker) -> list[int]:
     """Tokens of what lies outside the context, once the engine copied something there."""
     async with asyncio.timeout(30):
         while not (outside := await worker.call("outside")):
-            await asyncio.sleep(2 * QUIET)  # A question is something to do, so not too often.
+            await asyncio.sleep(0.5)  # A question is something to do, so not too often.
     return outside
 
 

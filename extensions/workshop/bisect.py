@@ -92,6 +92,8 @@ class Bisect:
     def __init__(self, kernel: Kernel, file: Path, changed: Callable[[], None]) -> None:
         self._kernel, self._file, self._changed = kernel, file, changed
         self._lock = asyncio.Lock()
+        self.switching = False
+        """Whether the step is still being made: nobody can answer its question yet."""
         self.search: Search | None = None
         with suppress(OSError, msgspec.DecodeError):
             self.search = msgspec.json.decode(file.read_bytes(), type=Search)
@@ -106,7 +108,10 @@ class Bisect:
             await self._go_on(begun(self._kernel, running(self._kernel), chosen))
 
     async def answer(self, step: int, wrong: bool | None) -> None:
-        """Take the answer to the question of a step; one that came twice counts once."""
+        """Take the answer to the question of a step; one that came twice counts once, and one that
+        came before the step was made not at all."""
+        if self.switching:
+            return
         async with self._lock:
             if self.search and self.search.step == step and not self.search.ended:
                 await self._go_on(self.search.answered(wrong))
@@ -143,12 +148,16 @@ class Bisect:
         kernel.only = {
             id for id in kernel.records if id not in ids and self._might(search, id)
         } | on
+        self.switching = True
         self._changed()
-        for id in reversed(search.order):
-            if id not in on and id in kernel.records:
-                await kernel.stop(id, reason=AWAY, why=AWAY)
-        await self._start([id for id in search.order if id in on])
-        self._changed()
+        try:
+            for id in reversed(search.order):
+                if id not in on and id in kernel.records:
+                    await kernel.stop(id, reason=AWAY, why=AWAY)
+            await self._start([id for id in search.order if id in on])
+        finally:
+            self.switching = False
+            self._changed()
 
     def _might(self, search: Search, id: str) -> bool:
         """Whether an extension that takes no part might run before the search."""

@@ -1,5 +1,6 @@
 """Finding the extension that causes trouble: n extensions, ⌈log₂ n⌉ questions, nothing lost."""
 
+import asyncio
 import io
 import sys
 from collections.abc import AsyncIterator
@@ -104,6 +105,25 @@ async def test_a_search_that_is_stopped_puts_all_back_and_an_answer_counts_once(
         assert on(app, ids) == set(ids)
         assert not (tmp_path / "bisect.json").exists()
         assert not app.kernel.settings.path.exists(), "nothing was ever written"
+
+
+async def test_nobody_can_answer_before_the_step_is_made(tmp_path: Path):
+    ids = [make(tmp_path, f"e{number}") for number in range(4)]
+    async with running("workshop", *ids, folders=[tmp_path]) as app:
+        hasty = set[asyncio.Task[None]]()
+
+        def changed() -> None:
+            if bisect.switching:
+                hasty.add(asyncio.create_task(bisect.answer(1, wrong=True)))
+
+        bisect = Bisect(app.kernel, tmp_path / "bisect.json", changed)
+        await bisect.begin()
+        assert hasty
+        await asyncio.gather(*hasty)
+        assert bisect.search
+        assert bisect.search.step == 1
+        await bisect.answer(1, wrong=True)
+        assert bisect.search.step == 2
 
 
 async def test_the_culprit_can_be_left_off(tmp_path: Path):

@@ -78,6 +78,7 @@ class Views:
         search, name = self.bisect.search, self._kernel.name
         return {
             "search": search,
+            "switching": self.bisect.switching,
             "culprit": name(search.culprit) if search and search.culprit else "",
             "missed": [name(id) for id in search.missed] if search else [],
             "left": [name(id) for id in search.left] if search else [],

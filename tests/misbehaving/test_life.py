@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,6 +139,35 @@ async def test_threads_that_it_left_are_told(tmp_path: Path):
         assert "left threads running, which only a restart of Spindle ends (1)" in told(app)
         end()
         await app.until(lambda: not any(t.name == "left" for t in threading.enumerate()))
+
+
+WRITING = """
+import threading
+async def setup(ext):
+    said, may_end = [], threading.Event()
+    def work():
+        may_end.wait(60)
+        said.append("written")
+    async def follow():
+        try:
+            await ext.thread(work)
+        finally:
+            said.append("cancelled")
+    ext.spawn(follow())
+    ext.defer(lambda: said.append("closed"))
+    ext.said, ext.end = said, may_end.set
+"""
+
+
+async def test_what_its_threads_do_is_done_before_its_resources_close(tmp_path: Path):
+    write(tmp_path, "bad", WRITING)
+    async with running("settings", "bad", folders=[tmp_path]) as app:
+        handle: Any = app.extension("bad")
+        off = asyncio.create_task(app.kernel.changes.toggle("bad", on=False))
+        await app.until(lambda: handle.said)
+        handle.end()
+        await off
+        assert handle.said == ["cancelled", "written", "closed"]
 
 
 CLAIMS = {
