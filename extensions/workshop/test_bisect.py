@@ -150,8 +150,8 @@ async def test_a_crash_in_the_middle_loses_nothing(tmp_path: Path):
     async with running("workshop", *ids, folders=[tmp_path], data=data) as app:
         page = app.page("/settings/workshop")
         await app.web.snapshot(page.client)
-        await page.until(r"Step 2 of 4")
-        await app.until(lambda: on(app, ids) == half)
+        await page.until(r"One moment.*Is it still wrong\?.*Step 2 of 4")
+        assert on(app, ids) == half
         await page.act("workshop.answer", step=2, wrong=False)
         await page.act("workshop.answer", step=3, wrong=False)
         await page.until(r"It is e2")
