@@ -225,14 +225,23 @@ def test_cancel_ends_pip_and_its_children(tmp_path: Path, pip_is: Callable[[str]
 
 
 def test_progress_comes_from_the_log(tmp_path: Path, pip_is: Callable[[str], None]) -> None:
-    pip_is(
-        "import time\n"
+    heard = tmp_path / "heard"
+    pip_is(  # It goes on when it was heard: the log is looked at now and then.
+        "import os, time\n"
         "for line in ('Looking in indexes: x', 'Collecting tiny (from -r some.lock)',\n"
         "             '  Downloading tiny-1.0-py3-none-any.whl (12.3 MB)'):\n"
-        "    print(line, flush=True); time.sleep(0.3)"
+        "    print(line, flush=True)\n"
+        f"    while line[0] != 'L' and line.split()[0] not in open({str(heard)!r}).read():\n"
+        "        time.sleep(0.02)"
     )
     told = list[tuple[float, str]]()
-    build(TINY, tmp_path, lambda *progress: told.append(progress), never)
+
+    def hear(fraction: float, note: str) -> None:
+        told.append((fraction, note))
+        heard.write_text(" ".join(note for _, note in told))
+
+    heard.touch()
+    build(TINY, tmp_path, hear, never)
     notes = list(dict.fromkeys(note for _, note in told if note))
     assert notes[-2:] == ["Collecting tiny", "Downloading tiny-1.0 (12.3 MB)"]
     fractions = [fraction for fraction, _ in told][1:]

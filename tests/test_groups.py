@@ -193,10 +193,10 @@ async def test_they_go_on_until_they_are_stopped(app: App, tab: Tab, model: Scri
     await act(tab, "go_on", turns="3")
     await app.until(lambda: len(tab.said) == 4 and not tab.busy)
     assert [name for name, _ in await said(app, tab)] == ["Ada", "Bo", "Cy", "Ada"]
-    model.pause = 0.2
+    gate = model.gate = asyncio.Semaphore(1)  # The next one says one word, and is still speaking.
     await act(tab, "go_on", turns=50)
     await app.until(lambda: len(model.asked) == 4)
-    await app.until(lambda: tab.busy)
+    await app.until(lambda: tab.busy and gate.locked())
     await tab.act("stop", conversation=tab.conversation)
     before = await said(app, tab)
     await app.settled()

@@ -9,10 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -53,6 +53,34 @@ def answers(app: App, pause: float, words: int, flood: float = 0) -> None:
 # --- S1 -----------------------------------------------------------------------------------------
 
 
+class Beats:
+    """Counts the hundredths of a second in which this loop had its turn.
+
+    Where a machine is too busy to let us run nobody counts either, so that what is measured in
+    beats is what readers cost each other. A loop that is itself busy shows in its own time of the
+    processor.
+    """
+
+    count = 0
+
+    async def __aenter__(self) -> Self:
+        self.busy = list[float]()
+        """The processor's seconds of each."""
+        self._beating = asyncio.create_task(self._beat())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._beating.cancel()
+        await asyncio.wait({self._beating})
+
+    async def _beat(self) -> None:
+        while True:
+            before = time.thread_time()
+            await asyncio.sleep(0.01)
+            self.count += 1
+            self.busy.append(time.thread_time() - before)
+
+
 async def slow_reader(served: Served, number: int) -> None:
     """Asks for a flood and takes one byte a second, with little room on its side, for ever."""
     wire = socket.socket()
@@ -71,20 +99,20 @@ async def slow_reader(served: Served, number: int) -> None:
         program.transport.abort()
 
 
-async def gaps(served: Served, id: str, count: int) -> list[float]:
-    """The seconds between two words of a program that reads as they come."""
-    loop, times = asyncio.get_running_loop(), list[float]()
+async def gaps(served: Served, id: str, count: int, beats: Beats) -> list[int]:
+    """The beats between two words of a program that reads as they come."""
+    times = list[int]()
     async with served.connect() as program:
         await tell(program, type="start", id=id, **ASK)
         while len(times) < count:
             if (await hear(program, 20))["type"] == "delta":
-                times.append(loop.time())
+                times.append(beats.count)
         await tell(program, type="cancel", stream=id)
-    return sorted(b - a for a, b in pairwise(times))
+    return [b - a for a, b in pairwise(times)]
 
 
-def p99(times: list[float]) -> float:
-    return times[int(len(times) * 0.99)]
+def p99(times: Sequence[float]) -> float:
+    return sorted(times)[int(len(times) * 0.99)]
 
 
 @pytest.mark.parametrize(
@@ -93,19 +121,22 @@ def p99(times: list[float]) -> float:
 async def test_s1_slow_readers_slow_nobody_else(
     readers: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    async with running("websocket_api") as app, serving(app) as served:
+    async with running("websocket_api") as app, serving(app) as served, Beats() as beats:
         app.extension("websocket_api").configure({"at_once": 10_000})
         app.extension("api_kit").configure({"at_once": 1000})
         monkeypatch.setattr(sys.modules["extensions.websocket_api.connection"], "STALL", 2.0)
         answers(app, 0.02, 10_000, flood=readers / 500)
-        alone = await gaps(served, "alone", words := 150 if readers > 50 else 60)
+        alone = await gaps(served, "alone", words := 150 if readers > 50 else 60, beats)
         before = psutil.Process().memory_info().rss
         slow = [asyncio.create_task(slow_reader(served, number)) for number in range(readers)]
         try:
             replies = app.extension("websocket_api")._tasks
             connected = served.server.server_state.connections
             await app.until(lambda: len(connected) >= readers, 60)
-            crowded = await gaps(served, "crowded", words)
+            beats.busy.clear()
+            # For so long that what readers do not take has filled all that was between.
+            crowded = await gaps(served, "crowded", 3 * words, beats)
+            busy = p99(beats.busy)
             grown = psutil.Process().memory_info().rss - before
             await app.until(lambda: "flood" not in str(replies), 60)
         finally:
@@ -114,12 +145,13 @@ async def test_s1_slow_readers_slow_nobody_else(
             await asyncio.gather(*slow, return_exceptions=True)
         figures(
             capsys,
-            f"S1: {readers} readers, p99 gap {p99(alone) * 1e3:.1f} ms alone, "
-            f"{p99(crowded) * 1e3:.1f} ms among them, memory +{grown / 1e6:.0f} MB; all let go",
+            f"S1: {readers} readers, gaps of {max(alone)} beats alone, "
+            f"{max(crowded)} among them, the loop busy for {busy * 1e3:.1f} ms a beat, "
+            f"memory +{grown / 1e6:.0f} MB; all let go",
         )
         assert grown < 40e6 + readers * 2e6
-        # Readers, programs and server share one loop here, and the machine may be busy.
-        assert p99(crowded) < max(5 * p99(alone), 0.25)
+        assert max(crowded) < max(5 * max(alone), 25)
+        assert busy < 0.1, "readers, programs and server share one loop here"
 
 
 async def slow_page(served: Served) -> None:
@@ -139,17 +171,17 @@ async def slow_page(served: Served) -> None:
         page.transport.abort()
 
 
-async def lateness(served: Served, seconds: float) -> list[float]:
-    """How late what is pushed to all pages reaches one that reads as it comes."""
-    late: list[float] = []
+async def lateness(served: Served, seconds: float, beats: Beats) -> list[int]:
+    """How many beats late what is pushed to all pages reaches one that reads as it comes."""
+    late: list[int] = []
     async with served.page("/settings") as page:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:
                     text = await page.recv()
-                    if found := re.search(r'data-at="([\d.]+)"', str(text)):
-                        late.append(time.monotonic() - float(found[1]))
-    return sorted(late)
+                    if found := re.search(r'data-at="(\d+)"', str(text)):
+                        late.append(beats.count - int(found[1]))
+    return late
 
 
 @pytest.mark.parametrize(
@@ -160,24 +192,24 @@ async def test_s1_slow_pages_slow_nobody_else(
 ):
     defaults: Any = Outbox.__init__.__kwdefaults__
     monkeypatch.setitem(defaults, "stall", 2.0)
-    async with running("settings") as app, serving(app) as served:
+    async with running("settings") as app, serving(app) as served, Beats() as beats:
         hub = app.kernel.hub
 
         async def talk() -> None:
             while True:
-                hub.push(
-                    "kernel", f'<i data-at="{time.monotonic()}">{"x" * 16_384}</i>', Everyone()
-                )
+                hub.push("kernel", f'<i data-at="{beats.count}">{"x" * 16_384}</i>', Everyone())
                 await asyncio.sleep(1 / 30)
 
         talking = asyncio.create_task(talk())
         slow: list[asyncio.Task[None]] = []
         try:
-            alone = await lateness(served, 3 if pages > 30 else 1)
+            alone = await lateness(served, 3 if pages > 30 else 1, beats)
             before = psutil.Process().memory_info().rss
             slow += [asyncio.create_task(slow_page(served)) for _ in range(pages)]
             await app.until(lambda: len(hub.clients) >= pages, 150)
-            crowded = await lateness(served, 5 if pages > 30 else 3)
+            beats.busy.clear()
+            crowded = await lateness(served, 5, beats)
+            busy = p99(beats.busy)
             grown = psutil.Process().memory_info().rss - before
             await app.until(lambda: len(hub.clients) <= pages // 10, 90)  # the silent are let go
         finally:
@@ -186,11 +218,13 @@ async def test_s1_slow_pages_slow_nobody_else(
             await asyncio.gather(talking, *slow, return_exceptions=True)
         figures(
             capsys,
-            f"S1: {pages} slow pages, p99 {p99(alone) * 1e3:.1f} ms late alone, "
-            f"{p99(crowded) * 1e3:.1f} ms among them, memory +{grown / 1e6:.0f} MB; let go",
+            f"S1: {pages} slow pages, {max(alone)} beats late alone, "
+            f"{max(crowded)} among them, the loop busy for {busy * 1e3:.1f} ms a beat, "
+            f"memory +{grown / 1e6:.0f} MB; let go",
         )
         assert grown < 40e6 + pages * 2e6
-        assert p99(crowded) < max(5 * p99(alone), 0.25)
+        assert max(crowded) < max(5 * max(alone), 25)
+        assert busy < 0.1
 
 
 # --- S2 -----------------------------------------------------------------------------------------

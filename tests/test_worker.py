@@ -17,6 +17,7 @@ from kernel.contract import Request, Sampling
 from kernel.manifest import Manifest
 from kernel.worker import Limits, Worker, WorkerDied, WorkerError
 from kernel.workers import Engines, Workers
+from tests.engines.real import late_words
 
 CODE = f"{Path(__file__).parent / 'engines' / 'scripted.py'}:Engine"
 PYTHON = Path(sys.executable)
@@ -72,10 +73,7 @@ async def test_requests_run_together_and_one_is_cancelled(worker):
     short = [worker.generate(Request(prompt=f"{n} " * 20)) for n in range(8)]
     assert await asyncio.gather(*map(text, short)) == [f"{n} " * 20 for n in range(8)]
     await anext(endless)
-    begun = time.monotonic()
-    endless.cancel()
-    await text(endless)
-    assert time.monotonic() - begun < 0.2
+    assert await late_words(endless, worker.call("echo")) <= 1, "that of the step under way"
     assert endless.finish
     assert endless.finish.reason == "cancelled"
     endless.cancel()
@@ -128,15 +126,15 @@ async def test_an_error_of_one_request_is_a_sentence_and_the_worker_lives(
     ],
 )
 async def test_a_death_fails_what_is_open_after_the_text_so_far(what, words):
-    async with running(limits=Limits(silence=0.4)) as worker:
+    silence = 1 if what == "hang" else 60  # Only a hang is told by its silence.
+    async with running(limits=Limits(silence)) as worker:
         await worker.load("m", {})
         reply = worker.generate(Request(prompt=f"one two nap {what}"))
         got = [(await anext(reply)).text for _ in range(2)]
-        begun = time.monotonic()
         call = asyncio.create_task(worker.call("wait")) if what != "hang" else None
         with pytest.raises(WorkerDied) as caught:
-            await text(reply)
-        assert time.monotonic() - begun < 1.5
+            async with asyncio.timeout(10):
+                await text(reply)
         assert got == ["one ", "two "]
         assert words in str(caught.value)
         assert await worker.died == str(caught.value)
@@ -162,8 +160,8 @@ async def test_values_that_cannot_be_cost_their_own_request(worker):
 
 
 async def test_an_engine_may_read_a_prompt_for_longer_than_it_may_pause():
-    quiet = "nap " * 40  # 0.8 seconds
-    async with running(limits=Limits(silence=0.3, reading=30)) as worker:
+    quiet = "nap " * 80  # 1.6 seconds
+    async with running(limits=Limits(silence=1, reading=30)) as worker:
         await worker.load("m", {})
         assert await text(worker.generate(Request(prompt=f"{quiet} word"))) == "word "
         with pytest.raises(WorkerDied, match=r"silent for .* model: in settings\.yaml"):
@@ -212,12 +210,13 @@ async def test_a_refused_file_leaves_the_worker_alive():
 
 async def test_a_cancelled_load_kills_the_worker():
     async with running() as worker:
-        load = asyncio.create_task(worker.load("hang", {}))
-        await asyncio.sleep(0.3)
+        begun = asyncio.Event()
+        load = asyncio.create_task(worker.load("hang", {}, lambda *_: begun.set()))
+        await begun.wait()
         load.cancel()
         with pytest.raises(asyncio.CancelledError):
             await load
-        assert await asyncio.wait_for(worker.died, 1) == "The loading was cancelled."
+        assert await asyncio.wait_for(worker.died, 20) == "The loading was cancelled."
 
 
 async def test_a_start_that_is_given_up_before_there_is_a_pipe_leaves_nothing(monkeypatch):
@@ -250,7 +249,7 @@ async def test_no_sign_of_life_is_a_hang():
         worker._watch()
         frozen = asyncio.create_task(worker.call("freeze"))
         with pytest.raises(WorkerDied, match="hung while working"):
-            await asyncio.wait_for(frozen, 5)
+            await asyncio.wait_for(frozen, 20)
 
 
 async def test_an_engine_imports_from_others_without_running_them(tmp_path):
@@ -310,13 +309,14 @@ async def test_a_gigabyte_of_output_costs_neither_memory_nor_time():
     told = []
     async with running(on_log=told.append) as worker:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        longest, last, done = 0.0, time.monotonic(), False
+        begun = last = time.thread_time()  # The loop's own: a busy machine takes none of it.
+        longest, done = 0.0, False
 
         async def watch():
             nonlocal longest, last
             while not done:
                 await asyncio.sleep(0.001)
-                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+                longest, last = max(longest, time.thread_time() - last), time.thread_time()
 
         watching = asyncio.create_task(watch())
         await worker.load("gigabyte", {})
@@ -324,7 +324,8 @@ async def test_a_gigabyte_of_output_costs_neither_memory_nor_time():
         done = True
         await watching
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
-        assert longest < 0.5, "the loop was never busy for long, on a busy machine either"
+        assert longest < 0.02, "the loop was never busy for long"
+        assert last - begun < 6, "nor all the time: it takes one second"
         assert len(told) < 200 * 60
         assert len(worker.log_tail) == 200
 

@@ -114,9 +114,9 @@ async def test_an_archive_is_dropped_agreed_to_updated_and_taken_back(
         await expect(page.locator("#loom-is")).to_have_text("Loom 2.0")
         await page.reload()
         await expect(page.locator("#loom-is")).to_have_text("Loom 2.0")
-        await asyncio.sleep(1)
-        blocked = [text for text in watched.complaints if "Content Security Policy" in text]
-        assert len(blocked) >= 4, watched.complaints
+        async with asyncio.timeout(20):
+            while "\n".join(watched.complaints).count("Content Security Policy") < 4:
+                await asyncio.sleep(0.1)
         assert asked == [], "F56: nothing is asked of another origin"
         await shots(page, "4-installed")
         await page.click("#workshop-loom-back")
@@ -147,10 +147,12 @@ async def test_the_culprit_is_found_from_the_status_line(tmp_path: Path, environ
         for step in range(1, 4):
             await expect(page.locator("#workshop-search")).to_contain_text(f"Step {step} of")
             await expect(page.locator("#workshop-status-yes")).to_be_enabled()
+            # Half of those that are left run: up to helper 2, up to 5, and up to 3.
+            wrong = step > 1
+            await expect(trouble).to_have_count(int(wrong))
             if step == 2:
                 await shots(page, "5-search")
                 await page.reload()  # which loses nothing
-            wrong = await trouble.count() > 0
             await page.click(f"#workshop-status-{'yes' if wrong else 'no'}")
         await expect(page.locator("#workshop-search")).to_contain_text("It is Helper 3")
         await expect(trouble).to_have_count(0)

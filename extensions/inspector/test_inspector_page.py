@@ -60,8 +60,10 @@ async def test_thoughts_and_the_sheet(tmp_path: Path):
         await expect(words).to_contain_text("Let me see.")
         await shoot(page, "thinking")
         before = len(await words.text_content() or "")
-        await page.wait_for_timeout(200)
-        assert len(await words.text_content() or "") > before
+        await page.wait_for_function(
+            "before => document.querySelector('.chat-thought > div').textContent.length > before",
+            arg=before,
+        )
         tall = "log => log.scrollHeight > log.clientHeight + 200"
         while not await page.locator("chat-log").evaluate(tall):
             await page.wait_for_timeout(50)

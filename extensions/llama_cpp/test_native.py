@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import subprocess
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from kernel.api import Request, Sampling, Worker, WorkerError
-from tests.engines.real import STORIES, STORY, ask, engine
+from tests.engines.real import ROOT, STORIES, STORY, ask, engine
 from tests.engines.tiny import make_rwkv
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
@@ -23,6 +22,9 @@ MODEL = STORIES / "stories260K.gguf"
 LORA = STORIES.parent / "lora-stories260K" / "lora-shakespeare-f32.gguf"
 LONG = " ".join(f"Lily saw {n} birds and she was happy." for n in range(40))
 """Many hundred tokens."""
+COUNTED = ROOT / "tests" / "engines" / "counted.py"
+ABORTED = 2
+"""What llama.cpp answers for a step that was told to stop."""
 BACK = 3
 """Tokens that may be read again though they are known, see prefixes.py."""
 
@@ -285,18 +287,20 @@ save(folder / "mine.states", [], most=1500)
     assert left == [".live.states.draft", "mine.states", "new.states"]
 
 
-async def test_a_cancel_ends_the_reading_of_a_prompt(shared: Worker):
-    """Within one node of the graph; what was read until then is known."""
-    worker = await loaded(shared, **{"batch_size": 2048, "ubatch_size": 2048})
-    reply = worker.generate(Request(prompt=LONG, sampling=Sampling(max_new_tokens=1)))
-    await asyncio.sleep(0)
-    begun = time.monotonic()
-    reply.cancel()
-    assert [delta async for delta in reply] == []
-    assert time.monotonic() - begun < 0.2
-    assert reply.finish
-    assert reply.finish.reason == "cancelled"
-    assert (await ask(worker))[0] == STORY
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_cancel_ends_the_reading_of_a_prompt(environment: Path):
+    """Within one node of the graph, not when the step is done."""
+    async with engine("llama_cpp", environment, COUNTED) as worker:
+        await worker.load(MODEL, {"batch_size": 2048, "ubatch_size": 2048})
+        await worker.call("hold")
+        reply = worker.generate(Request(prompt=LONG, sampling=Sampling(max_new_tokens=1)))
+        assert await worker.call("stepping")
+        reply.cancel()
+        assert [delta async for delta in reply] == []
+        assert reply.finish
+        assert reply.finish.reason == "cancelled"
+        assert await worker.call("codes") == [ABORTED]
+        assert (await ask(worker))[0] == STORY
 
 
 @pytest.mark.parametrize(

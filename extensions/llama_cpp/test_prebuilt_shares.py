@@ -221,9 +221,8 @@ async def test_who_waits_for_room_can_be_cancelled_and_the_next_one_comes(enviro
         await anext(first)
         second, third = long(800), long(200)
         second.cancel()
-        begun = time.monotonic()
         assert [delta async for delta in second] == []
-        assert time.monotonic() - begun < 0.3
+        assert not first.finish, "it did not wait for its turn"
         assert second.finish
         assert second.finish.reason == "cancelled"
         for reply, most in ((first, 800), (third, 200)):

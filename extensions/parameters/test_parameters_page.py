@@ -40,11 +40,14 @@ async def test_parameters_by_hand(tmp_path: Path):
         await page.goto(server.link)
         await page.wait_for_selector("#models-open .dot[data-state=ready]")
 
-        # The tab opens at once.
+        # The tab opens at once: as the chat does, where the machine is busy.
         began = time.monotonic()
+        await page.goto(f"{server.address}/chat")
+        await page.wait_for_selector("#chat-text")
+        usual, began = time.monotonic() - began, time.monotonic()
         await page.goto(f"{server.address}/parameters")
         await page.wait_for_selector("#parameters-temperature")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < max(2, 4 * usual)
         other = await context.new_page()
         await other.goto(f"{server.address}/parameters")
         await page.bring_to_front()  # Chromium draws what is behind once a second

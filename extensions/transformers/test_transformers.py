@@ -3,14 +3,13 @@
 import asyncio
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kernel.api import Message, Request, Sampling, Text, Worker, WorkerError
-from tests.engines.real import STORIES, STORY, ask
+from tests.engines.real import STORIES, STORY, ask, late_words
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="package")]
 MODEL = STORIES / "hf"
@@ -197,10 +196,7 @@ async def test_a_cancel_frees_the_engine_at_once(worker: Worker):
     reply = worker.generate(Request(prompt="Once", sampling=sampling))
     for _ in range(5):
         await anext(reply)
-    begun = time.monotonic()
-    reply.cancel()
-    [delta async for delta in reply]
-    assert time.monotonic() - begun < 0.2
+    assert await late_words(reply, worker.call("tokenize", text="x")) <= 1, "that under way"
     assert reply.finish
     assert reply.finish.reason == "cancelled"
     assert reply.finish.usage.completion >= 5

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-import time
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -53,12 +53,17 @@ async def test_nothing_is_backed_up_while_there_is_nothing(store: Store, path: P
 
 async def test_a_backup_waits_for_nobody_and_nobody_for_it(store: Store):
     await store.add_user("", "first")
-    slow = asyncio.create_task(store._database.write(lambda c: time.sleep(0.5)))
-    await asyncio.sleep(0.05)
-    began = time.perf_counter()
+    begun, made = threading.Event(), threading.Event()
+
+    def write(_: object) -> bool:
+        begun.set()
+        return made.wait(10)
+
+    writing = asyncio.create_task(store._database.write(write))
+    assert await asyncio.to_thread(begun.wait, 10)
     await store.backup("start")
-    assert time.perf_counter() - began < 0.4
-    await slow
+    made.set()
+    assert await writing, "it went on until the backup was made"
 
 
 async def test_restoring_brings_everything_back_and_keeps_the_present(store: Store):

@@ -1,5 +1,7 @@
-"""The native engine of llama.cpp, which also tells what it remembers, and where."""
+"""The native engine of llama.cpp, which also tells what it remembers, and where, and may be held
+within a step."""
 
+import threading
 from pathlib import Path
 
 from kernel.worker_host import load_code
@@ -10,6 +12,8 @@ from extensions.llama_cpp.native.engine import Native  # noqa: E402 - after its 
 
 
 class Engine(Native):
+    concurrent = (*Native.concurrent, "stepping")
+
     def load(self, path, options, report):
         info, self.copies = super().load(path, options, report), 0
         state = self._context.state
@@ -21,13 +25,37 @@ class Engine(Native):
         self._context.state = counted
         return info
 
+    def hold(self):
+        decode = self._context.decode
+        self.begun, self.heard, self.codes = threading.Event(), threading.Event(), []
+
+        def held():
+            self.begun.set()
+            self.heard.wait(60)
+            self.codes.append(decode())
+            return self.codes[-1]
+
+        self._context.decode = held
+
+    def cancel(self, id):
+        super().cancel(id)
+        if hasattr(self, "heard"):
+            self.heard.set()
+
     def call(self, name, report, cancelled, **data):
         """Also `held()` and `outside()`: the tokens of each sequence that are in the context, and
-        of each that lies outside; `copies()`: how often something was copied out."""
+        of each that lies outside; `copies()`: how often something was copied out; `hold()`: steps
+        wait for a cancel from now on; `stepping()`, answered within one; `codes()`: their ends."""
         if name == "held":
             return [self._context.length(number) for number in range(self._context.sequences)]
         if name == "outside":
             return [len(away.tokens) for away in self._prefixes._outside]
         if name == "copies":
             return self.copies
+        if name == "hold":
+            return self.hold()
+        if name == "stepping":
+            return self.begun.wait(60)
+        if name == "codes":
+            return self.codes
         return super().call(name, report, cancelled, **data)

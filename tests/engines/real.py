@@ -1,6 +1,7 @@
 """What the tests of real engines share: a worker in the engine's environment, and a model."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from kernel.contract import Delta, Finish, Request, Sampling
 from kernel.environments import python_of
+from kernel.generation import Generation
 from kernel.worker import Worker
 
 ROOT = Path(__file__).parents[2]
@@ -56,3 +58,15 @@ async def ask(
     deltas = [delta async for delta in reply]
     assert reply.finish
     return "".join(delta.text for delta in deltas), reply.finish, deltas
+
+
+async def late_words(reply: Generation, question: Coroutine[Any, Any, Any]) -> int:
+    """Cancel a reply: how many of its words came once the engine had heard that, up to its end.
+
+    An engine answers the `question` beside its steps, so after it has heard what was sent before.
+    """
+    reply.cancel()
+    heard = asyncio.create_task(question)
+    late = sum([heard.done() async for _ in reply])
+    await heard
+    return late

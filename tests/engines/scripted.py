@@ -12,12 +12,12 @@ from kernel.contract import Delta, EngineFailed, Finish, ModelInfo, Output, Refu
 
 
 class Engine:
-    concurrent = ("echo", "wait")
+    concurrent = ("echo", "wait", "hung")
 
     def __init__(self):
         self.running = {}
         self.early = deque()
-        self.wake = threading.Event()
+        self.wake, self.hanging = threading.Event(), threading.Event()
 
     def load(self, path, options, report):
         for step in range(1, 4):
@@ -97,7 +97,12 @@ class Engine:
         os.abort()
 
     def hang(self):
+        self.hanging.set()
         time.sleep(60)
+
+    def hung(self):
+        """Answered once it hangs."""
+        return self.hanging.wait(60)
 
     def garbage(self):
         self.pipe().sendall(b"Hello, I am a library that prints.\n" * 9)
