@@ -150,13 +150,14 @@ def test_failing_to_add_keeps_what_was_there(
     assert ready(TINY, tmp_path)
 
 
-KILLED = """
+PIP = "import time; print('here'); time.sleep(60)"
+KILLED = f"""
 import sys
 from pathlib import Path
 from kernel import environments
 root, quick, pip = sys.argv[1:]
 environments._venv = lambda folder: [sys.executable, "-c", quick, str(folder), pip]
-environments._pip = lambda *_: [sys.executable, "-c", "import time; print('here'); time.sleep(60)"]
+environments._pip = lambda *_: [sys.executable, "-c", {PIP!r}]
 environments.build(
     environments.Environment("engine", ()), Path(root), lambda *_: None, lambda: False
 )
@@ -190,7 +191,7 @@ def test_a_killed_builder_leaves_nothing_that_looks_whole(tmp_path: Path) -> Non
 def pip_of(builder: int) -> psutil.Process | None:
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in psutil.Process(builder).children():
-            if any("sleep(60)" in word for word in child.cmdline()):
+            if PIP in child.cmdline():  # A child that is just forked still has its parent's.
                 return child
     return None
 

@@ -28,6 +28,7 @@ import pytest
 from extensions.conversations import schema
 from extensions.conversations.api import Store
 from kernel.crash import PLAN
+from tests.durability.writing import END
 
 ROOT = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")
@@ -198,9 +199,9 @@ class Writer:
         self.process.stdin.flush()
         said, timer = list[list[Any]](), None
         for line in self.process.stdout:
-            mark, *what = json.loads(line)
-            if mark == "end":
+            if line.endswith(END):  # Perhaps behind a line that the kill cut short.
                 break
+            mark, *what = json.loads(line)
             if mark == "pid":
                 timer = threading.Timer(seconds, _kill, what)
                 timer.start()

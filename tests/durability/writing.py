@@ -17,6 +17,9 @@ from typing import Any
 from extensions.conversations.api import Said, Store, Whole
 from kernel.crash import PLAN
 
+END = '["end"]\n'
+"""What is said when a child has ended."""
+
 
 class Person:
     """Does one thing after the other, by lot, and says so."""
@@ -154,7 +157,7 @@ def main() -> None:
         path, seed, plan = line.split()
         if child := os.fork():
             os.waitpid(child, 0)
-            os.write(1, b'["end"]\n')
+            os.write(1, END.encode())
             continue
         os.environ[PLAN] = plan
         os.write(1, (json.dumps(["pid", os.getpid()]) + "\n").encode())
