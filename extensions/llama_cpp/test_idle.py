@@ -30,7 +30,7 @@ async def held(worker: Worker) -> int:
 
 async def rested(worker: Worker) -> list[int]:
     """Tokens of what lies outside the context, once the engine copied something there."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(10):
         while not (outside := await worker.call("outside")):
             await asyncio.sleep(0.5)  # A question is something to do, so not too often.
     return outside
@@ -76,38 +76,42 @@ async def test_who_shares_only_its_beginning_does_not_take_it_away(environments_
         assert again.usage.cached == first.usage.prompt - 1
 
 
+TOM, BEN = f"{LONG} Tom said", f"{LONG} Ben asked"
+"""What they share lets both stay in the context, though one comes after the other."""
+
+
 async def test_it_is_copied_out_while_nobody_asks_for_anything(environments_dir: Path):
     async with loaded(environments_dir) as worker:
-        text, first, _ = await ask(worker, LONG)
-        _, second, _ = await ask(worker, f"Ben said. {LONG}", max_new_tokens=2)
-        [copied] = await rested(worker)  # of the other only when it went
-        before = await worker.call("copies")
+        text, first, _ = await ask(worker, TOM, max_new_tokens=60)
+        await ask(worker, BEN, max_new_tokens=4)
+        [copied] = await rested(worker)  # and not the last one that was used
         assert copied == first.usage.prompt + first.usage.completion - 1
+        assert await held(worker) > 2 * first.usage.prompt, "it stays where it is, too"
+        assert await worker.call("copies") == 1
         await ask(worker, "Ben had a dog")
-        assert await worker.call("copies") == before + 1, "the last one that was used"
-        again, third, _ = await ask(worker, LONG)
-        assert (again, third.usage.cached) == (text, first.usage.prompt - 1)
-        _, fourth, _ = await ask(worker, f"Ben said. {LONG}")
-        assert fourth.usage.cached == second.usage.prompt - 1
+        assert await held(worker) < 60
+        assert await worker.call("copies") == 2, "only the other had to be copied then"
+        again, second, _ = await ask(worker, TOM, max_new_tokens=60)
+        assert (again, second.usage.cached) == (text, first.usage.prompt - 1)
 
 
 async def test_who_goes_on_leaves_no_older_copy(environments_dir: Path):
     async with loaded(environments_dir) as worker:
-        text, _, _ = await ask(worker, LONG)
-        await ask(worker, f"Ben said. {LONG}", max_new_tokens=2)
-        copied = await rested(worker)
-        _, more, _ = await ask(worker, f"{LONG}{text} And")
-        assert more.usage.cached >= copied[0] - 3
-        assert copied[0] not in await worker.call("outside")
+        text, _, _ = await ask(worker, TOM, max_new_tokens=60)
+        await ask(worker, BEN, max_new_tokens=4)
+        [copied] = await rested(worker)
+        _, more, _ = await ask(worker, f"{TOM}{text} And")
+        assert more.usage.cached > copied - 32, "it goes on, though read in other tokens"
+        assert copied not in await worker.call("outside")
 
 
 async def test_a_copy_is_saved_once(environments_dir: Path, tmp_path: Path):
     async with loaded(environments_dir) as worker:
-        _, first, _ = await ask(worker, LONG)
-        await ask(worker, f"Ben said. {LONG}", max_new_tokens=2)
+        _, first, _ = await ask(worker, TOM, max_new_tokens=60)
+        await ask(worker, BEN, max_new_tokens=4)
         await rested(worker)
         assert await worker.call("save", folder=str(tmp_path)) == 2
     async with loaded(environments_dir) as worker:
         assert await worker.call("restore", folder=str(tmp_path)) == 2
-        _, again, _ = await ask(worker, LONG)
+        _, again, _ = await ask(worker, TOM)
         assert again.usage.cached == first.usage.prompt - 1
