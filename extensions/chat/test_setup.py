@@ -198,7 +198,9 @@ async def test_thinking_is_offered_where_the_template_knows_it(app: App, tab: Ta
     assert not tab.look().get("chat-setup-reasoning_effort")
 
 
-async def test_a_guessed_template_is_said(app: App, tab: Tab, model: Scripted):
+async def test_a_guessed_template_is_said(app: App, model: Scripted):
+    model.info = structs.replace(model.info, chat_template="")
+    tab = await Tab(app).connect()
     help_ = tab.look().get("chat-setup-template-help")
     assert help_
     assert "“Alpaca”, a guess" in help_.text

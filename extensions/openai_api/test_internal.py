@@ -215,6 +215,7 @@ async def test_a_model_that_comes_while_no_page_is_open(app: App, served: Served
 
 
 async def test_a_template_that_comes_with_a_model(served: Served, model: Knowing):
+    model.info = structs.replace(model.info, chat_template="")
     body = {"model_name": "first.gguf", "instruction_template": "ChatML"}
     loaded = await ask(served, "POST", INTERNAL + "model/load", served.key, **body)
     assert loaded.status_code == 200, loaded.text

@@ -59,7 +59,7 @@ async def test_a_hostile_template_is_a_sentence(what: str):
 
 
 async def test_a_template_is_kept_chosen_for_the_model_and_deleted_with_a_way_back():
-    model = Scripted()
+    model = Scripted(chat_template="")
     async with running("prompts", "settings", model=model) as app:
         page = await opened(app)
         prompts = app.kernel.registry.values(PROMPTS)[0]

@@ -23,7 +23,12 @@ class Engine:
         self._lock = threading.Lock()
         self._never = threading.Event()
         report(0.5, "Half way")
-        return ModelInfo("scripted", loader="scripted_worker", context_length=4096)
+        return ModelInfo(
+            "scripted",
+            loader="scripted_worker",
+            context_length=4096,
+            chat_template="{{ messages }}",  # Never read; a guessed one is rendered by a process.
+        )
 
     def submit(self, id: int, request: Request) -> None:
         with self._lock:

@@ -71,6 +71,8 @@ class Scripted:
     """A model that says what it was told to; with a `gate` one word for each release.
 
     `logprobs` are those of the words, in turn; `capabilities` and `samplers` what it can do.
+    Its `chat_template` is never read, as nothing of a request is; without one, each app would
+    start a process that renders the guessed one.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Scripted:
         capabilities: Sequence[Capability] = ("text",),
         samplers: Sequence[str] = ("temperature", "max_new_tokens"),
         logprobs: Sequence[float] = (),
+        chat_template: str = "{{ messages }}",
     ) -> None:
         self.scripts, self.pause, self.gate = list(scripts) or ["Hello."], pause, gate
         self.logprobs = logprobs
@@ -89,6 +92,7 @@ class Scripted:
             "scripted",
             loader="scripted",
             context_length=4096,
+            chat_template=chat_template,
             samplers=tuple(samplers),
             capabilities=tuple(capabilities),
         )
