@@ -72,6 +72,7 @@ async def test_a_deadly_call_is_refused(
         {"n_batch": 0, "n_ubatch": 0},
         {"n_batch": 2**31 - 1, "n_ubatch": 2**31 - 1},
         {"n_batch": 32, "n_ubatch": 8, "sequences": 64},
+        {"cells": 4, "sequences": 64},
     ],
 )
 async def test_a_number_that_kills_is_brought_into_its_bounds(fenced: Worker, more: dict[str, Any]):
