@@ -175,6 +175,11 @@ def test_a_wheel_for_another_processor_is_not_used(tmp_path: Path):
         ("WARNING: Retrying (Retry(total=4)) after NewConnectionError", "check the network"),
         ("CMake Error: Failed to find nvcc.", "nvidia-cuda-toolkit"),
         ("Could NOT find Vulkan (missing: Vulkan_LIBRARY)", "libvulkan-dev"),
+        (
+            'CMake Error in cuda/CMakeLists.txt:\n  CUDA_ARCHITECTURES is set to "native", but no '
+            "GPU was detected.",
+            "No graphics card of NVIDIA answers here",
+        ),
         ("c++: fatal error: Killed signal terminated program cc1plus", "memory did not suffice"),
         (
             "Retrying (once)\n[1/3] c++\npart2.cpp:7:1: error: no such thing",
@@ -193,6 +198,14 @@ def test_why_it_was_not_built(said: str, told: str):
         shown = building.tail(log).split("\n")
         assert said.split("\n")[0] in shown[: building.BEFORE + 1], "without scrolling"
         assert len(shown) <= building.WORDS
+
+
+def test_what_cmake_does_without_is_no_error():
+    log = "-- Could NOT find NCCL (missing: NCCL_LIBRARY)\n" + "step\n" * 90
+    log += "CMake Error at cuda/CMakeLists.txt:178 (target_link_libraries):\n\n  No CUDA::cublas.\n"
+    told = r"Its first error: CMake Error at .*:178 \(target_link_libraries\): No CUDA::cublas\. Of"
+    assert re.search(told, building.reason(log, Path("build.log")))
+    assert "NCCL" not in building.tail(log)
 
 
 def test_what_failed_leaves_its_log_alone(

@@ -27,7 +27,8 @@ NEEDS = 1 << 30
 """Bytes of the disk; 600 MB were seen at most."""
 STEP = re.compile(r"^\s*\[\s*(\d+)/(\d+)\]|^\s*\[\s*(\d+)%\]")
 """How ninja and make count."""
-TELLING = re.compile(r"error:|CMake Error|No space left|Killed|could not find", re.I)
+TELLING = re.compile(r"^(?!\s*-- ).*(error:|CMake Error|No space left|Killed|could not find)", re.I)
+"""Of an error; lines of cmake that begin with dashes tell what it does without."""
 WORDS = 60
 """Lines of the log that are shown of a build that failed."""
 BEFORE = 4
@@ -73,6 +74,10 @@ REASONS = (
     (r"CUDA Toolkit not found|Failed to find nvcc|No CMAKE_CUDA_COMPILER",
      "The CUDA toolkit is missing. On Debian and Ubuntu run: sudo apt install "
      "nvidia-cuda-toolkit — then try again."),
+    (r"CUDA_ARCHITECTURES.*no GPU was detected",
+     "No graphics card of NVIDIA answers here, so it is not known which to build for. See "
+     "whether nvidia-smi finds one, or name its kind: CMAKE_ARGS=-DCMAKE_CUDA_ARCHITECTURES=86 — "
+     "then try again."),
     (r"Could NOT find Vulkan|glslc.* not found",
      "The files to build for Vulkan are missing. On Debian and Ubuntu run: sudo apt install "
      "libvulkan-dev glslc — then try again."),
@@ -248,12 +253,20 @@ def reason(said: str, log: Path) -> str:
     for pattern, sentence in REASONS:
         if re.search(pattern, said):
             return sentence
-    errors = [line.strip() for line in said.split("\n") if TELLING.search(line)]
-    first = f" Its first error: {errors[0][:300].rstrip('.')}." if errors else ""
+    first = f" Its first error: {error[:300].rstrip('.')}." if (error := first_error(said)) else ""
     return (
         f"The compiler failed.{first} Often the compiler, or a package that it needs, is too old: "
         f"update it, then try again. All that it said is in {log}."
     )
+
+
+def first_error(said: str) -> str:
+    """Its line; after one of cmake's, which tells only where it is, also the one that says what."""
+    lines = [line.strip() for line in said.split("\n") if line.strip()]
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if TELLING.search(line):
+            return f"{line} {following}" if line.startswith("CMake Error") else line
+    return ""
 
 
 def tail(said: str) -> str:

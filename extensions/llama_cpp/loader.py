@@ -12,7 +12,7 @@ import msgspec
 from extensions.engine_kit.api import Gguf
 from extensions.llama_cpp.meaning import weighted
 from extensions.llama_cpp.refusals import refuse, runs_native
-from extensions.llama_cpp.weighing import Headers, files_beside, weigh
+from extensions.llama_cpp.weighing import Headers, beyond, files_beside, weigh
 from kernel.api import (
     Everyone,
     Extension,
@@ -82,13 +82,15 @@ class LlamaLoader(WorkerLoader):
         await super().install(report)
 
     async def open(self, path: Path, options: Any, report: Report) -> WorkerModel:
-        """Load it, without adapters that are not there any more: that is told."""
+        """Load it, without adapters that are not there any more and with no more context than it
+        reaches: that is told."""
         lora, gone = self._adapters(options.lora, file_in(path))
         opened = await super().open(path, msgspec.structs.replace(options, lora=lora), report)
+        name, cells = opened.info.name, opened.info.context_length
         if gone:
-            said = self._without(gone, f"{opened.info.name} was loaded")
-            self._ext.log.warning("%s", said)
-            self._ext.tell(said, Everyone())
+            self._tell(self._without(gone, f"{name} was loaded"))
+        if short := beyond(msgspec.structs.asdict(options), cells):
+            self._tell(f"{name} was loaded with a context of {cells:,} tokens. {short}")
         model = LlamaModel(opened.worker, opened.info)
         model.loras = self._loras
         if options.keep_cache and "state" in opened.info.capabilities:
@@ -127,6 +129,10 @@ class LlamaLoader(WorkerLoader):
         _, gone = self._adapters(options.lora, path)
         said = f"{fit.said} {self._without(gone, 'It loads')}" if gone else fit.said
         return msgspec.structs.replace(fit, said=said)
+
+    def _tell(self, said: str) -> None:
+        self._ext.log.warning("%s", said)
+        self._ext.tell(said, Everyone())
 
     def _prebuilt(self, options: Any) -> bool:
         """Whether the prebuilt engine would run it; raises Refused where none can."""

@@ -215,7 +215,9 @@ class Prebuilt:
 
     def _tokenize(self, text: str, special: bool) -> list[int]:
         if len(text) > self._info.context_length * LONGEST:
-            raise Refused(f"The prompt has {len(text):,} characters, far too many for this model.")
+            raise Refused(
+                f"The prompt has {len(text):,} characters, far too many for this model. Shorten it."
+            )
         beginning = self._begins(text, special)
         return self._ask("/tokenize", content=text, add_special=beginning)["tokens"]
 
@@ -247,6 +249,7 @@ def unloaded(path: str, mmproj: str) -> str:
     with_it = f" with {Path(mmproj).name}" if mmproj else ""
     fits = "An mmproj fits only the model that it came with. Otherwise a" if mmproj else "A"
     return (
-        f"llama.cpp could not load {Path(path).name}{with_it}. Its log says why. {fits} smaller "
-        "context length or fewer GPU layers need less memory."
+        f"llama.cpp could not load {Path(path).name}{with_it}. {fits} smaller context length or "
+        "fewer GPU layers need less memory. Started with --verbose, Spindle shows in its terminal "
+        "what llama.cpp said."
     )

@@ -22,6 +22,10 @@ from extensions.llama_cpp.refusals import check_prebuilt
 TOGETHER = 4
 """Requests that are decoded in one step, unless the options say otherwise; more wait."""
 
+STEP = 64
+"""Tokens of prompts that a processor reads in one step, which nothing ends and for which all other
+replies wait. More would be hardly faster."""
+
 TALKATIVE = 3
 """How much llama.cpp prints: what it loads and how long a reply took, nobody's words."""
 
@@ -31,8 +35,9 @@ def parameters(xllamacpp: Any, path: str, file: Gguf, options: Mapping[str, Any]
     check_prebuilt(options)
     p, card = xllamacpp.CommonParams(), len(xllamacpp.get_device_info()) > 1
     p.model.path = path
-    p.n_ctx = context_length(file, options)
-    p.n_batch = options.get("batch_size", 512)
+    # llama.cpp asserts that a step holds a token of every reply, and cuts it to the context.
+    p.n_ctx = max(context_length(file, options), together(options))
+    p.n_batch = max(tokens_at_once(file, options, card=card), together(options))
     p.n_ubatch = min(options.get("ubatch_size", 512), p.n_batch)
     threads = threads_for(options.get("threads", 0), file.size)
     p.cpuparams.n_threads = threads
@@ -68,6 +73,13 @@ def _cards(xllamacpp: Any, p: Any, options: Mapping[str, Any]) -> None:
         p.tensor_split = [*divided, *[0.0] * (len(p.tensor_split) - len(divided))]
     if options.get("cpu_moe"):
         p.tensor_buft_overrides = f"{EXPERTS}=CPU"
+
+
+def tokens_at_once(file: Gguf, options: Mapping[str, Any], *, card: bool) -> int:
+    """How many tokens of prompts are read in one step: fewer than the options say where that takes
+    seconds."""
+    wanted = options.get("batch_size", 512)
+    return wanted if card or file.size < SMALL else min(wanted, STEP)
 
 
 def together(options: Mapping[str, Any]) -> int:

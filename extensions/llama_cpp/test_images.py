@@ -192,7 +192,7 @@ async def test_who_has_no_eyes_says_so(environments_dir: Path, tmp_path: Path):
         with pytest.raises(WorkerError, match="no mmproj file"):
             await blind.load(MODEL, {"mmproj": str(make_lora(tmp_path / "lora.gguf"))})
         others = str(make_eyes(tmp_path / "wide.gguf", 96))
-        told = r"with wide\.gguf\. .*fits only the model that it came with"
+        told = r"with wide\.gguf\. An mmproj fits only the model that it came with.*--verbose"
         with pytest.raises(WorkerError, match=told):
             await blind.load(MODEL, {"mmproj": others})
 

@@ -303,6 +303,16 @@ async def test_a_cancel_ends_the_reading_of_a_prompt(environment: Path):
         assert (await ask(worker))[0] == STORY
 
 
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_slow_model_reads_a_prompt_in_steps_of_a_second(environment: Path):
+    """Who comes meanwhile is read beside it in the next step, and does not wait for all of it."""
+    async with engine("llama_cpp", environment, COUNTED) as worker:
+        await worker.load(MODEL, {})
+        await worker.call("slow", speed=100)
+        await ask(worker, token_ids=tuple([300] * 400), max_new_tokens=1)
+        assert await worker.call("steps") == [64, 100, 100, 100, 36]
+
+
 @pytest.mark.parametrize(
     "count", [80, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 )

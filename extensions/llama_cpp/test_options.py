@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from extensions.engine_kit.api import Gguf
 from extensions.llama_cpp import meaning
+from extensions.llama_cpp.files import SMALL
 from extensions.llama_cpp.honoured import HONOURED
 from extensions.llama_cpp.options import FLAGS, Options, complete, with_flags
+from extensions.llama_cpp.prebuilt_parameters import tokens_at_once
 from extensions.llama_cpp.prebuilt_sampling import HONOURED as PREBUILT
 from kernel.api import LOADERS, Message, Text, WorkerError, check, fields
 from kernel.testing import running
@@ -246,6 +249,46 @@ async def test_options_reach_the_engine_and_the_story_stays(name: str, environme
         answer, _, _ = await ask(worker, messages=QUESTION)
         await worker.load(GUIDE, {})
         assert (await ask(worker, messages=QUESTION))[0][:20] == answer[:20] != ""
+
+
+TIGHT: list[tuple[dict[str, Any], str]] = [
+    ({"context_length": 8}, ", there"),
+    ({"context_length": 8, "parallel": 128}, ", there"),
+    ({"batch_size": 32, "parallel": 128}, STORY),
+]
+"""Less room in the context, or in a step, than there may be replies; and what is said in it."""
+
+
+@pytest.mark.engine
+@ENGINES
+async def test_less_room_than_replies_crashes_no_engine(name: str, environments_dir: Path):
+    async with engine("llama_cpp", environments_dir / name) as worker:
+        for options, words in TIGHT:
+            info = await worker.load(MODEL, options)
+            assert info.context_length == options.get("context_length", 2048)
+            text, finish, _ = await ask(worker)
+            assert (text.startswith(words), finish.reason) == (True, "length"), options
+    async with engine("llama_cpp", environments_dir / name) as worker:
+        await worker.load(MODEL, {"context_length": 1})
+        with pytest.raises(WorkerError, match="context of this model 1"):
+            await ask(worker)
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted", "card", "read"),
+    [
+        (SMALL - 1, 512, False, 512),
+        (SMALL, 512, False, 64),
+        (SMALL, 32, False, 32),
+        (SMALL, 512, True, 512),
+    ],
+)
+def test_a_step_of_the_prebuilt_engine_is_short_on_a_processor(
+    size: int, wanted: int, card: bool, read: int
+):
+    """It ends before anything else is heard: a cancel, or who else wants a token."""
+    file = Gguf({}, {}, size)
+    assert tokens_at_once(file, {"batch_size": wanted}, card=card) == read
 
 
 STRETCHED: list[dict[str, Any]] = [

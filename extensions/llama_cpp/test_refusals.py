@@ -84,14 +84,14 @@ async def test_heads_that_the_cache_type_cannot_cut_are_told(
             assert ("are 48 wide. Take f16." in fit.said) == (verdict == "not")
 
 
-async def test_an_adapter_that_is_gone_keeps_no_model_from_loading(
+async def test_what_a_load_leaves_out_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ):
     opened, told = list[Any](), list[str]()
 
     class Opened:
         worker = None
-        info = ModelInfo("stories")
+        info = ModelInfo("stories", context_length=2048)
 
     async def open(self: Any, path: Path, options: Any, report: Any) -> Any:
         opened.append(options.lora)
@@ -118,5 +118,10 @@ async def test_an_adapter_that_is_gone_keeps_no_model_from_loading(
         assert fit.verdict == "fits"
         assert "tokens. It loads without the adapters gone, away.gguf, which are not" in fit.said
         loader.refuse(path, options)
-        await loader.open(path, loader.Options(lora=("noise",)), None)
+        await loader.open(path, loader.Options(lora=("noise",), context_length=2048), None)
         assert len(told) == 1, "there is nothing to tell"
+        await loader.open(path, loader.Options(context_length=2049), None)
+        assert told[1] == (
+            "stories was loaded with a context of 2,048 tokens. It reaches no further: 2,049 "
+            "tokens were wanted. Alpha value, position divisor or RoPE base stretch it."
+        )

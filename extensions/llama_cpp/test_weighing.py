@@ -47,6 +47,11 @@ def test_without_a_card_everything_lies_in_memory():
         ({"mmap": False}, (Memory("", 8 * GB, 8 * GB),), "It fits with a context of 2,560 tokens"),
         ({}, (Memory("", 6 * GB, 8 * GB),), "It will be very slow: of 8.5 GB that it needs, 6.0"),
         ({"rpc": ("a:1",)}, (OWN,), "other machines take of it (RPC servers) is not known here."),
+        (
+            {"context_length": 10**6},
+            (Memory("", 64 * GB, 64 * GB),),
+            "131,072 tokens. It reaches no further: 1,000,000 tokens were wanted.",
+        ),
         ({"cache_ram": 9000}, (OWN,), "may take 9.4 GB more (Prefix cache)."),
     ],
 )

@@ -89,9 +89,21 @@ def weigh(
         return too_large(file, wished, wanted, options, own, found)
     more = options.get("cache_ram", 512) << 20
     said = fitting(file, wished, count, wanted, more, found)
+    if short := beyond(options, cells):
+        said += f" {short}"
     if options.get("rpc"):
         said += " What other machines take of it (RPC servers) is not known here."
     return Fit("fits", said, found)
+
+
+def beyond(options: Mapping[str, Any], cells: int) -> str:
+    """What is said where a longer context is wanted than the `cells` that the model reaches."""
+    if (wanted := options.get("context_length", 0)) <= cells:
+        return ""
+    return (
+        f"It reaches no further: {wanted:,} tokens were wanted. Alpha value, position divisor or "
+        "RoPE base stretch it."
+    )
 
 
 def share(memory: Memory, need: Need) -> Share:

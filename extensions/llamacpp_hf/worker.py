@@ -77,7 +77,7 @@ class Engine(Native):
         """As llama.cpp's; and `scores(text or token_ids, top=0, adapters=())`: see scores.py."""
         if name != "scores":
             return super().call(name, report, cancelled, **data)
-        beside = self._needs("logits_all", "The scores of every token")
+        beside = self._needs("logits_all", "Scoring every token (perplexity)")
         ids = data.get("token_ids")
         if ids is None:
             ids = self._tokenize(data["text"], data.get("special", True))

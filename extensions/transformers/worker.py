@@ -158,7 +158,7 @@ class Engine:
         ids = list(request.token_ids or ())
         if request.token_ids is None:
             if len(text) > self._info.context_length * LONGEST:
-                raise Refused(f"The prompt has {len(text):,} characters, far too many.")
+                raise Refused(f"The prompt has {len(text):,} characters, far too many. Shorten it.")
             ids = self._vocabulary.encode(text, neutral(request.sampling, "add_bos_token"))
         room = self._info.context_length - len(ids)
         if room < 1:

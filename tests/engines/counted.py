@@ -1,14 +1,16 @@
-"""The native engine of llama.cpp, which also tells what it remembers, and where, and may be held
-within a step."""
+"""The native engine of llama.cpp, which also tells what it remembers, and where, may be held
+within a step, and may seem slow."""
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 from kernel.worker_host import load_code
 
 load_code(f"{Path(__file__).parents[2] / 'extensions' / 'llama_cpp' / 'worker.py'}:Engine")
 
-from extensions.llama_cpp.native.engine import Native  # noqa: E402 - after its package was made
+from extensions.llama_cpp.native import batcher  # noqa: E402 - after its package was made
+from extensions.llama_cpp.native.engine import Native  # noqa: E402
 
 
 class Engine(Native):
@@ -37,6 +39,18 @@ class Engine(Native):
 
         self._context.decode = held
 
+    def slow(self, speed):
+        """Let the batcher's clock say that steps carry out so many tokens a second."""
+        decode, self.steps, clock = self._context.decode, [], SimpleNamespace(now=0.0)
+        batcher.time = SimpleNamespace(monotonic=lambda: clock.now)
+
+        def slowly():
+            self.steps.append(self._context.batch.used)
+            clock.now += self.steps[-1] / speed
+            return decode()
+
+        self._context.decode = slowly
+
     def cancel(self, id):
         super().cancel(id)
         if hasattr(self, "heard"):
@@ -45,7 +59,8 @@ class Engine(Native):
     def call(self, name, report, cancelled, **data):
         """Also `held()` and `outside()`: the tokens of each sequence that are in the context, and
         of each that lies outside; `copies()`: how often something was copied out; `hold()`: steps
-        wait for a cancel from now on; `stepping()`, answered within one; `codes()`: their ends."""
+        wait for a cancel from now on; `stepping()`, answered within one; `codes()`: their ends;
+        `slow(speed)`: steps seem to carry out so many tokens a second; `steps()`: those of each."""
         if name == "held":
             return [self._context.length(number) for number in range(self._context.sequences)]
         if name == "outside":
@@ -58,4 +73,8 @@ class Engine(Native):
             return self.begun.wait(60)
         if name == "codes":
             return self.codes
+        if name == "slow":
+            return self.slow(**data)
+        if name == "steps":
+            return self.steps
         return super().call(name, report, cancelled, **data)

@@ -15,8 +15,10 @@ from kernel.contract import Output, Refused
 
 PAUSE = 0.1
 """Seconds that replies may stand still while prompts are read beside them."""
-LEAST = 32
-"""Tokens of prompts read in a step, however slow that is."""
+WHILE = 1.0
+"""Seconds that a step reads prompts where nobody writes: who comes meanwhile waits for its end."""
+LEAST, FIRST = 32, 64
+"""Tokens of prompts read in a step, however slow that is; and before anything was measured."""
 
 
 class Batcher:
@@ -151,9 +153,8 @@ class Batcher:
                 writing.append(row)
         if not waiting:
             return writing, []
-        budget = batch.room
-        if writing:
-            budget = min(budget, max(LEAST, int(self._speed * PAUSE)))
+        quick = int(self._speed * (PAUSE if writing else WHILE)) if self._speed else FIRST
+        budget = min(batch.room, max(LEAST, quick))
         reading: list[tuple[Row, int]] = []
         for number, row in enumerate(waiting):
             share = budget // (len(waiting) - number)

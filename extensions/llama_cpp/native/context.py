@@ -86,7 +86,8 @@ class Context:
         if not 1 <= cells <= MOST_CELLS:
             raise Refused(f"A context of {cells:,} tokens is beyond all memory. Choose less.")
         given = C.llama_context_default_params()
-        given.n_ctx, given.n_seq_max = cells, sequences
+        # It cuts a step to the context's length, and asserts that a token of each sequence fits it.
+        given.n_ctx, given.n_seq_max = max(cells, sequences), sequences
         given.kv_unified, given.no_perf = True, True
         for name, value in more.items():
             if name in ("n_threads", "n_threads_batch"):

@@ -305,7 +305,9 @@ class Native:
 
     def _tokenize(self, text: str, special: bool) -> list[int]:
         if len(text) > self._info.context_length * LONGEST:
-            raise Refused(f"The prompt has {len(text):,} characters, far too many for this model.")
+            raise Refused(
+                f"The prompt has {len(text):,} characters, far too many for this model. Shorten it."
+            )
         return self._encode(text, special)
 
     def _encode(self, text: str, special: bool) -> list[int]:
