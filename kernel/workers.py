@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("workers")
 
+GRAVE = {"error": logging.ERROR, "warning": logging.WARNING}
 
 HANGS = "Seconds without a word until an engine counts as hung; ten times that for a prompt."
 
@@ -100,7 +102,13 @@ class Workers:
         variables = {**(manifest.worker.variables if manifest.worker else {}), **env}
         silence = self.settings().silence
         limits = Limits(silence=silence, reading=silence * 10)
-        return await Worker.start(python, str(folder / code), variables, engine_log.debug, limits)
+        heard = partial(hear, engine_log)
+        return await Worker.start(python, str(folder / code), variables, heard, limits)
+
+
+def hear(log: logging.Logger, line: str) -> None:
+    """Log an engine's line, as gravely as it says itself at its beginning."""
+    log.log(GRAVE.get(line.partition(":")[0], logging.DEBUG), "%s", line)
 
 
 class WorkerModel:

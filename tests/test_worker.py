@@ -172,22 +172,46 @@ async def test_an_engine_may_read_a_prompt_for_longer_than_it_may_pause():
             await text(worker.generate(Request(prompt="hang")))
 
 
-async def test_the_user_says_how_long_an_engine_may_be_silent(tmp_path, monkeypatch):
+MANIFEST = msgspec.convert(
+    {"id": "one", "name": "X", "version": "1", "summary": "", "api": 1}, Manifest
+)
+
+
+@pytest.fixture
+def workers(tmp_path, monkeypatch):
     async def prepare(*_):
         return PYTHON
 
     workers = Workers(tmp_path, [], None)  # type: ignore[arg-type]
     monkeypatch.setattr(workers, "prepare", prepare)
-    manifest = msgspec.convert(
-        {"id": "one", "name": "X", "version": "1", "summary": "", "api": 1}, Manifest
-    )
+    return workers
+
+
+async def test_the_user_says_how_long_an_engine_may_be_silent(workers):
     for settings, limits in ((Engines(), Limits()), (Engines(7), Limits(silence=7, reading=70))):
         workers.settings = lambda settings=settings: settings
         file, _, name = CODE.rpartition(":")
         code = f"{Path(file).name}:{name}"
-        worker = await workers.start(manifest, Path(file).parent, code, "", None, {})
+        worker = await workers.start(MANIFEST, Path(file).parent, code, "", None, {})
         assert worker._limits == limits
         await worker.close()
+
+
+async def test_what_an_engine_says_is_logged_as_gravely_as_it_says(workers, tmp_path, caplog):
+    (tmp_path / "loud.py").write_text(
+        "import sys\n"
+        "from tests.engines.scripted import Engine as Scripted\n"
+        "class Engine(Scripted):\n"
+        "    def speak(self):\n"
+        "        sys.stderr.write('error: no 100%\\nwarning: few\\nall: well\\n')\n"
+    )
+    with caplog.at_level("DEBUG", "extensions.one.worker"):
+        worker = await workers.start(MANIFEST, tmp_path, "loud.py:Engine", "", None, {})
+        await worker.call("speak")
+        await worker.close()
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("ERROR", "error: no 100%"), ("WARNING", "warning: few"), ("DEBUG", "all: well"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
