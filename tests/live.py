@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 ROOT = Path(__file__).parent.parent
@@ -54,6 +55,13 @@ class Live:
         ready = asyncio.Event()
         self._reading = asyncio.create_task(self._read(ready))
         await asyncio.wait_for(ready.wait(), 20)
+
+    def interpreters(self) -> set[str]:
+        """What runs the server's child processes: the Python of each one's environment."""
+        assert self._process
+        every = [each.info for each in psutil.process_iter(["ppid", "cmdline"])]
+        mine = [each["cmdline"] or [""] for each in every if each["ppid"] == self._process.pid]
+        return {command[0] for command in mine}
 
     async def _read(self, ready: asyncio.Event) -> None:
         assert self._process

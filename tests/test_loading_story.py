@@ -165,12 +165,14 @@ async def talk(page: Page, name: str) -> str:
 async def test_four_tabs_talk_with_a_file_that_was_dropped_in(
     tmp_path: Path, environments_dir: Path, engine: str
 ):
-    interpreter(environments_dir / f"xllamacpp{engine and '-'}{engine}")
+    python = interpreter(environments_dir / f"xllamacpp{engine and '-'}{engine}")
     data, models = tmp_path / "data", tmp_path / "models"
     models.mkdir()
     data.mkdir()
+    settings = "extensions:\n  chat:\n    max_new_tokens: 150\n"
     if engine:
-        (data / "settings.yaml").write_text(f"llama_cpp:\n  variant: {engine}\n")
+        settings += f"  llama_cpp:\n    variant: {engine}\n"
+    (data / "settings.yaml").write_text(settings)
     flags = ("--model-dir", str(models))
     async with live(data, environments_dir, *flags) as server, chromium() as browser:
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
@@ -190,5 +192,6 @@ async def test_four_tabs_talk_with_a_file_that_was_dropped_in(
         said = await asyncio.gather(*map(talk, tabs, NAMES))
         assert all(len(words.split()) > 20 for words in said), said
         assert len(set(said)) == len(NAMES)
+        assert str(python) in server.interpreters()
         await shoot(page, f"four-tabs{engine and '-'}{engine}")
         assert watched.complaints == []
