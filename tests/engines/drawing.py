@@ -1,4 +1,5 @@
-"""The native engine of llama.cpp, whose `draw` chooses many tokens from given logits."""
+"""The native engine of llama.cpp, whose `draw` chooses many tokens from given logits; and a grammar
+may be given up sooner."""
 
 from collections import Counter
 from pathlib import Path
@@ -12,9 +13,16 @@ from kernel.worker_host import load_code
 FOLDER = Path(__file__).parents[2] / "extensions" / "llama_cpp"
 Native = load_code(f"{FOLDER / 'worker.py'}:Engine")
 
+from extensions.llama_cpp.native import constraint  # noqa: E402 - after its package was made
+
 
 class Engine(Native):
     def call(self, name, report, cancelled, **data):
+        """Also `draw(...)`, and `slowest(seconds)`: what a look at a grammar may take from now on;
+        answers what it might until then."""
+        if name == "slowest":
+            before, constraint.SLOWEST = constraint.SLOWEST, data["seconds"]
+            return before
         if name != "draw":
             return super().call(name, report, cancelled, **data)
         return self.draw(**data)
