@@ -13,6 +13,7 @@ SITE = {"wants": "a site, as in https://app.example.org"}
 Origin = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+$", extra=SITE)]
 """As browsers send it: no path, no slash at its end, no star."""
 KEYLESS = "Ask programs on this machine for a key, too."
+READABLE = "Retry-After, X-Request-Id, Request-Id, X-Queue-Position"
 LISTED = "Other sites whose pages may ask for replies, with a key; as in https://app.example.org."
 
 
@@ -25,15 +26,14 @@ class Api(Struct, frozen=True):
 
 def preflight(headers: Mapping[str, list[str]]) -> Response:
     """What a browser hears that asks whether such a page may send what it wants to."""
-    told = {"Methods": "GET, HEAD, POST, PUT, PATCH, DELETE"}
-    told["Headers"] = ", ".join(headers.get("access-control-request-headers", []))
-    allowed = {f"Access-Control-Allow-{name}": value for name, value in told.items()}
-    return Response(status_code=204, headers={**allowed, "Access-Control-Max-Age": "600"})
+    told = {"Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE", "Max-Age": "600"}
+    told["Allow-Headers"] = ", ".join(headers.get("access-control-request-headers", []))
+    return Response(None, 204, {f"Access-Control-{name}": value for name, value in told.items()})
 
 
 def shared(send: Send, origin: str) -> Send:
     """Let the page read the answer. Its browser never sends or keeps a cookie for that."""
-    told = (("allow-origin", origin), ("expose-headers", "Retry-After, X-Request-Id"))
+    told = (("allow-origin", origin), ("expose-headers", READABLE))
     mine = [(f"access-control-{name}".encode(), value.encode()) for name, value in told]
 
     async def sharing(message: Message) -> None:

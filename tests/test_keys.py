@@ -291,7 +291,7 @@ async def test_a_page_that_was_let_in_may_ask_for_replies_with_a_key(door: Door)
         assert answer.status == 200
         assert cors(answer) == {
             "access-control-allow-origin": SITE,
-            "access-control-expose-headers": "Retry-After, X-Request-Id",
+            "access-control-expose-headers": "Retry-After, X-Request-Id, Request-Id, X-Queue-Position",
         }
         assert answer.headers["vary"] == "Origin"
     assert door.done == ["POST /v1/models"] * 3

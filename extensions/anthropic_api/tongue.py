@@ -8,6 +8,7 @@ from starlette.responses import Response
 from extensions.api_kit.api import Fault, Tongue
 
 TYPES = {
+    "method_error": "invalid_request_error",
     "too_large_error": "request_too_large",
     "engine_error": "api_error",
     "unavailable_error": "overloaded_error",

@@ -78,9 +78,24 @@ class Api(Struct, frozen=True):
 
     def routes(self) -> list[Route]:
         """For `Router`; several methods of one path are one route each."""
-        return [
-            Route(each.path, Served(self, each), methods=[each.method]) for each in self.endpoints
-        ]
+        return [Place(self, each) for each in self.endpoints]
+
+
+class Place(Route):
+    """A route of an API, which says in the API's words what methods its path takes."""
+
+    def __init__(self, api: Api, endpoint: Endpoint) -> None:
+        super().__init__(endpoint.path, Served(api, endpoint), methods=[endpoint.method])
+        self._api = api
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in (self.methods or ()):
+            return await super().handle(scope, receive, send)
+        takes = sorted({e.method for e in self._api.endpoints if e.path == self.path})
+        says = f"{scope['path']} takes {' and '.join(takes)}, not {scope['method']}."
+        response = self._api.refused(405, "method_not_allowed", says)
+        response.headers["allow"] = ", ".join(takes)
+        await response(scope, receive, send)
 
 
 APIS: Point[Api] = Point("apis", "The APIs that programs may use, for their document at /docs.")

@@ -17,7 +17,7 @@ FULL = (
     "{:,} requests wait for the model already, which is as many as Spindle keeps. Try again in a "
     "moment, or raise the limit in Settings, API kit."
 )
-BUSY = "{} requests of this key are under way, and it may have so many at once. Wait for one."
+BUSY = "This key may have {} under way at once, and has so many. Wait until one has ended."
 
 
 class Ticket:

@@ -9,6 +9,7 @@ STATUS = {
     "authentication_error": 401,
     "permission_error": 403,
     "not_found_error": 404,
+    "method_error": 405,
     "conflict_error": 409,
     "too_large_error": 413,
     "rate_limit_error": 429,

@@ -164,7 +164,7 @@ class Runs:
             return Problem(Fault(finish.error, "engine_error", None, "engine_failed"))
         request = run.reply.request if run.reply else None
         if slot.model and request and await too_long(slot.model, request):
-            param = "messages" if run.wish.messages else "prompt"
+            param = run.wish.said_in if run.wish.messages else "prompt"
             return refused(finish.error, param, "context_length_exceeded")
         if field := finish.refused:
             code = "unsupported_value" if field in VALUES else "unsupported_parameter"
@@ -180,7 +180,7 @@ class Runs:
                 says = f"The mode {wish.mode} is not running. Running: {known}."
                 raise refused(says, "mode", "mode_not_found")
             if not wish.messages:
-                raise refused("messages: There is none. Send at least one.", "messages")
+                raise refused(f"{wish.said_in}: There is none. Send at least one.", wish.said_in)
         slot = self._ext.slot(wish.slot)
         state = slot.state
         if state.state == "loading" and not (patient or slot.wake):  # One that wakes is waited for.

@@ -32,6 +32,8 @@ class Wish(Struct, frozen=True):
 
     messages: tuple[Message, ...] = ()
     """The whole conversation, the newest message last."""
+    said_in: str = "messages"
+    """The field that brought them."""
     prompt: str | None = None
     mode: str = "instruct"
     options: Mapping[str, Any] = {}

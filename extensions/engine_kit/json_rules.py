@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-SPACE = r"[ \t\n]{0,20}"
+SPACE = r'(" " | "\n" [ \t]{0,20})?'
+"""A space, or a new line with its indent: small models that may go on with empty lines do."""
 LETTER = r'[^"\\\x00-\x1F\x7F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4})'
 DATE = '[0-9]{4} "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | [12] [0-9] | "3" [01])'
 CLOCK = '([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9]'

@@ -249,6 +249,15 @@ async def test_replies_fit_their_schema(worker: Worker):
 
 @with_engine
 @in_module
+async def test_what_loves_empty_lines_writes_few_of_them(worker: Worker):
+    for grammar in (json.dumps(PERSON), '{"type": "object"}'):
+        text, _, _ = await ask(worker, grammar=grammar, logit_bias={13: 50.0}, max_new_tokens=100)
+        assert "\n" in text
+        assert not re.search(r"(\n\s*){3}", text), text
+
+
+@with_engine
+@in_module
 async def test_replies_fit_their_grammar(worker: Worker):
     text, finish, _ = await ask(worker, grammar=ARITHMETIC, temperature=1.0, seed=4)
     assert re.match(r"[-+*/a-z0-9_ \t\n=(]+", text)

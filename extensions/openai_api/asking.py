@@ -93,6 +93,7 @@ async def asked(rest: Rest, kept: Kept, owner: str, said: Mapping[str, Any]) -> 
     sampling = rest.programs.sampling(said)
     wish = Wish(
         messages=whole,
+        said_in="input",
         mode=body.mode or "instruct",
         options=options,
         sampling=await with_preset(rest.parameters, body.preset, sampling),

@@ -124,7 +124,9 @@ class Governing:
     # --- inside ------------------------------------------------------------------------
 
     async def _find(self, name: str, param: str) -> ModelFile:
-        if file := await self._models.find(name):
+        # As `names` told it first: a folder may be called as a file beside it, less its ending.
+        exact = next((file for file in self._models.files if file.name == name), None)
+        if file := exact or await self._models.find(name):
             return file
         fault = no_such_model(name).fault
         raise Problem(msgspec.structs.replace(fault, param=param))

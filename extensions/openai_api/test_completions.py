@@ -244,5 +244,11 @@ async def test_what_an_engine_refuses_is_no_failure_of_the_server(
             error = answer.json()["error"]
             assert (error["code"], error["param"], error["message"]) == (code, param, says)
             assert answer.headers["x-should-retry"] == "false"
-    too_long = await fault(served, PATH, prompt="word " * 5000)
-    assert (too_long["code"], too_long["param"]) == ("context_length_exceeded", "prompt")
+    words = "word " * 5000
+    for path, field, long in (
+        (PATH, "prompt", words),
+        ("/v1/chat/completions", "messages", [{"role": "user", "content": words}]),
+        ("/v1/responses", "input", words),
+    ):
+        too_long = await fault(served, path, **{field: long})
+        assert (too_long["code"], too_long["param"]) == ("context_length_exceeded", field)

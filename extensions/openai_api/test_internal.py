@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from extensions.models.api import Models
 from kernel.api import Refused, WorkerError
 from kernel.testing import App, running
 from kernel.testing.scripted import ScriptedLoader
@@ -212,6 +213,24 @@ async def test_a_model_that_comes_while_no_page_is_open(app: App, served: Served
     os.utime(app.kernel.models / "new", (1, 1))  # Clocks of file systems are coarse.
     names = (await get(served, INTERNAL + "model/list"))["model_names"]
     assert names == ["first.gguf", "new", "new/fourth.gguf", "new/third.gguf", "second.gguf"]
+
+
+async def test_a_folder_that_is_called_as_a_file_is_loaded_by_its_listed_name(
+    app: App, served: Served, monkeypatch: pytest.MonkeyPatch
+):
+    loaded: list[str] = []
+
+    async def load(self: Any, name: str, *more: Any) -> None:
+        loaded.append(name)
+
+    monkeypatch.setattr(Models, "load", load)
+    (app.kernel.models / "first").mkdir()
+    (app.kernel.models / "first" / "third.gguf").write_bytes(b"GGUF")
+    assert "first" in (await get(served, INTERNAL + "model/list"))["model_names"]
+    for name in ("first", "first.gguf"):
+        answer = await ask(served, "POST", INTERNAL + "model/load", served.key, model_name=name)
+        assert answer.status_code == 200, answer.text
+    assert loaded == ["first", "first.gguf"]
 
 
 async def test_a_template_that_comes_with_a_model(served: Served, model: Knowing):

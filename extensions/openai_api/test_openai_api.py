@@ -175,6 +175,17 @@ async def test_what_nobody_knows_is_let_through(served: Served):
     assert (await post(served, messages=HELLO, **body)).status_code == 200
 
 
+async def test_another_method_is_refused_in_the_words_of_the_api(served: Served):
+    async with httpx.AsyncClient(base_url=served.http) as web:
+        answer = await web.get("/v1/chat/completions")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        error = answer.json()["error"]
+        assert (error["code"], error["param"]) == ("method_not_allowed", None)
+        assert "takes POST, not GET" in error["message"]
+        several = await web.put("/v1/responses/resp_1")
+        assert (several.status_code, several.headers["allow"]) == (405, "DELETE, GET")
+
+
 async def test_without_a_model():
     async with running("openai_api", "instruct", "models") as app, serving(app) as served:
         answer = await post(served, messages=HELLO)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from kernel.logs import Crowded, Discreet, discreet
 from kernel.rescue import Rescue
@@ -35,6 +36,16 @@ FORGED = "12:00:00 WARNING kernel.security: all is well"
 
 def calm(said: str) -> None:
     assert not BAD.search(said.replace("\r\n", "\n")), repr(said)[:2000]
+
+
+def test_every_step_is_logged_but_nothing_that_is_said(tmp_path: Path):
+    with served(tmp_path, "--verbose") as server:
+        with connect(f"ws://{server.name}/api/ws") as socket:
+            asked = {"type": "start", "id": "r1", "messages": [{"role": "user", "content": "Psst"}]}
+            socket.send(json.dumps(asked))
+            assert json.loads(socket.recv(20))["stream"] == "r1"
+        assert "connection open" in server.said
+        assert "Psst" not in server.said
 
 
 @pytest.mark.parametrize("text", ODD)

@@ -138,7 +138,10 @@ def test_a3_a5_a_listed_site_needs_a_key_where_it_may_ask(server: Served, all_pl
         assert answer.status not in (401, 403), place
         for name, value in (
             ("access-control-allow-origin", SITE),
-            ("access-control-expose-headers", "Retry-After, X-Request-Id"),
+            (
+                "access-control-expose-headers",
+                "Retry-After, X-Request-Id, Request-Id, X-Queue-Position",
+            ),
             ("vary", "Origin"),
         ):
             assert answer.header(name) == value, place
