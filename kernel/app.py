@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -23,7 +23,7 @@ from kernel.manager import Kernel
 from kernel.pages import PANELS, Panel, in_region
 from kernel.points import Changed, Entry, Phase, Point
 from kernel.records import Status, StatusChanged
-from kernel.serving import served
+from kernel.serving import NOWHERE, OWN, reads_html, served
 
 LONGEST_NOTICE = 1_000
 """Characters; what a page sends may be quoted in it."""
@@ -101,12 +101,14 @@ class Application:
             await PlainTextResponse(error.detail, error.status_code)(scope, receive, send)
 
     def access(self, scope: Scope) -> Access:
-        """Who may ask for this; what nobody declared is for the page alone."""
+        """Who may ask for this; a program that may ask at all hears where nothing is."""
         path: str = scope["path"]
         if path.startswith("/static/"):
             return "public"
-        entry = self._routes(path)
-        return "page" if not entry or path in entry.value.pages else entry.value.access
+        if entry := self._routes(path):
+            return "page" if path in entry.value.pages else entry.value.access
+        own = path.startswith(OWN) or self._tab(Client("", "", path)) or reads_html(scope)
+        return "page" if own else "inference"
 
     def refused(self, scope: Scope, status: int, code: str, says: str) -> Response | None:
         """A no of the door in the words of the API that was asked, if it has its own."""
@@ -122,10 +124,12 @@ class Application:
     # --- the page ----------------------------------------------------------------------
 
     async def _page(self, scope: Scope) -> Response:
-        if scope["method"] not in ("GET", "HEAD"):
-            return PlainTextResponse("Nothing here takes that.", 405)
         client = Client("", "", scope["path"])
-        tab = self._tab(client)
+        tab, read = self._tab(client), scope["method"] in ("GET", "HEAD")
+        if tab and not read:
+            return PlainTextResponse("Nothing here takes that.", 405)
+        if not tab and not (read and reads_html(scope)):
+            return JSONResponse({"error": NOWHERE}, 404)
         if not tab:
             known = any(r.id == client.tab for r in self._kernel.records.values())
             text = "Its extension is switched off: switch it on in Settings." if known else ""

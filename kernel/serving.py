@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -15,6 +16,19 @@ from kernel.points import Entry
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
+
+
+OWN = ("/ws", "/ext/", "/login", "/logout")
+"""What begins so is the page's, whether anything is there or not."""
+NOWHERE = {
+    "message": "No program finds anything here, or its extension is switched off: see /docs.",
+    "type": "not_found_error", "param": None, "code": "not_found",
+}  # fmt: skip
+
+
+def reads_html(scope: Scope) -> bool:
+    """Whether a browser asks, which shows what it is told to a person."""
+    return "text/html" in Headers(raw=scope.get("headers", [])).get("accept", "")
 
 
 async def served(

@@ -70,6 +70,8 @@ async def test_a_tab_is_an_address(tmp_path: Path):
             assert (await http.get(style[1])).text == ".mine { color: var(--ink); }"
         assert (await http.get("/nowhere")).status_code == 404
         assert (await http.post("/mine")).status_code == 405
+        lost = await http.get("/nowhere", headers={"accept": "text/html"})
+        assert (lost.status_code, "This page does not exist" in lost.text) == (404, True)
 
 
 async def test_routes_live_and_die_with_their_extension(tmp_path: Path):

@@ -186,6 +186,28 @@ async def test_another_method_is_refused_in_the_words_of_the_api(served: Served)
         assert (several.status_code, several.headers["allow"]) == (405, "DELETE, GET")
 
 
+async def test_where_nothing_is_a_program_hears_that_and_not_that_a_key_is_needed(
+    app: App, served: Served
+):
+    async with httpx.AsyncClient(base_url=served.http) as web:
+
+        async def lost(method: str, path: str, key: str = "") -> None:
+            headers = {"authorization": f"Bearer {key}"} if key else {}
+            answer = await web.request(method, path, headers=headers)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), path
+
+        for key in ("", served.key):
+            await lost("POST", "/v1/nowhere", key)
+            await lost("GET", "/v2/models", key)
+        wrong = await web.post("/v1/nowhere", headers={"authorization": "Bearer sk-wrong"})
+        assert wrong.json()["error"]["code"] == "not_found", "no key is asked for here"
+        asked = {"path": "/v2/models", "headers": [(b"accept", b"text/html,*/*")]}
+        assert app.web.access(asked) == "page", "a person is asked to sign in"
+        await app.toggle("openai_api", on=False)
+        await lost("POST", "/v1/chat/completions")
+        await lost("GET", "/v1/models")
+
+
 async def test_without_a_model():
     async with running("openai_api", "instruct", "models") as app, serving(app) as served:
         answer = await post(served, messages=HELLO)

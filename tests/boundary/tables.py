@@ -5,7 +5,7 @@ ROUTES = {
     "kernel /static/{file}": "public",
     "kernel /ext/{id}/static/{file}": "page",
     "kernel /": "page",
-    "kernel /{anything}": "page",
+    "kernel /{anything}": "inference",  # A program that may ask at all hears that it is not there.
     "kernel /ws": "page",
     "kernel /login": "door",
     "kernel /logout": "door",
