@@ -64,7 +64,14 @@ class Options(Struct, frozen=True):
         int, folded(SPEED, "Threads that read prompts; 0: as many as write.", ge=0, le=256)
     ] = 0
     batch_size: Annotated[
-        int, folded(SPEED, "Tokens that are read in one step.", ge=32, le=8192)
+        int,
+        folded(
+            SPEED,
+            "Tokens that are read in one step, at most: on a processor a step takes no longer than "
+            "a second.",
+            ge=32,
+            le=8192,
+        ),
     ] = 512
     ubatch_size: Annotated[
         int,
