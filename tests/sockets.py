@@ -55,7 +55,7 @@ async def serving(app: App, listen: str = "", **config: Any) -> AsyncGenerator[S
         keyring = Keyring(app.kernel.data / "secrets")
         rules = partial(app.kernel.settings.section, "api", Api)
         how = {"port": port, "listens": bool(listen), "rules": rules, "refused": app.web.refused}
-        door = Security(app.web, keyring, app.web.access, str, **how)
+        door = Security(app.web, keyring, app.web.access, lambda **_: "<form>", **how)
         also = Ports(door, partial(_config, door, flags), listen or "127.0.0.1").also
         app.kernel.access = Access(key=keyring.key, door=door, also=also)
         told = _config(door, flags)

@@ -74,7 +74,8 @@ async def test_keys_count_there(beside: Beside):
 
 
 async def test_pages_need_a_session_there(beside: Beside):
-    assert (await beside.get("/settings")).status_code == 401
+    shown = await beside.get("/settings", accept="text/html")
+    assert shown.status_code == 401
 
 
 async def test_a_port_that_is_taken_is_told():

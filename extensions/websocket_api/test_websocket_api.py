@@ -308,7 +308,7 @@ async def test_switched_off_it_says_so_to_everyone_and_leaves_nothing(served: Se
             assert closed.value.rcvd.code == 1012
         assert b"503" in await raw.reader.readline()
         await raw.close()
-    assert (await ask(served, **ASK)).status_code == 401, "an address like any other"
+    assert (await ask(served, **ASK)).status_code == 404, "an address like any other"
 
 
 async def test_a_change_of_the_settings_cuts_nobody_off(served: Served, gate: asyncio.Semaphore):
