@@ -56,6 +56,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="long: runs with --long"))
         if "browser" in item.keywords and not chromium:
             item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
+    # What runs in one process begins first: at the end the others would wait for it.
+    items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))
 
 
 def pytest_collection_finish() -> None:
