@@ -10,7 +10,7 @@ from .heard import Heard
 from .loading import Loader, Want, not_loaded
 from .media import HEARING, PICTURES, SPEECH, Listener, Painter, Recording, Speaker
 from .messages import GIVEN_UP, Piece, Said, message_of, messages_of
-from .problems import Fault, Problem, missing, no_such_model, refused, unavailable
+from .problems import LATER, Fault, Problem, missing, no_such_model, refused, unavailable
 from .programs import PROGRAMS, Programs
 from .reading import converted, decoded, read
 from .router import ModelRouter
@@ -20,8 +20,8 @@ from .tools import Called, calls_in
 from .wishes import EFFORTS, Asked, Wish
 
 __all__ = [
-    "ALIASES", "APIS", "EFFORTS", "GIVEN_UP", "HEARING", "MESSAGES", "PICTURES", "PROGRAMS",
-    "SPEECH", "TOOLS",
+    "ALIASES", "APIS", "EFFORTS", "GIVEN_UP", "HEARING", "LATER", "MESSAGES", "PICTURES",
+    "PROGRAMS", "SPEECH", "TOOLS",
     "Answer", "Api", "Asked", "Asking", "Call", "Called", "Caller", "Endpoint", "Fault", "Gate",
     "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter", "Piece", "Problem", "Programs",
     "Recording", "Run", "Runs", "Said", "Speaker", "Tongue", "Want", "Wish", "caller_of",

@@ -45,5 +45,6 @@ async def composed(ext: Extension[Any], call: Call, wish: Wish) -> Request:
         raise unavailable(ext.why, "switched_off")
     end = reply.finish or Finish("cancelled")
     if end.error or not reply.request:
-        raise refused(end.error or EMPTY, end.refused or None)
+        field = end.refused or ""
+        raise refused(end.error or EMPTY, wish.called.get(field, field) or None)
     return reply.request

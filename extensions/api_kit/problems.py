@@ -19,6 +19,9 @@ STATUS = {
 """The types of errors, and the HTTP status of each."""
 LATER = (429, 503)
 """What may go well when it is asked again."""
+NO_MODEL = "no_model"
+"""The word for a model that neither is there nor comes: asking again is in vain until a person
+loads one."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -36,7 +39,7 @@ class Fault(msgspec.Struct, frozen=True):
     @property
     def headers(self) -> dict[str, str]:
         """When to ask again, or that this would be in vain (openai-python reads the second)."""
-        if self.status in LATER:
+        if self.status in LATER and self.code != NO_MODEL:
             return {"retry-after": "1"}
         return {"x-should-retry": "false"}
 
@@ -73,6 +76,11 @@ def no_such_model(id: str) -> Problem:
     """The program named a model that is not there."""
     says = f"There is no model {id}. GET /v1/models lists them."
     return missing(says, "model", "model_not_found")
+
+
+def no_model(message: str) -> Problem:
+    """Nothing is loaded, and nothing loads."""
+    return Problem(Fault(message, "unavailable_error", None, NO_MODEL))
 
 
 def unavailable(message: str, code: str = "unavailable") -> Problem:

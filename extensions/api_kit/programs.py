@@ -24,12 +24,12 @@ from kernel.api import (
 from .calls import Asking, Call
 from .composing import composed
 from .fields import sampling_of
-from .problems import Fault, Problem, refused, unavailable
+from .problems import Fault, Problem, no_model, refused, unavailable
 from .runs import Run, Runs
 from .wishes import Wish
 
 EMPTY = "No model is loaded. Load one in Spindle's page, or with its API."
-NO_SLOT = "No model is loaded into the slot “{}”. Load one there first."
+NO_SLOT = "No model is loaded into the slot “{0}”. Start Spindle with --{0}-model NAME."
 
 
 class Programs:
@@ -62,15 +62,17 @@ class Programs:
             raise problem
 
     def model(self, slot: str = "chat") -> Model:
-        """What is loaded; raises Problem (503) where nothing is."""
+        """What is loaded; raises Problem where nothing is: 503, and 400 for a slot that a program
+        has to have filled first."""
         chosen = self._ext.slot(slot)
         if chosen.model:
             return chosen.model
         state = chosen.state
         if state.state == "loading":
             raise unavailable(f"The model is loading: {state.note or 'a moment'}.", "model_loading")
-        says = EMPTY if slot == "chat" else NO_SLOT.format(slot)
-        raise unavailable(state.error or says, "no_model")
+        if slot == "chat":
+            raise no_model(state.error or EMPTY)
+        raise refused(state.error or NO_SLOT.format(slot), "model", f"no_{slot}_model")
 
     def resting(self, slot: str = "chat") -> bool:
         """Whether nothing is loaded until somebody asks, who then gets the model that was."""
@@ -84,7 +86,7 @@ class Programs:
         return self._last.get(slot) if self.resting(slot) else None
 
     def described(self, slot: str = "chat") -> ModelInfo:
-        """The same; raises Problem (503) where there is none."""
+        """The same; raises Problem where there is none."""
         return self.info(slot) or self.model(slot).info
 
     async def awake(self, slot: str = "chat") -> None:

@@ -12,7 +12,7 @@ from kernel.api import MODES, UNSET, Delta, Extension, Finish, Model, Reply, Req
 
 from .calls import Asking
 from .gate import Gate, Ticket
-from .problems import Fault, Problem, refused, unavailable
+from .problems import Fault, Problem, no_model, refused, unavailable
 from .spending import Spending
 from .wishes import Wish
 
@@ -158,15 +158,19 @@ class Runs:
         if finish.reason == "cancelled":  # What carried it was switched off.
             return unavailable(finish.error, "switched_off")
         slot = self._ext.slot(run.wish.slot)
-        if not run.model and slot.state.state in ("empty", "failed", "loading"):
-            return unavailable(finish.error, "no_model")
+        if not run.model and slot.state.state == "loading":
+            return unavailable(finish.error, "model_loading")
+        if not run.model and slot.state.state in ("empty", "failed"):
+            return no_model(finish.error)
         if run.first or finish.refused is None:
             return Problem(Fault(finish.error, "engine_error", None, "engine_failed"))
         request = run.reply.request if run.reply else None
         if slot.model and request and await too_long(slot.model, request):
             param = run.wish.said_in if run.wish.messages else "prompt"
             return refused(finish.error, param, "context_length_exceeded")
-        if field := finish.refused:
+        if (field := finish.refused) in run.wish.called and field not in NAMED:
+            return refused(finish.error, run.wish.called[field], "turn_refused")
+        if field:
             code = "unsupported_value" if field in VALUES else "unsupported_parameter"
             return refused(finish.error, field if field in NAMED else None, code)
         return refused(finish.error, None, "engine_refused" if request else "turn_refused")

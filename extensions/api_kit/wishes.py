@@ -38,6 +38,8 @@ class Wish(Struct, frozen=True):
     mode: str = "instruct"
     options: Mapping[str, Any] = {}
     """What the mode is told beside the messages."""
+    called: Mapping[str, str] = {}
+    """By option, the field that brought it."""
     sampling: Sampling = Sampling()
     tools: tuple[Mapping[str, Any], ...] = ()
     adapters: tuple[tuple[str, float], ...] = ()

@@ -76,7 +76,7 @@ class Folder:
                 return place
             if id in (places := self.places()):  # Its ending is in capitals.
                 return places[id]
-        raise Refused(GONE.format(self._what, id[:80]))
+        raise Refused(GONE.format(self._what, id[:80]), self._what)
 
     def _files(self) -> Iterator[Path]:
         with suppress(OSError):

@@ -263,7 +263,7 @@ async def test_tokens_and_vectors(app: App, served: Served):
     text = await ask(served, "extra/detokenize", ids=[97, 98])
     assert text.json() == {"result": "ab", "success": True}
     none = await ask(served, "extra/embeddings", input="ab")
-    assert (none.status_code, none.json()["error"]["code"]) == (503, "no_model")
+    assert (none.status_code, none.json()["error"]["code"]) == (400, "no_embedding_model")
     assert "embedding" in none.json()["detail"]["msg"]
     await app.kernel.slot("embedding").load(Path("scripted"), "scripted")
     said = (await ask(served, "extra/embeddings", input=["abc", ""])).json()
@@ -303,7 +303,7 @@ async def test_a_model_that_is_not_there():
         for path, body in (("v1/generate", BODY), ("extra/generate/stream", BODY)):
             answer = await ask(served, path, **body)
             assert answer.status_code == 503
-            assert answer.headers["retry-after"]
+            assert "retry-after" not in answer.headers
             assert "No model is loaded" in answer.json()["detail"]["msg"]
         assert (await ask(served, "v1/config/max_context_length")).status_code == 503
 

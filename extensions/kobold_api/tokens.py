@@ -89,9 +89,9 @@ class Tokens:
     async def embed(self, call: Call) -> Response:
         said = call.read(Embed).input
         texts = [said] if isinstance(said, str) else said
-        model = self._programs.model(SLOT)
+        info = self._programs.described(SLOT)
         rows = list[list[float]]()
         if texts:
             rows = await self._programs.metered(call, "embed", texts, slot=SLOT, texts=texts)
         vectors = [Vector(n, [*row]) for n, row in enumerate(rows)]
-        return json(Vectors(vectors, model.info.name))
+        return json(Vectors(vectors, info.name))

@@ -301,6 +301,9 @@ async def test_a_cancel_ends_the_reading_of_a_prompt(environment: Path):
         assert reply.finish.reason == "cancelled"
         assert await worker.call("codes") == [ABORTED]
         assert (await ask(worker))[0] == STORY
+        said = [*worker.log_tail]
+        assert any("failed to decode" in line for line in said)
+        assert not any(line.startswith(("error:", "warning: decode")) for line in said)
 
 
 @pytest.mark.asyncio(loop_scope="function")

@@ -327,10 +327,12 @@ async def test_without_a_model():
             ("completion", {"prompt": "x"}),
             ("completion", {"prompt": "x", "stream": True}),
             ("tokenize", {"content": "x"}),
-            ("embedding", {"content": "x"}),
             ("apply-template", {"messages": [{"role": "user", "content": "x"}]}),
         ):
             assert (await post(served, path, **body)).status_code == 503, path
+        answer = await post(served, "embedding", content="x")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "no_embedding_model")
+        assert "--embedding-model" in answer.json()["error"]["message"]
 
 
 async def test_who_leaves_frees_the_engine_and_slots_tell_what_goes_on():

@@ -59,7 +59,7 @@ class Tokens:
     async def embed(self, call: Call) -> Response:
         said = call.read(Embed).content
         texts = [said] if isinstance(said, str) else said
-        self._programs.model(SLOT)
+        self._programs.described(SLOT)
         rows = list[list[float]]()
         if texts:
             rows = await self._programs.metered(call, "embed", texts, slot=SLOT, texts=texts)

@@ -256,7 +256,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("generate", {"prompt": "Hi", "context": [1]}, "context"),
     ("generate", {"prompt": "Hi", "raw": True, "images": ["iVBORw=="]}, "images"),
     ("embed", {"input": 7}, "input"),
-    ("embed", {"input": "x"}, "embedding"),
+    ("embed", {"input": "x"}, "--embedding-model"),
     ("embeddings", {"prompt": "x"}, "embedding"),
     ("show", {}, "model"),
 ]

@@ -7,16 +7,12 @@ from typing import Annotated
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Programs, json, refused
+from extensions.api_kit.api import Call, Programs, json
 from kernel.api import Meta
 
 from .messages import Str
 
 SLOT = "embedding"
-EMPTY = (
-    "model: No model for vectors is loaded in the slot “embedding”. Start Spindle with "
-    "--embedding-model NAME."
-)
 
 
 class Embed(msgspec.Struct, kw_only=True):
@@ -63,7 +59,7 @@ class Vectors:
         body = call.read(Embed)
         said = [body.input] if isinstance(body.input, str) else body.input or []
         texts = [text for text in said if text] if isinstance(body.input, str) else said
-        name = self._name()
+        name = self._programs.described(SLOT).name
         found = [shortened(each, body.dimensions) for each in await self._made(call, texts)]
         count = sum([len(await self._programs.tokens(text, slot=SLOT)) for text in texts])
         spent = time.monotonic_ns() - began
@@ -73,15 +69,9 @@ class Vectors:
 
     async def embeddings(self, call: Call) -> Response:
         body = call.read(Prompt)
-        self._name()
+        self._programs.described(SLOT)
         found = await self._made(call, [body.prompt]) if body.prompt else [[]]
         return json(Vector(found[0]))
-
-    def _name(self) -> str:
-        info = self._programs.info(SLOT)
-        if not info:
-            raise refused(EMPTY, "model", "no_model")
-        return info.name
 
     async def _made(self, call: Call, texts: list[str]) -> list[list[float]]:
         if not texts:

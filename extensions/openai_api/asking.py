@@ -9,7 +9,7 @@ from extensions.api_kit.api import MESSAGES, TOOLS, Asked, Wish, converted, refu
 from kernel.api import Message, Meta, Struct, Text
 
 from .chat import Rest, efforts
-from .extras import Extras, greeted, told, with_preset
+from .extras import Extras, called, greeted, told, with_preset
 from .format import ANY_OBJECT, Str
 from .items import Item, choice_of, conversation, tools_of
 from .kept import Kept
@@ -96,6 +96,7 @@ async def asked(rest: Rest, kept: Kept, owner: str, said: Mapping[str, Any]) -> 
         said_in="input",
         mode=body.mode or "instruct",
         options=options,
+        called=called(body),
         sampling=await with_preset(rest.parameters, body.preset, sampling),
         tools=tools_of(body.tools or []),
         asked=Asked(

@@ -24,7 +24,7 @@ from extensions.api_kit.api import (
 from extensions.parameters.api import Parameters
 from kernel.api import Meta, Mode
 
-from .extras import Extras, greeted, told, with_preset
+from .extras import Extras, called, greeted, told, with_preset
 from .format import Str
 from .standing import Standing
 
@@ -96,6 +96,7 @@ async def asked(rest: Rest, call: Call) -> tuple[Chat, Wish]:
         messages=greeted(messages_of(body.messages), options.pop("greeting", "")),
         mode=body.mode or "instruct",
         options=options,
+        called=called(body),
         sampling=await with_preset(rest.parameters, body.preset, sampling),
         tools=tuple(body.tools or ()),
         continue_=continues(body),

@@ -9,16 +9,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Endpoint, Problem, Programs, json, refused, unavailable
+from extensions.api_kit.api import Call, Endpoint, Programs, json, refused
 from kernel.api import Meta
 
 SLOT = "embedding"
 MOST = 2048
 """Texts of one request, as OpenAI has it."""
-EMPTY = (
-    "No model is loaded into the slot “embedding”, which makes vectors. Start Spindle with "
-    "--embedding-model NAME."
-)
 Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
@@ -70,9 +66,7 @@ class Embeddings:
 
     async def answer(self, call: Call) -> Response:
         body: Body = call.read(Body)
-        info = self._programs.info(SLOT)
-        if not info:
-            raise self._none()
+        info = self._programs.described(SLOT)
         texts = [await self._text(each) for each in inputs_of(body.input)]
         made = await self._programs.metered(call, "embed", texts, slot=SLOT, texts=texts)
         rows = [singles(row) for row in made]
@@ -85,15 +79,6 @@ class Embeddings:
         return json(Vectors(data=vectors, model=info.name, usage=Usage(tokens, tokens)))
 
     # --- inside ------------------------------------------------------------------------
-
-    def _none(self) -> Problem:
-        try:
-            self._programs.model(SLOT)
-        except Problem as problem:
-            if problem.fault.code == "model_loading":
-                return problem
-            return refused(EMPTY, "model", "no_embedding_model")
-        return unavailable("The model changes just now. Ask again.", "model_loading")
 
     async def _text(self, given: str | Sequence[int]) -> str:
         """Tokens as the text that they stand for."""

@@ -59,18 +59,23 @@ class Extras(Constraint, kw_only=True):
 
 def told(body: Extras, modes: Iterable[Mode], standing: Standing) -> dict[str, Any]:
     """What the mode is told, `greeting` too; raises Problem for what it has no place for."""
-    id = body.mode or "instruct"
+    id, given = body.mode or "instruct", called(body)
     wants = next((getattr(mode, "wants", None) for mode in modes if mode.id == id), None)
     found: dict[str, Any] = {}
-    for option, names in NAMES.items():
-        name = next((each for each in names if getattr(body, each)), "")
-        if not name:
-            continue
+    for option, name in given.items():
         if wants is not None and HOMES.get(option, "") not in ("", *wants):
             says = f"{name}: The mode {id} has no place for it. Leave it out, or send another mode."
             raise refused(says, name, "unsupported_parameter")
         found[option] = getattr(body, name)
     return standing.under(found, wants)
+
+
+def called(body: Extras) -> dict[str, str]:
+    """By what modes are told of, the field that tells it."""
+    given = (
+        (option, [name for name in names if getattr(body, name)]) for option, names in NAMES.items()
+    )
+    return {option: names[0] for option, names in given if names}
 
 
 def greeted(messages: Sequence[Message], greeting: str) -> tuple[Message, ...]:

@@ -81,8 +81,10 @@ async def test_a_template_by_name_or_by_its_text(served: Served, model: Knowing)
     assert "### Instruction:" in model.asked[0].template
     assert model.asked[1].template == own
     assert texts(model.asked[2])[0] == "Be brief."
-    problem = await fault(served, PATH, messages=HELLO, instruction_template="Nowhere")
-    assert (problem["status"], problem["code"]) == (400, "turn_refused")
+    for path, body in ((PATH, {"messages": HELLO}), ("/v1/responses", {"input": "Hi"})):
+        problem = await fault(served, path, **body, instruction_template="Nowhere")
+        assert (problem["status"], problem["code"]) == (400, "turn_refused")
+        assert problem["param"] == "instruction_template"
 
 
 async def test_a_preset_stands_over_what_is_given(served: Served, model: Knowing):
@@ -108,7 +110,10 @@ async def test_what_has_no_place_is_refused_by_its_name(served: Served, model: K
     problem = await fault(served, PATH, messages=HELLO, mode="chat")
     assert (problem["status"], problem["code"]) == (400, "turn_refused")
     problem = await fault(served, PATH, messages=HELLO, mode="chat", character="Nobody")
-    assert problem["status"] == 400
+    assert (problem["status"], problem["param"]) == (400, "character")
+    body = {"messages": HELLO, "instruction_template": "Nowhere"}
+    problem = await fault(served, "/v1/internal/chat-prompt", **body)
+    assert (problem["status"], problem["param"]) == (400, "instruction_template")
     assert not model.asked
     assert (await said(served, PATH, messages=HELLO, context="", character=None))["choices"]
 

@@ -74,7 +74,8 @@ class Library:
         """A template as Jinja, whatever form its file has; raises Refused."""
         file = self._file(self.folder, name) or self._file(SHIPPED, name)
         if not file:
-            raise Refused(f"There is no instruction template “{name}”. Choose another one.")
+            says = f"There is no instruction template “{name}”. Choose another one."
+            raise Refused(says, "template")
         try:
             if file.stat().st_size > LARGEST:
                 raise Refused(f"{file.name} is larger than a template can be. Choose another one.")

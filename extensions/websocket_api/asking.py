@@ -70,6 +70,7 @@ class Asked(Struct, frozen=True):
             prompt=self.prompt,
             mode=self.mode,
             options=self.options,
+            called={option: f"options.{option}" for option in self.options},
             sampling=self.sampling,
             tools=self.tools,
             adapters=self.adapters,

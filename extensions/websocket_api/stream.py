@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from extensions.api_kit.api import Asking, Caller, Gate, Heard, Problem, Run, calls_in
+from extensions.api_kit.api import LATER, Asking, Caller, Gate, Heard, Problem, Run, calls_in
 from kernel.api import Delta, Finish, Timings, Usage
 
 from . import protocol
@@ -56,7 +56,7 @@ class Stream(Asking):
     def denied(self) -> bool:
         """Whether it ended without a word, and may be asked for later."""
         end = self.finish
-        return isinstance(end, protocol.Failed) and end.seq == 2 and bool(end.retry_after)
+        return isinstance(end, protocol.Failed) and end.seq == 2 and end.error.status in LATER
 
     def cancel(self) -> None:
         """Stop it and no other, also while it waits."""

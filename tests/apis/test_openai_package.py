@@ -217,7 +217,7 @@ async def test_a_wrong_key(said: Knowing):
             assert await client.models.list()
 
 
-async def test_what_may_go_well_later_is_asked_again():
+async def test_without_a_model_it_is_asked_once():
     async with everything(None) as served:
         client, counter = counting(served, served.key)
         async with client:
@@ -226,7 +226,7 @@ async def test_what_may_go_well_later_is_asked_again():
                     model=NAME, messages=HELLO
                 )
             assert (raised.value.status_code, raised.value.code) == (503, "no_model")
-            assert counter.sent == 2
+            assert counter.sent == 1
 
 
 async def test_a_full_queue():
@@ -240,8 +240,11 @@ async def test_a_full_queue():
         asks = client.chat.completions.create(model=NAME, messages=HELLO)
         waits = asyncio.create_task(asks)
         await served.app.until(lambda: programs(served.app).runs.gate.waiting == 1)
-        with pytest.raises(openai.RateLimitError) as raised:
-            await client.chat.completions.create(model=NAME, messages=HELLO)
+        again, counter = counting(served)
+        async with again.with_options(max_retries=1) as client_again:
+            with pytest.raises(openai.RateLimitError) as raised:
+                await client_again.chat.completions.create(model=NAME, messages=HELLO)
+        assert counter.sent == 2  # It may go well later, so the client asks again.
         assert raised.value.response.headers["retry-after"]
         waits.cancel()
         await asyncio.gather(waits, return_exceptions=True)

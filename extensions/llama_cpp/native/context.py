@@ -97,6 +97,7 @@ class Context:
             setattr(given, name, value)
         given.n_ubatch = min(given.n_ubatch, given.n_batch)
         log.troubles.clear()
+        self._log = log
         self.handle = C.llama_init_from_model(model.handle, given)
         if not self.handle:
             if OUT_OF_MEMORY.search(reason := log.reason()):
@@ -124,7 +125,7 @@ class Context:
             code = _decode(self.handle, batch.native)
         finally:
             self._stepping.release()
-        self._stop[0] = b"\0"
+        self._stop[0], self._log.stopping = b"\0", False
         reading = code == STARVED and not batch.outputs[: batch.used].all()
         batch.outputs[batch.used if code == 0 else 0 :] = 0  # only these rows have logits now
         if code == STARVED:
@@ -135,7 +136,7 @@ class Context:
 
     def stop(self) -> None:
         """End the step that is under way, or the next one, from another thread: it is ABORTED."""
-        self._stop[0] = b"\1"
+        self._log.stopping, self._stop[0] = True, b"\1"
 
     def logits(self, row: int) -> "np.ndarray[Any, Any]":
         """The logits of a row, as a view: what is written there is what will be sampled from."""

@@ -39,6 +39,8 @@ class Log:
 
     def __init__(self) -> None:
         self.troubles: deque[str] = deque(maxlen=KEPT)
+        self.stopping = False
+        """Whether a step is being ended on purpose, of which llama.cpp speaks as of an error."""
         self._severity = WARNING
         self._line = ""
         self._callback = C.llama_log_callback(self._hear)  # C keeps only the pointer
@@ -50,7 +52,7 @@ class Log:
         self._line += text.decode("utf-8", "replace")
         *lines, self._line = self._line.split("\n")
         for line in filter(None, map(str.strip, lines)):
-            if self._severity >= WARNING:
+            if self._severity >= WARNING and not self.stopping:
                 self.troubles.append(line)
                 name = "error" if self._severity == ERROR else "warning"
                 sys.stderr.write(f"{name}: {line}\n")
