@@ -1,7 +1,6 @@
 // A client of Spindle's WebSocket: streams replies, stops them, and goes on after a lost connection.
 //
-// It runs in browsers and in node (22 and newer), and needs nothing else. docs/protocol.md tells
-// what goes over the wire.
+// It runs in browsers and node 22, with a key. docs/protocol.md tells what goes over the wire.
 //
 //   const spindle = new Spindle({ key: "…" });
 //   const reply = spindle.start({ messages: [{ role: "user", content: "Hello?" }] });
@@ -52,7 +51,6 @@ export class Spindle {
     this.connect();
   }
 
-  // Ask for a reply, with the fields of "start".
   start(fields) {
     const id = [...crypto.getRandomValues(new Uint8Array(12))].map((n) => n.toString(36)).join("");
     const reply = new Reply(this, { type: "start", id, ...fields });
@@ -79,7 +77,10 @@ export class Spindle {
     };
     this.socket.onmessage = ({ data }) => this.hear(JSON.parse(data));
     this.socket.onerror = () => {}; // It is closed after it.
-    this.socket.onclose = () => this.closed || setTimeout(() => this.connect(), 200);
+    this.socket.onclose = ({ code, reason: message }) => {
+      if (code !== 1008) return this.closed || setTimeout(() => this.connect(), 200);
+      for (const reply of this.replies.values()) reply.hear({ type: "error", error: { message } });
+    };
   }
 
   hear(event) {

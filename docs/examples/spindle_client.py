@@ -59,7 +59,6 @@ class Spindle:
         await asyncio.wait({self.work})
 
     async def start(self, **asked):
-        """Ask for a reply, with the fields of `start`."""
         reply = Reply(self, {"type": "start", "id": secrets.token_hex(12), **asked})
         self.replies[reply.id] = reply
         await self.send(**reply.asked)
@@ -78,7 +77,8 @@ class Spindle:
                     async for text in self.socket:
                         await self.hear(json.loads(text))
             except (OSError, WebSocketException) as lost:
-                if isinstance(lost, InvalidStatus) and lost.response.status_code < 500:  # No key.
+                no = getattr(getattr(lost, "rcvd", None), "code", 0) == 1008  # As without a key.
+                if no or (isinstance(lost, InvalidStatus) and lost.response.status_code < 500):
                     error = {"type": "error", "error": {"message": str(lost)}}
                     return [reply.news.put_nowait(error) for reply in self.replies.values()]
             await asyncio.sleep(0.2)

@@ -14,14 +14,11 @@ TYPES = {
     "unavailable_error": "overloaded_error",
 }
 """What is called otherwise there."""
-TOO_LONG = "prompt is too long: "
-"""By these words programs know that they have to shorten the conversation."""
 
 
 def told(fault: Fault) -> dict[str, Any]:
     """The body of an error."""
-    begins = TOO_LONG if fault.code == "context_length_exceeded" else ""
-    error = {"type": TYPES.get(fault.type, fault.type), "message": begins + fault.message}
+    error = {"type": TYPES.get(fault.type, fault.type), "message": fault.message}
     return {"type": "error", "error": error}
 
 

@@ -22,6 +22,9 @@ VALUES = ("tool_choice", "mode")
 """Fields of which some values can be honoured; others are refused as a whole."""
 NAMED = (*Sampling.__struct_fields__, *VALUES, "tools", "logprobs")
 """Fields that programs know by the name that an engine refuses them by."""
+TOO_LONG = "prompt is too long: {}"
+"""By these words programs know that they have to shorten the conversation: Anthropic's, and those
+of LangChain and litellm (so Aider), whom OpenAI's SDK tells no code."""
 State = Literal["waiting", "reading", "writing", "done", "cancelled", "failed"]
 
 
@@ -167,7 +170,7 @@ class Runs:
         request = run.reply.request if run.reply else None
         if slot.model and request and await too_long(slot.model, request):
             param = run.wish.said_in if run.wish.messages else "prompt"
-            return refused(finish.error, param, "context_length_exceeded")
+            return refused(TOO_LONG.format(finish.error), param, "context_length_exceeded")
         if (field := finish.refused) in run.wish.called and field not in NAMED:
             return refused(finish.error, run.wish.called[field], "turn_refused")
         if field:

@@ -252,3 +252,4 @@ async def test_what_an_engine_refuses_is_no_failure_of_the_server(
     ):
         too_long = await fault(served, path, **{field: long})
         assert (too_long["code"], too_long["param"]) == ("context_length_exceeded", field)
+        assert too_long["message"].startswith("prompt is too long: ")

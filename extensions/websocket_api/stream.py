@@ -46,6 +46,8 @@ class Stream(Asking):
         self._tokens = tokens
         self._readers: set[Reader] = set()
         self._partial: dict[int, str] = {}
+        self._calling: set[int] = set()
+        """The choices that want tools called."""
 
     @property
     def held(self) -> bool:
@@ -125,10 +127,12 @@ class Stream(Asking):
         """Calls of tools are told when they are whole: a line each."""
         if delta.replace:
             self._partial.pop(choice, None)
+            self._calling.discard(choice)
             self.say(protocol.Replace(self.id, self._next, "", "tool", choice))
         *lines, self._partial[choice] = (self._partial.get(choice, "") + delta.text).split("\n")
         for each in calls_in("\n".join(lines)):
             call = (each.id, each.name, each.arguments)
+            self._calling.add(choice)
             self.say(protocol.Tool(self.id, self._next, *call, choice))
 
     def end(self, problem: Problem | None) -> None:
@@ -145,7 +149,9 @@ class Stream(Asking):
 
     def _done(self, ends: list[Finish], model: str) -> protocol.Done:
         first, usages, timings = ends[0], [e.usage for e in ends], [e.timings for e in ends]
-        choices = tuple(Ended(n, reason(end), end.cut_by) for n, end in enumerate(ends))
+        choices = tuple(
+            Ended(n, reason(end, n in self._calling), end.cut_by) for n, end in enumerate(ends)
+        )
         return protocol.Done(
             self.id,
             self._next,

@@ -135,10 +135,11 @@ class Answer(Choice, frozen=True, kw_only=True):
     """All of them, where there are several; the first stands above, too."""
 
 
-def reason(finish: Finish) -> Reason:
-    """Why it ended, where it did not fail: what failed is told by `error`."""
+def reason(finish: Finish, called: bool = False) -> Reason:
+    """Why it ended, where it did not fail: what failed is told by `error`. `called` is whether it
+    wants tools called, which an engine that only writes does not know."""
     assert finish.reason != "error"
-    return finish.reason
+    return "tool_calls" if called and finish.reason == "stop" else finish.reason
 
 
 def pieces(tokens: Iterable[Token]) -> tuple[Piece, ...]:

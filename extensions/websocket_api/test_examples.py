@@ -119,9 +119,10 @@ async def test_python_goes_on_where_it_was(served: Served, gate: asyncio.Semapho
     assert "".join(pieces) == WORDS
 
 
-async def test_python_tells_of_a_wrong_key(served: Served, client: Any):
+@pytest.mark.parametrize("key", ["wrong", ""])
+async def test_python_tells_of_a_wrong_key_or_none(served: Served, client: Any, key: str):
     served.app.kernel.settings.update({"require_key": True}, "api")
-    async with client.Spindle(served.ws, "wrong") as spindle:
+    async with asyncio.timeout(30), client.Spindle(served.ws, key) as spindle:
         with pytest.raises(client.Failed):
             async for _ in await spindle.start(**ASK):
                 pass
@@ -216,6 +217,13 @@ async def test_javascript_goes_on_where_it_was(served: Served, gate: asyncio.Sem
         assert await program.wait() == 0
         assert proxy.connections >= 4
     assert "".join(pieces[:-1]) == WORDS
+
+
+async def test_javascript_tells_that_a_key_is_needed(served: Served):
+    program = await drive(served.ws, "", "resume")
+    async with asyncio.timeout(30):
+        _, said = await program.communicate()
+    assert b"A key is needed" in said
 
 
 async def test_javascript_hears_each_event_once(served: Served):

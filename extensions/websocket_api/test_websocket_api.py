@@ -82,10 +82,12 @@ async def test_calls_of_tools_come_both_ways():
         answer = (await ask(at, **ASK, tools=tools)).json()
         assert answer["text"] == "I look. "
         assert [call["name"] for call in answer["tools"]] == ["now", "now"]
+        assert answer["reason"] == "tool_calls"
         async with at.connect() as program:
             await tell(program, type="start", id="a", **ASK, tools=tools)
             events = await until(program, "done")
             assert [e["arguments"] for e in events if e["type"] == "tool"] == ["{}", "{}"]
+            assert events[-1]["reason"] == "tool_calls"
         refused = await ask(at, **ASK, tools=tools, options={"tool_choice": "required"})
         assert "takes no grammar" in refused.json()["error"]["message"]
 

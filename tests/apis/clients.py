@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from extensions.api_kit.api import PROGRAMS, Programs
-from kernel.api import LOADERS, Phase
+from kernel.api import LOADERS, Phase, Refused, Request
 from kernel.testing import App, ScriptedLoader, running
 from tests.programs import Knowing
 from tests.sockets import Served, serving
@@ -33,6 +33,11 @@ def model(*scripts: str, **more: Any) -> Knowing:
     """Says these; each of its words has the logprob -0.5."""
     more = {"capabilities": CAPABLE, "logprobs": (-0.5,), **more}
     return Knowing(*scripts or ("One two.",), **more)
+
+
+def full(request: Request) -> Any:
+    """What an engine says of a prompt that it has no room for."""
+    raise Refused("The prompt has 5,000 tokens, and the context of this model 4,096.")
 
 
 @asynccontextmanager

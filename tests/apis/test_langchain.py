@@ -6,12 +6,13 @@ from typing import Any
 
 import openai
 import pytest
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel, SecretStr
 
-from tests.apis.clients import CALL, everything, freed, model, with_vectors
+from tests.apis.clients import CALL, everything, freed, full, model, with_vectors
 from tests.programs import Knowing
 from tests.sockets import Served
 
@@ -104,6 +105,14 @@ async def test_what_is_wrong_is_raised(served: Served):
         with pytest.raises(openai.BadRequestError) as raised:
             await chat.ainvoke("Hello?")
         assert raised.value.param == "temperature"
+
+
+async def test_what_is_too_long_is_known_as_that(
+    chat: ChatOpenAI, said: Knowing, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(said, "generate", full)
+    with pytest.raises(ContextOverflowError):
+        await chat.ainvoke("word " * 5000)
 
 
 async def test_leaving_frees_the_engine():

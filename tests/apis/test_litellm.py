@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kernel.testing import ROOT
-from tests.apis.clients import CALL, CITY, HELLO, everything, freed, model, with_vectors
+from tests.apis.clients import CALL, CITY, HELLO, everything, freed, full, model, with_vectors
 from tests.apis.engine import CALLS, FORCED, LONG, engine
 from tests.apis.engine import TOOL as REAL
 from tests.programs import Knowing
@@ -138,6 +138,17 @@ async def test_vectors(served: Served):
 async def test_what_is_wrong_is_raised(served: Served, provider: str):
     with pytest.raises(lite().BadRequestError, match="temperature"):
         await ask(served, provider, temperature=9)
+
+
+async def test_what_is_too_long_is_known_as_that(
+    served: Served, said: Knowing, monkeypatch: pytest.MonkeyPatch
+):
+    """As Aider tells its user what to do then."""
+    monkeypatch.setattr(said, "generate", full)
+    messages = [{"role": "user", "content": "word " * 5000}]
+    for provider in PROVIDERS:
+        with pytest.raises(lite().ContextWindowExceededError):
+            await ask(served, provider, messages=messages)
 
 
 async def test_ollama(served: Served, said: Knowing):
