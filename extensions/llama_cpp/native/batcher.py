@@ -16,7 +16,8 @@ from kernel.contract import Output, Refused
 PAUSE = 0.1
 """Seconds that replies may stand still while prompts are read beside them."""
 WHILE = 1.0
-"""Seconds that a step reads prompts where nobody writes: who comes meanwhile waits for its end."""
+"""Seconds that a step reads prompts where nobody writes: who comes meanwhile waits for its end. 512
+tokens of a model of a billion parameters take 5.8 s on two cores so, and 5.7 s in one step."""
 LEAST, FIRST = 32, 64
 """Tokens of prompts read in a step, however slow that is; and before anything was measured."""
 
