@@ -25,13 +25,13 @@ ENDING = 3.0
 
 
 def main() -> int:
-    """Run one command; answers the exit status. Frames, in which people talk, stay unlogged."""
+    """Run one command; answers the exit status."""
     flags = parse(sys.argv[1:], ROOT, FOLDERS)
     handler = logging.StreamHandler()
     handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
     handler.addFilter(Crowded())
     logging.basicConfig(level="DEBUG" if flags.verbose else "WARNING", handlers=[handler])
-    logging.getLogger("uvicorn.error").setLevel(max(logging.INFO, logging.root.level))
+    logging.getLogger("uvicorn.error").setLevel(max(logging.INFO, logging.root.level))  # No words.
     try:
         with suppress(KeyboardInterrupt):
             asyncio.run(carry_out(flags) if flags.code else serve_and_end(flags))

@@ -67,8 +67,7 @@ class Options(Struct, frozen=True):
         int,
         folded(
             SPEED,
-            "Tokens that are read in one step, at most: on a processor a step takes no longer than "
-            "a second.",
+            "Tokens that are read in one step, at most; fewer where others would wait long for it.",
             ge=32,
             le=8192,
         ),
