@@ -19,6 +19,8 @@ LONG: dict[str, Any] = {"max_new_tokens": 1024, "ban_eos_token": True}
 """The guide's limit, used to the end."""
 PAIRS = 'root ::= "[" ("ab" | "cd"){90} "]"'
 """Some 180 letters, which it cannot end before."""
+MANY_PAIRS = PAIRS.replace("{90}", "{230}")
+"""Nearly all of a context of 512: of two that overlap at all, one finds no room."""
 
 
 def never() -> bool:
@@ -251,7 +253,7 @@ async def test_a_grammar_is_followed_to_its_end_in_a_full_context(
 async def test_only_those_that_find_no_room_end_early(environment: Path):
     async with loaded(environment, context_length=512) as worker:
         prompts = [f"{name} had a cat." for name in ("Tom", "Lily", "Ben", "Sue")]
-        more: dict[str, Any] = {"grammar": PAIRS, "auto_max_new_tokens": True}
+        more: dict[str, Any] = {"grammar": MANY_PAIRS, "auto_max_new_tokens": True}
         ends = [
             f.reason for _, f, _ in await asyncio.gather(*(ask(worker, p, **more) for p in prompts))
         ]
