@@ -11,12 +11,11 @@ from typing import Any, Literal
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from kernel.acting import ACTIONS, Action, Handler, wire_name
-from kernel.assets import Assets
+from kernel.assets import Assets, Static
 from kernel.clients import Client, Everyone
 from kernel.jobs import JobProgress
 from kernel.manager import Kernel
@@ -68,7 +67,7 @@ class Application:
 
     def __init__(self, kernel: Kernel, static: Path) -> None:
         self._kernel = kernel
-        self._static = StaticFiles(directory=static)
+        self._static = Static(directory=static)
         self._assets = Assets(kernel.records)
         self._toasts = itertools.count(1)
         kernel.hub.snapshot, kernel.hub.toast = self.snapshot, self.toast

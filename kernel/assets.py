@@ -1,4 +1,4 @@
-"""What extensions bring for the page itself: their styles in one file, their scripts by name."""
+"""The page's own files, and what extensions bring for it: styles in one file, scripts by name."""
 
 import hashlib
 import re
@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 
 from kernel.names import UnsafeName, safe_name
@@ -36,6 +39,24 @@ def joins(css: str) -> bool:
             break
     ends = {"\0": r"[^][(){}]*", ";": r"\s*@[^][(){}]*", "": r"\s*"}
     return all(re.fullmatch(ends[end], said) for said, end in STATEMENT.findall(rest))
+
+
+class Static(StaticFiles):
+    """The folder `static/`, of which the folder `page` is served as one script, page.js."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if path != "page.js" or scope["method"] not in ("GET", "HEAD"):
+            return await super().get_response(path, scope)
+        script = await run_in_threadpool(self._page)
+        etag = f'"{hashlib.sha256(script).hexdigest()[:16]}"'
+        answer = Response(script, 200, {"ETag": etag}, "text/javascript")
+        known = self.is_not_modified(answer.headers, Headers(scope=scope))
+        return NotModifiedResponse(answer.headers) if known else answer
+
+    def _page(self) -> bytes:
+        """In a block, for the names of a plain script are everybody's."""
+        parts = sorted(Path(str(self.directory), "page").glob("*.js"))
+        return b"\n".join([b"'use strict';{", *(part.read_bytes() for part in parts), b"}"])
 
 
 class Assets:

@@ -20,6 +20,7 @@ from kernel.testing import App, running
 from tests.live import Live, Watched, chromium, live
 from tests.misbehaving.zoo import write
 
+PARTS = Path(__file__).parent.parent / "static" / "page"
 BROWSER = [pytest.mark.browser, pytest.mark.timeout(120)]
 PANEL = """
 from kernel.api import *
@@ -129,6 +130,22 @@ async def test_one_style_of_all_and_a_bad_one_by_itself(tmp_path: Path):
         assert (await http.get(now[0])).text == ".ann { color: red }"
         await app.kernel.changes.toggle("cid", on=True)
         assert links((await http.get("/")).text) == [bundle, alone]
+
+
+async def test_the_parts_of_the_page_s_script_are_small_and_served_as_one():
+    parts = [part.read_text("utf-8") for part in sorted(PARTS.glob("*.js"))]
+    assert max(part.count("\n") for part in parts) <= 60
+    assert sum(part.count("\n") for part in parts) < 400
+    async with running() as app, web(app) as http:
+        script = await http.get("/static/page.js")
+        assert script.headers["content-type"].startswith("text/javascript")
+        assert script.text == "\n".join(["'use strict';{", *parts, "}"])
+        told = {"If-None-Match": script.headers["etag"]}
+        again = await http.get("/static/page.js", headers=told)
+        assert (again.status_code, again.content) == (304, b"")
+        assert (await http.post("/static/page.js")).status_code == 405
+        assert (await http.get("/static/page/keys.js")).status_code == 200
+        assert (await http.get("/static/page.css")).status_code == 404
 
 
 async def test_a_style_that_was_read_while_it_was_empty_is_read_again(tmp_path: Path):

@@ -64,7 +64,8 @@ ALLOWED = {
         "panels, each rendered; join escapes what is not",
     "extensions/chat/static/chat.js: import(`${KATEX}.js`)":
         "a constant of its own: KaTeX, which Spindle brings",
-    "static/page.js: htmx.process(part)": "a form of the page's own template, cloned as it is",
+    "static/page/editing.js: htmx.process(part)":
+        "a form of the page's own template, cloned as it is",
     'templates/page.html: <script src="{{ script }}" type="module"></script>':
         "addresses that the kernel makes of the ids of extensions, see Assets.found",
 }  # fmt: skip

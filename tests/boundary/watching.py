@@ -86,7 +86,7 @@ def in_templates() -> tuple[list[str], list[str]]:
         source = re.sub(r"{[#%].*?[#%]}", " ", file.read_text("utf-8"), flags=re.DOTALL)
         written.names |= set(re.findall(r'\s([a-z][a-z-]*)="', source))  # in macros, too
         written.feed(re.sub(r"{{.*?}}", "x", source, flags=re.DOTALL))
-    scripts = [ROOT / "static/page.js", *(ROOT / "extensions").glob("*/static/*.js")]
+    scripts = [*ROOT.glob("static/page/*.js"), *(ROOT / "extensions").glob("*/static/*.js")]
     page = "".join(file.read_text("utf-8") for file in scripts)
     ui = {f"data-ui-{n.lower()}" for n in re.findall(r"dataset\.ui([A-Z]\w*)", page)}
     ui |= set(re.findall(r"data-ui-[a-z]+", page))

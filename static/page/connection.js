@@ -1,0 +1,42 @@
+// The connection: its address follows this page's, its state is html[data-ui-link].
+
+let tries = 0;
+on('htmx:ws:before:connection', ({detail}) => {
+  const url = new URL('/ws', location.href);
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.searchParams.set('path', location.pathname);
+  detail.connection.url = url.href;
+});
+on('htmx:ws:after:connection', () => {
+  if (root.dataset.uiLink === 'offline') say('online');
+  root.dataset.uiLink = 'online';
+  delete root.dataset.uiNudge;
+  tries = 0;
+});
+on('htmx:ws:close', async ({detail}) => {
+  const {config} = detail.connection ?? {};
+  const ended = detail.reason !== 'closed' || !config?.reconnectCodes.includes(detail.code);
+  if (root.dataset.uiLink !== (root.dataset.uiLink = ended ? 'ended' : 'offline')) say(root.dataset.uiLink);
+  if (++tries % 4) return;                      // perhaps the server is back and wants a sign-in
+  const answer = await fetch(location.href, {method: 'HEAD', redirect: 'manual'}).catch(() => null);
+  if (answer && [401, 403].includes(answer.status)) location.reload();
+});
+addEventListener('pageshow', ({persisted}) => { if (persisted) location.reload(); });   // its socket is closed
+on('htmx:ws:before:message:outgoing', event => {  // never queue: what is sent later may surprise
+  const {target, detail} = event;               // a button in a form means itself, unless it says data-with-form
+  if (target.matches('button[type=button]:not([data-with-form])')) detail.message.values = JSON.parse(target.getAttribute('hx-vals') ?? '{}');
+  if (root.dataset.uiLink && root.dataset.uiLink !== 'online') { event.preventDefault(); say('offline'); }
+  else if (target.matches('[data-leaves]') && unsaved()) {
+    event.preventDefault();
+    notice('page-unsaved');
+    if (target.matches('form:has(select)')) target.reset();
+  }
+});
+
+on('click', event => {                          // offline a link would leave the page, for nothing
+  const link = event.target.closest?.('a[href]');
+  if (root.dataset.uiLink !== 'offline' || link?.origin !== location.origin) return;
+  event.preventDefault();
+  root.dataset.uiNudge = '';
+  say('stay');
+}, true);

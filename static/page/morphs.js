@@ -1,0 +1,15 @@
+// A morph sets attributes; a box that was clicked no longer heeds them, so hand on what changed.
+
+htmx.registerExtension('page', {
+  htmx_before_morph_node(element, {oldNode, newNode}) {
+    if (oldNode.tagName !== newNode.tagName) return;
+    if (oldNode === asked) queueMicrotask(lead);
+    if (kept(oldNode, newNode)) return false;
+    const edit = oldNode.dataset?.uiEdit != null && drawn(oldNode);                                  // it goes on
+    if (edit) newNode.querySelector(':scope > template')?.after(edit.cloneNode(true));
+    if (oldNode.tagName === 'INPUT' && oldNode.defaultChecked !== newNode.defaultChecked) oldNode.checked = newNode.defaultChecked;
+    const chosen = select => [...select.options].find(option => option.defaultSelected)?.value;
+    const {value} = newNode;                    // now: a new option moves over to the old list
+    if (oldNode.tagName === 'SELECT' && chosen(oldNode) !== chosen(newNode)) queueMicrotask(() => { oldNode.value = value; });
+  },
+});

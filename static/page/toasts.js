@@ -1,0 +1,30 @@
+// Toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most.
+
+const notice = id => at('toasts').append(at(id).content.querySelector('.toast').cloneNode(true));      // in the words of a template
+on('page:notice', ({detail}) => notice(detail));
+const held = toast => toast.matches(':hover, :focus-within');
+function leave(toast, seconds) {
+  if (!seconds) return toast.remove();
+  setTimeout(leave, 1000, toast, document.hidden || held(toast) ? Math.max(seconds, 2) : seconds - 1);
+}
+const watching = new MutationObserver(changes => {
+  for (const {addedNodes} of changes) for (const toast of addedNodes) {
+    if (!(toast instanceof Element)) continue;
+    leave(toast, toast.matches('.error') ? 20 : 7);
+    if (toast.matches('.error')) for (const form of document.querySelectorAll('[data-ui-dirty=sent]')) form.dataset.uiDirty = '';
+  }
+  const all = at('toasts'), free = [...all.children].filter(toast => !held(toast));
+  while (all.childElementCount > 3 && free.length > 1) free.shift().remove();
+  above(all);
+});
+// A dialog makes all outside of it dead to clicks, so they stand in the one that is open; a swap in there must not take them along.
+function above(all, home = [...document.querySelectorAll('dialog:modal')].at(-1) ?? document.body) {
+  if (all.matches(':popover-open')) all.hidePopover(); if (all.parentNode !== home) home.append(all);
+  if (all.firstElementChild) all.showPopover();          // again, to lie above what was opened since
+}
+on('htmx:before:swap', ({detail: {tasks}}) => {
+  const dialog = at('toasts').closest('dialog'), meets = ({target}) => target instanceof Node && (dialog.contains(target) || target.contains(dialog));
+  if (dialog && tasks.some(meets)) above(at('toasts'), document.body);
+});
+on('htmx:after:swap', () => { if (at('toasts').firstElementChild && document.querySelector('dialog:modal') && !at('toasts').closest('dialog')) above(at('toasts')); });
+on('DOMContentLoaded', () => watching.observe(at('toasts'), {childList: true}));

@@ -1,0 +1,19 @@
+// What is typed into form[data-guard] and is not saved, data-ui-dirty, is kept when the form is drawn anew; leaving it asks.
+// What is sent (data-ui-dirty="sent") is taken to be saved, unless a notice or the form itself says soon that it was refused.
+
+const TYPED = '[data-ui-dirty=""], [data-guard]:has([data-unsaved], [aria-invalid=true])';
+const unsaved = () => document.querySelector(TYPED) || [...document.querySelectorAll('[data-guard]')].some(part => part.unsaved?.());
+const values = form => new URLSearchParams(new FormData(form)).toString();
+const kept = (old, drawn) => {
+  if (old.dataset?.uiDirty !== '') return false;
+  if (values(old) !== values(drawn)) return true;
+  delete old.dataset.uiDirty;
+  return false;
+};
+on('input', ({target}) => { const form = target.closest?.('form[data-guard]'); if (form) form.dataset.uiDirty = ''; });
+on('htmx:ws:after:message:outgoing', ({target}) => {
+  if (target.dataset.uiDirty === undefined) return;
+  target.dataset.uiDirty = 'sent';
+  setTimeout(() => { if (target.dataset.uiDirty === 'sent') delete target.dataset.uiDirty; }, 4000);
+});
+addEventListener('beforeunload', event => { if (unsaved()) event.preventDefault(); });
