@@ -49,7 +49,7 @@ class Entry(Generic[T]):
     """One contribution, and who made it."""
 
     phase: Phase
-    rank: int
+    rank: float
     serial: int
     owner: str = field(compare=False)
     value: T = field(compare=False)
@@ -70,7 +70,14 @@ class Registry:
         self._changed = changed
 
     def add(
-        self, point: Point[T], value: T, owner: str, *, phase: Phase, rank: int, rewrites: Rewrites
+        self,
+        point: Point[T],
+        value: T,
+        owner: str,
+        *,
+        phase: Phase,
+        rank: float,
+        rewrites: Rewrites,
     ) -> tuple[Entry[T], Disposer]:
         """Contribute `value`; the returned disposer takes it back and may be called twice."""
         entries = self._entries.setdefault(point.name, [])
@@ -87,7 +94,7 @@ class Registry:
 
         return entry, dispose
 
-    def reorder(self, rank: Callable[[str], int]) -> None:
+    def reorder(self, rank: Callable[[str], float]) -> None:
         """Sort again after the user's order changed; running replies keep the order they had."""
         for name, entries in self._entries.items():
             ranked = [

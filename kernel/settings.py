@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -85,9 +86,13 @@ class SettingsFile:
         ids = [id for id in _names(self._tree) if id not in known]
         return self.problems | {f"extensions.{i}": unknown(i, known, "extension") for i in ids}
 
-    def rank(self, id: str) -> int:
+    def rank(self, id: str) -> float:
+        """Where an extension stands in the file; without a section, behind those that have one and
+        come before it by name. Those of the same rank are in the order of their names."""
         order = _names(self._tree)
-        return order.index(id) if id in order else len(order)
+        if id in order:
+            return order.index(id)
+        return max((n for n, name in enumerate(order) if name < id), default=-1) + 0.5
 
     def reload(self) -> set[str]:
         """Read the file if it changed; name what did: "server", "extensions.tts", "order", or ""
@@ -143,15 +148,25 @@ class SettingsFile:
             def edit(text: str) -> str:
                 for name, value in good.items():
                     text = put(text, (*path, name), value, notes.get(name, ""))
-                return text
+                return self._placed(text, path)
 
+            before = _names(self._tree)
             self._edit(edit)
+            self._news |= {"order"} if _names(self._tree) != before else set()
             if secrets != stored:
                 write(self._secrets_of(path), json.dumps(secrets).encode(), 0o600)
 
     def reorder(self, ids: Sequence[str]) -> None:
         """Write the order of the extensions; those not named come after, as they were."""
         self._edit(lambda text: arrange(text, ["extensions"], ids))
+
+    def _placed(self, text: str, path: Where) -> str:
+        """A section that is new comes to stand where its extension had its place without one."""
+        names, id = _names(self._tree), path[-1]
+        if path[0] == "extensions" and id not in names and text != self._text:
+            with suppress(Malformed):
+                return arrange(text, ["extensions"], sorted([*names, id], key=self.rank))
+        return text
 
     def _look(self) -> None:
         old, self._stamp = self._stamp, stamp(self.path)
@@ -265,7 +280,7 @@ def _names(tree: Tree) -> list[str]:
 
 
 def _differences(old: Tree, new: Tree) -> set[str]:
-    """What changed, by section and extension; "order" when a known extension has a new place."""
+    """What changed, by section and extension; "order" when extensions have new places."""
 
     def differ(*path: str) -> bool:
         return repr(at(old, path)) != repr(at(new, path))
@@ -273,5 +288,4 @@ def _differences(old: Tree, new: Tree) -> set[str]:
     before, after = _names(old), _names(new)
     news = {str(name) for name in old.keys() | new.keys() if name != "extensions" and differ(name)}
     news |= {f"extensions.{id}" for id in {*before, *after} if differ("extensions", id)}
-    moved = any(id in after and after.index(id) != before.index(id) for id in before)
-    return news | ({"order"} if moved else set())
+    return news | ({"order"} if before != after else set())

@@ -73,8 +73,9 @@ def put(text: str, path: Sequence[str], value: Any, note: str = "") -> str:
 
 def arrange(text: str, path: Sequence[str], order: Sequence[str]) -> str:
     """Bring the entries below `path` into an order, each with the comment right above it."""
+    known = cast(Tree, at(load(text), path) or {})
     for key in order:
-        if key not in (at(load(text), path) or {}):
+        if key not in known:
             text = put(text, (*path, key), {})
     wanted, lines = load(text), text.split("\n")
     home = at(wanted, path[:-1])

@@ -108,6 +108,26 @@ async def test_the_palette_by_keyboard(tmp_path: Path):
         await palette.get_by_role("option", name="Settings: About").click()
         await page.wait_for_url("**/settings/about")
 
+        # In Settings the cards are found by any words of theirs; a switch changes none of that.
+        await page.get_by_role("link", name="Extensions", exact=True).click()
+        cards = page.locator("#settings-cards .card").filter(visible=True)
+        await page.locator("#settings-page").wait_for()
+        all_of_them = await cards.count()
+        await page.keyboard.press("/")
+        await page.keyboard.type("status WORD")
+        await expect(cards).to_have_count(1)
+        await expect(cards.locator(".handle")).to_be_hidden()
+        switch = cards.get_by_role("switch", name="Word count")
+        for checked in ("true", "false"):
+            await switch.click()
+            await expect(switch).to_have_attribute("aria-checked", checked)
+            await expect(cards).to_have_count(1)
+        await page.fill("#settings-filter", "no such thing")
+        none = page.get_by_text("No extension and no setting is called that.")
+        await expect(none).to_be_visible()
+        await page.fill("#settings-filter", "")
+        await expect(cards).to_have_count(all_of_them)
+
 
 async def test_the_choice_in_the_palette_stays_while_a_reply_is_drawn(tmp_path: Path):
     async with opened(tmp_path, "word " * 4000) as (_, _, page):

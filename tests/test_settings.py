@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import pytest
@@ -95,7 +96,8 @@ def test_enabled_rank_and_variant(file: SettingsFile, path: Path) -> None:
         True, True, False, True,
     ]  # fmt: skip
     assert file.enabled("tts", False) is False
-    assert [file.rank(id) for id in ("chat", "tts", "absent")] == [0, 1, 4]
+    ranks = [file.rank(id) for id in ("absent", "chat", "tts", "up")]
+    assert ranks == [-0.5, 0, 1, 3.5]
     path.write_text("extensions:\n  tts: {variant: cuda, enabled: on}\n")
     file.reload()
     assert (file.variant("tts"), file.enabled("tts", False), file.variant("chat")) == (
@@ -207,7 +209,7 @@ def test_a_section_that_is_no_list_is_told(file: SettingsFile, path: Path) -> No
     path.write_text("server: 7\nextensions: [tts]\n")
     file.reload()
     assert "server" in file.problems
-    assert file.rank("tts") == 0
+    assert file.rank("tts") == -0.5
     assert file.section("server", Server) == Server()
 
 
@@ -440,13 +442,51 @@ def test_secrets_that_cannot_be_read_just_now_stay(
 
 def test_reorder_takes_comments_along(file: SettingsFile, path: Path) -> None:
     file.reorder(["flow", "tts", "new", "chat"])
-    assert [file.rank(id) for id in ("flow", "tts", "new", "chat", "nothing")] == [0, 1, 2, 3, 4]
+    assert [file.rank(id) for id in ("flow", "tts", "new", "chat", "zoom")] == [0, 1, 2, 3, 4.5]
     text = path.read_text()
     assert "  # The page's chat\n  chat:\n    enabled: true\n    # speed: 1.0\n" in text
     assert "  # Reads aloud\n  tts:\n" in text
     assert set(FILE.splitlines()) <= set(text.splitlines())
     file.reorder([])
     assert path.read_text() == text
+
+
+IDS = ["absent", "bias", "chat", "echo", "flow", "sound", "tts", "up", "zoom"]
+
+
+def ordered(file: SettingsFile) -> list[str]:
+    return sorted(IDS, key=lambda id: (file.rank(id), id))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.permutations(IDS), st.integers(0, 9), st.lists(st.sampled_from(IDS), max_size=3))
+def test_a_first_change_of_an_extension_moves_none(
+    order: list[str], some: int, changed: list[str]
+) -> None:
+    """Neither it, which gets a section by that, nor the others."""
+    with TemporaryDirectory() as folder:
+        file = SettingsFile(Path(folder) / "settings.yaml", Path(folder))
+        if some:
+            file.reorder(order[:some])
+        was = ordered(file)
+        assert [id for id in was if id in order[:some]] == order[:some]
+        for id in changed:
+            file.update({"enabled": True}, "extensions", id)
+            assert ordered(file) == was
+        named = list(load(file.path.read_text())["extensions"]) if some or changed else []
+        assert named == [id for id in was if id in {*order[:some], *changed}]
+        assert file.reload() == ({"order"} if {*changed} - {*order[:some]} else set())
+
+
+def test_a_new_section_stands_at_its_place_or_where_it_can(file: SettingsFile, path: Path) -> None:
+    file.update({"enabled": False}, "extensions", "clip")
+    text = path.read_text()
+    assert list(load(text)["extensions"]) == ["chat", "clip", "tts", "nothing", "flow"]
+    assert set(FILE.splitlines()) <= set(text.splitlines())
+    path.write_text("extensions: {tts: {speed: 1.5}, flow: {enabled: false}}\n")
+    file.reload()
+    file.update({"enabled": False}, "extensions", "clip")
+    assert file.enabled("clip", True) is False
 
 
 # --- watching ---------------------------------------------------------------------------

@@ -206,6 +206,23 @@ async def test_the_order_can_be_changed(tmp_path: Path):
         assert app.kernel.ordered()[-1] == "example"
 
 
+async def test_a_switch_moves_nobody(tmp_path: Path):
+    """The first one writes a section of the file, in which the order stands, too."""
+    example(tmp_path)
+    file = tmp_path / "settings.yaml"
+    file.write_text("extensions:\n  settings:\n    enabled: true\n  chat:\n    enabled: true\n")
+    async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
+        was = app.kernel.ordered()
+        assert was.index("settings") < was.index("chat") < was.index("example")
+        page = await app.open("/settings")
+        for id, on in (("word_count", True), ("example", False), ("api_kit", False)):
+            await page.act("settings.toggle", id=id, on=on)
+            await page.until(f'id="settings-{id}-toggle"[^>]*aria-checked="{str(on).lower()}"')
+            assert app.kernel.ordered() == was
+        ids = [line.strip(" :") for line in file.read_text().splitlines() if line[:3].strip()]
+        assert ids == ["extensions", "api_kit", "settings", "chat", "example", "word_count"]
+
+
 async def test_a_theme_reaches_every_page():
     async with running("settings") as app:
         page, other = await app.open("/settings"), app.page("/settings/appearance")

@@ -23,6 +23,8 @@ class Editing:
         self._fixed = {ext.id, *self._kernel.records[ext.id].needs}
         self._wanted = asyncio.Event()
         self.heed()
+        for id in self._watched():  # They began before there was anybody to hear of it.
+            self.started(id)
 
     def heed(self) -> None:
         """Watch from now on, or no longer: as the setting says."""

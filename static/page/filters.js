@@ -1,4 +1,5 @@
-// What follows typing: the number beside a slider, a list that input[data-filter="id"] filters.
+// What follows typing: the number beside a slider, a list that input[data-filter="id"] filters: what has data-words by
+// these, in another list each item, link and button by all that it says.
 
 on('input', ({target}) => {
   if (target.type === 'range' && target.nextElementSibling) target.nextElementSibling.value = target.value;
@@ -6,8 +7,8 @@ on('input', ({target}) => {
 });
 function filtering(box, anew = false) {
   const words = box.value.toLowerCase().split(/\s+/);
-  for (const row of at(box.dataset.filter).querySelectorAll('li, a, button')) {
-    row.toggleAttribute('data-ui-out', !words.every(word => row.textContent.toLowerCase().includes(word)));
-  }
-  if (box.role === 'combobox') choosing(box, at(box.dataset.filter), {anew});
+  const list = at(box.dataset.filter), rows = list.querySelectorAll(list.querySelector('[data-words]') ? '[data-words]' : 'li, a, button');
+  const has = (row, word) => (row.dataset.words ?? row.textContent).toLowerCase().includes(word);
+  for (const row of rows) row.toggleAttribute('data-ui-out', !words.every(word => has(row, word)));
+  if (box.role === 'combobox') choosing(box, list, {anew});
 }
