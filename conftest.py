@@ -15,6 +15,7 @@ from xdist.scheduler.loadfile import LoadFileScheduling
 
 from kernel.testing import leaving_nothing
 
+pytest.register_assert_rewrite("tests.engines.alike")
 gc.disable()  # While tests are collected, as hardly anything of that goes again.
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 """No test asks a hub that is not its own."""

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from kernel.api import Message, Request, Sampling, Text, Worker, WorkerError
+from tests.engines.alike import test_seeds_repeat_and_differ  # noqa: F401
 from tests.engines.real import STORIES, STORY, ask, engine, late_words
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
@@ -94,12 +95,6 @@ async def test_a_thought_that_the_template_began_is_said_first(worker: Worker):
     assert text.startswith("<think>\n")
     assert text.count("<think>") == 1
     assert finish.usage.completion == 5
-
-
-async def test_seeds_repeat_and_differ(worker: Worker):
-    one, two, three = [(await ask(worker, temperature=1.5, seed=seed))[0] for seed in (7, 7, 8)]
-    assert one == two
-    assert one != three
 
 
 @pytest.mark.parametrize(

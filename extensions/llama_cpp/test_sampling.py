@@ -18,6 +18,7 @@ from tests.engines.samplers import (
     LOGITS,
     LOOKING_BACK,
     LOOP,
+    ORDERED,
     PAST,
     PRESETS,
     STEEP,
@@ -100,25 +101,7 @@ async def test_presets_that_stack_them(worker: Worker, name: str):
 
 
 @pytest.mark.parametrize(
-    ("sampling", "first", "second"),
-    [
-        (
-            {"temperature": 2.5, "top_p": 0.5},
-            lambda x: f.temperature(f.top_p(x, 0.5), 2.5),
-            lambda x: f.top_p(f.temperature(x, 2.5), 0.5),
-        ),
-        (
-            {"smoothing_factor": 0.3, "top_a": 0.9},
-            lambda x: f.quadratic(f.top_a(x, 0.9), 0.3, 1),
-            lambda x: f.top_a(f.quadratic(x, 0.3, 1), 0.9),
-        ),
-        (
-            {"tfs": 0.6, "top_k": 9},
-            lambda x: f.tail_free(f.top_k(x, 9), 0.6),
-            lambda x: f.top_k(f.tail_free(x, 0.6), 9),
-        ),
-    ],
-    ids=["both in C", "both ours", "one of each"],
+    ("sampling", "first", "second"), ORDERED, ids=["both in C", "both ours", "one of each"]
 )
 async def test_the_order_is_the_users(worker: Worker, sampling: Any, first: Any, second: Any):
     names = list(sampling)

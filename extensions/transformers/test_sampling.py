@@ -19,6 +19,7 @@ from tests.engines.samplers import (
     LOGITS,
     LOOKING_BACK,
     LOOP,
+    ORDERED,
     PAST,
     PRESETS,
     STEEP,
@@ -118,21 +119,7 @@ async def test_presets_that_stack_them(worker: Worker, name: str):
 @pytest.mark.parametrize(
     ("sampling", "first", "second"),
     [
-        (
-            {"temperature": 2.5, "top_p": 0.5},
-            lambda x: f.temperature(f.top_p(x, 0.5), 2.5),
-            lambda x: f.top_p(f.temperature(x, 2.5), 0.5),
-        ),
-        (
-            {"smoothing_factor": 0.3, "top_a": 0.9},
-            lambda x: f.quadratic(f.top_a(x, 0.9), 0.3, 1),
-            lambda x: f.top_a(f.quadratic(x, 0.3, 1), 0.9),
-        ),
-        (
-            {"tfs": 0.6, "top_k": 9},
-            lambda x: f.tail_free(f.top_k(x, 9), 0.6),
-            lambda x: f.top_k(f.tail_free(x, 0.6), 9),
-        ),
+        *ORDERED,
         (
             {"dynamic_temperature": True, "dynatemp_low": 0.5, "dynatemp_high": 3.0, "min_p": 0.2},
             lambda x: f.dynamic(f.min_p(x, 0.2), 0.5, 3.0, 1),

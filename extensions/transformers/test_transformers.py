@@ -9,6 +9,11 @@ from typing import Any
 import pytest
 
 from kernel.api import Message, Request, Sampling, Text, Worker, WorkerError
+from tests.engines.alike import (  # noqa: F401
+    test_a_filter_narrows_the_choice,
+    test_a_penalty_changes_the_words,
+    test_seeds_repeat_and_differ,
+)
 from tests.engines.real import STORIES, STORY, ask, late_words
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="package")]
@@ -96,52 +101,6 @@ async def test_an_end_that_the_model_does_not_know_disturbs_nothing(spare: Worke
     with pytest.raises(WorkerError, match="has no token that ends a reply"):
         await ask(spare, grammar='root ::= "yes"')
     assert (await ask(spare, ban_eos_token=True, min_length=3))[0] == STORY
-
-
-async def test_seeds_repeat_and_differ(worker: Worker):
-    one, two, three = [(await ask(worker, temperature=1.5, seed=seed))[0] for seed in (7, 7, 8)]
-    assert one == two
-    assert one != three
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("logit_bias", {432: -100.0}),
-        ("custom_token_bans", (432,)),
-        ("repetition_penalty", 3.0),
-        ("frequency_penalty", 2.0),
-        ("presence_penalty", 2.0),
-        ("no_repeat_ngram_size", 1),
-        ("encoder_repetition_penalty", 1.5),
-    ],
-)
-async def test_a_penalty_changes_the_words(worker: Worker, field: str, value: Any):
-    plain, _, _ = await ask(worker, max_new_tokens=60)
-    changed, _, _ = await ask(worker, max_new_tokens=60, **{field: value})
-    assert changed != plain
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("top_k", 1),
-        ("top_p", 0.01),
-        ("min_p", 0.99),
-        ("top_n_sigma", 0.01),
-        ("epsilon_cutoff", 9.0),
-        ("eta_cutoff", 20.0),
-        ("typical_p", 0.2),
-    ],
-)
-async def test_a_filter_narrows_the_choice(worker: Worker, field: str, value: Any):
-    """Hot enough for nonsense, unless the filter comes first and leaves little to choose."""
-    hot = {"temperature": 2.0, "temperature_last": True, "seed": 3, "max_new_tokens": 12}
-    plain, _, _ = await ask(worker, **hot)
-    narrow, _, _ = await ask(worker, **hot, **{field: value})
-    assert narrow != plain
-    if field in ("top_k", "top_p", "min_p", "top_n_sigma"):
-        assert STORY.startswith(narrow)
 
 
 async def test_a_least_length(worker: Worker):

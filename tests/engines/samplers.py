@@ -120,3 +120,22 @@ PRESETS = {
         big_o,
     ),
 }  # fmt: skip
+
+ORDERED: list[tuple[dict[str, Any], Any, Any]] = [
+    (
+        {"temperature": 2.5, "top_p": 0.5},
+        lambda x: f.temperature(f.top_p(x, 0.5), 2.5),
+        lambda x: f.top_p(f.temperature(x, 2.5), 0.5),
+    ),
+    (
+        {"smoothing_factor": 0.3, "top_a": 0.9},
+        lambda x: f.quadratic(f.top_a(x, 0.9), 0.3, 1),
+        lambda x: f.top_a(f.quadratic(x, 0.3, 1), 0.9),
+    ),
+    (
+        {"tfs": 0.6, "top_k": 9},
+        lambda x: f.tail_free(f.top_k(x, 9), 0.6),
+        lambda x: f.top_k(f.tail_free(x, 0.6), 9),
+    ),
+]
+"""Pairs, and what both give in the order against the one named, then in the one named."""
