@@ -10,12 +10,11 @@ from websockets.exceptions import InvalidState
 class ManyTexts(WebSocketsSansIOProtocol):
     """Knows one more form of an ASGI message: `websocket.send` with `texts`, a list of bytes.
 
-    The frames of many replies that come in one step are one call of the system, not many.
+    The frames of many replies are one call of the system, not many; `over` says why no more come.
     """
 
     async def send(self, message: Any) -> None:
-        texts = message.get("texts")
-        if texts is None:
+        if (texts := message.get("texts")) is None:
             return await super().send(message)
         await self.writable.wait()
         if self.disconnected:
@@ -23,6 +22,8 @@ class ManyTexts(WebSocketsSansIOProtocol):
         try:
             for text in texts:
                 self.conn.send_text(text)
+            if over := message.get("over"):
+                self.conn.send_close(1008, over)
         except InvalidState:
             raise ClientDisconnected from None
         self.transport.write(b"".join(self.conn.data_to_send()))
