@@ -216,9 +216,7 @@ async def test_a_model_that_comes_while_no_page_is_open(app: App, served: Served
     assert names == ["first.gguf", "new", "new/fourth.gguf", "new/third.gguf", "second.gguf"]
 
 
-async def test_the_context_that_a_model_was_trained_with(
-    app: App, served: Served, model: Knowing
-):
+async def test_the_context_that_a_model_was_trained_with(app: App, served: Served, model: Knowing):
     async def meta() -> Any:
         return (await get(served, "/v1/models"))["data"][0]["meta"]
 
