@@ -8,10 +8,23 @@ from websockets.exceptions import InvalidState
 
 
 class ManyTexts(WebSocketsSansIOProtocol):
-    """Knows one more form of an ASGI message: `websocket.send` with `texts`, a list of bytes.
+    """Takes `websocket.send` with `texts`, a list of bytes: the frames of many replies in one call
+    of the system; and `over`, which is why no more come. Nobody fills the memory or holds up others
+    by pings, or by fragments without an end."""
 
-    The frames of many replies are one call of the system, not many; `over` says why no more come.
-    """
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        transport.max_size = 1 << 14  # Of one read: thousands of tiny frames take a while.
+
+    def handle_ping(self) -> None:
+        data = self.conn.data_to_send()  # Who takes nothing gets no answers.
+        self.transport.write(b"".join(data if self.writable.is_set() else ()))
+
+    def handle_cont(self, event: Any) -> None:
+        super().handle_cont(event)
+        if len(self.frames) == 1024:
+            self.conn.send_close(1008, "A message has at most 1023 fragments.")
+            self.handle_parser_exception()
 
     async def send(self, message: Any) -> None:
         if (texts := message.get("texts")) is None:
