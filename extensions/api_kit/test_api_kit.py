@@ -330,5 +330,5 @@ def test_calls_are_told_in_parts_wherever_their_lines_are_cut():
         assert told == lines
         assert not heard.open
     heard = Calls()
-    [*heard.hear(text[:60])]
+    assert [part.id for part in heard.hear(text[:60])] == ["call_1"]
     assert heard.open, "the reply was cut off"

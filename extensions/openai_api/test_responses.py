@@ -299,6 +299,16 @@ async def test_what_a_socket_refuses(served: Served, model: Knowing):
         assert (await ending(program))[-1]["type"] == "response.completed"
 
 
+async def test_who_is_refused_a_hundred_times_is_told_why_it_ends(served: Served):
+    async with socket(served) as program:
+        for _ in range(100):
+            await tell(program)
+            assert (await hear(program))["type"] == "error"
+        await program.wait_closed()
+    assert program.close_code == 1008
+    assert "Correct the program" in (program.close_reason or "")
+
+
 async def test_a_socket_keeps_only_so_many_waiting(served: Served, model: Knowing):
     model.gate = asyncio.Semaphore(0)
     async with socket(served) as program:
