@@ -10,6 +10,7 @@ from .heard import Heard
 from .loading import Loader, Want, not_loaded
 from .media import HEARING, PICTURES, SPEECH, Listener, Painter, Recording, Speaker
 from .messages import GIVEN_UP, Piece, Said, message_of, messages_of
+from .pictures import pictures_of
 from .problems import LATER, Fault, Problem, missing, no_such_model, refused, unavailable
 from .programs import PROGRAMS, Programs
 from .reading import converted, decoded, read
@@ -27,5 +28,5 @@ __all__ = [
     "Piece", "Problem", "Programs", "Recording", "Run", "Runs", "Said", "Speaker", "Tongue",
     "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "filled", "growing", "json",
     "left", "make", "message_of", "messages_of", "missing", "no_such_model", "not_loaded",
-    "nothing", "read", "refused", "sampling_of", "times", "unavailable",
+    "nothing", "pictures_of", "read", "refused", "sampling_of", "times", "unavailable",
 ]  # fmt: skip
