@@ -139,7 +139,7 @@ async def test_a_text_is_gone_on_with(served: Served, model: Model):
     assert (model.asked[-1].prompt, model.asked[-1].messages) == ("Once upon", None)
     picture = base64.b64encode(PNG).decode()
     await lines(served, "generate", prompt="Once upon", raw=True, images=[picture])
-    [message] = model.asked[-1].messages or ()
+    [message] = [*(model.asked[-1].messages or ())]
     assert message.parts == (Image(PNG, "image/png"), Text("Once upon"))
     assert model.asked[-1].prompt is None
     await lines(served, "generate", prompt="def f(", suffix="return a")
