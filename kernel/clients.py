@@ -103,8 +103,7 @@ class Outbox:
             self._clock.cancel()
 
     def _look(self, sending: "asyncio.Task[None] | None") -> None:
-        """End a sending that takes too long: one clock for all, as one for each costs as much as
-        the sending itself."""
+        """End a sending that takes too long; a clock for each would cost as much as the sending."""
         loop = asyncio.get_running_loop()
         if sending and 0 < self._since < loop.time() - self._stall:
             self._stalled = sending.cancel()

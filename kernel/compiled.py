@@ -19,8 +19,7 @@ class Compiled(BytecodeCache):
     keeps there: compiling fifteen templates takes a sixth of a start.
 
     Jinja's own caches use pickle; this is marshal, as in a .pyc. A file is taken if its source is
-    the one it was made from. Python's switches that say where bytecode goes, or that it is not to
-    be written, hold here too.
+    the one it was made from. Python's switches for bytecode (where it goes, or none) hold, too.
     """
 
     def get_cache_key(self, name: str, filename: str | None = None) -> str:

@@ -229,8 +229,7 @@ class Extension(Scope, Generic[S]):
         return [await self._kernel.draw(entry, client, subject) for entry in wanted]
 
     def news(self, region: Region) -> int:
-        """Another number when who has a panel there pushed something: what was drawn of them before
-        may be old."""
+        """Another number when who has a panel there pushed: what was drawn before may be old."""
         return sum(self._kernel.hub.news[owner] for owner in {o for o, _ in self.parts(region)})
 
     async def push(

@@ -59,8 +59,7 @@ def stamp(path: Path) -> object:
 
 
 def passing(error: BaseException) -> bool:
-    """Whether it tells of a lack of the moment, of open files or memory: nobody's fault, and no
-    sign of damage."""
+    """Whether it tells of a lack of the moment (open files, memory), which is no damage."""
     return isinstance(error, OSError) and error.errno in LACKS
 
 

@@ -45,12 +45,11 @@ class FirstFrame:
         frames: list[Message] = []
         self._now[address] += 1
         try:
-            async with asyncio.timeout(PATIENCE):
-                frames.append(await receive())
-                await send({"type": "websocket.accept"})
-                frames.append(await receive())
-        except (TimeoutError, OSError):  # It says nothing, or is gone.
-            pass
+            with suppress(OSError):  # It says nothing, or is gone.
+                async with asyncio.timeout(PATIENCE):
+                    frames.append(await receive())
+                    await send({"type": "websocket.accept"})
+                    frames.append(await receive())
         finally:
             self._now -= Counter({address: 1})  # An address without any is forgotten.
         key = key_of(frames[-1].get("text") or "") if frames else ""

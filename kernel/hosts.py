@@ -36,8 +36,7 @@ class Hosts:
         return self._name(host) in LOOPBACK
 
     def known(self, host: str, server: Any) -> bool:
-        """Whether it is ours; so is the address, which no name can be rebound to, at which the
-        connection came in."""
+        """Whether it is ours, as the address the connection came in at is: no name rebinds it."""
         ip = str((server or ("",))[0]) if self._listens else ""
         name, here = self._name(host), f"[{ip}]" if ":" in ip else ip
         return self.given(host) or name in self._ours or bool(name and name == here)

@@ -73,12 +73,7 @@ class Stage:
     """One modifier between two pipes."""
 
     def __init__(
-        self,
-        guard: Guard,
-        point: str,
-        entry: Entry[OutputModifier],
-        upstream: Pipe,
-        turn: Turn,
+        self, guard: Guard, point: str, entry: Entry[OutputModifier], upstream: Pipe, turn: Turn
     ) -> None:
         self.since = 0.0
         self.idle = False

@@ -91,8 +91,7 @@ class StatusChanged(Struct, frozen=True):
 
 
 class Access(Struct, frozen=True):
-    """How programs reach this server, for Settings; the door, for who makes keys for it; and the
-    way to more ports of it."""
+    """How programs reach this server, for Settings; the door, for who makes keys; more ports."""
 
     address: str = ""
     key: str = ""

@@ -42,8 +42,7 @@ class Rescue:
     """Answers on the server's own socket, behind the same door, as long as the loop cannot.
 
     `door` puts the checks of Host, Origin and session before an application, as it is done for
-    the server's; `idle` are the sockets of connections on which nothing is under way: browsers
-    would go on asking there.
+    the server's; `idle` are sockets with nothing under way: browsers would go on asking there.
     """
 
     def __init__(

@@ -37,8 +37,7 @@ HistoryModifier = Callable[[Past], Awaitable[Past]]
 RequestModifier = Callable[[Draft], Awaitable[Draft]]
 Generator = Callable[[Draft], Awaitable[AsyncIterator[Delta] | None]]
 OutputModifier = Callable[[AsyncIterator[Delta], Turn], AsyncIterator[Delta]]
-"""One that answers with the very deltas it was given takes no part in the reply, and costs it
-nothing."""
+"""One that answers with the very deltas it was given takes no part, and costs nothing."""
 
 INPUT: Point[InputModifier] = Point("input", "Change the user's turn.", Callable)
 HISTORY: Point[HistoryModifier] = Point("history", "Change the messages before it.", Callable)

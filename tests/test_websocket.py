@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from kernel.flags import Flags
 from kernel.server import _config, _listening
@@ -106,3 +107,49 @@ async def test_who_has_gone_is_told_nothing_more():
         await client.close()
         async with asyncio.timeout(10):
             await ended.wait()
+
+
+async def test_a_message_in_fragments_without_an_end_ends_the_socket():
+    async def talk(socket: WebSocket) -> None:
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            pass
+
+    async with talking(talk) as client:
+        await client.send([""] * 1000 + ["a whole message"])
+        with suppress(ConnectionClosed):
+            await client.send([""] * 5000)
+        await client.wait_closed()
+        assert (client.close_code, client.close_reason) == (
+            1008, "A message has at most 1023 fragments."
+        )  # fmt: skip
+
+
+async def test_who_takes_nothing_gets_no_answers_to_its_pings(monkeypatch: pytest.MonkeyPatch):
+    made = list[ManyTexts]()
+
+    class Seen(ManyTexts):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            made.append(self)
+
+    monkeypatch.setattr("kernel.websocket.ManyTexts", Seen)
+
+    async def talk(socket: WebSocket) -> None:
+        await socket.receive()
+        await socket.receive()
+
+    async with talking(talk) as client:
+        await (await client.ping())
+        written = list[bytes]()
+        [server] = made
+        server.pause_writing()  # As its transport does when what it holds is too much.
+        with monkeypatch.context() as patch:
+            patch.setattr(server.transport, "write", written.append)
+            for _ in range(100):
+                await client.ping()
+            await client.send("behind them")
+            while not server.read_paused:
+                await asyncio.sleep(0)
+        server.resume_writing()
+        await (await client.ping())
+    assert b"".join(written) == b""

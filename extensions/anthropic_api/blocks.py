@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from extensions.api_kit.api import Called, calls_in
+from extensions.api_kit.api import CallPart, Calls
 from kernel.api import Delta
 
 from .answers import UNSIGNED, Event, TextBlock, ThinkingBlock, ToolUseBlock
@@ -33,11 +33,12 @@ class Blocks:
         self._silent, self._open = silent, ""
         self._blank = ""
         self._said: list[str] = []
+        self._calls, self._calling = Calls(), ToolUseBlock(id="", name="", input={})
 
     def hear(self, delta: Delta) -> bytes:
         """The events of a piece of the reply."""
         if delta.channel == "tool":
-            return b"".join(self._call(each) for each in calls_in(delta.text))
+            return b"".join(map(self._call, self._calls.hear(delta.text)))
         if delta.channel == "reasoning":
             return self._say("thinking", delta.text)
         if self._open == "text":
@@ -76,19 +77,28 @@ class Blocks:
             signed = self._piece("signature", UNSIGNED)
             shown = "" if self._silent else text
             block = ThinkingBlock(thinking=shown, signature=UNSIGNED)
+        elif self._open == "tool_use":  # Whole, or its reply was cut off.
+            given = {} if self._calls.open else msgspec.Raw(text.encode())
+            block = msgspec.structs.replace(self._calling, input=given)
         else:
             block = TextBlock(text=text)
         self._open, self._said = "", []
         return signed + self._stop(block)
 
-    def _call(self, called: Called) -> bytes:
-        closing = self._close()
-        self.called, self._blank = True, ""
-        block = ToolUseBlock(id=called.id, name=called.name, input={})
-        opening = self._start(block) + self._piece("tool_use", called.arguments)
-        given = msgspec.Raw(called.arguments.encode())
-        whole = ToolUseBlock(id=called.id, name=called.name, input=given)
-        return closing + opening + self._stop(whole)
+    def _call(self, part: CallPart) -> bytes:
+        """Some of a call."""
+        told = b""
+        if part.id:
+            told, self._open, self._blank = self._close(), "tool_use", ""
+            self._calling = ToolUseBlock(id=part.id, name=part.name, input={})
+            told += self._start(self._calling)
+        if part.arguments:
+            self._said.append(part.arguments)
+            told += self._piece("tool_use", part.arguments)
+        if part.over:
+            self.called = True
+            told += self._close()
+        return told
 
     def _start(self, block: Any) -> bytes:
         return event(Event("content_block_start", index=len(self.content), content_block=block))

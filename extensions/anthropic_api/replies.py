@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Programs, Wish, json
+from extensions.api_kit.api import Call, Programs, Wish, growing, json
 
 from .answers import Event, Message, ended, usage_of
 from .asking import Body
@@ -37,7 +37,7 @@ async def streamed(programs: Programs, call: Call, body: Body, wish: Wish) -> No
     blocks, started = Blocks(silent=body.silent), False
     async with (
         call.stream(sign=PING) as out,
-        programs.run(call, wish, hold=True) as run,
+        programs.run(call, growing(wish), hold=True) as run,
     ):
         async for delta in run:
             data = blocks.hear(delta)

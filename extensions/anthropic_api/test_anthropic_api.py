@@ -106,9 +106,10 @@ async def events(served: Served, **body: Any) -> list[Any]:
 
 def content_of(said: list[Any]) -> list[Any]:
     """What a client makes of the events of blocks."""
-    blocks: list[Any] = []
+    blocks, given = list[Any](), ""
     for each in said:
         if each["type"] == "content_block_start":
+            given = ""
             assert each["index"] == len(blocks)
             blocks.append({**each["content_block"]})
         if each["type"] == "content_block_delta":
@@ -116,12 +117,15 @@ def content_of(said: list[Any]) -> list[Any]:
             block, delta = blocks[-1], each["delta"]
             match delta["type"]:
                 case "input_json_delta":
-                    block["input"] = json.loads(delta["partial_json"])
+                    given += delta["partial_json"]
                 case "signature_delta":
                     block["signature"] = delta["signature"]
                 case kind:
                     name = kind.removesuffix("_delta")
                     block[name] += delta[name]
+        if each["type"] == "content_block_stop" and given:
+            blocks[-1]["input"] = json.loads(given)
+            given = ""
     return blocks
 
 
@@ -309,6 +313,21 @@ async def test_a_tool_that_has_to_be_called_and_a_form_to_keep_to(served: Served
     form = {"format": {"type": "json_schema", "schema": SCHEMA}}
     assert (await post(served, **ASK, output_config=form)).status_code == 200
     assert json.loads(model.asked[-1].grammar) == SCHEMA
+
+
+async def test_a_call_that_has_to_be_comes_while_it_is_written(served: Served, model: Model):
+    model.scripts = ['{"name": "weather", "arguments": {"city": "Rome at night"}}']
+    must = {"tools": [TOOL], "tool_choice": {"type": "any"}}
+    said = await events(served, **must)
+    assert sum(each["type"] == "content_block_delta" for each in said) > 2
+    [call] = content_of(said)
+    assert (call["name"], call["input"]) == ("weather", {"city": "Rome at night"})
+    assert said[-2]["delta"]["stop_reason"] == "tool_use"
+    cut = await events(served, **must, max_tokens=5)
+    assert cut[-2]["delta"]["stop_reason"] == "max_tokens"
+    assert [each["type"] for each in cut[-3:]] == [
+        "content_block_stop", "message_delta", "message_stop",
+    ]  # fmt: skip
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

@@ -10,22 +10,23 @@ from .heard import Heard
 from .loading import Loader, Want, not_loaded
 from .media import HEARING, PICTURES, SPEECH, Listener, Painter, Recording, Speaker
 from .messages import GIVEN_UP, Piece, Said, message_of, messages_of
+from .pictures import pictures_of
 from .problems import LATER, Fault, Problem, missing, no_such_model, refused, unavailable
 from .programs import PROGRAMS, Programs
 from .reading import converted, decoded, read
 from .router import ModelRouter
 from .runs import Run, Runs
 from .several import make, times
-from .tools import Called, calls_in
+from .tools import Called, CallPart, Calls, calls_in, growing
 from .wishes import EFFORTS, Asked, Wish
 
 __all__ = [
     "ALIASES", "APIS", "EFFORTS", "GIVEN_UP", "HEARING", "LATER", "MESSAGES", "PICTURES",
     "PROGRAMS", "SPEECH", "TOOLS",
-    "Answer", "Api", "Asked", "Asking", "Call", "Called", "Caller", "Endpoint", "Fault", "Gate",
-    "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter", "Piece", "Problem", "Programs",
-    "Recording", "Run", "Runs", "Said", "Speaker", "Tongue", "Want", "Wish", "caller_of",
-    "calls_in", "converted", "decoded", "filled", "json", "left", "make", "message_of",
-    "messages_of", "missing", "no_such_model", "not_loaded", "nothing", "read", "refused",
-    "sampling_of", "times", "unavailable",
+    "Answer", "Api", "Asked", "Asking", "Call", "CallPart", "Called", "Caller", "Calls",
+    "Endpoint", "Fault", "Gate", "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter",
+    "Piece", "Problem", "Programs", "Recording", "Run", "Runs", "Said", "Speaker", "Tongue",
+    "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "filled", "growing", "json",
+    "left", "make", "message_of", "messages_of", "missing", "no_such_model", "not_loaded",
+    "nothing", "pictures_of", "read", "refused", "sampling_of", "times", "unavailable",
 ]  # fmt: skip

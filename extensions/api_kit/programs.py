@@ -25,7 +25,7 @@ from .calls import Asking, Call
 from .composing import composed
 from .fields import sampling_of
 from .problems import Fault, Problem, no_model, refused, unavailable
-from .runs import Run, Runs
+from .runs import TOO_LONG, Run, Runs
 from .wishes import Wish
 
 EMPTY = "No model is loaded. Load one in Spindle's page, or with its API."
@@ -94,8 +94,11 @@ class Programs:
         if wake := self._ext.slot(slot).wake:
             await wake()
 
-    async def ask(self, name: str, *, slot: str = "chat", **data: Any) -> Any:
-        """A call to the engine; raises Problem when it refuses, or is gone."""
+    async def ask(
+        self, name: str, *, slot: str = "chat", param: str | None = None, **data: Any
+    ) -> Any:
+        """A call to the engine; raises Problem when it refuses, or is gone. `param` is the field
+        to blame where the engine names none."""
         await self.awake(slot)
         model = self.model(slot)
         try:
@@ -105,7 +108,7 @@ class Programs:
             raise refused(says, None, "unsupported") from error
         except (Refused, WorkerError) as error:
             if error.refused is not None:
-                raise refused(str(error), error.refused or None, "engine_refused") from error
+                raise refused(str(error), error.refused or param, "engine_refused") from error
             raise Problem(Fault(str(error), "engine_error", None, "engine_failed")) from error
         except WorkerDied as error:
             raise Problem(Fault(str(error), "engine_error", None, "engine_failed")) from error
@@ -117,13 +120,20 @@ class Programs:
         reads: Sequence[str | Sequence[int]],
         *,
         slot: str = "chat",
+        param: str | None = None,
         **data: Any,
     ) -> Any:
         """The same where the engine reads these texts and makes no reply: they count toward the
         tokens a minute of the caller's key. Raises Problem (429) where none are left."""
         caller, spending = call.caller, self.runs.spending
         spending.check(caller.owner, caller.tokens)
-        said = await self.ask(name, slot=slot, **data)
+        try:
+            said = await self.ask(name, slot=slot, param=param, **data)
+        except Problem as problem:
+            if problem.fault.code != "engine_refused" or not await self._too_long(reads, slot):
+                raise
+            says = TOO_LONG.format(problem)
+            raise refused(says, param, "context_length_exceeded") from problem
         if caller.tokens:
             read = [await self.length(text, slot=slot) for text in reads]
             spending.add(caller.owner, sum(read))
@@ -137,6 +147,13 @@ class Programs:
             return len(await self.ask("tokenize", slot=slot, text=text))
         except Problem:
             return 0
+
+    async def _too_long(self, texts: Sequence[str | Sequence[int]], slot: str) -> bool:
+        """Whether one of these is more than the model has room for."""
+        info = self.info(slot)
+        room = info.context_length if info else 0
+        lengths = [await self.length(text, slot=slot) for text in texts] if room else []
+        return any(length >= room for length in lengths)
 
     async def tokens(self, text: str, **how: Any) -> list[int]:
         """The tokens of a text, as the loaded model has them."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import secrets
 from typing import Any
 
@@ -9,7 +10,7 @@ import httpx
 import pytest
 from msgspec import structs
 
-from extensions.api_kit.api import PROGRAMS, Gate, Problem, sampling_of
+from extensions.api_kit.api import PROGRAMS, Calls, Gate, Problem, sampling_of
 from extensions.api_kit.spending import Spending
 from kernel.api import UNSET, Key
 from kernel.contract import Capability
@@ -311,3 +312,23 @@ async def test_where_nobody_may_wait_one_that_need_not_is_let_in():
     queue.done.set()
     await first
     await queue.go("c", 1)
+
+
+def test_calls_are_told_in_parts_wherever_their_lines_are_cut():
+    lines = [
+        {"id": "call_1", "name": 'the "one"', "arguments": '{"a": "\\n\\\\", "b": "\u2028ü"}'},
+        {"id": "call_2", "name": "two", "arguments": "{}"},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    for size in (1, 2, 3, 7, 50, 1000):
+        heard, told = Calls(), list[dict[str, str]]()
+        for at in range(0, len(text), size):
+            for part in heard.hear(text[at : at + size]):
+                if part.id:
+                    told.append({"id": part.id, "name": part.name, "arguments": ""})
+                told[-1]["arguments"] += part.arguments
+        assert told == lines
+        assert not heard.open
+    heard = Calls()
+    assert [part.id for part in heard.hear(text[:60])] == ["call_1"]
+    assert heard.open, "the reply was cut off"

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import structs
 
-from kernel.api import Draft, Message, Meta, Sampling, Struct, Turn, built
+from kernel.api import Draft, Image, Message, Meta, Sampling, Struct, Turn, built
+
+from .pictures import with_pictures
 
 ASKED = "asked"
 """The option of a turn that holds what no mode knows: see `Asked`."""
@@ -23,6 +25,9 @@ class Asked(Struct, frozen=True):
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     token_ids: tuple[int, ...] = ()
     """Instead of a prompt, its tokens."""
+    images: tuple[Image, ...] = ()
+    images_at: int = 0
+    """Pictures within a prompt, and how many of its characters stand before them."""
     only_compose: bool = False
     """No engine is asked; see composing.py."""
 
@@ -78,6 +83,8 @@ async def ask(draft: Draft) -> Draft:
     request = draft.request
     if asked.token_ids:
         request = structs.replace(request, prompt=None, token_ids=asked.token_ids)
+    elif asked.images:
+        request = with_pictures(request, asked.images, asked.images_at)
     request = structs.replace(
         request, grammar=request.grammar or asked.grammar, logprobs=asked.logprobs
     )

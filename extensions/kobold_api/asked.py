@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import structs
 
-from extensions.api_kit.api import Asked, Call, Wish, converted, read, refused
+from extensions.api_kit.api import Asked, Call, Wish, converted, pictures_of, read, refused
 from kernel.api import UNSET, Meta, ModelInfo, Sampling, Struct
 
 from .placeholders import Marks, holds
@@ -50,6 +50,7 @@ class Generate(msgspec.Struct):
     render_special: Bool = None
     singleline: Bool = None
     images: list[str] | None = None
+    """In base64; the model sees them between memory and prompt."""
     replace_instruct_placeholders: Bool = None
     """Whether placeholders as {{[INPUT]}} become the marks of the model's turns; true."""
     quiet: Bool = None
@@ -59,6 +60,12 @@ class Generate(msgspec.Struct):
 BANS = (
     "banned_tokens: {} cannot keep words out of a reply. Leave this out, or let llama.cpp's native "
     "engine run a GGUF model (Settings, llama.cpp)."
+)
+
+
+BLIND = (
+    "images: {} sees no pictures. Leave them out, or load a model with the file (mmproj) that it "
+    "sees with."
 )
 
 
@@ -80,17 +87,23 @@ async def asked(call: Call, known: Known) -> tuple[Generate, Wish]:
     """The body, and the wish for one reply; raises Problem."""
     said: Mapping[str, Any] = read(call.body or b"{}", dict[str, Any])
     body = converted(said, Generate)
-    if body.images:
-        says = "images: A plain text cannot hold pictures. Use /v1/chat/completions."
+    images, memory = pictures_of(body.images, "images"), body.memory or ""
+    if images and known.model and "images" not in known.model.capabilities:
+        says = BLIND.format(known.model.name)
         raise refused(says, "images", "unsupported_value")
-    prompt, how = (body.memory or "") + body.prompt, sampling(said, body, known)
+    prompt, how = memory + body.prompt, sampling(said, body, known)
     stops = () if how.custom_stopping_strings is UNSET else how.custom_stopping_strings
     if body.replace_instruct_placeholders is not False and any(map(holds, (prompt, *stops))):
         marks = await known.marks()
         prompt = marks.filled(prompt)
         if stops:
             how = structs.replace(how, custom_stopping_strings=marks.stops(stops))
-    return body, Wish(prompt=prompt, sampling=how, asked=Asked(grammar=body.grammar or ""))
+    more = Asked(
+        grammar=body.grammar or "",
+        images=images,
+        images_at=len(memory) if prompt.startswith(memory) else 0,
+    )
+    return body, Wish(prompt=prompt, sampling=how, asked=more)
 
 
 def sampling(said: Mapping[str, Any], body: Generate, known: Known) -> Sampling:

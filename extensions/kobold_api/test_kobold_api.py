@@ -1,6 +1,7 @@
 """What programs see that speak to KoboldAI or KoboldCpp: real HTTP, a scripted model."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from jinja2 import Template
 from msgspec import structs
 
 from extensions.api_kit.api import PROGRAMS
-from kernel.api import SAMPLERS, Finish, Phase, Samplers, Struct
+from extensions.api_kit.pictures import AS_IT_IS
+from kernel.api import SAMPLERS, Finish, Image, Phase, Samplers, Struct, Text
 from kernel.testing import App, Scripted, running
 from tests.sockets import Served, serving
 
@@ -222,12 +224,29 @@ async def test_word_by_word(served: Served):
     assert (await events(served, prompt="A", max_length=1))[-1]["finish_reason"] == "length"
 
 
+async def test_pictures_stand_between_memory_and_prompt(served: Served, model: Scripted):
+    model.info = structs.replace(model.info, capabilities=("text", "images"))
+    picture = b"\x89PNG and more"
+    sent = {"images": [base64.b64encode(picture).decode()], **BODY}
+    await ask(served, "v1/generate", memory="Rules.\n", quiet=True, **sent)
+    await events(served, **sent)
+    image, [first, second] = Image(picture, "image/png"), model.asked
+    assert [message.parts for message in first.messages or ()] == [
+        (Text("Rules.\n"), image, Text("Once"))
+    ]
+    assert [message.parts for message in second.messages or ()] == [(image, Text("Once"))]
+    assert first.prompt is None
+    assert first.template == second.template == AS_IT_IS
+    assert (await ask(served, "extra/version")).json()["vision"] is True
+
+
 WRONG: list[tuple[str, dict[str, Any], str | None]] = [
     ("v1/generate", {"max_length": 3}, "prompt"),
     ("v1/generate", {"prompt": ["x"], "max_length": 3}, "prompt"),
     ("v1/generate", {"prompt": "x", "max_length": "many"}, "max_length"),
     ("v1/generate", {"prompt": "x", "sampler_order": [9]}, "sampler_order[0]"),
-    ("v1/generate", {"prompt": "x", "quiet": True, "images": ["x"]}, "images"),
+    ("v1/generate", {"prompt": "x", "quiet": True, "images": ["x"]}, "images[0]"),
+    ("v1/generate", {"prompt": "x", "quiet": True, "images": ["iVBORw=="]}, "images"),
     ("extra/generate/stream", {"prompt": "x", "rep_pen": "big"}, "rep_pen"),
     ("extra/tokencount", {"prompt": 3}, "prompt"),
     ("extra/detokenize", {"ids": "x"}, "ids"),

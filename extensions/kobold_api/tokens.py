@@ -92,6 +92,8 @@ class Tokens:
         info = self._programs.described(SLOT)
         rows = list[list[float]]()
         if texts:
-            rows = await self._programs.metered(call, "embed", texts, slot=SLOT, texts=texts)
+            rows = await self._programs.metered(
+                call, "embed", texts, slot=SLOT, param="input", texts=texts
+            )
         vectors = [Vector(n, [*row]) for n, row in enumerate(rows)]
         return json(Vectors(vectors, info.name))

@@ -1,18 +1,22 @@
 """Pictures in a prompt: found in messages, checked, and laid between the parts of its text."""
 
 import base64
-import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from extensions.llama_cpp.picture_sizes import BROKEN, bomb, size
 from kernel.contract import Image, Message, Part, Refused, Text
 
 LARGEST = 20 << 20
 """Bytes of a picture as it is sent."""
 DOTS = 64_000_000
 """Of a picture: what it takes when it is unpacked does not show in the file's size."""
+SIDE = 65_535
+"""Dots of a row or column."""
+TOGETHER = 200_000_000
+"""Dots of all pictures of a request: they are unpacked beside each other."""
 MOST = 16
 """Pictures in one request."""
 PASSING = "{%- for message in messages -%}{{ message.content }}{%- endfor -%}"
@@ -21,13 +25,14 @@ PASSING = "{%- for message in messages -%}{{ message.content }}{%- endfor -%}"
 
 def marked(messages: Sequence[Message], mark: str) -> tuple[tuple[Message, ...], list[Image]]:
     """The messages with a mark for each picture, and the pictures; raises Refused."""
-    found: list[Image] = []
+    found, dots = list[Image](), list[int]()
 
     def text(part: Part) -> Part:
         if not isinstance(part, Image):
             return part
-        check(part)
         found.append(part)
+        if len(found) <= MOST:  # All others are in vain.
+            dots.append(check(part))
         return Text(mark)
 
     told = tuple(
@@ -35,6 +40,10 @@ def marked(messages: Sequence[Message], mark: str) -> tuple[tuple[Message, ...],
     )
     if len(found) > MOST:
         raise Refused(f"There are {len(found)} pictures, and {MOST} fit one request. Send fewer.")
+    if (all_ := sum(dots)) > TOGETHER:
+        raise Refused(
+            f"The pictures have {all_:,} dots together, too many. Send fewer, or smaller."
+        )
     return told, found
 
 
@@ -59,37 +68,17 @@ def between(texts: Sequence[str], images: Sequence[Image]) -> Iterator[dict[str,
             yield {"type": "image_url", "image_url": {"url": url}}
 
 
-def check(image: Image) -> None:
-    """Refuse what llama.cpp cannot read, or what would take all memory."""
+def check(image: Image) -> int:
+    """Its dots; raises Refused for what llama.cpp cannot read, or what would take all memory."""
     if len(image.data) > LARGEST:
         raise Refused(
             f"The picture has {len(image.data) >> 20} MB, at most 20 are read. Shrink it."
         )
     width, height = size(image.data)
     if not width or not height:
-        raise Refused("The picture is no PNG, JPEG, GIF or BMP that is whole. Convert it.")
-    if width * height > DOTS:
+        raise Refused(BROKEN)
+    if width * height > DOTS or max(width, height) > SIDE:
         raise Refused(f"The picture has {width:,} by {height:,} dots, too many. Shrink it.")
-
-
-def size(data: bytes) -> tuple[int, int]:
-    """Width and height as the file claims; 0 where it is none of the known kinds."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) > 24:
-        return struct.unpack_from(">II", data, 16)
-    if data.startswith((b"GIF87a", b"GIF89a")) and len(data) > 10:
-        return struct.unpack_from("<HH", data, 6)
-    if data.startswith(b"BM") and len(data) > 26:
-        width, height = struct.unpack_from("<ii", data, 18)
-        return abs(width), abs(height)
-    return _of_jpeg(data) if data.startswith(b"\xff\xd8\xff") else (0, 0)
-
-
-def _of_jpeg(data: bytes) -> tuple[int, int]:
-    at = 2
-    while at + 9 < len(data) and data[at] == 0xFF:
-        kind = data[at + 1]
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
-        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    return 0, 0
+    if why := bomb(image.data):
+        raise Refused(why)
+    return width * height

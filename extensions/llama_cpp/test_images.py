@@ -1,6 +1,7 @@
 """Pictures in a prompt, seen by a tiny CLIP of random numbers."""
 
 import base64
+import random
 import struct
 import zlib
 from collections.abc import AsyncIterator
@@ -19,15 +20,29 @@ from tests.engines.tiny import make_eyes, make_lora
 MODEL = STORIES / "stories260K.gguf"
 
 
-def png(color: tuple[int, int, int], side: int = 28) -> bytes:
+def png(color: tuple[int, int, int], side: int = 28, more: bytes = b"") -> bytes:
+    """With `more` behind its dots."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         end = struct.pack(">I", zlib.crc32(kind + data))
         return struct.pack(">I", len(data)) + kind + data + end
 
     rows = (b"\0" + bytes(color) * side) * side
     head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows + more)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def claims(width: int, height: int, before: bytes = b"IHDR") -> bytes:
+    """The head of a PNG."""
+    head = struct.pack(">II", width, height)
+    return b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + before + head + bytes(9)
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """The head of one."""
+    size = struct.pack(">HH", height, width)
+    return b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x11\x08" + size + bytes(20)
 
 
 def seen(*colors: tuple[int, int, int], text: str = "Once upon a time") -> dict[str, Any]:
@@ -41,9 +56,11 @@ def seen(*colors: tuple[int, int, int], text: str = "Once upon a time") -> dict[
 def test_sizes_are_read_from_the_head():
     assert images.size(png((0, 0, 0), 30)) == (30, 30)
     assert images.size(b"GIF89a" + struct.pack("<HH", 7, 9) + b"...") == (7, 9)
-    assert images.size(b"BM" + bytes(16) + struct.pack("<ii", 5, -6) + b"...") == (5, 6)
-    jpeg = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x11\x08\x00\x0a\x00\x14" + bytes(20)
-    assert images.size(jpeg) == (20, 10)
+    assert images.size(b"BM" + bytes(12) + b"\x28\0\0\0" + struct.pack("<ii", 5, -6) + b"...") == (
+        5,
+        6,
+    )
+    assert images.size(jpeg(20, 10)) == (20, 10)
     for bad in (b"", b"GIF89a", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0\0\0" * 9):
         assert images.size(bad) == (0, 0)
 
@@ -53,7 +70,13 @@ def test_sizes_are_read_from_the_head():
     [
         (b"RIFFxxxxWEBP", "no PNG, JPEG, GIF or BMP"),
         (png((1, 2, 3))[:20], "no PNG"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(8) + struct.pack(">II", 60_000, 60_000) + b"...", "too many"),
+        (claims(60_000, 60_000), "too many"),
+        (claims(28, 28, before=b"CgBI"), "no PNG"),
+        (claims(1_000_000, 1), "too many"),
+        (png((1, 2, 3), more=bytes(1 << 24)), "more than its dots need"),
+        (png((1, 2, 3), more=bytes(1 << 24)).replace(b"IDATx", b"IDAT\xff"), "that is whole"),
+        (jpeg(28, 28) + b"\xff\xda" * 60, "more than its dots need"),
+        (jpeg(28, 28).replace(b"\xff\xe0", b"\xff\xff"), "no PNG"),
         (b"GIF89a" + bytes(21 << 20), "at most 20"),
     ],
 )
@@ -72,6 +95,22 @@ def test_marks_and_pictures_stay_together():
         images.content("nothing", "[m]", found)
     with pytest.raises(Refused, match="17 pictures"):
         images.marked((Message("user", (picture,) * 17),), "[m]")
+
+
+def test_pictures_are_counted_together():
+    large = Image(jpeg(8000, 8000), "image/jpeg")
+    with pytest.raises(Refused, match="256,000,000 dots together"):
+        images.marked((Message("user", (large,) * 4),), "[m]")
+    assert len(images.marked((Message("user", (large,) * 3),), "[m]")[1]) == 3
+
+
+def test_a_picture_that_is_large_and_good_is_no_bomb():
+    noise = random.Random(1).randbytes(3 * 1000 * 1000)
+    rows = b"".join(b"\0" + noise[at : at + 3000] for at in range(0, len(noise), 3000))
+    whole = claims(1000, 1000)[:24] + b"\x08\x02" + bytes(7)
+    packed = zlib.compress(rows)
+    data = whole + struct.pack(">I", len(packed)) + b"IDAT" + packed
+    assert images.check(Image(data, "image/png")) == 1_000_000
 
 
 @pytest.mark.parametrize(

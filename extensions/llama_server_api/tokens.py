@@ -62,7 +62,9 @@ class Tokens:
         self._programs.described(SLOT)
         rows = list[list[float]]()
         if texts:
-            rows = await self._programs.metered(call, "embed", texts, slot=SLOT, texts=texts)
+            rows = await self._programs.metered(
+                call, "embed", texts, slot=SLOT, param="content", texts=texts
+            )
         return json([Vector(n, [[*row]]) for n, row in enumerate(rows)])
 
 

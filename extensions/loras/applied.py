@@ -22,7 +22,7 @@ from kernel.api import (
 
 from . import engine
 from .files import Shelf
-from .fitting import Base, base_of, misfit
+from .fitting import Base, base_of, form_for, misfit
 from .memory import Kept, Weighted, keep, read
 
 MOST = 32
@@ -192,12 +192,15 @@ class Applied:
             raise Refused(why)
 
     def _named(self, wish: Sequence[tuple[str, float]]) -> Weighted:
-        """By the names that the list has; the last weight of a name counts."""
+        """By the names that the list has, in the form that the model takes where a folder holds
+        both; the last weight of a name counts."""
         chosen: dict[str, float] = {}
         for name, weight in wish:
             if not (math.isfinite(weight) and abs(weight) <= HEAVIEST):
                 raise Refused(f"The weight of {name} must be a number up to {HEAVIEST:g}.")
             adapter = self._shelf.find(name)
+            if adapter and self.base is not None:
+                adapter = self._shelf.in_form(adapter, form_for(self.base))
             chosen[adapter.name if adapter else name] = weight
         if len(chosen) > MOST:
             raise Refused(f"{len(chosen)} adapters are too many. Apply at most {MOST}.")

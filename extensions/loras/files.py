@@ -15,6 +15,7 @@ DEEPEST = 5
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
 LAYER = re.compile(r"^blk\.[0-9]+\.|\.(weight|bias)$")
 Stamp = tuple[tuple[str, int, int], ...]
+Form = Literal["GGUF", "PEFT"]
 
 
 class Adapter(Struct, frozen=True):
@@ -23,7 +24,7 @@ class Adapter(Struct, frozen=True):
     name: str
     """Below loras/: a folder, or a GGUF file without its ending."""
     path: Path
-    form: Literal["GGUF", "PEFT"]
+    form: Form
     size: int = 0
     base: str = ""
     """The model it was made from, as it says itself: anybody's words."""
@@ -61,6 +62,16 @@ class Shelf:
         names = {adapter.name: adapter for adapter in self.adapters}
         return names.get(name) or names.get(name.removesuffix(".gguf"))
 
+    def in_form(self, adapter: Adapter, form: Form) -> Adapter:
+        """The same in this form, where one folder holds both; else what it was. Of several files
+        it is the largest, which is the most exact."""
+        if adapter.form == form:
+            return adapter
+        folder = adapter.path if adapter.form == "PEFT" else adapter.path.parent
+        others = (each for each in self.adapters if each.form == form and not each.trouble)
+        beside = [e for e in others if folder == (e.path if form == "PEFT" else e.path.parent)]
+        return max(beside, key=_sized, default=adapter)
+
 
 def found(root: Path) -> Iterator[Path]:
     """GGUF files, and folders with a config; no folder is entered twice, and none outside."""
@@ -91,7 +102,7 @@ def named(paths: Iterator[Path], root: Path) -> dict[Path, str]:
 
 def described(path: Path, name: str, root: Path) -> Adapter:
     """What an adapter says of itself, or what is wrong with it."""
-    form: Literal["GGUF", "PEFT"] = "PEFT" if path.is_dir() else "GGUF"
+    form: Form = "PEFT" if path.is_dir() else "GGUF"
     plain = Adapter(name, path, form, _size(path))
     if not _within(path, root):
         says = f"It is a link that leads out of {root.name}/. Copy the adapter here, or start "
@@ -148,6 +159,10 @@ def _shown(name: str) -> bool:
         return not name.encode().startswith(b".")
     except UnicodeEncodeError:
         return False
+
+
+def _sized(adapter: Adapter) -> int:
+    return adapter.size
 
 
 def _gguf_named(name: str) -> bool:

@@ -13,7 +13,7 @@ from extensions.engine_kit.api import (
 )
 from kernel.api import Refused
 
-from .files import Adapter
+from .files import Adapter, Form
 
 Base = Gguf | Mapping[str, Any]
 """A model's tensors, in the form that its file has."""
@@ -43,11 +43,16 @@ def base_of(path: Path) -> Base | None:
         return None
 
 
+def form_for(base: Base) -> Form:
+    """The form of the adapters that a model takes."""
+    return "GGUF" if isinstance(base, Gguf) else "PEFT"
+
+
 def misfit(adapter: Adapter, base: Base | None) -> str:
     """What keeps an adapter from changing a model, as a sentence, or nothing. Blocking."""
     if adapter.trouble or base is None:
         return adapter.trouble
-    wanted = "GGUF" if isinstance(base, Gguf) else "PEFT"
+    wanted = form_for(base)
     if adapter.form != wanted:
         return (
             f"{adapter.name} is in {adapter.form} form, and the loaded model takes adapters in "

@@ -296,6 +296,19 @@ async def test_an_adapter_of_another_model_says_so_in_the_list(data: Path):
         assert [Path(path).name for path in loader.model.read] == ["plays"]
 
 
+async def test_of_a_folder_that_holds_both_forms_the_one_that_fits_is_taken(data: Path):
+    shutil.copytree(LORA, data / "loras" / "both")
+    (data / "loras" / "both" / "cut.gguf").write_bytes(b"GGUF")
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("both", 0.5)])
+        assert await asked(app, loader) == (("both/lora-shakespeare-f32", 0.5),)
+        await load(app, "hf")
+        for name in ("both/lora-shakespeare-f32", "both"):
+            await loras.apply([(name, 0.5)])
+            assert await asked(app, loader) == (("both", 0.5),)
+
+
 async def test_what_the_engine_says_is_told_and_changes_nothing(data: Path):
     async with served(data) as (app, loader, _):
         await load(app, "one.gguf")

@@ -15,12 +15,13 @@ from extensions.api_kit.api import (
     Programs,
     Wish,
     filled,
+    pictures_of,
     refused,
     sampling_of,
 )
 from kernel.api import Message, Meta, Part, Sampling, Text
 
-from .messages import Said, Str, messages_of, pictures_of
+from .messages import Said, Str, messages_of
 
 Few = Annotated[int, Meta(ge=0, le=20)]
 Format = Literal["", "json"] | dict[str, Any]
@@ -112,13 +113,13 @@ def generate(body: Generate) -> Wish:
     if body.context:
         raise refused(NO_CONTEXT, "context", "unsupported_value")
     seen = pictures_of(body.images, "images")
-    plain = bool(body.raw or body.suffix)
-    if plain and seen:
-        says = "images: A text that is gone on with has no pictures. Leave out raw and suffix."
+    if body.suffix and seen:
+        says = "images: A text that is filled in has no pictures. Leave out suffix."
         raise refused(says, "images", "unsupported_value")
     wish = Wish(sampling=sampling(body), asked=asked(body))
-    if plain:
-        return structs.replace(wish, prompt=body.prompt or "")
+    if body.raw or body.suffix:
+        with_them = structs.replace(wish.asked, images=seen)
+        return structs.replace(wish, prompt=body.prompt or "", asked=with_them)
     parts: tuple[Part, ...] = (*seen, *((Text(body.prompt),) if body.prompt else ()))
     first = (Message("system", (Text(body.system),)),) if body.system else ()
     messages = (*first, Message("user", parts))

@@ -4,18 +4,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from extensions.api_kit.api import decoded, refused
-from kernel.api import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
+from extensions.api_kit.api import pictures_of, refused
+from kernel.api import Message, Part, Reasoning, Text, ToolCall, ToolResult
 
 Str = str | None
-KINDS = {
-    b"\x89PNG": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
-    b"RIFF": "image/webp",
-    b"BM": "image/bmp",
-}
-"""What pictures begin with, whose kind programs do not tell."""
 NO_CALL = (
     "{}: It answers a call, and none is open. Send the assistant's message with the call first."
 )
@@ -87,13 +79,3 @@ def answered(result: Said, calls: list[ToolCall], where: str) -> ToolCall:
     if not calls:
         raise refused(NO_CALL.format(where), where, "invalid_value")
     return calls[0]
-
-
-def pictures_of(images: list[str] | None, where: str) -> tuple[Image, ...]:
-    """Pictures, by what they begin with."""
-    found: list[Image] = []
-    for n, text in enumerate(images or ()):
-        data = decoded(text, f"{where}[{n}]")
-        kind = next((kind for start, kind in KINDS.items() if data.startswith(start)), "image/png")
-        found.append(Image(data, kind))
-    return tuple(found)

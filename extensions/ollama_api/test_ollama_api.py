@@ -137,6 +137,11 @@ async def test_one_question(served: Served, model: Model):
 async def test_a_text_is_gone_on_with(served: Served, model: Model):
     await lines(served, "generate", prompt="Once upon", raw=True)
     assert (model.asked[-1].prompt, model.asked[-1].messages) == ("Once upon", None)
+    picture = base64.b64encode(PNG).decode()
+    await lines(served, "generate", prompt="Once upon", raw=True, images=[picture])
+    [message] = [*(model.asked[-1].messages or ())]
+    assert message.parts == (Image(PNG, "image/png"), Text("Once upon"))
+    assert model.asked[-1].prompt is None
     await lines(served, "generate", prompt="def f(", suffix="return a")
     assert model.asked[-1].prompt == "<|fim_prefix|>def f(<|fim_suffix|>return a<|fim_middle|>"
 
@@ -254,7 +259,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("generate", {"prompt": 7}, "prompt"),
     ("generate", {"prompt": "Hi", "template": "{{ .Prompt }}"}, "template"),
     ("generate", {"prompt": "Hi", "context": [1]}, "context"),
-    ("generate", {"prompt": "Hi", "raw": True, "images": ["iVBORw=="]}, "images"),
+    ("generate", {"prompt": "Hi", "suffix": "x", "images": ["iVBORw=="]}, "images"),
     ("embed", {"input": 7}, "input"),
     ("embed", {"input": "x"}, "--embedding-model"),
     ("embeddings", {"prompt": "x"}, "embedding"),

@@ -25,6 +25,7 @@ from kernel.api import (
     Extension,
     Meta,
     SettingsChanged,
+    SlotChanged,
     Struct,
 )
 
@@ -71,6 +72,13 @@ async def setup(ext: Extension[Settings]) -> None:
     @ext.on(SettingsChanged)
     async def settings_changed(_: SettingsChanged) -> None:
         """They are read when they are needed: no reply is cut off by a change."""
+
+    @ext.on(SlotChanged)
+    async def model_changed(event: SlotChanged) -> None:
+        if event.slot == "chat" and event.state == "ready":
+            await catalogue.meet()
+
+    ext.spawn(catalogue.meet(), "meet")
 
     async def complete(call: Call) -> Response | None:
         body, wish = await chat.asked(rest, call)

@@ -68,7 +68,9 @@ class Embeddings:
         body: Body = call.read(Body)
         info = self._programs.described(SLOT)
         texts = [await self._text(each) for each in inputs_of(body.input)]
-        made = await self._programs.metered(call, "embed", texts, slot=SLOT, texts=texts)
+        made = await self._programs.metered(
+            call, "embed", texts, slot=SLOT, param="input", texts=texts
+        )
         rows = [singles(row) for row in made]
         if rows and body.dimensions not in (None, len(rows[0])):
             says = f"dimensions: {info.name} makes vectors of {len(rows[0])} numbers. Leave it out."
@@ -90,7 +92,8 @@ class Embeddings:
             says = f"input: {max(given)} is no token of this model. Send texts instead of tokens: "
             says += "LangChain does with check_embedding_ctx_length=False."
             raise refused(says, "input", "invalid_value")
-        return str(await self._programs.ask("detokenize", slot=SLOT, token_ids=[*given]))
+        ask = self._programs.ask
+        return str(await ask("detokenize", slot=SLOT, param="input", token_ids=[*given]))
 
 
 def inputs_of(given: str | list[Any]) -> list[str | list[int]]:

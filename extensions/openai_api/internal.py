@@ -108,6 +108,7 @@ class Internal:
             call,
             "logits",
             [body.prompt],
+            param="prompt",
             text=body.prompt,
             sampling=msgspec.to_builtins(sampling, str_keys=True),
             top=body.top_logits or 50,

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from extensions.api_kit.api import Call, Fault, Problem, nothing, read, refused
+from extensions.api_kit.api import Call, Fault, Problem, growing, nothing, read, refused
 
 from .asking import Ask, asked
 from .responses import Responses
@@ -19,6 +19,7 @@ STALL = 15.0
 """Seconds in which a program takes nothing until it is let go."""
 STRIKES = 100
 """Frames that are refused until the connection is closed."""
+FLOODED = "A hundred frames were refused. Correct the program."
 SERVER = 1012
 """The WebSocket's word for a server that stops."""
 
@@ -65,6 +66,11 @@ class Lanes:
                 with suppress(Exception):
                     async with asyncio.timeout(1):
                         await self._socket.close(SERVER)
+        if self._strikes >= STRIKES:  # Its answer would come behind the flood.
+            with suppress(Exception):
+                async with asyncio.timeout(1):
+                    last = {"type": "websocket.send", "texts": [], "over": FLOODED}
+                    await self._socket.send(last)
         for task in works:
             error = None if task.cancelled() else task.exception()
             if error and not isinstance(error, (WebSocketDisconnect, TimeoutError)):
@@ -125,7 +131,7 @@ class Lanes:
 
     async def _reply(self, call: Call, ask: Ask, telling: Telling, lane: str) -> None:
         programs, first = self._responses.rest.programs, [*telling.begin()]
-        async with programs.run(call, ask.wish, hold=True) as run:
+        async with programs.run(call, growing(ask.wish), hold=True) as run:
             async for delta in run:
                 await self._tell([*first, *telling.hear(delta)], lane)
                 first = []

@@ -20,8 +20,9 @@ class Value(msgspec.Struct, frozen=True):
 class Meta(msgspec.Struct, frozen=True):
     """More of the loaded model, by llama.cpp's names."""
 
-    n_ctx_train: int
     n_vocab: int
+    n_ctx_train: int | msgspec.UnsetType = msgspec.UNSET
+    """What the model's own file says, where it lies below models/ and does."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,17 @@ class Catalogue:
 
     def __init__(self, programs: Programs, models: Models, loading: Callable[[], str]) -> None:
         self._programs, self._models, self._loading = programs, models, loading
+        self._trained = ("", 0)
+        """A model's path, and the context it was trained with."""
+
+    async def meet(self) -> None:
+        """Read of the model that was loaded what no list has the time to."""
+        if not self._programs.info():
+            return
+        await self._models.look()
+        if file := self._models.loaded():
+            described = await self._models.describe(file.name)
+            self._trained = str(file.path), described.context_length if described else 0
 
     async def listed(self, call: Call) -> Response:
         await self._models.look()
@@ -74,10 +86,12 @@ class Catalogue:
     def loaded(self, info: ModelInfo) -> Model:
         """The one that is there, or that comes when it is asked."""
         length = info.context_length or None
+        path, trained = self._trained
+        known = trained if trained and path == info.path else msgspec.UNSET
         return Model(
             id=info.name,
             status=Value("sleeping" if self._programs.resting() else "loaded"),
             context_length=length,
             max_model_len=length,
-            meta=Meta(n_ctx_train=info.context_length, n_vocab=info.vocabulary_size),
+            meta=Meta(n_vocab=info.vocabulary_size, n_ctx_train=known),
         )

@@ -9,11 +9,14 @@ from starlette.responses import Response
 from extensions.api_kit.api import (
     Call,
     Called,
+    CallPart,
+    Calls,
     Heard,
     Programs,
     Run,
     Wish,
     calls_in,
+    growing,
     json,
     make,
     times,
@@ -82,6 +85,7 @@ class Chunks(Frames):
         frame = answers.Chunk(id=new_id(call), created=int(time.time()), model=model)
         super().__init__(frame, usage)
         self._called: dict[int, int] = defaultdict(int)
+        self._calls: dict[int, Calls] = defaultdict(Calls)
 
     def first(self, index: int) -> bytes:
         return self._delta(index, b'{"role":"assistant","content":""}')
@@ -89,7 +93,8 @@ class Chunks(Frames):
     def said(self, index: int, delta: Delta, top: int | None) -> bytes:
         """A piece of a reply."""
         if delta.channel == "tool":
-            return b"".join(self._call(index, each) for each in calls_in(delta.text))
+            parts = self._calls[index].hear(delta.text)
+            return b"".join(self._call(index, part) for part in parts)
         words = b"{" + SAYS[delta.channel] + b":" + msgspec.json.encode(delta.text) + b"}"
         if top is None or delta.channel != "text":
             return self._delta(index, words)
@@ -97,14 +102,21 @@ class Chunks(Frames):
         return self._delta(index, words, msgspec.json.encode(likely))
 
     def end(self, index: int, run: Run) -> bytes:
-        reason = answers.reason_of(run, bool(self._called[index]))
+        whole = self._called[index] and not self._calls[index].open
+        reason = answers.reason_of(run, bool(whole))
         return self._delta(index, b"{}", reason=b'"' + reason.encode() + b'"')
 
-    def _call(self, index: int, called: Called) -> bytes:
-        number = self._called[index]
-        self._called[index] += 1
-        call = {"index": number, **msgspec.to_builtins(tool_call(called))}
-        return self._delta(index, msgspec.json.encode({"tool_calls": [call]}))
+    def _call(self, index: int, part: CallPart) -> bytes:
+        """Some of a call: only the first of it says which."""
+        if part.id:
+            call = msgspec.to_builtins(tool_call(Called(part.id, part.name, part.arguments)))
+            self._called[index] += 1
+        elif part.arguments:
+            call = {"function": {"arguments": part.arguments}}
+        else:
+            return b""
+        calls = [{"index": self._called[index] - 1, **call}]
+        return self._delta(index, msgspec.json.encode({"tool_calls": calls}))
 
     def _delta(
         self, index: int, delta: bytes, logprobs: bytes = b"null", reason: bytes = b"null"
@@ -131,7 +143,7 @@ async def streamed(programs: Programs, call: Call, body: Chat, wish: Wish) -> No
             if data:
                 await out.write(data)
 
-        runs = await make(programs, call, times(wish, many), hear, hold=True)
+        runs = await make(programs, call, times(growing(wish), many), hear, hold=True)
         used = answers.usage_of([run.finish for run in runs])
         ends = [chunks.end(index, run) for index, run in enumerate(runs)]
         await out.write(b"".join((opening, *ends, chunks.last(runs, used))))

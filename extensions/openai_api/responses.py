@@ -3,7 +3,7 @@
 import msgspec
 from starlette.responses import Response
 
-from extensions.api_kit.api import Call, Endpoint, Problem, json, read
+from extensions.api_kit.api import Call, Endpoint, Problem, growing, json, read
 
 from .asking import Ask, Create, asked
 from .chat import Rest
@@ -71,7 +71,7 @@ class Responses:
         """What fails before the first word has the status of its error."""
         programs, begun = self.rest.programs, False
         async with call.stream() as out:
-            async with programs.run(call, ask.wish, hold=True) as run:
+            async with programs.run(call, growing(ask.wish), hold=True) as run:
                 async for delta in run:
                     first = [] if begun else [*telling.begin()]
                     begun = True

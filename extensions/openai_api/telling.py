@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from extensions.api_kit.api import Fault, Run, calls_in
+from extensions.api_kit.api import CallPart, Calls, Fault, Run
 from kernel.api import Delta, Message, Part, Reasoning, Text, Token, ToolCall
 
 from . import answers
@@ -26,6 +26,7 @@ class Telling:
         self._tokens: list[Token] = []
         self._thinking = 0
         self._pieces: list[str] = []
+        self._calls = Calls()
         self.output: list[Event] = []
         self.response = blank(ask, id, model)
 
@@ -37,8 +38,8 @@ class Telling:
     def hear(self, delta: Delta) -> Iterator[Event]:
         """The events of a piece of the reply."""
         if delta.channel == "tool":
-            for call in calls_in(delta.text):
-                yield from self._call(call.id, call.name, call.arguments)
+            for part in self._calls.hear(delta.text):
+                yield from self._call(part)
             return
         text, kind = delta.text, KINDS[delta.channel]
         if not self._open or self._open["type"] != kind:
@@ -58,7 +59,8 @@ class Telling:
         status = "completed"
         if length or run.finish.reason == "cancelled":
             status = "incomplete" if length else "cancelled"
-        yield from self._close("completed" if status == "completed" else "incomplete")
+        whole = status == "completed" and not self._calls.open
+        yield from self._close("completed" if whole else "incomplete")
         usage = answers.usage_of([run.finish])
         self.response |= {
             "status": status,
@@ -101,7 +103,7 @@ class Telling:
                     parts.append(Text(item["content"][0]["text"]))
                 case "reasoning":
                     parts.append(Reasoning(item["content"][0]["text"]))
-                case _:
+                case _ if item["status"] == "completed":
                     parts.append(ToolCall(item["call_id"], item["name"], item["arguments"]))
         return Message("assistant", tuple(parts))
 
@@ -144,33 +146,44 @@ class Telling:
         if not (item := self._open):
             return
         kind, text = item["type"], "".join(self._pieces)
-        likely = self._likely(self._tokens)
-        part = part_of(kind, text, likely)
-        more = {} if kind == "reasoning" else {"logprobs": likely}
-        yield self._about(f"response.{PARTS[kind]}.done", text=text, **more)
-        yield self._about("response.content_part.done", part=part)
-        done = {**item, "status": status, "content": [part]}
+        if kind == "function_call":
+            more = {"name": item["name"], "arguments": text}
+            yield self._of_call("response.function_call_arguments.done", **more)
+            done = {**item, "status": status, "arguments": text}
+        else:
+            likely = self._likely(self._tokens)
+            part = part_of(kind, text, likely)
+            more = {} if kind == "reasoning" else {"logprobs": likely}
+            yield self._about(f"response.{PARTS[kind]}.done", text=text, **more)
+            yield self._about("response.content_part.done", part=part)
+            done = {**item, "status": status, "content": [part]}
         yield self._event("response.output_item.done", output_index=len(self.output), item=done)
         self._open = None
         self.output.append(done)
 
-    def _call(self, id: str, name: str, arguments: str) -> Iterator[Event]:
-        """A call, which comes as a whole."""
-        yield from self._close()
-        self._blank = ""
-        where = {"output_index": len(self.output)}
-        item = {
-            "id": f"fc_{secrets.token_hex(12)}", "type": "function_call", "call_id": id,
-            "name": name, "arguments": "", "status": "in_progress",
-        }  # fmt: skip
-        yield self._event("response.output_item.added", item=item, **where)
-        which = {"item_id": item["id"], **where}
-        kind = "response.function_call_arguments"
-        yield self._event(f"{kind}.delta", delta=arguments, **which)
-        yield self._event(f"{kind}.done", name=name, arguments=arguments, **which)
-        done = {**item, "arguments": arguments, "status": "completed"}
-        yield self._event("response.output_item.done", item=done, **where)
-        self.output.append(done)
+    def _call(self, part: CallPart) -> Iterator[Event]:
+        """Some of a call."""
+        if part.id:
+            yield from self._close()
+            self._blank, self._pieces = "", []
+            self._open = item = {
+                "id": f"fc_{secrets.token_hex(12)}", "type": "function_call", "call_id": part.id,
+                "name": part.name, "arguments": "", "status": "in_progress",
+            }  # fmt: skip
+            where = {"output_index": len(self.output)}
+            yield self._event("response.output_item.added", item=item, **where)
+        if part.arguments:
+            self._pieces.append(part.arguments)
+            kind = "response.function_call_arguments.delta"
+            yield self._of_call(kind, delta=part.arguments)
+        if part.over:
+            yield from self._close()
+
+    def _of_call(self, type: str, **fields: Any) -> Event:
+        """An event of the open call's arguments."""
+        assert self._open
+        where = {"item_id": self._open["id"], "output_index": len(self.output)}
+        return self._event(type, **where, **fields)
 
     def _likely(self, tokens: "list[Token] | tuple[Token, ...]") -> list[answers.TokenLogprob]:
         top = self._ask.wish.asked.logprobs

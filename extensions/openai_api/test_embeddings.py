@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from extensions.api_kit.api import HEARING, PICTURES, SPEECH, Recording
 from kernel.api import LOADERS, Phase, Refused
@@ -34,9 +35,23 @@ def add(app: App, point: Any, value: Any) -> None:
     app.kernel.registry.add(point, value, "test", phase=Phase.NORMAL, rank=0, rewrites=False)
 
 
-async def embedding(app: App) -> Knowing:
+class Narrow(Knowing):
+    """A model with room for 64 tokens, that makes no vector of what holds a `#`."""
+
+    def __init__(self) -> None:
+        super().__init__(capabilities=("embeddings",))
+        self.info = structs.replace(self.info, context_length=64)
+
+    async def call(self, name: str, **data: Any) -> Any:
+        texts = data["texts"] if name == "embed" else ()
+        if any(len(self.ids(text)) > 64 or "#" in text for text in texts):
+            raise Refused("It cannot make vectors of this.")
+        return await super().call(name, **data)
+
+
+async def embedding(app: App, model: Knowing | None = None) -> Knowing:
     """A model in the slot for vectors."""
-    model = Knowing(capabilities=("embeddings",))
+    model = model or Knowing(capabilities=("embeddings",))
     add(app, LOADERS, ScriptedLoader(model))
     await app.kernel.slot("embedding").load(Path("scripted"), "scripted")
     return model
@@ -46,6 +61,15 @@ async def test_an_empty_slot_is_named(served: Served):
     problem = await fault(served, PATH, input="a")
     assert (problem["status"], problem["code"]) == (400, "no_embedding_model")
     assert "embedding" in problem["message"]
+
+
+async def test_the_field_of_a_text_that_is_refused_is_named(app: App, served: Served):
+    await embedding(app, Narrow())
+    long = await fault(served, PATH, input=["short", "a " * 70])
+    assert (long["status"], long["param"]) == (400, "input")
+    assert long["code"] == "context_length_exceeded"
+    other = await fault(served, PATH, input="#")
+    assert (other["param"], other["code"]) == ("input", "engine_refused")
 
 
 async def test_vectors_as_numbers_and_as_bytes(app: App, served: Served):

@@ -17,6 +17,7 @@ from extensions.models.api import Models
 from kernel.api import Refused, WorkerError
 from kernel.testing import App, running
 from kernel.testing.scripted import ScriptedLoader
+from tests.ggufs import a_gguf
 from tests.programs import Knowing, ask, fault, said
 from tests.sockets import Served, serving
 
@@ -213,6 +214,22 @@ async def test_a_model_that_comes_while_no_page_is_open(app: App, served: Served
     os.utime(app.kernel.models / "new", (1, 1))  # Clocks of file systems are coarse.
     names = (await get(served, INTERNAL + "model/list"))["model_names"]
     assert names == ["first.gguf", "new", "new/fourth.gguf", "new/third.gguf", "second.gguf"]
+
+
+async def test_the_context_that_a_model_was_trained_with(app: App, served: Served, model: Knowing):
+    async def meta() -> Any:
+        return (await get(served, "/v1/models"))["data"][0]["meta"]
+
+    assert await meta() == {"n_vocab": 1000}, "nothing is made up"
+    path = app.kernel.models / "long.gguf"
+    path.write_bytes(a_gguf({"llama.context_length": 32768}))
+    model.info = structs.replace(model.info, path=str(path))
+    await ask(served, "POST", "/v1/models/load", served.key, model="long")
+    async with asyncio.timeout(20):
+        while "n_ctx_train" not in await meta():  # Its header is read beside.
+            await asyncio.sleep(0.01)
+    assert await meta() == {"n_vocab": 1000, "n_ctx_train": 32768}
+    assert (await get(served, "/v1/models"))["data"][0]["context_length"] == 4096
 
 
 async def test_a_folder_that_is_called_as_a_file_is_loaded_by_its_listed_name(

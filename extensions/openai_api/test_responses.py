@@ -120,6 +120,24 @@ async def test_the_events_of_thoughts_and_calls(served: Served, model: Knowing):
     assert "weather" in str(request.messages)  # Its template knows no tools: it is told in words.
 
 
+async def test_a_call_that_has_to_be_comes_while_it_is_written(served: Served, model: Knowing):
+    model.scripts = ['{"name": "weather", "arguments": {"city": "Rome at night"}}']
+    must = {"input": "How is it?", "tools": [TOOL], "tool_choice": "required"}
+    found = await events(served, **must)
+    told = [e["delta"] for e in found if e["type"].endswith("arguments.delta")]
+    [called] = found[-1]["response"]["output"]
+    assert len(told) > 2
+    assert "".join(told) == called["arguments"] == '{"city": "Rome at night"}'
+    assert (called["name"], called["status"]) == ("weather", "completed")
+    model.scripts = ['{"name": "weather", "arguments": {"city": ' + '"Rome ' * 30]
+    cut = await events(served, **must, max_output_tokens=16)
+    assert cut[-1]["type"] == "response.incomplete"
+    [called] = cut[-1]["response"]["output"]
+    assert called["status"] == "incomplete"
+    after = await events(served, input="Go on", previous_response_id=cut[-1]["response"]["id"])
+    assert after[-1]["type"] == "response.completed"
+
+
 def test_items_become_messages():
     items = [
         {"role": "developer", "content": "Be brief."},
@@ -279,6 +297,16 @@ async def test_what_a_socket_refuses(served: Served, model: Knowing):
         assert (await hear(program))["code"] == "bad_json"
         await tell(program, type="response.create", input="Count.")
         assert (await ending(program))[-1]["type"] == "response.completed"
+
+
+async def test_who_is_refused_a_hundred_times_is_told_why_it_ends(served: Served):
+    async with socket(served) as program:
+        for _ in range(100):
+            await tell(program)
+            assert (await hear(program))["type"] == "error"
+        await program.wait_closed()
+    assert program.close_code == 1008
+    assert "Correct the program" in (program.close_reason or "")
 
 
 async def test_a_socket_keeps_only_so_many_waiting(served: Served, model: Knowing):

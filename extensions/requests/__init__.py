@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from extensions.api_kit.api import PROGRAMS, Run
+from extensions.api_kit.api import APIS, PROGRAMS, Run
 from kernel.api import (
     PANELS,
     ROUTES,
@@ -37,7 +37,8 @@ class Cancel(Action, frozen=True):
 
 async def setup(ext: Extension[Any]) -> None:
     programs = ext.one(PROGRAMS)
-    runs, counts, rows = programs.runs, Counts(), Rows(programs.runs)
+    runs, counts = programs.runs, Counts()
+    rows = Rows(runs, lambda: {api.id: api.label for api in ext.get(APIS)})
 
     def ended(run: Run) -> None:
         counts.add(run)

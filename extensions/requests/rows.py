@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from extensions.api_kit.api import Run, Runs
@@ -19,8 +19,9 @@ STATES = {
 class Rows:
     """The requests under way, oldest first, and the last that ended, newest first."""
 
-    def __init__(self, runs: Runs) -> None:
-        self._runs = runs
+    def __init__(self, runs: Runs, labels: Callable[[], Mapping[str, str]]) -> None:
+        """`labels` tells what APIs are called, by their ids."""
+        self._runs, self._labels = runs, labels
         self._ended: deque[Run] = deque(maxlen=LAST)
 
     def ended(self, run: Run) -> None:
@@ -33,19 +34,20 @@ class Rows:
 
     def now(self) -> Mapping[str, Any]:
         """For the templates."""
+        labels = self._labels()
         return {
-            "live": [self._row(run) for run in self._runs.live],
-            "ended": [self._row(run) for run in self._ended],
+            "live": [self._row(run, labels) for run in self._runs.live],
+            "ended": [self._row(run, labels) for run in self._ended],
         }
 
-    def _row(self, run: Run) -> dict[str, Any]:
+    def _row(self, run: Run, labels: Mapping[str, str]) -> dict[str, Any]:
         end = run.ended or time.monotonic()
         writing = end - run.first if run.first else 0.0
         place = self._runs.gate.before(run.ticket) + 1 if run.ticket else 0
         return {
             "id": run.id,
             "who": run.caller.name or WHO.get(run.caller.kind, run.caller.kind),
-            "api": run.api,
+            "api": labels.get(run.api, run.api),
             "model": run.model,
             "state": run.state,
             "says": f"waits, number {place}" if place else STATES[run.state],

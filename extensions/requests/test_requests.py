@@ -48,7 +48,7 @@ async def test_requests_are_seen_wait_and_are_stopped(
     await page.until("The model reads")
     second = asyncio.create_task(ask(served))
     await page.until("Waits, number 1")
-    assert "A program on this machine" in page.html
+    assert 'A program on this machine <span class="quiet">OpenAI</span>' in page.html
     assert "A secret" not in page.html
     gate.release()
     await page.until("The model writes")

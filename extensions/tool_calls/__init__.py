@@ -19,7 +19,7 @@ from kernel.api import (
 
 from .asking import asked, forced
 from .choosing import choice_of, grammar_of, refusal
-from .streaming import apart
+from .parting import apart
 
 
 class Settings(Struct, frozen=True):

@@ -1,29 +1,28 @@
-"""The deltas of a reply, its calls in a channel of their own."""
+"""The deltas of one choice of a reply, its calls in a channel of their own."""
 
 import json
 import secrets
 import string
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-from msgspec import structs
+from kernel.api import Delta, Token
 
-from kernel.api import Delta, Token, Turn
-
-from .choosing import choice_of, offered
 from .finding import Finder, Piece
 from .reading import Found
-from .values import Tools
 
 BREAKS = {ord(letter): f"\\u{ord(letter):04x}" for letter in "\x85\u2028\u2029"}
 """What JSON leaves as it is, and many a program takes for the end of a line."""
 LETTERS = string.ascii_letters + string.digits
 
 
+def new_id() -> str:
+    return "call_" + "".join(secrets.choice(LETTERS) for _ in range(24))
+
+
 def line(call: Found) -> str:
     """A call as it stands in the channel `tool`."""
-    id = "call_" + "".join(secrets.choice(LETTERS) for _ in range(24))
-    told = {"id": id, "name": call.name, "arguments": call.arguments}
+    told = {"id": new_id(), "name": call.name, "arguments": call.arguments}
     return json.dumps(told, ensure_ascii=False).translate(BREAKS) + "\n"
 
 
@@ -78,39 +77,3 @@ class Stream:
         while self._tokens and self._tokens[0][0] <= self._given:
             tokens.append(self._tokens.popleft()[1])
         return tuple(tokens)
-
-
-def apart(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
-    """The modifier: calls leave the text for the channel `tool`."""
-    tools = Tools(offered(turn))
-    return called(deltas, turn, tools) if tools.offered else deltas
-
-
-async def called(deltas: AsyncIterator[Delta], turn: Turn, tools: Tools) -> AsyncIterator[Delta]:
-    """The text, and the calls of these tools."""
-    forced = choice_of(turn).forced
-    most = 1 if turn.options.get("parallel_tool_calls") is False else 0
-    begun = "" if forced else turn.begun or str(turn.options.get("start_reply_with", ""))
-    streams: dict[int, Stream] = {}
-    mistaken: dict[int, bool] = {}
-    """Whether the call stands in a thought: a grammar made it so where the template began one."""
-    async for delta in deltas:
-        if forced and delta.channel == "reasoning" and delta.text:
-            mistaken.setdefault(delta.choice, delta.text.lstrip().startswith("{"))
-            if mistaken[delta.choice]:
-                delta = structs.replace(delta, channel="text")
-        if delta.channel != "text":
-            yield delta
-            continue
-        stream = streams.get(delta.choice)
-        if delta.replace:
-            for channel in ("text", "tool") if stream else ():
-                yield Delta("", channel, replace=True, choice=delta.choice)
-            stream = None
-        if not stream:
-            stream = streams[delta.choice] = Stream(delta.choice, Finder(tools, begun), most=most)
-        for each in stream.hear(delta):
-            yield each
-    for stream in streams.values():
-        for each in stream.end():
-            yield each

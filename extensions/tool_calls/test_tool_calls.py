@@ -13,7 +13,7 @@ from extensions.tool_calls.api import Call, calls, refusal
 from extensions.tool_calls.asking import asked
 from extensions.tool_calls.choosing import grammar_of
 from extensions.tool_calls.mending import NINE, mended, with_ids_of_nine
-from extensions.tool_calls.streaming import apart
+from extensions.tool_calls.parting import apart
 from kernel.api import (
     Delta,
     Draft,

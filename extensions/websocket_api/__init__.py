@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from extensions.api_kit.api import PROGRAMS
+from extensions.api_kit.api import APIS, PROGRAMS, Api
 from kernel.api import ROUTES, Extension, Meta, Route, Router, Routes, SettingsChanged, Struct
 
 from .connection import Connection
@@ -52,3 +52,4 @@ async def setup(ext: Extension[Settings]) -> None:
         Route("/api/reply", Generate(streams), methods=["POST"]),
     ]
     ext.add(ROUTES, Routes(Router(routes), access="inference"))
+    ext.add(APIS, Api("websocket_api", "WebSocket", ()))  # By this name its replies are listed.

@@ -22,6 +22,7 @@ STALL = 15.0
 """Seconds in which a program takes nothing until it is let go; it can resume."""
 STRIKES = 100
 """Frames that are refused until the socket is closed."""
+FLOODED = "A hundred frames were refused, or their answers not taken. Correct the program."
 TURN = 16
 """Events of one reply until the next reply has its turn."""
 LATE = "A key comes with the handshake or in the first frame. Connect again with it."
@@ -82,6 +83,16 @@ class Connection:
         for task in work:
             if not task.cancelled() and (error := task.exception()):
                 raise error
+        if self._flooded:
+            await self._end(FLOODED)
+
+    async def _end(self, why: str) -> None:
+        """The last answers and why no more come. What the program says to that is not waited for:
+        it would come behind the flood."""
+        with suppress(TimeoutError, WebSocketDisconnect):
+            async with asyncio.timeout(1):
+                answers = [*self._answers]
+                await self._socket.send({"type": "websocket.send", "texts": answers, "over": why})
 
     async def _goodbye(self) -> None:
         """Everything is switched off: who takes it in a second gets every word and the reason."""
@@ -102,9 +113,13 @@ class Connection:
             if message["type"] == "websocket.disconnect":
                 return
             self._hear(message.get("text"))
-            if max(self._strikes, len(self._answers)) >= STRIKES:
-                return  # Without a goodbye: its answer would be waited for behind the flood.
+            if self._flooded:
+                return
             await asyncio.sleep(0)  # A flood of frames must not stop the server.
+
+    @property
+    def _flooded(self) -> bool:
+        return max(self._strikes, len(self._answers)) >= STRIKES
 
     def _hear(self, text: str | None) -> None:
         try:

@@ -620,6 +620,17 @@ def flood(wire: socket.socket, frames: bytes) -> None:
             wire.sendall(frames)
 
 
+async def test_who_is_refused_a_hundred_times_is_told_why_it_ends(quick: Served):
+    async with quick.connect() as program:
+        for _ in range(100):
+            await program.send("{}")
+            assert (await hear(program))["error"]["code"] == "invalid_value"
+        with pytest.raises(ConnectionClosed):
+            await program.recv()
+    assert program.close_code == 1008
+    assert "Correct the program" in (program.close_reason or "")
+
+
 async def test_out_of_order_resumes_and_second_names_are_refused(
     served: Served, gate: asyncio.Semaphore
 ):

@@ -121,6 +121,28 @@ async def test_p8_calls_come_by_index(client: AsyncOpenAI, said: Knowing):
     assert found == {0: '{"city": "Paris"}', 1: '{"city": "Paris"}'}
 
 
+async def test_p8_a_call_that_has_to_be_comes_while_it_is_written(
+    client: AsyncOpenAI, said: Knowing
+):
+    said.scripts = ['{"name": "weather", "arguments": {"city": "Paris on the Seine"}}']
+    for most, reason in ((100, "tool_calls"), (5, "length")):
+        deltas, last = list[Any](), ""
+        stream = await client.chat.completions.create(
+            model=NAME, messages=HELLO, tools=[TOOL], tool_choice="required", stream=True,
+            max_tokens=most,
+        )  # fmt: skip
+        async for chunk in stream:
+            deltas += chunk.choices[0].delta.tool_calls or ()
+            last = chunk.choices[0].finish_reason or last
+        first, *others = deltas
+        assert first.id
+        assert first.function.name == "weather"
+        assert all((each.index, each.id, each.function.name) == (0, None, None) for each in others)
+        given = "".join(each.function.arguments for each in deltas)
+        assert (given, last) == ('{"city": "Paris on the Seine"}'[: len(given)], reason)
+        assert len(others) > 0
+
+
 async def test_schema(client: AsyncOpenAI, said: Knowing):
     said.scripts = ['{"city": "Paris"}']
     parsed = await client.chat.completions.parse(model=NAME, messages=HELLO, response_format=City)
