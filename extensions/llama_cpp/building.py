@@ -14,7 +14,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +60,8 @@ BACKENDS = (
     Backend("native-vulkan", "Vulkan", "-DGGML_VULKAN=ON", "glslc", "libvulkan-dev glslc"),
     Backend("native-rpc", "the processor and RPC", "-DGGML_RPC=ON"),
 )
+PREFERRED = ("native-cuda", "native-vulkan", "native", "native-rpc")
+"""Of several that are built and of which none was chosen."""
 COMPILER = (
     "There is no C++ compiler. On Debian and Ubuntu run: sudo apt install g++ — on a Mac: "
     "xcode-select --install — on Windows install the Visual Studio Build Tools. Then try again."
@@ -112,9 +114,21 @@ def wheel(environments: Path, variant: str) -> Path | None:
     folder = folder_of(environments, variant)
     name, _, version = PACKAGE.replace("-", "_").partition("==")
     found = next(folder.glob(f"{name}-{version}-*.whl"), None)
-    made_for = folder / "processor"
-    same = made_for.is_file() and made_for.read_text("utf-8") == processor()
-    return found if same else None
+    made_for = processor_of(environments, variant)
+    return found if made_for == processor() else None
+
+
+def processor_of(environments: Path, variant: str) -> str:
+    """The processor that it was made for, or "" where nobody wrote that down."""
+    made_for = folder_of(environments, variant) / "processor"
+    return made_for.read_text("utf-8") if made_for.is_file() else ""
+
+
+def best(environments: Path, built: Collection[str]) -> str:
+    """The build that is used where the user chose none: one for a card before one for the
+    processor, but none for another machine's; "" is the prebuilt engine."""
+    mine = [each for each in built if processor_of(environments, each) in ("", processor())]
+    return min(mine, key=PREFERRED.index, default="")
 
 
 def processor() -> str:
