@@ -1,6 +1,7 @@
 """What an engine checks of every request, and how it says what went wrong."""
 
 import traceback
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kernel.contract import (
@@ -44,8 +45,11 @@ def unsupported(sampling: Sampling, known: tuple[str, ...]) -> list[str]:
     ]  # fmt: skip
 
 
-def check_request(info: ModelInfo, request: Request) -> None:
-    """Refuse what the model cannot do, by the names of both; never go on without."""
+def check_request(
+    info: ModelInfo, request: Request, instead: Callable[[Sequence[str]], str] = lambda lacks: ""
+) -> None:
+    """Refuse what the model cannot do, by the names of both; never go on without. `instead` is a
+    sentence about what can."""
     given = [request.messages, request.prompt, request.token_ids]
     if sum(each is not None for each in given) != 1:
         raise Refused("A request has either messages, or a prompt, or token ids. Send one of them.")
@@ -62,9 +66,10 @@ def check_request(info: ModelInfo, request: Request) -> None:
     lacks = [name for name, wanted in wants.items() if wanted and name not in info.capabilities]
     lacks += unsupported(request.sampling, info.samplers)
     if lacks:
+        way = instead(lacks)
+        other = f". {way}" if way else ", or load the model with another loader."
         raise Refused(
-            f"{info.name} in {info.loader} cannot do this: {', '.join(lacks)}. "
-            "Leave it out, or load the model with another loader.",
+            f"{info.name} in {info.loader} cannot do this: {', '.join(lacks)}. Leave it out{other}",
             lacks[0],
         )
 

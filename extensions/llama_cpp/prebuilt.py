@@ -4,6 +4,7 @@ import json
 import secrets
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from extensions.llama_cpp.prebuilt_reply import Reply, kind
 from extensions.llama_cpp.prebuilt_sampling import HONOURED, as_parameters
 from extensions.llama_cpp.prebuilt_shares import Shares
 from extensions.llama_cpp.prebuilt_vectors import Vectors
+from extensions.llama_cpp.refusals import NO_SCORES, instead
 from kernel.contract import (
     Capability,
     Finish,
@@ -122,12 +124,14 @@ class Prebuilt:
                 return {"own": self._loras, "more": False}
             case "embed":
                 return self._vectors.embed(data["texts"])
+            case "scores":
+                raise Refused(NO_SCORES)
             case _:
                 raise Refused(f"llama.cpp knows no call {name!r}.")
 
     def _choices(self, request: Request, top: int, cancelled: Callable[[], bool]) -> dict[str, Any]:
         request = with_defaults(request, self._info.defaults)
-        check_request(self._info, request)
+        check_request(self._info, request, self._instead)
         ids = self._ids(request, request.prompt or "")
         if not 0 < len(ids) < self._info.context_length:
             raise Refused(
@@ -140,11 +144,14 @@ class Prebuilt:
                 raise Refused("The question was cancelled.")
             return choices(self._ask, {**given, "prompt": ids}, top)
 
+    def _instead(self, lacks: Sequence[str]) -> str:
+        return instead(lacks, images=self._sees, built=find_spec("llama_cpp") is not None)
+
     # --- a request, on a thread of its own ---
 
     def _generate(self, request: Request, emit: Emit) -> Finish:
         request = with_defaults(request, self._info.defaults)
-        check_request(self._info, request)
+        check_request(self._info, request, self._instead)
         with self._shares.open(kind(request)) as share:
             mark = f"[{secrets.token_hex(16)}]"
             messages, images = marked(request.messages or (), mark)

@@ -42,6 +42,7 @@ from extensions.llama_cpp.native.prefixes import Prefixes
 from extensions.llama_cpp.native.remote import connect
 from extensions.llama_cpp.native.row import Chooser, Row
 from extensions.llama_cpp.native.states import fingerprint, load, save
+from extensions.llama_cpp.refusals import NO_SCORES
 from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, Request
 
 LONGEST = 40
@@ -188,6 +189,8 @@ class Native:
                 return save(file, self._prefixes.remembered(), self._loras.stamp)
             case "restore":
                 return self._restore(self._states(data["folder"]))
+            case "scores":
+                raise Refused(NO_SCORES)
             case _:
                 raise Refused(f"llama.cpp knows no call {name!r}.")
 
