@@ -1,6 +1,7 @@
 """Building the native engine, with a package that only pretends to be compiled."""
 
 import asyncio
+import gc
 import io
 import os
 import re
@@ -375,7 +376,12 @@ async def test_a_failure_shows_why_and_the_log(source: Path, monkeypatch: pytest
 
 
 @pytest.mark.long
-async def test_cancel_in_the_page(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_cancel_in_the_page(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
     pid = tmp_path / "pid"
     monkeypatch.setenv("PRETEND", "hang")
     monkeypatch.setenv("PRETEND_PID", str(pid))
@@ -388,6 +394,8 @@ async def test_cancel_in_the_page(source: Path, tmp_path: Path, monkeypatch: pyt
         await page.until("Building was cancelled.*Build the native engine")
         await app.until(lambda: not alive(int(pid.read_text())))
         assert app.kernel.jobs.running == {}
+    gc.collect()
+    assert caplog.text == "", "nobody waits for how it ended"
 
 
 async def test_only_a_page_on_this_machine_builds(source: Path):

@@ -152,6 +152,19 @@ def build(environments: Path, variant: str, report: Report, cancelled: Callable[
         ONE.release()
 
 
+def unheard(
+    environments: Path, variant: str, report: Report, cancelled: Callable[[], bool]
+) -> Path | None:
+    """As `build`, for a task that waits no longer once it is cancelled: what nobody hears is no
+    error in the log."""
+    try:
+        return build(environments, variant, report, cancelled)
+    except NotBuilt:
+        if cancelled():
+            return None
+        raise
+
+
 def alone(environments: Path, variant: str, report: Report, cancelled: Callable[[], bool]) -> Path:
     """As `build`, while no other one runs."""
     if found := wheel(environments, variant):

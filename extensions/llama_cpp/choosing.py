@@ -134,7 +134,7 @@ class Choosing:
             try:
                 with self._told():
                     await self._ext.thread(
-                        building.build, self._ext.environments, variant, job.report, job.cancelled
+                        building.unheard, self._ext.environments, variant, job.report, job.cancelled
                     )
                 whole = True
                 await self._ext.install(job.report, variant)
