@@ -187,6 +187,13 @@ def test_a_wheel_for_another_processor_is_not_used(tmp_path: Path):
             r"compiler failed\. Its first error: part2",
         ),
         (
+            "CMake Error at CMakeTestCXXCompiler.cmake:63 (message):\n  The C++ compiler\n\n"
+            "  is not able to compile a simple test program.\n\n"
+            "      <command-line>: fatal error: /no/header.h: No such file\n"
+            "error: subprocess-exited-with-error",
+            r"Its first error: <command-line>: fatal error: /no/header\.h: No such file",
+        ),
+        (
             "part2.cpp:7:1: error: no such thing",
             r"part2\.cpp:7:1: error: no such thing\. .*try again\. All .* in build\.log",
         ),

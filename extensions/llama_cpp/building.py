@@ -29,6 +29,7 @@ STEP = re.compile(r"^\s*\[\s*(\d+)/(\d+)\]|^\s*\[\s*(\d+)%\]")
 """How ninja and make count."""
 TELLING = re.compile(r"^(?!\s*-- ).*(error:|CMake Error|No space left|Killed|could not find)", re.I)
 """Of an error; lines of cmake that begin with dashes tell what it does without."""
+COMPILERS = re.compile(r"\S: (fatal )?error: ")
 WORDS = 60
 """Lines of the log that are shown of a build that failed."""
 BEFORE = 4
@@ -288,8 +289,11 @@ def reason(said: str, log: Path) -> str:
 
 
 def first_error(said: str) -> str:
-    """Its line; after one of cmake's, which tells only where it is, also the one that says what."""
+    """The compiler's own, also where cmake tells it as a part of its own; after a line of cmake's,
+    which tells only where it is, also the one that says what."""
     lines = [line.strip() for line in said.split("\n") if line.strip()]
+    if found := next(filter(COMPILERS.search, filter(TELLING.search, lines)), ""):
+        return found
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if TELLING.search(line):
             return f"{line} {following}" if line.startswith("CMake Error") else line
