@@ -27,6 +27,9 @@ TUNES = {known.name for known in parameters().values() if known.tunes} | {"trunc
 """Fields that tune another one, and alone do nothing, or are the server's to honour."""
 
 
+STARVED = "The memory ran out. Close other programs, or load a smaller model, or a shorter context."
+
+
 def neutral(sampling: Sampling, name: str) -> Any:
     """A field's value, or what changes nothing where it is unset."""
     value = getattr(sampling, name)
@@ -79,6 +82,8 @@ def finish_of(error: BaseException, usage: Usage | None = None) -> Finish:
     said, usage = str(error), usage or Usage()
     if isinstance(error, Refused):
         return Finish("error", error=said, usage=usage, refused=error.refused)
+    if isinstance(error, MemoryError):
+        return Finish("error", error=STARVED, usage=usage)
     if not isinstance(error, EngineFailed):
         traceback.print_exception(error)
         said = f"The engine failed: {type(error).__name__}: {error}"[:2000]

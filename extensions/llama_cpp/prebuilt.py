@@ -19,13 +19,16 @@ from extensions.engine_kit.api import (
     as_gbnf,
     check_gguf_model,
     check_request,
+    free_memory,
     neutral,
     question_of,
     with_defaults,
 )
 from extensions.llama_cpp.files import describe, settled, token_text
+from extensions.llama_cpp.fitting import ran_out
 from extensions.llama_cpp.heap import give_back_large
 from extensions.llama_cpp.meaning import loras
+from extensions.llama_cpp.memory import need, plan
 from extensions.llama_cpp.prebuilt_choices import choices, described
 from extensions.llama_cpp.prebuilt_costs import Costs
 from extensions.llama_cpp.prebuilt_images import content, marked, size
@@ -83,7 +86,11 @@ class Prebuilt:
         try:
             self._server = xllamacpp.Server(given)
         except RuntimeError as error:
-            raise Refused(unloaded(path, options.get("mmproj", ""))) from error
+            wished = plan(options, options["context_length"], card=bool(free), prebuilt=True)
+            if not free and need(file, wished).total > (left := free_memory()):
+                said = ran_out(file, wished, "loading the model", left, loaded=False)
+                raise Refused(said) from error
+            raise Refused(unloaded(options.get("mmproj", ""))) from error
         self._vectors = Vectors(lambda key: parameters(xllamacpp, path, file, options, key), file)
         more: tuple[Capability, ...] = ("lora",) if self._loras else ()
         self._sees, self._costs = bool(options.get("mmproj")), Costs(self._ask)
@@ -251,12 +258,12 @@ class Prebuilt:
             return json.load(answer)
 
 
-def unloaded(path: str, mmproj: str) -> str:
+def unloaded(mmproj: str) -> str:
     """What is said of a model that llama.cpp did not load: it tells its log alone why."""
     with_it = f" with {Path(mmproj).name}" if mmproj else ""
     fits = "An mmproj fits only the model that it came with. Otherwise a" if mmproj else "A"
     return (
-        f"llama.cpp could not load {Path(path).name}{with_it}. {fits} smaller context length or "
+        f"llama.cpp could not load it{with_it}. {fits} smaller context length or "
         "fewer GPU layers need less memory. Started with --verbose, Spindle shows in its terminal "
         "what llama.cpp said."
     )

@@ -53,6 +53,8 @@ CAPABILITIES = (
 )  # fmt: skip
 SHAPING = ("cache_type", "rope_freq_base", "alpha_value", "compress_pos_emb", "override_kv", "lora")
 """Options that change what the model remembers: states of others do not fit."""
+READERS = 2
+"""Threads that make tokens of prompts."""
 
 
 class Native:
@@ -65,7 +67,7 @@ class Native:
     def __init__(self) -> None:
         self._ready: queue.SimpleQueue[Row | Output] = queue.SimpleQueue()
         self._news = threading.Event()
-        self._readers = ThreadPoolExecutor(2)
+        self._readers = ThreadPoolExecutor(READERS)
         self._cancelled: set[int] = set()
         self._lock = threading.Lock()
         self._asides = Asides()
@@ -122,6 +124,7 @@ class Native:
         tokens = {f"{role}_token": token_text(file, id) for role, id in ids.items()}
         self._template = ChatTemplate(self._info.chat_template, tokens)
         self._bos = tokens.get("bos_token", "")
+        start(self._readers, READERS)
         return self._info
 
     # --- requests, from the reader's thread ---
@@ -154,6 +157,8 @@ class Native:
             return self._batcher.step()
         except OutOfMemory as error:
             return self._batcher.end(self._ran_out(str(error), loaded=True))
+        except MemoryError:
+            return self._batcher.end(self._ran_out("writing a reply", loaded=True))
         except Exception as error:
             return self._batcher.end(finish_of(error).error)
 
@@ -316,3 +321,10 @@ class Native:
     def _encode(self, text: str, special: bool) -> list[int]:
         beginning = special and not (self._bos and text.startswith(self._bos))
         return self._model.tokenize(text, beginning=beginning)
+
+
+def start(pool: ThreadPoolExecutor, count: int) -> None:
+    """Let a pool have its threads now: where memory has run out, none can be had any more."""
+    together = threading.Barrier(count)
+    for _ in range(count):
+        pool.submit(together.wait)
