@@ -57,7 +57,7 @@ class Extension(Scope, Generic[S]):
         self.data_root = kernel.data
         self.data = kernel.data / "state" / record.id
         self.models, self.loras, self.characters = kernel.models, kernel.loras, kernel.characters
-        self.live_settings = False
+        self.live_settings, self.default_variant = False, ""
         self._record = record
         self._kinds: dict[type[JobKind], Callable[[Job, Any], Awaitable[Any]]] = {}
 
@@ -171,8 +171,8 @@ class Extension(Scope, Generic[S]):
 
     @property
     def variant(self) -> str:
-        """Which build of its environment the user chose; `configure(variant=…)` chooses another."""
-        return self._kernel.settings.variant(self.id)
+        """Which build of its environment the user chose, or the extension's `default_variant`."""
+        return self._kernel.settings.variant(self.id, self.default_variant)
 
     @property
     def environments(self) -> Path:

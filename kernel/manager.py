@@ -233,7 +233,7 @@ class Kernel:
     ) -> Worker:
         """A child process in the extension's environment, which is built first if need be."""
         assert record.manifest
-        variant = self.settings.variant(record.id)
+        variant = record.handle.variant if record.handle else self.settings.variant(record.id)
         start = self.workers.start
         return await start(record.manifest, record.folder, code, variant, report, env)
 

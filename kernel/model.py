@@ -221,7 +221,9 @@ class Slot:
             if self._next and not isinstance(error, TOLD):
                 self._failed(self._next, "loader", error)
             why = str(error) if isinstance(error, TOLD) else told(error)
-            self._stay("failed", f"{said}{path.name} did not load. {why}")
+            failed = f"{path.name} did not load. {why}"  # A file that is refused is named once.
+            failed = failed.replace(f". {path.name} cannot be loaded:", ":")
+            self._stay("failed", said + failed)
             raise LoadFailed(self.state.error) from error
         finally:
             self._next = ""
@@ -238,10 +240,8 @@ class Slot:
             self._set(state, error=error)
 
     def _report(self, fraction: float, note: str) -> None:
-        if self.model:
-            self._set("ready", info=self.model.info, note=note, fraction=fraction)
-        else:
-            self._set("loading", note=note, fraction=fraction)
+        info = self.model.info if self.model else None
+        self._set("ready" if info else "loading", info=info, note=note, fraction=fraction)
 
     def _on_death(self, model: Model, died: "asyncio.Future[str]") -> None:
         if model is not self.model or died is not model.died or died.cancelled():

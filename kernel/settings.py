@@ -72,9 +72,9 @@ class SettingsFile:
         on = self._good.get(("extensions", id), {}).get("enabled", UNSET)
         return default if on is UNSET else on
 
-    def variant(self, id: str) -> str:
-        """Which build of its engine's environment the user chose for an extension."""
-        return self._good.get(("extensions", id), {}).get("variant", "")
+    def variant(self, id: str, default: str = "") -> str:
+        """Which build of its engine's environment the user chose for an extension, if any."""
+        return self._good.get(("extensions", id), {}).get("variant", default)
 
     def written(self, id: str) -> Tree:
         """What stands in the section of an extension, checked by nobody."""

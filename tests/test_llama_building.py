@@ -1,6 +1,7 @@
 """Building the native engine, with a package that only pretends to be compiled."""
 
 import asyncio
+import gc
 import io
 import os
 import re
@@ -184,6 +185,13 @@ def test_a_wheel_for_another_processor_is_not_used(tmp_path: Path):
         (
             "Retrying (once)\n[1/3] c++\npart2.cpp:7:1: error: no such thing",
             r"compiler failed\. Its first error: part2",
+        ),
+        (
+            "CMake Error at CMakeTestCXXCompiler.cmake:63 (message):\n  The C++ compiler\n\n"
+            "  is not able to compile a simple test program.\n\n"
+            "      <command-line>: fatal error: /no/header.h: No such file\n"
+            "error: subprocess-exited-with-error",
+            r"Its first error: <command-line>: fatal error: /no/header\.h: No such file",
         ),
         (
             "part2.cpp:7:1: error: no such thing",
@@ -375,7 +383,12 @@ async def test_a_failure_shows_why_and_the_log(source: Path, monkeypatch: pytest
 
 
 @pytest.mark.long
-async def test_cancel_in_the_page(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_cancel_in_the_page(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
     pid = tmp_path / "pid"
     monkeypatch.setenv("PRETEND", "hang")
     monkeypatch.setenv("PRETEND_PID", str(pid))
@@ -388,6 +401,8 @@ async def test_cancel_in_the_page(source: Path, tmp_path: Path, monkeypatch: pyt
         await page.until("Building was cancelled.*Build the native engine")
         await app.until(lambda: not alive(int(pid.read_text())))
         assert app.kernel.jobs.running == {}
+    gc.collect()
+    assert caplog.text == "", "nobody waits for how it ended"
 
 
 async def test_only_a_page_on_this_machine_builds(source: Path):

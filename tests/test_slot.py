@@ -363,6 +363,18 @@ async def test_a_refused_model_gives_its_place_back_and_both_are_told():
         assert (slot.state.state, slot.state.name, slot.state.error) == ("ready", "scripted", "")
 
 
+async def test_a_file_that_is_refused_is_named_once():
+    async with running() as app:
+        loader = Refusing(app)
+
+        async def refuses(path: Path, options: object, report: Report) -> Scripted:
+            raise WorkerError(f"{path.name} cannot be loaded: it is cut short. Download it again.")
+
+        loader.open = refuses
+        with pytest.raises(LoadFailed, match=r"^y\.big did not load: it is cut short\. Download"):
+            await app.kernel.slot().load(Path("y.big"), "refusing")
+
+
 async def test_when_the_old_model_does_not_come_back_both_reasons_are_told():
     async with running() as app:
         scripts = await app.load(Scripted("Old."))

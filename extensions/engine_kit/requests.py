@@ -1,6 +1,7 @@
 """What an engine checks of every request, and how it says what went wrong."""
 
 import traceback
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kernel.contract import (
@@ -26,6 +27,9 @@ TUNES = {known.name for known in parameters().values() if known.tunes} | {"trunc
 """Fields that tune another one, and alone do nothing, or are the server's to honour."""
 
 
+STARVED = "The memory ran out. Close other programs, or load a smaller model, or a shorter context."
+
+
 def neutral(sampling: Sampling, name: str) -> Any:
     """A field's value, or what changes nothing where it is unset."""
     value = getattr(sampling, name)
@@ -44,8 +48,11 @@ def unsupported(sampling: Sampling, known: tuple[str, ...]) -> list[str]:
     ]  # fmt: skip
 
 
-def check_request(info: ModelInfo, request: Request) -> None:
-    """Refuse what the model cannot do, by the names of both; never go on without."""
+def check_request(
+    info: ModelInfo, request: Request, instead: Callable[[Sequence[str]], str] = lambda lacks: ""
+) -> None:
+    """Refuse what the model cannot do, by the names of both; never go on without. `instead` is a
+    sentence about what can."""
     given = [request.messages, request.prompt, request.token_ids]
     if sum(each is not None for each in given) != 1:
         raise Refused("A request has either messages, or a prompt, or token ids. Send one of them.")
@@ -62,9 +69,10 @@ def check_request(info: ModelInfo, request: Request) -> None:
     lacks = [name for name, wanted in wants.items() if wanted and name not in info.capabilities]
     lacks += unsupported(request.sampling, info.samplers)
     if lacks:
+        way = instead(lacks)
+        other = f". {way}" if way else ", or load the model with another loader."
         raise Refused(
-            f"{info.name} in {info.loader} cannot do this: {', '.join(lacks)}. "
-            "Leave it out, or load the model with another loader.",
+            f"{info.name} in {info.loader} cannot do this: {', '.join(lacks)}. Leave it out{other}",
             lacks[0],
         )
 
@@ -74,6 +82,8 @@ def finish_of(error: BaseException, usage: Usage | None = None) -> Finish:
     said, usage = str(error), usage or Usage()
     if isinstance(error, Refused):
         return Finish("error", error=said, usage=usage, refused=error.refused)
+    if isinstance(error, MemoryError):
+        return Finish("error", error=STARVED, usage=usage)
     if not isinstance(error, EngineFailed):
         traceback.print_exception(error)
         said = f"The engine failed: {type(error).__name__}: {error}"[:2000]

@@ -400,6 +400,7 @@ def test_an_end_says_whether_what_was_asked_was_refused(capsys: pytest.CaptureFi
     starved = finish_of(EngineFailed("There is no memory left."))
     assert (starved.error, starved.refused) == ("There is no memory left.", None)
     assert not capsys.readouterr().err
+    assert finish_of(MemoryError("70 MiB for an array")).error.startswith("The memory ran out. ")
     broken = finish_of(ValueError("refused"))
     assert (broken.error, broken.refused) == ("The engine failed: ValueError: refused", None)
     assert "ValueError: refused" in capsys.readouterr().err

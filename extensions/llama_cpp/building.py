@@ -14,7 +14,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ STEP = re.compile(r"^\s*\[\s*(\d+)/(\d+)\]|^\s*\[\s*(\d+)%\]")
 """How ninja and make count."""
 TELLING = re.compile(r"^(?!\s*-- ).*(error:|CMake Error|No space left|Killed|could not find)", re.I)
 """Of an error; lines of cmake that begin with dashes tell what it does without."""
+COMPILERS = re.compile(r"\S: (fatal )?error: ")
 WORDS = 60
 """Lines of the log that are shown of a build that failed."""
 BEFORE = 4
@@ -60,6 +61,8 @@ BACKENDS = (
     Backend("native-vulkan", "Vulkan", "-DGGML_VULKAN=ON", "glslc", "libvulkan-dev glslc"),
     Backend("native-rpc", "the processor and RPC", "-DGGML_RPC=ON"),
 )
+PREFERRED = ("native-cuda", "native-vulkan", "native", "native-rpc")
+"""Of several that are built and of which none was chosen."""
 COMPILER = (
     "There is no C++ compiler. On Debian and Ubuntu run: sudo apt install g++ — on a Mac: "
     "xcode-select --install — on Windows install the Visual Studio Build Tools. Then try again."
@@ -112,9 +115,21 @@ def wheel(environments: Path, variant: str) -> Path | None:
     folder = folder_of(environments, variant)
     name, _, version = PACKAGE.replace("-", "_").partition("==")
     found = next(folder.glob(f"{name}-{version}-*.whl"), None)
-    made_for = folder / "processor"
-    same = made_for.is_file() and made_for.read_text("utf-8") == processor()
-    return found if same else None
+    made_for = processor_of(environments, variant)
+    return found if made_for == processor() else None
+
+
+def processor_of(environments: Path, variant: str) -> str:
+    """The processor that it was made for, or "" where nobody wrote that down."""
+    made_for = folder_of(environments, variant) / "processor"
+    return made_for.read_text("utf-8") if made_for.is_file() else ""
+
+
+def best(environments: Path, built: Collection[str]) -> str:
+    """The build that is used where the user chose none: one for a card before one for the
+    processor, but none for another machine's; "" is the prebuilt engine."""
+    mine = [each for each in built if processor_of(environments, each) in ("", processor())]
+    return min(mine, key=PREFERRED.index, default="")
 
 
 def processor() -> str:
@@ -136,6 +151,19 @@ def build(environments: Path, variant: str, report: Report, cancelled: Callable[
         return alone(environments, variant, report, cancelled)
     finally:
         ONE.release()
+
+
+def unheard(
+    environments: Path, variant: str, report: Report, cancelled: Callable[[], bool]
+) -> Path | None:
+    """As `build`, for a task that waits no longer once it is cancelled: what nobody hears is no
+    error in the log."""
+    try:
+        return build(environments, variant, report, cancelled)
+    except NotBuilt:
+        if cancelled():
+            return None
+        raise
 
 
 def alone(environments: Path, variant: str, report: Report, cancelled: Callable[[], bool]) -> Path:
@@ -261,8 +289,11 @@ def reason(said: str, log: Path) -> str:
 
 
 def first_error(said: str) -> str:
-    """Its line; after one of cmake's, which tells only where it is, also the one that says what."""
+    """The compiler's own, also where cmake tells it as a part of its own; after a line of cmake's,
+    which tells only where it is, also the one that says what."""
     lines = [line.strip() for line in said.split("\n") if line.strip()]
+    if found := next(filter(COMPILERS.search, filter(TELLING.search, lines)), ""):
+        return found
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if TELLING.search(line):
             return f"{line} {following}" if line.startswith("CMake Error") else line

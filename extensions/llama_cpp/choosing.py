@@ -8,7 +8,6 @@ from typing import Any
 from extensions.llama_cpp import building
 from extensions.llama_cpp.compiling import Report, before_load
 from kernel.api import (
-    UNSET,
     Action,
     Client,
     Everyone,
@@ -30,7 +29,7 @@ class Build(Action, frozen=True):
 
 
 class Use(Action, frozen=True):
-    """Use an engine that is there: the prebuilt one has no name."""
+    """Use an engine that is there, from now on; "" is the prebuilt one."""
 
     variant: str = ""
 
@@ -59,6 +58,9 @@ class Choosing:
             if await self._ext.missing(each.variant) is None
         ]
         self._built = frozenset(found)
+        self._ext.default_variant = await self._ext.thread(
+            building.best, self._ext.environments, found
+        )
         self._tell()
 
     def build(self, variant: str, client: Client) -> None:
@@ -85,10 +87,10 @@ class Choosing:
 
     async def use(self, variant: str) -> None:
         """Change the engine, and load again what is loaded; raises Refused where that fails."""
+        before = self._ext.variant
         await self.look()
         if variant and variant not in self._built:
             raise Refused("That engine is not built. Build it first.")
-        before = self._ext.variant
         self._set(variant)
         for name in SLOTS:
             slot = self._ext.slot(name)
@@ -103,7 +105,7 @@ class Choosing:
                 raise Refused(f"{error} The engine from before is in use again.") from error
 
     def _set(self, variant: str) -> None:
-        self._ext.configure({"variant": variant or UNSET})
+        self._ext.configure({"variant": variant})  # "" too: never chosen means what is built
         self._tell()
         self.push()
 
@@ -112,6 +114,7 @@ class Choosing:
 
     async def install(self, report: Report) -> None:
         """Before a load: build the wheel of an engine that was chosen and is not there."""
+        await self.look()
         variant = self._ext.variant
         if variant and await self._ext.missing(variant) is not None:
             with self._told():
@@ -131,7 +134,7 @@ class Choosing:
             try:
                 with self._told():
                     await self._ext.thread(
-                        building.build, self._ext.environments, variant, job.report, job.cancelled
+                        building.unheard, self._ext.environments, variant, job.report, job.cancelled
                     )
                 whole = True
                 await self._ext.install(job.report, variant)

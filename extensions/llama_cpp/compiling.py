@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from extensions.llama_cpp.building import build
+from extensions.llama_cpp.building import unheard
 from kernel.api import Extension
 
 Report = Callable[[float, str], None]
@@ -22,6 +22,6 @@ async def before_load(ext: Extension[Any], variant: str, report: Report) -> None
         loop.call_soon_threadsafe(report, fraction / 2, f"Building llama.cpp: {note}")
 
     try:
-        await ext.thread(build, ext.environments, variant, said, stop.is_set)
+        await ext.thread(unheard, ext.environments, variant, said, stop.is_set)
     finally:
         stop.set()  # A load that is cancelled builds no further.

@@ -11,7 +11,7 @@ import msgspec
 
 from extensions.engine_kit.api import Gguf
 from extensions.llama_cpp.meaning import weighted
-from extensions.llama_cpp.refusals import refuse, runs_native
+from extensions.llama_cpp.refusals import instead, refuse, runs_native
 from extensions.llama_cpp.weighing import Headers, beyond, files_beside, weigh
 from kernel.api import (
     Everyone,
@@ -19,6 +19,7 @@ from kernel.api import (
     Fit,
     Generation,
     Memory,
+    ModelInfo,
     Refused,
     Request,
     WorkerDied,
@@ -75,6 +76,8 @@ class LlamaLoader(WorkerLoader):
         self.refuses: Callable[[Gguf, Path, Mapping[str, Any]], None] | None = None
         """What else an engine of its own refuses, by a file's header and the options."""
         self._headers = Headers()
+        self._told: tuple[Path, list[str]] | None = None
+        """The model that was loaded last, and what was said of it."""
 
     async def install(self, report: Report) -> None:
         if self.before:
@@ -86,11 +89,12 @@ class LlamaLoader(WorkerLoader):
         reaches: that is told."""
         lora, gone = self._adapters(options.lora, file_in(path))
         opened = await super().open(path, msgspec.structs.replace(options, lora=lora), report)
-        name, cells = opened.info.name, opened.info.context_length
+        name, cells, left = opened.info.name, opened.info.context_length, list[str]()
         if gone:
-            self._tell(self._without(gone, f"{name} was loaded"))
+            left.append(self._without(gone, f"{name} was loaded"))
         if short := beyond(msgspec.structs.asdict(options), cells):
-            self._tell(f"{name} was loaded with a context of {cells:,} tokens. {short}")
+            left.append(f"{name} was loaded with a context of {cells:,} tokens. {short}")
+        self._tell(path, left)
         model = LlamaModel(opened.worker, opened.info)
         model.loras = self._loras
         if options.keep_cache and "state" in opened.info.capabilities:
@@ -130,9 +134,18 @@ class LlamaLoader(WorkerLoader):
         said = f"{fit.said} {self._without(gone, 'It loads')}" if gone else fit.said
         return msgspec.structs.replace(fit, said=said)
 
-    def _tell(self, said: str) -> None:
-        self._ext.log.warning("%s", said)
-        self._ext.tell(said, Everyone())
+    def instead(self, info: ModelInfo, lacks: Sequence[str]) -> str:
+        """A sentence where the other engine does what a model's lacks, else ""."""
+        return instead(lacks, images="images" in info.capabilities, built=bool(self._ext.variant))
+
+    def _tell(self, path: Path, left: list[str]) -> None:
+        """Say what was left out, but not again where the same model comes back: after a load that
+        failed, or after its engine ended."""
+        for said in left:
+            self._ext.log.warning("%s", said)
+            if (path, left) != self._told:
+                self._ext.tell(said, Everyone())
+        self._told = path, left
 
     def _prebuilt(self, options: Any) -> bool:
         """Whether the prebuilt engine would run it; raises Refused where none can."""

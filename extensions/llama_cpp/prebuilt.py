@@ -4,6 +4,7 @@ import json
 import secrets
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ from extensions.engine_kit.api import (
     as_gbnf,
     check_gguf_model,
     check_request,
+    free_memory,
     neutral,
     question_of,
     with_defaults,
 )
 from extensions.llama_cpp.files import describe, settled, token_text
+from extensions.llama_cpp.fitting import ran_out
 from extensions.llama_cpp.heap import give_back_large
 from extensions.llama_cpp.meaning import loras
+from extensions.llama_cpp.memory import need, plan
 from extensions.llama_cpp.prebuilt_choices import choices, described
 from extensions.llama_cpp.prebuilt_costs import Costs
 from extensions.llama_cpp.prebuilt_images import content, marked, size
@@ -33,6 +37,7 @@ from extensions.llama_cpp.prebuilt_reply import Reply, kind
 from extensions.llama_cpp.prebuilt_sampling import HONOURED, as_parameters
 from extensions.llama_cpp.prebuilt_shares import Shares
 from extensions.llama_cpp.prebuilt_vectors import Vectors
+from extensions.llama_cpp.refusals import NO_SCORES, instead
 from kernel.contract import (
     Capability,
     Finish,
@@ -81,7 +86,11 @@ class Prebuilt:
         try:
             self._server = xllamacpp.Server(given)
         except RuntimeError as error:
-            raise Refused(unloaded(path, options.get("mmproj", ""))) from error
+            wished = plan(options, options["context_length"], card=bool(free), prebuilt=True)
+            if not free and need(file, wished).total > (left := free_memory()):
+                said = ran_out(file, wished, "loading the model", left, loaded=False)
+                raise Refused(said) from error
+            raise Refused(unloaded(options.get("mmproj", ""))) from error
         self._vectors = Vectors(lambda key: parameters(xllamacpp, path, file, options, key), file)
         more: tuple[Capability, ...] = ("lora",) if self._loras else ()
         self._sees, self._costs = bool(options.get("mmproj")), Costs(self._ask)
@@ -122,12 +131,14 @@ class Prebuilt:
                 return {"own": self._loras, "more": False}
             case "embed":
                 return self._vectors.embed(data["texts"])
+            case "scores":
+                raise Refused(NO_SCORES)
             case _:
                 raise Refused(f"llama.cpp knows no call {name!r}.")
 
     def _choices(self, request: Request, top: int, cancelled: Callable[[], bool]) -> dict[str, Any]:
         request = with_defaults(request, self._info.defaults)
-        check_request(self._info, request)
+        check_request(self._info, request, self._instead)
         ids = self._ids(request, request.prompt or "")
         if not 0 < len(ids) < self._info.context_length:
             raise Refused(
@@ -140,11 +151,14 @@ class Prebuilt:
                 raise Refused("The question was cancelled.")
             return choices(self._ask, {**given, "prompt": ids}, top)
 
+    def _instead(self, lacks: Sequence[str]) -> str:
+        return instead(lacks, images=self._sees, built=find_spec("llama_cpp") is not None)
+
     # --- a request, on a thread of its own ---
 
     def _generate(self, request: Request, emit: Emit) -> Finish:
         request = with_defaults(request, self._info.defaults)
-        check_request(self._info, request)
+        check_request(self._info, request, self._instead)
         with self._shares.open(kind(request)) as share:
             mark = f"[{secrets.token_hex(16)}]"
             messages, images = marked(request.messages or (), mark)
@@ -244,12 +258,12 @@ class Prebuilt:
             return json.load(answer)
 
 
-def unloaded(path: str, mmproj: str) -> str:
+def unloaded(mmproj: str) -> str:
     """What is said of a model that llama.cpp did not load: it tells its log alone why."""
     with_it = f" with {Path(mmproj).name}" if mmproj else ""
     fits = "An mmproj fits only the model that it came with. Otherwise a" if mmproj else "A"
     return (
-        f"llama.cpp could not load {Path(path).name}{with_it}. {fits} smaller context length or "
+        f"llama.cpp could not load it{with_it}. {fits} smaller context length or "
         "fewer GPU layers need less memory. Started with --verbose, Spindle shows in its terminal "
         "what llama.cpp said."
     )

@@ -1,10 +1,11 @@
 """What a load refuses by its options and by headers alone, told before an engine is started."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from extensions.engine_kit.api import Gguf
+from extensions.llama_cpp.honoured import HONOURED
 from extensions.llama_cpp.meaning import (
     cache_type,
     flash_attention,
@@ -17,6 +18,10 @@ from kernel.contract import Refused
 
 NATIVE_ONLY = ("override_kv", "rpc", "streaming_llm")
 """Options that the prebuilt engine has nothing for."""
+NATIVE = frozenset((*HONOURED, "processors", "banned_strings"))
+"""What a request may want of the native engine beyond what every engine does."""
+CHOOSE = "build or choose it in Settings, llama.cpp"
+NO_SCORES = "llama.cpp computes the scores of a prompt's last token alone"
 
 
 def refuse(file: Gguf, path: Path, options: Mapping[str, Any], *, prebuilt: bool) -> None:
@@ -42,6 +47,15 @@ def runs_native(wanted: str, *, images: bool, built: bool) -> bool:
             "the engine be auto."
         )
     return built and wanted != "prebuilt" and not images
+
+
+def instead(lacks: Iterable[str], *, images: bool, built: bool) -> str:
+    """The way out where the native engine does what the prebuilt one lacks, else ""; `built` as for
+    `runs_native`."""
+    if images or not NATIVE.issuperset(lacks):
+        return ""
+    wish = "load the model with the engine auto"
+    return f"The native engine can: {wish if built else CHOOSE}."
 
 
 def check_prebuilt(options: Mapping[str, Any]) -> None:

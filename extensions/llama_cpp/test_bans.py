@@ -75,5 +75,6 @@ async def test_a_thousand_banned_strings(worker: Worker):
 async def test_the_prebuilt_engine_says_that_it_cannot(environments_dir: Path):
     async with engine("llama_cpp", environments_dir / "xllamacpp") as worker:
         await worker.load(STORIES / "stories260K.gguf", {})
-        with pytest.raises(WorkerError, match="cannot do this: banned_strings"):
+        way = r"cannot do this: banned_strings\. Leave it out\. The native engine can: build"
+        with pytest.raises(WorkerError, match=way):
             await ask(worker, **bans("girl"))

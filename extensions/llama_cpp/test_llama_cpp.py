@@ -195,6 +195,8 @@ async def test_tokens_there_and_back(worker: Worker):
     assert await worker.call("detokenize", token_ids=ids[1:]) == " Once upon"
     with pytest.raises(WorkerError, match="no call"):
         await worker.call("dance")
+    with pytest.raises(WorkerError, match="scores of a prompt's last token alone"):
+        await worker.call("scores", text="Once")
 
 
 async def test_no_prompt_goes_to_a_proxy(environment: Path, monkeypatch: pytest.MonkeyPatch):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extensions.llama_cpp.refusals import refuse
+from extensions.llama_cpp.refusals import instead, refuse
 from extensions.llama_cpp.test_memory import model
 from kernel.api import LOADERS, Memory, ModelInfo, Refused, WorkerLoader
 from kernel.testing import App, running
@@ -121,7 +121,30 @@ async def test_what_a_load_leaves_out_is_told(
         await loader.open(path, loader.Options(lora=("noise",), context_length=2048), None)
         assert len(told) == 1, "there is nothing to tell"
         await loader.open(path, loader.Options(context_length=2049), None)
-        assert told[1] == (
+        short = (
             "stories was loaded with a context of 2,048 tokens. It reaches no further: 2,049 "
             "tokens were wanted. Alpha value, position divisor or RoPE base stretch it."
         )
+        assert told[1:] == [short]
+        await loader.open(path, loader.Options(context_length=2049), None)
+        assert told[1:] == [short], "it came back, nobody chose it anew"
+        await loader.open(path, loader.Options(context_length=2048), None)
+        await loader.open(path, loader.Options(context_length=2049), None)
+        assert told[1:] == [short, short]
+
+
+@pytest.mark.parametrize(
+    ("lacks", "images", "built", "said"),
+    [
+        (["top_a", "tfs"], False, False, "The native engine can: build or choose it in Settings"),
+        (["processors"], False, True, "The native engine can: load the model with the engine auto"),
+        (["top_a", "penalty_alpha"], False, False, ""),
+        (["top_a"], True, False, ""),
+    ],
+)
+def test_the_native_engine_is_named_where_it_is_the_way_out(
+    lacks: list[str], images: bool, built: bool, said: str
+):
+    found = instead(lacks, images=images, built=built)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)

@@ -399,6 +399,8 @@ class Careful(Engine):
             raise Refused("13 threads are unlucky. Take 12.")
         if options.threads == 14:
             raise RuntimeError("no luck")
+        if options.threads == 15:
+            raise Refused(f"{path.name} cannot be loaded: it is cut short. Download it again.")
 
     def __init__(self, model: Scripted) -> None:
         super().__init__(model)
@@ -420,6 +422,8 @@ async def test_what_is_refused_beforehand_costs_the_running_model_nothing():
         assert len(loader.asked) == 1
         assert 'value="13"' in last(page), "what was typed is there to be changed"
         await page.until(r'class="fail[^>]*>\s*<p>two.gguf did not load. 13 threads are unlucky.')
+        with pytest.raises(LoadFailed, match=r"^two\.gguf did not load: it is cut"):
+            await models.load("two.gguf", options={"threads": 15})
         with pytest.raises(LoadFailed, match="13 threads are unlucky") as failed:
             await models.load("two.gguf", options={"threads": 13})
         assert isinstance(failed.value.__cause__, Refused), "programs are told which it is"

@@ -1,4 +1,4 @@
-"""The native engine with too little memory, at the moment that a call or an option names."""
+"""An engine with too little memory, at the moment that a call or an option names."""
 
 import resource
 from pathlib import Path
@@ -11,10 +11,15 @@ Real = load_code(f"{FOLDER / 'worker.py'}:Engine")
 
 class Engine(Real):
     def load(self, path, options, report):
-        from extensions.llama_cpp.native import engine, library  # noqa: PLC0415 - a large library
-
         options = dict(options)
         room, moment = options.pop("room", 0) << 20, options.pop("moment", "")
+        if moment == "server":
+            import xllamacpp  # noqa: PLC0415 - a large library
+
+            xllamacpp.Server = limited(fails, room)
+            return super().load(path, options, report)
+        from extensions.llama_cpp.native import engine, library  # noqa: PLC0415 - a large library
+
         library.start()
         if moment == "known":  # before the check, which sees it
             limit(room)
@@ -25,6 +30,11 @@ class Engine(Real):
         return super().load(path, options, report)
 
     def call(self, name, report, cancelled, **data):
+        if name == "keep":  # nothing outside the context: there is no room for the copy
+            from extensions.llama_cpp.native import context  # noqa: PLC0415 - see below
+
+            context.Context.state = no_room
+            return None
         if name != "starve":
             return super().call(name, report, cancelled, **data)
         from extensions.llama_cpp.native import context  # noqa: PLC0415 - it is loaded by now
@@ -32,6 +42,14 @@ class Engine(Real):
         codes = iter([0] * data["after"] + [context.STARVED])
         decode = context._decode
         context._decode = lambda handle, batch: next(codes, 0) or decode(handle, batch)
+
+
+def fails(given):
+    raise RuntimeError
+
+
+def no_room(self, sequence):
+    raise MemoryError
 
 
 def limited(make, room):

@@ -127,6 +127,23 @@ async def test_memory_that_is_gone_in_a_step_ends_its_replies_and_no_more(
         assert (await ask(worker))[0] == STORY, "the next one is written"
 
 
+async def test_what_finds_no_room_outside_the_context_ends_no_reply(environments_dir: Path):
+    """It is read again when it is wanted."""
+    file = HERE / "starved.py"
+    async with engine("llama_cpp", environments_dir / "xllamacpp-native", file) as worker:
+        await worker.load(MODEL, {})
+        await worker.call("keep")
+        await ask(worker, "Ben had a dog. " * 20)
+        assert (await ask(worker))[0] == STORY
+
+
+async def test_the_prebuilt_engine_tells_it_in_numbers_too(environments_dir: Path):
+    file = HERE / "starved.py"
+    async with engine("llama_cpp", environments_dir / "xllamacpp", file) as worker:
+        with pytest.raises(WorkerError, match=r"The memory ran out while loading the model \(1 MB"):
+            await worker.load(MODEL, {"context_length": 2048, "moment": "server", "room": 24})
+
+
 async def test_llama_cpp_answers_minus_two_where_logits_find_no_memory(
     measured: Worker, tmp_path: Path, environments_dir: Path
 ):

@@ -42,6 +42,7 @@ from extensions.llama_cpp.native.prefixes import Prefixes
 from extensions.llama_cpp.native.remote import connect
 from extensions.llama_cpp.native.row import Chooser, Row
 from extensions.llama_cpp.native.states import fingerprint, load, save
+from extensions.llama_cpp.refusals import NO_SCORES
 from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, Request
 
 LONGEST = 40
@@ -52,6 +53,8 @@ CAPABILITIES = (
 )  # fmt: skip
 SHAPING = ("cache_type", "rope_freq_base", "alpha_value", "compress_pos_emb", "override_kv", "lora")
 """Options that change what the model remembers: states of others do not fit."""
+READERS = 2
+"""Threads that make tokens of prompts."""
 
 
 class Native:
@@ -64,7 +67,7 @@ class Native:
     def __init__(self) -> None:
         self._ready: queue.SimpleQueue[Row | Output] = queue.SimpleQueue()
         self._news = threading.Event()
-        self._readers = ThreadPoolExecutor(2)
+        self._readers = ThreadPoolExecutor(READERS)
         self._cancelled: set[int] = set()
         self._lock = threading.Lock()
         self._asides = Asides()
@@ -121,6 +124,7 @@ class Native:
         tokens = {f"{role}_token": token_text(file, id) for role, id in ids.items()}
         self._template = ChatTemplate(self._info.chat_template, tokens)
         self._bos = tokens.get("bos_token", "")
+        start(self._readers, READERS)
         return self._info
 
     # --- requests, from the reader's thread ---
@@ -153,6 +157,8 @@ class Native:
             return self._batcher.step()
         except OutOfMemory as error:
             return self._batcher.end(self._ran_out(str(error), loaded=True))
+        except MemoryError:
+            return self._batcher.end(self._ran_out("writing a reply", loaded=True))
         except Exception as error:
             return self._batcher.end(finish_of(error).error)
 
@@ -188,6 +194,8 @@ class Native:
                 return save(file, self._prefixes.remembered(), self._loras.stamp)
             case "restore":
                 return self._restore(self._states(data["folder"]))
+            case "scores":
+                raise Refused(NO_SCORES)
             case _:
                 raise Refused(f"llama.cpp knows no call {name!r}.")
 
@@ -313,3 +321,10 @@ class Native:
     def _encode(self, text: str, special: bool) -> list[int]:
         beginning = special and not (self._bos and text.startswith(self._bos))
         return self._model.tokenize(text, beginning=beginning)
+
+
+def start(pool: ThreadPoolExecutor, count: int) -> None:
+    """Let a pool have its threads now: where memory has run out, none can be had any more."""
+    together = threading.Barrier(count)
+    for _ in range(count):
+        pool.submit(together.wait)

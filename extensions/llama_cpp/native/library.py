@@ -142,7 +142,7 @@ class Model:
             if STARVED.search(log.reason()):
                 raise OutOfMemory(log.reason())
             raise Refused(
-                f"llama.cpp could not load {os.path.basename(path)}: "
+                f"{os.path.basename(path)} cannot be loaded: llama.cpp says: "
                 f"{log.reason() or 'it did not say why'}."
             )
         return cls(handle)

@@ -253,7 +253,10 @@ class Prefixes:
 
     def _copy_out(self, place: Place) -> None:
         if self._outside.most and not self._is_outside(place):
-            state = self._context.state(place.sequence)
+            try:
+                state = self._context.state(place.sequence)
+            except MemoryError:  # What is not kept is read again, which no reply should end for.
+                return
             self._outside.keep(Away(place.tokens, place.adapters, state, place.secret))
 
     def _is_outside(self, place: Place) -> bool:
