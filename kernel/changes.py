@@ -86,7 +86,8 @@ class Changes:
     async def _apply(self, record: Record) -> None:
         if not self._kernel.enabled(record.id):
             await self._kernel.stop(record.id)
-        elif not record.is_(Status.RUNNING, Status.QUARANTINED):
+        # Also one that was switched on again while what needs it was leaving.
+        if self._kernel.enabled(record.id) and not record.is_(Status.RUNNING, Status.QUARANTINED):
             await self._kernel.start(record.id)
         elif record.handle:
             new = self._kernel.settings.extension(record.id, record.kind)

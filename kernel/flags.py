@@ -82,7 +82,7 @@ def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flag
         argv = argv[1:]
     parser, owned = _parser(manifests, command)
     if not command:
-        _read(parser, always, said, f" (in {file.name})", names)
+        _read(parser, always, said, f"In {file.name}: ", names)
     _read(parser, argv, said, "", names)
     values = vars(said)
     extensions: dict[str, dict[str, Any]] = {}
@@ -93,8 +93,7 @@ def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flag
         arguments = extensions.pop("", {})
         values |= {"owner": command[0], "code": command[1].code, "arguments": arguments}
         return msgspec.convert(values, Flags)
-    if values["safe_mode"]:
-        values["only"] = ()
+    values["only"] = () if values["safe_mode"] else values["only"]
     if (secret := values.pop("password_file")) and values["password"]:
         parser.error("--password and --password-file exclude each other. Leave one out.")
     elif secret:
@@ -114,8 +113,10 @@ def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flag
 
 
 class _Parser(argparse.ArgumentParser):
+    where = ""
+
     def error(self, message: str) -> NoReturn:
-        self.exit(2, discreet(f"{message[:1].upper()}{message[1:]}") + "\n")
+        self.exit(2, discreet(f"{self.where}{message[:1].upper()}{message[1:]}") + "\n")
 
     def format_help(self) -> str:
         return "\n".join(map(discreet, super().format_help().split("\n")))
@@ -180,6 +181,7 @@ def _parser(
     )
     parser.add_argument("--version", action="version", version=f"Spindle {__version__}")
     # fmt: off
+    parser.add_argument("--setup-only", action="version", version="Set up.", help="set up and stop")
     add = parser.add_argument_group("reaching it").add_argument
     add("--listen", nargs="?", const="0.0.0.0", default="", metavar="HOST",
         help="let other machines in, at every address or at this one; needs a password")
@@ -243,6 +245,7 @@ def _add(group: Any, id: str, flag: Flag) -> None:
 def _read(
     parser: _Parser, argv: Sequence[str], said: argparse.Namespace, where: str, commands: list[str]
 ) -> None:
+    parser.where = where
     _, strange = parser.parse_known_args(argv, said)
     if strange:
         flag = strange[0].partition("=")[0]
@@ -252,7 +255,7 @@ def _read(
         close = difflib.get_close_matches(flag, [*known, *commands], 1)
         hint = f"Did you mean {close[0]}?" if close else "See --help."
         what = "flag" if flag.startswith("-") else "command"
-        parser.error(f"There is no {what} {flag}{where}. {hint}")
+        parser.error(f"There is no {what} {flag}. {hint}")
 
 
 def _port(text: str) -> int:

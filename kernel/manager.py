@@ -185,10 +185,10 @@ class Kernel:
         """Stop an extension, and first those that need it; what it carries can tell `why`."""
         record = self.records[id]
         why = why or f"{record.name} was switched off."
-        for other in self.records.values():
-            if other.is_(Status.RUNNING) and id in other.needs:
-                needs = f"It needs {record.name}, and starts again when that does."
-                await self.stop(other.id, reason=needs, why=why)
+        needy = [other for other in self.records.values() if id in other.needs]
+        while other := next((r for r in needy if r.is_(Status.STARTING, Status.RUNNING)), None):
+            needs = f"It needs {record.name}, and starts again when that does."
+            await self.stop(other.id, reason=needs, why=why)
         async with record.lock:
             if not record.is_(Status.RUNNING) or not record.task:
                 record.stop.set()
@@ -218,7 +218,7 @@ class Kernel:
     async def restart(self, id: str) -> bool:
         """Stop and start an extension, and those that need it with it."""
         await self.stop(id, why=f"{self.name(id)} is starting again with other settings.")
-        return await self.start(id)
+        return self.enabled(id) and await self.start(id)
 
     async def close(self) -> None:
         for slot in self._slots.values():

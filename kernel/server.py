@@ -146,15 +146,15 @@ def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
     if flags.listen in ("0.0.0.0", "::"):
         end = address[address.rindex(":") :]
         names = ", ".join(n + end for n in sorted(own_names()) if n[:4] not in ("127.", "[::1"))
-        print(f"Other machines reach it, with the password, at {names}\n")
+        means = "and nobody needs a password," if flags.insecure_no_auth else "with the password,"
+        print(f"Other machines reach it, {means} at {names}\n")
     print(f"Key for browsers and programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)
     if flags.environments_dir and not flags.environments_dir.exists():
         print(f"Engines will be installed in a new folder, {flags.environments_dir.resolve()}")
-    opens = kernel.settings.section("server", Server).open_browser
     for where, problem in kernel.settings.told(kernel.records).items():
         said = discreet(f"In {kernel.settings.path.name}, {where or 'as a whole'}: {problem}")
         print(said, file=sys.stderr)
-    if opens and not flags.no_browser:
+    if not flags.no_browser and kernel.settings.section("server", Server).open_browser:
         asyncio.get_running_loop().run_in_executor(None, webbrowser.open, link)
 
 
@@ -162,9 +162,8 @@ def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
 async def _running(
     kernel: Kernel, web: Application, key: Coroutine[Any, Any, None]
 ) -> AsyncGenerator[None]:
-    kernel.settings.section("server", Server)
-    kernel.settings.section("api", Api)
-    kernel.settings.section("model", Engines)
+    for name, kind in (("server", Server), ("api", Api), ("model", Engines)):
+        kernel.settings.section(name, kind)
     tasks = [
         asyncio.create_task(web.follow(), name="follow"),
         asyncio.create_task(key, name="key"),
@@ -203,23 +202,20 @@ def _listening(flags: Flags) -> Generator[socket.socket]:
     try:
         listener = listen(host, flags.port)
     except OSError as error:
+        said = str(error.strerror).partition(" (")[0]  # Python says the address once more.
+        why = f"Spindle cannot listen at {host}:{flags.port} ({said}). Give another address "
+        why += "or a port above 1023."
         if error.errno == errno.EADDRINUSE:
-            raise Unable(
-                f"Port {flags.port} is taken by another program. Stop that, or use another: "
-                f"--port {flags.port + 1}"
-            ) from None
-        raise Unable(
-            f"Spindle cannot listen at {host}:{flags.port} ({error.strerror}). Give another "
-            "address or a port above 1023."
-        ) from None
+            why = f"Port {flags.port} is taken by another program. Stop that, or use another: "
+            why += f"--port {flags.port + 1}"
+        raise Unable(why) from None
     with listener:
         yield listener
 
 
 def _address(listener: socket.socket, flags: Flags) -> str:
     host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1"
+    host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     name = f"[{host}]" if ":" in host else host
     return f"{'https' if flags.tls_cert else 'http'}://{name}:{port}"
 

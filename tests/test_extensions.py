@@ -342,6 +342,51 @@ async def test_what_needs_it_stops_and_starts_with_it(tmp_path: Path, again: str
         assert {kernel.records[id].status for id in ids} == {Status.RUNNING}
 
 
+async def test_switched_on_again_while_what_needs_it_is_leaving_it_all_comes_back(tmp_path: Path):
+    ids = chain(tmp_path)
+    async with running(*ids, folders=[tmp_path]) as app:
+        gate = asyncio.Event()
+        app.extension("top").defer(gate.wait)
+        off = asyncio.create_task(app.toggle("base", on=False))
+        await app.until(lambda: app.kernel.records["top"].status is Status.STOPPING)
+        on = asyncio.create_task(app.toggle("base", on=True))
+        await app.until(lambda: app.kernel.settings.enabled("base", default=False))
+        gate.set()
+        await asyncio.gather(off, on)
+        assert {app.kernel.records[id].status for id in ids} == {Status.RUNNING}
+
+
+async def test_what_needs_it_and_is_just_starting_leaves_with_it(tmp_path: Path):
+    ids = chain(tmp_path)
+    async with running("base", folders=[tmp_path]) as app:
+        kernel, gate = app.kernel, asyncio.Event()
+        kernel.only = None
+        kernel.flags["middle"] = {"gate": gate}
+        code = "async def setup(ext):\n    await ext.flag('gate').wait()"
+        write(tmp_path, "middle", code, more='requires = {extensions = ["base"]}')
+        start = asyncio.create_task(kernel.start("middle"))
+        await app.until(lambda: kernel.records["middle"].status is Status.STARTING)
+        off = asyncio.create_task(app.toggle("base", on=False))
+        await app.until(lambda: not kernel.settings.enabled("base", default=True))
+        gate.set()
+        await asyncio.gather(start, off)
+        assert Status.RUNNING not in {kernel.records[id].status for id in ids}
+
+
+async def test_switched_off_while_it_starts_again_it_stays_off(tmp_path: Path):
+    id = write(tmp_path, "leveled", SETTINGS.format(listen=""))
+    async with running(id, folders=[tmp_path]) as app:
+        gate = asyncio.Event()
+        app.extension(id).defer(gate.wait)
+        again = asyncio.create_task(app.kernel.changes.configure(id, {"level": 7}))
+        await app.until(lambda: app.kernel.records[id].status is Status.STOPPING)
+        off = asyncio.create_task(app.toggle(id, on=False))
+        await app.until(lambda: not app.kernel.settings.enabled(id, default=True))
+        gate.set()
+        await asyncio.gather(again, off)
+        assert app.kernel.records[id].status is Status.OFF
+
+
 async def test_only_what_is_on_is_started_for_another(tmp_path: Path):
     ids = chain(tmp_path)
     off = "extensions:\n  base:\n    enabled: false\n"

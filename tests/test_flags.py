@@ -60,6 +60,7 @@ def test_safe_mode(tmp_path: Path) -> None:
         ("--lisen", "There is no flag --lisen. Did you mean --listen?"),
         ("--data-folder=x", "There is no flag --data-folder. Did you mean --data-dir?"),
         ("--xyzzy", "See --help."),
+        ("--setup", "--setup-only?"),
         ("--verb", "Did you mean --verbose?"),
         ("stray", "There is no command stray."),
     ],
@@ -152,8 +153,12 @@ def test_cmd_flags_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert parse(["--model_dir", "a_b"], tmp_path).model_dir == Path("a_b"), "as older programs"
     (tmp_path / "CMD_FLAGS.txt").write_text("--prot 7000")
     assert refusal(capsys, tmp_path) == (
-        "There is no flag --prot (in CMD_FLAGS.txt). Did you mean --port?"
+        "In CMD_FLAGS.txt: There is no flag --prot. Did you mean --port?"
     )
+    (tmp_path / "CMD_FLAGS.txt").write_text("--port 70000")
+    assert refusal(capsys, tmp_path).startswith("In CMD_FLAGS.txt: Argument --port: ")
+    (tmp_path / "CMD_FLAGS.txt").write_text("--port 7000")
+    assert refusal(capsys, tmp_path, "--port", "x").startswith("Argument --port: ")
     (tmp_path / "CMD_FLAGS.txt").write_text("--model 'a")
     assert "CMD_FLAGS.txt cannot be read" in refusal(capsys, tmp_path)
 

@@ -76,6 +76,12 @@ async def test_the_page_needs_the_link_and_then_no_more(tmp_path: Path):
             assert asset.status_code == 200
 
 
+async def test_who_lets_everybody_in_is_not_told_of_a_password(tmp_path: Path):
+    flags = ("--safe-mode", "--listen", "--insecure-no-auth")
+    async with live(tmp_path / "data", tmp_path, *flags) as server:
+        assert "Other machines reach it, and nobody needs a password, at" in server.said
+
+
 async def test_others_are_told_names_that_lead_here(tmp_path: Path):
     flags = ("--safe-mode", "--listen", "--password", "x")
     async with live(tmp_path / "data", tmp_path, *flags) as server:
@@ -130,6 +136,7 @@ def run(*flags: str) -> "subprocess.CompletedProcess[str]":
         (("--model-dir", "/nope/models"), "There is no folder /nope/models for models. Make it"),
         (("--extensions", "chta"), "did you mean “chat”"),
         (("--listen",), "needs --password"),
+        (("--listen", "192.0.2.77", "--password", "x"), "requested address). Give another"),
         (("--prot", "1"), "Did you mean --port?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
