@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from extensions.characters.api import CHARACTERS
 from extensions.prompts.api import PROMPTS
-from kernel.api import MODES, Extension, Meta, SettingsChanged, Struct
+from kernel.api import MODES, Extension, Meta, Phase, SettingsChanged, Struct
 
 from .mode import ChatInstruct
 
@@ -24,7 +24,8 @@ class Settings(Struct, frozen=True):
 
 async def setup(ext: Extension[Any]) -> None:
     library, prompts = ext.one(CHARACTERS), ext.one(PROMPTS)
-    ext.add(MODES, ChatInstruct(prompts, library, lambda: ext.settings.command))
+    mode = ChatInstruct(prompts, library, lambda: ext.settings.command)
+    ext.add(MODES, mode, phase=Phase.LATE)  # A character talks plainly where nobody chose.
 
     @ext.on(SettingsChanged)
     async def keep_talking(_: SettingsChanged) -> None:

@@ -1,8 +1,9 @@
 """The section of the Model page, against the hub of the tests and with the hub's own library."""
 
+import os
 import re
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,13 @@ async def finding(data: Path, environments: Path) -> AsyncGenerator[App]:
 
 
 def holding(folder: Path, words: bytes) -> list[Path]:
-    """The files below a folder with these words."""
-    files = (file for file in folder.rglob("*") if file.is_file())
-    return [file for file in files if words in file.read_bytes()]
+    """The files below a folder with these words; what goes meanwhile has none."""
+    found: list[Path] = []
+    for path, _, names in os.walk(folder):
+        for file in (Path(path, name) for name in names):
+            with suppress(FileNotFoundError):
+                found += [file] if words in file.read_bytes() else []
+    return found
 
 
 async def test_a_search_says_what_fits(hub: Hub, tmp_path: Path, environments_dir: Path):

@@ -205,6 +205,7 @@ TEXTS = {
     "data Asked.*": WIRE,
     "data Call.*": WIRE,
     "data Called.*": WIRE,
+    "data CallPart.*": WIRE,
     "data Caller.*": WIRE,
     "data Dialect.*": WIRE,
     "data Endpoint.*": WIRE,

@@ -14,7 +14,7 @@ class Engine(Real):
         options = dict(options)
         room, moment = options.pop("room", 0) << 20, options.pop("moment", "")
         if moment == "server":
-            import xllamacpp  # noqa: PLC0415 - a large library
+            import xllamacpp  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
 
             xllamacpp.Server = limited(fails, room)
             return super().load(path, options, report)
