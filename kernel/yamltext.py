@@ -73,11 +73,11 @@ def put(text: str, path: Sequence[str], value: Any, note: str = "") -> str:
 
 def arrange(text: str, path: Sequence[str], order: Sequence[str]) -> str:
     """Bring the entries below `path` into an order, each with the comment right above it."""
-    known = cast(Tree, at(load(text), path) or {})
-    for key in order:
-        if key not in known:
-            text = put(text, (*path, key), {})
-    wanted, lines = load(text), text.split("\n")
+    wanted = load(text)
+    for key in [key for key in order if key not in (at(wanted, path) or {})]:
+        text = put(text, (*path, key), {})
+        wanted = load(text)
+    lines = text.split("\n")
     home = at(wanted, path[:-1])
     names = [*dict.fromkeys(order), *(key for key in home[path[-1]] if key not in order)]
     home[path[-1]] = {key: home[path[-1]][key] for key in names}
