@@ -202,6 +202,10 @@ async def test_the_order_can_be_changed(tmp_path: Path):
         page = await app.open("/settings")
         await page.act("settings.move", id="example", to=0)
         assert app.kernel.ordered()[0] == "example"
+        count = len(app.kernel.ordered())
+        await page.until(f"settings-moved[^>]*>Example is 1 of {count}.")
+        await page.act("settings.move", id="example", to=-1)  # the button that is pressed once more
+        assert app.kernel.ordered()[0] == "example"
         await page.act("settings.move", id="example", to=99)
         assert app.kernel.ordered()[-1] == "example"
 
