@@ -249,7 +249,7 @@ async def test_every_section_can_be_drawn(section: str):
 async def test_the_address_of_an_api_is_shown_only_while_one_answers(tmp_path: Path):
     example(tmp_path)
     toml = tmp_path / "example" / "extension.toml"
-    toml.write_text(toml.read_text() + 'paths = ["/v1"]\n')
+    toml.write_text(toml.read_text() + 'paths = ["/v1/models"]\n')
     async with running("settings", "example", folders=[tmp_path]) as app:
         app.kernel.access = structs.replace(
             app.kernel.access, address="http://test/v1", key="sk-test"
