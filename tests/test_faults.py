@@ -91,7 +91,7 @@ async def test_faults_of_an_engine(tmp_path: Path, environments_dir: Path):
             await expect(replies(page).last.locator(".chat-error")).to_be_visible()
             if times == 1:
                 await ready(page, 20)
-        await expect(page.locator("#models-status")).to_contain_text("did not load")
+        await expect(page.locator("#models-status")).to_contain_text("is not loaded")
         await page.locator("#models-open").click()
         await expect(page.locator("#models-picker [role=alert]")).to_contain_text("by hand")
         await shoot(page, "f2-down")

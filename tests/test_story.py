@@ -214,6 +214,13 @@ async def test_settings_work_by_keyboard_and_show_errors_beside_the_field(
         await expect(page.locator("[data-item]").nth(place - 1)).to_have_attribute(
             "data-item", "slow_motion"
         )
+        for there in range(place - 2, -1, -1):  # up to the top, where the focus stays
+            await page.keyboard.press("Enter")
+            first = page.locator("[data-item]").nth(there)
+            await expect(first).to_have_attribute("data-item", "slow_motion")
+        await expect(up).to_be_focused()
+        await expect(up).to_have_attribute("aria-disabled", "true")
+        assert await up.evaluate("button => getComputedStyle(button).opacity") != "0"
 
         # An editor's change shows without a reload; a bad one is told and changes nothing.
         file = data / "settings.yaml"

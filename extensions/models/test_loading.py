@@ -487,7 +487,7 @@ async def test_of_two_models_with_one_name_the_page_says_which_one_it_is():
         await page.until("<b>tiny/hf</b><span>GGUF")
         loader.fails = WorkerDied("It crashed.")
         await page.act("models.load", file="large/hf.gguf", loader="llama_cpp")
-        await page.until("<b>large/hf did not load</b>")
+        await page.until("<b>large/hf is not loaded</b>")
         loader.fails = None
         await models.load("alone.gguf")
         await page.until("<b>alone</b><span>GGUF")

@@ -73,6 +73,9 @@ async def setup(ext: Extension[Any]) -> None:
         order.insert(max(0, action.to), action.id)
         await kernel.changes.reorder(order)
         push_cards()
+        place, name = order.index(action.id) + 1, kernel.name(action.id)
+        moved = {"name": name, "place": place, "count": len(order)}
+        await ext.push("_moved.html", client, **moved)
 
     @ext.on(Retry)
     async def retry(action: Retry, client: Client) -> None:

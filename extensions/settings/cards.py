@@ -78,7 +78,7 @@ def _shown(field: Field) -> str:
 def access(kernel: Kernel) -> dict[str, Any]:
     """How to be let in, and the API's address while an extension answers there."""
     running = [r.manifest for r in kernel.records.values() if r.is_(Status.RUNNING)]
-    served = any(manifest and "/v1" in manifest.paths for manifest in running)
+    served = any(manifest and "/v1/models" in manifest.paths for manifest in running)
     given = kernel.access
     return {
         "address": given.address,

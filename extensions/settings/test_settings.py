@@ -202,6 +202,10 @@ async def test_the_order_can_be_changed(tmp_path: Path):
         page = await app.open("/settings")
         await page.act("settings.move", id="example", to=0)
         assert app.kernel.ordered()[0] == "example"
+        count = len(app.kernel.ordered())
+        await page.until(f"settings-moved[^>]*>Example is 1 of {count}.")
+        await page.act("settings.move", id="example", to=-1)  # the button that is pressed once more
+        assert app.kernel.ordered()[0] == "example"
         await page.act("settings.move", id="example", to=99)
         assert app.kernel.ordered()[-1] == "example"
 
@@ -245,7 +249,7 @@ async def test_every_section_can_be_drawn(section: str):
 async def test_the_address_of_an_api_is_shown_only_while_one_answers(tmp_path: Path):
     example(tmp_path)
     toml = tmp_path / "example" / "extension.toml"
-    toml.write_text(toml.read_text() + 'paths = ["/v1"]\n')
+    toml.write_text(toml.read_text() + 'paths = ["/v1/models"]\n')
     async with running("settings", "example", folders=[tmp_path]) as app:
         app.kernel.access = structs.replace(
             app.kernel.access, address="http://test/v1", key="sk-test"
