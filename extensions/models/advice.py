@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from kernel.api import Field
 
-MEMORY = re.compile(r"memory|GB|VRAM|do(es)? not fit|allocat", re.IGNORECASE)
+MEMORY = re.compile(r"\bmemory|\bGB\b|\bVRAM\b|\bdo(es)? not fit|\ballocat", re.IGNORECASE)
 LESS: Mapping[str, str] = {
     "context_length": "shorter: the memory for conversations shrinks with it",
     "gpu_layers": "fewer: the rest stays in the machine's memory, and is slower",

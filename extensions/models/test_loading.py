@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 import pytest
 
+from extensions.models.advice import advice
 from extensions.models.api import MODELS, Models
 from extensions.models.choosing import Choosing
 from extensions.models.saved import OURS, THEIRS
@@ -491,3 +492,17 @@ async def test_of_two_models_with_one_name_the_page_says_which_one_it_is():
         loader.fails = None
         await models.load("alone.gguf")
         await page.until("<b>alone</b><span>GGUF")
+
+
+@pytest.mark.parametrize(
+    ("error", "of_memory"),
+    [
+        ("The engine ran out of memory while loading.", True),
+        ("CUDA error: failed to allocate 20 bytes", True),
+        ("60 layers of this model do not fit the 8 GB that are free.", True),
+        ("x is incomplete, weights are not in its files: a.weight. Download it again.", False),
+        ("InGBar cannot be loaded: it is no UTF-8. Download it again.", False),
+    ],
+)
+def test_what_takes_less_memory_is_told_where_memory_was_short(error: str, *, of_memory: bool):
+    assert bool(advice(error, ())) is of_memory

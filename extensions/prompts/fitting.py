@@ -132,9 +132,19 @@ class Fitting:
         unread = 0
         if many > room:
             short = await self._shortened(counting, room, head, rest[cut:], build, turns=turns)
+            if (
+                not short
+            ):  # The template's own words take the room: a short reply is more than none.
+                wide = widest_of(slot.model.info, turn.sampling)
+                short = await self._shortened(counting, wide, head, rest[cut:], build, turns=turns)
+            if not short:
+                user = [message for message in rest[cut:] if message.role == "user"]
+                seen = await counting.pictures(user[-1:])
+                raise Refused(PICTURES.format(seen, room) if seen > room // 2 else TOO_LONG)
             request, unread = short.request, short.unread
             told = CUT if short.reply is None else CUT_REPLY
-            self._ext.tell(told.format(unread), Conversation(turn.conversation_id), "error")
+            if unread:
+                self._ext.tell(told.format(unread), Conversation(turn.conversation_id), "error")
             if short.reply is not None:
                 cut, unread = cut + short.reply, 0
         return self._keep(turn, rest, cut, request, unread)
@@ -163,9 +173,9 @@ class Fitting:
         build: Build,
         *,
         turns: bool,
-    ) -> Short:
+    ) -> Short | None:
         """With as much of the user's message as fits; or, where not even a letter of that does,
-        with the end of the reply after it."""
+        with the end of the reply after it; nothing where that does not fit either."""
         place = {message.role: n for n, message in enumerate(rest)}
         user, reply = place.get("user", -1), place.get("assistant", -1)
 
@@ -194,8 +204,7 @@ class Fitting:
             return Short(await with_first(many), len(rest[user].text) - many)
         if reply >= 0 and not turns and (many := await fitting(with_end, rest[reply].text)):
             return Short(await with_end(many), len(rest[reply].text) - many, reply)
-        seen = await counting.pictures(rest[user : user + 1])
-        raise Refused(PICTURES.format(seen, room) if seen > room // 2 else TOO_LONG)
+        return None
 
 
 def with_text(message: Message, text: str) -> Message:
@@ -207,11 +216,20 @@ def with_text(message: Message, text: str) -> Message:
 def room_of(info: ModelInfo, sampling: Sampling) -> int:
     """Tokens for a prompt: the context without what the reply may take, but never less than half
     of it; where the reply has no limit a quarter is left to it."""
-    context = info.context_length
-    if sampling.truncation_length is not UNSET:
-        context = min(context, sampling.truncation_length)
+    context = context_of(info, sampling)
     limit = context // 4 if sampling.max_new_tokens is UNSET else sampling.max_new_tokens
     return max(context - limit, context // 2)
+
+
+def widest_of(info: ModelInfo, sampling: Sampling) -> int:
+    """Tokens for a prompt that does not fit otherwise: a quarter is left to the reply."""
+    return context_of(info, sampling) * 3 // 4
+
+
+def context_of(info: ModelInfo, sampling: Sampling) -> int:
+    if sampling.truncation_length is UNSET:
+        return info.context_length
+    return min(info.context_length, sampling.truncation_length)
 
 
 def places(messages: Sequence[Message], *, turns: bool) -> list[int]:

@@ -168,6 +168,19 @@ async def test_what_never_fits_is_refused_with_what_to_do():
             await fit(app, [said("system", words(100)), said("user", "Hello")])
 
 
+async def test_where_the_templates_own_words_take_the_room_a_short_reply_is_more_than_none():
+    head = said("system", words(9))
+    async with running("prompts", model=Counting("x", context=16)) as app:  # room for 8, then 12
+        page = app.page("/chat/c")
+        page.client.subject = "c"
+        kept = (await fit(app, [head, said("user", "Go on")])).messages or ()
+        assert [m.text for m in kept] == [head.text, "Go on"]
+        assert "left out" not in page.html
+        kept = (await fit(app, [head, said("user", words(9))])).messages or ()
+        assert [*kept][1].text.split() == ["word"] * 3
+        await page.until("the last [0-9]+ characters are left out")
+
+
 class Seeing(Counting):
     """A picture takes as many tokens as it is wide; which sizes were asked for is known."""
 

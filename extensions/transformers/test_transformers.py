@@ -188,8 +188,14 @@ BAD = {
         lambda folder: change(folder, quantization_config={"quant_method": "gptq"}),
         "quantized \\(gptq\\)",
     ),
-    "missing weights": (lambda folder: change(folder, num_hidden_layers=6), "incomplete"),
-    "other shapes": (lambda folder: change(folder, intermediate_size=100), "incomplete|fit"),
+    "missing weights": (
+        lambda folder: change(folder, num_hidden_layers=6),
+        r"incomplete, weights are not in its files: \S+, \S+, \S+ and \d+ more\. ",
+    ),
+    "other shapes": (
+        lambda folder: change(folder, intermediate_size=100),
+        "damaged, .+ other shapes",
+    ),
     "no such kind": (lambda folder: change(folder, model_type="nonsense"), "nonsense"),
 }
 

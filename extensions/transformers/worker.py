@@ -247,14 +247,20 @@ class Engine:
             return Output(id, finish=finish_of(error, writer.usage))
 
 
+WRONG = {
+    "missing_keys": "is incomplete, weights are not in its files",
+    "mismatched_keys": "is damaged, weights have other shapes than its config.json says",
+    "error_msgs": "is damaged, weights cannot be read",
+}
+"""What transformers tells of a load, and what it means."""
+
+
 def check_loading(folder: Path, loading: Mapping[str, Any]) -> None:
     """Weights that were not in the files would be random numbers."""
-    for what in ("missing_keys", "mismatched_keys", "error_msgs"):
+    for what, why in WRONG.items():
         if names := sorted(map(str, loading.get(what, ()))):
-            raise Refused(
-                f"{folder.name} is incomplete: {len(names)} weights do not fit "
-                f"({what.replace('_', ' ')}: {', '.join(names[:3])}). Download it again."
-            )
+            more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+            raise Refused(f"{folder.name} {why}: {', '.join(names[:3])}{more}. Download it again.")
 
 
 def too_large(folder: Path) -> str:
