@@ -252,7 +252,7 @@ def check_loading(folder: Path, loading: Mapping[str, Any]) -> None:
     for what in ("missing_keys", "mismatched_keys", "error_msgs"):
         if names := sorted(map(str, loading.get(what, ()))):
             raise Refused(
-                f"{folder.name} is incomplete: {len(names)} weights do not fit "
+                f"{folder.name} is incomplete, {len(names)} of its weights at fault "
                 f"({what.replace('_', ' ')}: {', '.join(names[:3])}). Download it again."
             )
 
