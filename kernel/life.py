@@ -48,6 +48,7 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             error = TimeoutError(f"setup took longer than {kernel.patience:g} s")
         kernel.note(record.id, "setup", error)
         kernel.becomes(record, Status.FAILED, f"{told(error)}. Mend it, then try again.")
+        started.set_exception(error) if kernel.guard.strict else None
     finally:
         if not started.done():
             started.set_result(None)
@@ -71,7 +72,5 @@ async def run_module(record: Record) -> ModuleType:
 def forget_modules(id: str) -> None:
     """Drop the extension's modules, so that the next start runs the files as they are now."""
     package = f"extensions.{id}"
-    sys.modules.pop(package, None)
-    inside = package + "."
-    for name in [name for name in [*sys.modules] if name.startswith(inside)]:
+    for name in [name for name in [*sys.modules] if f"{name}.".startswith(f"{package}.")]:
         del sys.modules[name]

@@ -168,10 +168,11 @@ class Kernel:
             record.stop.clear()
             started = asyncio.get_running_loop().create_future()
             record.task = asyncio.create_task(live(self, record, started), name=f"extension:{id}")
-            await asyncio.wait({started}, timeout=self.patience + 1)
-            if not started.done():
+            done, _ = await asyncio.wait({started}, timeout=self.patience + 1)
+            if not done:
                 why = "Its setup neither ends nor can be stopped. Restart Spindle without it: "
                 self.becomes(record, Status.STUCK, f"{why}python server.py --without {id}")
+            [each.result() for each in done]  # Raises what its setup raised, with --strict.
         for slot in self._slots.values() if record.is_(Status.RUNNING) else ():
             self._later(slot.recover())
         for other in () if needed_by else map(self.records.__getitem__, self.ordered()):

@@ -280,6 +280,13 @@ async def setup(ext):
 """
 
 
+async def test_with_strict_a_setup_that_fails_ends_the_start(tmp_path: Path):
+    id = write(tmp_path, "torn", "async def setup(ext):\n    raise LookupError('the belt')")
+    with pytest.raises(LookupError, match="the belt"):
+        async with running(id, folders=[tmp_path], strict=True):
+            pass
+
+
 async def test_settings_that_cannot_be_written_are_told_and_nobodys_fault(tmp_path: Path):
     id = write(tmp_path, "writing", WRITING)
     async with running(id, folders=[tmp_path], data=tmp_path) as app:

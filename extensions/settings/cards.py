@@ -80,11 +80,13 @@ def access(kernel: Kernel) -> dict[str, Any]:
     running = [r.manifest for r in kernel.records.values() if r.is_(Status.RUNNING)]
     served = any(manifest and "/v1/models" in manifest.paths for manifest in running)
     given = kernel.access
+    rules = given.door and given.door.rules()
     return {
         "address": given.address,
         "served": served,
         "key": given.key,
         "note": given.note,
+        "asks": given.password or bool(rules and rules.require_key),
         "password": given.password,
     }
 

@@ -262,6 +262,16 @@ async def test_the_address_of_an_api_is_shown_only_while_one_answers(tmp_path: P
             assert ("http://test/v1" in page.html) == on
 
 
+async def test_who_needs_the_key_is_told_as_it_is():
+    async with running("settings") as app:
+        page = await app.open("/settings/access")
+        assert "Programs on this machine need none" in page.html
+        app.kernel.access = structs.replace(app.kernel.access, password=True)
+        page = await app.open("/settings/access")
+        assert "Programs on this machine need none" not in page.html
+        assert "those on this machine, too" in page.html
+
+
 # --- sections of other extensions ----------------------------------------------------------
 
 SECTION = '''"""Brings a section."""

@@ -166,9 +166,9 @@ async def running(
         async with leaving_nothing():
             with kept.modules(kernel):
                 follow = asyncio.create_task(web.follow())
-                await kernel.start_enabled()
                 app = App(kernel, web)
                 try:
+                    await kernel.start_enabled()
                     for id in ids:
                         app.extension(id)
                     if model:
