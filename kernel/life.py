@@ -48,7 +48,8 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             error = TimeoutError(f"setup took longer than {kernel.patience:g} s")
         kernel.note(record.id, "setup", error)
         kernel.becomes(record, Status.FAILED, f"{told(error)}. Mend it, then try again.")
-        started.set_exception(error) if kernel.guard.strict else None
+        if kernel.guard.strict:
+            started.set_exception(error)
     finally:
         if not started.done():
             started.set_result(None)

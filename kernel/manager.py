@@ -37,10 +37,8 @@ from kernel.worker import Worker
 from kernel.workers import Engines, Workers
 
 log = logging.getLogger(__name__)
-LEFT_OUT = (
-    "Spindle was started without it (--without), as is done with what holds everything up. "
-    "Mend it, then switch it on."
-)
+STUCK = "Its setup cannot be stopped. Restart Spindle without it: python server.py --without {}"
+LEFT_OUT = "Spindle was started without it (--without): mend what held all up, then switch it on."
 
 
 class Kernel:
@@ -168,11 +166,11 @@ class Kernel:
             record.stop.clear()
             started = asyncio.get_running_loop().create_future()
             record.task = asyncio.create_task(live(self, record, started), name=f"extension:{id}")
-            done, _ = await asyncio.wait({started}, timeout=self.patience + 1)
-            if not done:
-                why = "Its setup neither ends nor can be stopped. Restart Spindle without it: "
-                self.becomes(record, Status.STUCK, f"{why}python server.py --without {id}")
-            [each.result() for each in done]  # Raises what its setup raised, with --strict.
+            await asyncio.wait({started}, timeout=self.patience + 1)
+            if started.done():
+                started.result()  # Raises what its setup raised, with --strict.
+            else:
+                self.becomes(record, Status.STUCK, STUCK.format(id))
         for slot in self._slots.values() if record.is_(Status.RUNNING) else ():
             self._later(slot.recover())
         for other in () if needed_by else map(self.records.__getitem__, self.ordered()):
