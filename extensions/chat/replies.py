@@ -146,7 +146,7 @@ class Replies:
         running.places = Places(running.text, places)
         told = structs.replace(begun, reasoning=running.reasoning)
         running.drawing = Drawing(self._ext, told, self._markdown, places)
-        running.message = begun.id
+        running.message, running.go_on = begun.id, go_on
         turn = Turn(
             messages=tuple(history[-1:]) if asked and not old else (),
             conversation_id=running.conversation,
@@ -271,6 +271,7 @@ class Replies:
             )
             await self._kept.keep(ended, running.places.all())
             if reply.turn.continue_ and not reply.raw and state == "done":
+                await self._store.show_message(running.go_on)  # Deleting shows the nearest version.
                 await self._store.delete_message(running.message)
                 self._ext.tell(NOTHING, page)
                 return None

@@ -18,6 +18,8 @@ class Running:
 
     def __init__(self, conversation: str, within: "Running | None" = None) -> None:
         self.conversation, self.message, self.within = conversation, "", within
+        self.go_on = ""
+        """The reply that it continues, by its id."""
         self.text = self.raw = self.reasoning = ""
         """The words it goes on with: after OUTPUT, of the engine, and its thoughts."""
         self.places = Places()

@@ -487,6 +487,22 @@ async def test_a_continuation_without_a_word_leaves_no_version(app: App, tab: Ta
     assert (await kept(app, tab.conversation))[1].versions == 1
 
 
+async def test_a_continuation_without_a_word_shows_the_version_that_it_was_to_continue(
+    app: App, tab: Tab, model: Scripted
+):
+    await tab.ask("Hello")
+    reply = (await kept(app, tab.conversation))[1]
+    await tab.act("regenerate", message=reply.id)
+    await tab.idle()
+    assert tab.said == ["Hello", "Four five."]
+    await tab.act("version", message=(await kept(app, tab.conversation))[1].id, step=-1)
+    model.scripts = [""]
+    await tab.act("continue_", message=reply.id)
+    await tab.idle()
+    assert tab.said == ["Hello", "One two three."]
+    assert (await kept(app, tab.conversation))[1].id == reply.id
+
+
 # --- deleting, naming -------------------------------------------------------------------
 
 

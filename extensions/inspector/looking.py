@@ -174,7 +174,8 @@ def figures(message: StoredMessage, record: Trace | None) -> list[tuple[str, str
 
 
 def speed(tokens: int, seconds: float) -> str:
-    return f"{tokens / seconds:,.1f} tokens/s" if tokens > 0 and seconds > 0 else ""
+    """Nothing for a single token: it comes with the prompt, and engines time what follows."""
+    return f"{tokens / seconds:,.1f} tokens/s" if tokens > 1 and seconds > 0 else ""
 
 
 def sampling(record: Trace) -> list[tuple[str, str, str]]:

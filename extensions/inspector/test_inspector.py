@@ -210,7 +210,7 @@ def test_pictures_are_named_and_left_out():
 
 def test_speed_is_told_where_it_is_known():
     assert speed(10, 2) == "5.0 tokens/s"
-    assert speed(10, 0) == speed(0, 1) == ""
+    assert speed(10, 0) == speed(0, 1) == speed(1, 1e-6) == ""
 
 
 async def test_what_recording_costs(app: App):

@@ -15,7 +15,7 @@ from extensions.models.loading import GUIDE, Loading
 from extensions.models.memory import Choice, Memory
 from extensions.models.rest import Rest
 from extensions.models.saved import Saved
-from extensions.models.views import Views, size_in_words, used_of
+from extensions.models.views import Views, rate_of, size_in_words, used_of
 from extensions.models.ways import Ways
 from kernel.api import (
     LOADERS,
@@ -545,3 +545,7 @@ async def test_no_more_of_a_context_is_used_than_there_is():
         page = await app.open("/models")
         await app.say("Count.")
         await page.until("12 context · 12 used")
+
+
+def test_a_single_token_has_no_speed():
+    assert (rate_of(10, 2), rate_of(1, 1e-6), rate_of(0, 1), rate_of(3, 0)) == (5, 0, 0, 0)

@@ -194,7 +194,7 @@ class Views:
             "loader": labels.get(info.loader, info.loader) if info else "",
             "context_length": info.context_length if info else 0,
             "used": used_of(usage, info.context_length) if usage and info else 0,
-            "rate": usage.completion / seconds if usage and seconds and info else 0,
+            "rate": rate_of(usage.completion, seconds) if usage and info else 0,
             "fraction": now.fraction or None,
             "note": now.note,
             "error": now.error or (self.loading.refused if info else ""),
@@ -219,6 +219,11 @@ def used_of(usage: Usage, context: int) -> int:
     nothing follows."""
     used = usage.prompt + usage.completion
     return min(used, context) if context else used
+
+
+def rate_of(tokens: int, seconds: float) -> float:
+    """Tokens in a second; 0 for one alone: it comes with the prompt, and engines time the rest."""
+    return tokens / seconds if tokens > 1 and seconds else 0
 
 
 def size_in_words(size: int) -> str:
