@@ -222,6 +222,16 @@ UNDO = """() => {
 }"""
 
 
+async def test_on_a_small_phone_an_empty_conversation_begins_at_its_top(tmp_path: Path):
+    async with opened(tmp_path, width=360) as (_, _, page):
+        await page.set_viewport_size({"width": 360, "height": 320})
+        await page.reload()
+        log = page.locator("chat-log")
+        await page.wait_for_function("document.querySelector('chat-log').follow")
+        assert await log.evaluate("log => log.scrollHeight > log.clientHeight"), "it does not fit"
+        assert await log.evaluate("log => log.scrollTop") == 0
+
+
 async def test_a_link_does_not_leave_the_page_for_a_dead_server(tmp_path: Path):
     async with opened(tmp_path) as (server, _, page):
         await page.fill("#chat-text", "First words")

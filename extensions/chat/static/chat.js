@@ -123,7 +123,9 @@ class ChatLog extends HTMLElement {
       this.first = null;
     }
     if (always) this.pinned = true;
-    if (this.pinned) { this.scrollTop = this.scrollHeight; this.last = this.scrollTop; }
+    if (!this.pinned) return;
+    this.scrollTop = this.querySelector('#chat-empty') ? 0 : this.scrollHeight;
+    this.last = this.scrollTop;
   }
 }
 
