@@ -127,7 +127,7 @@ class Servers:
     def start(self, kind: str) -> Start:
         if kind in (FIRST, UPDATED):
             for folder in ("kernel", "extensions", "templates"):  # pip makes that of .venv
-                shutil.rmtree(f"{self._bytecode}{ROOT / folder}")
+                shutil.rmtree(f"{self._bytecode}{ROOT / folder}", ignore_errors=True)
         if kind == FIRST:
             command = [PYTHON, "-c", "import server\nwith server.compiling(): pass"]
             subprocess.run(command, cwd=ROOT, env=self.environment, check=True)

@@ -455,6 +455,25 @@ TOAST = """kind => document.getElementById("toasts").insertAdjacentHTML("beforee
     `<div class="toast ${kind}"><p>It failed. Try again.</p></div>`)"""
 
 
+@pytest.mark.parametrize(("width", "height"), [(390, 780), (1280, 720)])
+async def test_what_loads_a_chosen_model_is_in_sight(tmp_path: Path, width: int, height: int):
+    async with opened(tmp_path, width=width) as (_, _, page):
+        await page.set_viewport_size({"width": width, "height": height})
+        for number in range(8):
+            (tmp_path / "models" / f"bird {number}.parrot").write_text("Hello.")
+        await page.click("#models-open")
+        await page.locator("#models-picker").get_by_text("bird 1.parrot").click()
+        load = page.locator("#models-picker form .primary")
+        await expect(load).to_have_text("Load")
+        await expect(load).to_be_in_viewport(ratio=1)
+        assert await load.evaluate(
+            """button => {
+              const {x, y, width, height} = button.getBoundingClientRect();
+              return document.elementFromPoint(x + width / 2, y + height - 2) === button;
+            }"""
+        )
+
+
 async def test_an_error_leaves_in_the_end_and_covers_no_way_out(tmp_path: Path):
     async with opened(tmp_path) as (_, _, page):
         toasts = page.locator(".toast")
