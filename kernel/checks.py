@@ -12,23 +12,23 @@ from msgspec import NODEFAULT, UNSET, Struct, structs
 from kernel.forms import Secret, default_of, describe
 
 WORDS = {"on": True, "yes": True, "off": False, "no": False}
+Checked = tuple[dict[str, Any], dict[str, str]]
 
 
-def check(kind: type[Struct], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def check(kind: type[Struct], values: Mapping[str, Any], also: Iterable[str] = ()) -> Checked:
     """The good values, converted, and a sentence for each bad field ("": all of them together).
 
     Takes the values of a file and the texts of a form alike. What a form left empty is the
     default, but a secret left empty is left out: it stays as it is. A struct with a method `modern`
-    is asked first what the values are called today, and why some are gone.
+    is asked first what the values are called today, and why some are gone. `also` may be meant.
     """
     infos = {info.name: info for info in structs.fields(kind)}
-    good: dict[str, Any] = {}
-    bad: dict[str, str] = {}
+    good, bad = dict[str, Any](), dict[str, str]()
     if callable(modern := getattr(kind, "modern", None)):
-        values, bad = cast(tuple[dict[str, Any], dict[str, str]], modern(values))
+        values, bad = cast(Checked, modern(values))
     for name, value in values.items():
         if name not in infos:
-            bad[name] = unknown(name, infos, "setting")
+            bad[name] = unknown(name, [*infos, *also], "setting")
             continue
         field = describe(infos[name])
         if field.kind == "secret" and value == "":
@@ -36,7 +36,7 @@ def check(kind: type[Struct], values: Mapping[str, Any]) -> tuple[dict[str, Any]
         try:
             good[name] = _convert(infos[name], field.kind, value)
         except ValueError:
-            quoted = field.kind in ("text", "area", "choice") and not isinstance(value, str)
+            quoted = not isinstance(value, str) and field.wants.startswith(("text", "one of"))
             bad[name] = f"{field.label} must be {field.wants}{', in quotes' if quoted else ''}."
     if not bad and hasattr(kind, "__post_init__"):
         try:

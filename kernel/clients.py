@@ -204,6 +204,7 @@ class Hub:
             await socket.send({"type": "websocket.send", "texts": texts})
 
         async with self._connected(client, send):
+            await self.snapshot(client)
             while (message := await socket.receive())["type"] != "websocket.disconnect":
                 self.receive(client, message.get("text") or "")
                 await asyncio.sleep(0)  # A flood of messages must not stop the server.
@@ -235,7 +236,6 @@ class Hub:
 
         sender.add_done_callback(hang_up)
         try:
-            await self.snapshot(client)
             yield
         except asyncio.CancelledError:
             if not stalled:

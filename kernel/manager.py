@@ -220,6 +220,7 @@ class Kernel:
         return self.enabled(id) and await self.start(id)
 
     async def close(self) -> None:
+        self.only = set()  # Nothing starts any more.
         for slot in self._slots.values():
             await slot.close()
         for id in reversed(self.ordered()):
@@ -266,9 +267,8 @@ class Kernel:
 
     def _wanted(self, record: Record) -> bool:
         """Whether it is to run, and all that it needs runs and shall go on to."""
-        ids = (record.id, *record.needs)
-        needs = [self.records.get(need) for need in record.needs]
-        return all(n and n.is_(Status.RUNNING) for n in needs) and all(map(self.enabled, ids))
+        running = all(n and n.is_(Status.RUNNING) for n in map(self.records.get, record.needs))
+        return running and all(map(self.enabled, (record.id, *record.needs)))
 
     def note(self, id: str, point: str, error: BaseException) -> None:
         self.trouble[id] = [*self.trouble.get(id, [])[-4:], f"{point}: {told(error)}"]

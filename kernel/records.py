@@ -48,7 +48,7 @@ class Record:
     manifest: Manifest | None = None
     status: Status = Status.OFF
     reason: str = ""
-    kind: type[msgspec.Struct] = NoSettings
+    kind: type[msgspec.Struct] = msgspec.Struct
     handle: "Extension[Any] | None" = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     stop: asyncio.Event = field(default_factory=asyncio.Event)

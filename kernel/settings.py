@@ -250,11 +250,11 @@ class SettingsFile:
         self.problems |= {f"{name}.{key}".rstrip("."): why for key, why in bad.items()}
 
     def _check(self, path: Where, values: Mapping[str, Any]) -> tuple[Tree, dict[str, str]]:
-        kind = self._kinds.get(path)  # one without fields may stand for one not yet imported
+        kind = self._kinds.get(path)  # Struct itself stands for one not yet imported
         mine = Own.__struct_fields__ if path[0] == "extensions" else ()
         own = {k: v for k, v in values.items() if k in mine}
         rest = {k: v for k, v in values.items() if k not in mine}
-        good, bad = check(kind, rest) if kind and kind.__struct_fields__ else (rest, {})
+        good, bad = check(kind, rest, mine) if kind not in (None, Struct) else (rest, {})
         also, wrong = check(Own, own)
         return good | also, bad | wrong
 

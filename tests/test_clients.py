@@ -2,8 +2,11 @@
 
 import asyncio
 import re
+from collections.abc import MutableMapping
+from typing import Any
 
 import pytest
+from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 
 from kernel.acting import ACTIONS, Action, Handler, wire_name
@@ -64,6 +67,30 @@ async def test_garbage_is_answered_not_raised():
         page = app.page()
         app.kernel.hub.receive(page.client, "\x00not json")
         assert "Reload it" in await page.until("Reload it")
+
+
+async def test_a_page_that_leaves_while_it_is_drawn_is_let_go():
+    async with running() as app:
+        hub, drawn = app.kernel.hub, asyncio.Event()
+
+        async def snapshot(client: Client) -> None:
+            client.outbox.put("x", "hi")
+            drawn.set()
+            await asyncio.Event().wait()  # as an engine that is asked and says nothing
+
+        hub.snapshot = snapshot
+
+        async def receive() -> dict[str, str]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if message["type"] != "websocket.accept":
+                raise OSError("gone")
+
+        scope = {"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}
+        await asyncio.wait_for(hub.serve(WebSocket(scope, receive, send), "page"), 10)
+        assert drawn.is_set()
+        assert not hub.clients
 
 
 async def test_a_refusal_reaches_only_its_sender():

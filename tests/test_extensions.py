@@ -394,6 +394,19 @@ async def test_switched_off_while_it_starts_again_it_stays_off(tmp_path: Path):
         assert app.kernel.records[id].status is Status.OFF
 
 
+async def test_a_change_while_everything_ends_starts_nothing(tmp_path: Path):
+    id = write(tmp_path, "leveled", SETTINGS.format(listen=""))
+    async with running(id, folders=[tmp_path]) as app:
+        gate = asyncio.Event()
+        app.extension(id).defer(gate.wait)
+        closing = asyncio.create_task(app.kernel.close())
+        await app.until(lambda: app.kernel.records[id].status is Status.STOPPING)
+        change = asyncio.create_task(app.kernel.changes.apply({f"extensions.{id}"}))
+        gate.set()
+        await asyncio.gather(closing, change)
+        assert app.kernel.records[id].status is Status.OFF
+
+
 async def test_only_what_is_on_is_started_for_another(tmp_path: Path):
     ids = chain(tmp_path)
     off = "extensions:\n  base:\n    enabled: false\n"

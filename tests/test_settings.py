@@ -222,11 +222,23 @@ def test_on_as_a_name_is_a_name(tmp_path: Path) -> None:
 
 
 def test_settings_of_an_extension_that_is_off_are_no_problem(file: SettingsFile) -> None:
+    assert file.extension("tts", Struct) == Struct()
+    assert file.problems == {}
+
+
+def test_an_extension_without_settings_knows_no_other_words_than_the_kernels(
+    file: SettingsFile, path: Path
+) -> None:
     class NoSettings(Struct, frozen=True):
         pass
 
+    path.write_text("extensions:\n  tts: {enabledd: true}\n  chat: {enabled: 3}\n")
+    file.reload()
     assert file.extension("tts", NoSettings) == NoSettings()
-    assert file.problems == {}
+    assert file.problems == {
+        "extensions.tts.enabledd": "There is no setting “enabledd”; did you mean “enabled”?",
+        "extensions.chat.enabled": "Enabled must be yes or no.",
+    }
 
 
 def test_fields_together(tmp_path: Path) -> None:
