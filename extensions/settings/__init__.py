@@ -27,6 +27,7 @@ ICON = (
 
 async def setup(ext: Extension[Any]) -> None:
     kernel, sections = ext.admin, Sections(ext)
+    shown = kernel.ordered()
 
     def known(id: str) -> str:
         if id not in kernel.records:
@@ -43,6 +44,8 @@ async def setup(ext: Extension[Any]) -> None:
         ext.push_html(html, Everyone(), f"card-{id}")
 
     def push_cards() -> None:
+        nonlocal shown
+        shown = kernel.ordered()
         ext.push_html(ext.render("_cards.html", oob=True, cards=cards(kernel)), Everyone(), "cards")
 
     @ext.on(Toggle)
@@ -101,7 +104,8 @@ async def setup(ext: Extension[Any]) -> None:
             tag = '<span id="page-theme" hidden data-theme="{}" hx-swap-oob="true"></span>'
             ext.push_html(tag.format(kernel.theme.replace("system", "")), Everyone(), "theme")
         elif event.name == "order":
-            push_cards()
+            if kernel.ordered() != shown:  # A first change gives an extension a section, no place.
+                push_cards()
         elif (id := event.name.removeprefix("extensions.")) in kernel.records:
             push_card(id)
         await ext.push("_problems.html", key="problems", oob=True, problems=other_problems(kernel))
