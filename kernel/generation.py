@@ -28,6 +28,12 @@ class NoModel(LookupError):
 class LoadFailed(RuntimeError):
     """The model could not be loaded; the message is a sentence for the user."""
 
+    @classmethod
+    def of(cls, name: str, why: str) -> "LoadFailed":
+        """In which a file is named once, where its refusal names it, too."""
+        said = f"{name} did not load. {why}"
+        return cls(said.replace(f". {name} cannot be loaded:", ":"))
+
 
 class Replaced(LoadFailed):
     """Nothing is wrong with the model: somebody chose another while it was being loaded."""

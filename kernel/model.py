@@ -221,9 +221,7 @@ class Slot:
             if self._next and not isinstance(error, TOLD):
                 self._failed(self._next, "loader", error)
             why = str(error) if isinstance(error, TOLD) else told(error)
-            failed = f"{path.name} did not load. {why}"  # A file that is refused is named once.
-            failed = failed.replace(f". {path.name} cannot be loaded:", ":")
-            self._stay("failed", said + failed)
+            self._stay("failed", f"{said}{LoadFailed.of(path.name, why)}")
             raise LoadFailed(self.state.error) from error
         finally:
             self._next = ""

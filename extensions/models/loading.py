@@ -254,7 +254,7 @@ class Loading:
     def _told(self, name: str, path: Path, loader: str, why: str) -> LoadFailed:
         """Tell it as the slot does where a load was begun."""
         self.failed = name, loader
-        said = f"{path.name} did not load. {why}".replace(f". {path.name} cannot be loaded:", ":")
+        said = str(LoadFailed.of(path.name, why))
         if model := self._ext.slot().model:
             said = f"{said} {model.info.name} stays loaded."
         self.refused = said
