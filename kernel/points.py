@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 Disposer = Callable[[], None]
+Rank = float
+"""A place in the user's order."""
 Rewrites = bool | Callable[[Any], bool]
 """Whether a modifier may replace what it already passed on, or in which turns."""
 
@@ -49,7 +51,7 @@ class Entry(Generic[T]):
     """One contribution, and who made it."""
 
     phase: Phase
-    rank: float
+    rank: Rank
     serial: int
     owner: str = field(compare=False)
     value: T = field(compare=False)
@@ -70,14 +72,7 @@ class Registry:
         self._changed = changed
 
     def add(
-        self,
-        point: Point[T],
-        value: T,
-        owner: str,
-        *,
-        phase: Phase,
-        rank: float,
-        rewrites: Rewrites,
+        self, point: Point[T], value: T, owner: str, *, phase: Phase, rank: Rank, rewrites: Rewrites
     ) -> tuple[Entry[T], Disposer]:
         """Contribute `value`; the returned disposer takes it back and may be called twice."""
         entries = self._entries.setdefault(point.name, [])
@@ -94,7 +89,7 @@ class Registry:
 
         return entry, dispose
 
-    def reorder(self, rank: Callable[[str], float]) -> None:
+    def reorder(self, rank: Callable[[str], Rank]) -> None:
         """Sort again after the user's order changed; running replies keep the order they had."""
         for name, entries in self._entries.items():
             ranked = [

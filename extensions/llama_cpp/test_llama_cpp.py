@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from kernel.api import Message, Request, Sampling, Text, Worker, WorkerError
-from tests.engines.alike import test_seeds_repeat_and_differ  # noqa: F401
+from tests.engines.alike import PENALTIES, test_seeds_repeat_and_differ  # noqa: F401
 from tests.engines.real import STORIES, STORY, ask, engine, late_words
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
@@ -100,11 +100,7 @@ async def test_a_thought_that_the_template_began_is_said_first(worker: Worker):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("logit_bias", {432: -100.0}),
-        ("custom_token_bans", (432,)),
-        ("repetition_penalty", 3.0),
-        ("frequency_penalty", 2.0),
-        ("presence_penalty", 2.0),
+        *PENALTIES,
         ("dry_multiplier", 5.0),
         ("xtc_probability", 1.0),
         ("mirostat_mode", 2),

@@ -7,6 +7,14 @@ import pytest
 from kernel.api import Worker
 from tests.engines.real import STORY, ask
 
+PENALTIES: list[tuple[str, Any]] = [
+    ("logit_bias", {432: -100.0}),
+    ("custom_token_bans", (432,)),
+    ("repetition_penalty", 3.0),
+    ("frequency_penalty", 2.0),
+    ("presence_penalty", 2.0),
+]
+
 
 async def test_seeds_repeat_and_differ(worker: Worker):
     one, two, three = [(await ask(worker, temperature=1.5, seed=seed))[0] for seed in (7, 7, 8)]
@@ -17,11 +25,7 @@ async def test_seeds_repeat_and_differ(worker: Worker):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("logit_bias", {432: -100.0}),
-        ("custom_token_bans", (432,)),
-        ("repetition_penalty", 3.0),
-        ("frequency_penalty", 2.0),
-        ("presence_penalty", 2.0),
+        *PENALTIES,
         ("no_repeat_ngram_size", 1),
         ("encoder_repetition_penalty", 1.5),
     ],
