@@ -181,6 +181,7 @@ def _parser(
     )
     parser.add_argument("--version", action="version", version=f"Spindle {__version__}")
     # fmt: off
+    # Whoever comes here is set up: server.py stops at it before.
     parser.add_argument("--setup-only", action="version", version="Set up.", help="set up and stop")
     add = parser.add_argument_group("reaching it").add_argument
     add("--listen", nargs="?", const="0.0.0.0", default="", metavar="HOST",

@@ -23,9 +23,7 @@ def size(data: bytes) -> tuple[int, int]:
         return struct.unpack_from(">II", data, 16)
     if data.startswith((b"GIF87a", b"GIF89a")) and len(data) > 10:
         return struct.unpack_from("<HH", data, 6)
-    if (
-        data.startswith(b"BM") and len(data) > 26 and data[14] >= 40
-    ):  # Older ones have it elsewhere.
+    if data.startswith(b"BM") and len(data) > 26 and data[14] >= 40:  # Older heads are others.
         width, height = struct.unpack_from("<ii", data, 18)
         return abs(width), abs(height)
     return _of_jpeg(data) if data.startswith(JPEG) else (0, 0)

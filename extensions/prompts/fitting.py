@@ -132,9 +132,7 @@ class Fitting:
         unread = 0
         if many > room:
             short = await self._shortened(counting, room, head, rest[cut:], build, turns=turns)
-            if (
-                not short
-            ):  # The template's own words take the room: a short reply is more than none.
+            if not short:  # The template's words take the room: a short reply is more than none.
                 wide = widest_of(slot.model.info, turn.sampling)
                 short = await self._shortened(counting, wide, head, rest[cut:], build, turns=turns)
             if not short:
