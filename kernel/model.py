@@ -38,6 +38,9 @@ class Generated(msgspec.Struct, frozen=True):
 
 TOLD = (Refused, SettingsError, OSError, *GONE)
 """Errors that are sentences for a person: whoever raises them did nothing wrong."""
+PACE = 0.1
+"""Seconds between two words of how far the same step of a load is: some engines say it in a
+burst, and whoever listens draws what it hears."""
 CLOSING = 10.0
 """Seconds that a model may take to end."""
 ASKED: "ContextVar[Callable[[Generation, str], None] | None]" = ContextVar("asked", default=None)
@@ -67,6 +70,7 @@ class Slot:
         self.wake: Work | None = None
         """Brings back a model that was put to rest, where an extension does that."""
         self._bus, self._registry, self._failed = bus, registry, failed
+        self._waits: asyncio.TimerHandle | None = None
         self._work: asyncio.Task[None] | None = None
         self._doing: Work | None = None
         self._wanted: Wish | None = None
@@ -276,7 +280,17 @@ class Slot:
     def _set(self, state: str, **fields: Any) -> None:
         name = _shown(self._wanted[0]) if self._wanted and state != "empty" else ""
         lines = tuple(self.report.lines()) if fields.get("error") and state != "ready" else ()
-        self.state = SlotChanged(self.name, state, name, lines=lines, **fields)
+        before, self.state = self.state, SlotChanged(self.name, state, name, lines=lines, **fields)
+        further = msgspec.structs.replace(before, fraction=self.state.fraction) == self.state
+        if not (further and self.state.note):
+            self._tell()
+        elif not self._waits:
+            self._waits = asyncio.get_running_loop().call_later(PACE, self._tell)
+
+    def _tell(self) -> None:
+        if self._waits:
+            self._waits.cancel()
+        self._waits = None
         self._bus.emit(self.state)
 
 

@@ -525,6 +525,45 @@ async def test_the_last_lines_of_an_engine_outlive_it():
         assert slot.report.lines() == ()
 
 
+class Bursting(ScriptedLoader):
+    """Says how far a step is in many small ones at once, and rests before the end."""
+
+    id = label = "bursting"
+
+    def __init__(self, model: Scripted) -> None:
+        super().__init__(model)
+        self.rests = asyncio.Event()
+
+    async def open(self, path: Path, options: Options, report: Report) -> Scripted:
+        report(0.0, "Checking")
+        for step in range(1, 51):
+            report(step / 100, "Reading")
+        await self.rests.wait()
+        return await super().open(path, options, report)
+
+
+async def test_how_far_a_step_is_comes_in_few_words_and_the_last_of_them_counts():
+    async with running() as app:
+        loader, slot = Bursting(Scripted("Hi.")), app.kernel.slot()
+        add = app.kernel.registry.add
+        add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.LATE, rank=0, rewrites=False)
+        queue, dispose = app.kernel.bus.open(SlotChanged)
+        loading = asyncio.create_task(slot.load(PATH, "bursting"))
+        await app.until(lambda: slot.state.fraction == 0.5)
+        heard = [await queue.get()]
+        while heard[-1].fraction != 0.5:
+            heard.append(await queue.get())
+        reading = [event.fraction for event in heard if event.note == "Reading"]
+        assert reading == [0.01, 0.5], "the first at once, then the newest"
+        assert "Checking" in [event.note for event in heard], "no step is left out"
+        loader.rests.set()
+        await loading
+        heard += [queue.get_nowait() for _ in range(queue.qsize())]
+        dispose()
+        assert [event.state for event in heard].count("ready") == 1
+        assert (heard[-2].note, heard[-1].state) == ("Half way", "ready")
+
+
 async def test_a_turn_wakes_a_model_before_anybody_asks_it():
     async with running(model=Scripted("Hi.")) as app:
         slot = app.kernel.slot()

@@ -22,6 +22,7 @@ from kernel.api import (
     Router,
     Routes,
     SlotChanged,
+    Turn,
 )
 
 from . import actions as a
@@ -71,7 +72,17 @@ async def setup(ext: Extension[Any]) -> None:
         pages.right(name, client)
         await told()
 
-    ext.on(INPUT, phase=Phase.EARLY)(asking.fill)
+    async def met() -> None:
+        if await pages.meet():
+            await told()
+            pages.tell_grammar()
+
+    @ext.on(INPUT, phase=Phase.EARLY)
+    async def fill(turn: Turn) -> Turn:
+        if turn.client:
+            await met()  # Who writes at once has the preset of the model that has just come.
+        return asking.fill(turn)
+
     ext.on(REQUEST, phase=Phase.EARLY)(asking.fit)
     pace = Pace(asking.said)
     ext.on(REQUEST, phase=Phase.LATE)(pace.leave_out)
@@ -118,9 +129,8 @@ async def setup(ext: Extension[Any]) -> None:
 
     @ext.on(SlotChanged)
     async def slot_changed(event: SlotChanged) -> None:
-        if await pages.meet(event):
-            await told()
-            pages.tell_grammar()
+        if event.slot == ext.slot().name:
+            await met()
 
     @ext.on(Changed)
     async def contributed(event: Changed) -> None:

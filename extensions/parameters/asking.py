@@ -37,8 +37,8 @@ class Asking:
         self._told.clear()
         self._numbers.clear()
 
-    async def fill(self, turn: Turn) -> Turn:
-        """The `INPUT` modifier: what is said by name, so that modes can count on it."""
+    def fill(self, turn: Turn) -> Turn:
+        """For `INPUT`: what is said by name, so that modes can count on it."""
         if not turn.client:
             return turn
         return structs.replace(turn, sampling=self._over(turn.sampling, self.said()))

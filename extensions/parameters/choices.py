@@ -169,13 +169,14 @@ class Choices:
         wished: tuple[str, ...] = self.applies("sampler_priority")
         return [name for name in texts.ORDER if name not in wished] + list(wished)
 
-    async def choose(self, name: str) -> tuple[str, ...]:
-        """A preset, or without a name the model's own; answers what of the file cannot be."""
+    async def choose(self, name: str, **more: Any) -> tuple[str, ...]:
+        """A preset, or without a name the model's own, and `more` of what is `Chosen` with it;
+        answers what of the file cannot be."""
         preset = await self.read(name) if name else Preset("")
         self.preset = preset
         bans = preset.sampling.custom_token_bans
         sampling = structs.replace(preset.sampling, custom_token_bans=UNSET, logit_bias=UNSET)
-        more: dict[str, Any] = {"bans": "\n".join(map(str, bans))} if bans else {}
+        more |= {"bans": "\n".join(map(str, bans))} if bans else {}
         sampling = presets.applied(self.now.sampling, sampling)
         await self._keeper.change(preset=name, neutral=bool(name), sampling=sampling, **more)
         return preset.problems
@@ -215,11 +216,12 @@ class Choices:
         """Another model is there: its preset is chosen, if it has one; answers which."""
         if info.name == self.now.model:
             return ""
-        await self._keeper.change(model=info.name)
         said = (says(info) for says in self.beside())
         preset = self.now.standards.get(info.name) or next(filter(None, said), self.now.standard)
         if preset:
-            await self.choose(preset)
+            await self.choose(preset, model=info.name)
+        else:
+            await self._keeper.change(model=info.name)
         return preset
 
     # --- inside --------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 """Which pages show the parameters, and what they are told of a change."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 from msgspec import structs
 
-from kernel.api import Client, Everyone, Extension, Refused, SlotChanged
+from kernel.api import Client, Everyone, Extension, Refused
 
 from . import tokens
 from .actions import Constrain, Undelete
@@ -33,6 +34,7 @@ class Pages:
         self._deleted: list[dict[str, Any]] = []
         self._notices = 0
         self._model: object = None
+        self._meeting = asyncio.Lock()
 
     # --- contexts ------------------------------------------------------------------------
 
@@ -109,19 +111,20 @@ class Pages:
         if not errors:
             self._errors.pop(client, None)
 
-    async def meet(self, event: SlotChanged) -> bool:
-        """Whether another model is there, or none any more: a load that goes on is no news."""
-        before, self._model = self._model, event.info
-        if event.slot != self._ext.slot().name or before is event.info:
-            return False
-        try:
-            preset = await self._choices.met(event.info) if event.info else ""
-        except Refused as error:
-            self._ext.tell(str(error), Everyone(), "error")
+    async def meet(self) -> bool:
+        """Whether another model is there, or none any more: a load that goes on is no news. Who
+        asks while its preset is being read waits for that."""
+        async with self._meeting:
+            info = self._ext.slot().state.info
+            if self._model is info:
+                return False
+            try:
+                if info and (preset := await self._choices.met(info)):
+                    self._ext.tell(f"The preset {preset} came with {info.name}.", Everyone())
+            except Refused as error:
+                self._ext.tell(str(error), Everyone(), "error")
+            self._model = info
             return True
-        if event.info and preset:
-            self._ext.tell(f"The preset {preset} came with {event.info.name}.", Everyone())
-        return True
 
     async def tell_files(self) -> None:
         """Files came or went."""

@@ -17,6 +17,7 @@ from kernel.testing.page import Page
 from tools import parameters as page_of_parameters
 
 from . import dice, presets, seeds, texts
+from .api import PARAMETERS
 from .shelf import Shelf
 
 KNOWN = parameters()
@@ -608,6 +609,35 @@ async def test_a_preset_comes_with_its_model(tmp_path: Path):
         model.info = structs.replace(model.info, name="scripted")
         await app.kernel.slot().reload()
         await page.until("The preset Yara came with scripted")
+
+
+async def test_who_writes_at_once_has_the_preset_of_the_model_that_just_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model, reading, go_on = Knowing("Hi."), asyncio.Event(), asyncio.Event()
+
+    async def slowly(name: str) -> presets.Preset:
+        reading.set()
+        await go_on.wait()
+        return await read(name)
+
+    async with running("parameters", model=model, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        await page.act("parameters.prefer", preset="Shortwave", model=False)
+        choices: Any = app.kernel.registry.values(PARAMETERS)[0]._choices
+        read = choices.read
+        monkeypatch.setattr(choices, "read", slowly)
+        model.info = structs.replace(model.info, name="other")
+        await app.kernel.slot().reload()
+        await reading.wait()
+        reply = asyncio.create_task(asked(app, model))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not reply.done()
+        go_on.set()
+        assert (await reply).temperature == 1.53
+        assert page.html is not None
+        assert page.html.count("The preset Shortwave came with other") == 1
 
 
 def test_a_shelf_keeps_what_is_deleted_apart(tmp_path: Path):

@@ -178,7 +178,7 @@ async def test_what_hangs_for_ever_is_left_out_by_a_button_and_nothing_is_lost(t
         settings = (await web.get(server.address + "/settings")).text
         card = settings[settings.index('id="settings-bad"') :].partition("</li>")[0]
         assert "Spindle was started without it (--without)" in card
-        assert "Mend it, then switch it on." in card
+        assert "mend what held all up, then switch it on." in card
         assert 'aria-checked="false"' in card
         (data / "extensions" / "bad" / "calm").touch()
         await press(server, web, "settings.toggle", id="bad", on="true")
