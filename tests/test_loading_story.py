@@ -72,6 +72,7 @@ async def test_from_a_choice_to_the_next_start(tmp_path: Path, environments_dir:
         await form.get_by_label("Preset").select_option("Shortwave")
         await form.get_by_role("button", name="Load", exact=True).click()
         await ready(page, "stories")
+        await expect(page.locator("#parameters-pop-preset")).to_have_value("Shortwave")
         await expect(page.locator("#models-picker")).to_contain_text("256 context")
         await look(page, "load-ready")
         text = saved.read_text()
@@ -85,7 +86,7 @@ async def test_from_a_choice_to_the_next_start(tmp_path: Path, environments_dir:
         await expect(page.locator("#models-picker")).to_be_visible()
         assert "preset: Shortwave" in saved.read_text()
 
-        # The preset came with it.
+        # The preset that came with it stays.
         await page.keyboard.press("Escape")
         await page.goto(f"{server.address}/parameters")
         await expect(page.locator("#parameters-preset")).to_have_value("Shortwave")
