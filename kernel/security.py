@@ -198,7 +198,7 @@ class Security:
         if access == "page" and "text/html" in headers.get("accept", [""])[0]:
             # From a link on another site the browser withheld the cookie; from here it sends it.
             foreign = headers.get("sec-fetch-site") in (["cross-site"], ["same-site"])
-            return self._form("", 401, {"Refresh": "0"} if foreign else {})
+            return self._form("", 401, {"Refresh": "0"} if foreign else {}, _asked(scope))
         says = UNKNOWN if any(keys_in(scope, headers)) else NEEDED
         response = self._no(scope, 401, "invalid_api_key", says)
         response.headers["WWW-Authenticate"] = "Bearer"
@@ -210,33 +210,33 @@ class Security:
         error = {"message": says, "type": kind, "param": None, "code": code}
         return self._refused(scope, status, code, says) or JSONResponse({"error": error}, status)
 
-    def _form(self, error: str, status: int, headers: Mapping[str, str] = {}) -> Response:
-        html = self._sign_in(error=error, password=self.keyring.has_password)
+    def _form(
+        self, error: str, status: int, headers: Mapping[str, str] = {}, next: str = ""
+    ) -> Response:
+        html = self._sign_in(error=error, password=self.keyring.has_password, next=next)
         return HTMLResponse(html, status, headers)
 
     async def _sign(
         self, scope: Scope, headers: Headers, receive: Receive, who: Principal
     ) -> Response | None:
         """What this class serves itself: launch links, /login, /logout, and a sign of life."""
-        route, address = (scope["method"], scope["path"]), _address(scope)
+        route, address, target = (scope["method"], scope["path"]), _address(scope), "/"
         query = parse_qsl(scope["query_string"].decode("latin-1"))
         said = next((value for name, value in query if name == "token"), "")
-        # The page that showed the form; its path alone, so that nobody is led elsewhere.
-        target = "/" + "".join(headers.get("referer", [""])[-1].split("/", 3)[3:]).lstrip("/\\")
         try:
             if route[0] == "GET" and said and self._access_of(scope) == "page":
-                rest = urlencode([pair for pair in query if pair[0] != "token"])
-                target = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else "")
+                target = _asked(scope)
                 if who.kind == "page":
                     return RedirectResponse(target, 303)
                 if not self.keyring.opens(said):
-                    return self._form(USED, 401)
+                    return self._form(USED, 401, next=target)
             elif route == ("POST", "/login"):
                 body = await Request(scope, limited(receive, LIMITS["public"])).body()
                 fields = parse_qs(body.decode("utf-8", "replace"))
                 said = [*fields.get("password", []), *fields.get("token", []), ""][0]
+                target = _here([*fields.get("next", []), ""][0])
                 if not await self.keyring.admit(said, address):
-                    return self._form("That is not it. Try again.", 401)
+                    return self._form("That is not it. Try again.", 401, next=target)
             elif route == ("POST", "/logout"):
                 self.keyring.end(who.id) if who.kind == "page" and who.id != "owner" else None
                 self.revoke(lambda other: other == who)
@@ -250,7 +250,7 @@ class Security:
             else:
                 return None
         except TooMany as wait:
-            return self._form(str(wait), 429, {"Retry-After": str(wait.seconds)})
+            return self._form(str(wait), 429, {"Retry-After": str(wait.seconds)}, target)
         except HTTPException as large:
             return PlainTextResponse(large.detail, large.status_code)
         response, age, cookie = RedirectResponse(target, 303), DAYS * 86400, self.keyring.begin()
@@ -262,6 +262,18 @@ class Security:
 def _browser(headers: Headers) -> bool:
     """Whether a page in a browser sent it."""
     return "origin" in headers or any(name.startswith("sec-fetch-") for name in headers)
+
+
+def _here(path: str) -> str:
+    """A path on this server, whatever else it was made to look like."""
+    return "/" + path.lstrip("/\\")
+
+
+def _asked(scope: Scope) -> str:
+    """The page that was asked for, without the token of a launch link."""
+    query = parse_qsl(scope["query_string"].decode("latin-1"))
+    rest = urlencode([pair for pair in query if pair[0] != "token"])
+    return _here(quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else ""))
 
 
 def _address(scope: Scope) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from starlette.applications import Starlette
@@ -492,18 +493,30 @@ async def test_signing_in_with_the_key_or_a_link(door: Door, field: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("referer", "then"),
+    ("next", "then"),
     [
-        ("/chat/some%20talk?x=1", "/chat/some%20talk?x=1"), ("/login", "/login"), ("", "/"),
+        ("/chat/some%20talk?x=1&y=2", "/chat/some%20talk?x=1&y=2"), ("/login", "/login"), ("", "/"),
         ("//evil.example/", "/evil.example/"), ("/\\evil.example", "/evil.example"),
+        ("https://evil.example", "/https://evil.example"),
     ],
 )  # fmt: skip
 async def test_who_signs_in_gets_the_page_that_was_asked_for(
-    door: Door, referer: str, then: str
+    door: Door, next: str, then: str
 ) -> None:
-    said = {"Origin": OURS, **({"Referer": OURS + referer} if referer else {})}
-    answer = await door.ask("POST", "/login", said, f"token={door.keyring.key}".encode())
+    fields = urlencode({"token": door.keyring.key, "next": next}).encode()
+    answer = await door.ask("POST", "/login", {"Origin": OURS}, fields)
     assert (answer.status, answer.headers["location"]) == (303, then)
+
+
+async def test_every_form_knows_the_page_that_was_asked_for(door: Door) -> None:
+    there = "'next': '/chat/1?x=1&y=2'"
+    html = {"Accept": "text/html"}
+    for path in ("/chat/1?x=1&y=2", "/chat/1?x=1&token=wrong&y=2"):
+        assert there in (await door.ask("GET", path, html)).text
+    fields = urlencode({"token": "wrong", "next": "/chat/1?x=1&y=2"}).encode()
+    tries = [await door.ask("POST", "/login", {"Origin": OURS}, fields) for _ in range(11)]
+    assert [wrong.status for wrong in tries] == [401] * 10 + [429]
+    assert all(there in wrong.text for wrong in tries)
 
 
 async def test_signing_out(tmp_path: Path) -> None:
