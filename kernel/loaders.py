@@ -7,9 +7,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from kernel.bus import Bus
 from kernel.contract import Delta, Finish, Fit, Memory, ModelInfo, Report, Request
 from kernel.generation import NoModel
 from kernel.points import Point, Registry
+
+PACE = 0.1
+"""Seconds between two words of how far a step of a load is."""
 
 
 class Generation(Protocol):
@@ -49,16 +53,45 @@ class SlotChanged(msgspec.Struct, frozen=True):
     """What the engine that failed printed last."""
 
 
+class News:
+    """What is told of a slot: each change at once, but of how far a step is only so much. Some
+    engines say that in a burst, and whoever listens draws what it hears."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus, self._last = bus, SlotChanged("", "")
+        self._later: asyncio.TimerHandle | None = None
+
+    def tell(self, state: SlotChanged) -> None:
+        before, self._last = self._last, state
+        if not state.note or msgspec.structs.replace(before, fraction=state.fraction) != state:
+            self._now()
+        elif not self._later:
+            self._later = asyncio.get_running_loop().call_later(PACE, self._now)
+
+    def _now(self) -> None:
+        if self._later:
+            self._later.cancel()
+        self._later = None
+        self._bus.emit(self._last)
+
+
 class Telling:
-    """The report that a loader is handed."""
+    """The report that a loader is handed, for any of its threads."""
 
     def __init__(self, told: Report) -> None:
         self._told = told
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.lines: Callable[[], Sequence[str]] = tuple
         """What its engine printed last, where the loader knows that."""
 
     def __call__(self, fraction: float, note: str) -> None:
-        self._told(fraction, note)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # Only the loop's own thread may wake who listens.
+            assert self.loop
+            self.loop.call_soon_threadsafe(self._told, fraction, note)
+        else:
+            self._told(fraction, note)
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from kernel.checks import check
 from kernel.contract import Finish, ModelInfo, Refused, Request
 from kernel.generation import GONE, LoadFailed, NoModel, Replaced
 from kernel.guard import called
-from kernel.loaders import Generation, Installs, Model, SlotChanged, Telling, loader_for
+from kernel.loaders import Generation, Installs, Model, News, SlotChanged, Telling, loader_for
 from kernel.points import Registry
 from kernel.records import told
 from kernel.samplers import SAMPLERS, checked
@@ -38,9 +38,6 @@ class Generated(msgspec.Struct, frozen=True):
 
 TOLD = (Refused, SettingsError, OSError, *GONE)
 """Errors that are sentences for a person: whoever raises them did nothing wrong."""
-PACE = 0.1
-"""Seconds between two words of how far the same step of a load is: some engines say it in a
-burst, and whoever listens draws what it hears."""
 CLOSING = 10.0
 """Seconds that a model may take to end."""
 ASKED: "ContextVar[Callable[[Generation, str], None] | None]" = ContextVar("asked", default=None)
@@ -65,12 +62,12 @@ class Slot:
         """Why the last model was taken away, for whoever was still reading from it."""
         self.model: Model | None = None
         self.state = SlotChanged(name, "empty")
-        self.report = Telling(self._report)
+        self.report = Telling(self._heard)
         """Its `lines` are those that the engine printed last, also after its end."""
         self.wake: Work | None = None
         """Brings back a model that was put to rest, where an extension does that."""
         self._bus, self._registry, self._failed = bus, registry, failed
-        self._waits: asyncio.TimerHandle | None = None
+        self._news = News(bus)
         self._work: asyncio.Task[None] | None = None
         self._doing: Work | None = None
         self._wanted: Wish | None = None
@@ -198,7 +195,7 @@ class Slot:
         path, wish, options = self._wanted
         try:
             self._report(0, f"Loading {path.name}")
-            self.report.lines = tuple
+            self.report.lines, self.report.loop = tuple, asyncio.get_running_loop()
             await asyncio.sleep(pause)
             self._next, loader = loader_for(path, wish, self._registry, self._failed)
             good, errors = check(loader.Options, options)
@@ -245,6 +242,10 @@ class Slot:
         info = self.model.info if self.model else None
         self._set("ready" if info else "loading", info=info, note=note, fraction=fraction)
 
+    def _heard(self, fraction: float, note: str) -> None:
+        if self._next:  # Else a thread goes on after its load was given up.
+            self._report(fraction, note)
+
     def _on_death(self, model: Model, died: "asyncio.Future[str]") -> None:
         if model is not self.model or died is not model.died or died.cancelled():
             return
@@ -280,18 +281,8 @@ class Slot:
     def _set(self, state: str, **fields: Any) -> None:
         name = _shown(self._wanted[0]) if self._wanted and state != "empty" else ""
         lines = tuple(self.report.lines()) if fields.get("error") and state != "ready" else ()
-        before, self.state = self.state, SlotChanged(self.name, state, name, lines=lines, **fields)
-        further = msgspec.structs.replace(before, fraction=self.state.fraction) == self.state
-        if not (further and self.state.note):
-            self._tell()
-        elif not self._waits:
-            self._waits = asyncio.get_running_loop().call_later(PACE, self._tell)
-
-    def _tell(self) -> None:
-        if self._waits:
-            self._waits.cancel()
-        self._waits = None
-        self._bus.emit(self.state)
+        self.state = SlotChanged(self.name, state, name, lines=lines, **fields)
+        self._news.tell(self.state)
 
 
 def _shown(path: Path) -> str:

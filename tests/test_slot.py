@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, cast
@@ -323,6 +324,69 @@ async def test_an_old_engine_that_dies_meanwhile_leaves_the_new_one():
             await loading
         await app.until(lambda: slot.state.state == "ready")
         assert await said(app) == "Anew."
+
+
+class Building(ScriptedLoader):
+    """Its engine is built in a thread, which tells every step, and one more when it is given up."""
+
+    id = label = "building"
+
+    def __init__(self) -> None:
+        super().__init__(Scripted("Anew."))
+        self.half, self.go_on, self.ended = (threading.Event() for _ in range(3))
+
+    async def missing(self) -> ToInstall | None:
+        return None
+
+    async def install(self, report: Report) -> None:
+        await asyncio.to_thread(self._build, report)
+
+    def _build(self, report: Report) -> None:
+        for step in range(1, 21):
+            report(step / 40, "Building")
+        self.half.set()
+        self.go_on.wait(20)
+        report(1.0, "Built")
+        self.ended.set()
+
+
+async def building(app: App) -> tuple[Building, asyncio.Task[None]]:
+    loader, slot, add = Building(), app.kernel.slot(), app.kernel.registry.add
+    add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.LATE, rank=0, rewrites=False)
+    loading = asyncio.create_task(slot.load(Path("new.big"), "building"))
+    await asyncio.to_thread(loader.half.wait, 20)
+    return loader, loading
+
+
+async def test_an_engine_that_is_built_in_a_thread_tells_how_far_it_is():
+    asyncio.get_running_loop().set_debug(True)  # What wakes somebody from a thread raises.
+    async with running() as app:
+        queue, dispose = app.kernel.bus.open(SlotChanged)
+        loader, loading = await building(app)
+        heard = [await queue.get()]
+        while heard[-1].fraction != 0.5:
+            heard.append(await queue.get())
+        assert heard[-1].note == "Building"
+        loader.go_on.set()
+        await loading
+        heard += [queue.get_nowait() for _ in range(queue.qsize())]
+        dispose()
+        notes = [event.note for event in heard]
+        assert "Built" in notes[notes.index("Building") :]
+        assert heard[-1].state == "ready"
+
+
+async def test_a_thread_that_goes_on_after_its_load_was_given_up_is_not_heard():
+    async with running() as app:
+        slot = app.kernel.slot()
+        loader, loading = await building(app)
+        await slot.cancel()
+        with pytest.raises(LoadFailed):
+            await loading
+        loader.go_on.set()
+        await asyncio.to_thread(loader.ended.wait, 20)
+        await asyncio.sleep(0)
+        assert (slot.state.state, slot.state.note) == ("empty", "")
 
 
 # --- a model that is refused ----------------------------------------------------------------
