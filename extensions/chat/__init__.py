@@ -1,5 +1,6 @@
 """Talk to the loaded model: conversations with versions of every message, live and lasting."""
 
+from contextlib import suppress
 from typing import Any
 
 from markupsafe import Markup
@@ -10,9 +11,12 @@ from kernel.api import (
     MODES,
     PANELS,
     Changed,
+    Client,
     Connected,
     Disconnected,
     Extension,
+    LoadFailed,
+    NoModel,
     Panel,
     SlotChanged,
 )
@@ -78,6 +82,11 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(actions.Begin)(lambda a, client: beginnings.begin(client, a.step))
     ext.on(actions.Start)(lambda a, client: beginnings.start(client, a.character))
     ext.on(actions.Impersonate)(lambda a, client: talk.impersonate(client, a.conversation, a.text))
+
+    @ext.on(actions.Reload)
+    async def reload(action: actions.Reload, client: Client) -> None:
+        with suppress(LoadFailed, NoModel):  # The slot says so.
+            await ext.slot().reload()
 
     Comforts(ext, store, talk, replies, pages, setups, sheet, enclosures, beginnings)
 

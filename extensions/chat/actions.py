@@ -207,6 +207,10 @@ class Dummy(Action, frozen=True):
     role: str = "user"
 
 
+class Reload(Action, frozen=True):
+    """Load the model again that could not be loaded, or whose engine is gone."""
+
+
 # --- comforts: any message --------------------------------------------------------------
 
 

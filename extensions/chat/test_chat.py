@@ -18,15 +18,18 @@ from kernel.api import (
     DISPLAY,
     OUTPUT,
     Delta,
+    LoadFailed,
     Mark,
     Phase,
     Refused,
     Sampling,
     Status,
     Turn,
+    WorkerError,
     whole_text,
 )
-from kernel.testing import App, Page, Scripted, running
+from kernel.contract import Report
+from kernel.testing import App, Page, Scripted, ScriptedLoader, running
 
 VOID = {"input", "br", "hr", "img", "meta", "link"}
 
@@ -621,6 +624,62 @@ async def test_new_shows_an_empty_conversation(tab: Tab):
 
 
 # --- when things go wrong ---------------------------------------------------------------
+
+
+def empty(tab: Tab) -> str:
+    """What stands in an empty conversation."""
+    found = tab.look().get("chat-empty")
+    return found.text if found else ""
+
+
+async def test_a_model_that_did_not_load_is_tried_again_from_the_empty_conversation(
+    app: App, tab: Tab, model: Scripted, monkeypatch: pytest.MonkeyPatch
+):
+    good = ScriptedLoader.open
+
+    async def no_network(self: ScriptedLoader, path: Path, options: Any, report: Report):
+        report(0.1, "Installing Scripted: Asking the package index")
+        raise WorkerError("The package index does not answer.")
+
+    monkeypatch.setattr(ScriptedLoader, "open", no_network)
+    await app.kernel.slot().unload()
+    await app.until(lambda: "No model is loaded" in empty(tab))
+    assert "Try again" not in empty(tab)
+    with pytest.raises(LoadFailed):
+        await app.kernel.slot().load(Path("models/guide/guide.gguf"), "scripted")
+    await app.until(lambda: "package index does not answer" in empty(tab))
+    assert "Choose another model" in empty(tab)
+    await tab.act("reload")
+    assert "package index does not answer" in empty(tab)
+    monkeypatch.setattr(ScriptedLoader, "open", good)
+    await tab.act("reload")
+    await app.until(lambda: "Talk to scripted" in empty(tab))
+
+
+@pytest.mark.parametrize(
+    ("file", "note", "told"),
+    [
+        ("guide.gguf", "Installing Scripted: Asking the package index", True),
+        ("guide.gguf", "Loading 3 MB", False), ("big.gguf", "Installing Scripted: a wheel", False),
+    ],
+)  # fmt: skip
+async def test_a_first_start_tells_what_takes_its_time(
+    app: App, tab: Tab, monkeypatch: pytest.MonkeyPatch, file: str, note: str, told: bool
+):
+    go_on = asyncio.Event()
+
+    async def slowly(self: ScriptedLoader, path: Path, options: Any, report: Report) -> Scripted:
+        report(0.1, note)
+        await go_on.wait()
+        return self.model
+
+    monkeypatch.setattr(ScriptedLoader, "open", slowly)
+    await app.kernel.slot().unload()
+    loading = asyncio.create_task(app.kernel.slot().load(Path(f"models/{file}"), "scripted"))
+    await app.until(lambda: note in empty(tab))
+    assert ("The first start takes a moment" in empty(tab)) == told
+    go_on.set()
+    await loading
 
 
 async def test_without_a_model_the_message_stays_and_one_click_tries_again(

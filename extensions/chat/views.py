@@ -234,7 +234,7 @@ class Views:
 
     def model(self) -> dict[str, Any]:
         state = self._ext.slot().state
-        path = Path(state.info.path if state.info else "")
+        path = Path(state.info.path if state.info else state.name)
         return {
             "name": state.info.name if state.info else state.name,
             "state": state.state,
