@@ -43,6 +43,12 @@ def load_code(reference: str) -> Any:
     return getattr(importlib.import_module(f"extensions.{own.name}.{Path(file).stem}"), name)
 
 
+LACKS = (
+    ". What it needs is missing or damaged. If that is a part of the system, install it; if not, "
+    "delete {}, and the next load installs the engine anew."
+)
+
+
 @contextmanager
 def collecting_nothing() -> Generator[None]:
     """While libraries and a model come in, and never among those: they stay. Collecting took a
@@ -62,7 +68,9 @@ def failure(id: int, error: BaseException, kind: str = "") -> frames.Failed:
     if isinstance(error, Refused | EngineFailed | SystemExit):
         return frames.Failed(id, said, kind, getattr(error, "refused", None))
     traceback.print_exception(error)
-    return frames.Failed(id, f"The engine failed: {type(error).__name__}: {said}"[:2000], kind)
+    said = f"The engine failed: {type(error).__name__}: {said}"[:2000]
+    lacks = isinstance(error, ImportError) or "cannot open shared object" in said
+    return frames.Failed(id, said.rstrip(".") + LACKS.format(sys.prefix) if lacks else said, kind)
 
 
 def mended(output: Output) -> Output:

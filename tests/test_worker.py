@@ -318,13 +318,19 @@ async def test_an_engine_does_what_can_wait_while_nobody_asks(tmp_path):
         assert await text(worker.generate(Request(prompt="a b"))) == "a b "
 
 
-async def test_an_engine_that_cannot_start_says_why(tmp_path):
+@pytest.mark.parametrize(
+    "line", ["import a_library", "import ctypes; ctypes.CDLL('a_library.so.12')"]
+)
+async def test_an_engine_that_cannot_start_says_why(tmp_path, line):
+    """M7: also where a library of the system is not there."""
     (tmp_path / "__init__.py").write_text("raise SystemExit('no package is imported in a child')")
-    (tmp_path / "broken.py").write_text("import a_library_that_is_not_there")
+    (tmp_path / "broken.py").write_text(line)
     async with running(f"{tmp_path / 'broken.py'}:Engine") as worker:
-        with pytest.raises(WorkerDied, match="a_library_that_is_not_there"):
+        with pytest.raises(WorkerDied, match="a_library"):
             await worker.load("m", {})
-        assert "a_library_that_is_not_there" in await asyncio.wait_for(worker.died, 20)
+        said = await asyncio.wait_for(worker.died, 20)
+        assert "a_library" in said
+        assert f"delete {sys.prefix}, and the next load installs the engine anew." in said
     with pytest.raises(WorkerDied, match="Build its environment again"):
         await Worker.start(tmp_path / "python", CODE)
 
