@@ -94,8 +94,11 @@ class Access(Struct, frozen=True):
     """How programs reach this server, for Settings; the door, for who makes keys; more ports."""
 
     address: str = ""
+    elsewhere: tuple[str, ...] = ()
+    """The same by the names that other machines may use."""
     key: str = ""
     note: str = ""
+    """Who needs the key, where that is not as usual."""
     password: bool = False
     door: Security | None = None
     also: Callable[[int], AbstractAsyncContextManager[None]] | None = None

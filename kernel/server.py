@@ -46,6 +46,7 @@ class Unable(Exception):
     """The server cannot start; the message says what to do."""
 
 
+OPEN = "Nobody but pages of other sites needs it: Spindle was started with --insecure-no-auth."
 HELD_UP = "Seconds that an extension may hold everything up until a restart without it is offered."
 
 
@@ -119,8 +120,10 @@ async def serve(flags: Flags) -> None:
         )
         guarded = door(web, access_of=web.access, refused=web.refused)
         ports = Ports(guarded, partial(_config, guarded, flags), flags.listen or "127.0.0.1")
+        names = tuple(f"{name}/v1" for name in _elsewhere(address, flags))
+        note = OPEN if flags.insecure_no_auth else ""
         kernel.access = Access(
-            f"{address}/v1", keyring.key, "", keyring.has_password, guarded, ports.also
+            f"{address}/v1", names, keyring.key, note, keyring.has_password, guarded, ports.also
         )
         server = Patient(_config(guarded, flags))
         rescue = Rescue(kernel, listener, door, partial(_config, flags=flags), server.idle)
@@ -139,13 +142,20 @@ async def serve(flags: Flags) -> None:
                 await server.serve(sockets=[listener])
 
 
+def _elsewhere(address: str, flags: Flags) -> list[str]:
+    """The address as other machines know it, while they may come by any of this one's names."""
+    if flags.listen not in ("0.0.0.0", "::"):
+        return []
+    (scheme, _, rest), end = address.partition("://"), address[address.rindex(":") :]
+    names = sorted(name for name in own_names() if name[:4] not in ("127.", "[::1"))
+    return [f"{scheme}://{name}{end}" for name in names if name + end != rest]
+
+
 def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
     link = f"{address}/?token={token}" if token else f"{address}/"
     once = " The link opens once; later, just the address." if token else ""
     print(f"Spindle {__version__} is ready.{once}\n\n    {link}\n")
-    if flags.listen in ("0.0.0.0", "::"):
-        end = address[address.rindex(":") :]
-        names = ", ".join(n + end for n in sorted(own_names()) if n[:4] not in ("127.", "[::1"))
+    if names := ", ".join(_elsewhere(address, flags)):
         means = "and nobody needs a password," if flags.insecure_no_auth else "with the password,"
         print(f"Other machines reach it, {means} at {names}\n")
     print(f"Key for browsers and programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)

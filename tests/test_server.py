@@ -78,8 +78,10 @@ async def test_the_page_needs_the_link_and_then_no_more(tmp_path: Path):
 
 async def test_who_lets_everybody_in_is_not_told_of_a_password(tmp_path: Path):
     flags = ("--safe-mode", "--listen", "--insecure-no-auth")
-    async with live(tmp_path / "data", tmp_path, *flags) as server:
+    async with live(tmp_path / "data", tmp_path, *flags) as server, httpx.AsyncClient() as web:
         assert "Other machines reach it, and nobody needs a password, at" in server.said
+        page = await web.get(server.address + "/settings/access")
+        assert "Nobody but pages of other sites needs it" in page.text
 
 
 async def test_others_are_told_names_that_lead_here(tmp_path: Path):
@@ -87,7 +89,9 @@ async def test_others_are_told_names_that_lead_here(tmp_path: Path):
     async with live(tmp_path / "data", tmp_path, *flags) as server:
         told = re.search("Other machines reach it, with the password, at (.*)", server.said)
         assert told
-        names = {name.rpartition(":")[0] for name in told[1].split(", ")}
+        places = told[1].split(", ")
+        names = {place.removeprefix("http://").rpartition(":")[0] for place in places}
+        assert all(place.startswith("http://") for place in places)
         assert not [name for name in names if name.startswith(("127.", "[::1]"))]
         assert socket.gethostname().lower() in names
         # A machine without a network has no such address.

@@ -83,6 +83,7 @@ def access(kernel: Kernel) -> dict[str, Any]:
     rules = given.door and given.door.rules()
     return {
         "address": given.address,
+        "elsewhere": given.elsewhere,
         "served": served,
         "key": given.key,
         "note": given.note,

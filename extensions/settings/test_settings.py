@@ -256,7 +256,10 @@ async def test_the_address_of_an_api_is_shown_only_while_one_answers(tmp_path: P
     toml.write_text(toml.read_text() + 'paths = ["/v1/models"]\n')
     async with running("settings", "example", folders=[tmp_path]) as app:
         app.kernel.access = structs.replace(
-            app.kernel.access, address="http://test/v1", key="sk-test"
+            app.kernel.access,
+            address="http://test/v1",
+            elsewhere=("http://192.0.2.7/v1",),
+            key="sk-test",
         )
         for on in (True, False):
             await app.kernel.changes.toggle("example", on=on)
@@ -264,6 +267,7 @@ async def test_the_address_of_an_api_is_shown_only_while_one_answers(tmp_path: P
             await app.web.snapshot(page.client)
             await page.until("sk-test")
             assert ("http://test/v1" in page.html) == on
+            assert ("http://192.0.2.7/v1" in page.html) == on
 
 
 async def test_who_needs_the_key_is_told_as_it_is():
