@@ -1,6 +1,7 @@
 """The page's own files, and what extensions bring for it: styles in one file, scripts by name."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -101,17 +102,24 @@ class Assets:
     def found(self, suffix: str) -> Iterator[tuple[str, str, str | None]]:
         """Each `static/<id><suffix>`: id, address, and its text if it need not be loaded as it is:
         a style that joins, a script that waits for an element of its own."""
-        for id in self._records:
-            if not (file := self.file(f"{id}/static/{id}{suffix}")):
+        running = [pair for pair in self._records.items() if pair[1].is_(Status.RUNNING)]
+        for id, record in running:
+            name = f"/static/{id}{suffix}"
+            place = f"{record.folder}{name}"
+            try:  # Every page asks for all of them: a file that stays costs one look at the disk.
+                now = os.stat(place)
+            except OSError:
                 continue
-            version = f"{(now := file.stat()).st_mtime_ns:x}-{now.st_size:x}"  # times are coarse
-            known = self._read.get(file.name)
-            if not known or known[0] != f"{file}?{version}":
+            version = f"{now.st_mtime_ns:x}-{now.st_size:x}"  # times are coarse
+            known = self._read.get(name)
+            if not known or known[0] != f"{place}?{version}":
+                if not (file := self.file(id + name)):
+                    continue
                 text = None
                 with suppress(OSError, UnicodeDecodeError):
                     text = file.read_bytes().decode("utf-8-sig")
                 fits = text is not None and (
                     joins(text) if suffix == ".css" else "customElements.define(" in text
                 )
-                known = self._read[file.name] = f"{file}?{version}", text if fits else None
+                known = self._read[name] = f"{place}?{version}", text if fits else None
             yield id, f"/ext/{id}/static/{id}{suffix}?v={version}", known[1]
