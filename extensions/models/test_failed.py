@@ -23,7 +23,7 @@ class Choosy(Engine):
 def here(page: Page) -> str:
     """How the model of a page is loaded, as that was sent last."""
     parts = page.html[page.html.rindex('id="models-here"') :].split("hx-swap-oob", 2)
-    return parts[1]  # What follows is another part of the page.
+    return parts[:2][-1]  # Its own, as it came with the page or later; then other parts follow.
 
 
 async def test_a_failure_is_told_on_the_page_of_its_own_model_until_the_form_is_wrong():
