@@ -86,12 +86,13 @@ class Telling:
 
     def __call__(self, fraction: float, note: str) -> None:
         try:
-            asyncio.get_running_loop()
-        except RuntimeError:  # Only the loop's own thread may wake who listens.
-            assert self.loop
-            self.loop.call_soon_threadsafe(self._told, fraction, note)
-        else:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is self.loop or not self.loop:
             self._told(fraction, note)
+        else:  # Only the loop's own thread may wake who listens.
+            self.loop.call_soon_threadsafe(self._told, fraction, note)
 
 
 @runtime_checkable
