@@ -221,6 +221,7 @@ class Downloads:
         said = await worker.call(
             "fetch",
             report,
+            id=entry.id,
             plan=msgspec.to_builtins(entry.plan),
             root=str(root),
             endpoint=address,
@@ -273,9 +274,11 @@ class Downloads:
             self._records.drop(entry)
 
         if entry.state == "done":
-            await self._ext.thread(self._records.drop, entry)
-        else:
-            await self._ext.thread(remove)
+            return await self._ext.thread(self._records.drop, entry)
+        if self._worker and not self._worker.died.done():
+            with suppress(WorkerDied):  # Then nothing of it is at work, either.
+                await self._worker.call("left", id=entry.id)
+        await self._ext.thread(remove)
 
     async def _working(self, report: Callable[[float, str], None]) -> Worker:
         async with self._starting:

@@ -6,20 +6,24 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from msgspec import structs
 
+from extensions.downloader import fetcher
 from extensions.downloader.api import DOWNLOADS, Downloads
 from extensions.downloader.line import Line
 from extensions.downloader.news import News
 from extensions.downloader.plan import Item, Plan
 from extensions.downloader.records import Entry, Kept, Records, duration
+from extensions.downloader.trouble import Stopped
 from kernel.api import Refused
 from kernel.testing import App, running
 from tests.hub import Hub, Made, Repo
@@ -120,6 +124,40 @@ async def test_cancelled_and_taken_up_or_forgotten(hub: Hub, tmp_path: Path):
         assert not hidden.exists()
         with pytest.raises(Refused, match="not in the list"):
             downloads.get(entry.id)
+
+
+async def test_what_was_given_up_has_left_before_its_folder_is_removed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    leaves, begun = threading.Event(), threading.Event()
+
+    def slow_to_leave(*_: Any) -> dict[str, Any]:
+        begun.set()
+        leaves.wait(20)
+        raise Stopped
+
+    monkeypatch.setattr(fetcher, "download", slow_to_leave)
+    worker = fetcher.Fetcher()
+
+    def call(name: str, id: str) -> "asyncio.Task[Any]":
+        said = asyncio.to_thread(worker.call, name, lambda *_: None, lambda: True, id=id)
+        return asyncio.create_task(said)
+
+    fetching = call("fetch", "one")
+    await asyncio.to_thread(begun.wait, 20)
+    left = call("left", "one")
+    await call("left", "two")
+    assert not (await asyncio.wait({left}, timeout=0.2))[0]
+    leaves.set()
+    await left
+    await fetching
+
+
+def test_what_was_given_up_before_it_began_leaves_no_folder(hub: Hub, tmp_path: Path):
+    plan = msgspec.to_builtins(plan_of(hub, "one"))
+    data = {"plan": plan, "root": str(tmp_path / "models"), "endpoint": hub.address, "id": "one"}
+    assert fetcher.Fetcher().call("fetch", lambda *_: None, lambda: True, **data) is None
+    assert not (tmp_path / "models").exists()
 
 
 async def test_the_end_of_the_server_is_a_pause(hub: Hub, tmp_path: Path):
