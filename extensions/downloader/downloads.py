@@ -275,7 +275,7 @@ class Downloads:
 
         if entry.state == "done":
             return await self._ext.thread(self._records.drop, entry)
-        if self._worker and not self._worker.died.done():
+        if self._worker:
             with suppress(WorkerDied):  # Then nothing of it is at work, either.
                 await self._worker.call("left", id=entry.id)
         await self._ext.thread(remove)

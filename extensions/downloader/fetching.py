@@ -85,7 +85,8 @@ class Download:
             report(0, _told(self.news("Another download of it is under way; waiting for that")))
             time.sleep(0.2)
 
-        tick()  # What was given up before it began leaves no folder.
+        if cancelled():  # Before it began: it leaves no folder, and tells nothing.
+            raise Stopped
         self.root.mkdir(parents=True, exist_ok=True)
         try:
             for group in self._groups:
