@@ -120,7 +120,8 @@ async def serve(flags: Flags) -> None:
         )
         guarded = door(web, access_of=web.access, refused=web.refused)
         ports = Ports(guarded, partial(_config, guarded, flags), flags.listen or "127.0.0.1")
-        names = tuple(f"{name}/v1" for name in _elsewhere(address, flags))
+        elsewhere = _elsewhere(address, flags)
+        names = tuple(f"{each}/v1" for each in elsewhere)
         note = OPEN if flags.insecure_no_auth else ""
         kernel.access = Access(
             f"{address}/v1", names, keyring.key, note, keyring.has_password, guarded, ports.also
@@ -138,7 +139,7 @@ async def serve(flags: Flags) -> None:
                 gc.freeze()  # And nothing that is here now is looked through again.
                 gc.enable()
                 token = "" if flags.insecure_no_auth else keyring.link()
-                server.ready = partial(_greet, kernel, address, token, flags)
+                server.ready = partial(_greet, kernel, address, elsewhere, token, flags)
                 await server.serve(sockets=[listener])
 
 
@@ -151,13 +152,13 @@ def _elsewhere(address: str, flags: Flags) -> list[str]:
     return [f"{scheme}://{name}{end}" for name in names if name + end != rest]
 
 
-def _greet(kernel: Kernel, address: str, token: str, flags: Flags) -> None:
+def _greet(kernel: Kernel, address: str, elsewhere: list[str], token: str, flags: Flags) -> None:
     link = f"{address}/?token={token}" if token else f"{address}/"
     once = " The link opens once; later, just the address." if token else ""
     print(f"Spindle {__version__} is ready.{once}\n\n    {link}\n")
-    if names := ", ".join(_elsewhere(address, flags)):
+    if elsewhere:
         means = "and nobody needs a password," if flags.insecure_no_auth else "with the password,"
-        print(f"Other machines reach it, {means} at {names}\n")
+        print(f"Other machines reach it, {means} at {', '.join(elsewhere)}\n")
     print(f"Key for browsers and programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)
     if flags.environments_dir and not flags.environments_dir.exists():
         print(f"Engines will be installed in a new folder, {flags.environments_dir.resolve()}")
