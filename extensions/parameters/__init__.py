@@ -79,8 +79,9 @@ async def setup(ext: Extension[Any]) -> None:
 
     @ext.on(INPUT, phase=Phase.EARLY)
     async def fill(turn: Turn) -> Turn:
-        if turn.client:
-            await met()  # Who writes at once has the preset of the model that has just come.
+        if not turn.client:
+            return turn
+        await met()  # Who writes at once has the preset of the model that has just come.
         return asking.fill(turn)
 
     ext.on(REQUEST, phase=Phase.EARLY)(asking.fit)

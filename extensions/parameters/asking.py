@@ -39,8 +39,6 @@ class Asking:
 
     def fill(self, turn: Turn) -> Turn:
         """For `INPUT`: what is said by name, so that modes can count on it."""
-        if not turn.client:
-            return turn
         return structs.replace(turn, sampling=self._over(turn.sampling, self.said()))
 
     async def fit(self, draft: Draft) -> Draft:
