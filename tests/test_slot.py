@@ -23,6 +23,20 @@ from kernel.turn import INPUT
 PATH = Path("scripted")
 
 
+def offer(app: App, loader: ScriptedLoader) -> None:
+    """A loader beside those that are there."""
+    add = app.kernel.registry.add
+    add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.LATE, rank=0, rewrites=False)
+
+
+async def to_the_half(queue: "asyncio.Queue[SlotChanged]") -> list[SlotChanged]:
+    """What is told until half of a load is done."""
+    heard = [await queue.get()]
+    while heard[-1].fraction != 0.5:
+        heard.append(await queue.get())
+    return heard
+
+
 async def test_an_empty_slot_says_where_to_look():
     async with running() as app:
         with pytest.raises(NoModel, match="Choose one in the status line"):
@@ -254,8 +268,7 @@ async def installing(app: App) -> tuple[Installing, asyncio.Task[None]]:
     """A load that is installing its engine, beside what was loaded before."""
     loader = Installing()
     assert isinstance(loader, Installs)
-    add = app.kernel.registry.add
-    add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.LATE, rank=0, rewrites=False)
+    offer(app, loader)
     slot = app.kernel.slot()
     loading = asyncio.create_task(slot.load(Path("new.big"), "installing"))
     await app.until(lambda: "big one" in slot.state.note)
@@ -351,9 +364,8 @@ class Building(ScriptedLoader):
 
 
 async def building(app: App) -> tuple[Building, asyncio.Task[None]]:
-    loader, slot, add = Building(), app.kernel.slot(), app.kernel.registry.add
-    add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.LATE, rank=0, rewrites=False)
-    loading = asyncio.create_task(slot.load(Path("new.big"), "building"))
+    offer(app, loader := Building())
+    loading = asyncio.create_task(app.kernel.slot().load(Path("new.big"), "building"))
     await asyncio.to_thread(loader.half.wait, 20)
     return loader, loading
 
@@ -363,9 +375,7 @@ async def test_an_engine_that_is_built_in_a_thread_tells_how_far_it_is():
     async with running() as app:
         queue, dispose = app.kernel.bus.open(SlotChanged)
         loader, loading = await building(app)
-        heard = [await queue.get()]
-        while heard[-1].fraction != 0.5:
-            heard.append(await queue.get())
+        heard = await to_the_half(queue)
         assert heard[-1].note == "Building"
         loader.go_on.set()
         await loading
@@ -575,8 +585,7 @@ class Talkative(ScriptedLoader):
 async def test_the_last_lines_of_an_engine_outlive_it():
     async with running() as app:
         loader, slot = Talkative(Scripted("Hi.")), app.kernel.slot()
-        add = app.kernel.registry.add
-        add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.LATE, rank=0, rewrites=False)
+        offer(app, loader)
         await slot.load(PATH, "talkative")
         assert slot.report.lines() == ("first", "last")
         await slot.unload()
@@ -609,14 +618,11 @@ class Bursting(ScriptedLoader):
 async def test_how_far_a_step_is_comes_in_few_words_and_the_last_of_them_counts():
     async with running() as app:
         loader, slot = Bursting(Scripted("Hi.")), app.kernel.slot()
-        add = app.kernel.registry.add
-        add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.LATE, rank=0, rewrites=False)
+        offer(app, loader)
         queue, dispose = app.kernel.bus.open(SlotChanged)
         loading = asyncio.create_task(slot.load(PATH, "bursting"))
         await app.until(lambda: slot.state.fraction == 0.5)
-        heard = [await queue.get()]
-        while heard[-1].fraction != 0.5:
-            heard.append(await queue.get())
+        heard = await to_the_half(queue)
         reading = [event.fraction for event in heard if event.note == "Reading"]
         assert reading == [0.01, 0.5], "the first at once, then the newest"
         assert "Checking" in [event.note for event in heard], "no step is left out"
