@@ -25,7 +25,8 @@ async def ready(page: Page, seconds: float = 120) -> None:
 
 
 async def send(page: Page, text: str) -> None:
-    """Write a message, and wait until it stands in the log."""
+    """Write a message once nothing is being written (Enter waits too), and see it in the log."""
+    await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
     mine = page.locator("article.chat-user")
     before = await mine.count()
     await page.fill("#chat-text", text)
