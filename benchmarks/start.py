@@ -129,7 +129,11 @@ class Servers:
             for folder in ("kernel", "extensions", "templates"):  # pip makes that of .venv
                 shutil.rmtree(f"{self._bytecode}{ROOT / folder}", ignore_errors=True)
         if kind == FIRST:
-            command = [PYTHON, "-c", "import server\nwith server.compiling(): pass"]
+            command = [
+                PYTHON,
+                "-c",
+                "from kernel.first_start import compiling\nwith compiling(): pass",
+            ]
             subprocess.run(command, cwd=ROOT, env=self.environment, check=True)
         begun = time.perf_counter()
         process = self.run(kind)

@@ -18,6 +18,7 @@ except ModuleNotFoundError as missing:
 from kernel.flags import Flags, parse
 from kernel.life import run_module
 from kernel.logs import Crowded, Discreet, discreet
+from kernel.remembered import Remembered
 from kernel.server import FOLDERS, ROOT, Unable, kernel_of, serve
 
 ENDING = 3.0
@@ -26,7 +27,8 @@ ENDING = 3.0
 
 def main() -> int:
     """Run one command; answers the exit status."""
-    flags = parse(sys.argv[1:], ROOT, FOLDERS)
+    memory = Remembered()
+    flags = parse(sys.argv[1:], ROOT, FOLDERS, memory)
     handler = logging.StreamHandler()
     handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
     handler.addFilter(Crowded())
@@ -34,17 +36,17 @@ def main() -> int:
     logging.getLogger("uvicorn.error").setLevel(max(logging.INFO, logging.root.level))  # No words.
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(carry_out(flags) if flags.code else serve_and_end(flags))
+            asyncio.run(carry_out(flags) if flags.code else serve_and_end(flags, memory))
     except (Unable, Refused) as error:
         print("\n".join(map(discreet, str(error).split("\n"))), file=sys.stderr)
         return 1
     return 0
 
 
-async def serve_and_end(flags: Flags) -> None:
+async def serve_and_end(flags: Flags, memory: Remembered) -> None:
     """Serve; what does not end by itself once all is closed and kept ends with the process."""
     try:
-        await serve(flags)
+        await serve(flags, memory)
     finally:
         last = threading.Timer(ENDING, os._exit, (0,))
         last.daemon = True

@@ -73,7 +73,7 @@ from kernel.turn import (
 )
 from kernel.worker import Worker, WorkerDied, WorkerError
 from kernel.workers import WorkerLoader, WorkerModel
-from kernel.yamltree import Malformed, composed, read_yaml
+from kernel.yamltree import Malformed, composed, dump_yaml, read_yaml
 
 VERSION = 1
 """What `api` in extension.toml must say."""
@@ -91,6 +91,6 @@ __all__ = [
     "SettingsChanged", "Share", "Slot", "SlotChanged", "Started", "Status", "StatusChanged",
     "Step", "Struct", "Text", "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn",
     "UnsetType", "Usage", "Weighs", "Worker", "WorkerDied", "WorkerError", "WorkerLoader",
-    "WorkerModel", "__version__", "built", "check", "composed", "fields", "kill_at",
+    "WorkerModel", "__version__", "built", "check", "composed", "dump_yaml", "fields", "kill_at",
     "parameters", "read_yaml", "safe_name", "safe_path", "whole_text", "write",
 ]  # fmt: skip

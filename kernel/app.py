@@ -68,7 +68,7 @@ class Application:
     def __init__(self, kernel: Kernel, static: Path) -> None:
         self._kernel = kernel
         self._static = Static(directory=static)
-        self._assets = Assets(kernel.records)
+        self.assets = Assets(kernel.records, kernel.memory)
         self._toasts = itertools.count(1)
         kernel.hub.snapshot, kernel.hub.toast = self.snapshot, self.toast
         for kind, carry_out in ((CancelJob, self._cancel_job), (ScriptFailed, self._script_failed)):
@@ -89,7 +89,7 @@ class Application:
             return await send({"type": "websocket.close", "code": 1008})
         if first == "static":
             return await self._file({**scope, "path": rest, "root_path": ""}, receive, send)
-        if first == "ext" and (response := self._assets.answer(scope)):
+        if first == "ext" and (response := self.assets.answer(scope)):
             return await response(scope, receive, send)
         await (await self._page(scope))(scope, receive, send)
 
@@ -142,7 +142,7 @@ class Application:
         main = await self._panel(tab, client)
         status = await self._status(client)
         html = "".join((main, *(part["html"] for part in status)))
-        scripts = self._assets.found(".js")
+        scripts = self.assets.found(".js")
         return self._kernel.pages.render(
             "page.html",
             title=tab.value.title,
@@ -274,8 +274,8 @@ class Application:
     # --- what extensions serve -----------------------------------------------------------
 
     def _brought(self) -> dict[str, list[str]]:
-        waiting = [f"{id}:{at}" for id, at, js in self._assets.found(".js") if js is not None]
-        return {"styles": self._assets.styles(), "waiting": waiting}
+        waiting = [f"{id}:{at}" for id, at, js in self.assets.found(".js") if js is not None]
+        return {"styles": self.assets.styles(), "waiting": waiting}
 
     def _now_brought(self) -> str:
         return self._kernel.pages.render("_assets.html", oob=True, **self._brought())
@@ -285,7 +285,7 @@ class Application:
             manifest = self._kernel.records[entry.owner].manifest
             claimed = [f"/ext/{entry.owner}", *(manifest.paths if manifest else ())]
             mine = any(path == prefix or path.startswith(prefix + "/") for prefix in claimed)
-            if mine and not self._assets.file(path.removeprefix("/ext/")):
+            if mine and not self.assets.file(path.removeprefix("/ext/")):
                 return entry
         return None
 

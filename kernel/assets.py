@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from kernel.names import UnsafeName, safe_name
 from kernel.records import Record, Status
+from kernel.remembered import Remembered
 
 COMMENT = r"(/\*.*?(?:\*/|(\Z)))"  # perhaps without an end, as the next
 STRINGS = [r"Q[^Q\\\n\r\f]*(?:\\.[^Q\\\n\r\f]*)*(?:Q|())".replace("Q", quote) for quote in "\"'"]
@@ -63,8 +64,8 @@ class Static(StaticFiles):
 class Assets:
     """The files `static/…` of the running extensions."""
 
-    def __init__(self, records: Mapping[str, Record]) -> None:
-        self._records = records
+    def __init__(self, records: Mapping[str, Record], memory: Remembered) -> None:
+        self._records, self._memory = records, memory
         self._read: dict[str, tuple[str, str | None]] = {}
 
     def answer(self, scope: Scope) -> Response | None:
@@ -119,7 +120,9 @@ class Assets:
                 with suppress(OSError, UnicodeDecodeError):
                     text = file.read_bytes().decode("utf-8-sig")
                 fits = text is not None and (
-                    joins(text) if suffix == ".css" else "customElements.define(" in text
+                    self._memory.made(joins, text)
+                    if suffix == ".css"
+                    else "customElements.define(" in text
                 )
                 known = self._read[name] = f"{place}?{version}", text if fits else None
             yield id, f"/ext/{id}/static/{id}{suffix}?v={version}", known[1]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kernel.names import safe_path
 from kernel.records import Record
+from kernel.remembered import Remembered
 
 GROUP = "spindle.extensions"
 """The entry points by which a Python package names the folder of an extension inside it."""
@@ -18,8 +19,11 @@ class Discovery:
     """Where extensions may lie; of two with one name, the later is taken: those of Python packages,
     those that were installed, and those in the folders, whose last is the user's own."""
 
-    def __init__(self, folders: Iterable[Path], installed: Path) -> None:
+    def __init__(
+        self, folders: Iterable[Path], installed: Path, memory: Remembered | None = None
+    ) -> None:
         self._roots, self._installed = tuple(folders), installed
+        self._memory = memory or Remembered()
 
     packaged = staticmethod(lambda: [*_packaged()])  # It takes milliseconds: each package is asked.
 
@@ -38,7 +42,7 @@ class Discovery:
     def found(self) -> Iterator[Record]:
         """A record of each; one whose manifest is no good says so and cannot start."""
         for id, folder in self.folders():
-            record = Record(id, folder)
+            record = Record(id, folder, memory=self._memory)
             record.read()
             yield record
 

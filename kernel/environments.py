@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernel import stamps
 from kernel.failures import Refused
-
-BASE = ("jinja2==3.1.6", "msgspec==0.22.0")
-"""What every environment holds: the child's end of the protocol, and chat templates."""
+from kernel.stamps import BASE
 
 Report = Callable[[float, str], None]
 
@@ -41,11 +40,9 @@ class Environment:
     lock: Path | None = None
     index: str = ""
 
-    def identity(self, folder: Path) -> str:
-        """Say what the folder is made for; the lock itself, as hashlib takes longer to import."""
-        lock = self.lock.read_text("utf-8") if self.lock else ""
-        python = f"{sys.implementation.cache_tag} {sys.platform}"
-        return "\n".join((python, str(folder), self.index, lock, "holds:\n"))
+    def at(self, folder: Path) -> tuple[str, str, str]:
+        """What its stamp in this folder is asked by."""
+        return str(folder), str(self.lock or ""), self.index
 
 
 class EnvironmentFailed(Refused):
@@ -54,7 +51,7 @@ class EnvironmentFailed(Refused):
 
 def python_of(folder: Path) -> Path:
     """Name the interpreter of the environment in this folder."""
-    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    return Path(stamps.interpreter(str(folder)))
 
 
 def lock_for(name: str, extensions: Iterable[Path]) -> Path | None:
@@ -65,7 +62,7 @@ def lock_for(name: str, extensions: Iterable[Path]) -> Path | None:
 
 def ready(env: Environment, root: Path) -> bool:
     """Tell whether an environment can be used at once."""
-    return {*BASE, *env.requirements} <= _held(env, root.resolve() / env.name)
+    return {*BASE, *env.requirements} <= stamps.held(*env.at(root.resolve() / env.name))
 
 
 def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], bool]) -> Path:
@@ -80,14 +77,16 @@ def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], 
     with _alone(folder, lambda: say(0, "Waiting for another program that does this")) as lock:
         if ready(env, root):
             return python_of(folder)
-        held = _held(env, folder)  # stays, for others use it: the lock keeps its versions
+        held = stamps.held(*env.at(folder))  # stays, for others use it: the lock keeps its versions
         if not held:
             _clear(folder)
             _run(_venv(folder), folder, lock, say, "Making the environment")
         if env.index and not _answers(env.index):
             doubt = f" (without {env.index}: no answer)"
         _run(_pip(env, folder, not doubt), folder, lock, say, "Asking the package index")
-        stamp = env.identity(folder) + "\n".join(sorted({*held, *BASE, *env.requirements}))
+        stamp = stamps.identity(*env.at(folder)) + "\n".join(
+            sorted({*held, *BASE, *env.requirements})
+        )
         (folder / "stamp").write_text(stamp, "utf-8")
     return python_of(folder)
 
@@ -97,16 +96,6 @@ def remove(name: str, root: Path) -> None:
     folder = root.resolve() / name
     with _alone(folder, lambda: None):
         _clear(folder)
-
-
-def _held(env: Environment, folder: Path) -> set[str]:
-    """What an environment holds; nothing if it is incomplete, moved, or made from another lock."""
-    try:
-        stamp, identity = (folder / "stamp").read_text("utf-8"), env.identity(folder)
-    except OSError:
-        return set()
-    current = stamp.startswith(identity) and python_of(folder).exists()
-    return set(stamp.removeprefix(identity).split("\n") if current else ())
 
 
 def _clear(folder: Path) -> None:

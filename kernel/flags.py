@@ -15,6 +15,7 @@ from kernel import __version__
 from kernel.discovery import Discovery
 from kernel.logs import discreet
 from kernel.manifest import Command, Flag, Manifest
+from kernel.remembered import Remembered
 from kernel.sampling import Struct
 
 EXPOSED = (
@@ -62,7 +63,12 @@ class Flags(Struct, frozen=True):
     """By extension, what was said of its own flags (and the manifest's defaults)."""
 
 
-def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flags:
+def parse(
+    argv: Sequence[str],
+    root: Path,
+    folders: Sequence[Path] = (),
+    memory: Remembered | None = None,
+) -> Flags:
     """Read CMD_FLAGS.txt in `root`, then `argv`, which wins. Ends the program on a mistake.
 
     Flags and commands of extensions are taken from their manifests; nothing is imported.
@@ -75,7 +81,7 @@ def parse(argv: Sequence[str], root: Path, folders: Sequence[Path] = ()) -> Flag
     except ValueError as error:
         parser.error(f"{file.name} cannot be read ({error}). Correct it.")
     always, argv = _dashed(always), _dashed(argv)
-    manifests = _manifests([*always, *argv], root, folders)
+    manifests = _manifests([*always, *argv], root, folders, memory or Remembered())
     names = [each.name for _, each in _commands(manifests)]
     command = next((c for c in _commands(manifests) if c[1].name in argv[:1]), None)
     if command or "serve" in argv[:1]:
@@ -128,17 +134,18 @@ def _dashed(argv: Sequence[str]) -> Sequence[str]:
 
 
 def _manifests(
-    argv: Sequence[str], root: Path, folders: Sequence[Path]
+    argv: Sequence[str], root: Path, folders: Sequence[Path], memory: Remembered
 ) -> dict[str, dict[str, Any]]:
     """The manifests of all extensions, unchecked, by id; one that cannot be read is left out."""
     early = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--data-dir", type=Path, default=root / "data")
     with suppress(argparse.ArgumentError):  # told later, by the parser that knows all flags
         root = early.parse_known_args(argv)[0].data_dir
+    memory.begin(root)
     found: dict[str, dict[str, Any]] = {}
     for id, folder in Discovery([*folders, root / "extensions"], root / "installed").folders():
         with suppress(ValueError):  # the manager says so on its card
-            found[id] = Manifest.said(folder)
+            found[id] = Manifest.said(folder, memory)
     return found
 
 

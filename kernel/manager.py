@@ -26,19 +26,18 @@ from kernel.records import (
     Access,
     Appearance,
     Record,
-    Started,
     Status,
     StatusChanged,
     path_clash,
     told,
 )
+from kernel.remembered import Remembered
 from kernel.settings import SettingsFile
 from kernel.worker import Worker
 from kernel.workers import Engines, Workers
 
 log = logging.getLogger(__name__)
 STUCK = "Its setup cannot be stopped. Restart Spindle without it: python server.py --without {}"
-LEFT_OUT = "Spindle was started without it (--without): mend what held all up, then switch it on."
 
 
 class Kernel:
@@ -57,7 +56,9 @@ class Kernel:
         templates: Path | None = None,
         flags: dict[str, dict[str, Any]] | None = None,
         strict: bool = False,
+        memory: Remembered | None = None,
     ) -> None:
+        self.memory = memory or Remembered()
         self.settings, self.data, self.flags = settings, data, flags or {}
         self.models, self.loras = models or data / "models", loras or data / "loras"
         self.characters = characters or data / "characters"
@@ -67,7 +68,7 @@ class Kernel:
         self.hub = Hub(self.registry, self.bus.emit, self.guard.failed)
         self.hub.actions.name = self.name
         self.jobs = Jobs(self.bus, data / "jobs")
-        self.discovery = Discovery(folders, data / "installed")
+        self.discovery = Discovery(folders, data / "installed", self.memory)
         self.workers = Workers(environments or data / "environments", self.discovery, self.jobs)
         self.workers.settings = lambda: settings.section("model", Engines)
         self.records: dict[str, Record] = {}
@@ -131,16 +132,6 @@ class Kernel:
             chosen += [need for need in needs if need not in chosen]
         return set(chosen)
 
-    async def start_enabled(self) -> None:
-        """Start what the user wants; what a choice on the command line needs comes with it."""
-        self.only = None if self.only is None else self.with_needs(self.only)
-        for id in self.ordered():
-            if self.enabled(id):
-                await self.start(id)
-            elif id in self.without:
-                self.becomes(self.records[id], Status.OFF, LEFT_OUT)
-        self.bus.emit(Started())
-
     async def draw(self, entry: Entry[Panel], client: Client | None, subject: str) -> Markup:
         """A panel as HTML; one that fails or hangs costs its own place, with a sentence in it."""
         return await drawn(self, entry, client, subject)
@@ -173,8 +164,10 @@ class Kernel:
                 self.becomes(record, Status.STUCK, STUCK.format(id))
         for slot in self._slots.values() if record.is_(Status.RUNNING) else ():
             self._later(slot.recover())
-        for other in () if needed_by else map(self.records.__getitem__, self.ordered()):
-            if other.needs and other.is_(Status.OFF, Status.INCOMPATIBLE) and self._wanted(other):
+        if needed_by or not any(map(self._waits, self.records.values())):
+            return record.is_(Status.RUNNING)
+        for other in map(self.records.__getitem__, self.ordered()):
+            if self._waits(other):
                 await self.start(other.id)
         return record.is_(Status.RUNNING)
 
@@ -265,8 +258,10 @@ class Kernel:
                 return f"It needs {self.name(need)}, which does not run. Its card says why."
         return ""
 
-    def _wanted(self, record: Record) -> bool:
-        """Whether it is to run, and all that it needs runs and shall go on to."""
+    def _waits(self, record: Record) -> bool:
+        """Whether it is to run, and does not, though all that it needs runs and shall go on to."""
+        if not record.needs or not record.is_(Status.OFF, Status.INCOMPATIBLE):
+            return False
         running = all(n and n.is_(Status.RUNNING) for n in map(self.records.get, record.needs))
         return running and all(map(self.enabled, (record.id, *record.needs)))
 

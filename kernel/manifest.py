@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from kernel.remembered import Remembered
 from kernel.sampling import built
 
 API = 1
@@ -111,11 +112,13 @@ class Manifest(Table, frozen=True):
     commands: tuple[Command, ...] = ()
     enabled: bool = True
     """Whether a user who said nothing has it on."""
+    late: bool = False
+    """Whether it may start after the first page, which shows nothing of it."""
 
     @classmethod
-    def read(cls, folder: Path) -> "Manifest":
+    def read(cls, folder: Path, memory: Remembered | None = None) -> "Manifest":
         """Read a folder's manifest; raises ValueError with a sentence for the user."""
-        said = cls.said(folder)
+        said = cls.said(folder, memory)
         try:
             manifest = msgspec.convert(said, cls)
         except msgspec.ValidationError as error:
@@ -130,7 +133,7 @@ class Manifest(Table, frozen=True):
         return manifest
 
     @staticmethod
-    def said(folder: Path) -> dict[str, Any]:
+    def said(folder: Path, memory: Remembered | None = None) -> dict[str, Any]:
         """What a folder's manifest says, unchecked; raises ValueError as `read` does."""
         try:
             with (folder / "extension.toml").open("rb") as file:
@@ -140,7 +143,7 @@ class Manifest(Table, frozen=True):
             text = data.decode()
             if max(line.count(".") for line in text.split("\n")) > DOTS:  # names cost their square
                 raise ValueError(f"a line of it has more than {DOTS} dots")
-            return tomllib.loads(text)
+            return (memory or Remembered()).made(tomllib.loads, text)
         except RecursionError:
             raise ValueError(UNUSABLE.format("it is nested too deeply")) from None
         except (OSError, ValueError) as error:

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
 Disposer = Callable[[], None]
@@ -44,6 +44,7 @@ class Changed:
     """Something was contributed to `point`, or taken back."""
 
     point: str
+    idempotent: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, order=True)

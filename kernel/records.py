@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from kernel.files import stamp
 from kernel.manifest import Manifest
+from kernel.remembered import Remembered
 from kernel.sampling import Struct
 from kernel.security import Security
 
@@ -55,6 +56,7 @@ class Record:
     task: asyncio.Task[None] | None = None
     stamp: object = None
     """Of the manifest's file when it was read."""
+    memory: Remembered = field(default_factory=Remembered)
     since: int = 0
     """When it last began to start, in nanoseconds, as files have it."""
 
@@ -64,7 +66,7 @@ class Record:
             return
         self.stamp = now
         try:
-            self.manifest, self.reason = Manifest.read(self.folder), ""
+            self.manifest, self.reason = Manifest.read(self.folder, self.memory), ""
         except ValueError as error:
             self.manifest, self.reason = None, str(error)
             self.status = Status.INCOMPATIBLE
@@ -126,12 +128,15 @@ class Started(Struct, frozen=True):
 def path_clash(manifest: Manifest, records: Iterable[Record]) -> str:
     """Who serves already what `manifest` claims, in words for its card; empty when nobody does.
     Below the page of what it requires it may serve, but not the page."""
-    for other in (other for other in records if other.id != manifest.id):
+    mine = [f"{path}/" for path in manifest.paths]
+    for other in records if mine else ():
+        if other.id == manifest.id:
+            continue
         theirs = other.manifest.paths if other.manifest and other.is_(Status.RUNNING) else ()
         page, required = f"/{other.id}", other.id in manifest.requires.extensions
-        for path, their in product(manifest.paths, (page, *theirs)):
-            below = f"{path}/".startswith(f"{their}/") and not (required and their == page)
-            if below or f"{their}/".startswith(f"{path}/"):
+        for their, path in product((page, *theirs), mine):
+            below = path.startswith(f"{their}/") and not (required and their == page)
+            if below or f"{their}/".startswith(path):
                 return f"{other.name} serves {their} already. Switch that off first."
     return ""
 

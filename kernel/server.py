@@ -30,10 +30,12 @@ from kernel.manager import Kernel
 from kernel.origins import Api
 from kernel.ports import Ports
 from kernel.records import Access
+from kernel.remembered import Remembered
 from kernel.rescue import Rescue
 from kernel.sampling import Struct
 from kernel.security import Security
 from kernel.settings import SettingsFile
+from kernel.starting import Late
 from kernel.watchdog import Watchdog
 from kernel.webserver import Patient
 from kernel.workers import Engines
@@ -57,7 +59,7 @@ class Server(Struct, frozen=True):
     patience: Annotated[float, Meta(ge=2, le=3600, description=HELD_UP)] = 10.0
 
 
-def kernel_of(flags: Flags) -> Kernel:
+def kernel_of(flags: Flags, memory: Remembered | None = None) -> Kernel:
     """The kernel that the flags describe, with nothing started yet; raises Unable."""
     data = (flags.data_dir or ROOT / "data").resolve()
     try:
@@ -78,7 +80,7 @@ def kernel_of(flags: Flags) -> Kernel:
     told = {n: getattr(flags, n) for n in ("model", "loader", "listen", "safe_mode")}
     told["allow-remote-install"] = flags.allow_remote_install
     kernel = Kernel(
-        SettingsFile(file.resolve(), data / "secrets"),
+        SettingsFile(file.resolve(), data / "secrets", memory),
         [*FOLDERS, data / "extensions"],
         data,
         environments=flags.environments_dir and flags.environments_dir.resolve(),
@@ -88,6 +90,7 @@ def kernel_of(flags: Flags) -> Kernel:
         templates=ROOT / "templates",
         flags={"kernel": told, **flags.extensions},
         strict=flags.strict,
+        memory=memory,
     )
     kernel.discover()
     for id in (*(flags.only or ()), *flags.without):
@@ -98,9 +101,9 @@ def kernel_of(flags: Flags) -> Kernel:
     return kernel
 
 
-async def serve(flags: Flags) -> None:
+async def serve(flags: Flags, memory: Remembered) -> None:
     """Run the server until it is told to stop."""
-    kernel = kernel_of(flags)
+    kernel = kernel_of(flags, memory)
     with _alone(kernel.data), _listening(flags) as listener:
         web = Application(kernel, ROOT / "static")
         keyring = Keyring(kernel.data / "secrets", flags.password)
@@ -126,7 +129,8 @@ async def serve(flags: Flags) -> None:
         kernel.access = Access(
             f"{address}/v1", names, keyring.key, note, keyring.has_password, guarded, ports.also
         )
-        server = Patient(_config(guarded, flags))
+        late = Late(guarded, kernel)
+        server = Patient(_config(late, flags))
         rescue = Rescue(kernel, listener, door, partial(_config, flags=flags), server.idle)
         limit = kernel.settings.section("server", Server).patience
 
@@ -135,11 +139,14 @@ async def serve(flags: Flags) -> None:
             guarded.drop_keys()
 
         with Watchdog(kernel, limit=limit, rescue=rescue):
-            async with _running(kernel, web, keyring.watch(rekeyed)):
-                gc.freeze()  # And nothing that is here now is looked through again.
-                gc.enable()
+            async with _running(kernel, web, late, keyring.watch(rekeyed)) as starting:
                 token = "" if flags.insecure_no_auth else keyring.link()
-                server.ready = partial(_greet, kernel, address, elsewhere, token, flags)
+
+                def ready() -> None:
+                    _greet(kernel, address, elsewhere, token, flags)
+                    starting.add_done_callback(lambda _: _all_started(kernel, web))
+
+                server.ready = ready
                 await server.serve(sockets=[listener])
 
 
@@ -162,17 +169,24 @@ def _greet(kernel: Kernel, address: str, elsewhere: list[str], token: str, flags
     print(f"Key for browsers and programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)
     if flags.environments_dir and not flags.environments_dir.exists():
         print(f"Engines will be installed in a new folder, {flags.environments_dir.resolve()}")
-    for where, problem in kernel.settings.told(kernel.records).items():
-        said = discreet(f"In {kernel.settings.path.name}, {where or 'as a whole'}: {problem}")
-        print(said, file=sys.stderr)
     if not flags.no_browser and kernel.settings.section("server", Server).open_browser:
         asyncio.get_running_loop().run_in_executor(None, webbrowser.open, link)
 
 
+def _all_started(kernel: Kernel, web: Application) -> None:
+    web.assets.styles()  # The first page may come later than what it needs is kept.
+    asyncio.get_running_loop().run_in_executor(None, kernel.memory.keep)
+    gc.freeze()  # What is here now is not looked through again.
+    gc.enable()
+    for where, problem in kernel.settings.told(kernel.records).items():
+        said = discreet(f"In {kernel.settings.path.name}, {where or 'as a whole'}: {problem}")
+        print(said, file=sys.stderr)
+
+
 @asynccontextmanager
 async def _running(
-    kernel: Kernel, web: Application, key: Coroutine[Any, Any, None]
-) -> AsyncGenerator[None]:
+    kernel: Kernel, web: Application, late: Late, key: Coroutine[Any, Any, None]
+) -> AsyncGenerator[asyncio.Task[None]]:
     for name, kind in (("server", Server), ("api", Api), ("model", Engines)):
         kernel.settings.section(name, kind)
     tasks = [
@@ -180,10 +194,15 @@ async def _running(
         asyncio.create_task(key, name="key"),
         asyncio.create_task(kernel.settings.watch(kernel.changes.apply), name="settings"),
     ]
+    starting = asyncio.create_task(late.start(), name="start")
     try:
-        await kernel.start_enabled()
-        yield
+        await late.serving.wait()
+        if starting.done():
+            starting.result()  # Raises what a setup raised, with --strict.
+        yield starting
     finally:
+        kernel.only = set()  # Nothing starts any more.
+        await asyncio.wait({starting})
         await kernel.close()
         for task in tasks:
             task.cancel()

@@ -16,6 +16,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from kernel.checks import check, unknown
 from kernel.files import passing, set_aside, stamp, write
 from kernel.forms import Secret, describe
+from kernel.remembered import Remembered
 from kernel.yamltext import Malformed, Tree, arrange, at, load, put
 
 S = TypeVar("S", bound=Struct)
@@ -50,8 +51,9 @@ class SettingsFile:
     `problems` says what is wrong in it now, by "section.field"; "" is the file as a whole.
     """
 
-    def __init__(self, path: Path, secrets: Path) -> None:
+    def __init__(self, path: Path, secrets: Path, memory: Remembered | None = None) -> None:
         self.path, self.problems = path, dict[str, str]()
+        self._memory = memory or Remembered()
         self._secrets, self._lock = secrets, threading.RLock()
         self._text, self._tree, self._stamp, self._style = "", Tree(), None, (b"", "\n")
         self._kinds: dict[Where, type[Struct]] = {}
@@ -177,7 +179,7 @@ class SettingsFile:
                 raise Malformed(f"it is larger than {LARGEST >> 10} KB")
             data = self.path.read_bytes()
             text = data.removeprefix(BOM).decode().replace("\r\n", "\n")
-            tree = load(text)
+            tree = load(text, self._memory)
         except (OSError, ValueError) as error:
             why = "it is not UTF-8" if isinstance(error, UnicodeError) else str(error)
             sentence = f"{self.path.name}: {why}. Correct it; until then nothing changes."
@@ -244,7 +246,7 @@ class SettingsFile:
         last = self._raw.get(path, {})
         kept = {k: v for k, v in last.items() if k in bad or "" in bad}
         kept |= {} if "" in bad else {k: v for k, v in cast(Tree, raw).items() if k not in bad}
-        good = self._check(path, kept)[0]
+        good = self._check(path, kept)[0] if bad else good
         self._raw[path] = kept
         self._good[path] = {k: v for k, v in good.items() if not isinstance(v, Secret)}
         self.problems |= {f"{name}.{key}".rstrip("."): why for key, why in bad.items()}
@@ -255,7 +257,7 @@ class SettingsFile:
         own = {k: v for k, v in values.items() if k in mine}
         rest = {k: v for k, v in values.items() if k not in mine}
         good, bad = check(kind, rest, mine) if kind not in (None, Struct) else (rest, {})
-        also, wrong = check(Own, own)
+        also, wrong = check(Own, own) if own else (own, {})
         return good | also, bad | wrong
 
     def _secrets_of(self, path: Where) -> Path:

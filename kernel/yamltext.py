@@ -1,6 +1,5 @@
 """YAML changed as text: one entry at a time; every other line stays, comments and all."""
 
-import io
 import re
 from collections.abc import Sequence
 from copy import deepcopy
@@ -8,10 +7,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 from msgspec import UNSET
-from ruamel.yaml import YAML
-from ruamel.yaml.representer import SafeRepresenter
 
-from kernel.yamltree import Malformed, read_yaml
+from kernel.remembered import Remembered
+from kernel.yamltree import Malformed, dump_yaml, read_yaml
 
 Tree = dict[str, Any]
 _KEY = re.compile(r"""(["']?)([\w.-]+)\1 *:(?=\s|$)""")
@@ -25,9 +23,9 @@ class _Entry(NamedTuple):
     indent: str
 
 
-def load(text: str) -> Tree:
+def load(text: str, memory: Remembered | None = None) -> Tree:
     """The mapping that a text holds; raises Malformed."""
-    tree = read_yaml(text)
+    tree = memory.made(read_yaml, text) if memory else read_yaml(text)
     if not isinstance(tree, dict | None):
         raise Malformed("line 1: this is not a list of names, each with its value")
     return cast(Tree, tree or {})
@@ -58,7 +56,7 @@ def put(text: str, path: Sequence[str], value: Any, note: str = "") -> str:
         low += 1
     gone = value is UNSET and depth == len(path) - 1
     whole = at(wanted, path[: depth + 1])  # all that the entry found is to hold
-    new = [] if gone else _dump({path[depth]: whole}).splitlines()
+    new = [] if gone else dump_yaml({path[depth]: whole}).splitlines()
     if tail := _COMMENT.match(lines[low]) if entry else None:
         if new:
             new[0] += tail[1]
@@ -97,31 +95,6 @@ def arrange(text: str, path: Sequence[str], order: Sequence[str]) -> str:
     for key, gap in zip(names, gaps, strict=True):
         gap[:0] = lines[slice(*spans[key])]
     return _proven("\n".join(sum(gaps, lines[: was[0][0]])), wanted)
-
-
-class _Representer(SafeRepresenter):
-    """Writes a text with line ends or other unprintable characters on one line, escaped."""
-
-    def represent_str(self, data: str) -> Any:
-        style = None if data.isprintable() else '"'
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)  # pyright: ignore
-
-
-_Representer.add_representer(str, _Representer.represent_str)  # pyright: ignore
-
-
-def _yaml() -> Any:
-    yaml: Any = YAML(typ="safe", pure=True)
-    yaml.Representer = _Representer
-    yaml.default_flow_style, yaml.allow_unicode, yaml.width = False, True, 1 << 20
-    yaml.sort_base_mapping_type_on_output = False
-    return yaml
-
-
-def _dump(tree: Tree) -> str:
-    stream = io.StringIO()
-    _yaml().dump(tree, stream)
-    return stream.getvalue()
 
 
 def _proven(text: str, wanted: Tree) -> str:

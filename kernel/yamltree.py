@@ -1,11 +1,12 @@
-"""YAML that anybody may have written, read without letting it nest or grow beyond all bounds."""
+"""YAML that anybody may have written, read without letting it nest or grow beyond all bounds.
+
+The library is imported when something is read or written: no start needs it (`remembered`).
+"""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any, cast
-
-from ruamel.yaml import YAML
 
 DEEPEST = 500
 """Brackets within brackets, those in words too; each costs the parser more than the last."""
@@ -23,8 +24,17 @@ def read_yaml(text: str) -> Any:
     return None if node is None else value(node)
 
 
+def dump_yaml(tree: Any) -> str:
+    """The text of a tree: an entry a line, in their order."""
+    from kernel.yamlwriter import written  # noqa: PLC0415 - as above
+
+    return written(tree)
+
+
 def composed(text: str) -> tuple[Any, Callable[[Any], Any]]:
     """The tree of nodes, and what makes a value of one; both raise Malformed."""
+    from ruamel.yaml import YAML  # noqa: PLC0415 - 20 ms
+
     yaml: Any = YAML(typ="safe", pure=True)
     with _in_words():
         if max(accumulate((c in "[{") - (c in "]}") for c in text), default=0) > DEEPEST:

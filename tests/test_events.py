@@ -12,6 +12,7 @@ from kernel.bus import Bus
 from kernel.clients import Client
 from kernel.contract import Turn
 from kernel.jobs import Job, JobProgress, Jobs
+from kernel.starting import start_enabled
 from kernel.testing import App, Scripted, running
 from tools import reference
 
@@ -101,7 +102,7 @@ STORY: Mapping[str, tuple[Callable[[App], Any], Callable[[Any], bool]]] = {
     "SectionChanged": (configured, lambda e: e.name == "extensions.listener"),
     "SettingsChanged": (configured, lambda e: e.id == "listener"),
     "SlotChanged": (lambda app: app.kernel.slot().unload(), lambda e: e.state == "empty"),
-    "Started": (lambda app: app.kernel.start_enabled(), lambda e: True),
+    "Started": (lambda app: start_enabled(app.kernel), lambda e: True),
     "StatusChanged": (toggled, lambda e: (e.id, e.status, e.reason) == ("other", "running", "")),
 }
 """What brings each event about, and what it then says."""
@@ -147,3 +148,19 @@ async def test_the_last_word_of_a_job_before_a_silence_is_told(tmp_path: Path):
     await asyncio.wait({job.task})
     assert bus.notes[-1] == "three"
     assert job.progress.state == "cancelled"
+
+
+def test_of_equal_changes_that_wait_one_is_told():
+    bus = Bus()
+    queue, _ = bus.open(object)
+    for point in ("actions", "panels", "actions"):
+        bus.emit(api.Changed(point))
+    assert [queue.get_nowait() for _ in range(queue.qsize())] == [
+        api.Changed("actions"),
+        api.Changed("panels"),
+    ]
+    bus.emit(api.Changed("actions"))
+    assert queue.get_nowait() == api.Changed("actions"), "the first was told: this is another"
+    for _ in range(2):
+        bus.emit(JobProgress("1", "models", "Load"))
+    assert queue.qsize() == 2, "what is no such event is told each time"

@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import Request
@@ -12,10 +12,11 @@ from starlette.responses import PlainTextResponse, Response
 
 from kernel.api import Everyone, Extension, Job, Refused
 
-from .archives import Member, members
-from .forms.reading import Unreadable, read
 from .records import Rearranged, StoreFailed
 from .store import Store
+
+if TYPE_CHECKING:
+    from .archives import Member
 
 BATCH = re.compile(r"[0-9a-f]{16,64}")
 MOST_FILES, MOST_BYTES, MOST_BATCHES = 50_000, 4_000_000_000, 20
@@ -102,6 +103,8 @@ class Incoming:
         return ""
 
     async def _read(self, job: Job, batch: str, names: dict[int, str], result: Imported) -> None:
+        from .archives import Unreadable, members  # noqa: PLC0415 - 8 ms of every start
+
         ids = list[str]()
         try:
             for done, (number, name) in enumerate(sorted(names.items())):
@@ -124,8 +127,10 @@ class Incoming:
             said += f" {count:,} could not be read: Settings, Conversations, names them."
         self._ext.tell(said, Everyone(), "note" if result.new or result.known else "error")
 
-    async def _member(self, member: Member, result: Imported) -> list[str]:
+    async def _member(self, member: "Member", result: Imported) -> list[str]:
         """The ids of the conversations in a file that are new."""
+        from .forms.reading import Unreadable, read  # noqa: PLC0415 - these are many
+
         result.files += 1
         try:
             data = await self._ext.thread(member.read)

@@ -1,8 +1,8 @@
 """Conversations on their way out: one as a file, all as an archive made as it goes."""
 
 import re
-import zipfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from importlib import import_module
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +11,6 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from kernel.api import Extension, Struct, safe_name
 
-from .forms import ours, prose, tavern, webui
 from .records import Unknown
 from .store import Store
 from .whole import Whole
@@ -23,15 +22,20 @@ class Form(Struct, frozen=True):
     label: str
     ending: str
     media_type: str
-    write: Callable[[Whole], bytes]
+    writer: str
+    """The module in `forms`, which is imported when it is asked for, and its function."""
+
+    def write(self, whole: Whole) -> bytes:
+        module, _, function = self.writer.partition(".")
+        return getattr(import_module(f".forms.{module}", __package__), function)(whole)
 
 
 FORMS: Mapping[str, Form] = {
-    "spindle": Form("Spindle: everything", ".spindle.json", "application/json", ours.write),
-    "webui": Form("text-generation-webui", ".json", "application/json", webui.write),
-    "sillytavern": Form("SillyTavern", ".jsonl", "application/x-ndjson", tavern.write),
-    "markdown": Form("Markdown", ".md", "text/markdown; charset=utf-8", prose.markdown),
-    "text": Form("Plain text", ".txt", "text/plain; charset=utf-8", prose.text),
+    "spindle": Form("Spindle: everything", ".spindle.json", "application/json", "ours.write"),
+    "webui": Form("text-generation-webui", ".json", "application/json", "webui.write"),
+    "sillytavern": Form("SillyTavern", ".jsonl", "application/x-ndjson", "tavern.write"),
+    "markdown": Form("Markdown", ".md", "text/markdown; charset=utf-8", "prose.markdown"),
+    "text": Form("Plain text", ".txt", "text/plain; charset=utf-8", "prose.text"),
 }
 
 
@@ -62,6 +66,8 @@ class Outgoing:
         return StreamingResponse(self._zipped(form), headers=headers)
 
     async def _zipped(self, form: Form) -> AsyncIterator[bytes]:
+        import zipfile  # noqa: PLC0415 - 2 ms of every start
+
         pieces, before, used = _Pieces(), None, set[str]()
         with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[arg-type]
             while listed := await self._store.list(100, before):

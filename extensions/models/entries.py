@@ -1,14 +1,11 @@
 """The text of config-user.yaml: its entries in their order, and one of them set or taken out while
 every other line stays, comments and all."""
 
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML
-
-from kernel.api import composed
+from kernel.api import composed, dump_yaml
 
 LARGEST = 256 << 10
 """Bytes of a file."""
@@ -61,7 +58,7 @@ def put(text: str, name: str, value: Mapping[str, Any] | None, *, last: bool) ->
         raise ValueError("it is written in braces; a person has to change it")
     lines, before = text.splitlines(), pairs(text)
     mine = [pair for pair in before if pair.name == name]
-    new = [] if value is None else _dump({name: dict(value)}).splitlines()
+    new = [] if value is None else dump_yaml({name: dict(value)}).splitlines()
     at = mine[-1].begin if mine and not last else len(lines)
     lines[at:at] = new
     for pair in reversed(mine):
@@ -83,11 +80,3 @@ def _composed(text: str) -> tuple[Any, Callable[[Any], Any]]:
     if any(not isinstance(pair, tuple) for pair in (node.value if node is not None else ())):
         raise ValueError("it is no list of names")
     return node, value
-
-
-def _dump(tree: Any) -> str:
-    stream, yaml = io.StringIO(), YAML(typ="safe", pure=True)
-    yaml.default_flow_style, yaml.allow_unicode, yaml.width = False, True, 1 << 20
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(tree, stream)
-    return stream.getvalue()

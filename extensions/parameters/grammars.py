@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from extensions.engine_kit.api import as_gbnf
 from kernel.api import Extension, Refused
 
 from .shelf import Shelf
@@ -24,6 +23,8 @@ class Grammars:
 
     async def check(self, grammar: str, schema: str) -> dict[str, str]:
         """A sentence for each box whose text cannot be used, with the line where one is known."""
+        from extensions.engine_kit.api import as_gbnf  # noqa: PLC0415 - see there
+
         found: dict[str, str] = {}
         for box, text, json in (("grammar", grammar, False), ("schema", schema, True)):
             if not text.strip():

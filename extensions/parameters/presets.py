@@ -1,13 +1,11 @@
 """Presets: files that say how tokens are chosen, as text-generation-webui has them."""
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 from msgspec import UNSET, structs
-from ruamel.yaml import YAML
 
-from kernel.api import Malformed, Refused, Sampling, Struct, read_yaml
+from kernel.api import Malformed, Refused, Sampling, Struct, dump_yaml, read_yaml
 
 from . import texts
 from .texts import KNOWN
@@ -66,10 +64,7 @@ def said(sampling: Sampling, neutral: Mapping[str, Any] = NEUTRAL) -> dict[str, 
 def dump(values: Mapping[str, Any]) -> str:
     """A preset file's text."""
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-    stream, yaml = io.StringIO(), YAML(typ="safe", pure=True)
-    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False  # type: ignore[assignment]
-    yaml.dump(plain or {"temperature": 1.0}, stream)
-    return stream.getvalue()
+    return dump_yaml(plain or {"temperature": 1.0})
 
 
 def applied(sampling: Sampling, preset: Sampling) -> Sampling:

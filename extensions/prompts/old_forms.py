@@ -6,9 +6,7 @@ One holds the Jinja itself under `instruction_template`; the older one has `user
 
 from typing import Any, cast
 
-from ruamel.yaml import YAML
-
-from kernel.api import Refused
+from kernel.api import Malformed, Refused, read_yaml
 
 OLD = ("user", "bot", "turn_template", "context", "system_message")
 TURNS = """\
@@ -33,9 +31,9 @@ TURNS = """\
 def as_jinja(text: str, name: str) -> str:
     """The Jinja of a template's YAML file; raises Refused if it is none."""
     try:
-        read: Any = YAML(typ="safe", pure=True).load(text)
-    except Exception as error:  # The library lets ValueError, RecursionError and others through.
-        raise Refused(f"{name} is no YAML ({str(error)[:200]}). Correct it.") from None
+        read: Any = read_yaml(text)
+    except Malformed as error:
+        raise Refused(f"{name} is no YAML ({error}). Correct it.") from None
     if not isinstance(read, dict):
         raise Refused(f"{name} holds no instruction template. Choose another file.")
     said = {str(k): str(v) for k, v in cast(dict[Any, Any], read).items() if v is not None}

@@ -19,6 +19,7 @@ from kernel.points import Phase
 from kernel.records import Status
 from kernel.reply import Reply
 from kernel.settings import SettingsFile
+from kernel.starting import start_enabled
 from kernel.testing import kept
 from kernel.testing.http import Answer, Door, Who, encoded
 from kernel.testing.leaks import leaving_nothing
@@ -168,7 +169,7 @@ async def running(
                 follow = asyncio.create_task(web.follow())
                 app = App(kernel, web)
                 try:
-                    await kernel.start_enabled()
+                    await start_enabled(kernel)
                     for id in ids:
                         app.extension(id)
                     if model:

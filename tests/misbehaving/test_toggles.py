@@ -138,7 +138,7 @@ async def test_toggles_during_streams_leave_everything_as_before(tmp_path: Path,
     async with running("settings", model=model, folders=[tmp_path]) as app:
         kernel, record = app.kernel, app.kernel.records["toggled"]
         head, done = Head(app.page("/settings")), asyncio.Event()
-        styles = app.web._assets.styles()
+        styles = app.web.assets.styles()
         streams = [asyncio.create_task(stream(app, done)) for _ in range(3)]
         before, memory = dict[str, object](), 0
         tracemalloc.start()
@@ -165,8 +165,8 @@ async def test_toggles_during_streams_leave_everything_as_before(tmp_path: Path,
         assert state(app) == before
         assert before["contributions"] == before["modules"] == before["tasks"] == []
         assert before["templates"] == []
-        assert head.styles.split() == styles == app.web._assets.styles()
-        assert app.web._assets._bundle()[0] == b"", "nothing of its styles is served"
+        assert head.styles.split() == styles == app.web.assets.styles()
+        assert app.web.assets._bundle()[0] == b"", "nothing of its styles is served"
         assert grown < 100_000, f"grew by {grown} bytes"
         assert kernel.trouble == {}
         assert min(replies) > 2

@@ -1,0 +1,91 @@
+"""Every extension is started; what no page shows after the first page, which is sooner so."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kernel.manager import Kernel
+from kernel.records import Record, Started, Status
+
+WAIT = 0.2
+"""Seconds after which it starts without a page; a browser that was just opened takes longer."""
+LEFT_OUT = "Spindle was started without it (--without): mend what held all up, then switch it on."
+
+
+async def start_enabled(kernel: Kernel, page: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Start what the user wants; what a choice on the command line needs comes with it.
+
+    With `page`, it is awaited before those are started that a page does not show.
+    """
+    kernel.only = None if kernel.only is None else kernel.with_needs(kernel.only)
+    records = [kernel.records[id] for id in kernel.ordered()]
+    late = [r for r in records if page and r.manifest and r.manifest.late]
+    for record in late:
+        if kernel.enabled(record.id):
+            kernel.becomes(record, Status.STARTING)
+    await _start(kernel, (record for record in records if record not in late))
+    if page:
+        await page()
+    await _start(kernel, late)
+    kernel.bus.emit(Started())
+
+
+async def _start(kernel: Kernel, records: Iterable[Record]) -> None:
+    for record in records:
+        if kernel.enabled(record.id):
+            await kernel.start(record.id)
+        elif record.id in kernel.without:
+            kernel.becomes(record, Status.OFF, LEFT_OUT)
+
+
+class Late:
+    """Lets requests for extensions that have yet to start wait until all have."""
+
+    def __init__(self, app: ASGIApp, kernel: Kernel) -> None:
+        self._app, self._kernel = app, kernel
+        self.serving, self._asked, self._ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def start(self) -> None:
+        """Start every extension; `serving` is set as soon as pages have all that they show."""
+        try:
+            await start_enabled(self._kernel, None if self._kernel.guard.strict else self._page)
+        finally:
+            self.serving.set()
+            self._ended.set()
+
+    async def _page(self) -> None:
+        self.serving.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT):
+                await self._asked.wait()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._ended.is_set():
+            return await self._app(scope, receive, send)
+        if any(_serves(record, scope["path"]) for record in self._kernel.records.values()):
+            self._asked.set()
+            await self._ended.wait()
+        if scope["type"] == "http" and not scope["path"].startswith("/static/"):
+            return await self._answer(scope, receive, send)
+        await self._app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        statuses = set[int]()
+
+        async def sending(message: Message) -> None:
+            statuses.add(message.get("status", 0))
+            await send(message)
+
+        await self._app(scope, receive, sending)
+        if 200 in statuses:
+            self._asked.set()
+
+
+def _serves(record: Record, path: str) -> bool:
+    manifest = record.manifest
+    if not manifest or not manifest.late or not record.is_(Status.STARTING):
+        return False
+    own = (f"/{record.id}", f"/ext/{record.id}", *manifest.paths)
+    return any(f"{path}/".startswith(f"{each}/") for each in own)

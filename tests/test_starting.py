@@ -1,0 +1,126 @@
+"""What no page shows starts after the first page; who asks for it sooner waits for it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from kernel import starting
+from kernel.manager import Kernel
+from kernel.records import Started, Status
+from kernel.starting import Late
+from kernel.testing import running
+
+LATE = """
+from starlette.responses import PlainTextResponse
+from kernel.api import ROUTES, Routes
+async def setup(ext):
+    ext.add(ROUTES, Routes(PlainTextResponse("from the late one"), "public"))
+"""
+EARLY = "async def setup(ext): pass"
+PAGE = {"Accept": "text/html"}
+
+
+def write(root: Path, id: str, code: str, more: str = "") -> None:
+    folder = root / id
+    folder.mkdir()
+    said = {"id": id, "name": id, "version": "1", "summary": "Tests."}
+    lines = [f'{name} = "{value}"' for name, value in said.items()]
+    (folder / "extension.toml").write_text("\n".join([*lines, "api = 1", more]))
+    (folder / "__init__.py").write_text(code)
+
+
+class Beginning:
+    """A server that begins: its kernel, and a browser that asks it."""
+
+    def __init__(self, kernel: Kernel, late: Late) -> None:
+        self.kernel, self.late = kernel, late
+        transport = httpx.ASGITransport(late)
+        self.browser = httpx.AsyncClient(transport=transport, base_url="http://here")
+        self.starting = asyncio.create_task(late.start())
+
+    def status(self, id: str) -> Status:
+        return self.kernel.records[id].status
+
+
+@asynccontextmanager
+async def beginning(
+    tmp_path: Path, *, more: str = "", strict: bool = False
+) -> AsyncGenerator[Beginning]:
+    write(tmp_path, "late_one", LATE, 'late = true\npaths = ["/late"]')
+    write(tmp_path, "early_one", EARLY, more)
+    async with running("settings", folders=[tmp_path], strict=strict) as app:
+        app.kernel.only = {"settings", "early_one", "late_one"}
+        begun = Beginning(app.kernel, Late(app.web, app.kernel))
+        async with begun.browser:
+            await begun.late.serving.wait()
+            yield begun
+            await begun.starting
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a page nothing begins by itself."""
+    monkeypatch.setattr(starting, "WAIT", 600.0)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_the_first_page_comes_first(tmp_path: Path):
+    async with beginning(tmp_path) as begun:
+        started, _ = begun.kernel.bus.open(Started)
+        assert begun.status("early_one") is Status.RUNNING
+        assert begun.status("late_one") is Status.STARTING
+        assert (await begun.browser.get("/nowhere", headers=PAGE)).status_code == 404
+        assert (await begun.browser.get("/static/app.css")).status_code == 200
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert begun.status("late_one") is Status.STARTING, "neither was a page"
+        assert started.empty()
+        assert (await begun.browser.get("/", headers=PAGE)).status_code == 200
+        await begun.starting
+        assert begun.status("late_one") is Status.RUNNING
+        assert started.get_nowait() == Started()
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("path", ["/late", "/late/models", "/ext/late_one/x"])
+async def test_who_asks_for_it_is_answered_by_it(tmp_path: Path, path: str):
+    async with beginning(tmp_path) as begun:
+        assert begun.status("late_one") is Status.STARTING
+        assert (await begun.browser.get(path)).text == "from the late one"
+
+
+async def test_without_a_page_it_starts_in_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(starting, "WAIT", 0.01)
+    async with beginning(tmp_path) as begun:
+        await begun.starting
+        assert begun.status("late_one") is Status.RUNNING
+
+
+@pytest.mark.usefixtures("patient")
+async def test_switched_off_while_it_waits_it_stays_off(tmp_path: Path):
+    async with beginning(tmp_path) as begun:
+        begun.kernel.only = {"settings", "early_one"}
+        await begun.kernel.stop("late_one")
+        assert (await begun.browser.get("/", headers=PAGE)).status_code == 200
+        await begun.starting
+        assert begun.status("late_one") is Status.OFF
+
+
+@pytest.mark.usefixtures("patient")
+async def test_who_needs_it_has_it_at_once(tmp_path: Path):
+    async with beginning(tmp_path, more='[requires]\nextensions = ["late_one"]') as begun:
+        assert begun.status("early_one") is Status.RUNNING
+        assert begun.status("late_one") is Status.RUNNING
+        assert (await begun.browser.get("/late")).text == "from the late one"
+
+
+@pytest.mark.usefixtures("patient")
+async def test_with_strict_all_start_before_the_server_answers(tmp_path: Path):
+    async with beginning(tmp_path, strict=True) as begun:
+        assert begun.status("late_one") is Status.RUNNING
