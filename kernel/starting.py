@@ -21,7 +21,7 @@ async def start_enabled(kernel: Kernel, page: Callable[[], Awaitable[None]] | No
     """
     kernel.only = None if kernel.only is None else kernel.with_needs(kernel.only)
     records = [kernel.records[id] for id in kernel.ordered()]
-    late = [r for r in records if page and r.manifest and r.manifest.late]
+    late = [record for record in records if page and _late(kernel, record)]
     for record in late:
         if kernel.enabled(record.id):
             kernel.becomes(record, Status.STARTING)
@@ -30,6 +30,14 @@ async def start_enabled(kernel: Kernel, page: Callable[[], Awaitable[None]] | No
         await page()
     await _start(kernel, late)
     kernel.bus.emit(Started())
+
+
+def _late(kernel: Kernel, record: Record) -> bool:
+    """One whose flag was said is there at once: it may open a port of its own."""
+    manifest, said = record.manifest, kernel.flags.get(record.id, {})
+    if not manifest or not manifest.late:
+        return False
+    return all(said.get(flag.name, flag.default) == flag.default for flag in manifest.flags)
 
 
 async def _start(kernel: Kernel, records: Iterable[Record]) -> None:

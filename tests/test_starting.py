@@ -20,6 +20,7 @@ from kernel.api import ROUTES, Routes
 async def setup(ext):
     ext.add(ROUTES, Routes(PlainTextResponse("from the late one"), "public"))
 """
+FLAG = '[[flags]]\nname = "own-port"\nhelp = "x"\ntype = "int"\ndefault = 5000'
 EARLY = "async def setup(ext): pass"
 PAGE = {"Accept": "text/html"}
 
@@ -48,12 +49,13 @@ class Beginning:
 
 @asynccontextmanager
 async def beginning(
-    tmp_path: Path, *, more: str = "", strict: bool = False
+    tmp_path: Path, *, more: str = "", strict: bool = False, port: int = 5000
 ) -> AsyncGenerator[Beginning]:
-    write(tmp_path, "late_one", LATE, 'late = true\npaths = ["/late"]')
+    write(tmp_path, "late_one", LATE, f'late = true\npaths = ["/late"]\n{FLAG}')
     write(tmp_path, "early_one", EARLY, more)
     async with running("settings", folders=[tmp_path], strict=strict) as app:
         app.kernel.only = {"settings", "early_one", "late_one"}
+        app.kernel.flags["late_one"] = {"own-port": port}
         begun = Beginning(app.kernel, Late(app.web, app.kernel))
         async with begun.browser:
             await begun.late.serving.wait()
@@ -124,3 +126,11 @@ async def test_who_needs_it_has_it_at_once(tmp_path: Path):
 async def test_with_strict_all_start_before_the_server_answers(tmp_path: Path):
     async with beginning(tmp_path, strict=True) as begun:
         assert begun.status("late_one") is Status.RUNNING
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(("port", "status"), [(5000, Status.STARTING), (5001, Status.RUNNING)])
+async def test_one_whose_flag_was_said_does_not_wait(tmp_path: Path, port: int, status: Status):
+    async with beginning(tmp_path, port=port) as begun:
+        assert begun.status("late_one") is status
+        assert (await begun.browser.get("/late")).text == "from the late one"
