@@ -49,8 +49,8 @@ MANIFEST = {
     "page of another extension, `/<its id>`, only where it requires that.",
     "permissions": "What it does outside itself, shown before it is installed; see below.",
     "enabled": "Whether it is on until a user says otherwise; by default it is.",
-    "late": "Whether it may start after the first page, which shows nothing of it; not where one of "
-    "its flags was said.",
+    "late": "Whether it may start after the first page, which shows nothing of it; not "
+    "when one of its flags was said.",
     "requires": "`[requires]`: what must be there first.",
     "requires.extensions": "Their ids; their `api.py` may be imported then.",
     "requires.python": "Packages beside the server, `name==version`.",
