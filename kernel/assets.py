@@ -82,7 +82,7 @@ class Assets:
         """`<id>/static/<file>` of a running extension."""
         id, _, name = rest.partition("/static/")
         record = self._records.get(id)
-        if not name or not record or not record.is_(Status.RUNNING):
+        if not name or not record or not _brings(record):
             return None
         folder = (record.folder / "static").resolve()
         try:  # Resolved once: what is checked is what is opened.
@@ -103,8 +103,7 @@ class Assets:
     def found(self, suffix: str) -> Iterator[tuple[str, str, str | None]]:
         """Each `static/<id><suffix>`: id, address, and its text if it need not be loaded as it is:
         a style that joins, a script that waits for an element of its own."""
-        running = [pair for pair in self._records.items() if pair[1].is_(Status.RUNNING)]
-        for id, record in running:
+        for id, record in [pair for pair in self._records.items() if _brings(pair[1])]:
             name = f"/static/{id}{suffix}"
             place = f"{record.folder}{name}"
             try:  # Every page asks for all of them: a file that stays costs one look at the disk.
@@ -126,3 +125,9 @@ class Assets:
                 )
                 known = self._read[name] = f"{place}?{version}", text if fits else None
             yield id, f"/ext/{id}/static/{id}{suffix}?v={version}", known[1]
+
+
+def _brings(record: Record) -> bool:
+    """Whether it runs, or starts late: what pages load does not change right after the first."""
+    late = bool(record.manifest and record.manifest.late)
+    return record.is_(Status.RUNNING) or (late and record.is_(Status.STARTING))

@@ -55,7 +55,7 @@ class Remembered:
     def keep(self) -> None:
         """Keep what this start asked for, and remember no more."""
         file, before, now = self._file, self._before, self._now
-        self.__init__()
+        self._file, self._before, self._now = None, {}, {}
         if file and now != before:
             with suppress(OSError):  # A folder that takes nothing: the next start reads all, too.
                 body = msgspec.msgpack.encode(now)

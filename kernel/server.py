@@ -144,7 +144,7 @@ async def serve(flags: Flags, memory: Remembered) -> None:
 
                 def ready() -> None:
                     _greet(kernel, address, elsewhere, token, flags)
-                    starting.add_done_callback(lambda _: _all_started(kernel, web))
+                    starting.add_done_callback(partial(_all_started, kernel, web))
 
                 server.ready = ready
                 await server.serve(sockets=[listener])
@@ -173,7 +173,7 @@ def _greet(kernel: Kernel, address: str, elsewhere: list[str], token: str, flags
         asyncio.get_running_loop().run_in_executor(None, webbrowser.open, link)
 
 
-def _all_started(kernel: Kernel, web: Application) -> None:
+def _all_started(kernel: Kernel, web: Application, starting: asyncio.Task[None]) -> None:
     web.assets.styles()  # The first page may come later than what it needs is kept.
     asyncio.get_running_loop().run_in_executor(None, kernel.memory.keep)
     gc.freeze()  # What is here now is not looked through again.
@@ -181,6 +181,7 @@ def _all_started(kernel: Kernel, web: Application) -> None:
     for where, problem in kernel.settings.told(kernel.records).items():
         said = discreet(f"In {kernel.settings.path.name}, {where or 'as a whole'}: {problem}")
         print(said, file=sys.stderr)
+    starting.result()  # A fault of the kernel's own is told at once.
 
 
 @asynccontextmanager

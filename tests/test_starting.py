@@ -1,6 +1,7 @@
 """What no page shows starts after the first page; who asks for it sooner waits for it."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 
 from kernel import starting
 from kernel.manager import Kernel
+from kernel.manifest import Manifest
+from kernel.pages import PANELS
 from kernel.records import Started, Status
 from kernel.starting import Late
-from kernel.testing import running
+from kernel.testing import ROOT, running
 
 LATE = """
 from starlette.responses import PlainTextResponse
@@ -105,6 +108,19 @@ async def test_without_a_page_it_starts_in_a_moment(
 
 
 @pytest.mark.usefixtures("patient")
+async def test_the_page_loads_what_it_brings_from_the_beginning(tmp_path: Path):
+    async with beginning(tmp_path) as begun:
+        static = tmp_path / "late_one" / "static"
+        static.mkdir()
+        (static / "late_one.css").write_text(".late-one { color: red }")
+        first = (await begun.browser.get("/", headers=PAGE)).text
+        await begun.starting
+        [style] = {*re.findall(r"/ext/styles\.css\?v=\w+", first)}
+        assert style in (await begun.browser.get("/", headers=PAGE)).text
+        assert ".late-one" in (await begun.browser.get(style)).text
+
+
+@pytest.mark.usefixtures("patient")
 async def test_switched_off_while_it_waits_it_stays_off(tmp_path: Path):
     async with beginning(tmp_path) as begun:
         begun.kernel.only = {"settings", "early_one"}
@@ -134,3 +150,17 @@ async def test_one_whose_flag_was_said_does_not_wait(tmp_path: Path, port: int, 
     async with beginning(tmp_path, port=port) as begun:
         assert begun.status("late_one") is status
         assert (await begun.browser.get("/late")).text == "from the late one"
+
+
+async def test_what_is_late_shows_nothing_in_the_page():
+    """But in Settings and Model, which are drawn again when it comes."""
+    shipped = (ROOT / "extensions").glob("*/extension.toml")
+    late = [m.id for m in (Manifest.read(file.parent) for file in shipped) if m.late and m.enabled]
+    assert len(late) > 15
+    async with running(*late) as app:
+        shown = {
+            (entry.owner, entry.value.region)
+            for entry in app.kernel.registry.entries(PANELS)
+            if entry.owner in late
+        }
+        assert {region for _, region in shown} <= {"settings", "models", "model_file"}, shown
