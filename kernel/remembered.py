@@ -46,7 +46,7 @@ class Remembered:
             self._now[key] = kept
             return msgspec.msgpack.decode(kept)
         value = function(text)
-        with suppress(TypeError, OverflowError):
+        with suppress(TypeError, ValueError, OverflowError, RecursionError):  # It is no JSON.
             packed = msgspec.msgpack.encode(value)
             if repr(msgspec.msgpack.decode(packed)) == repr(value):
                 self._now[key] = packed

@@ -122,14 +122,14 @@ async def serve(flags: Flags, memory: Remembered) -> None:
             rules=partial(kernel.settings.section, "api", Api),
         )
         guarded = door(web, access_of=web.access, refused=web.refused)
-        ports = Ports(guarded, partial(_config, guarded, flags), flags.listen or "127.0.0.1")
+        late = Late(guarded, kernel)
+        ports = Ports(guarded, partial(_config, late, flags), flags.listen or "127.0.0.1")
         elsewhere = _elsewhere(address, flags)
         names = tuple(f"{each}/v1" for each in elsewhere)
         note = OPEN if flags.insecure_no_auth else ""
         kernel.access = Access(
             f"{address}/v1", names, keyring.key, note, keyring.has_password, guarded, ports.also
         )
-        late = Late(guarded, kernel)
         server = Patient(_config(late, flags))
         rescue = Rescue(kernel, listener, door, partial(_config, flags=flags), server.idle)
         limit = kernel.settings.section("server", Server).patience
@@ -174,10 +174,12 @@ def _greet(kernel: Kernel, address: str, elsewhere: list[str], token: str, flags
 
 
 def _all_started(kernel: Kernel, web: Application, starting: asyncio.Task[None]) -> None:
-    web.assets.styles()  # The first page may come later than what it needs is kept.
-    asyncio.get_running_loop().run_in_executor(None, kernel.memory.keep)
     gc.freeze()  # What is here now is not looked through again.
     gc.enable()
+    if starting.cancelled():
+        return
+    web.assets.styles()  # The first page may come later than what it needs is kept.
+    asyncio.get_running_loop().run_in_executor(None, kernel.memory.keep)
     for where, problem in kernel.settings.told(kernel.records).items():
         said = discreet(f"In {kernel.settings.path.name}, {where or 'as a whole'}: {problem}")
         print(said, file=sys.stderr)
@@ -202,7 +204,7 @@ async def _running(
             starting.result()  # Raises what a setup raised, with --strict.
         yield starting
     finally:
-        kernel.only = set()  # Nothing starts any more.
+        starting.cancel()
         await asyncio.wait({starting})
         await kernel.close()
         for task in tasks:

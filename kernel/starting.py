@@ -42,6 +42,8 @@ def _late(kernel: Kernel, record: Record) -> bool:
 
 async def _start(kernel: Kernel, records: Iterable[Record]) -> None:
     for record in records:
+        if record.id not in kernel.records:  # It was removed meanwhile.
+            continue
         if kernel.enabled(record.id):
             await kernel.start(record.id)
         elif record.id in kernel.without:
@@ -93,7 +95,9 @@ class Late:
 
 def _serves(record: Record, path: str) -> bool:
     manifest = record.manifest
-    if not manifest or not manifest.late or not record.is_(Status.STARTING):
+    if not manifest or not manifest.late or not record.is_(Status.STARTING, Status.RUNNING):
+        return False
+    if path.startswith(f"/ext/{record.id}/static/"):  # The first page loads it.
         return False
     own = (f"/{record.id}", f"/ext/{record.id}", *manifest.paths)
     return any(f"{path}/".startswith(f"{each}/") for each in own)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kernel.remembered import NAME, Remembered
+from kernel.settings import SettingsFile
 
 
 class Counting:
@@ -125,3 +126,13 @@ def test_before_it_begins_and_once_it_is_kept_each_call_is_made(tmp_path: Path):
     assert function.calls == ["a", "a", "a"]
     memory.keep()
     assert not (tmp_path / NAME).exists()
+
+
+def test_settings_with_what_no_json_has_are_read_as_ever(tmp_path: Path):
+    for text in ('server: {note: "\\ud83d\\ude00"}', "server: &x [*x]"):
+        (file := tmp_path / "settings.yaml").write_text(text)
+        memory = Remembered()
+        memory.begin(tmp_path)
+        settings = SettingsFile(file, tmp_path, memory)
+        assert "" not in settings.problems
+        assert repr(settings._tree) == repr(SettingsFile(file, tmp_path)._tree)

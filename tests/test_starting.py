@@ -164,3 +164,24 @@ async def test_what_is_late_shows_nothing_in_the_page():
             if entry.owner in late
         }
         assert {region for _, region in shown} <= {"settings", "models", "model_file"}, shown
+
+
+@pytest.mark.usefixtures("patient")
+async def test_who_asks_for_one_that_is_there_waits_for_the_others(tmp_path: Path):
+    """Else a program would meet an API without its loader."""
+    write(tmp_path, "other_one", EARLY, "late = true")
+    async with beginning(tmp_path, port=5001) as begun:  # a flag of it was said
+        begun.kernel.only = {"settings", "early_one", "late_one", "other_one"}
+        assert begun.status("late_one") is Status.RUNNING
+        assert (await begun.browser.get("/late")).text == "from the late one"
+        assert begun.starting.done()
+
+
+@pytest.mark.usefixtures("patient")
+async def test_what_the_first_page_loads_does_not_wait(tmp_path: Path):
+    async with beginning(tmp_path) as begun:
+        (static := tmp_path / "late_one" / "static").mkdir()
+        (static / "late_one.js").write_text("'it'")
+        assert (await begun.browser.get("/ext/late_one/static/late_one.js")).text == "'it'"
+        assert begun.status("late_one") is Status.STARTING
+        assert (await begun.browser.get("/late")).status_code == 200

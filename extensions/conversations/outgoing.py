@@ -1,7 +1,7 @@
 """Conversations on their way out: one as a file, all as an archive made as it goes."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib import import_module
 from typing import Any
 from urllib.parse import quote
@@ -25,9 +25,10 @@ class Form(Struct, frozen=True):
     writer: str
     """The module in `forms`, which is imported when it is asked for, and its function."""
 
-    def write(self, whole: Whole) -> bytes:
+    def found(self) -> Callable[[Whole], bytes]:
+        """The function itself."""
         module, _, function = self.writer.partition(".")
-        return getattr(import_module(f".forms.{module}", __package__), function)(whole)
+        return getattr(import_module(f".forms.{module}", __package__), function)
 
 
 FORMS: Mapping[str, Form] = {
@@ -54,7 +55,7 @@ class Outgoing:
             whole = await self._store.whole(request.path_params["id"])
         except Unknown as error:
             return PlainTextResponse(str(error), 404)
-        data = await self._ext.thread(form.write, whole)
+        data = await self._ext.thread(form.found(), whole)
         return Response(data, headers=_named(file_name(whole.title, form.ending), form.media_type))
 
     async def all(self, request: Request) -> Response:
@@ -68,7 +69,7 @@ class Outgoing:
     async def _zipped(self, form: Form) -> AsyncIterator[bytes]:
         import zipfile  # noqa: PLC0415 - 2 ms of every start
 
-        pieces, before, used = _Pieces(), None, set[str]()
+        pieces, before, used, write = _Pieces(), None, set[str](), form.found()
         with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[arg-type]
             while listed := await self._store.list(100, before):
                 for kept in listed:
@@ -76,7 +77,7 @@ class Outgoing:
                         whole = await self._store.whole(kept.id)
                     except Unknown:  # Deleted meanwhile.
                         continue
-                    data = await self._ext.thread(form.write, whole)
+                    data = await self._ext.thread(write, whole)
                     name = _free(_path(whole, form.ending), form.ending, used)
                     await self._ext.thread(archive.writestr, name, data)
                     yield pieces.take()
