@@ -176,14 +176,14 @@ def _greet(kernel: Kernel, address: str, elsewhere: list[str], token: str, flags
 def _all_started(kernel: Kernel, web: Application, starting: asyncio.Task[None]) -> None:
     gc.freeze()  # What is here now is not looked through again.
     gc.enable()
-    if starting.cancelled():
-        return
-    web.assets.styles()  # The first page may come later than what it needs is kept.
-    asyncio.get_running_loop().run_in_executor(None, kernel.memory.keep)
     for where, problem in kernel.settings.told(kernel.records).items():
         said = discreet(f"In {kernel.settings.path.name}, {where or 'as a whole'}: {problem}")
         print(said, file=sys.stderr)
+    if starting.cancelled():
+        return
     starting.result()  # A fault of the kernel's own is told at once.
+    web.assets.styles()  # The first page may come later than what it needs is kept.
+    asyncio.get_running_loop().run_in_executor(None, kernel.memory.keep)
 
 
 @asynccontextmanager

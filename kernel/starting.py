@@ -26,7 +26,7 @@ async def start_enabled(kernel: Kernel, page: Callable[[], Awaitable[None]] | No
         if kernel.enabled(record.id):
             kernel.becomes(record, Status.STARTING)
     await _start(kernel, (record for record in records if record not in late))
-    if page:
+    if page and any(kernel.enabled(record.id) for record in late):
         await page()
     await _start(kernel, late)
     kernel.bus.emit(Started())

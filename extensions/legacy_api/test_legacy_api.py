@@ -405,7 +405,9 @@ async def test_a_failure_after_the_first_word_is_an_event(slow: Slow):
 async def test_the_flag_opens_the_old_ports_and_one_that_is_taken_is_told(tmp_path: Path):
     old, taken = free_port(), await asyncio.start_server(lambda _, w: w.close(), "127.0.0.1", 0)
     busy = taken.sockets[0].getsockname()[1]
+    (models := tmp_path / "none").mkdir()
     flags = ("--api", "--api-blocking-port", str(old), "--api-streaming-port", str(busy))
+    flags += ("--model-dir", str(models))
     async with taken, live(tmp_path / "data", tmp_path, "--extensions", "legacy_api", *flags) as it:
         assert f"Port {busy} cannot be had" in it.said
         async with httpx.AsyncClient(timeout=60) as web:
