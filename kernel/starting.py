@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -77,9 +78,19 @@ class Late:
         if any(_serves(record, scope["path"]) for record in self._kernel.records.values()):
             self._asked.set()
             await self._ended.wait()
+        if scope["type"] == "websocket":
+            return await self._app(scope, partial(self._held, receive), send)
         if scope["type"] == "http" and not scope["path"].startswith("/static/"):
             return await self._answer(scope, receive, send)
         await self._app(scope, receive, send)
+
+    async def _held(self, receive: Receive) -> Message:
+        """What a page asks for, as soon as all are there who may have to do it."""
+        message = await receive()
+        if message["type"] == "websocket.receive" and not self._ended.is_set():
+            self._asked.set()
+            await self._ended.wait()
+        return message
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         statuses = set[int]()

@@ -1,6 +1,7 @@
 """What no page shows starts after the first page; who asks for it sooner waits for it."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from kernel import starting
 from kernel.manager import Kernel
@@ -19,9 +21,13 @@ from kernel.testing import ROOT, running
 
 LATE = """
 from starlette.responses import PlainTextResponse
-from kernel.api import ROUTES, Routes
+from kernel.api import ROUTES, Action, Routes
+class Greet(Action, frozen=True): pass
 async def setup(ext):
     ext.add(ROUTES, Routes(PlainTextResponse("from the late one"), "public"))
+    @ext.on(Greet)
+    async def greet(action, client):
+        ext.tell("greeted", client)
 """
 FLAG = '[[flags]]\nname = "own-port"\nhelp = "x"\ntype = "int"\ndefault = 5000'
 EARLY = "async def setup(ext): pass"
@@ -186,3 +192,24 @@ async def test_what_the_first_page_loads_does_not_wait(tmp_path: Path):
         assert (await begun.browser.get("/ext/late_one/static/late_one.js")).text == "'it'"
         assert begun.status("late_one") is Status.STARTING
         assert (await begun.browser.get("/late")).status_code == 200
+
+
+@pytest.mark.usefixtures("patient")
+async def test_what_a_page_asks_it_for_waits_for_it(tmp_path: Path):
+    """As a click right after the server came back."""
+    async with beginning(tmp_path) as begun:
+        to_server, to_page = asyncio.Queue[Message](), asyncio.Queue[Message]()
+        scope = {"type": "websocket", "path": "/ws", "query_string": b"", "headers": []}
+        serving = asyncio.create_task(begun.late(scope, to_server.get, to_page.put))
+        to_server.put_nowait({"type": "websocket.connect"})
+        assert (await to_page.get())["type"] == "websocket.accept"
+        assert begun.status("late_one") is Status.STARTING
+        text = json.dumps({"action": "late_one.greet"})
+        to_server.put_nowait({"type": "websocket.receive", "text": text})
+        heard = ""
+        while 'class="toast' not in heard:
+            heard = b"".join((await to_page.get()).get("texts", ())).decode()
+        assert "greeted" in heard
+        assert begun.status("late_one") is Status.RUNNING
+        to_server.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await serving
