@@ -44,10 +44,20 @@ from kernel.forms import Field, fields
 from kernel.guard import Failure
 from kernel.jobs import Job, JobKind, JobProgress
 from kernel.keyring import Key
-from kernel.loaders import LOADERS, Generation, Installs, Loader, Model, ToInstall, Weighs
+from kernel.loaders import (
+    LOADERS,
+    Generated,
+    Generation,
+    Installs,
+    Loader,
+    Model,
+    SlotChanged,
+    ToInstall,
+    Weighs,
+)
 from kernel.manager import Kernel
 from kernel.manifest import Manifest
-from kernel.model import Generated, LoadFailed, NoModel, Replaced, Slot, SlotChanged
+from kernel.model import LoadFailed, NoModel, Replaced, Slot
 from kernel.names import safe_name, safe_path
 from kernel.pages import PANELS, Panel
 from kernel.points import Changed, Phase, Point

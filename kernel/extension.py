@@ -12,10 +12,11 @@ from markupsafe import Markup
 from kernel.acting import ACTIONS, Action, Handler, wire_name
 from kernel.clients import EVERYONE, Client, To
 from kernel.contract import Delta, Message, Report, Request, Turn
+from kernel.generation import TOLD
 from kernel.jobs import Job, JobKind
 from kernel.loaders import Generation, ToInstall
 from kernel.manifest import Manifest
-from kernel.model import ASKED, TOLD, Slot
+from kernel.model import ASKED, Slot
 from kernel.pages import Panel, Region, in_region
 from kernel.pipeline import modified
 from kernel.points import Phase, Point, Rewrites
@@ -122,6 +123,11 @@ class Extension(Scope, Generic[S]):
     def slot(self, name: str = "chat") -> Slot:
         """Where a model is loaded: `slot().model` is None or has `info` and what it can do."""
         return self._kernel.slot(name)
+
+    @property
+    def starting(self) -> bool:
+        """Whether Spindle itself is; `Started` is still to come."""
+        return self._kernel.starting
 
     def flag(self, name: str) -> Any:
         """The value of a command line flag of the kernel or of this extension."""

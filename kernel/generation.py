@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from kernel.contract import Finish, Output
+from kernel.contract import Finish, Output, Refused
 from kernel.pipe import Pipe
+from kernel.settings import SettingsError
 
 
 class WorkerError(RuntimeError):
@@ -44,6 +45,8 @@ class Replaced(LoadFailed):
 
 GONE = (NoModel, LoadFailed, WorkerError, WorkerDied)
 """A model fails or is not there: not the fault of an extension that asked it."""
+TOLD = (Refused, SettingsError, OSError, *GONE)
+"""Errors that are sentences for a person: whoever raises them did nothing wrong."""
 
 
 class Generation(Pipe):

@@ -53,6 +53,14 @@ class SlotChanged(msgspec.Struct, frozen=True):
     """What the engine that failed printed last."""
 
 
+class Generated(msgspec.Struct, frozen=True):
+    """A generation ended."""
+
+    slot: str
+    finish: Finish
+    seconds: float
+
+
 class News:
     """What is told of a slot: each change at once, but of how far a step is only so much. Some
     engines say that in a burst, and whoever listens draws what it hears."""

@@ -80,6 +80,8 @@ class Kernel:
         """The extensions that may run (safe mode, `--extensions`); None: as the settings say."""
         self.without: set[str] = set()
         """Extensions left out until they are switched on in Settings (`--without`)."""
+        self.starting = False
+        """Until all that the user wants were started for the first time."""
         self.patience = 30.0
         """Seconds that a `setup` may take."""
         self._slots: dict[str, Slot] = {}

@@ -15,29 +15,27 @@ import msgspec
 from kernel.bus import Bus
 from kernel.checks import check
 from kernel.contract import Finish, ModelInfo, Refused, Request
-from kernel.generation import GONE, LoadFailed, NoModel, Replaced
+from kernel.generation import TOLD, LoadFailed, NoModel, Replaced
 from kernel.guard import called
-from kernel.loaders import Generation, Installs, Model, News, SlotChanged, Telling, loader_for
+from kernel.loaders import (
+    Generated,
+    Generation,
+    Installs,
+    Model,
+    News,
+    SlotChanged,
+    Telling,
+    loader_for,
+)
 from kernel.points import Registry
 from kernel.records import told
 from kernel.samplers import SAMPLERS, checked
-from kernel.settings import SettingsError
 
 log = logging.getLogger(__name__)
 Wish = tuple[Path, str, dict[str, Any]]
 Work = Callable[[], Awaitable[None]]
 
 
-class Generated(msgspec.Struct, frozen=True):
-    """A generation ended."""
-
-    slot: str
-    finish: Finish
-    seconds: float
-
-
-TOLD = (Refused, SettingsError, OSError, *GONE)
-"""Errors that are sentences for a person: whoever raises them did nothing wrong."""
 CLOSING = 10.0
 """Seconds that a model may take to end."""
 ASKED: "ContextVar[Callable[[Generation, str], None] | None]" = ContextVar("asked", default=None)
@@ -68,14 +66,13 @@ class Slot:
         """Brings back a model that was put to rest, where an extension does that."""
         self._bus, self._registry, self._failed = bus, registry, failed
         self._news = News(bus)
-        self._work: asyncio.Task[None] | None = None
+        self._work: asyncio.Task[Any] | None = None
         self._doing: Work | None = None
         self._wanted: Wish | None = None
         self._loaded: Wish | None = None
         self._next = ""
         """The extension that installs an engine while another model is still there."""
-        self._lost = False
-        self._proven = False
+        self._lost = self._proven = False
         self._deaths: list[float] = []
 
     async def load(self, path: Path, loader: str = "", options: Mapping[str, Any] = {}) -> None:
@@ -83,6 +80,19 @@ class Slot:
         self._wanted = path, loader, dict(options)
         self._trust()
         await self._instead(self._replace)
+
+    async def expect(self, path: Path) -> None:
+        """Say that this will be loaded, whose loader is not there yet, until it or another is, or
+        until this is cancelled: who asks waits meanwhile, as for a load."""
+        self._wanted = path, "", {}
+        waiting = self._work = asyncio.create_task(asyncio.Event().wait())
+        self._report(0, f"Loading {path.name}")
+        try:
+            await asyncio.wait({waiting})
+        finally:
+            waiting.cancel()
+            if self._work is waiting:
+                self._stay("empty", "")
 
     async def reload(self) -> None:
         """Load again what was loaded last."""
@@ -166,7 +176,7 @@ class Slot:
             raise LoadFailed("The loading was cancelled.")
         task.result()
 
-    async def _after(self, before: "asyncio.Task[None] | None", work: Work) -> None:
+    async def _after(self, before: "asyncio.Task[Any] | None", work: Work) -> None:
         if before and not before.done():
             before.cancel()
             waiting = asyncio.ensure_future(asyncio.wait({before}))

@@ -10,9 +10,10 @@ from msgspec import structs
 
 from kernel.answer import Answer
 from kernel.contract import Delta, Finish, Message, Refused, Request, Turn
+from kernel.generation import TOLD
 from kernel.guard import SwitchedOff, check
 from kernel.loaders import Generation
-from kernel.model import ASKED, TOLD
+from kernel.model import ASKED
 from kernel.pipe import Pipe
 from kernel.pipeline import Stage, Transcript, modified
 from kernel.points import Entry, Point

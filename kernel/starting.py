@@ -20,6 +20,7 @@ async def start_enabled(kernel: Kernel, page: Callable[[], Awaitable[None]] | No
 
     With `page`, it is awaited before those are started that a page does not show.
     """
+    kernel.starting = True
     kernel.only = None if kernel.only is None else kernel.with_needs(kernel.only)
     records = [kernel.records[id] for id in kernel.ordered()]
     late = [record for record in records if page and _late(kernel, record)]
@@ -30,6 +31,7 @@ async def start_enabled(kernel: Kernel, page: Callable[[], Awaitable[None]] | No
     if page and any(kernel.enabled(record.id) for record in late):
         await page()
     await _start(kernel, late)
+    kernel.starting = False
     kernel.bus.emit(Started())
 
 

@@ -11,7 +11,7 @@ from extensions.llama_cpp import building, command_line
 from extensions.llama_cpp.choosing import Choosing
 from extensions.llama_cpp.honoured import HONOURED
 from extensions.llama_cpp.prebuilt_sampling import HONOURED as PREBUILT
-from kernel.api import LOADERS, Refused, Request, Sampling, Started
+from kernel.api import LOADERS, Refused, Request, Sampling
 from kernel.environments import python_of
 from kernel.testing import App, running
 from tests.engines.real import STORIES, STORY
@@ -98,7 +98,8 @@ async def test_an_engine_that_does_not_load_it_gives_the_place_back(app: App):
 @pytest.mark.engine
 async def test_a_model_for_vectors_has_a_slot_of_its_own(app: App):
     app.kernel.flags["llama_cpp"] = {"embedding-model": "story.gguf"}
-    app.kernel.bus.emit(Started())
+    app.kernel.starting = True
+    assert await app.kernel.restart("llama_cpp")
     slot = app.kernel.slot("embedding")
     await app.until(lambda: slot.model is not None)
     assert slot.model

@@ -66,6 +66,34 @@ async def test_it_loads_unloads_and_reloads():
         assert slot.state.state == "ready"
 
 
+async def test_who_asks_before_the_loader_is_there_waits_for_it():
+    async with running() as app:
+        slot = app.kernel.slot()
+        expecting = asyncio.create_task(slot.expect(PATH))
+        await asyncio.sleep(0)
+        assert (slot.state.state, slot.state.note) == ("loading", "Loading scripted")
+        asking = asyncio.create_task(slot.settled())
+        await asyncio.sleep(0.01)
+        assert not asking.done()
+        await app.load(Scripted("Hi."))
+        await asking
+        await expecting
+        assert slot.state.state == "ready"
+
+
+async def test_what_is_expected_no_more_leaves_an_empty_slot():
+    async with running() as app:
+        slot = app.kernel.slot()
+        expecting = asyncio.create_task(slot.expect(PATH))
+        await asyncio.sleep(0)
+        asking = asyncio.create_task(slot.generate(None))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        expecting.cancel()
+        with pytest.raises(NoModel, match="Choose one in the status line"):
+            await asking
+        assert (slot.state.state, slot.state.error) == ("empty", "")
+
+
 async def test_a_dead_engine_is_replaced_once_and_never_in_a_loop():
     async with running() as app:
         model = Scripted("Hi.")

@@ -21,7 +21,6 @@ from kernel.api import (
     Panel,
     Refused,
     Samplers,
-    Started,
     check,
     safe_path,
 )
@@ -82,10 +81,8 @@ async def setup(ext: Extension[Any]) -> None:
     async def progress(event: JobProgress) -> None:
         choosing.heard(event)
 
-    @ext.on(Started)
-    async def started(event: Started) -> None:
-        if name := ext.flag("embedding-model"):
-            ext.spawn(embedding(ext, name), "embedding model")
+    if ext.starting and (name := ext.flag("embedding-model")):
+        ext.spawn(embedding(ext, name), "embedding model")
 
     ext.add(LOADERS, loader)
     ext.add(SAMPLERS, Samplers("llama.cpp", BannedStrings))

@@ -67,6 +67,8 @@ async def setup(ext: Extension[Settings]) -> None:
     Desk(ext, ways, loading, views, rest)
     Fits(ext, views)
     await views.look()
+    if ext.starting:
+        loading.expect()
 
     @ext.on(Started)
     async def started(event: Started) -> None:

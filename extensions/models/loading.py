@@ -1,5 +1,6 @@
 """Load a model by its name below models/, now or when Spindle starts."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -57,6 +58,7 @@ class Loading:
         self.refused = ""
         """Why, where that was told before the load began: the slot knows nothing of it."""
         self._ext, self._memory, self.ways = ext, memory, ways
+        self._expecting: asyncio.Task[None] | None = None
         self._newest: object = None
         """The load that was asked for last."""
         self._there = Loaded()
@@ -109,7 +111,7 @@ class Loading:
             saved = self.ways.options(name, loader, start=start)
             good, bad = check(loader.Options, options)
             said = said if bad else saved | good  # What is bad the slot refuses, in its words.
-        if start and self._ext.slot().state.state != "empty":
+        if start and not self._expects and self._ext.slot().state.state != "empty":
             return  # Somebody chose one while this looked.
         await self._open(name, path, loader.id if loader else wish, said)
         if not instead:
@@ -170,27 +172,44 @@ class Loading:
         if replaced and slot.state.state == "empty":
             await self._open(before.name, self.path(before.name), before.loader, before.options)
 
+    @property
+    def _expects(self) -> bool:
+        return bool(self._expecting and not self._expecting.done())
+
+    def expect(self) -> None:
+        """Say what `at_start` will load: its loader, and others, are not there yet."""
+        for name in (self._first, "" if self._wish else GUIDE):
+            with suppress(Refused):
+                if name:
+                    work = self._ext.slot().expect(self.path(name))
+                    self._expecting = self._ext.spawn(work, "expect")
+                    return
+
     async def at_start(self, say: Callable[[str], None]) -> None:
         """The model that `--model` names, or the one used last, or the guide; `say` is told when
         that cannot be. What is only missed for now is not forgotten: the guide stands in."""
-        wish, last = self._wish, self._memory.last
-        if not wish and not self._ext.settings.at_start:
+        try:
+            await self._load_first(say)
+        except (LoadFailed, NoModel) as error:  # The slot shows it.
+            self._ext.log.warning("%s", error)
+        finally:
+            if self._expecting:
+                self._expecting.cancel()
+
+    async def _load_first(self, say: Callable[[str], None]) -> None:
+        if not (name := self._first):
             return
-        name = wish or last or GUIDE
         instead = False
         if trouble := await self._trouble(name):
-            if not (wish or last or (self._ext.models / GUIDE).exists()):
+            if not (self._wish or self._memory.last or (self._ext.models / GUIDE).exists()):
                 return  # There is no guide, and nobody asked for it.
-            instead = not wish and name != GUIDE and not await self._trouble(GUIDE)
+            instead = not self._wish and name != GUIDE and not await self._trouble(GUIDE)
             self._ext.log.warning("%s", trouble)
             say(f"{trouble} The guide stands in." if instead else trouble)
             if not instead:
                 return
             name = GUIDE
-        try:
-            await self.load(name, self._ext.flag("loader") or "", start=True, instead=instead)
-        except (LoadFailed, NoModel) as error:  # The slot shows it.
-            self._ext.log.warning("%s", error)
+        await self.load(name, self._ext.flag("loader") or "", start=True, instead=instead)
 
     @property
     def culprit(self) -> str:
@@ -204,6 +223,13 @@ class Loading:
     def _wish(self) -> str:
         """What `--model` names; a shell completes the name of a folder with a slash."""
         return (self._ext.flag("model") or "").rstrip("/")
+
+    @property
+    def _first(self) -> str:
+        """What a start loads, or would if it is there."""
+        if self._wish or not self._ext.settings.at_start:
+            return self._wish
+        return self._memory.last or GUIDE
 
     async def _way(self, name: str, path: Path, wish: str) -> Loader | None:
         """The loader, after a look at what is saved; none where the slot has to say why not."""

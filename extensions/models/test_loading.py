@@ -10,6 +10,7 @@ import pytest
 from extensions.models.advice import advice
 from extensions.models.api import MODELS, Models
 from extensions.models.choosing import Choosing
+from extensions.models.loading import GUIDE
 from extensions.models.saved import OURS, THEIRS
 from kernel.api import (
     LOADERS,
@@ -256,6 +257,67 @@ async def test_the_command_line_goes_before_what_is_saved_at_the_start_alone():
         assert 'value="4096"' in last(page), "the form says how it is loaded"
         await models.load("one.gguf")
         assert loader.asked[-1] == Options(512, threads=3)
+
+
+async def beginning(app: App) -> None:
+    """As at a start of Spindle, whose loaders are yet to come."""
+    await app.kernel.slot().unload()
+    app.kernel.starting = True
+    assert await app.kernel.restart("models")
+
+
+async def test_what_a_start_will_load_is_said_before_its_loader_is_there():
+    async with running("models") as app:
+        await with_models(app, GUIDE)
+        await beginning(app)
+        page = await app.open("/")
+        await page.until("Loading guide.gguf")
+        asking = asyncio.create_task(app.kernel.slot().settled())
+        having(app, Engine(Scripted("Hi.")))
+        await asyncio.sleep(0.01)
+        assert not asking.done()
+        app.kernel.bus.emit(Started())
+        await asking
+        assert there(app) == "guide"
+
+
+@pytest.mark.parametrize("flags", [{}, {"model": "gone.gguf"}], ids=["nothing is there", "gone"])
+async def test_what_cannot_be_loaded_is_not_expected(flags: dict[str, str]):
+    async with running("models") as app:
+        await with_models(app, *([GUIDE] if flags else ()))
+        app.kernel.flags = {"kernel": flags}
+        await beginning(app)
+        await asyncio.sleep(0.01)
+        assert app.kernel.slot().state.state == "empty"
+
+
+async def test_the_guide_is_expected_for_a_model_that_is_gone():
+    async with running("models") as app:
+        having(app, loader := Engine(Scripted("Hi.")))
+        models = await with_models(app, GUIDE, "mine.gguf")
+        await models.load("mine.gguf")
+        (app.kernel.models / "mine.gguf").unlink()
+        await beginning(app)
+        await app.until(lambda: app.kernel.slot().state.note == "Loading guide.gguf")
+        app.kernel.bus.emit(Started())
+        await app.until(lambda: bool(app.kernel.slot().model))
+        assert there(app) == "guide"
+        assert len(loader.asked) == 2
+
+
+@pytest.mark.parametrize("loader", ["nowhere", "", "gone"])
+async def test_a_start_that_comes_to_nothing_keeps_nobody_waiting(loader: str):
+    async with running("models") as app:
+        await with_models(app, "mine.gguf")
+        app.kernel.flags = {"kernel": {"model": "mine.gguf", "loader": loader}}
+        await beginning(app)
+        await app.until(lambda: app.kernel.slot().state.state == "loading")
+        asking = asyncio.create_task(app.kernel.slot().settled())
+        if loader == "gone":
+            (app.kernel.models / "mine.gguf").unlink()
+        app.kernel.bus.emit(Started())
+        await asking
+        assert app.kernel.slot().state.state == ("empty" if loader == "gone" else "failed")
 
 
 async def test_a_folder_means_the_model_in_it_as_long_as_it_is_the_only_one():
