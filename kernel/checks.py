@@ -20,15 +20,17 @@ def check(kind: type[Struct], values: Mapping[str, Any], also: Iterable[str] = (
 
     Takes the values of a file and the texts of a form alike. What a form left empty is the
     default, but a secret left empty is left out: it stays as it is. A struct with a method `modern`
-    is asked first what the values are called today, and why some are gone. `also` may be meant.
+    is asked first what the values are called today, and why some are gone. `also`, and what the
+    struct lists as `former` names, may be meant.
     """
     infos = {info.name: info for info in structs.fields(kind)}
     good, bad = dict[str, Any](), dict[str, str]()
+    former: Iterable[str] = getattr(kind, "former", ())
     if callable(modern := getattr(kind, "modern", None)):
         values, bad = cast(Checked, modern(values))
     for name, value in values.items():
         if name not in infos:
-            bad[name] = unknown(name, [*infos, *also], "setting")
+            bad[name] = unknown(name, [*infos, *also, *former], "setting")
             continue
         field = describe(infos[name])
         if field.kind == "secret" and value == "":

@@ -107,6 +107,9 @@ class Programs:
             says = f"{model.info.name} in {model.info.loader} cannot do this ({name})."
             raise refused(says, None, "unsupported") from error
         except (Refused, WorkerError) as error:
+            if error.refused == "prompt":
+                says = TOO_LONG.format(error)
+                raise refused(says, param, "context_length_exceeded") from error
             if error.refused is not None:
                 raise refused(str(error), error.refused or param, "engine_refused") from error
             raise Problem(Fault(str(error), "engine_error", None, "engine_failed")) from error

@@ -168,7 +168,8 @@ class Runs:
         if run.first or finish.refused is None:
             return Problem(Fault(finish.error, "engine_error", None, "engine_failed"))
         request = run.reply.request if run.reply else None
-        if slot.model and request and await too_long(slot.model, request):
+        too_many = finish.refused == "prompt" and request
+        if too_many or (slot.model and request and await too_long(slot.model, request)):
             param = run.wish.said_in if run.wish.messages else "prompt"
             return refused(TOO_LONG.format(finish.error), param, "context_length_exceeded")
         if (field := finish.refused) in run.wish.called and field not in NAMED:

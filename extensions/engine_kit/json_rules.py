@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 SPACE = r'(" " | "\n" [ \t]{0,20})?'
-"""A space, or a new line with its indent: small models that may go on with empty lines do."""
+"""A space, or a new line with its indent, where writers of JSON put one, and nowhere else: small
+models that may go on with empty lines do."""
 LETTER = r'[^"\\\x00-\x1F\x7F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4})'
 DATE = '[0-9]{4} "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | [12] [0-9] | "3" [01])'
 CLOCK = '([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9]'
@@ -23,11 +24,11 @@ COMMON: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("object", "array", "string", "number", "boolean", "null"),
     ),
     "object": (
-        '"{" space (pair (space "," space pair)*)? space "}"',
+        '"{" space (pair ("," space pair)*)? space "}"',
         ("pair", "space"),
     ),
-    "pair": ('string space ":" space value', ("string", "value", "space")),
-    "array": ('"[" space (value (space "," space value)*)? space "]"', ("value", "space")),
+    "pair": ('string ":" " "? value', ("string", "value", "space")),
+    "array": ('"[" space (value ("," space value)*)? space "]"', ("value", "space")),
     "date": (rf'"\"" {DATE} "\""', ()),
     "time": (rf'"\"" {TIME} "\""', ()),
     "date-time": (rf'"\"" {DATE} "T" {TIME} "\""', ()),

@@ -161,14 +161,14 @@ class Converter:
         }
         self._use("space")
         pairs = [
-            (f'{literal(as_json(key))} space ":" space {self.of(value)}', key in required)
+            (f'{literal(as_json(key))} ":" " "? {self.of(value)}', key in required)
             for key, value in properties.items()
         ]
         if more is not False:
             key = self._use("string")
-            other = f'{key} space ":" space {self.of(more)}'
+            other = f'{key} ":" " "? {self.of(more)}'
             pair = self._rule("more", other)
-            pairs.append((f'{pair} (space "," space {pair})*', False))
+            pairs.append((f'{pair} ("," space {pair})*', False))
         return self._rule("object", f'"{{" space {self._pairs(pairs)} space "}}"')
 
     def _pairs(self, pairs: Sequence[tuple[str, bool]]) -> str:
@@ -177,7 +177,7 @@ class Converter:
         after = before = '""'
         for at in range(len(pairs) - 1, -1, -1):
             pair, required = pairs[at]
-            with_comma = f'space "," space {pair} {after}'
+            with_comma = f'"," space {pair} {after}'
             first = f"{pair} {after}"
             if not required:
                 with_comma, first = f"{with_comma} | {after}", f"{first} | {before}"
@@ -196,14 +196,14 @@ class Converter:
                 raise Refused(
                     "A JSON schema with prefixItems has exactly these. Leave minItems out."
                 )
-            inner = ' space "," space '.join(self.of(each) for each in first)
+            inner = ' "," space '.join(self.of(each) for each in first)
             return self._rule("array", f'"[" space {inner} space "]"')
         least, most = bounds(schema, "minItems", "maxItems")
         item = self.of(items) if items is not False else ""
         if not item or most == 0:
             return self._rule("array", '"[" space "]"')
         rest = "" if most is None else str(most - 1)
-        inner = f'{item} (space "," space {item}){{{max(0, least - 1)},{rest}}}'
+        inner = f'{item} ("," space {item}){{{max(0, least - 1)},{rest}}}'
         return self._rule("array", f'"[" space {inner if least else f"({inner})?"} space "]"')
 
     def _string(self, schema: dict[str, Any]) -> str:

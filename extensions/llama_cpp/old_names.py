@@ -20,6 +20,7 @@ SWITCHES: Mapping[str, tuple[str, Any]] = {
     "cpu": ("gpu_layers", 0), "no_flash_attn": ("flash_attn", "off"),
 }  # fmt: skip
 """What a switch sets when it is on; when it is off it says nothing."""
+FORMER = (*SAME, *SWITCHES)
 DRAFT = "This loader guesses no tokens ahead (speculative decoding)."
 GONE = {
     "tensorcores": "A native engine that is built for CUDA uses tensor cores by itself.",

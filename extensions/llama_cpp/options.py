@@ -1,11 +1,11 @@
 """What a user may choose when loading a GGUF file: in the form, by flags, for both engines."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 import msgspec
 
-from extensions.llama_cpp.old_names import modern
+from extensions.llama_cpp.old_names import FORMER, modern
 from kernel.contract import Meta, Struct, built
 
 CacheType = Literal["f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -275,6 +275,8 @@ class Options(Struct, frozen=True):
             "takes the other for this model.",
         ),
     ] = "auto"
+
+    former: ClassVar = FORMER
 
     @staticmethod
     def modern(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -229,9 +229,8 @@ class Prebuilt:
 
     def _tokenize(self, text: str, special: bool) -> list[int]:
         if len(text) > self._info.context_length * LONGEST:
-            raise Refused(
-                f"The prompt has {len(text):,} characters, far too many for this model. Shorten it."
-            )
+            says = f"The prompt has {len(text):,} characters, far too many for this model."
+            raise Refused(f"{says} Shorten it.", "prompt")
         beginning = self._begins(text, special)
         return self._ask("/tokenize", content=text, add_special=beginning)["tokens"]
 

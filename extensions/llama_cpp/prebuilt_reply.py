@@ -53,7 +53,8 @@ class Reply:
         if self.read >= context:
             raise Refused(
                 f"The prompt has {self.read:,} tokens, and the context of this model "
-                f"{context:,}. Shorten it, or load the model with more context."
+                f"{context:,}. Shorten it, or load the model with more context.",
+                "prompt",
             )
         self.limit = min(longest(request) or context, context - self.read)
         self.stream = TextStream()

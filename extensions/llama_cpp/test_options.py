@@ -77,6 +77,14 @@ def test_what_is_gone_names_what_takes_its_place(name: str, value: Any, instead:
     assert errors[name].endswith(f"Leave {name} out.")
 
 
+def test_a_mistyped_name_meets_the_old_ones_too():
+    _, errors = check(Options, {"n_ctxx": 512, "gpu_layer": 3})
+    assert errors == {
+        "n_ctxx": "There is no setting “n_ctxx”; did you mean “n_ctx”?",
+        "gpu_layer": "There is no setting “gpu_layer”; did you mean “gpu_layers”?",
+    }
+
+
 def test_shares_that_are_none_are_told_how_they_are_written():
     _, errors = check(Options, {"tensor_split": "60;40"})
     assert errors == {

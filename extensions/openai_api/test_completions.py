@@ -235,6 +235,7 @@ async def test_what_an_engine_refuses_is_no_failure_of_the_server(
         ("No.", "tool_choice", 400, "unsupported_value", "tool_choice"),
         ("No.", "tfs", 400, "unsupported_parameter", "tfs"),
         ("No.", "processors", 400, "unsupported_parameter", None),
+        ("Too much.", "prompt", 400, "context_length_exceeded", "prompt"),
     ):
         failing = partial(Failing, says, refused)
         monkeypatch.setattr(model, "generate", lambda request, failing=failing: failing())
@@ -242,7 +243,8 @@ async def test_what_an_engine_refuses_is_no_failure_of_the_server(
             answer = await post(served, PATH, prompt="a", stream=stream)
             assert answer.status_code == status, answer.text
             error = answer.json()["error"]
-            assert (error["code"], error["param"], error["message"]) == (code, param, says)
+            said = error["message"].removeprefix("prompt is too long: ")
+            assert (error["code"], error["param"], said) == (code, param, says)
             assert answer.headers["x-should-retry"] == "false"
     words = "word " * 5000
     for path, field, long in (

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from extensions.engine_kit.api import BannedStrings
 from kernel.api import LOADERS, SAMPLERS, Extension, Meta, Samplers, Struct
 
 from .honoured import HONOURED
 from .loader import Loader
-from .old_names import modern
+from .old_names import FORMER, modern
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 """Endings of what a folder for this loader may have its weights in, or may be converted from."""
@@ -29,6 +29,8 @@ class Options(Struct, frozen=True):
         int,
         Meta(ge=0, le=10_000_000, description="Tokens of one conversation; 0 is the model's own."),
     ] = 0
+
+    former: ClassVar = FORMER
 
     @staticmethod
     def modern(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -8,6 +8,7 @@ SWITCHES: Mapping[str, tuple[str, Any]] = {
     "bf16": ("dtype", "bfloat16"), "cpu": ("device", "cpu"),
 }  # fmt: skip
 """What a switch sets when it is on; when it is off it says nothing."""
+FORMER = (*SAME, *SWITCHES)
 WHOLE = "This loader keeps the weights as they are. Take a GGUF form of the model for fewer bits."
 GONE = {"load_in_8bit": WHOLE, "load_in_4bit": WHOLE}
 """What exists no longer, and what takes its place."""

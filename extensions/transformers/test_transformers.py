@@ -116,6 +116,7 @@ async def test_a_least_length(worker: Worker):
         ({"token_ids": (1, 5000)}, "does not know"),
         ({"token_ids": ()}, "empty"),
         ({"token_ids": (403,) * 600}, "600 tokens, and the context of this model 512"),
+        ({"prompt": "x" * 1_000_000}, "1,000,000 characters, far too many for this model"),
     ],
 )
 async def test_what_it_cannot_do_is_a_sentence(

@@ -158,13 +158,15 @@ class Engine:
         ids = list(request.token_ids or ())
         if request.token_ids is None:
             if len(text) > self._info.context_length * LONGEST:
-                raise Refused(f"The prompt has {len(text):,} characters, far too many. Shorten it.")
+                says = f"The prompt has {len(text):,} characters, far too many for this model."
+                raise Refused(f"{says} Shorten it.", "prompt")
             ids = self._vocabulary.encode(text, neutral(request.sampling, "add_bos_token"))
         room = self._info.context_length - len(ids)
         if room < 1:
             raise Refused(
                 f"The prompt has {len(ids):,} tokens, and the context of this model "
-                f"{self._info.context_length:,}. Shorten it, or load a model with more context."
+                f"{self._info.context_length:,}. Shorten it, or load a model with more context.",
+                "prompt",
             )
         if not ids or not self._knows(ids):
             raise Refused("The prompt is empty, or has tokens that this model does not know.")

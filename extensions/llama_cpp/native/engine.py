@@ -307,15 +307,15 @@ class Native:
         if len(prompt) >= context:
             raise Refused(
                 f"The prompt has {len(prompt):,} tokens, and the context of this model "
-                f"{context:,}. Shorten it, or load the model with more context."
+                f"{context:,}. Shorten it, or load the model with more context.",
+                "prompt",
             )
         return prompt
 
     def _tokenize(self, text: str, special: bool) -> list[int]:
         if len(text) > self._info.context_length * LONGEST:
-            raise Refused(
-                f"The prompt has {len(text):,} characters, far too many for this model. Shorten it."
-            )
+            says = f"The prompt has {len(text):,} characters, far too many for this model."
+            raise Refused(f"{says} Shorten it.", "prompt")
         return self._encode(text, special)
 
     def _encode(self, text: str, special: bool) -> list[int]:
