@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -259,6 +261,14 @@ async def test_the_command_line_goes_before_what_is_saved_at_the_start_alone():
         assert loader.asked[-1] == Options(512, threads=3)
 
 
+@asynccontextmanager
+async def started() -> AsyncIterator[App]:
+    """Spindle, whose start found nothing to load, and looks no more."""
+    async with running("models") as app:
+        assert await app.kernel.restart("models")
+        yield app
+
+
 async def beginning(app: App) -> None:
     """As at a start of Spindle, whose loaders are yet to come."""
     await app.kernel.slot().unload()
@@ -267,7 +277,7 @@ async def beginning(app: App) -> None:
 
 
 async def test_what_a_start_will_load_is_said_before_its_loader_is_there():
-    async with running("models") as app:
+    async with started() as app:
         await with_models(app, GUIDE)
         await beginning(app)
         page = await app.open("/")
@@ -283,7 +293,7 @@ async def test_what_a_start_will_load_is_said_before_its_loader_is_there():
 
 @pytest.mark.parametrize("flags", [{}, {"model": "gone.gguf"}], ids=["nothing is there", "gone"])
 async def test_what_cannot_be_loaded_is_not_expected(flags: dict[str, str]):
-    async with running("models") as app:
+    async with started() as app:
         await with_models(app, *([GUIDE] if flags else ()))
         app.kernel.flags = {"kernel": flags}
         await beginning(app)
@@ -292,7 +302,7 @@ async def test_what_cannot_be_loaded_is_not_expected(flags: dict[str, str]):
 
 
 async def test_the_guide_is_expected_for_a_model_that_is_gone():
-    async with running("models") as app:
+    async with started() as app:
         having(app, loader := Engine(Scripted("Hi.")))
         models = await with_models(app, GUIDE, "mine.gguf")
         await models.load("mine.gguf")
@@ -307,7 +317,7 @@ async def test_the_guide_is_expected_for_a_model_that_is_gone():
 
 @pytest.mark.parametrize("loader", ["nowhere", "", "gone"])
 async def test_a_start_that_comes_to_nothing_keeps_nobody_waiting(loader: str):
-    async with running("models") as app:
+    async with started() as app:
         await with_models(app, "mine.gguf")
         app.kernel.flags = {"kernel": {"model": "mine.gguf", "loader": loader}}
         await beginning(app)
