@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import os
 import shutil
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import requests  # noqa: F401 - the library, before pytest meets extensions/requests by that name
 from xdist.scheduler.loadfile import LoadFileScheduling
 
@@ -57,6 +59,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="long: runs with --long"))
         if "browser" in item.keywords and not chromium:
             item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
+        elif "browser" in item.keywords and inspect.iscoroutinefunction(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+            getattr(item, "fixturenames", []).insert(0, "browser")
     # What runs in one process begins first: at the end the others would wait for it.
     items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))
 
@@ -86,6 +91,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def environments_dir() -> Path:
     """Where the engines' environments are: built by `python -m tests`, kept between runs."""
     return Path(os.environ.get("SPINDLE_ENVIRONMENTS_DIR", "data/environments")).resolve()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[None]:
+    """One for all that need one; their tests share a loop for it."""
+    from tests.live import kept_chromium  # noqa: PLC0415, it imports Playwright
+
+    async with kept_chromium():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -98,6 +98,21 @@ async def live(data: Path, environments: Path, *flags: str) -> AsyncGenerator[Li
         await server.kill(signal.SIGTERM)
 
 
+class Kept:
+    """The browser of all tests of a run, as it and its driver cost a second of a processor to
+    start; without one each test starts its own."""
+
+    browser: Browser | None = None
+
+
+@asynccontextmanager
+async def kept_chromium() -> AsyncGenerator[None]:
+    """While this is open `chromium` gives the same browser again and again."""
+    async with launched() as Kept.browser:
+        yield
+    Kept.browser = None
+
+
 @asynccontextmanager
 async def chromium(*more: str, whole: bool = False) -> AsyncGenerator[Browser]:
     """The system's Chromium, without a window and without a network of its own; `more` flags.
@@ -105,6 +120,21 @@ async def chromium(*more: str, whole: bool = False) -> AsyncGenerator[Browser]:
     Where Debian's shell of it for tests is installed that is taken, unless it is to be the `whole`
     browser: the same engine, for four fifths of the processor's time.
     """
+    kept = Kept.browser
+    if more or whole or not kept or not kept.is_connected():
+        async with launched(*more, whole=whole) as browser:
+            yield browser
+        return
+    try:
+        yield kept
+    finally:
+        for context in kept.contexts:
+            await context.close()
+
+
+@asynccontextmanager
+async def launched(*more: str, whole: bool = False) -> AsyncGenerator[Browser]:
+    """As `chromium`, but always a new one."""
     path = (not whole and shutil.which(SHELL)) or shutil.which("chromium")
     assert path
     async with async_playwright() as playwright:

@@ -151,6 +151,7 @@ async def test_what_is_too_long_is_known_as_that(
             await ask(served, provider, messages=messages)
 
 
+@pytest.mark.long  # It starts a program that imports litellm once more.
 async def test_ollama(served: Served, said: Knowing):
     said.scripts = ["One two.", "One two.", CALL]
     command = (sys.executable, "-m", "tests.apis.litellm_program", served.http)

@@ -104,9 +104,9 @@ async def test_c29_odd_values_in_every_field_of_every_action(
     action_fields: list[tuple[str, str, list[str]]],
     pytestconfig: pytest.Config,
 ):
-    """All of them with --long; else each field has a sixth, the next the next."""
+    """All of them with --long; else each field has a twelfth, the next the next."""
     assert len(action_fields) > 40
-    shares = 1 if pytestconfig.getoption("--long") else 6
+    shares = 1 if pytestconfig.getoption("--long") else 12
     async with page(server) as socket:
         for number, (name, field, needed) in enumerate(action_fields):
             for value in VALUES[number % shares :: shares]:

@@ -60,9 +60,11 @@ def test_the_whole_text(markdown: Markdown):
             assert not wrong(html), (number, text, html)
 
 
-def test_a_letter_at_a_time(markdown: Markdown):
-    """Every beginning of every vector is drawn once; the page never holds anything else."""
-    for number, vector in enumerate(vectors()):
+def test_a_letter_at_a_time(markdown: Markdown, pytestconfig: pytest.Config):
+    """Every beginning of a vector is drawn once; the page never holds anything else. Without --long
+    of a third of them."""
+    some = vectors()[:: 1 if pytestconfig.getoption("--long") else 3]
+    for number, vector in enumerate(some):
         blocks, html = Blocks(markdown, "chat-mx-code"), ("", "")
         for letter in vector:
             blocks.add(letter)

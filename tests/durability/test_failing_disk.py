@@ -28,8 +28,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @MODES
 def test_r1_k1_the_store(shim: Path, folder: Path, error: str, how: str):
-    """Every operation, and every eleventh of its disk calls after the first six."""
-    run(shim, "failing_store", str(folder), error, how, "11")
+    """Every operation, and every twenty-third of its disk calls after the first six."""
+    run(shim, "failing_store", str(folder), error, how, "23")
 
 
 @pytest.mark.long

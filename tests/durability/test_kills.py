@@ -315,9 +315,10 @@ def many(tmp_path: Path, kills: int, writers: int, seed: int) -> Figures:
     return total
 
 
-def test_r2_fifty_kills(tmp_path: Path):
-    figures = many(tmp_path, 52, 4, seed=int(time.time()))
-    assert figures.kills.total() >= 50
+def test_r2_some_kills(tmp_path: Path):
+    """Others in each run; two thousand with --long."""
+    figures = many(tmp_path, 20, 4, seed=int(time.time()))
+    assert figures.kills.total() >= 18
     assert figures.operations
 
 
