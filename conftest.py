@@ -5,8 +5,10 @@ import gc
 import inspect
 import os
 import shutil
+import ssl
 import sys
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,11 @@ os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 """No test asks a hub that is not its own."""
 os.environ["NODE_COMPILE_CACHE"] = str(Path(sys.prefix) / "node-cache")
 """Playwright's driver starts for each browser: with its code compiled, for a seventh less."""
+ssl.create_default_context = cache(ssl.create_default_context)
+"""Each HTTP client reads all authorities of the world anew: a tenth of the time of the APIs' tests."""
 NO_CHROMIUM = "there is no Chromium; on Debian: sudo apt install chromium"
 TOGETHER = ("extensions/llamacpp_hf", "extensions/transformers")
-"""Folders whose files run in one process, one by one, for what they share is dear to start."""
+"""Folders whose files run in one process, one by one, for what they share is dear."""
 
 
 class Files(LoadFileScheduling):
@@ -33,8 +37,7 @@ class Files(LoadFileScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        folder = file.rpartition("/")[0]
-        return folder if folder in TOGETHER else file
+        return TOGETHER[0] if file.startswith(TOGETHER) else file
 
 
 @pytest.hookimpl(optionalhook=True)

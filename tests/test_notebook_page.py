@@ -43,6 +43,7 @@ async def test_a_writing_session(tmp_path: Path, environments_dir: Path):
     interpreter(environments_dir / "xllamacpp")
     data = tmp_path / "data"
     (data / "notebook").mkdir(parents=True)
+    (data / "settings.yaml").write_text("extensions:\n  chat:\n    max_new_tokens: 200\n")
     flags = ("--model-dir", str(STORIES), "--model", "stories260K.gguf")
     async with live(data, environments_dir, *flags) as server, chromium() as browser:
         context = await browser.new_context(viewport={"width": 1280, "height": 800})

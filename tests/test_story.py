@@ -205,7 +205,14 @@ async def test_settings_work_by_keyboard_and_show_errors_beside_the_field(
         await expect(field).to_be_visible()
         await shoot(page, "9-settings")
 
-        # The order is the user's, also by keyboard, and it is written down.
+        # The order is the user's, in an editor and by keyboard, and it is written down.
+        file = data / "settings.yaml"
+        text = file.read_text("utf-8")
+        order = "".join(f"\n  {id}: {{}}" for id in ("word_count", "sounds", "slow_motion"))
+        file.write_text(text.replace("\nextensions:", f"\nextensions:{order}"), "utf-8")
+        await expect(page.locator("[data-item]").nth(2)).to_have_attribute(
+            "data-item", "slow_motion"
+        )
         up = card.get_by_role("button", name="Move up")
         place = await page.locator("[data-item]").evaluate_all(
             "cards => cards.findIndex(card => card.dataset.item === 'slow_motion')"
@@ -224,7 +231,6 @@ async def test_settings_work_by_keyboard_and_show_errors_beside_the_field(
         assert await up.evaluate("button => getComputedStyle(button).opacity") != "0"
 
         # An editor's change shows without a reload; a bad one is told and changes nothing.
-        file = data / "settings.yaml"
         text = file.read_text("utf-8")
         file.write_text(text.replace("theme: system", "theme: dark"), "utf-8")
         await page.goto(f"{server.address}/settings/appearance")

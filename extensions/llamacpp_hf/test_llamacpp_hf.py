@@ -3,8 +3,7 @@
 import asyncio
 import json
 import struct
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from tests.engines.alike import (  # noqa: F401
     test_a_penalty_changes_the_words,
     test_seeds_repeat_and_differ,
 )
-from tests.engines.real import ROOT, STORIES, STORY, ask, engine, interpreter
+from tests.engines.plain import CONTRASTS, NEGATIVE, ODD, SCALES, plain
+from tests.engines.real import ROOT, STORIES, STORY, ask, engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="package")]
 MODEL, HALF, FOLDER = (
@@ -29,46 +29,16 @@ MODEL, HALF, FOLDER = (
 ADAPTER = STORIES.parent / "lora-stories260K"
 LORA = ((str(ADAPTER / "lora-shakespeare-f32.gguf"), 1.0),)
 LEANING = ROOT / "tests" / "engines" / "leaning.py"
-PLAIN = ROOT / "tests" / "engines" / "plain_transformers.py"
-NEGATIVE = "Once upon a time, there was a boy named Tim"
-SCALES = (1.5, 3.0)
-CONTRASTS = ((0.5, 3), (0.7, 4))
-"""penalty_alpha and top_k with which no two candidates are nearly equal."""
-ODD = (
-    "Once upon a time", "  two  spaces ", " lead", "\n\nnew\nline", "héllo wörld", "日本語", "🙂",
-    "\ttab", "", "a" * 50, "<s>", "</s>x", "<unk>", " <s> x", "Don't—stop…", "\r\n", "\x00nul",
-    "0123 456", "ABC_def-ghi", "▁under", "  ", "no\u00a0break", "e\u0301", "\ufeffmark", "<0x0A>",
-)  # fmt: skip
-ASKED = {
-    "prompt": "Once upon a time", "negative": NEGATIVE, "scales": SCALES, "contrasts": CONTRASTS,
-    "texts": ODD, "count": 200,
-}  # fmt: skip
 ALL = {"cfg_cache": True, "logits_all": True}
 
 
 @pytest.fixture(scope="module")
-def expected(environment: Path) -> Iterator[Any]:
-    """What transformers itself says; asked once, while the tests that need it not yet run."""
-    said = ""
-
-    def ask_once() -> dict[str, Any]:
-        nonlocal said
-        said = said or child.communicate(json.dumps(ASKED))[0]
-        return json.loads(said)
-
-    with subprocess.Popen(
-        [interpreter(environment), PLAIN, FOLDER, ADAPTER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as child:
-        yield ask_once
-        child.kill()
+def expected(environment: Path) -> Any:
+    return plain(environment)
 
 
 @pytest_asyncio.fixture(loop_scope="package", scope="module", autouse=True)
-async def worker(environment: Path, expected: Any) -> AsyncIterator[Worker]:
+async def worker(environment: Path) -> AsyncIterator[Worker]:
     async with engine("llamacpp_hf", environment) as worker:
         await worker.load(MODEL, ALL)
         yield worker
@@ -182,7 +152,7 @@ async def test_guidance_is_what_transformers_does(worker: Worker, expected: Any)
         for negative in (NEGATIVE, ""):
             more = {"guidance_scale": scale, "negative_prompt": negative, "max_new_tokens": 60}
             texts.append((await ask(worker, ban_eos_token=True, **more))[0].lstrip())
-    assert texts == [text.lstrip() for text in expected()["guided"]]
+    assert texts == [text.lstrip() for text in expected["guided"]]
     assert not texts[2].startswith(STORY)
 
 
@@ -193,9 +163,9 @@ async def test_guidance_of_1_changes_nothing(worker: Worker):
 
 async def test_contrastive_search_is_what_its_definition_says(worker: Worker, expected: Any):
     wishes = [{"penalty_alpha": a, "top_k": k, "max_new_tokens": 40} for a, k in CONTRASTS]
-    assert [(await ask(worker, **each))[0] for each in wishes] == expected()["contrasted"]
+    assert [(await ask(worker, **each))[0] for each in wishes] == expected["contrasted"]
     together = await asyncio.gather(*(ask(worker, **each) for each in wishes * 3))
-    assert [text for text, _, _ in together] == expected()["contrasted"] * 3
+    assert [text for text, _, _ in together] == expected["contrasted"] * 3
 
 
 async def test_what_may_come_next_goes_through_its_samplers(worker: Worker):
@@ -210,7 +180,7 @@ async def test_what_may_come_next_goes_through_its_samplers(worker: Worker):
 async def test_the_scores_of_a_whole_text(worker: Worker, expected: Any):
     said = await worker.call("scores", text="Once upon a time", top=2)
     assert said["logprobs"][0] is None
-    assert said["logprobs"][1:] == pytest.approx(expected()["logprobs"], abs=2e-3)
+    assert said["logprobs"][1:] == pytest.approx(expected["logprobs"], abs=2e-3)
     assert said["top"][-1][0] == [432, pytest.approx(-0.0318, abs=1e-3)]
     long = await worker.call("scores", token_ids=said["token_ids"] * 100)
     assert len(long["logprobs"]) == 500, "it is read in parts"
@@ -271,19 +241,20 @@ async def test_memory_beside_is_only_there_when_it_was_wanted(spare: Worker):
 async def test_the_same_200_tokens_from_three_loaders(
     spare: Worker, environments_dir: Path, environment: Path, expected: Any
 ):
-    """From 16 bits through this loader and llama.cpp's own, and from 32 through Transformers;
-    this one's also with an adapter."""
+    """From 16 bits through this loader and llama.cpp's own, and from 32 through Transformers; each
+    also with an adapter, in either form."""
     wish = {"max_new_tokens": 200, "ban_eos_token": True}
     await spare.load(HALF, {})
     text, finish, _ = await ask(spare, **wish)
     assert finish.usage.completion == 200
-    assert text == expected()["plain"]
+    assert text == expected["plain"]
     adapted, _, _ = await ask(spare, adapters=LORA, **wish)
-    assert adapted == expected()["adapted"]
+    assert adapted == expected["adapted"]
     assert adapted != text
     async with engine("transformers", environment) as other:
         await other.load(FOLDER, {"dtype": "float32"})
         assert (await ask(other, **wish))[0] == text
+        assert (await ask(other, adapters=((str(ADAPTER), 1.0),), **wish))[0] == adapted
     async with engine("llama_cpp", environments_dir / "xllamacpp-native") as other:
         await other.load(HALF, {})
         assert (await ask(other, **wish))[0] == text
@@ -295,7 +266,7 @@ async def test_adapters_work_beside_too(worker: Worker, expected: Any):
     wish = {"guidance_scale": 3.0, "negative_prompt": NEGATIVE, "max_new_tokens": 60}
     each = [ask(worker, adapters=each, ban_eos_token=True, **wish) for each in ((), LORA, (), LORA)]
     said = [text.lstrip() for text, _, _ in await asyncio.gather(*each)]
-    plain, adapted = expected()["guided"][2].lstrip(), expected()["adapted_guided"].lstrip()
+    plain, adapted = expected["guided"][2].lstrip(), expected["adapted_guided"].lstrip()
     assert said == [plain, adapted] * 2
 
 
@@ -304,7 +275,7 @@ async def test_adapters_work_beside_too(worker: Worker, expected: Any):
 
 async def test_the_files_own_tokenizer_is_that_of_transformers(worker: Worker, expected: Any):
     found = [await worker.call("tokenize", text=text) for text in ODD]
-    assert found == expected()["ids"]
+    assert found == expected["ids"]
 
 
 def copied(folder: Path, *names: str) -> Path:
@@ -322,7 +293,7 @@ async def test_a_folders_tokenizer_and_template(spare: Worker, tmp_path: Path, e
     info = await spare.load(folder, {})
     assert (info.name, info.path) == ("stories", str(folder)), "it is called as it is listed"
     assert info.chat_template, "the file has none, the folder has"
-    assert [await spare.call("tokenize", text=text) for text in ODD] == expected()["ids"]
+    assert [await spare.call("tokenize", text=text) for text in ODD] == expected["ids"]
     assert (await ask(spare))[0] == STORY
     named = await spare.load(MODEL, {"tokenizer_dir": str(folder)})
     assert named.chat_template == info.chat_template

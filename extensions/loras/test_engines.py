@@ -25,8 +25,8 @@ ENGINES: dict[str, tuple[str, str, str, str, dict[str, Any]]] = {
 BOTH = "llamacpp_hf"
 """Takes adapters by llama.cpp, as native does, in a process of Transformers; it starts slowly."""
 ADAPTED = ", animals,\nAnnals,\nAnnals,"
-"""How both files make the model go on; `test_peft_and_gguf_write_the_same_text_in_every_engine` of
-the extension transformers compares 200 tokens."""
+"""How both files make the model go on; `test_the_same_200_tokens_from_three_loaders` of the
+extension llamacpp_hf compares more."""
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """What the tests of this folder share: each of these takes seconds of a processor to start."""
 
-import json
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +8,8 @@ import pytest
 import pytest_asyncio
 
 from kernel.api import Worker
-from tests.engines.real import ROOT, STORIES, engine, interpreter
-
-NEGATIVE = "Once upon a time, there was a boy named Tim"
-SCALES = (1.5, 3.0)
+from tests.engines.plain import plain
+from tests.engines.real import STORIES, engine
 
 
 @pytest_asyncio.fixture(loop_scope="package", scope="package")
@@ -35,11 +31,4 @@ async def spare(environments_dir: Path) -> AsyncIterator[Worker]:
 @pytest.fixture(scope="package")
 def expected(environments_dir: Path) -> Any:
     """What transformers itself writes."""
-    asked = {"prompt": "Once upon a time", "negative": NEGATIVE, "scales": SCALES,
-             "contrasts": (), "texts": (), "count": 200}  # fmt: skip
-    said = subprocess.run(
-        [interpreter(environments_dir / "torch"), ROOT / "tests" / "engines"
-         / "plain_transformers.py", STORIES / "hf", STORIES.parent / "lora-stories260K"],
-        input=json.dumps(asked), capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return json.loads(said.stdout)
+    return plain(environments_dir / "torch")

@@ -32,6 +32,7 @@ def reconfigured(folder: Path, **said: Any) -> str:
     return str(folder)
 
 
+@pytest.mark.long  # The loader llamacpp_HF compares the same, among others.
 @pytest.mark.engine
 @pytest.mark.asyncio(loop_scope="package")
 async def test_peft_and_gguf_write_the_same_text_in_every_engine(

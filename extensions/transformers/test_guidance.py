@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from extensions.transformers.conftest import NEGATIVE, SCALES
 from kernel.api import Worker, WorkerError
+from tests.engines.plain import NEGATIVE, SCALES
 from tests.engines.real import STORIES, STORY, ask
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="package")]
