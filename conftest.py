@@ -26,7 +26,7 @@ os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 os.environ["NODE_COMPILE_CACHE"] = str(Path(sys.prefix) / "node-cache")
 """Playwright's driver starts for each browser: with its code compiled, for a seventh less."""
 ssl.create_default_context = cache(ssl.create_default_context)
-"""Each HTTP client reads all authorities of the world anew: a tenth of the time of the APIs' tests."""
+"""Each HTTP client reads all authorities of the world anew: a tenth of the APIs' tests."""
 NO_CHROMIUM = "there is no Chromium; on Debian: sudo apt install chromium"
 TOGETHER = ("extensions/llamacpp_hf", "extensions/transformers")
 """Folders whose files run in one process, one by one, for what they share is dear."""
