@@ -57,7 +57,7 @@ def plan(options: Mapping[str, Any], cells: int, *, card: bool, prebuilt: bool =
     ubatch = min(options.get("ubatch_size", 512), options.get("batch_size", 512))
     together = options.get("parallel", 0) or (4 if prebuilt else 16)
     sequences = together if prebuilt else min(256, 2 * together)
-    beside = 2 if options.get("cfg_cache") or options.get("logits_all") else 1
+    beside = 2 if options.get("cfg_cache") else 1
     return Plan(cells, kind, ubatch, sequences, flash, beside, not prebuilt)
 
 

@@ -29,7 +29,6 @@ GONE = {
     "rms_norm_eps": "The file says it itself; override_kv with "
     "llama.attention.layer_norm_rms_epsilon=float:… corrects it.",
     "llama_cpp_seed": "The seed is a parameter of each reply: seed.",
-    "logits_all": "The loader llamacpp_HF has it.",
     "cfg_cache": "The loader llamacpp_HF has it.",
     "extra_flags": "Each of llama.cpp's flags has an option here; values of the file are set with "
     "override_kv.",
@@ -46,6 +45,8 @@ GONE = {
     ),
 }  # fmt: skip
 """What exists no longer, and what takes its place."""
+NEEDLESS = ("logits_all",)
+"""Wishes for what is always there."""
 OFF = (None, False, "", 0, "0", "false", "False", "none")
 """Values at which one of those asked for nothing."""
 
@@ -56,6 +57,8 @@ def modern(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     bad: dict[str, str] = {}
     for name, value in values.items():
         name = name.replace("-", "_")
+        if name in NEEDLESS:
+            continue
         if name in GONE:
             if not _off(value):
                 bad[name] = f"{GONE[name]} Leave {name} out."

@@ -21,7 +21,10 @@ NATIVE_ONLY = ("override_kv", "rpc", "streaming_llm")
 NATIVE = frozenset((*HONOURED, "processors", "banned_strings"))
 """What a request may want of the native engine beyond what every engine does."""
 CHOOSE = "build or choose it in Settings, llama.cpp"
-NO_SCORES = "llama.cpp computes the scores of a prompt's last token alone"
+NO_SCORES = (
+    "The prebuilt engine computes the scores of a prompt's last token alone; the native one can do "
+    f"it: {CHOOSE}."
+)
 
 
 def refuse(file: Gguf, path: Path, options: Mapping[str, Any], *, prebuilt: bool) -> None:

@@ -64,7 +64,7 @@ def test_an_old_name_is_understood(old: dict[str, Any], now: dict[str, Any]):
         ("trust_remote_code", True, "no code"),
         ("n_gqa", 8, "override_kv"),
         ("rms_norm_eps", 1e-6, "override_kv"),
-        ("logits_all", "true", "llamacpp_HF"),
+        ("cfg_cache", "true", "llamacpp_HF"),
         ("extra_flags", "--temp 1", "an option here"),
         ("model_draft", "small.gguf", "speculative"),
         ("llama_cpp_seed", 7, "seed"),

@@ -12,7 +12,7 @@ from kernel.contract import ModelInfo, Output, Report, Request
 class Engine:
     """Hands everything to the engine that the options name; see kernel.contract.Engine."""
 
-    concurrent = ("tokenize", "detokenize", "template", "logits", "pictures")
+    concurrent = ("tokenize", "detokenize", "template", "logits", "scores", "pictures")
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
         options = complete(options)

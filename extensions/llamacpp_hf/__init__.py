@@ -21,8 +21,8 @@ from .refusals import refuse
 
 ENGINE = 275_000_000
 """Bytes that PyTorch, transformers and llama.cpp take without a model, as it was measured."""
-HERE = "Guidance, perplexity, tokenizer"
-OWN = ("cfg_cache", "logits_all", "tokenizer_dir")
+HERE = "Guidance, tokenizer"
+OWN = ("cfg_cache", "tokenizer_dir")
 
 
 class HfOptions(Options, frozen=True):
@@ -36,9 +36,6 @@ class HfOptions(Options, frozen=True):
             "contrastive search.",
         ),
     ] = False
-    logits_all: Annotated[
-        bool, folded(HERE, "The same memory, for the scores of every token of a text.")
-    ] = False
     tokenizer_dir: Annotated[
         str,
         folded(
@@ -50,7 +47,7 @@ class HfOptions(Options, frozen=True):
 
     @staticmethod
     def modern(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-        """As llama.cpp's, which knows that these three are here."""
+        """As llama.cpp's, which knows that these two are here."""
         named = {name.replace("-", "_"): value for name, value in values.items()}
         own = {name: named.pop(name) for name in OWN if name in named}
         good, bad = Options.modern(named)
@@ -93,7 +90,7 @@ async def setup(ext: Extension[Any]) -> None:
 
 
 def flags(ext: Extension[Any]) -> dict[str, Any]:
-    """The options that the command line says: its own three."""
+    """The options that the command line says: its own two."""
     said = {name: ext.flag(name.replace("_", "-")) for name in OWN}
     given = {name: value for name, value in said.items() if value}
     good, errors = check(HfOptions, given)

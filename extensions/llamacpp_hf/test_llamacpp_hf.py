@@ -29,7 +29,7 @@ MODEL, HALF, FOLDER = (
 ADAPTER = STORIES.parent / "lora-stories260K"
 LORA = ((str(ADAPTER / "lora-shakespeare-f32.gguf"), 1.0),)
 LEANING = ROOT / "tests" / "engines" / "leaning.py"
-ALL = {"cfg_cache": True, "logits_all": True}
+ALL = {"cfg_cache": True}
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +231,7 @@ async def test_memory_beside_is_only_there_when_it_was_wanted(spare: Worker):
         await ask(spare, guidance_scale=2.0)
     with pytest.raises(WorkerError, match=r"Contrastive .* Load the model with cfg_cache"):
         await ask(spare, penalty_alpha=0.6, top_k=4)
-    with pytest.raises(WorkerError, match="Load the model with logits_all"):
-        await spare.call("scores", text="Once")
+    assert len((await spare.call("scores", text="Once"))["logprobs"]) > 1
 
 
 # --- the same text everywhere ---
@@ -360,10 +359,10 @@ async def test_llama_cpp_stays_the_first_choice_and_lends_its_form():
         takers = [loader for loader in ext.get(LOADERS) if loader.accepts(Path("a.gguf"))]
         assert [loader.id for loader in takers] == ["llama_cpp", "llamacpp_hf"]
         first, own = (set(loader.Options.__struct_fields__) for loader in takers)
-        assert own - first == {"cfg_cache", "logits_all", "tokenizer_dir"}
+        assert own - first == {"cfg_cache", "tokenizer_dir"}
         said = {"n_ctx": 512, "cfg-cache": True, "logits_all": "true", "no_mmap": True}
         good, bad = check(takers[1].Options, said)
-        assert good == {"context_length": 512, "cfg_cache": True, "logits_all": True, "mmap": False}
+        assert good == {"context_length": 512, "cfg_cache": True, "mmap": False}
         assert not bad
         assert "llamacpp_HF has it" in check(takers[0].Options, {"cfg_cache": True})[1]["cfg_cache"]
 
@@ -373,7 +372,7 @@ async def test_flags_are_the_forms_defaults():
         ext = app.extension("llamacpp_hf")
         app.kernel.flags["llamacpp_hf"] = {"cfg-cache": True, "tokenizer-dir": "x"}
         form = with_flags(flags(ext), HfOptions)()
-        assert (form.cfg_cache, form.logits_all, form.tokenizer_dir) == (True, False, "x")
+        assert (form.cfg_cache, form.tokenizer_dir) == (True, "x")
 
 
 async def test_what_it_takes(tmp_path: Path):

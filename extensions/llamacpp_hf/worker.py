@@ -1,7 +1,7 @@
 """GGUF weights with transformers' samplers: llama.cpp's batching, with another choice of tokens."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from extensions.llama_cpp.api import (
     context_parameters,
     running,
 )
-from extensions.llamacpp_hf import scores, tokenizer
+from extensions.llamacpp_hf import tokenizer
 from extensions.llamacpp_hf.beside import CANDIDATES, Beside
 from extensions.llamacpp_hf.chooser import Chooser, wants
 from extensions.llamacpp_hf.contrast import Contrast
@@ -54,10 +54,10 @@ class Engine(Native):
         info = super().load(path, options, report)
         if self._vocabulary and not self._model.readable:
             self._teach(self._vocabulary)
-        if options.get("cfg_cache") or options.get("logits_all"):
+        self._beside = None
+        if options.get("cfg_cache"):
             report(0.95, "Making room for what is read beside replies")
             self._beside = self._second(options, file)
-        self._options = options
         template = self._vocabulary.template if self._vocabulary else ""
         special = self._vocabulary.special_ids if self._vocabulary else {}
         if self._vocabulary and template:
@@ -72,18 +72,6 @@ class Engine(Native):
             samplers=(*HONOURED, *BESIDE),
         )
         return self._info
-
-    def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
-        """As llama.cpp's; and `scores(text or token_ids, top=0, adapters=())`: see scores.py."""
-        if name != "scores":
-            return super().call(name, report, cancelled, **data)
-        beside = self._needs("logits_all", "Scoring every token (perplexity)")
-        ids = data.get("token_ids")
-        if ids is None:
-            ids = self._tokenize(data["text"], data.get("special", True))
-        self._model.check(ids)
-        adapters = tuple((path, weight) for path, weight in data.get("adapters", ()))
-        return scores.of_text(beside, ids, data.get("top", 0), adapters, report, cancelled)
 
     def _teach(self, vocabulary: Vocabulary) -> None:
         """Let the model know its tokens by a folder's tokenizer, as its file has none."""
@@ -135,12 +123,12 @@ class Engine(Native):
         guidance = contrast = None
         adapters = request.adapters or self._adapters
         if guided:
-            beside = self._needs("cfg_cache", "Guidance (guidance_scale)")
+            beside = self._needs("Guidance (guidance_scale)")
             negative = self._negative(request) or prompt[-1:]
             scale = neutral(sampling, "guidance_scale")
             guidance = Guidance(beside, scale, negative, adapters)
         if contrasted:
-            beside = self._needs("cfg_cache", "Contrastive search (penalty_alpha)")
+            beside = self._needs("Contrastive search (penalty_alpha)")
             alpha, count = neutral(sampling, "penalty_alpha"), neutral(sampling, "top_k")
             contrast = Contrast(beside, alpha, count, prompt, adapters)
         return Chooser(self._model, request, prompt, self._within, guidance, contrast)
@@ -157,9 +145,9 @@ class Engine(Native):
         with self._encoding:
             return self._vocabulary.encode(text, special)
 
-    def _needs(self, option: str, what: str) -> Beside:
-        if not self._beside or not self._options.get(option):
-            raise Refused(f"{what} needs memory of its own. Load the model with {option}.")
+    def _needs(self, what: str) -> Beside:
+        if not self._beside:
+            raise Refused(f"{what} needs memory of its own. Load the model with cfg_cache.")
         return self._beside
 
     def _second(self, options: Mapping[str, Any], file: Gguf) -> Beside:
@@ -171,7 +159,7 @@ class Engine(Native):
         except OutOfMemory as error:
             raise Refused(
                 f"There is not enough memory for a second context of {cells:,} tokens ({error}). "
-                "Load the model with less context, or without cfg_cache and logits_all."
+                "Load the model with less context, or without cfg_cache."
             ) from error
 
         def use(adapters: Adapters) -> None:

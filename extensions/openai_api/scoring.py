@@ -9,7 +9,7 @@ from kernel.api import Token
 
 UNABLE = (
     "echo: With logprobs it needs the likelihood of the prompt's own tokens, which {} in {} does "
-    "not tell ({}). Leave one of the two out, or load the model with llamacpp_HF and logits_all."
+    "not tell ({}). Leave one of the two out, or load a GGUF form with llama.cpp's native engine."
 )
 
 

@@ -138,6 +138,24 @@ async def test_what_cut_a_reply_is_told(client: Client):
     assert said["content"][0]["text"] == text[: text.index(stop)]
 
 
+async def test_the_prompts_own_likelihoods_are_told_where_the_engine_knows_them(
+    client: Client, request: pytest.FixtureRequest
+):
+    """What programs that measure models ask for."""
+    asked = {"prompt": "Once upon a time", "echo": True, "logprobs": 2, "max_tokens": 0}
+    answer = await client.web.post("/v1/completions", json=asked)
+    if "native" not in request.node.name:
+        assert answer.status_code == 400
+        assert "the native one can do it: build or choose it in Settings" in answer.text
+        return
+    [choice] = answer.json()["choices"]
+    told = choice["logprobs"]
+    assert choice["text"].strip() == "Once upon a time"
+    assert told["token_logprobs"][0] is None
+    assert -0.1 < told["token_logprobs"][-1] < 0, "the model is nearly sure of the last word"
+    assert len(told["top_logprobs"][-1]) == 2
+
+
 @pytest.mark.parametrize("times", [2, 200])
 async def test_what_is_too_long_is_refused_before_the_first_word(client: Client, times: int):
     """By the words that programs test for; the longer one is not even made into tokens."""

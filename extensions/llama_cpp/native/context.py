@@ -61,15 +61,22 @@ class Batch:
         return row
 
     def extend(
-        self, tokens: "np.ndarray[Any, Any]", position: int, sequence: int, *, last: bool
+        self,
+        tokens: "np.ndarray[Any, Any]",
+        position: int,
+        sequence: int,
+        *,
+        last: bool,
+        every: bool = False,
     ) -> int:
-        """Tokens of a prompt; the logits of the `last` one are wanted where it is that of all."""
+        """Tokens of a prompt; the logits of the `last` one are wanted where it is that of all, or
+        those of `every` one."""
         begin, self.used = self.used, self.used + len(tokens)
         rows = slice(begin, self.used)
         self.tokens[rows] = tokens
         self.positions[rows] = np.arange(position, position + len(tokens), dtype=np.int32)
-        self.sequences[rows], self.outputs[rows] = sequence, 0
-        self.outputs[self.used - 1] = last
+        self.sequences[rows], self.outputs[rows] = sequence, every
+        self.outputs[self.used - 1] = last or every
         return self.used - 1
 
     @property

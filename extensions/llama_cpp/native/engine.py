@@ -41,8 +41,8 @@ from extensions.llama_cpp.native.parameters import context_parameters, model_par
 from extensions.llama_cpp.native.prefixes import Prefixes
 from extensions.llama_cpp.native.remote import connect
 from extensions.llama_cpp.native.row import Chooser, Row
+from extensions.llama_cpp.native.scored import Scored
 from extensions.llama_cpp.native.states import fingerprint, load, save
-from extensions.llama_cpp.refusals import NO_SCORES
 from kernel.contract import UNSET, Message, ModelInfo, Output, Refused, Report, Request
 
 LONGEST = 40
@@ -60,7 +60,7 @@ READERS = 2
 class Native:
     """llama.cpp with our own batcher; see kernel.contract.Engine."""
 
-    concurrent = ("tokenize", "detokenize", "template", "logits")
+    concurrent = ("tokenize", "detokenize", "template", "logits", "scores")
     reads_itself = True
     """Whether the model's own tokenizer is needed; an engine beside this one may bring another."""
 
@@ -168,9 +168,10 @@ class Native:
     def call(self, name: str, report: Report, cancelled: Callable[[], bool], **data: Any) -> Any:
         """`tokenize(text, special=True, pieces=False)`, `detokenize(token_ids)`,
         `template(messages, …)`; `logits(text or token_ids, sampling, top=25)`, what may come next;
-        `save(folder)` and `restore(folder)` what conversations left, answering how many;
-        `embed(texts)`, answering a vector for each; `adapters(paths=())` reads these, and tells
-        with which the model was loaded, and that more can come at any time."""
+        `scores(text or token_ids, top=0, adapters=())`, see scored.py; `save(folder)` and
+        `restore(folder)` what conversations left, answering how many; `embed(texts)`, answering a
+        vector for each; `adapters(paths=())` reads these, and tells with which the model was
+        loaded, and that more can come at any time."""
         match name:
             case "tokenize":
                 ids = self._tokenize(data["text"], data.get("special", True))
@@ -195,7 +196,7 @@ class Native:
             case "restore":
                 return self._restore(self._states(data["folder"]))
             case "scores":
-                raise Refused(NO_SCORES)
+                return self._asides.ask(partial(self._score, data), self.cancel, cancelled)
             case _:
                 raise Refused(f"llama.cpp knows no call {name!r}.")
 
@@ -206,6 +207,20 @@ class Native:
         prompt = self._fitting(self._prompt(request)[0])
         given = aside.id, prompt, self._explained(request, prompt, aside, top), TextStream([])
         self._ready.put(Row(*given, limit=1, adapters=self._adapters))
+        self._news.set()
+
+    def _score(self, data: Mapping[str, Any], aside: Aside) -> None:
+        """Let a text take part in the steps, of which every token's likelihood is wanted."""
+        ids = data.get("token_ids")
+        if ids is None:
+            ids = self._tokenize(data["text"], data.get("special", True))
+        self._model.check(ids)
+        context = self._info.context_length
+        if not 1 <= len(ids) <= context:
+            says = f"The text has {len(ids):,} tokens, and the context of this model {context:,}."
+            raise Refused(f"{says} Read it in parts.", "prompt" if ids else "")
+        adapters = tuple((path, weight) for path, weight in data.get("adapters", ()))
+        self._ready.put(Scored(aside, ids, adapters or self._adapters, data.get("top", 0)))
         self._news.set()
 
     def _explained(

@@ -83,11 +83,12 @@ class Prefixes:
         source: Row | None = None
         for other in others:
             shared = common(other.tokens, row.tokens)
-            if other.reading and shared > other.past and shared - max(best, other.past) > WORTH:
+            worth = 0 if row.whole else shared - max(best, other.past)
+            if other.reading and shared > other.past and worth > WORTH:
                 return False  # It reads right now what this one would read again.
             if (usable := self._usable(min(shared, other.past), other.past, row)) > best:
                 source, best = other, usable
-        later = self._later(row, best) if self._shifts and self._cuttable else None
+        later = self._later(row, best) if self._shifting(row) else None
         if away := self._best_away(row, later.known + later.length if later else best):
             place = self._empty(keep=None)
             known = self._bring(away, place, row)
@@ -186,6 +187,9 @@ class Prefixes:
     def _cuttable(self) -> bool:
         return self._context.model.cuttable
 
+    def _shifting(self, row: Row) -> bool:
+        return self._shifts and self._cuttable and not row.whole
+
     def _known(self, place: Place | Away, row: Row) -> int:
         if place.adapters != row.adapters:
             return 0
@@ -193,6 +197,8 @@ class Prefixes:
 
     def _usable(self, shared: int, held: int, row: Row) -> int:
         """How much of what is shared saves reading: the last token is read for its logits."""
+        if row.whole:
+            return 0
         if self._cuttable:
             return min(shared, len(row.tokens) - 1)
         return shared if shared == held and shared < len(row.tokens) else 0

@@ -31,6 +31,9 @@ class Chooser(Protocol):
 class Row:
     """A request that takes part in steps until it is finished."""
 
+    whole = False
+    """Whether the logits of every token that it reads are wanted: then none is known already."""
+
     def __init__(
         self,
         id: int,
@@ -75,6 +78,9 @@ class Row:
         if not self.written:
             self.cached, self._begun = known, time.monotonic()
 
+    def hear(self, context: Context, count: int) -> None:
+        """A step has read `count` tokens of it; only who wants their logits listens."""
+
     def put_back(self) -> None:
         """Its memory was taken away: it reads again what it has read and written."""
         self.tokens = self.remembered(len(self.tokens) + len(self.written))
@@ -89,7 +95,7 @@ class Row:
     def choose(self, context: Context, model: Model) -> list[Output]:
         """Take the next token from the logits of its row."""
         tokens: tuple[Token, ...] = ()
-        logprobs = None if self._logprobs is None else _log_softmax(context.logits(self.at))
+        logprobs = None if self._logprobs is None else log_softmax(context.logits(self.at))
         token = self.chooser.sample(context, self.at)
         if not self._first:
             self._first = time.monotonic()
@@ -168,7 +174,7 @@ class Row:
         return [*(Output(self.id, each) for each in found if each), self.finish(reason)]
 
 
-def _log_softmax(logits: Any) -> Any:
+def log_softmax(logits: Any) -> Any:
     """The logarithms of the probabilities before any sampling, in double precision."""
     values = logits.astype(np.float64)
     values -= values.max()
