@@ -268,6 +268,7 @@ async def long_talk(data: Path) -> str:
     return id
 
 
+@pytest.mark.long
 async def test_who_reads_old_messages_is_there_again_after_a_lost_connection(
     tmp_path: Path, environments_dir: Path
 ):

@@ -200,6 +200,7 @@ def test_every_promise_is_broken_here():
 # --- pytest -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_an_option_examines_a_folder_without_any_test(tmp_path: Path):
     folder = make(tmp_path)
     status, said = run(tmp_path, "--spindle-extension", "paper")

@@ -170,6 +170,7 @@ async def choose_mode(page: Page, mode: str) -> None:
     await page.keyboard.press("Escape")
 
 
+@pytest.mark.long
 async def test_a_group_chat(tmp_path: Path, environments_dir: Path):
     """Three characters, in turn, by mention, by choice, and among themselves."""
     cast(tmp_path, "Ada", "Bram", "Cleo", "Dora")

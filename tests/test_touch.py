@@ -226,6 +226,7 @@ async def items(page: Page, at: str) -> list[str]:
     )
 
 
+@pytest.mark.long
 async def test_what_is_dragged_follows_a_finger(tmp_path: Path, environments_dir: Path):
     put(tmp_path / "data")
     async with told(tmp_path, environments_dir, SAYS, **PHONE) as story:

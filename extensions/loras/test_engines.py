@@ -22,8 +22,8 @@ ENGINES: dict[str, tuple[str, str, str, str, dict[str, Any]]] = {
     "llamacpp_hf": ("llamacpp_hf", "torch", "one.gguf", "bard", {}),
     "transformers": ("transformers", "torch", "hf", "plays", {"dtype": "float32"}),
 }
-BOTH = "llamacpp_hf"
-"""Takes adapters by llama.cpp, as native does, in a process of Transformers; it starts slowly."""
+SLOW = ("llamacpp_hf", "transformers")
+"""Their processes take seconds to start; their own tests apply adapters, too."""
 ADAPTED = ", animals,\nAnnals,\nAnnals,"
 """How both files make the model go on; `test_the_same_200_tokens_from_three_loaders` of the
 extension llamacpp_hf compares more."""
@@ -48,7 +48,7 @@ async def said(app: App) -> str:
 
 @pytest.mark.parametrize(
     "who",
-    [*(who for who in ENGINES if who != BOTH), pytest.param(BOTH, marks=pytest.mark.long)],
+    [pytest.param(who, marks=[pytest.mark.long] if who in SLOW else []) for who in ENGINES],
 )
 async def test_it_is_applied_weighted_and_removed(who: str, data: Path, environments_dir: Path):
     extension, environment, model, name, options = ENGINES[who]

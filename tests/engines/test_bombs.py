@@ -57,9 +57,11 @@ MODELS = {
     "xllamacpp-native": ("llama_cpp", "stories260K.gguf"),
     "torch": ("transformers", "hf"),
 }
+PARAMS = [*list(MODELS)[:2], pytest.param("torch", marks=pytest.mark.long)]
+"""Grammars and schemas are read by the same code for all."""
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module", params=MODELS)
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=PARAMS)
 async def served(request: pytest.FixtureRequest, environments_dir: Path) -> AsyncIterator[Served]:
     python = interpreter(environments_dir / request.param)
     loader, model = MODELS[request.param]
