@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
         elif "browser" in item.keywords and inspect.iscoroutinefunction(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-            getattr(item, "fixturenames", []).insert(0, "browser")
+            getattr(item, "fixturenames", [])[:0] = ["browser", "leaves_no_task"]
     # What runs in one process begins first: at the end the others would wait for it.
     items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))
 
@@ -102,6 +102,13 @@ async def browser() -> AsyncIterator[None]:
     from tests.live import kept_chromium  # noqa: PLC0415, it imports Playwright
 
     async with kept_chromium():
+        yield
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def leaves_no_task(browser: None) -> AsyncIterator[None]:
+    """As `leaves_nothing`, in the loop that tests with a browser share."""
+    async with leaving_nothing():
         yield
 
 

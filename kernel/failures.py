@@ -4,8 +4,8 @@
 class Refused(Exception):
     """What a person asked cannot be done: a sentence that says what happened and what to do.
 
-    `refused` is the field that asked for it, by its name in `Request` or `Sampling`, if one did;
-    "prompt" where it is too long, also as messages.
+    `refused` is the field that asked for it, by its name in `Request` or `Sampling`, if one did.
+    "prompt" means one thing: that it is too long, also where it came as messages.
     """
 
     def __init__(self, sentence: str = "", refused: str = "") -> None:

@@ -34,8 +34,6 @@ from kernel.samplers import SAMPLERS, checked
 log = logging.getLogger(__name__)
 Wish = tuple[Path, str, dict[str, Any]]
 Work = Callable[[], Awaitable[None]]
-
-
 CLOSING = 10.0
 """Seconds that a model may take to end."""
 ASKED: "ContextVar[Callable[[Generation, str], None] | None]" = ContextVar("asked", default=None)
@@ -84,7 +82,9 @@ class Slot:
     async def expect(self, path: Path) -> None:
         """Say that this will be loaded, whose loader is not there yet, until it or another is, or
         until this is cancelled: who asks waits meanwhile, as for a load."""
-        self._wanted = path, "", {}
+        if self.state.state != "empty" or (self._work and not self._work.done()):
+            return
+        before, self._wanted = self._wanted, (path, "", {})
         waiting = self._work = asyncio.create_task(asyncio.Event().wait())
         self._report(0, f"Loading {path.name}")
         try:
@@ -92,6 +92,7 @@ class Slot:
         finally:
             waiting.cancel()
             if self._work is waiting:
+                self._wanted = before
                 self._stay("empty", "")
 
     async def reload(self) -> None:
@@ -147,10 +148,9 @@ class Slot:
     async def generate(self, request: Request) -> Generation:
         """Ask the model, after a load that is under way; raises NoModel or LoadFailed."""
         await self.settled()
-        if not self.model and self.state.state == "failed":
-            raise LoadFailed(self.state.error)
         if not self.model:
-            raise NoModel(self.state.error or EMPTY)
+            failed = self.state.state == "failed"
+            raise LoadFailed(self.state.error) if failed else NoModel(self.state.error or EMPTY)
         return self.model.generate(checked(request, self.samplers()))
 
     def samplers(self) -> list[type[msgspec.Struct]]:

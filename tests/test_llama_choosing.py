@@ -11,7 +11,7 @@ from extensions.llama_cpp import building, command_line
 from extensions.llama_cpp.choosing import Choosing
 from extensions.llama_cpp.honoured import HONOURED
 from extensions.llama_cpp.prebuilt_sampling import HONOURED as PREBUILT
-from kernel.api import LOADERS, Refused, Request, Sampling
+from kernel.api import LOADERS, Refused, Request, Sampling, Started
 from kernel.environments import python_of
 from kernel.testing import App, running
 from tests.engines.real import STORIES, STORY
@@ -101,6 +101,9 @@ async def test_a_model_for_vectors_has_a_slot_of_its_own(app: App):
     app.kernel.starting = True
     assert await app.kernel.restart("llama_cpp")
     slot = app.kernel.slot("embedding")
+    await app.until(lambda: slot.state.state == "loading")
+    assert not slot.model, "it is only expected"
+    app.kernel.bus.emit(Started())
     await app.until(lambda: slot.model is not None)
     assert slot.model
     vectors = await slot.model.call("embed", texts=["A dog"])

@@ -92,6 +92,14 @@ async def test_what_is_expected_no_more_leaves_an_empty_slot():
         with pytest.raises(NoModel, match="Choose one in the status line"):
             await asking
         assert (slot.state.state, slot.state.error) == ("empty", "")
+        with pytest.raises(NoModel):
+            await slot.reload()
+
+
+async def test_where_something_is_loaded_nothing_is_expected():
+    async with running(model=Scripted("Hi.")) as app:
+        await app.kernel.slot().expect(Path("another"))
+        assert app.kernel.slot().state.name == "scripted"
 
 
 async def test_a_dead_engine_is_replaced_once_and_never_in_a_loop():

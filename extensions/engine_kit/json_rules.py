@@ -27,7 +27,7 @@ COMMON: Mapping[str, tuple[str, tuple[str, ...]]] = {
         '"{" space (pair ("," space pair)*)? space "}"',
         ("pair", "space"),
     ),
-    "pair": ('string ":" " "? value', ("string", "value", "space")),
+    "pair": ('string ":" " "? value', ("string", "value")),
     "array": ('"[" space (value ("," space value)*)? space "]"', ("value", "space")),
     "date": (rf'"\"" {DATE} "\""', ()),
     "time": (rf'"\"" {TIME} "\""', ()),

@@ -21,6 +21,7 @@ from kernel.api import (
     Panel,
     Refused,
     Samplers,
+    Started,
     check,
     safe_path,
 )
@@ -81,18 +82,30 @@ async def setup(ext: Extension[Any]) -> None:
     async def progress(event: JobProgress) -> None:
         choosing.heard(event)
 
-    if ext.starting and (name := ext.flag("embedding-model")):
-        ext.spawn(embedding(ext, name), "embedding model")
+    if name := ext.flag("embedding-model"):
+        vectors(ext, name)
 
     ext.add(LOADERS, loader)
     ext.add(SAMPLERS, Samplers("llama.cpp", BannedStrings))
     ext.add(PANELS, Panel("settings", "settings.html", choosing.section, title="llama.cpp"))
 
 
-async def embedding(ext: Extension[Any], name: str) -> None:
-    """Load the model that makes vectors into a slot of its own."""
+def vectors(ext: Extension[Any], name: str) -> None:
+    """Load the model that makes vectors into a slot of its own, once all have started."""
+    slot = ext.slot("embedding")
     try:
         path = safe_path(ext.models, *name.split("/"), follow=True)
-        await ext.slot("embedding").load(path, "llama_cpp")
-    except (ValueError, LoadFailed, NoModel) as error:
-        ext.log.warning("--embedding-model: %s", error)
+    except ValueError as error:
+        return ext.log.warning("--embedding-model: %s", error)
+    if ext.starting:
+        ext.spawn(slot.expect(path), "expect vectors")
+
+    async def load() -> None:
+        try:
+            await slot.load(path, "llama_cpp")
+        except (LoadFailed, NoModel) as error:
+            ext.log.warning("--embedding-model: %s", error)
+
+    @ext.on(Started)
+    async def started(event: Started) -> None:
+        ext.spawn(load(), "embedding model")

@@ -46,7 +46,7 @@ GONE = {
 }  # fmt: skip
 """What exists no longer, and what takes its place."""
 NEEDLESS = ("logits_all",)
-"""Wishes for what is always there."""
+"""Wishes for what the native engine always has."""
 OFF = (None, False, "", 0, "0", "false", "False", "none")
 """Values at which one of those asked for nothing."""
 

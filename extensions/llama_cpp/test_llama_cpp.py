@@ -191,7 +191,15 @@ async def test_tokens_there_and_back(worker: Worker):
     assert await worker.call("detokenize", token_ids=ids[1:]) == " Once upon"
     with pytest.raises(WorkerError, match="no call"):
         await worker.call("dance")
-    with pytest.raises(WorkerError, match="scores of a prompt's last token alone"):
+
+
+async def test_the_prebuilt_engine_says_who_scores_texts(
+    worker: Worker, request: pytest.FixtureRequest
+):
+    if "native" in request.node.name:
+        assert (await worker.call("scores", text="Once"))["logprobs"][0] is None
+        return
+    with pytest.raises(WorkerError, match="last token alone; the native one can do it: build"):
         await worker.call("scores", text="Once")
 
 

@@ -10,12 +10,14 @@ import pytest
 import pytest_asyncio
 
 from kernel.api import Worker, WorkerError
-from tests.engines.real import STORIES, STORY, ask, engine
+from tests.engines.real import ROOT, STORIES, STORY, ask, engine
 from tests.engines.tiny import make_rwkv
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 MODEL = STORIES / "stories260K.gguf"
 LORA = STORIES.parent / "lora-stories260K" / "lora-shakespeare-f32.gguf"
+COUNTED = ROOT / "tests" / "engines" / "counted.py"
+ABORTED = 2
 TEXT = "Once upon a time, there was a little girl named Lily. " * 16
 
 
@@ -102,20 +104,42 @@ async def test_what_cannot_be_scored_is_refused(worker: Worker):
     assert e.value.refused == "prompt"
     with pytest.raises(WorkerError, match="invalid tokens"):
         await worker.call("scores", token_ids=[1, 512])
-    with pytest.raises(WorkerError, match="0 tokens"):
+    with pytest.raises(WorkerError, match="The text is empty"):
         await worker.call("scores", token_ids=[])
+    for top in (-1, 513):
+        with pytest.raises(WorkerError, match=r"There are no .* tokens to tell of"):
+            await worker.call("scores", text="Once", top=top)
     whole = await worker.call("scores", token_ids=[1, *[403] * 511])
     assert len(whole["logprobs"]) == 512
     assert (await ask(worker))[0] == STORY
 
 
-async def test_a_cancelled_question_ends_and_costs_nobody_else(worker: Worker):
-    task = asyncio.create_task(worker.call("scores", token_ids=[1, *[403] * 500]))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert (await ask(worker))[0] == STORY
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_cancel_ends_the_reading(environments_dir: Path):
+    async with engine("llama_cpp", environments_dir / "xllamacpp-native", COUNTED) as worker:
+        await worker.load(MODEL, {"context_length": 512})
+        await worker.call("hold")
+        task = asyncio.create_task(worker.call("scores", token_ids=[1, *[403] * 500]))
+        assert await worker.call("stepping")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await ask(worker))[0] == STORY
+        assert (await worker.call("codes"))[0] == ABORTED
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_stop_that_comes_too_late_costs_no_score(environments_dir: Path, tmp_path: Path):
+    """What cannot forget a part begins again."""
+    make_rwkv(tmp_path / "rwkv.gguf")
+    async with engine("llama_cpp", environments_dir / "xllamacpp-native", COUNTED) as worker:
+        for model, ids in ((MODEL, [1, *[403] * 200]), (tmp_path / "rwkv.gguf", [5, 9, 30] * 20)):
+            await worker.load(model, {"context_length": 512})
+            alone = await worker.call("scores", token_ids=ids)
+            await worker.call("disturb")
+            assert same(await worker.call("scores", token_ids=ids), alone)
+            codes = await worker.call("codes")
+            assert codes.count(ABORTED) == codes.count(0) > 0
 
 
 async def test_a_model_that_forgets_only_all(shared: Worker, tmp_path: Path):

@@ -103,7 +103,7 @@ class Beside:
 
     def _gather(self, line: Line, alone: bool) -> list[tuple[Any, int]]:
         batch = self.context.batch
-        batch.used = 0
+        batch.clear()
         others = [
             each
             for each in self._lines

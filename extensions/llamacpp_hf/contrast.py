@@ -67,7 +67,7 @@ class Contrast:
         while line.past < len(line.tokens):
             part = np.array(line.tokens[line.past : line.past + CHUNK], np.int32)
             while True:
-                batch.used = 0
+                batch.clear()
                 batch.extend(part, line.past, line.sequence, last=True)
                 batch.outputs[: len(part)] = 1
                 if self._beside.carried_out(line, hidden=True):
@@ -81,7 +81,7 @@ class Contrast:
         for candidate in range(len(ids)):
             context.copy(line.sequence, candidate, line.past)
         while True:
-            context.batch.used = 0
+            context.batch.clear()
             for candidate, id in enumerate(ids):
                 context.batch.add(id, line.past, candidate)
             if self._beside.carried_out(line, hidden=True):

@@ -111,8 +111,9 @@ class Loading:
             saved = self.ways.options(name, loader, start=start)
             good, bad = check(loader.Options, options)
             said = said if bad else saved | good  # What is bad the slot refuses, in its words.
-        if start and not self._expects and self._ext.slot().state.state != "empty":
-            return  # Somebody chose one while this looked.
+        expecting, empty = self._expecting, self._ext.slot().state.state == "empty"
+        if start and (expecting.done() if expecting else not empty):
+            return  # Somebody chose another, or none, while this looked.
         await self._open(name, path, loader.id if loader else wish, said)
         if not instead:
             with suppress(OSError):  # A convenience.
@@ -172,18 +173,14 @@ class Loading:
         if replaced and slot.state.state == "empty":
             await self._open(before.name, self.path(before.name), before.loader, before.options)
 
-    @property
-    def _expects(self) -> bool:
-        return bool(self._expecting and not self._expecting.done())
-
     def expect(self) -> None:
         """Say what `at_start` will load: its loader, and others, are not there yet."""
-        for name in (self._first, "" if self._wish else GUIDE):
+        first = self._first
+        for name in dict.fromkeys([first, first if self._wish else GUIDE]) if first else ():
             with suppress(Refused):
-                if name:
-                    work = self._ext.slot().expect(self.path(name))
-                    self._expecting = self._ext.spawn(work, "expect")
-                    return
+                work = self._ext.slot().expect(self.path(name))
+                self._expecting = self._ext.spawn(work, "expect")
+                return
 
     async def at_start(self, say: Callable[[str], None]) -> None:
         """The model that `--model` names, or the one used last, or the guide; `say` is told when

@@ -291,14 +291,30 @@ async def test_what_a_start_will_load_is_said_before_its_loader_is_there():
         assert there(app) == "guide"
 
 
-@pytest.mark.parametrize("flags", [{}, {"model": "gone.gguf"}], ids=["nothing is there", "gone"])
-async def test_what_cannot_be_loaded_is_not_expected(flags: dict[str, str]):
+@pytest.mark.parametrize("why", ["nothing is there", "another was named", "nobody wants one"])
+async def test_what_a_start_does_not_load_is_not_expected(why: str):
     async with started() as app:
-        await with_models(app, *([GUIDE] if flags else ()))
-        app.kernel.flags = {"kernel": flags}
+        await with_models(app, *([] if why == "nothing is there" else [GUIDE]))
+        if why == "another was named":
+            app.kernel.flags = {"kernel": {"model": "gone.gguf"}}
+        await app.configure("models", at_start=why != "nobody wants one")
         await beginning(app)
         await asyncio.sleep(0.01)
         assert app.kernel.slot().state.state == "empty"
+
+
+async def test_what_is_given_up_before_it_began_is_not_loaded():
+    async with started() as app:
+        having(app, loader := Engine(Scripted("Hi.")))
+        await with_models(app, GUIDE)
+        await beginning(app)
+        page = await app.open("/")
+        await page.until("Loading guide.gguf")
+        await page.act("models.cancel")
+        assert app.kernel.slot().state.state == "empty"
+        app.kernel.bus.emit(Started())
+        await asyncio.sleep(0.1)
+        assert not loader.asked
 
 
 async def test_the_guide_is_expected_for_a_model_that_is_gone():

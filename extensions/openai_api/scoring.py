@@ -21,9 +21,9 @@ async def scored(
     if not isinstance(prompt, str):
         asked = {"token_ids": [*prompt]}
     try:
-        found = await programs.metered(call, "scores", [prompt], top=top, **asked)
+        found = await programs.metered(call, "scores", [prompt], param="prompt", top=top, **asked)
     except Problem as problem:
-        if problem.fault.status == 429:  # The engine was not asked.
+        if problem.fault.code not in ("unsupported", "engine_refused"):
             raise
         info = programs.model().info
         says = UNABLE.format(info.name, info.loader, problem.fault.message.rstrip("."))

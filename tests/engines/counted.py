@@ -51,6 +51,18 @@ class Engine(Native):
 
         self._context.decode = slowly
 
+    def disturb(self):
+        """Let stops come too late: each second step is told to end before it begins."""
+        decode, self.codes = self._context.decode, []
+
+        def disturbed():
+            if len(self.codes) % 2 == 0:
+                self._context.stop()
+            self.codes.append(decode())
+            return self.codes[-1]
+
+        self._context.decode = disturbed
+
     def cancel(self, id):
         super().cancel(id)
         if hasattr(self, "heard"):
@@ -60,6 +72,7 @@ class Engine(Native):
         """Also `held()` and `outside()`: the tokens of each sequence that are in the context, and
         of each that lies outside; `copies()`: how often something was copied out; `hold()`: steps
         wait for a cancel from now on; `stepping()`, answered within one; `codes()`: their ends;
+        `disturb()`: each second step is stopped;
         `slow(speed)`: steps seem to carry out so many tokens a second; `steps()`: those of each."""
         if name == "held":
             return [self._context.length(number) for number in range(self._context.sequences)]
@@ -73,6 +86,8 @@ class Engine(Native):
             return self.begun.wait(60)
         if name == "codes":
             return self.codes
+        if name == "disturb":
+            return self.disturb()
         if name == "slow":
             return self.slow(**data)
         if name == "steps":

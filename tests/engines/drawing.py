@@ -43,7 +43,7 @@ class Engine(Native):
         wanted = tuple(msgspec.convert(each, Processor) for each in processors)
         found, chains = Counter(), []
         context.forget(context.sequences - 1)
-        context.batch.used = 0
+        context.batch.clear()
         row = context.batch.add(model.bos, 0, context.sequences - 1)
         context.decode()
         view = context.logits(row)

@@ -51,7 +51,7 @@ class Engine:
     def read(self, count):
         """A sound step; the answer shows that the context still works."""
         self.context.forget(0)
-        self.context.batch.used = 0
+        self.context.batch.clear()
         row = self.context.batch.extend(np.ones(count, np.int32), 0, 0, last=True)
         assert self.context.decode() == 0
         return int(self.context.logits(row).argmax())
@@ -110,7 +110,7 @@ class Engine:
 
     def row_of_a_failed_step(self):
         batch = self.context.batch
-        batch.used = 0
+        batch.clear()
         row = batch.add(1, 9_999, 0)  # a gap in the positions
         try:
             self.context.decode()
@@ -123,7 +123,7 @@ class Engine:
 
     def long_prompt(self, count):
         batch = self.context.batch
-        batch.used = 0
+        batch.clear()
         return batch.extend(np.ones(count, np.int32), 0, 0, last=True)
 
     def sequence(self, at, how):
@@ -140,7 +140,7 @@ class Engine:
 
     def another(self, **more):
         made = self.make(**more)
-        made.batch.used = 0
+        made.batch.clear()
         made.batch.extend(np.ones(4, np.int32), 0, 0, last=True)
         code = made.decode()
         made.close()
@@ -159,7 +159,7 @@ class Engine:
                     refusals.append(str(error))
 
         self.context.forget(0)
-        self.context.batch.used = 0
+        self.context.batch.clear()
         self.context.batch.extend(np.ones(32, np.int32), 0, 0, last=True)
         threads = [threading.Thread(target=step) for _ in range(2)]
         for thread in threads:

@@ -92,7 +92,7 @@ class Engine:
 
     def _read(self, context, count, all=False):
         batch, tokens = context.batch, np.ones(count, np.int32)
-        batch.used = 0
+        batch.clear()
         batch.extend(tokens, 0, 0, last=True)
         if all:
             batch.outputs[:count] = 1

@@ -154,6 +154,9 @@ async def test_the_prompts_own_likelihoods_are_told_where_the_engine_knows_them(
     assert told["token_logprobs"][0] is None
     assert -0.1 < told["token_logprobs"][-1] < 0, "the model is nearly sure of the last word"
     assert len(told["top_logprobs"][-1]) == 2
+    answer = await client.web.post("/v1/completions", json={**asked, "prompt": "a " * 2 * CONTEXT})
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
 
 
 @pytest.mark.parametrize("times", [2, 200])

@@ -63,7 +63,7 @@ class Engine:
         )
         try:
             context.use_adapters([(handle, 1.0)])
-            context.batch.used = 0
+            context.batch.clear()
             context.batch.extend(np.ones(8, np.int32), 0, 0, last=True)
             return context.decode()
         finally:
@@ -77,7 +77,7 @@ class Engine:
             tokens = model.tokenize("Once upon a time, 1 é", beginning=True)[:60]
             written = []
             while len(written) < 3:
-                context.batch.used = 0
+                context.batch.clear()
                 row = context.batch.extend(np.array([*tokens, *written], np.int32), 0, 0, last=True)
                 context.forget(0)
                 if context.decode():

@@ -19,8 +19,8 @@ WHILE = 1.0
 """Seconds that a step reads prompts where nobody writes: who comes meanwhile waits for its end. 512
 tokens of a model of a billion parameters take 5.8 s on two cores so, and 5.7 s in one step."""
 SCORED = 64
-"""Tokens of a text whose every score is wanted that are read in a step: the scores of each take as
-much room as there are tokens."""
+"""Tokens of texts whose every score is wanted that are read in a step, for the scores of each take
+as much room as the model has tokens."""
 LEAST, FIRST = 32, 64
 """Tokens of prompts read in a step, however slow that is; and before anything was measured."""
 
@@ -93,8 +93,8 @@ class Batcher:
         for row in writing:
             row.past += 1
         if reading:
-            self._learn(reading, time.monotonic() - begun)
             outputs += self._advance(reading)
+            self._learn(reading, time.monotonic() - begun)
         self._choose(taking_part, outputs)
         return outputs
 
@@ -141,7 +141,7 @@ class Batcher:
     def _gather(self) -> tuple[list[Row], list[tuple[Row, int]]]:
         """Fill the batch: the replies of one set of adapters, and what prompts of it find room."""
         batch = self._context.batch
-        batch.used = 0
+        batch.clear()
         if not self._rows:
             return [], []
         self._take_turns()
@@ -160,9 +160,12 @@ class Batcher:
         quick = int(self._speed * (PAUSE if writing else WHILE)) if self._speed else FIRST
         budget = min(batch.room, max(LEAST, quick))
         reading: list[tuple[Row, int]] = []
+        scored = SCORED
         for number, row in enumerate(waiting):
             share = budget // (len(waiting) - number)
-            count = min(len(row.tokens) - row.past, share, SCORED if row.whole else share)
+            share = min(share, scored) if row.whole else share
+            count = min(len(row.tokens) - row.past, share)
+            scored -= count if row.whole else 0
             if count:
                 end = row.past + count
                 last = end == len(row.tokens)
@@ -249,12 +252,11 @@ class Batcher:
     def _look_again(self, writing: list[Row], reading: list[tuple[Row, int]]) -> None:
         """A step that was stopped may have been carried out in part."""
         for row, _ in reading:
-            if row.whole:  # What was carried out was not heard.
-                self._context.forget(row.sequence)
+            if not row.whole:
+                row.past = max(row.past, self._context.length(row.sequence))
+            elif not self._context.forget(row.sequence, row.past):  # What was not heard, or all.
                 sequence = row.sequence
                 row.put_back()
                 row.sequence = sequence
-                continue
-            row.past = max(row.past, self._context.length(row.sequence))
         for row in writing:
             self._context.forget(row.sequence, row.past)

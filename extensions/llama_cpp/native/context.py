@@ -36,6 +36,8 @@ class Batch:
 
     def __init__(self, size: int) -> None:
         self.size, self.used = size, 0
+        self.reads = False
+        """Whether a part of a prompt is among them."""
         self.tokens, self.positions, self.sequences = (np.zeros(size, np.int32) for _ in range(3))
         self.outputs = np.zeros(size, np.int8)
         parts = self.tokens, self.positions, self.sequences, self.outputs
@@ -52,6 +54,9 @@ class Batch:
         native.seq_id = ctypes.cast(self._pointers, type(native.seq_id))
         native.logits = ctypes.cast(self.outputs.ctypes.data, flags)
         native.embd = None
+
+    def clear(self) -> None:
+        self.used, self.reads = 0, False
 
     def add(self, token: int, position: int, sequence: int) -> int:
         """One token whose logits are wanted; answers its row."""
@@ -71,7 +76,7 @@ class Batch:
     ) -> int:
         """Tokens of a prompt; the logits of the `last` one are wanted where it is that of all, or
         those of `every` one."""
-        begin, self.used = self.used, self.used + len(tokens)
+        begin, self.used, self.reads = self.used, self.used + len(tokens), True
         rows = slice(begin, self.used)
         self.tokens[rows] = tokens
         self.positions[rows] = np.arange(position, position + len(tokens), dtype=np.int32)
@@ -133,10 +138,9 @@ class Context:
         finally:
             self._stepping.release()
         self._stop[0], self._log.stopping = b"\0", False
-        reading = code == STARVED and not batch.outputs[: batch.used].all()
         batch.outputs[batch.used if code == 0 else 0 :] = 0  # only these rows have logits now
         if code == STARVED:
-            raise OutOfMemory("reading a prompt" if reading else "writing a reply")
+            raise OutOfMemory("reading a prompt" if batch.reads else "writing a reply")
         if code not in (0, FULL, ABORTED):
             raise RuntimeError(f"llama.cpp could not carry out a step (code {code})")
         return code

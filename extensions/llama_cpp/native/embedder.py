@@ -73,7 +73,7 @@ class Embedder:
 
     def _step(self, context: Context, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
         batch = context.batch
-        batch.used = 0
+        batch.clear()
         for sequence, tokens in enumerate(prompts):
             if context.memory:
                 context.forget(sequence)

@@ -215,12 +215,16 @@ class Native:
         if ids is None:
             ids = self._tokenize(data["text"], data.get("special", True))
         self._model.check(ids)
-        context = self._info.context_length
-        if not 1 <= len(ids) <= context:
+        context, top = self._info.context_length, data.get("top", 0)
+        if not ids:
+            raise Refused("The text is empty. Send one.")
+        if len(ids) > context:
             says = f"The text has {len(ids):,} tokens, and the context of this model {context:,}."
-            raise Refused(f"{says} Read it in parts.", "prompt" if ids else "")
+            raise Refused(f"{says} Read it in parts.", "prompt")
+        if not 0 <= top <= self._model.vocabulary_size:
+            raise Refused(f"There are no {top:,} tokens to tell of. Ask for fewer.")
         adapters = tuple((path, weight) for path, weight in data.get("adapters", ()))
-        self._ready.put(Scored(aside, ids, adapters or self._adapters, data.get("top", 0)))
+        self._ready.put(Scored(aside, ids, adapters or self._adapters, top))
         self._news.set()
 
     def _explained(

@@ -95,7 +95,7 @@ class Row:
     def choose(self, context: Context, model: Model) -> list[Output]:
         """Take the next token from the logits of its row."""
         tokens: tuple[Token, ...] = ()
-        logprobs = None if self._logprobs is None else log_softmax(context.logits(self.at))
+        logprobs = None if self._logprobs is None else _log_softmax(context.logits(self.at))
         token = self.chooser.sample(context, self.at)
         if not self._first:
             self._first = time.monotonic()
@@ -174,7 +174,7 @@ class Row:
         return [*(Output(self.id, each) for each in found if each), self.finish(reason)]
 
 
-def log_softmax(logits: Any) -> Any:
+def _log_softmax(logits: Any) -> Any:
     """The logarithms of the probabilities before any sampling, in double precision."""
     values = logits.astype(np.float64)
     values -= values.max()

@@ -1,13 +1,16 @@
 """A text of which every token's likelihood is wanted: what perplexity is made of."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from extensions.engine_kit.api import Aside, TextStream
 from extensions.llama_cpp.native.context import Context
 from extensions.llama_cpp.native.explained import best
 from extensions.llama_cpp.native.library import Model
-from extensions.llama_cpp.native.row import Adapters, Row, log_softmax
+from extensions.llama_cpp.native.row import Adapters, Row
 from kernel.contract import Output
 
 
@@ -23,25 +26,34 @@ class Scored(Row):
         self._aside, self._top = aside, top
         self._scores: list[float | None] = [None]
         self._following: list[list[tuple[int, float]]] = []
+        self._heard = 0
+        """Tokens after which it was told what may follow."""
 
     def hear(self, context: Context, count: int) -> None:
         """Take in what the step says of the `count` tokens that it read."""
         for row in range(self.at - count + 1, self.at + 1):
-            found = log_softmax(context.logits(row))
-            after = len(self._following) + 1
-            if after < len(self.tokens):
-                self._scores.append(float(found[self.tokens[after]]))
-            likely = best(found, min(self._top, len(found))) if self._top else ()
-            self._following.append([(id, float(found[id])) for id in likely])
+            logits = context.logits(row)
+            values = logits - logits.max()
+            total = math.log(np.exp(values).sum(dtype=np.float64))
+            self._heard += 1
+            if self._heard < len(self.tokens):
+                self._scores.append(float(values[self.tokens[self._heard]]) - total)
+            if self._top:
+                likely = best(values, self._top)
+                self._following.append([(id, float(values[id]) - total) for id in likely])
 
     def put_back(self) -> None:
         super().put_back()
-        self._scores, self._following = [None], []
+        self._scores = [None]
+        self._following, self._heard = [], 0
+
+    def end(self) -> list[Output]:
+        says = "There was no room for the whole text. Read it in parts."
+        return [self.finish("error", says, "prompt")]
 
     def choose(self, context: Context, model: Model) -> list[Output]:
-        following = self._following if self._top else []
         said: dict[str, Any] = {"token_ids": self.tokens.tolist(), "logprobs": self._scores}
-        self._aside.answer({**said, "top": following})
+        self._aside.answer({**said, "top": self._following})
         return [self.finish("stop")]
 
     # --- it chooses no token ---
