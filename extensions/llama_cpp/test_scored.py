@@ -133,7 +133,7 @@ async def test_a_stop_that_comes_too_late_costs_no_score(environments_dir: Path,
     """What cannot forget a part begins again."""
     make_rwkv(tmp_path / "rwkv.gguf")
     async with engine("llama_cpp", environments_dir / "xllamacpp-native", COUNTED) as worker:
-        for model, ids in ((MODEL, [1, *[403] * 200]), (tmp_path / "rwkv.gguf", [5, 9, 30] * 20)):
+        for model, ids in ((MODEL, [1, *[403] * 200]), (tmp_path / "rwkv.gguf", [5, 9, 30] * 60)):
             await worker.load(model, {"context_length": 512})
             alone = await worker.call("scores", token_ids=ids)
             await worker.call("disturb")

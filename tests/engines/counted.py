@@ -52,13 +52,12 @@ class Engine(Native):
         self._context.decode = slowly
 
     def disturb(self):
-        """Let stops come too late: each second step is told to end before it begins."""
+        """Let stops come too late: each second step is carried out and told as ended before."""
         decode, self.codes = self._context.decode, []
 
         def disturbed():
-            if len(self.codes) % 2 == 0:
-                self._context.stop()
-            self.codes.append(decode())
+            code = decode()
+            self.codes.append(code if len(self.codes) % 2 else batcher.ABORTED)
             return self.codes[-1]
 
         self._context.decode = disturbed
@@ -72,7 +71,7 @@ class Engine(Native):
         """Also `held()` and `outside()`: the tokens of each sequence that are in the context, and
         of each that lies outside; `copies()`: how often something was copied out; `hold()`: steps
         wait for a cancel from now on; `stepping()`, answered within one; `codes()`: their ends;
-        `disturb()`: each second step is stopped;
+        `disturb()`: each second step is told as stopped;
         `slow(speed)`: steps seem to carry out so many tokens a second; `steps()`: those of each."""
         if name == "held":
             return [self._context.length(number) for number in range(self._context.sequences)]
