@@ -52,12 +52,13 @@ class Engine(Native):
         self._context.decode = slowly
 
     def disturb(self):
-        """Let stops come too late: each second step is carried out and told as ended before."""
+        """Let stops come too late: the first step and the fourth are carried out, and told as ended
+        before."""
         decode, self.codes = self._context.decode, []
 
         def disturbed():
             code = decode()
-            self.codes.append(code if len(self.codes) % 2 else batcher.ABORTED)
+            self.codes.append(batcher.ABORTED if len(self.codes) in (0, 3) else code)
             return self.codes[-1]
 
         self._context.decode = disturbed
@@ -71,7 +72,7 @@ class Engine(Native):
         """Also `held()` and `outside()`: the tokens of each sequence that are in the context, and
         of each that lies outside; `copies()`: how often something was copied out; `hold()`: steps
         wait for a cancel from now on; `stepping()`, answered within one; `codes()`: their ends;
-        `disturb()`: each second step is told as stopped;
+        `disturb()`: two steps are told as stopped;
         `slow(speed)`: steps seem to carry out so many tokens a second; `steps()`: those of each."""
         if name == "held":
             return [self._context.length(number) for number in range(self._context.sequences)]
