@@ -64,7 +64,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
         elif "browser" in item.keywords and inspect.iscoroutinefunction(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-            getattr(item, "fixturenames", [])[:0] = ["browser", "leaves_no_task"]
+            names: list[str] = getattr(item, "fixturenames", [])
+            names.insert(names.index("leaves_nothing"), "leaves_no_task")  # Behind wider scopes.
+            names.insert(0, "browser")
     # What runs in one process begins first: at the end the others would wait for it.
     items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))
 
