@@ -93,9 +93,8 @@ class Engine:
     def _read(self, context, count, all=False):
         batch, tokens = context.batch, np.ones(count, np.int32)
         batch.clear()
-        batch.extend(tokens, 0, 0, last=True)
-        if all:
-            batch.outputs[:count] = 1
+        batch.extend(tokens, 0, 0, last=True, every=all)
+        batch.reads = not all  # The tokens of replies come one by one.
         if context.decode():
             raise Refused("no room")
 
