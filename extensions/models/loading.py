@@ -175,8 +175,9 @@ class Loading:
 
     def expect(self) -> None:
         """Say what `at_start` will load: its loader, and others, are not there yet."""
-        first = self._first
-        for name in dict.fromkeys([first, first if self._wish else GUIDE]) if first else ():
+        if not (first := self._first):
+            return
+        for name in (first,) if self._wish else (first, GUIDE):
             with suppress(Refused):
                 work = self._ext.slot().expect(self.path(name))
                 self._expecting = self._ext.spawn(work, "expect")

@@ -9,7 +9,6 @@ import numpy as np
 from extensions.engine_kit.api import Aside, TextStream
 from extensions.llama_cpp.native.context import Context
 from extensions.llama_cpp.native.explained import best
-from extensions.llama_cpp.native.library import Model
 from extensions.llama_cpp.native.row import Adapters, Row
 from kernel.contract import Output
 
@@ -51,18 +50,15 @@ class Scored(Row):
         says = "There was no room for the whole text. Read it in parts."
         return [self.finish("error", says, "prompt")]
 
-    def choose(self, context: Context, model: Model) -> list[Output]:
-        said: dict[str, Any] = {"token_ids": self.tokens.tolist(), "logprobs": self._scores}
-        self._aside.answer({**said, "top": self._following})
-        return [self.finish("stop")]
-
-    # --- it chooses no token ---
+    # --- as its own chooser: what it answers with is no token that anybody hears of ---
 
     def sample(self, context: Context, row: int) -> int:
-        raise NotImplementedError
+        said: dict[str, Any] = {"token_ids": self.tokens.tolist(), "logprobs": self._scores}
+        self._aside.answer({**said, "top": self._following})
+        return int(context.logits(row).argmax())
 
     def take_back(self, count: int, banned: Iterable[int] = ()) -> None:
-        raise NotImplementedError
+        """A single token is never taken back."""
 
     def close(self) -> None:
         """There is nothing to give back."""
