@@ -79,9 +79,9 @@ def main() -> int:
     if options.long:
         others.append("--long")
     if not any(argument.startswith("-n") for argument in others):
-        # Tests wait for servers, engines and browsers: three at once fill two cores. The longest
+        # Tests wait for servers, engines and browsers: four at once fill two cores. The longest
         # files have the fewest tests; sorted by that, as is the default, they would come last.
-        others = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", *others]
+        others = ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", *others]
     pytest = subprocess.run([python, "-m", "pytest", *others], check=False)
     codes = [pytest.returncode, *(code for code, _ in results)]
     return max([*codes, end_types(types)] if types else codes)
@@ -156,7 +156,7 @@ def check(name: str, python: str, module: str, *arguments: str) -> "tuple[int, s
 
 
 def begin_types(python: str) -> "subprocess.Popen[str]":
-    """Start pyright beside the tests, which leave a third of two processors idle."""
+    """Start pyright beside the tests, which leave a fifth of two processors idle."""
     print("--- pyright, beside the tests", flush=True)
     command = [python, "-m", "pyright", "--pythonpath", python]
     # With room for what is young, Node collects less often: a seventh of pyright's time.

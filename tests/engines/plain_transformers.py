@@ -51,12 +51,12 @@ def contrasted(model, ids, count, alpha, best):
         seen = model(torch.tensor([ids]), output_hidden_states=True)
         states = torch.nn.functional.normalize(seen.hidden_states[-1][0], dim=-1)
         likely, candidates = seen.logits[0, -1].softmax(-1).topk(best)
-        values = []
-        for share, candidate in zip(likely, candidates, strict=True):
-            tried = model(torch.tensor([[*ids, int(candidate)]]), output_hidden_states=True)
-            state = torch.nn.functional.normalize(tried.hidden_states[-1][0, -1], dim=-1)
-            values.append((1 - alpha) * share - alpha * (states @ state).max())
-        ids.append(int(candidates[int(torch.stack(values).argmax())]))
+        tried = model(
+            torch.tensor([[*ids, int(each)] for each in candidates]), output_hidden_states=True
+        )
+        state = torch.nn.functional.normalize(tried.hidden_states[-1][:, -1], dim=-1)
+        values = (1 - alpha) * likely - alpha * (state @ states.T).max(dim=-1).values
+        ids.append(int(candidates[int(values.argmax())]))
     return ids[begin:]
 
 
