@@ -79,8 +79,8 @@ async def setup(ext: Extension[Settings]) -> None:
     @ext.on(Generated)  # an event: the model has finished a reply
     async def generated(event: Generated) -> None:
         nonlocal heard
-        heard += 1
         notes.append(await ext.thread(str.upper, event.finish.reason))  # blocking code
+        heard += 1
         ext.emit(Heard(heard))
         await ext.push("_heard.html", heard=heard, key="heard", oob=True)  # to every open page
 

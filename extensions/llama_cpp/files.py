@@ -7,11 +7,8 @@ from typing import Any
 
 from extensions.engine_kit.api import Gguf, free_memory, from_gguf
 from extensions.llama_cpp.fitting import Machine, check_fits, context_that_fits
-from extensions.llama_cpp.meaning import stretch
+from extensions.llama_cpp.meaning import SMALL, stretch
 from kernel.contract import Capability, ModelInfo
-
-SMALL = 100_000_000
-"""Bytes; a smaller model is fastest on one thread."""
 
 
 def threads_for(wanted: int, size: int) -> int:

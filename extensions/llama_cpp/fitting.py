@@ -49,7 +49,7 @@ def context_that_fits(
     file: Gguf, options: Mapping[str, Any], machine: Machine, trained: int, **more: bool
 ) -> int:
     """The context length where the user chose none: all that was trained, if memory allows."""
-    wished = plan(options, trained, card=bool(machine.cards), **more)
+    wished = plan(file, options, trained, card=bool(machine.cards), **more)
     if machine.cards and options.get("gpu_layers", -1) < 0:
         low, high = min(WISHED, trained) // STEP, trained // STEP + 1
         if layers_on_cards(file, wished, machine.cards, options) == EVERYTHING:
@@ -91,7 +91,7 @@ def check_fits(
 
     Weights that are read from the file as they are needed (mmap) may be more than the memory.
     """
-    wished = plan(options, cells, card=bool(machine.cards), **more)
+    wished = plan(file, options, cells, card=bool(machine.cards), **more)
     on_card = placed(file, options, machine, wished)
     wanted = in_memory(file, wished, on_card, options)
     # What some kinds of models remember is not known so well that they could be refused for it.

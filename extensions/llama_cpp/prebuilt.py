@@ -86,7 +86,7 @@ class Prebuilt:
         try:
             self._server = xllamacpp.Server(given)
         except RuntimeError as error:
-            wished = plan(options, options["context_length"], card=bool(free), prebuilt=True)
+            wished = plan(file, options, options["context_length"], card=bool(free), prebuilt=True)
             if not free and need(file, wished).total > (left := free_memory()):
                 said = ran_out(file, wished, "loading the model", left, loaded=False)
                 raise Refused(said) from error

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from extensions.engine_kit.api import Gguf
-from extensions.llama_cpp.files import SMALL, context_length, threads_for
+from extensions.llama_cpp.files import context_length, threads_for
 from extensions.llama_cpp.meaning import (
     EXPERTS,
     LOAD_MODES,
+    SMALL,
     SPLIT_MODES,
     cache_type,
     flash_attention,
@@ -15,17 +16,13 @@ from extensions.llama_cpp.meaning import (
     projector,
     rope,
     shares,
+    tokens_at_once,
 )
 from extensions.llama_cpp.prebuilt_images import PASSING
 from extensions.llama_cpp.refusals import check_prebuilt
 
 TOGETHER = 4
 """Requests that are decoded in one step, unless the options say otherwise; more wait."""
-
-STEP = 64
-"""Tokens of prompts that a processor reads in one step, which nothing ends and for which all other
-replies wait. More are no faster: 512 tokens of a model of a billion parameters take 8.9 s on two
-cores, and 9.4 s in one step."""
 
 TALKATIVE = 3
 """How much llama.cpp prints: what it loads and how long a reply took, nobody's words."""
@@ -74,13 +71,6 @@ def _cards(xllamacpp: Any, p: Any, options: Mapping[str, Any]) -> None:
         p.tensor_split = [*divided, *[0.0] * (len(p.tensor_split) - len(divided))]
     if options.get("cpu_moe"):
         p.tensor_buft_overrides = f"{EXPERTS}=CPU"
-
-
-def tokens_at_once(file: Gguf, options: Mapping[str, Any], *, card: bool) -> int:
-    """How many tokens of prompts are read in one step: fewer than the options say where that takes
-    seconds."""
-    wanted = options.get("batch_size", 512)
-    return wanted if card or file.size < SMALL else min(wanted, STEP)
 
 
 def together(options: Mapping[str, Any]) -> int:

@@ -75,7 +75,7 @@ def test_a_window_and_a_state_that_do_not_grow():
 
 def test_a_second_context_takes_as_much_as_the_first():
     wishes = ({}, {"cfg_cache": True})
-    one, two = (need(model(), plan(more, 4096, card=False)) for more in wishes)
+    one, two = (need(model(), plan(model(), more, 4096, card=False)) for more in wishes)
     assert two == (one.weights, 2 * one.cache, 2 * one.compute)
 
 
@@ -97,12 +97,37 @@ def test_computing_grows_with_the_context_unless_attention_is_flash():
     ],
 )
 def test_what_the_options_say_of_memory(options: dict[str, object], wanted: Plan):
-    assert plan(options, 100, card=False) == wanted
+    assert plan(model(), options, 100, card=False) == wanted
+
+
+def test_the_prebuilt_engine_reads_a_large_model_in_narrow_steps():
+    """As it is started: what is told, and what a load is refused for, is what it reserves."""
+    large = model()._replace(size=5 * GB)
+    rows = {
+        plan(large, options, 100, card=card, prebuilt=True).ubatch: (options, card)
+        for options, card in (
+            ({}, False), ({}, True), ({"ubatch_size": 16}, False), ({"parallel": 100}, False),
+        )
+    }  # fmt: skip
+    assert rows == {
+        64: ({}, False), 512: ({}, True), 16: ({"ubatch_size": 16}, False),
+        100: ({"parallel": 100}, False),
+    }  # fmt: skip
+    assert plan(large, {}, 100, card=False).ubatch == 512
+    wide = need(large, plan(large, {}, 32_768, card=False)).compute
+    narrow = need(large, plan(large, {}, 32_768, card=False, prebuilt=True)).compute
+    assert wide - narrow > 1.8 * GB
+    machine = Machine(5 * GB)
+    with pytest.raises(Refused, match="32,768 tokens"):
+        check_fits(large, {}, machine, 32_768)
+    assert check_fits(large, {}, machine, 32_768, prebuilt=True) == 0
 
 
 def test_what_the_prebuilt_engine_and_cards_change():
-    assert plan({}, 100, card=True).flash
-    assert plan({}, 100, card=False, prebuilt=True) == Plan(100, "f16", 512, 4, False, 1, False)
+    assert plan(model(), {}, 100, card=True).flash
+    assert plan(model(), {}, 100, card=False, prebuilt=True) == Plan(
+        100, "f16", 512, 4, False, 1, False
+    )
 
 
 # --- cards ------------------------------------------------------------------------------
@@ -163,8 +188,12 @@ def test_the_context_where_nobody_chose_one(memory: int, cards: tuple[int, ...],
     found = context_that_fits(model(), {}, machine, 131_072)
     assert found == context
     if found > 512:
-        more = plan({}, found + 256, card=bool(cards))
-        if cards and layers_on_cards(model(), plan({}, found, card=True), cards, {}) == EVERYTHING:
+        more = plan(model(), {}, found + 256, card=bool(cards))
+        if (
+            cards
+            and layers_on_cards(model(), plan(model(), {}, found, card=True), cards, {})
+            == EVERYTHING
+        ):
             assert found == 131_072 or layers_on_cards(model(), more, cards, {}) < EVERYTHING
         else:
             left = memory + sum(cards) - model().weights

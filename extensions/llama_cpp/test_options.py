@@ -10,10 +10,9 @@ import pytest
 
 from extensions.engine_kit.api import Gguf
 from extensions.llama_cpp import meaning
-from extensions.llama_cpp.files import SMALL
 from extensions.llama_cpp.honoured import HONOURED
+from extensions.llama_cpp.meaning import SMALL, tokens_at_once
 from extensions.llama_cpp.options import FLAGS, Options, complete, with_flags
-from extensions.llama_cpp.prebuilt_parameters import tokens_at_once
 from extensions.llama_cpp.prebuilt_sampling import HONOURED as PREBUILT
 from kernel.api import LOADERS, Message, Text, WorkerError, check, fields
 from kernel.testing import running

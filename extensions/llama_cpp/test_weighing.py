@@ -29,7 +29,7 @@ def asked(options: dict[str, Any], *memories: Memory, file: Gguf | None = None) 
 def test_without_a_card_everything_lies_in_memory():
     fit = asked({"context_length": 4096}, OWN)
     (share,) = fit.shares
-    whole = need(model(), plan({}, 4096, card=False))
+    whole = need(model(), plan(model(), {}, 4096, card=False))
     assert (fit.verdict, fit.said) == ("fits", "It fits with a context of 4,096 tokens.")
     assert (share.weights, share.cache) == (whole.weights, whole.cache)
     assert 50 * MB < share.compute < whole.compute + 500 * MB
@@ -107,7 +107,7 @@ def test_an_odd_model_is_not_promised():
 def test_as_many_layers_as_the_engine_will_place(free: int):
     """The bars and the load agree: both count with the same sums."""
     fit = asked({"context_length": 4096}, OWN, card(free))
-    placed = layers_on_cards(model(), plan({}, 4096, card=True), (free,), {})
+    placed = layers_on_cards(model(), plan(model(), {}, 4096, card=True), (free,), {})
     on = fit.shares[1]
     assert on.weights == (500 * MB + (min(placed, 33) - 1) * 200 * MB if placed else 0)
     assert on.total <= free
@@ -117,7 +117,7 @@ def test_as_many_layers_as_the_engine_will_place(free: int):
 @pytest.mark.parametrize("options", [{}, {"no_kv_offload": True}])
 def test_nothing_is_lost_between_the_memories(free: tuple[int, int], options: dict[str, Any]):
     fit = asked({"context_length": 4096, **options}, OWN, *map(card, free))
-    whole = need(model(), plan({}, 4096, card=True))
+    whole = need(model(), plan(model(), {}, 4096, card=True))
     assert sum(each.weights for each in fit.shares) == whole.weights
     assert sum(each.cache for each in fit.shares) == whole.cache
     if options:

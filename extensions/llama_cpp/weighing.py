@@ -76,7 +76,7 @@ def weigh(
     own, cards = memories[0], memories[1:]
     machine = Machine(own.free, tuple(card.free for card in cards))
     cells = context_length(file, options, machine, prebuilt=prebuilt)
-    wished = plan(options, cells, card=bool(cards), prebuilt=prebuilt)
+    wished = plan(file, options, cells, card=bool(cards), prebuilt=prebuilt)
     try:
         count = check_fits(file, options, machine, cells, prebuilt=prebuilt)
     except Refused as error:

@@ -82,7 +82,7 @@ class Native:
         options = settled(file, options, free)
         self._info = describe(path, file, options, HONOURED, CAPABILITIES, running(options))
         limit, megabytes = self._info.context_length, f"{file.size / 1e6:,.0f} MB"
-        wished = plan(options, limit, card=bool(free))
+        wished = plan(file, options, limit, card=bool(free))
         self._ran_out = lambda moment, loaded: ran_out(
             file, wished, moment, free_memory(), loaded=loaded
         )
