@@ -39,10 +39,13 @@ NTK = 64 / 63
 """The exponent of alpha_value, for heads that are 128 wide; others hardly differ."""
 SMALL = 100_000_000
 """Bytes; a smaller model is fastest on one thread."""
-STEP = 64
-"""Tokens of prompts that the ready-made engine reads in one step on a processor, which nothing ends
-and for which all other replies wait. More are no faster: 512 tokens of a model of a billion
-parameters take 8.9 s on two cores, and 9.4 s in one step."""
+TOGETHER = 4
+"""Requests that the ready-made engine decodes in one step, unless the options say otherwise; more
+wait."""
+AT_ONCE = 64
+"""Tokens of prompts that it reads in one step on a processor, which nothing ends and for which all
+other replies wait. More are no faster: 512 tokens of a model of a billion parameters take 8.9 s on
+two cores, and 9.4 s in one step."""
 
 
 def cache_type(options: Mapping[str, Any], file: Gguf | None = None) -> int:
@@ -80,11 +83,17 @@ def flash_attention(options: Mapping[str, Any], card: bool) -> int:
     return int(wish == "on")
 
 
+def together(options: Mapping[str, Any]) -> int:
+    """How many replies the ready-made engine writes at once."""
+    return options.get("parallel", 0) or TOGETHER
+
+
 def tokens_at_once(file: Gguf, options: Mapping[str, Any], *, card: bool) -> int:
-    """How many tokens of prompts the ready-made engine reads in one step: fewer than the options
-    say where that takes seconds."""
+    """How many tokens it reads in one step: fewer of prompts than the options say where that takes
+    seconds, but one of every reply, as llama.cpp asserts."""
     wanted = options.get("batch_size", 512)
-    return wanted if card or file.size < SMALL else min(wanted, STEP)
+    read = wanted if card or file.size < SMALL else min(wanted, AT_ONCE)
+    return max(read, together(options))
 
 
 def rope(options: Mapping[str, Any], file: Gguf | None = None) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from extensions.engine_kit.api import Gguf
-from extensions.llama_cpp.meaning import BITS, WHOLE, tokens_at_once
+from extensions.llama_cpp.meaning import BITS, WHOLE, together, tokens_at_once
 
 STEP = 256
 """Tokens; llama.cpp rounds contexts up to a multiple."""
@@ -56,12 +56,12 @@ def plan(
     kind = options.get("cache_type", "f16")
     wish = options.get("flash_attn", "auto")
     flash = wish == "on" or (wish == "auto" and (card or kind not in WHOLE))
-    together = options.get("parallel", 0) or (4 if prebuilt else 16)
-    batch = options.get("batch_size", 512)
     if prebuilt:
-        batch = max(tokens_at_once(file, options, card=card), together)
+        batch, sequences = tokens_at_once(file, options, card=card), together(options)
+    else:
+        batch = options.get("batch_size", 512)
+        sequences = min(256, 2 * (options.get("parallel", 0) or 16))
     ubatch = min(options.get("ubatch_size", 512), batch)
-    sequences = together if prebuilt else min(256, 2 * together)
     beside = 2 if options.get("cfg_cache") else 1
     return Plan(cells, kind, ubatch, sequences, flash, beside, not prebuilt)
 

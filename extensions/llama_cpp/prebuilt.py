@@ -27,12 +27,12 @@ from extensions.engine_kit.api import (
 from extensions.llama_cpp.files import describe, settled, token_text
 from extensions.llama_cpp.fitting import ran_out
 from extensions.llama_cpp.heap import give_back_large
-from extensions.llama_cpp.meaning import loras
+from extensions.llama_cpp.meaning import TOGETHER, loras, together
 from extensions.llama_cpp.memory import need, plan
 from extensions.llama_cpp.prebuilt_choices import choices, described
 from extensions.llama_cpp.prebuilt_costs import Costs
 from extensions.llama_cpp.prebuilt_images import content, marked, size
-from extensions.llama_cpp.prebuilt_parameters import TOGETHER, parameters, together
+from extensions.llama_cpp.prebuilt_parameters import parameters
 from extensions.llama_cpp.prebuilt_reply import Reply, kind
 from extensions.llama_cpp.prebuilt_sampling import HONOURED, as_parameters
 from extensions.llama_cpp.prebuilt_shares import Shares

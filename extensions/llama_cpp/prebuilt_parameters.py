@@ -16,13 +16,11 @@ from extensions.llama_cpp.meaning import (
     projector,
     rope,
     shares,
+    together,
     tokens_at_once,
 )
 from extensions.llama_cpp.prebuilt_images import PASSING
 from extensions.llama_cpp.refusals import check_prebuilt
-
-TOGETHER = 4
-"""Requests that are decoded in one step, unless the options say otherwise; more wait."""
 
 TALKATIVE = 3
 """How much llama.cpp prints: what it loads and how long a reply took, nobody's words."""
@@ -33,9 +31,9 @@ def parameters(xllamacpp: Any, path: str, file: Gguf, options: Mapping[str, Any]
     check_prebuilt(options)
     p, card = xllamacpp.CommonParams(), len(xllamacpp.get_device_info()) > 1
     p.model.path = path
-    # llama.cpp asserts that a step holds a token of every reply, and cuts it to the context.
+    # llama.cpp cuts a step, which has to hold a token of every reply, to the context.
     p.n_ctx = max(context_length(file, options), together(options))
-    p.n_batch = max(tokens_at_once(file, options, card=card), together(options))
+    p.n_batch = tokens_at_once(file, options, card=card)
     p.n_ubatch = min(options.get("ubatch_size", 512), p.n_batch)
     threads = threads_for(options.get("threads", 0), file.size)
     p.cpuparams.n_threads = threads
@@ -71,8 +69,3 @@ def _cards(xllamacpp: Any, p: Any, options: Mapping[str, Any]) -> None:
         p.tensor_split = [*divided, *[0.0] * (len(p.tensor_split) - len(divided))]
     if options.get("cpu_moe"):
         p.tensor_buft_overrides = f"{EXPERTS}=CPU"
-
-
-def together(options: Mapping[str, Any]) -> int:
-    """How many replies are written at once."""
-    return options.get("parallel", 0) or TOGETHER

@@ -74,8 +74,8 @@ def in_box(text: str) -> str:
 
 
 def few(vectors: list[str], many: int) -> list[str]:
-    """A sixth as many of them, evenly; with --long as many of each share."""
-    many = many if len(vectors) > 100 else -(-many // 6)
+    """A quarter as many of them, evenly; with --long as many of each share."""
+    many = many if len(vectors) > 100 else -(-many // 4)
     return vectors[:: max(1, len(vectors) // many)]
 
 
@@ -179,7 +179,7 @@ async def folders_and_tags_and_the_trash(watch: Watch, page: Page, vectors: list
 
 async def what_is_imported(watch: Watch, page: Page, vectors: list[str]) -> None:
     """Files of other programs, with vectors in every text and in their names."""
-    some = few(vectors, 36)
+    some = few(vectors, 24)
     rows = [[vector, vector] for vector in some]
     shown = [[html.escape(vector), vector] for vector in some]
     about = {f"assistant_{n}": {"model_name": v, "timestamp": v} for n, v in enumerate(some)}

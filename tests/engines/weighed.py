@@ -30,7 +30,7 @@ from extensions.transformers.weighing import weigh as weigh_folder
 from kernel.contract import Request, Sampling
 from kernel.worker import Worker
 from tests.engines.larger import TOKENS, make
-from tests.engines.real import STORIES, engine
+from tests.engines.real import ROOT, STORIES, engine
 
 FOLDERS = {
     "15m": (288, 6, 6, 6, 768),
@@ -40,6 +40,9 @@ FOLDERS = {
 """Width, layers, heads, heads of keys and values, inner width."""
 TURNS = 6
 """So often a conversation of full length is asked for: all that is remembered is there then."""
+WIDE = ROOT / "tests" / "engines" / "counted.py"
+"""The native engine, whose clock can say that this machine is fast: its steps are as wide as what
+it reads in a second, and the widest are what is told."""
 PLACES = {
     "prebuilt": ("llama_cpp", "xllamacpp"),
     "native": ("llama_cpp", "xllamacpp-native"),
@@ -158,8 +161,11 @@ def told(case: Case, path: Path) -> int:
 async def taken(case: Case, path: Path, environments: Path) -> int:
     """The most that the worker had resident after conversations that fill the context."""
     extension, environment = PLACES[case.engine]
-    async with engine(extension, environments / environment) as worker:
+    file = WIDE if case.engine == "native" else None
+    async with engine(extension, environments / environment, file) as worker:
         info = await worker.load(path, case.options)
+        if file:
+            await worker.call("slow", speed=1e9)
         most, count = 0, info.context_length - 16
         guided: dict[str, Any] = {}
         if case.options.get("cfg_cache"):
