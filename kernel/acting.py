@@ -43,6 +43,7 @@ class Actions:
 
     def __init__(self, registry: Registry, failed: Failed) -> None:
         self.name: Callable[[str], str] = str
+        self.starting: Callable[[str], bool] = bool
         self._registry, self._failed = registry, failed
 
     async def act(self, client: "Client", values: dict[str, Any]) -> None:
@@ -51,8 +52,10 @@ class Actions:
         values.pop("headers", None)
         entry = next((e for e in self._registry.entries(ACTIONS) if e.value.name == name), None)
         if not entry:
-            owner = self.name(name.partition(".")[0])
-            raise Refused(f"{owner} is switched off. Switch it on in Settings.")
+            owner = name.partition(".")[0]
+            off = "is switched off. Switch it on in Settings."
+            why = "is still starting. Try again in a moment." if self.starting(owner) else off
+            raise Refused(f"{self.name(owner)} {why}")
         kind, known = entry.value.kind, entry.value.kind.__struct_fields__
         if "rest" in known:  # An action for a form whose fields are known at run time only.
             values["rest"] = {k: values.pop(k) for k in list(values) if k not in known}

@@ -283,8 +283,7 @@ class Application:
     def _routes(self, path: str) -> Entry[Routes] | None:
         for entry in self._kernel.registry.entries(ROUTES):
             manifest = self._kernel.records[entry.owner].manifest
-            claimed = [f"/ext/{entry.owner}", *(manifest.paths if manifest else ())]
-            mine = any(path == prefix or path.startswith(prefix + "/") for prefix in claimed)
+            mine = manifest and manifest.serves(path)
             if mine and not self.assets.file(path.removeprefix("/ext/")):
                 return entry
         return None

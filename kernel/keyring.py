@@ -71,11 +71,6 @@ class Keyring:
         self._password = self._hash(password) if password else b""
         self._signer = hmac.digest(self._seal, b"session" + self._password, "sha256")
 
-    def renew_key(self) -> str:
-        self.key = new_key()
-        write(self._folder / "api_key", self.key.encode(), 0o600)
-        return self.key
-
     @property
     def made(self) -> list[Key]:
         """The keys that a person made, oldest first, with when each was used last."""

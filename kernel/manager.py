@@ -66,7 +66,7 @@ class Kernel:
         self.registry = Registry(self.bus.emit)
         self.guard = Guard(self._on_failure, strict=strict)
         self.hub = Hub(self.registry, self.bus.emit, self.guard.failed)
-        self.hub.actions.name = self.name
+        self.hub.actions.name, self.hub.actions.starting = self.name, self._starts
         self.jobs = Jobs(self.bus, data / "jobs")
         self.discovery = Discovery(folders, data / "installed", self.memory)
         self.workers = Workers(environments or data / "environments", self.discovery, self.jobs)
@@ -266,6 +266,10 @@ class Kernel:
             return False
         running = all(n and n.is_(Status.RUNNING) for n in map(self.records.get, record.needs))
         return running and all(map(self.enabled, (record.id, *record.needs)))
+
+    def _starts(self, id: str) -> bool:
+        """Whether an extension is just now being started."""
+        return id in self.records and self.records[id].is_(Status.STARTING)
 
     def note(self, id: str, point: str, error: BaseException) -> None:
         self.trouble[id] = [*self.trouble.get(id, [])[-4:], f"{point}: {told(error)}"]

@@ -149,6 +149,10 @@ class Manifest(Table, frozen=True):
         except (OSError, ValueError) as error:
             raise ValueError(UNUSABLE.format(error)) from None
 
+    def serves(self, path: str) -> bool:
+        """Whether an address is its own, or is below one that it claims."""
+        return any(f"{path}/".startswith(f"{own}/") for own in (f"/ext/{self.id}", *self.paths))
+
     def missing(self) -> list[str]:
         """Python requirements (`name==version`) that the server's environment does not meet."""
         return [wanted for wanted in self.requires.python if not _installed(wanted)]

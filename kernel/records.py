@@ -122,7 +122,7 @@ class SectionChanged(Struct, frozen=True):
 
 
 class Started(Struct, frozen=True):
-    """Every extension that the user wants has been started."""
+    """Every extension that the user wants was started; one whose setup takes long may go on."""
 
 
 def path_clash(manifest: Manifest, records: Iterable[Record]) -> str:

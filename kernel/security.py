@@ -30,7 +30,7 @@ from kernel.principals import (
     keys_in,
     unspoken,
 )
-from kernel.wrappings import accepting, limited, protected
+from kernel.wrappings import HEADERS, TRUSTED, accepting, limited, protected
 
 Headers = Mapping[str, list[str]]
 FAR = "Only the machine that Spindle runs on may do this; see --allow-remote-install."
@@ -73,7 +73,9 @@ class Security:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
         headers, http = _headers(scope), scope["type"] == "http"
-        send = protected(send) if http else send
+        name = headers.get("host", [""])[0].lower()
+        trusted = self._tls or self.hosts.near(name) or self.hosts.given(name)
+        send = protected(send, TRUSTED if trusted else HEADERS) if http else send
         access = said if (said := self._access_of(scope)) in LIMITS else "admin"
         refusal, origin = self._refusal(scope, headers), ""
         if refusal == FOREIGN and access == "inference":

@@ -105,12 +105,16 @@ class SettingsFile:
             return news
 
     async def watch(
-        self, changed: Callable[[set[str]], Awaitable[None]], every: float = 0.2
+        self,
+        changed: Callable[[set[str]], Awaitable[None]],
+        every: float = 0.12,
+        calm: float = 0.08,
     ) -> None:
-        """Tell of what others change in the file, until cancelled."""
+        """Tell of what others change in the file, once it stayed as it is for the seconds of
+        `calm`, until cancelled."""
         latest = self._stamp
         while True:
-            await asyncio.sleep(every)
+            await asyncio.sleep(every if latest == self._stamp else calm)
             previous, latest = latest, stamp(self.path)
             if latest != previous or (latest == self._stamp and not self._news):
                 continue  # nothing new, or an editor that is still writing

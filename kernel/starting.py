@@ -12,13 +12,20 @@ from kernel.records import Record, Started, Status
 
 WAIT = 0.2
 """Seconds after which it starts without a page; a browser that was just opened takes longer."""
+TURN = 2.0
+"""Seconds that the others wait for one whose setup takes long; then it goes on beside them."""
 LEFT_OUT = "Spindle was started without it (--without): mend what held all up, then switch it on."
 
 
-async def start_enabled(kernel: Kernel, page: Callable[[], Awaitable[None]] | None = None) -> None:
+async def start_enabled(
+    kernel: Kernel,
+    page: Callable[[], Awaitable[None]] | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     """Start what the user wants; what a choice on the command line needs comes with it.
 
-    With `page`, it is awaited before those are started that a page does not show.
+    With `page`, it is awaited before those are started that a page does not show. `ready` is called
+    when each had its turn; this returns when none is starting any more.
     """
     kernel.starting = True
     kernel.only = None if kernel.only is None else kernel.with_needs(kernel.only)
@@ -27,12 +34,19 @@ async def start_enabled(kernel: Kernel, page: Callable[[], Awaitable[None]] | No
     for record in late:
         if kernel.enabled(record.id):
             kernel.becomes(record, Status.STARTING)
-    await _start(kernel, (record for record in records if record not in late))
-    if page and any(kernel.enabled(record.id) for record in late):
-        await page()
-    await _start(kernel, late)
-    kernel.starting = False
-    kernel.bus.emit(Started())
+    slow = set[asyncio.Task[bool]]()
+    try:
+        await _start(kernel, (record for record in records if record not in late), slow)
+        if page and any(kernel.enabled(record.id) for record in late):
+            await page()
+        await _start(kernel, late, slow)
+        kernel.starting = False
+        kernel.bus.emit(Started())
+        ready()
+        await asyncio.gather(*slow)
+    finally:
+        for task in slow:
+            task.cancel()
 
 
 def _late(kernel: Kernel, record: Record) -> bool:
@@ -43,12 +57,17 @@ def _late(kernel: Kernel, record: Record) -> bool:
     return all(said.get(flag.name, flag.default) == flag.default for flag in manifest.flags)
 
 
-async def _start(kernel: Kernel, records: Iterable[Record]) -> None:
+async def _start(kernel: Kernel, records: Iterable[Record], slow: set[asyncio.Task[bool]]) -> None:
+    """One after the other; `slow` has those whose start goes on."""
     for record in records:
         if record.id not in kernel.records:  # It was removed meanwhile.
             continue
         if kernel.enabled(record.id):
-            await kernel.start(record.id)
+            slow.add(start := asyncio.create_task(kernel.start(record.id)))
+            await asyncio.wait({start}, timeout=None if kernel.guard.strict else TURN)
+            if start.done():
+                slow.remove(start)
+                start.result()  # Raises what its setup raised, with --strict.
         elif record.id in kernel.without:
             kernel.becomes(record, Status.OFF, LEFT_OUT)
 
@@ -62,11 +81,15 @@ class Late:
 
     async def start(self) -> None:
         """Start every extension; `serving` is set as soon as pages have all that they show."""
+        page = None if self._kernel.guard.strict else self._page
         try:
-            await start_enabled(self._kernel, None if self._kernel.guard.strict else self._page)
+            await start_enabled(self._kernel, page, self._ready)
         finally:
-            self.serving.set()
-            self._ended.set()
+            self._ready()
+
+    def _ready(self) -> None:
+        self.serving.set()
+        self._ended.set()
 
     async def _page(self) -> None:
         self.serving.set()
@@ -112,5 +135,4 @@ def _serves(record: Record, path: str) -> bool:
         return False
     if path.startswith(f"/ext/{record.id}/static/"):  # The first page loads it.
         return False
-    own = (f"/{record.id}", f"/ext/{record.id}", *manifest.paths)
-    return any(f"{path}/".startswith(f"{each}/") for each in own)
+    return manifest.serves(path) or f"{path}/".startswith(f"/{record.id}/")

@@ -1,5 +1,7 @@
 """What the door puts around a request: headers, a limit of its body, a protocol of its socket."""
 
+from collections.abc import Mapping
+
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Send
 
@@ -11,23 +13,24 @@ POLICY = (
 HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"same-origin",  # no-referrer would make our own forms send Origin: null
-    b"cross-origin-opener-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",
     b"permissions-policy": b"camera=(), geolocation=(), microphone=(self), payment=(), usb=()",
 }
+TRUSTED = {**HEADERS, b"cross-origin-opener-policy": b"same-origin"}
+"""Where a browser trusts the way; elsewhere it ignores the last, and says so on every page."""
 
 
-def protected(send: Send) -> Send:
+def protected(send: Send, headers: Mapping[bytes, bytes] = TRUSTED) -> Send:
     """Every answer with the headers of the door."""
 
     async def headed(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = [(name.lower(), value) for name, value in message.get("headers", ())]
-            names = {name for name, _ in headers}
-            extra = {**HEADERS, b"cache-control": b"no-cache" if b"etag" in names else b"no-store"}
-            headers += [pair for pair in extra.items() if pair[0] not in names]
-            headers.append((b"content-security-policy", POLICY))  # several all apply: never looser
-            message = {**message, "headers": headers}
+            said = [(name.lower(), value) for name, value in message.get("headers", ())]
+            names = {name for name, _ in said}
+            extra = {**headers, b"cache-control": b"no-cache" if b"etag" in names else b"no-store"}
+            said += [pair for pair in extra.items() if pair[0] not in names]
+            said.append((b"content-security-policy", POLICY))  # several all apply: never looser
+            message = {**message, "headers": said}
         await send(message)
 
     return headed

@@ -352,6 +352,21 @@ async def test_a8_every_answer_is_protected(door: Door, path: str) -> None:
         assert "cache-control" in has
 
 
+async def test_a_browser_is_told_nothing_that_it_complains_of(tmp_path: Path) -> None:
+    """COOP counts where a browser trusts the way: by https, on its own machine, by a proxy."""
+    door = Door(tmp_path, hosts=["llm.example.org"], listens=True)
+    secure = Door(tmp_path, listens=True, tls=True)
+    for each, host, told in (
+        (door, HOST, True),
+        (door, "llm.example.org", True),
+        (door, f"192.0.2.7:{PORT}", False),
+        (secure, f"192.0.2.7:{PORT}", True),
+    ):
+        answer = await each.ask("GET", "/login", {"Host": host}, server="192.0.2.7")
+        assert answer.status == 200
+        assert ("cross-origin-opener-policy" in answer.headers) is told, host
+
+
 async def test_pages_are_not_stored_and_files_are_asked_for_again(door: Door) -> None:
     assert (await door.ask("GET", "/login")).headers["cache-control"] == "no-store"
     file = await door.ask("GET", "/static/app.css")

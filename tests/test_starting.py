@@ -12,6 +12,8 @@ import pytest
 from starlette.types import Message
 
 from kernel import starting
+from kernel.clients import Client
+from kernel.contract import Refused
 from kernel.manager import Kernel
 from kernel.manifest import Manifest
 from kernel.pages import PANELS
@@ -213,3 +215,63 @@ async def test_what_a_page_asks_it_for_waits_for_it(tmp_path: Path):
         assert begun.status("late_one") is Status.RUNNING
         to_server.put_nowait({"type": "websocket.disconnect", "code": 1000})
         await serving
+
+
+HANGING = """
+import asyncio
+from kernel.api import Action
+class Greet(Action, frozen=True): pass
+async def setup(ext):
+    while not (ext.folder / "go_on").exists():
+        await asyncio.sleep(0.01)
+    @ext.on(Greet)
+    async def greet(action, client):
+        ext.tell("greeted", client)
+"""
+
+
+@pytest.mark.parametrize("more", ["", "late = true"])
+async def test_one_that_takes_long_holds_up_nobody(
+    tmp_path: Path, more: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(starting, "WAIT", 0.01)
+    monkeypatch.setattr(starting, "TURN", 0.05)
+    write(tmp_path, "a_hanging_one", HANGING, more)
+    write(tmp_path, "needs_it", EARLY, f'{more}\n[requires]\nextensions = ["a_hanging_one"]')
+    async with beginning(tmp_path) as begun:
+        started, _ = begun.kernel.bus.open(Started)
+        async with asyncio.timeout(5):
+            assert (await begun.browser.get("/", headers=PAGE)).status_code == 200
+            assert (await begun.browser.get("/late")).text == "from the late one"
+            assert await started.get() == Started()
+        assert begun.status("late_one") is Status.RUNNING
+        assert begun.status("early_one") is Status.RUNNING
+        assert not begun.starting.done(), "it is still waited for, until it has had its time"
+        client = Client("1", "", "/")
+        act = begun.kernel.hub.actions.act
+        with pytest.raises(Refused, match="a_hanging_one is still starting"):
+            await act(client, {"action": "a_hanging_one.greet"})
+        (tmp_path / "a_hanging_one" / "go_on").touch()
+        await begun.starting
+        assert begun.status("a_hanging_one") is Status.RUNNING
+        assert begun.status("needs_it") is Status.RUNNING
+        client.hear = lambda text, kind: heard.append(text)
+        heard: list[str] = []
+        await act(client, {"action": "a_hanging_one.greet"})
+        assert heard == ["greeted"]
+
+
+async def test_who_ends_the_start_ends_what_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(starting, "WAIT", 0.01)
+    monkeypatch.setattr(starting, "TURN", 0.05)
+    write(tmp_path, "a_hanging_one", HANGING)
+    async with beginning(tmp_path) as begun:
+        await begun.browser.get("/late")
+        begun.starting.cancel()
+        await asyncio.wait({begun.starting})
+        async with asyncio.timeout(5):
+            await begun.kernel.close()
+        (tmp_path / "a_hanging_one" / "go_on").touch()
+        begun.starting = asyncio.ensure_future(asyncio.sleep(0))

@@ -78,7 +78,6 @@ FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "settings": ("settings.yaml", change),
     "order": ("settings.yaml", order),
     "secrets": ("secrets/extensions.tts.json", secret),
-    "key": ("secrets/api_key", lambda f: Keyring(f / "secrets").renew_key()),
     "made keys": ("secrets/keys.json", lambda f: Keyring(f / "secrets").keep([Key("b", "2" * 64)])),
     "signed out": ("secrets/signed_out", lambda f: Keyring(f / "secrets").end("b")),
     "jobs": ("jobs/a.fetch-1.json", checkpoint),
