@@ -43,7 +43,7 @@ class Actions:
 
     def __init__(self, registry: Registry, failed: Failed) -> None:
         self.name: Callable[[str], str] = str
-        self.starting: Callable[[str], bool] = bool
+        self.absent: Callable[[str], str] = str
         self._registry, self._failed = registry, failed
 
     async def act(self, client: "Client", values: dict[str, Any]) -> None:
@@ -52,22 +52,18 @@ class Actions:
         values.pop("headers", None)
         entry = next((e for e in self._registry.entries(ACTIONS) if e.value.name == name), None)
         if not entry:
-            owner = name.partition(".")[0]
-            off = "is switched off. Switch it on in Settings."
-            why = "is still starting. Try again in a moment." if self.starting(owner) else off
-            raise Refused(f"{self.name(owner)} {why}")
+            raise Refused(self.absent(name.partition(".")[0]))
         kind, known = entry.value.kind, entry.value.kind.__struct_fields__
         if "rest" in known:  # An action for a form whose fields are known at run time only.
             values["rest"] = {k: values.pop(k) for k in list(values) if k not in known}
         values = {k: v for k, v in values.items() if k in known}  # A button brings its form along.
         good, errors = check(kind, values)
+        if errors:
+            raise Refused(" ".join(errors.values()))
         try:
             action = kind(**{k: v for k, v in good.items() if v is not msgspec.UNSET})
         except TypeError as missing:
-            errors = errors or {"": f"The page sent too little ({missing}). Reload it."}
-            raise Refused(" ".join(errors.values())) from None
-        if errors:
-            raise Refused(" ".join(errors.values()))
+            raise Refused(f"The page sent too little ({missing}). Reload it.") from None
         await self._carry_out(entry, action, client)
 
     async def _carry_out(self, entry: Entry[Handler], action: Action, client: "Client") -> None:

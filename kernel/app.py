@@ -3,14 +3,15 @@ enabling and disabling an extension needs no restart."""
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection
+import logging
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -22,8 +23,9 @@ from kernel.manager import Kernel
 from kernel.pages import PANELS, Panel, in_region
 from kernel.points import Changed, Entry, Phase, Point
 from kernel.records import Status, StatusChanged
-from kernel.serving import NOWHERE, OWN, reads_html, served
+from kernel.serving import OWN, nowhere, reads_html, served
 
+log = logging.getLogger(__name__)
 LONGEST_NOTICE = 1_000
 """Characters; what a page sends may be quoted in it."""
 Access = Literal["public", "page", "inference", "admin"]
@@ -124,18 +126,10 @@ class Application:
 
     async def _page(self, scope: Scope) -> Response:
         client = Client("", "", scope["path"])
-        tab, read = self._tab(client), scope["method"] in ("GET", "HEAD")
-        if tab and not read:
+        if not (tab := self._tab(client)):
+            return nowhere(self._kernel, scope, client.tab)
+        if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("Nothing here takes that.", 405)
-        if not tab and not (read and reads_html(scope)):
-            return JSONResponse({"error": NOWHERE}, 404)
-        if not tab:
-            known = any(r.id == client.tab for r in self._kernel.records.values())
-            text = "Its extension is switched off: switch it on in Settings." if known else ""
-            page = self._kernel.pages.render(
-                "error.html", title="This page does not exist", text=text or "Check the address."
-            )
-            return HTMLResponse(page, 404)
         return HTMLResponse(await self._shell(client, tab))
 
     async def _shell(self, client: Client, tab: Entry[Panel]) -> str:
@@ -187,18 +181,24 @@ class Application:
                 await asyncio.sleep(0.02)  # An extension contributes several panels at once.
                 while not queue.empty():
                     events.append(queue.get_nowait())
-                jobs = [event for event in events if isinstance(event, JobProgress)]
-                if jobs:
-                    self._kernel.hub.push("kernel", self._tray(), Everyone(), "tray")
-                for job in jobs:
-                    if job.state == "failed" and not job.awaited:
-                        self._kernel.hub.tell(f"{job.title} failed. {job.note}", Everyone())
-                if self._kernel.hub.clients and StatusChanged in map(type, events):
-                    self._kernel.hub.push("kernel", self._now_brought(), Everyone(), "assets")
-                if Changed(PANELS.name) in events:
-                    await self._panels_changed()
+                try:
+                    await self._tell(events)
+                except Exception:  # What comes next is told all the same.
+                    log.exception("The pages could not be told of a change")
         finally:
             dispose()
+
+    async def _tell(self, events: Sequence[object]) -> None:
+        jobs = [event for event in events if isinstance(event, JobProgress)]
+        if jobs:
+            self._kernel.hub.push("kernel", self._tray(), Everyone(), "tray")
+        for job in jobs:
+            if job.state == "failed" and not job.awaited:
+                self._kernel.hub.tell(f"{job.title} failed. {job.note}", Everyone())
+        if self._kernel.hub.clients and StatusChanged in map(type, events):
+            self._kernel.hub.push("kernel", self._now_brought(), Everyone(), "assets")
+        if Changed(PANELS.name) in events:
+            await self._panels_changed()
 
     async def _panels_changed(self) -> None:
         for client in list(self._kernel.hub.clients):

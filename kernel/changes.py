@@ -1,6 +1,7 @@
 """What the user changes: written to settings.yaml, and carried out while everything runs."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from kernel.settings import SettingsError
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
+
+log = logging.getLogger(__name__)
 
 
 class Changes:
@@ -30,6 +33,16 @@ class Changes:
             if section == "extensions" and (record := self._kernel.records.get(id)):
                 await self._apply(record)
             self._kernel.bus.emit(SectionChanged(name))
+
+    async def follow(self, changed: set[str]) -> None:
+        """The same for an editor, whose next change is not held up by what this one starts."""
+        self._keep(asyncio.create_task(self._followed(changed)))
+
+    async def _followed(self, changed: set[str]) -> None:
+        try:
+            await self.apply(changed)
+        except Exception:
+            log.exception("A change of the settings could not be carried out")
 
     async def toggle(self, id: str, on: bool) -> None:
         """Switch an extension on or off, in the user's file and now."""
@@ -78,10 +91,12 @@ class Changes:
                 news = await asyncio.to_thread(self._kernel.settings.reload)
             await self.apply(news | names)
 
-        task = asyncio.create_task(change())
+        await asyncio.shield(self._keep(asyncio.create_task(change())))
+
+    def _keep(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(task)
+        return task
 
     async def _apply(self, record: Record) -> None:
         if not self._kernel.enabled(record.id):
@@ -100,4 +115,5 @@ class Changes:
                 await self._kernel.restart(record.id)
 
     async def close(self) -> None:
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)

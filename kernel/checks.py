@@ -12,6 +12,7 @@ from msgspec import NODEFAULT, UNSET, Struct, structs
 from kernel.forms import Secret, default_of, describe
 
 WORDS = {"on": True, "yes": True, "off": False, "no": False}
+FAILED = "These values cannot be checked, as their extension fails at it ({})."
 Checked = tuple[dict[str, Any], dict[str, str]]
 
 
@@ -27,7 +28,10 @@ def check(kind: type[Struct], values: Mapping[str, Any], also: Iterable[str] = (
     good, bad = dict[str, Any](), dict[str, str]()
     former: Iterable[str] = getattr(kind, "former", ())
     if callable(modern := getattr(kind, "modern", None)):
-        values, bad = cast(Checked, modern(values))
+        try:
+            values, bad = cast(Checked, modern(values))
+        except Exception as error:  # It is an extension's.
+            bad[""] = FAILED.format(type(error).__name__)
     for name, value in values.items():
         if name not in infos:
             bad[name] = unknown(name, [*infos, *also, *former], "setting")
@@ -40,11 +44,14 @@ def check(kind: type[Struct], values: Mapping[str, Any], also: Iterable[str] = (
         except ValueError:
             quoted = not isinstance(value, str) and field.wants.startswith(("text", "one of"))
             bad[name] = f"{field.label} must be {field.wants}{', in quotes' if quoted else ''}."
-    if not bad and hasattr(kind, "__post_init__"):
+    given = all(name in good or default_of(i) is not NODEFAULT for name, i in infos.items())
+    if not bad and given and hasattr(kind, "__post_init__"):
         try:
             kind(**good)
         except ValueError as error:
             bad[""] = str(error)
+        except Exception as error:
+            bad[""] = FAILED.format(type(error).__name__)
     return good, bad
 
 

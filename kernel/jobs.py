@@ -1,6 +1,7 @@
 """Background work that a user can watch and cancel; a durable kind survives a restart."""
 
 import asyncio
+import inspect
 import itertools
 import logging
 import threading
@@ -66,7 +67,7 @@ class Job:
 
     def report(self, fraction: float | None, note: str = "") -> None:
         """Say how far it is (0 to 1, None when unknown); at most ten reports a second are sent."""
-        self._loop.call_soon_threadsafe(self._say, "running", fraction, note)
+        self._loop.call_soon_threadsafe(self._say, "running", fraction, f"{note}")
 
     def cancelled(self) -> bool:
         """Whether someone asked it to stop; blocking work looks here between its steps."""
@@ -78,6 +79,23 @@ class Job:
 
     def start(self, work: Awaitable[Any]) -> None:
         self.task = asyncio.ensure_future(self._run(work))
+        self.task.add_done_callback(lambda _: self._end(work))
+
+    def _end(self, work: Awaitable[Any]) -> None:
+        """It may have been cancelled before it began."""
+        if self.progress.state == "running":
+            self._cancel()
+            if inspect.iscoroutine(work):
+                work.close()
+
+    def _cancel(self) -> None:
+        self._finish("cancelled", "")
+        self._fail(Refused(f"“{self.progress.title}” was cancelled."))
+
+    def _fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+        self.done.exception()  # Looked at: a job nobody awaits is shown, not logged.
 
     async def _run(self, work: Awaitable[Any]) -> None:
         self._say("running", None, "")
@@ -85,12 +103,10 @@ class Job:
         try:
             result = await contained(work)
         except asyncio.CancelledError:
-            self._finish("cancelled", "")
-            self.done.cancel()
+            self._cancel()
         except Exception as error:
             self._finish("failed", str(error) or type(error).__name__)
-            self.done.set_exception(error)
-            self.done.exception()  # Looked at: a job nobody awaits is shown, not logged.
+            self._fail(error)
         else:
             self._finish("done", "")
             if not self.done.done():
@@ -130,7 +146,7 @@ class Jobs:
     def start(
         self, owner: str, title: str, work: Callable[[Job], Awaitable[Any]], awaited: bool = False
     ) -> Job:
-        job = Job(self, f"{owner}-{next(self._ids)}", owner, title, awaited)
+        job = Job(self, f"{owner}-{next(self._ids)}", owner, f"{title}", awaited)
         self.running[job.progress.id] = job
         job.start(work(job))
         return job

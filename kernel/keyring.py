@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import time
@@ -16,6 +17,7 @@ import msgspec
 from kernel.files import set_aside, write
 from kernel.sampling import Struct, built
 
+log = logging.getLogger(__name__)
 DAYS = 90
 """How long a browser stays signed in."""
 
@@ -133,8 +135,12 @@ class Keyring:
         return id if self._clock() - int(issued, 16) < DAYS * 86400 else ""
 
     def end(self, id: str) -> None:
-        self._left.add(id)
-        write(self._folder / "signed_out", "\n".join(self._left).encode(), 0o600)
+        """A session counts no more; until the next start alone, where that cannot be written."""
+        self._left |= {id}
+        try:
+            write(self._folder / "signed_out", "\n".join({*self._left}).encode(), 0o600)
+        except OSError as error:
+            log.warning("A sign-out counts until the next start: it was not kept (%s).", error)
 
     def knows(self, key: str) -> bool:
         return same(key, self.key)

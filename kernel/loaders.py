@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,6 +11,7 @@ import msgspec
 from kernel.bus import Bus
 from kernel.contract import Delta, Finish, Fit, Memory, ModelInfo, Report, Request
 from kernel.generation import NoModel
+from kernel.guard import called
 from kernel.points import Point, Registry
 
 PACE = 0.1
@@ -92,6 +94,13 @@ class Telling:
         self.lines: Callable[[], Sequence[str]] = tuple
         """What its engine printed last, where the loader knows that."""
 
+    def tail(self) -> tuple[str, ...]:
+        """Those lines; the loader's own fault costs them alone."""
+        try:
+            return tuple(f"{line}" for line in self.lines())
+        except Exception:
+            return ()
+
     def __call__(self, fraction: float, note: str) -> None:
         try:
             here = asyncio.get_running_loop()
@@ -139,6 +148,15 @@ class Weighs(Protocol):
     """A loader that says what a model would take, from its headers alone; it blocks a thread."""
 
     def weigh(self, path: Path, options: Any, memories: Sequence[Memory], /) -> Fit: ...
+
+
+async def opened(model: Any) -> Model:
+    """What a loader opened; raises TypeError for what is no Model, and closes it."""
+    if isinstance(getattr(model, "info", None), ModelInfo):
+        return model
+    with suppress(Exception):  # It may have a process all the same.
+        await called(model.close)
+    raise TypeError(f"expected a Model, got {type(model).__name__}")
 
 
 def loader_for(

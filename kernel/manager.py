@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 
@@ -17,9 +15,8 @@ from kernel.contract import Report
 from kernel.discovery import Discovery
 from kernel.guard import Failure, Guard
 from kernel.jobs import Jobs
-from kernel.life import live
-from kernel.manifest import API
-from kernel.model import LoadFailed, Slot
+from kernel.model import CLOSING, Slot
+from kernel.needs import with_needs
 from kernel.pages import Pages, Panel, drawn
 from kernel.points import Entry, Registry
 from kernel.records import (
@@ -28,16 +25,16 @@ from kernel.records import (
     Record,
     Status,
     StatusChanged,
-    path_clash,
     told,
 )
 from kernel.remembered import Remembered
 from kernel.settings import SettingsFile
+from kernel.switching import LEAVING, Switching
 from kernel.worker import Worker
 from kernel.workers import Engines, Workers
 
 log = logging.getLogger(__name__)
-STUCK = "Its setup cannot be stopped. Restart Spindle without it: python server.py --without {}"
+T = TypeVar("T")
 
 
 class Kernel:
@@ -66,7 +63,7 @@ class Kernel:
         self.registry = Registry(self.bus.emit)
         self.guard = Guard(self._on_failure, strict=strict)
         self.hub = Hub(self.registry, self.bus.emit, self.guard.failed)
-        self.hub.actions.name, self.hub.actions.starting = self.name, self._starts
+        self.hub.actions.name, self.hub.actions.absent = self.name, self.absent
         self.jobs = Jobs(self.bus, data / "jobs")
         self.discovery = Discovery(folders, data / "installed", self.memory)
         self.workers = Workers(environments or data / "environments", self.discovery, self.jobs)
@@ -84,12 +81,12 @@ class Kernel:
         """Until all that the user wants were started for the first time."""
         self.patience = 30.0
         """Seconds that a `setup` may take."""
-        self._slots: dict[str, Slot] = {}
+        self.slots: dict[str, Slot] = {}
         self._doomed: set[asyncio.Task[Any]] = set()
-        self.changes = Changes(self)
+        self._switching, self.changes = Switching(self), Changes(self)
 
     def slot(self, name: str = "chat") -> Slot:
-        return self._slots.setdefault(name, Slot(name, self.bus, self.registry, self.guard.failed))
+        return self.slots.setdefault(name, Slot(name, self.bus, self.registry, self.guard.failed))
 
     @property
     def safe(self) -> bool:
@@ -102,6 +99,13 @@ class Kernel:
     def name(self, id: str) -> str:
         """What people call an extension."""
         return self.records[id].name if id in self.records else repr(id[:99])
+
+    def absent(self, id: str) -> str:
+        """Why an extension answers nothing just now, in a sentence."""
+        starts = id in self.records and self.records[id].is_(Status.STARTING)
+        off = "is switched off. Switch it on in Settings."
+        why = "is still starting. Try again in a moment." if starts else off
+        return f"{self.name(id)} {why}"
 
     @property
     def theme(self) -> str:
@@ -128,11 +132,7 @@ class Kernel:
 
     def with_needs(self, ids: Iterable[str]) -> set[str]:
         """These, and all that they need."""
-        chosen = list(ids)
-        for id in chosen:
-            needs = self.records[id].needs if id in self.records else ()
-            chosen += [need for need in needs if need not in chosen]
-        return set(chosen)
+        return with_needs(ids, self.records)
 
     async def draw(self, entry: Entry[Panel], client: Client | None, subject: str) -> Markup:
         """A panel as HTML; one that fails or hangs costs its own place, with a sentence in it."""
@@ -141,73 +141,17 @@ class Kernel:
     # --- life of one extension ---------------------------------------------------------
 
     async def start(self, id: str, needed_by: tuple[str, ...] = ()) -> bool:
-        """Start an extension, what it needs and what waited for it; says whether it runs then."""
-        if id in needed_by:
-            return False
-        record = self.records[id]
-        async with record.lock:
-            if record.is_(Status.RUNNING, Status.STUCK):
-                return record.is_(Status.RUNNING)
-            record.read()
-            if reason := await self._unfit(record, (*needed_by, id)):
-                self.becomes(record, Status.INCOMPATIBLE, reason)
-                return False
-            self.guard.forgive(id)
-            self.trouble.pop(id, None)
-            record.since = time.time_ns()
-            self.becomes(record, Status.STARTING)
-            record.stop.clear()
-            started = asyncio.get_running_loop().create_future()
-            record.task = asyncio.create_task(live(self, record, started), name=f"extension:{id}")
-            await asyncio.wait({started}, timeout=self.patience + 1)
-            if started.done():
-                started.result()  # Raises what its setup raised, with --strict.
-            else:
-                self.becomes(record, Status.STUCK, STUCK.format(id))
-        for slot in self._slots.values() if record.is_(Status.RUNNING) else ():
-            self._later(slot.recover())
-        if needed_by or not any(map(self._waits, self.records.values())):
-            return record.is_(Status.RUNNING)
-        for other in map(self.records.__getitem__, self.ordered()):
-            if self._waits(other):
-                await self.start(other.id)
-        return record.is_(Status.RUNNING)
+        """Start an extension, what it needs and what waited for it; says whether it runs then.
+
+        Whoever asks may be gone before it is done.
+        """
+        return await asyncio.shield(self.later(self._switching.start(id, bool(needed_by))))
 
     async def stop(
         self, id: str, then: Status = Status.OFF, reason: str = "", why: str = ""
     ) -> None:
         """Stop an extension, and first those that need it; what it carries can tell `why`."""
-        record = self.records[id]
-        why = why or f"{record.name} was switched off."
-        needy = [other for other in self.records.values() if id in other.needs]
-        while other := next((r for r in needy if r.is_(Status.STARTING, Status.RUNNING)), None):
-            needs = f"It needs {record.name}, and starts again when that does."
-            await self.stop(other.id, reason=needs, why=why)
-        async with record.lock:
-            if not record.is_(Status.RUNNING) or not record.task:
-                record.stop.set()
-                if record.manifest and not record.is_(Status.STUCK) and then is Status.OFF:
-                    self.becomes(record, then, reason)
-                return
-            self.becomes(record, Status.STOPPING)
-            if record.handle:
-                record.handle.why = why
-            await self._leave_slots(id, why)
-            record.stop.set()
-            _, late = await asyncio.wait({record.task}, timeout=5)
-            await self._leave_slots(id, why)  # What was wished for meanwhile.
-            if late:
-                self.becomes(record, Status.STUCK, "It did not stop in time. Restart the server.")
-            elif record.is_(Status.STOPPING):
-                last = self.trouble.get(id, [""])[-1]
-                if not reason and last.startswith("stop: "):
-                    reason = f"It is off, but failed at its {last}. To be safe, restart Spindle."
-                self.becomes(record, then, reason)
-
-    async def _leave_slots(self, id: str, why: str) -> None:
-        for slot in self._slots.values():
-            with suppress(LoadFailed):  # A newer wish took its place already.
-                await slot.leave(id, why)
+        await self._switching.stop(id, then, reason, why)
 
     async def restart(self, id: str) -> bool:
         """Stop and start an extension, and those that need it with it."""
@@ -216,11 +160,13 @@ class Kernel:
 
     async def close(self) -> None:
         self.only = set()  # Nothing starts any more.
-        for slot in self._slots.values():
-            await slot.close()
+        await asyncio.gather(*map(self._switching.give_up, self.records.values()))
+        for slot in self.slots.values():
+            await asyncio.wait({asyncio.create_task(slot.close())}, timeout=CLOSING + 1)
         for id in reversed(self.ordered()):
             await self.stop(id, why="Spindle is stopping.")
-        await asyncio.gather(*self._doomed, return_exceptions=True)
+        if self._doomed:
+            await asyncio.wait(self._doomed, timeout=LEAVING)
         await self.changes.close()
 
     async def start_worker(
@@ -239,38 +185,6 @@ class Kernel:
         alive = record and record.status in (Status.STARTING, Status.RUNNING, Status.STOPPING)
         return record.folder / "templates" if record and alive else None
 
-    async def _unfit(self, record: Record, chain: tuple[str, ...]) -> str:
-        """Why it cannot run, in words for its card; empty when it can."""
-        if not (manifest := record.manifest):
-            return record.reason
-        if manifest.api != API:
-            return f"It was made for API {manifest.api}; this is API {API}. Look for an update."
-        if missing := manifest.missing():
-            return f"It needs {', '.join(missing)}. Run: python server.py install {record.id}"
-        if clash := path_clash(manifest, self.records.values()):
-            return clash
-        for need in manifest.requires.extensions:
-            if need in chain:
-                return f"It needs itself: {' → '.join((*chain, need))}."
-            if need not in self.records:
-                return f"It needs the extension {need!r}, which is not there. Install that first."
-            if not self.enabled(need):
-                return f"It needs {self.name(need)}, which is switched off. Switch that on first."
-            if not await self.start(need, chain):
-                return f"It needs {self.name(need)}, which does not run. Its card says why."
-        return ""
-
-    def _waits(self, record: Record) -> bool:
-        """Whether it is to run, and does not, though all that it needs runs and shall go on to."""
-        if not record.needs or not record.is_(Status.OFF, Status.INCOMPATIBLE):
-            return False
-        running = all(n and n.is_(Status.RUNNING) for n in map(self.records.get, record.needs))
-        return running and all(map(self.enabled, (record.id, *record.needs)))
-
-    def _starts(self, id: str) -> bool:
-        """Whether an extension is just now being started."""
-        return id in self.records and self.records[id].is_(Status.STARTING)
-
     def note(self, id: str, point: str, error: BaseException) -> None:
         self.trouble[id] = [*self.trouble.get(id, [])[-4:], f"{point}: {told(error)}"]
 
@@ -285,12 +199,14 @@ class Kernel:
             reason = f"It failed three times within a minute, last in {failure.point}: "
             reason += f"{told(failure.error)}. Mend it, then try again."
             why = f"{record.name} failed three times within a minute and was set aside."
-            self._later(self.stop(failure.owner, Status.QUARANTINED, reason, why))
+            self.later(self.stop(failure.owner, Status.QUARANTINED, reason, why))
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def later(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do it in a task of the kernel's own, whose end its close awaits."""
         task = asyncio.create_task(work)
         self._doomed.add(task)
         task.add_done_callback(self._doomed.discard)
+        return task
 
     def becomes(self, record: Record, status: Status, reason: str = "") -> None:
         """Note and tell where an extension is in its life; `reason` is a sentence for its card."""

@@ -8,13 +8,13 @@ from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from kernel.bus import Bus
 from kernel.checks import check
-from kernel.contract import Finish, ModelInfo, Refused, Request
+from kernel.contract import Finish, Refused, Request
 from kernel.generation import TOLD, LoadFailed, NoModel, Replaced
 from kernel.guard import called
 from kernel.loaders import (
@@ -26,6 +26,7 @@ from kernel.loaders import (
     SlotChanged,
     Telling,
     loader_for,
+    opened,
 )
 from kernel.points import Registry
 from kernel.records import told
@@ -219,9 +220,7 @@ class Slot:
             self._report(0, f"Loading {path.name}")
             options = {k: v for k, v in good.items() if v is not msgspec.UNSET}
             options = loader.Options(**options)
-            model = await called(loader.open, path, options, self.report)
-            if not isinstance(getattr(cast(Any, model), "info", None), ModelInfo):
-                raise TypeError(f"expected a Model, got {type(model).__name__}")
+            model = await opened(await called(loader.open, path, options, self.report))
             model.died.add_done_callback(lambda died: self._on_death(model, died))
         except asyncio.CancelledError:
             if self._work is asyncio.current_task():
@@ -290,7 +289,7 @@ class Slot:
 
     def _set(self, state: str, **fields: Any) -> None:
         name = _shown(self._wanted[0]) if self._wanted and state != "empty" else ""
-        lines = tuple(self.report.lines()) if fields.get("error") and state != "ready" else ()
+        lines = self.report.tail() if fields.get("error") and state != "ready" else ()
         self.state = SlotChanged(self.name, state, name, lines=lines, **fields)
         self._news.tell(self.state)
 

@@ -38,6 +38,14 @@ class Principal(Struct, frozen=True):
         return access in RIGHTS.get(self.scope or self.kind, ())
 
 
+def headers_of(scope: Scope) -> dict[str, list[str]]:
+    """All values of each header, by its name in small letters."""
+    found: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return found
+
+
 def keys_in(scope: Scope, headers: Mapping[str, list[str]]) -> list[str]:
     """All that was sent as a key, in whatever way."""
     texts = [text.partition(" ") for text in headers.get("authorization", [])]

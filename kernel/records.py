@@ -1,11 +1,10 @@
 """What the kernel knows of each extension, running or not."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import product
 from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -122,23 +121,7 @@ class SectionChanged(Struct, frozen=True):
 
 
 class Started(Struct, frozen=True):
-    """Every extension that the user wants was started; one whose setup takes long may go on."""
-
-
-def path_clash(manifest: Manifest, records: Iterable[Record]) -> str:
-    """Who serves already what `manifest` claims, in words for its card; empty when nobody does.
-    Below the page of what it requires it may serve, but not the page."""
-    mine = [f"{path}/" for path in manifest.paths]
-    for other in records if mine else ():
-        if other.id == manifest.id:
-            continue
-        theirs = other.manifest.paths if other.manifest and other.is_(Status.RUNNING) else ()
-        page, required = f"/{other.id}", other.id in manifest.requires.extensions
-        for their, path in product((page, *theirs), mine):
-            below = path.startswith(f"{their}/") and not (required and their == page)
-            if below or f"{their}/".startswith(path):
-                return f"{other.name} serves {their} already. Switch that off first."
-    return ""
+    """Every extension that the user wants has been started."""
 
 
 def told(error: BaseException) -> str:

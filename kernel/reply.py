@@ -80,7 +80,14 @@ class Reply:
     @property
     def rewritten(self) -> bool:
         """Whether a modifier may replace text, which an append-only stream cannot express."""
-        return any(e.may_rewrite(self.turn) for e in self._kernel.registry.entries(OUTPUT))
+        return any(map(self._may_rewrite, self._kernel.registry.entries(OUTPUT)))
+
+    def _may_rewrite(self, entry: Entry[Any]) -> bool:
+        try:
+            return entry.may_rewrite(self.turn)
+        except Exception as error:  # It may, then.
+            self._kernel.guard.failed(entry.owner, "output: rewrites", error)
+            return True
 
     def cancel(self) -> None:
         """Stop this reply and no other; what was said stays."""

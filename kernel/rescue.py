@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,8 @@ class Rescue:
         sys.stderr.write(says)
         if block.owner and self._serves:
             for connection in self._idle():
-                connection.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):  # Its other end is gone.
+                    connection.shutdown(socket.SHUT_RDWR)
             asyncio.run(self._serve(block, free))
         else:
             free.wait()

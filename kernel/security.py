@@ -27,6 +27,7 @@ from kernel.principals import (
     UNKNOWN,
     Principal,
     Refused,
+    headers_of,
     keys_in,
     unspoken,
 )
@@ -72,11 +73,11 @@ class Security:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
-        headers, http = _headers(scope), scope["type"] == "http"
+        headers, http = headers_of(scope), scope["type"] == "http"
         name = headers.get("host", [""])[0].lower()
         trusted = self._tls or self.hosts.near(name) or self.hosts.given(name)
         send = protected(send, TRUSTED if trusted else HEADERS) if http else send
-        access = said if (said := self._access_of(scope)) in LIMITS else "admin"
+        access = self._class(scope)
         refusal, origin = self._refusal(scope, headers), ""
         if refusal == FOREIGN and access == "inference":
             origin = next((o for o in self.rules().origins if [o] == headers.get("origin")), "")
@@ -95,7 +96,7 @@ class Security:
             heard, receive, send = await self._first.heard(scope, receive, send, _address(scope))
             if not heard:
                 return
-            who = heard
+            who, access = heard, self._class(scope)  # What answers there may have come meanwhile.
         near = self._near(scope, headers)
         if access != "public" and not who.may(access):
             return await _answer(self._ask(scope, headers, access, who), scope, receive, send)
@@ -146,6 +147,9 @@ class Security:
         finally:
             self._live.pop(task, None)
             self._revoked.discard(task)
+
+    def _class(self, scope: Scope) -> str:
+        return said if (said := self._access_of(scope)) in LIMITS else "admin"
 
     def _refusal(self, scope: Scope, headers: Headers) -> str:
         """Why the request is none of ours: another name (rebinding), or a foreign page sent it."""
@@ -240,8 +244,9 @@ class Security:
                 if not await self.keyring.admit(said, address):
                     return self._form("That is not it. Try again.", 401, next=target)
             elif route == ("POST", "/logout"):
-                self.keyring.end(who.id) if who.kind == "page" and who.id != "owner" else None
-                self.revoke(lambda other: other == who)
+                if who.kind == "page" and who.id != "owner":
+                    self.revoke(lambda other: other == who)
+                    await asyncio.to_thread(self.keyring.end, who.id)
                 response = RedirectResponse("/login", 303)
                 response.delete_cookie(self._cookie, httponly=True, samesite="strict")
                 return response
@@ -282,13 +287,6 @@ def _address(scope: Scope) -> str:
     """Whose tries are counted together: an IPv4 address, or the network of an IPv6 one."""
     ip = str((scope.get("client") or ("",))[0])
     return ":".join(ip.split(":")[:4]) if ip.count(":") > 3 else ip
-
-
-def _headers(scope: Scope) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name, value in scope["headers"]:
-        found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-    return found
 
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -195,7 +195,7 @@ async def _running(
     tasks = [
         asyncio.create_task(web.follow(), name="follow"),
         asyncio.create_task(key, name="key"),
-        asyncio.create_task(kernel.settings.watch(kernel.changes.apply), name="settings"),
+        asyncio.create_task(kernel.settings.watch(kernel.changes.follow), name="settings"),
     ]
     starting = asyncio.create_task(late.start(), name="start")
     try:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from kernel.guard import Lease, called
 from kernel.points import Entry
+from kernel.records import Status
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
@@ -24,6 +25,26 @@ NOWHERE = {
     "message": "No program finds anything here, or its extension is switched off: see /docs.",
     "type": "not_found_error", "param": None, "code": "not_found",
 }  # fmt: skip
+
+
+def nowhere(kernel: "Kernel", scope: Scope, tab: str) -> Response:
+    """What is said where nothing answers: that it is still starting, or that there is nothing."""
+    records, path = kernel.records, str(scope["path"])
+    owner = tab if tab in records else ""
+    for id, record in records.items():
+        if record.is_(Status.STARTING) and record.manifest and record.manifest.serves(path):
+            owner = id
+    starts = bool(owner) and records[owner].is_(Status.STARTING)
+    status, headers = (503, {"Retry-After": "1"}) if starts else (404, {})
+    if scope["method"] not in ("GET", "HEAD") or not reads_html(scope):
+        still = (
+            {**NOWHERE, "message": kernel.absent(owner), "code": "starting"} if starts else NOWHERE
+        )
+        return JSONResponse({"error": still}, status, headers)
+    title = "This page is not here yet" if starts else "This page does not exist"
+    text = kernel.absent(owner) if owner else "Check the address."
+    html = kernel.pages.render("error.html", title=title, text=text)
+    return HTMLResponse(html, status, {**headers, **({"Refresh": "1"} if starts else {})})
 
 
 def reads_html(scope: Scope) -> bool:

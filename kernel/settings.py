@@ -1,7 +1,6 @@
 """settings.yaml: validated by section, watched, and written without losing anyone's words."""
 
 import asyncio
-import json
 import logging
 import threading
 import time
@@ -11,18 +10,19 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import UNSET, Struct, structs
 
 from kernel.checks import check, unknown
-from kernel.files import passing, set_aside, stamp, write
+from kernel.files import passing, stamp, write
 from kernel.forms import Secret, describe
 from kernel.remembered import Remembered
+from kernel.secretfiles import SecretFiles
+from kernel.sections import SECTIONS, Own, differences, listed
 from kernel.yamltext import Malformed, Tree, arrange, at, load, put
 
 S = TypeVar("S", bound=Struct)
 Where = tuple[str, ...]
 
-SECTIONS = ("server", "model", "api", "appearance", "extensions")
 LARGEST = 256 << 10
 BOM = b"\xef\xbb\xbf"
 NO_LIST = "Below this name belongs a list of settings, each with its value."
@@ -38,13 +38,6 @@ class SettingsError(ValueError):
         self.errors = dict(errors)
 
 
-class Own(Struct, frozen=True):
-    """What the kernel itself keeps in the section of an extension."""
-
-    enabled: bool | UnsetType = UNSET
-    variant: str = ""
-
-
 class SettingsFile:
     """The user's file as it was when it could last be read; its extensions are in pipeline order.
 
@@ -54,7 +47,9 @@ class SettingsFile:
     def __init__(self, path: Path, secrets: Path, memory: Remembered | None = None) -> None:
         self.path, self.problems = path, dict[str, str]()
         self._memory = memory or Remembered()
-        self._secrets, self._lock = secrets, threading.RLock()
+        self._secrets = SecretFiles(secrets)
+        self._writing, self._lock = threading.Lock(), threading.RLock()
+        """Who writes waits for the disk; who reads, as the event loop does, for no writer."""
         self._text, self._tree, self._stamp, self._style = "", Tree(), None, (b"", "\n")
         self._kinds: dict[Where, type[Struct]] = {}
         self._raw: dict[Where, Tree] = {}  # the last good value of each field, as written
@@ -85,13 +80,13 @@ class SettingsFile:
 
     def told(self, known: Collection[str]) -> dict[str, str]:
         """The problems, and that a section is of no extension that is known."""
-        ids = [id for id in _names(self._tree) if id not in known]
+        ids = [id for id in listed(self._tree) if id not in known]
         return self.problems | {f"extensions.{i}": unknown(i, known, "extension") for i in ids}
 
     def rank(self, id: str) -> float:
         """Where an extension stands in the file; without a section, behind those that have one and
         come before it by name. Those of the same rank are in the order of their names."""
-        order = _names(self._tree)
+        order = listed(self._tree)
         if id in order:
             return order.index(id)
         return max((n for n, name in enumerate(order) if name < id), default=-1) + 0.5
@@ -129,7 +124,7 @@ class SettingsFile:
 
         A `Secret` goes to a file of its own. On `SettingsError` nothing was written.
         """
-        with self._lock:
+        with self._writing:
             good, bad = self._check(path, {k: UNSET if v is None else v for k, v in values.items()})
             if bad:
                 raise SettingsError(bad)
@@ -137,7 +132,7 @@ class SettingsFile:
             now = structs.asdict(self._read(path, kind)) if kind else {}
             default = structs.asdict(kind()) if kind else {}
             notes = {i.name: describe(i).help for i in structs.fields(kind)} if kind else {}
-            stored = secrets = self._stored(path)
+            stored = secrets = self._secrets.read(path)
             for name, value in [*good.items()]:
                 if name in stored or isinstance(value, Secret):
                     text = good.pop(name).reveal() if isinstance(value, Secret) else ""
@@ -156,22 +151,35 @@ class SettingsFile:
                     text = put(text, (*path, name), value, notes.get(name, ""))
                 return self._placed(text, path)
 
-            before = _names(self._tree)
-            self._edit(edit)
-            self._news |= {"order"} if _names(self._tree) != before else set()
+            before = listed(self._tree)
             if secrets != stored:
-                write(self._secrets_of(path), json.dumps(secrets).encode(), 0o600)
+                self._hide(path, secrets)
+            try:
+                self._edit(edit)
+            except SettingsError:
+                self._hide(path, stored)
+                raise
+            with self._lock:
+                self._news |= {"order"} if listed(self._tree) != before else set()
 
     def reorder(self, ids: Sequence[str]) -> None:
         """Write the order of the extensions; those not named come after, as they were."""
-        self._edit(lambda text: arrange(text, ["extensions"], ids))
+        with self._writing:
+            self._edit(lambda text: arrange(text, ["extensions"], ids))
+
+    def _hide(self, path: Where, secrets: Mapping[str, str]) -> None:
+        try:
+            if secrets != self._secrets.read(path):
+                self._secrets.write(path, secrets)
+        except OSError as error:
+            raise SettingsError({"": f"A secret was not kept: {error.strerror}."}) from error
 
     def _placed(self, text: str, path: Where) -> str:
         """A section that is new comes to stand where its extension had its place without one."""
-        names, id = _names(self._tree), path[-1]
-        if path[0] == "extensions" and id not in names and text != self._text:
+        there, id = listed(self._tree), path[-1]
+        if path[0] == "extensions" and id not in there and text != self._text:
             with suppress(Malformed):
-                return arrange(text, ["extensions"], sorted([*names, id], key=self.rank))
+                return arrange(text, ["extensions"], sorted([*there, id], key=self.rank))
         return text
 
     def _look(self) -> None:
@@ -185,12 +193,15 @@ class SettingsFile:
             text = data.removeprefix(BOM).decode().replace("\r\n", "\n")
             tree = load(text, self._memory)
         except (OSError, ValueError) as error:
+            if passing(error):
+                self._stamp = old  # It is read as soon as it can be.
+                return
             why = "it is not UTF-8" if isinstance(error, UnicodeError) else str(error)
             sentence = f"{self.path.name}: {why}. Correct it; until then nothing changes."
             self._news |= {""} if self.problems.get("") != sentence else set()
             self.problems[""] = sentence
             return
-        self._news |= _differences(self._tree, tree) | ({""} & self.problems.keys())
+        self._news |= differences(self._tree, tree) | ({""} & self.problems.keys())
         self._style = BOM[: 3 * data.startswith(BOM)], "\r\n" if b"\r\n" in data else "\n"
         self._adopt(text, tree)
 
@@ -198,45 +209,67 @@ class SettingsFile:
         self._text, self._tree = text, tree
         strays = [str(name) for name in tree if name not in SECTIONS]
         self.problems = {name: unknown(name, SECTIONS, "section") for name in strays}
-        for path in self._kinds.keys() | {("extensions", id) for id in _names(tree)}:
+        for path in self._kinds.keys() | {("extensions", id) for id in listed(tree)}:
             self._take(path)
 
     def _edit(self, edit: Callable[[str], str]) -> None:
         """Change the newest text: what an editor wrote meanwhile stays."""
-        with self._lock:
-            for _ in range(9):
-                before = self._stamp
-                self._look()
-                if before not in (None, self._stamp):
-                    time.sleep(0.05)  # an editor may still be writing
-                    continue
-                if problem := self.problems.get(""):
-                    raise SettingsError({"": problem})
-                try:
-                    if (text := edit(self._text)) == self._text:
-                        return
-                    bom, newline = self._style
-                    write(self.path, bom + text.replace("\n", newline).encode(), still=self._newest)
-                except InterruptedError:
-                    continue
-                except (OSError, ValueError) as error:
-                    why = getattr(error, "strerror", None) or error
-                    raise SettingsError(
-                        {"": f"{self.path.name} was not changed: {why}."}
-                    ) from error
-                self._stamp = stamp(self.path)
-                return self._adopt(text, load(text))
-            raise SettingsError({"": f"{self.path.name} keeps changing. Try again."})
+        for _ in range(9):
+            if not (draft := self._draft(edit)):
+                time.sleep(0.05)
+                continue
+            text, data, base = draft
+            if text == self._text:
+                return
+            try:
+                write(self.path, data, still=lambda base=base: stamp(self.path) == base)
+            except InterruptedError:
+                continue
+            except (OSError, ValueError) as error:
+                raise self._unchanged(error) from error
+            return self._written(data, text)
+        raise SettingsError({"": f"{self.path.name} keeps changing. Try again."})
 
-    def _newest(self) -> bool:
-        return stamp(self.path) == self._stamp
+    def _draft(self, edit: Callable[[str], str]) -> tuple[str, bytes, object] | None:
+        """The newest text, changed; its bytes; the state they follow. None: somebody writes."""
+        with self._lock:
+            before = self._stamp
+            self._look()
+            if before not in (None, self._stamp):
+                return None
+            if problem := self.problems.get(""):
+                raise SettingsError({"": problem})
+            try:
+                text = edit(self._text)
+            except ValueError as error:
+                raise self._unchanged(error) from error
+            bom, newline = self._style
+            return text, bom + text.replace("\n", newline).encode(), self._stamp
+
+    def _unchanged(self, error: Exception) -> SettingsError:
+        why = getattr(error, "strerror", None) or error
+        return SettingsError({"": f"{self.path.name} was not changed: {why}."})
+
+    def _written(self, data: bytes, text: str) -> None:
+        """Adopt what was written; what an editor has put in its place by now is read next."""
+        tree = load(text)
+        with self._lock:
+            now = stamp(self.path)
+            with suppress(OSError):
+                now = now if self.path.read_bytes() == data else object()
+            self._stamp = now
+            self._adopt(text, tree)
 
     def _read(self, path: Where, kind: type[S]) -> S:
         with self._lock:
             self._kinds[path] = kind
             self._take(path)
-            values = self._good[path] | {k: Secret(v) for k, v in self._stored(path).items()}
-            return kind(**{k: v for k, v in values.items() if k in kind.__struct_fields__})
+            values = self._good[path] | {k: Secret(v) for k, v in self._secrets.read(path).items()}
+            try:
+                return kind(**{k: v for k, v in values.items() if k in kind.__struct_fields__})
+            except Exception:
+                del self._kinds[path]  # It cannot be made: nobody else is to fail at it.
+                raise
 
     def _take(self, path: Where) -> None:
         """Validate one section; where a value is bad, the last good one stays."""
@@ -244,12 +277,14 @@ class SettingsFile:
         for key in [key for key in self.problems if f"{key}.".startswith(f"{name}.")]:
             del self.problems[key]
         raw: Any = at(self._tree, path) or {}
-        listed = isinstance(raw, dict)
-        good, bad = self._check(path, cast(Tree, raw)) if listed else (Tree(), {"": NO_LIST})
+        tree = isinstance(raw, dict)
+        good, bad = self._check(path, cast(Tree, raw)) if tree else (Tree(), {"": NO_LIST})
         bad |= {k: NO_SECRET for k, value in good.items() if isinstance(value, Secret)}
         last = self._raw.get(path, {})
         kept = {k: v for k, v in last.items() if k in bad or "" in bad}
-        kept |= {} if "" in bad else {k: v for k, v in cast(Tree, raw).items() if k not in bad}
+        sure = {k: v for k, v in cast(Tree, raw).items() if k not in bad} if tree else Tree()
+        mine = Own.__struct_fields__ if path[0] == "extensions" else ()
+        kept |= {k: v for k, v in sure.items() if "" not in bad or k in mine}
         good = self._check(path, kept)[0] if bad else good
         self._raw[path] = kept
         self._good[path] = {k: v for k, v in good.items() if not isinstance(v, Secret)}
@@ -260,38 +295,6 @@ class SettingsFile:
         mine = Own.__struct_fields__ if path[0] == "extensions" else ()
         own = {k: v for k, v in values.items() if k in mine}
         rest = {k: v for k, v in values.items() if k not in mine}
-        good, bad = check(kind, rest, mine) if kind not in (None, Struct) else (rest, {})
+        good, bad = check(kind, rest, mine) if rest and kind not in (None, Struct) else (rest, {})
         also, wrong = check(Own, own) if own else (own, {})
         return good | also, bad | wrong
-
-    def _secrets_of(self, path: Where) -> Path:
-        return self._secrets / f"{'.'.join(path)}.json"
-
-    def _stored(self, path: Where) -> dict[str, str]:
-        file = self._secrets_of(path)
-        try:
-            return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            if passing(error):
-                raise
-            set_aside(file, f"The secrets of {path[-1]} must be entered again, in Settings.")
-            return {}
-
-
-def _names(tree: Tree) -> list[str]:
-    below = at(tree, ("extensions",))
-    return [*cast(Tree, below)] if isinstance(below, dict) else []
-
-
-def _differences(old: Tree, new: Tree) -> set[str]:
-    """What changed, by section and extension; "order" when extensions have new places."""
-
-    def differ(*path: str) -> bool:
-        return repr(at(old, path)) != repr(at(new, path))
-
-    before, after = _names(old), _names(new)
-    news = {str(name) for name in old.keys() | new.keys() if name != "extensions" and differ(name)}
-    news |= {f"extensions.{id}" for id in {*before, *after} if differ("extensions", id)}
-    return news | ({"order"} if before != after else set())

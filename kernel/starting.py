@@ -25,7 +25,7 @@ async def start_enabled(
     """Start what the user wants; what a choice on the command line needs comes with it.
 
     With `page`, it is awaited before those are started that a page does not show. `ready` is called
-    when each had its turn; this returns when none is starting any more.
+    when each had its turn: one that takes long goes on, and is still waited for, with who needs it.
     """
     kernel.starting = True
     kernel.only = None if kernel.only is None else kernel.with_needs(kernel.only)
@@ -34,19 +34,16 @@ async def start_enabled(
     for record in late:
         if kernel.enabled(record.id):
             kernel.becomes(record, Status.STARTING)
-    slow = set[asyncio.Task[bool]]()
-    try:
-        await _start(kernel, (record for record in records if record not in late), slow)
-        if page and any(kernel.enabled(record.id) for record in late):
-            await page()
-        await _start(kernel, late, slow)
-        kernel.starting = False
-        kernel.bus.emit(Started())
-        ready()
-        await asyncio.gather(*slow)
-    finally:
-        for task in slow:
-            task.cancel()
+    slow = list[asyncio.Task[bool]]()
+    behind = await _start(kernel, (record for record in records if record not in late), slow)
+    if page and any(kernel.enabled(record.id) for record in late):
+        await page()
+    behind += await _start(kernel, late, slow)
+    ready()
+    await asyncio.gather(*slow)
+    await _start(kernel, behind, slow)
+    kernel.starting = False
+    kernel.bus.emit(Started())
 
 
 def _late(kernel: Kernel, record: Record) -> bool:
@@ -57,19 +54,35 @@ def _late(kernel: Kernel, record: Record) -> bool:
     return all(said.get(flag.name, flag.default) == flag.default for flag in manifest.flags)
 
 
-async def _start(kernel: Kernel, records: Iterable[Record], slow: set[asyncio.Task[bool]]) -> None:
-    """One after the other; `slow` has those whose start goes on."""
+async def _start(
+    kernel: Kernel, records: Iterable[Record], slow: list[asyncio.Task[bool]]
+) -> list[Record]:
+    """One after the other; answers those that have to wait for one which takes long."""
+    behind = list[Record]()
     for record in records:
         if record.id not in kernel.records:  # It was removed meanwhile.
             continue
         if kernel.enabled(record.id):
-            slow.add(start := asyncio.create_task(kernel.start(record.id)))
-            await asyncio.wait({start}, timeout=None if kernel.guard.strict else TURN)
+            if needs := [n for n in _needs(kernel, record) if n.lock.locked()]:
+                reason = f"It waits for {needs[0].name}, which takes long to start."
+                kernel.becomes(record, Status.STARTING, reason)
+                behind.append(record)
+                continue
+            start = asyncio.create_task(kernel.start(record.id))
+            turn = TURN / 2 ** len(slow)  # However many hang, it is two turns in all.
+            await asyncio.wait({start}, timeout=None if kernel.guard.strict else turn)
             if start.done():
-                slow.remove(start)
                 start.result()  # Raises what its setup raised, with --strict.
+            else:
+                slow.append(start)
         elif record.id in kernel.without:
             kernel.becomes(record, Status.OFF, LEFT_OUT)
+    return behind
+
+
+def _needs(kernel: Kernel, record: Record) -> list[Record]:
+    needs = kernel.with_needs([record.id]) - {record.id}
+    return [kernel.records[id] for id in needs if id in kernel.records]
 
 
 class Late:

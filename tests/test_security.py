@@ -2,6 +2,9 @@
 # ruff: noqa: E501, tables are easier to read with a case a line
 
 import asyncio
+import errno
+import hashlib
+import json
 import logging
 import statistics
 import time
@@ -18,7 +21,8 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from kernel.keyring import DAYS, Keyring, TooMany, same
+from kernel import keyring
+from kernel.keyring import DAYS, Key, Keyring, TooMany, same
 from kernel.logs import Discreet, discreet
 from kernel.origins import Api
 from kernel.principals import Principal
@@ -779,3 +783,44 @@ async def test_an_emptied_secret_lets_nobody_in(tmp_path: Path, name: str) -> No
         assert (await door.ask("GET", "/admin/x", headers)).status == 401
     status = 401 if name == "session_key" else 200
     assert (await door.ask("GET", "/", cookie)).status == status
+
+
+# --- what changes while a request waits, and who may end what ------------------------------
+
+
+async def test_a_first_frame_opens_what_is_there_by_then(tmp_path: Path) -> None:
+    """An extension may have started since the socket was opened, with a stricter class."""
+    door = Door(tmp_path, listens=True)
+    words = "sk-" + "g" * 43
+    key = Key("g", hashlib.sha256(words.encode()).hexdigest(), "generate")
+    door.keyring.keep([key])
+    said = iter(["inference", "admin"])
+    door.app._access_of = lambda scope: next(said)
+    socket = await door.open("/admin/ws", first=json.dumps({"key": words}))
+    await asyncio.wait({socket.task})
+    assert not door.done, "the application was reached"
+    assert next(said, "") == "", "it was not asked again"
+
+
+async def test_only_a_session_can_be_signed_out(door: Door) -> None:
+    program = await door.open("/v1/ws")
+    assert program.accepted
+    assert (await door.ask("POST", "/logout")).status == 303
+    await asyncio.sleep(0)
+    assert not program.task.done()
+    await program.close()
+
+
+async def test_a_full_disk_keeps_nobody_signed_in(
+    door: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    cookie = await door.signed_in()
+    page = await door.open("/ws", {**cookie, "Origin": OURS})
+    monkeypatch.setattr(keyring, "write", full)
+    assert (await door.ask("POST", "/logout", {"Origin": OURS, **cookie})).status == 303
+    await asyncio.wait({page.task})
+    assert (await door.ask("GET", "/", cookie)).status == 401
+    assert "A sign-out counts until the next start" in caplog.text

@@ -5,6 +5,7 @@ import asyncio
 import errno
 import os
 import stat
+import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from kernel import files, yamltext
+from kernel import files, secretfiles, yamltext
 from kernel.checks import check
 from kernel.forms import Secret
 from kernel.settings import SettingsError, SettingsFile
@@ -607,3 +608,81 @@ def test_rare_styles_are_changed_rightly_or_refused(text: str) -> None:
         assert load(put(text, ["a", "b"], 5))["a"]["b"] == 5
     except Malformed as error:
         assert "by hand" in str(error)  # noqa: PT017, either is right
+
+
+# --- other writers, and what is lacking just now ------------------------------------------
+
+
+def test_what_an_editor_writes_while_ours_is_synced_counts(
+    file: SettingsFile, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, folders = os.fsync, list[int]()
+
+    def editor(handle: int) -> None:
+        sync(handle)
+        if stat.S_ISDIR(os.fstat(handle).st_mode) and not folders:
+            folders.append(handle)
+            path.write_text(path.read_text().replace("7860", "4242"))
+
+    monkeypatch.setattr(os, "fsync", editor)
+    file.update({"enabled": False}, "extensions", "clip")
+    assert folders, "it did not happen"
+    assert "server" in file.reload()
+    file.update({"enabled": True}, "extensions", "clip")
+    assert "4242" in path.read_text()
+
+
+def test_a_file_that_cannot_be_read_just_now_is_read_next(
+    file: SettingsFile, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text(FILE.replace("7860", "4242"))
+    read = Path.read_bytes
+
+    def lacking(self: Path) -> bytes:
+        if self == path:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", lacking)
+    assert file.reload() == set()
+    assert "" not in file.problems
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert file.reload() == {"server"}
+
+
+def test_nobody_who_reads_waits_for_the_disk(
+    file: SettingsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncing, done = threading.Event(), threading.Event()
+
+    def slow(handle: int) -> None:
+        syncing.set()
+        assert done.wait(10)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    writer = threading.Thread(target=file.update, args=({"enabled": False}, "extensions", "clip"))
+    writer.start()
+    assert syncing.wait(10)
+    reader = threading.Thread(target=file.section, args=("server", Server))
+    reader.start()
+    reader.join(5)
+    waits = reader.is_alive()
+    done.set()
+    writer.join()
+    reader.join()
+    assert not waits
+    assert file.enabled("clip", True) is False
+
+
+def test_a_secret_that_cannot_be_kept_changes_nothing(
+    file: SettingsFile, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file.extension("tts", Tts)
+    before = path.read_bytes()
+    monkeypatch.setattr(secretfiles, "write", full)
+    with pytest.raises(SettingsError, match="A secret was not kept: No space"):
+        file.update({"speed": 1.5, "token": "sk-1"}, "extensions", "tts")
+    assert path.read_bytes() == before

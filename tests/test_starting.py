@@ -17,7 +17,7 @@ from kernel.contract import Refused
 from kernel.manager import Kernel
 from kernel.manifest import Manifest
 from kernel.pages import PANELS
-from kernel.records import Started, Status
+from kernel.records import SectionChanged, Started, Status
 from kernel.starting import Late
 from kernel.testing import ROOT, running
 
@@ -230,48 +230,157 @@ async def setup(ext):
 """
 
 
-@pytest.mark.parametrize("more", ["", "late = true"])
-async def test_one_that_takes_long_holds_up_nobody(
-    tmp_path: Path, more: str, monkeypatch: pytest.MonkeyPatch
-):
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for a page, or for one that hangs."""
     monkeypatch.setattr(starting, "WAIT", 0.01)
     monkeypatch.setattr(starting, "TURN", 0.05)
-    write(tmp_path, "a_hanging_one", HANGING, more)
-    write(tmp_path, "needs_it", EARLY, f'{more}\n[requires]\nextensions = ["a_hanging_one"]')
+
+
+def hang(root: Path, more: str = "") -> Path:
+    """An extension whose setup lasts until the file is there, and two that need it."""
+    write(root, "a_hanging_one", HANGING, more)
+    late = more if more.startswith("late") else ""
+    for id in ("needs_it", "needs_it_too"):
+        write(root, id, EARLY, f'{late}\n[requires]\nextensions = ["a_hanging_one"]')
+    return root / "a_hanging_one" / "go_on"
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize("more", ["", "late = true"])
+async def test_one_that_takes_long_holds_up_nobody(tmp_path: Path, more: str):
+    go_on = hang(tmp_path, more)
     async with beginning(tmp_path) as begun:
         started, _ = begun.kernel.bus.open(Started)
         async with asyncio.timeout(5):
             assert (await begun.browser.get("/", headers=PAGE)).status_code == 200
             assert (await begun.browser.get("/late")).text == "from the late one"
-            assert await started.get() == Started()
         assert begun.status("late_one") is Status.RUNNING
         assert begun.status("early_one") is Status.RUNNING
-        assert not begun.starting.done(), "it is still waited for, until it has had its time"
-        client = Client("1", "", "/")
-        act = begun.kernel.hub.actions.act
-        with pytest.raises(Refused, match="a_hanging_one is still starting"):
-            await act(client, {"action": "a_hanging_one.greet"})
-        (tmp_path / "a_hanging_one" / "go_on").touch()
-        await begun.starting
-        assert begun.status("a_hanging_one") is Status.RUNNING
-        assert begun.status("needs_it") is Status.RUNNING
+        assert started.empty(), "else a model would reply without it"
+        client, heard = Client("1", "", "/"), list[str]()
         client.hear = lambda text, kind: heard.append(text)
-        heard: list[str] = []
+        act = begun.kernel.hub.actions.act
+        for id in ("a_hanging_one", "needs_it", "needs_it_too"):
+            assert begun.status(id) is Status.STARTING
+            with pytest.raises(Refused, match=f"{id} is still starting"):
+                await act(client, {"action": f"{id}.greet"})
+            page = await begun.browser.get(f"/{id}", headers=PAGE)
+            assert page.status_code == 503
+            assert f"{id} is still starting" in page.text
+            told = await begun.browser.get(f"/ext/{id}/x")
+            assert told.headers["retry-after"] == "1"
+            assert (told.status_code, told.json()["error"]["code"]) == (503, "starting")
+        assert "It waits for a_hanging_one" in begun.kernel.records["needs_it_too"].reason
+        go_on.touch()
+        await begun.starting
+        assert started.get_nowait() == Started()
+        assert {begun.status(id) for id in begun.kernel.only or ()} == {Status.RUNNING}
         await act(client, {"action": "a_hanging_one.greet"})
         assert heard == ["greeted"]
 
 
-async def test_who_ends_the_start_ends_what_takes_long(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+async def test_however_many_hang_it_is_two_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(starting, "WAIT", 0.01)
-    monkeypatch.setattr(starting, "TURN", 0.05)
-    write(tmp_path, "a_hanging_one", HANGING)
+    monkeypatch.setattr(starting, "TURN", 0.4)
+    for n in range(8):
+        write(tmp_path, f"hanging_{n}", HANGING)
+    async with asyncio.timeout(2), beginning(tmp_path) as begun:
+        assert begun.status("hanging_7") is Status.STARTING
+        for n in range(8):
+            (tmp_path / f"hanging_{n}" / "go_on").touch()
+
+
+@pytest.mark.usefixtures("brief")
+async def test_who_ends_the_start_ends_what_takes_long(tmp_path: Path):
+    hang(tmp_path)
     async with beginning(tmp_path) as begun:
         await begun.browser.get("/late")
         begun.starting.cancel()
         await asyncio.wait({begun.starting})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(2):
             await begun.kernel.close()
-        (tmp_path / "a_hanging_one" / "go_on").touch()
+        assert not [t for t in asyncio.all_tasks() if t.get_name() == "extension:a_hanging_one"]
         begun.starting = asyncio.ensure_future(asyncio.sleep(0))
+
+
+@pytest.mark.usefixtures("brief")
+async def test_one_that_takes_long_keeps_its_addresses(tmp_path: Path):
+    go_on = hang(tmp_path, 'paths = ["/same"]')
+    write(tmp_path, "b_other", EARLY, 'paths = ["/same"]')
+    async with beginning(tmp_path) as begun:
+        go_on.touch()
+        await begun.starting
+        assert begun.status("a_hanging_one") is Status.RUNNING
+        assert begun.status("b_other") is Status.INCOMPATIBLE
+        assert "serves /same already" in begun.kernel.records["b_other"].reason
+
+
+@pytest.mark.usefixtures("brief")
+async def test_switched_off_while_it_hangs_it_is_off_at_once(tmp_path: Path):
+    """And so is what needs it; what an editor changes next is not held up."""
+    hang(tmp_path)
+    async with beginning(tmp_path) as begun:
+        kernel = begun.kernel
+        async with asyncio.timeout(2):
+            await kernel.changes.toggle("a_hanging_one", on=False)
+            assert begun.status("a_hanging_one") is Status.OFF
+            await begun.starting
+        assert {begun.status(id) for id in ("needs_it", "needs_it_too")} == {Status.INCOMPATIBLE}
+        kernel.only = None
+        watching = asyncio.create_task(kernel.settings.watch(kernel.changes.follow, 0.01, 0.01))
+        path, heard = kernel.settings.path, kernel.bus.open(SectionChanged)[0]
+        path.write_text("extensions:\n  a_hanging_one:\n    enabled: true\n")
+        async with asyncio.timeout(2):
+            while begun.status("a_hanging_one") is not Status.STARTING:
+                await asyncio.sleep(0.005)
+            path.write_text("appearance:\n  theme: dark\n")
+            while (await heard.get()).name != "appearance":
+                pass
+        assert kernel.theme == "dark"
+        watching.cancel()
+        await kernel.close()
+
+
+async def test_what_began_while_its_need_was_to_stop_stops_too(tmp_path: Path):
+    hang(tmp_path).touch()
+    async with running("settings", folders=[tmp_path]) as app:
+        kernel, need = app.kernel, app.kernel.records["a_hanging_one"]
+        kernel.only = {"settings", "a_hanging_one", "needs_it"}
+        await kernel.start("a_hanging_one")
+        await kernel.stop("needs_it")
+        async with need.lock:
+            off = asyncio.create_task(kernel.stop("a_hanging_one"))
+            await asyncio.sleep(0.01)
+            on = asyncio.create_task(kernel.start("needs_it"))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(off, on)
+        assert (need.status, kernel.records["needs_it"].status) == (Status.OFF, Status.OFF)
+
+
+async def test_a_start_goes_on_without_who_asked_for_it(tmp_path: Path):
+    go_on = hang(tmp_path)
+    async with running("settings", folders=[tmp_path]) as app:
+        app.kernel.only = {"settings", "a_hanging_one"}
+        record, lives = app.kernel.records["a_hanging_one"], "extension:a_hanging_one"
+        asked = asyncio.create_task(app.kernel.start("a_hanging_one"))
+        await app.until(lambda: bool(record.task))
+        asked.cancel()
+        await asyncio.wait({asked})
+        again = asyncio.create_task(app.kernel.start("a_hanging_one"))
+        await asyncio.sleep(0)
+        assert [t.get_name() for t in asyncio.all_tasks()].count(lives) == 1
+        go_on.touch()
+        assert await again
+        assert record.is_(Status.RUNNING)
+
+
+async def test_those_that_need_each_other_wait_for_nobody(tmp_path: Path):
+    for id, other in (("b", "c"), ("c", "b")):
+        write(tmp_path, f"{id}_one", EARLY, f'[requires]\nextensions = ["{other}_one"]')
+    async with running("settings", folders=[tmp_path]) as app:
+        app.kernel.only = {"settings", "b_one", "c_one"}
+        async with asyncio.timeout(2):
+            await asyncio.gather(*map(app.kernel.start, ("b_one", "c_one")))
+        reason = app.kernel.records["b_one"].reason
+        assert reason == "It needs itself: b_one → c_one → b_one."

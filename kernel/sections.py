@@ -1,0 +1,35 @@
+"""The sections of settings.yaml: which there are, and in which of them two texts differ."""
+
+from typing import Any, cast
+
+from msgspec import UNSET, Struct, UnsetType
+
+from kernel.yamltext import at
+
+Tree = dict[str, Any]
+SECTIONS = ("server", "model", "api", "appearance", "extensions")
+
+
+class Own(Struct, frozen=True):
+    """What the kernel itself keeps in the section of an extension."""
+
+    enabled: bool | UnsetType = UNSET
+    variant: str = ""
+
+
+def listed(tree: Tree) -> list[str]:
+    """The extensions that have a section, in their order."""
+    below = at(tree, ("extensions",))
+    return [*cast(Tree, below)] if isinstance(below, dict) else []
+
+
+def differences(old: Tree, new: Tree) -> set[str]:
+    """What changed, by section and extension; "order" when extensions have new places."""
+
+    def differ(*path: str) -> bool:
+        return repr(at(old, path)) != repr(at(new, path))
+
+    before, after = listed(old), listed(new)
+    news = {str(name) for name in old.keys() | new.keys() if name != "extensions" and differ(name)}
+    news |= {f"extensions.{id}" for id in {*before, *after} if differ("extensions", id)}
+    return news | ({"order"} if before != after else set())
