@@ -143,8 +143,8 @@ def _kind(of: inspect.Type, extra: dict[str, Any]) -> tuple[Kind, str]:
         case inspect.LiteralType() | inspect.EnumType():
             return "choice", "one of " + ", ".join(map(as_text, _choices(of)))
         case inspect.StrType(max_length=most):
-            wants = f"text of at most {most} characters" if most else extra.get("wants", "text")
-            return "area" if extra.get("area") else "text", wants
+            wants = f"text of at most {most} characters" if most else "text"
+            return "area" if extra.get("area") else "text", extra.get("wants", wants)
         case inspect.ListType() | inspect.VarTupleType() | inspect.SetType():
             each, _, extra = _bare(of.item_type)
             return "list", f"a list, each {_kind(each, extra)[1]}"

@@ -69,7 +69,15 @@ class Api(Struct, frozen=True):
         may do everything."""
         admin = frozenset(each.path for each in self.endpoints if each.admin)
         router = Router([*others, *self.routes()])
+        router.default = self._nowhere
         return Routes(router, access="inference", pages=admin, refuses=self.refused)
+
+    async def _nowhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Below its addresses, where nothing is; a socket is closed before it is accepted."""
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008})
+        says = f"There is nothing at {scope['path']}. See /docs for what there is."
+        await self.refused(404, "not_found", says)(scope, receive, send)
 
     def refused(self, status: int, code: str, says: str) -> Response:
         """A no of the server's door, which asks for a key, in the words of this API."""

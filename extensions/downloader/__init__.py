@@ -24,6 +24,8 @@ Mirror = Annotated[
     str,
     Meta(
         max_length=300,
+        pattern=r"^(https?://[^\s?/][^\s?]*)?$",
+        extra={"wants": "an address, as https://hf-mirror.com"},
         title="Mirror",
         description="Where models are found and fetched, if not at https://huggingface.co; as "
         "https://hf-mirror.com. Your token is told to it.",

@@ -116,6 +116,16 @@ async def test_who_is_not_let_in_is_told_what_to_do(
         assert {file.parent.name for file in holding(tmp_path, SECRET.encode())} <= {"secrets"}
 
 
+@pytest.mark.parametrize("said", ["hf-mirror.com", "not an address", "ftp://x.org", "https://"])
+async def test_a_mirror_that_is_no_address_is_refused(said: str):
+    async with running("downloader") as app:
+        wants = "Mirror must be an address, as https://hf-mirror.com."
+        configure = app.kernel.changes.configure
+        assert await configure("downloader", {"endpoint": said}) == {"endpoint": wants}
+        assert await configure("downloader", {"endpoint": "https://hf-mirror.com/x"}) == {}
+        assert await configure("downloader", {"endpoint": ""}) == {}
+
+
 async def test_g61_a_mirror_that_a_link_leads_to_is_told_no_token(
     hub: Hub, tmp_path: Path, environments_dir: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -255,6 +255,15 @@ async def test_who_leaves_frees_the_engine():
             await app.until(lambda runs=programs.runs: not runs.live)
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completion", "/v1/chat", "/v1/audio/x"])
+async def test_where_nothing_is_programs_are_told_in_their_own_form(served: Served, path: str):
+    async with httpx.AsyncClient() as web:
+        for method in ("GET", "POST"):
+            answer = await web.request(method, f"{served.http}{path}")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+            assert path in answer.json()["error"]["message"]
+
+
 async def test_text_that_may_be_rewritten_comes_at_the_end(app: App, served: Served):
     async def shout(text: str) -> str:
         return text.upper()

@@ -297,6 +297,9 @@ async def test_the_models_own_stand_where_nothing_is_said(tmp_path: Path):
         await page.act("parameters.choose", preset="min_p")
         sampling = await asked(app, model)
         assert (sampling.temperature, sampling.top_p, sampling.min_p) == (1.0, 1.0, 0.05)
+        bar = (await app.fetch("/parameters")).text.partition('id="parameters-preset"')[2]
+        first = bar.partition("</option>")[0]
+        assert "The model's own" in first.replace("&#39;", "'"), "it is what choosing it brings"
         await page.act("parameters.choose", preset="")
         assert await asked(app, model) == Sampling(max_new_tokens=2048)
 
