@@ -135,10 +135,14 @@ class Keyring:
         return id if self._clock() - int(issued, 16) < DAYS * 86400 else ""
 
     def end(self, id: str) -> None:
-        """A session counts no more; until the next start alone, where that cannot be written."""
+        """A session counts no more; until the next start where that cannot be written (OSError)."""
         self._left |= {id}
+        write(self._folder / "signed_out", "\n".join({*self._left}).encode(), 0o600)
+
+    def leave(self, id: str) -> None:
+        """End it, and tell only the log where it was not written."""
         try:
-            write(self._folder / "signed_out", "\n".join({*self._left}).encode(), 0o600)
+            self.end(id)
         except OSError as error:
             log.warning("A sign-out counts until the next start: it was not kept (%s).", error)
 

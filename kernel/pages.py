@@ -49,8 +49,8 @@ class Panel:
     def __post_init__(self) -> None:
         if self.region not in get_args(Region) or not isinstance(cast(Any, self.order), int):
             raise ValueError(f"a panel's region is one of {get_args(Region)}, its order a number")
-        if not isinstance(cast(Any, self.title), str) or len(self.title) > 200:
-            raise ValueError("a panel's title is a text of at most 200 characters")
+        if not isinstance(cast(Any, self.title), str) or len(self.title) > 10_000:
+            raise ValueError("a panel's title is a text of at most 10,000 characters")
 
 
 PANELS: Point[Panel] = Point("panels", "Fragments of the page.", Panel)

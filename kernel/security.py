@@ -246,7 +246,7 @@ class Security:
             elif route == ("POST", "/logout"):
                 if who.kind == "page" and who.id != "owner":
                     self.revoke(lambda other: other == who)
-                    await asyncio.to_thread(self.keyring.end, who.id)
+                    await asyncio.to_thread(self.keyring.leave, who.id)
                 response = RedirectResponse("/login", 303)
                 response.delete_cookie(self._cookie, httponly=True, samesite="strict")
                 return response

@@ -44,7 +44,8 @@ def nowhere(kernel: "Kernel", scope: Scope, tab: str) -> Response:
     title = "This page is not here yet" if starts else "This page does not exist"
     text = kernel.absent(owner) if owner else "Check the address."
     html = kernel.pages.render("error.html", title=title, text=text)
-    return HTMLResponse(html, status, {**headers, **({"Refresh": "1"} if starts else {})})
+    headers |= {"Refresh": "1"} if starts else {}
+    return HTMLResponse(html, status, headers)
 
 
 def reads_html(scope: Scope) -> bool:

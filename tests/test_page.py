@@ -123,7 +123,7 @@ async def test_the_palette_by_keyboard(tmp_path: Path):
             await expect(switch).to_have_attribute("aria-checked", checked)
             await expect(cards).to_have_count(1)
         await page.fill("#settings-filter", "no such thing")
-        none = page.get_by_text("No extension and no setting is called that.")
+        none = page.get_by_text("No extension, and no setting of one, is called that.")
         await expect(none).to_be_visible()
         await page.fill("#settings-filter", "")
         await expect(cards).to_have_count(all_of_them)

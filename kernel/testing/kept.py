@@ -81,10 +81,13 @@ def modules(kernel: Kernel) -> Generator[None]:
 
 
 def keep(kernel: Kernel) -> None:
-    """Keep what was run of this checkout."""
-    for name in present(kernel):
-        if kernel.records[name.split(".")[1]].folder.parent == BUILT_IN:
-            MODULES.setdefault(name, sys.modules[name])
+    """Keep what was run of this checkout; nothing where some of it is not what is kept already."""
+    names = [
+        n for n in present(kernel) if kernel.records[n.split(".")[1]].folder.parent == BUILT_IN
+    ]
+    ran = {name: sys.modules[name] for name in names}
+    if all(MODULES.get(name, module) is module for name, module in ran.items()):
+        MODULES.update(ran)
 
 
 def forget(kernel: Kernel) -> None:

@@ -25,7 +25,7 @@ ALLOWED = {
     # the file and the line: why what comes through it is safe
     'extensions/api_docs/__init__.py: return HTMLResponse(ext.render("docs.html", sections=told))':
         "the template docs.html",
-    "kernel/app.py: return HTMLResponse(page, 404)": "the template error.html",
+    "kernel/serving.py: return HTMLResponse(html, status, headers)": "the template error.html",
     "kernel/app.py: return HTMLResponse(await self._shell(client, tab))": "the template page.html",
     "kernel/pages.py: autoescape=select_autoescape(),": "on, for every template there is (.html)",
     """kernel/pages.py: return Markup('<p class="empty">' + text + "</p>").format(""":
