@@ -499,3 +499,19 @@ async def test_an_error_leaves_in_the_end_and_covers_no_way_out(tmp_path: Path):
             await close.click(timeout=3_000)
             await page.clock.run_for(25_000)
             await expect(toasts).to_have_count(0)
+
+
+async def test_focus_comes_back_to_the_row_whose_dialog_was_open(tmp_path: Path):
+    """Its button is out of sight meanwhile."""
+    async with opened(tmp_path, "Hello.") as (_, _, page):
+        await page.fill("#chat-text", "Hi.")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+        row = page.locator(".entry:has([id^=chat-menu-])")
+        await row.locator("a").focus()
+        await row.locator("[id^=chat-menu-]").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#conversations-sheet")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#conversations-sheet")).to_be_hidden()
+        await expect(row.locator("a")).to_be_focused()

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from extensions.api_kit.api import PROGRAMS
 from extensions.models.api import MODELS
-from kernel.api import LoadFailed, Refused
+from kernel.api import LOADERS, Changed, LoadFailed, Refused
 from kernel.testing import App, Scripted, running
 from tests.live import free_port, live
 from tests.sockets import Served, serving
@@ -252,6 +252,7 @@ async def test_a_model_is_listed_and_loaded(
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(b"x")
     [models] = app.kernel.registry.values(MODELS)
+    app.kernel.bus.emit(Changed(LOADERS.name))  # Without a page nobody looks at the folder.
     await app.until(lambda: bool(models.files))
     assert (await post(served, "model", action="list")).json() == {"result": ["tiny"]}
     body = {"action": "load", "model_name": "tiny"}

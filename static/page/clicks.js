@@ -1,6 +1,6 @@
 // One listener for clicks: data-open, data-close, data-edit, data-copy, data-press, data-dismiss.
 
-let down;                                       // what the pointer came down on
+let down, opener;                               // what the pointer came down on, and what opened a dialog
 on('pointerdown', ({target}) => { down = target; }, true);
 on('click', ({target}) => {
   const dialog = target instanceof HTMLDialogElement && target === down && target;       // its backdrop
@@ -8,12 +8,13 @@ on('click', ({target}) => {
   if (dialog) dialog.close();
   if (!button) return;
   const {open, edit, copy, press} = button.dataset;
-  if (open != null && !at(open)?.open) at(open)?.showModal();
+  if (open != null) { opener = button; if (!at(open)?.open) at(open)?.showModal(); }
   if (!sending(button)) leaving(button);
   if (edit != null) editing(button.closest('[data-editable]'), edit !== 'end');
   if (copy != null) copying(copy ? at(copy) : button.closest('.code').querySelector('pre'), button);
   if (press != null) setTimeout(() => at(press)?.click());         // after its palette has closed
 });
+on('close', () => setTimeout(() => { if (document.activeElement === document.body) opener?.closest('.entry')?.querySelector('a')?.focus(); }), true);   // its button may be out of sight
 on('toggle', ({target, newState}) => { if (newState === 'open' && target.matches('.pop')) target.scrollTop = 0; }, true);     // not where it was left
 
 // What sends something closes its dialog, or dismisses its notice, once that was sent: offline nothing is lost.
