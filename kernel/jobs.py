@@ -95,7 +95,7 @@ class Job:
     def _fail(self, error: Exception) -> None:
         if not self.done.done():
             self.done.set_exception(error)
-        self.done.exception()  # Looked at: a job nobody awaits is shown, not logged.
+            self.done.exception()  # Looked at: a job nobody awaits is shown, not logged.
 
     async def _run(self, work: Awaitable[Any]) -> None:
         self._say("running", None, "")

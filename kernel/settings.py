@@ -157,7 +157,8 @@ class SettingsFile:
             try:
                 self._edit(edit)
             except SettingsError:
-                self._hide(path, stored)
+                if secrets != stored:
+                    self._hide(path, stored)
                 raise
             with self._lock:
                 self._news |= {"order"} if listed(self._tree) != before else set()
@@ -169,8 +170,7 @@ class SettingsFile:
 
     def _hide(self, path: Where, secrets: Mapping[str, str]) -> None:
         try:
-            if secrets != self._secrets.read(path):
-                self._secrets.write(path, secrets)
+            self._secrets.write(path, secrets)
         except OSError as error:
             raise SettingsError({"": f"A secret was not kept: {error.strerror}."}) from error
 

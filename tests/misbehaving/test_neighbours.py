@@ -155,6 +155,17 @@ async def test_who_waits_for_a_job_hears_that_it_was_cancelled():
         assert job.progress.state == "cancelled"
 
 
+async def test_a_job_ends_though_nobody_may_wait_for_it_any_more():
+    async with running() as app:
+        job = app.kernel.jobs.start("kernel", "Something", lambda job: asyncio.sleep(60))
+        await asyncio.sleep(0)
+        job.done.cancel()  # As a task that waited for it does when it is cancelled.
+        job.cancel()
+        await asyncio.wait({job.task})
+        assert not job.task.cancelled()
+        assert job.progress.state == "cancelled"
+
+
 ENGINE = """
 from kernel.api import LOADERS, Struct, WorkerLoader
 class Options(Struct, frozen=True): pass
