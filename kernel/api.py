@@ -38,7 +38,7 @@ from kernel.contract import (
     built,
 )
 from kernel.crash import kill_at
-from kernel.extension import Extension, NotAvailable, SettingsChanged
+from kernel.extension import Extension, NotAvailable
 from kernel.files import write
 from kernel.forms import Field, fields
 from kernel.guard import Failure
@@ -62,7 +62,14 @@ from kernel.names import safe_name, safe_path
 from kernel.pages import PANELS, Panel
 from kernel.points import Changed, Phase, Point
 from kernel.principals import Principal
-from kernel.records import Record, SectionChanged, Started, Status, StatusChanged
+from kernel.records import (
+    Record,
+    SectionChanged,
+    SettingsChanged,
+    Started,
+    Status,
+    StatusChanged,
+)
 from kernel.reply import Reply, Step
 from kernel.samplers import SAMPLERS, Samplers
 from kernel.sampling import Parameter, parameters

@@ -20,7 +20,7 @@ from kernel.assets import Assets, Static
 from kernel.clients import Client, Everyone
 from kernel.jobs import JobProgress
 from kernel.manager import Kernel
-from kernel.pages import PANELS, Panel, in_region
+from kernel.pages import PANELS, Panel, in_region, placed
 from kernel.points import Changed, Entry, Phase, Point
 from kernel.records import Status, StatusChanged
 from kernel.serving import OWN, nowhere, reads_html, served
@@ -72,7 +72,8 @@ class Application:
         self._static = Static(directory=static)
         self.assets = Assets(kernel.records, kernel.memory)
         self._toasts = itertools.count(1)
-        kernel.hub.snapshot, kernel.hub.toast = self.snapshot, self.toast
+        hub = kernel.hub
+        hub.snapshot, hub.moved, hub.toast = self.snapshot, self.moved, self.toast
         for kind, carry_out in ((CancelJob, self._cancel_job), (ScriptFailed, self._script_failed)):
             handler = Handler(wire_name("kernel", kind), kind, carry_out)
             add = kernel.registry.add
@@ -163,8 +164,13 @@ class Application:
             if entry.owner not in dropped:  # Once: what comes from here on is newer than this.
                 dropped.add(entry.owner)
                 client.outbox.drop(entry.owner)
-            client.outbox.put(entry.owner, _part(entry, html), whole=True)
+            client.outbox.put(entry.owner, placed(entry, html), whole=True)
         client.outbox.put("kernel", self._tray(), "tray")
+
+    async def moved(self, client: Client) -> None:
+        """Tell a page that was sent elsewhere what its status line says there."""
+        for entry in self._in("status"):
+            await self._draw(entry, client)
 
     def toast(self, text: str, kind: str) -> str:
         id = next(self._toasts)
@@ -210,8 +216,7 @@ class Application:
             client.outbox.put("kernel", footer, "status")
             for entry in self._in("status"):
                 if self._kernel.hub.news[entry.owner] != news[entry.owner]:  # What is there is old.
-                    html = _part(entry, await self._panel(entry, client))
-                    client.outbox.put(entry.owner, html, whole=True)
+                    await self._draw(entry, client)
             tab = self._tab(client)
             if tab and tab.serial != client.shows:
                 await self.snapshot(client)
@@ -247,6 +252,10 @@ class Application:
 
     async def _panel(self, entry: Entry[Panel], client: Client) -> Markup:
         return await self._kernel.draw(entry, client, client.subject)
+
+    async def _draw(self, entry: Entry[Panel], client: Client) -> None:
+        html = await self._panel(entry, client)
+        client.outbox.put(entry.owner, placed(entry, html), whole=True)
 
     async def _status(self, client: Client) -> list[dict[str, Any]]:
         return [
@@ -287,11 +296,3 @@ class Application:
             if mine and not self.assets.file(path.removeprefix("/ext/")):
                 return entry
         return None
-
-
-def _part(entry: Entry[Panel], html: str) -> str:
-    """A panel in its place on the page: a tab is all that is there."""
-    if entry.value.region == "tab":
-        return f'<main id="main" hx-swap-oob="innerMorph">{html}</main>'
-    name = f"status-{entry.owner}-{entry.value.order}"
-    return f'<div id="{name}" hx-swap-oob="innerMorph">{html}</div>'

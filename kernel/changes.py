@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kernel.extension import SettingsChanged
-from kernel.records import Record, SectionChanged, Status
+from kernel.records import Record, SectionChanged, SettingsChanged, Status
 from kernel.settings import SettingsError
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, cast
@@ -12,6 +13,8 @@ from msgspec import NODEFAULT, UNSET, Struct, structs
 from kernel.forms import Secret, default_of, describe
 
 WORDS = {"on": True, "yes": True, "off": False, "no": False}
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?|\d*\.\d+|0?,\d+|\d+,\d\d?)\s*")
+"""As people type them: .5 and 0,5 too; 1,000 could be one or a thousand, so it is neither."""
 FAILED = "These values cannot be checked, as their extension fails at it ({})."
 Checked = tuple[dict[str, Any], dict[str, str]]
 
@@ -72,6 +75,7 @@ def _convert(info: structs.FieldInfo, kind: str, value: Any) -> Any:
         tries = cast(list[Any], value)[-1:]
     elif isinstance(value, str):
         tries = [value.replace("\r\n", "\n")]
+        tries += [float(value.replace(",", "."))] if NUMBER.fullmatch(value) else []
     tries += [WORDS[one.lower()] for one in tries if isinstance(one, str) and one.lower() in WORDS]
     for one in tries if value is not UNSET else ():
         with suppress(msgspec.ValidationError, RecursionError):

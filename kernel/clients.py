@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
+from markupsafe import escape
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kernel.acting import Actions
@@ -169,6 +170,7 @@ class Hub:
         self.news = Counter[str]()
         """How often each owner pushed something."""
         self.snapshot: Callable[[Client], Awaitable[None]]
+        self.moved: Callable[[Client], Awaitable[None]]
         self.toast: Callable[[str, str], str]
         self.actions, self._emit = Actions(registry, failed), emit
         self._ids = itertools.count(1)
@@ -189,6 +191,15 @@ class Hub:
         if isinstance(to, Client) and to.hear:
             return to.hear(text, kind)
         self.push("kernel", self.toast(text, kind), to)
+
+    def go(self, client: Client, path: str) -> None:
+        """Make a path, quoted as in a link, the address of a page."""
+        client.path = unquote(path)
+        client.tab, _, client.subject = client.path.strip("/").partition("/")
+        if client in self.clients:
+            html = '<span id="page-go" hidden data-path="{}" hx-swap-oob="outerHTML"></span>'
+            client.outbox.put("kernel", html.format(escape(path)), "go")
+            self._spawn(self.moved(client))
 
     async def serve(self, socket: WebSocket, principal: str) -> None:
         """Serve one page until it goes away."""

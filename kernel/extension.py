@@ -20,9 +20,8 @@ from kernel.model import ASKED, Slot
 from kernel.pages import Panel, Region, in_region
 from kernel.pipeline import modified
 from kernel.points import Phase, Point, Rewrites
-from kernel.records import SectionChanged
+from kernel.records import SectionChanged, SettingsChanged
 from kernel.reply import Reply
-from kernel.sampling import Struct
 from kernel.scope import Scope
 from kernel.turn import DISPLAY
 from kernel.worker import Worker
@@ -39,12 +38,6 @@ J = TypeVar("J", bound=JobKind)
 
 class NotAvailable(LookupError):
     """No running extension contributes to the point."""
-
-
-class SettingsChanged(Struct, frozen=True):
-    """The extension's own settings changed; who listens is not restarted."""
-
-    id: str
 
 
 class Extension(Scope, Generic[S]):
@@ -249,6 +242,11 @@ class Extension(Scope, Generic[S]):
         """Send a fragment; with `key` it replaces a queued one. Never waits. `whole`: it is all
         that a page shows, which may be of any size."""
         self._kernel.hub.push(self.id, html, to, key, whole=whole)
+
+    def go(self, client: Client, path: str) -> None:
+        """Make a path, quoted as in a link, the address of a page; what stands there is pushed by
+        the caller, who has it. The status line is drawn anew."""
+        self._kernel.hub.go(client, path)
 
     def tell(self, text: str, to: To, kind: str = "note") -> None:
         """Show a sentence to a client, Conversation(id) or Everyone(); `kind` is note or error."""

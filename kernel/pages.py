@@ -62,6 +62,14 @@ def in_region(registry: Registry, region: str) -> list[Entry[Panel]]:
     return sorted(found, key=lambda entry: entry.value.order)
 
 
+def placed(entry: Entry[Panel], html: str) -> str:
+    """A panel in its place on the page: a tab is all that is there."""
+    if entry.value.region == "tab":
+        return f'<main id="main" hx-swap-oob="innerMorph">{html}</main>'
+    name = f"status-{entry.owner}-{entry.value.order}"
+    return f'<div id="{name}" hx-swap-oob="innerMorph">{html}</div>'
+
+
 async def drawn(
     kernel: "Kernel", entry: Entry[Panel], client: Client | None, subject: str
 ) -> Markup:

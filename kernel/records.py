@@ -113,6 +113,12 @@ class Appearance(Struct, frozen=True):
     ] = "system"
 
 
+class SettingsChanged(Struct, frozen=True):
+    """The extension's own settings changed; who listens is not restarted."""
+
+    id: str
+
+
 class SectionChanged(Struct, frozen=True):
     """A section of settings.yaml changed: "appearance", "extensions.chat"; also "order", and ""
     when the file as a whole became unreadable or readable again."""

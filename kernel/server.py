@@ -108,6 +108,8 @@ async def serve(flags: Flags, memory: Remembered) -> None:
         web = Application(kernel, ROOT / "static")
         keyring = Keyring(kernel.data / "secrets", flags.password)
         address = _address(listener, flags)
+        with suppress(OSError):  # For who starts a second one.
+            (kernel.data / "address").write_text(address)
         sign_in = partial(kernel.pages.render, "token.html")
         door = partial(
             Security,
@@ -222,9 +224,11 @@ def _alone(data: Path) -> Generator[None]:
         return
     with file:
         if not try_lock(file.fileno()):
+            address = data / "address"
+            at = f" at {address.read_text('utf-8')}" if address.exists() else ""
             raise Unable(
-                f"Spindle runs already with the data in {data}. Use the one that runs, or give "
-                "this one a folder of its own: --data-dir FOLDER --port 7861"
+                f"Spindle runs already{at}, with the data in {data}. Use the one that runs, or "
+                "give this one a folder of its own: --data-dir FOLDER --port 7861"
             )
         yield
 

@@ -18,6 +18,12 @@ from kernel.sampling import Sampling, Struct
 ROOT = Path(__file__).parent.parent
 
 
+class Numbers(Struct, frozen=True):
+    share: Annotated[float, Meta(ge=0, le=5)] = 0.25
+    count: Annotated[int, Meta(ge=0)] = 1
+    name: str = ""
+
+
 class Mood(enum.Enum):
     CALM = "calm"
     LOUD = "loud"
@@ -237,3 +243,24 @@ def test_a_struct_may_know_names_of_yesterday() -> None:
         {"plain": 2},
         {"never": "It is gone. Leave it out."},
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [
+        (".5", 0.5), ("0,7", 0.7), (" ,25", 0.25), ("3.", 3.0), ("+1", 1.0), (" 2 ", 2.0),
+        ("1e0", 1.0), ("1,5", 1.5), ("0,125", 0.125), ("٣", 3.0), ("1,000", None), ("9,5", None),
+        ("0,7,1", None), ("1_0", None), (".", None), (",", None), ("nan", None), ("inf", None),
+    ],
+)  # fmt: skip
+def test_numbers_as_people_type_them(typed: str, number: float | None) -> None:
+    good, bad = check(Numbers, {"share": typed})
+    assert good.get("share") == number
+    assert bool(bad) is (number is None)
+
+
+def test_a_whole_number_has_no_half_and_a_text_stays_one() -> None:
+    good, bad = check(Numbers, {"count": "2,5", "name": ".5"})
+    assert (good, [*bad]) == ({"name": ".5"}, ["count"])
+    assert check(Numbers, {"count": " 2.0"})[0] == {"count": 2}
+    assert check(Numbers, {"count": "1,000"})[1]

@@ -116,7 +116,10 @@ async def test_a_start_loads_nothing_that_the_first_page_does_not_need(
 async def test_two_servers_never_share_a_data_folder_or_a_port(tmp_path: Path):
     async with live(tmp_path / "data", tmp_path, "--safe-mode") as server:
         for flags, sentence in (
-            (("--data-dir", str(server.data), "--port", str(free_port())), "runs already"),
+            (
+                ("--data-dir", str(server.data), "--port", str(free_port())),
+                f"runs already at {server.address}, with",
+            ),
             (("--data-dir", str(tmp_path / "b"), "--port", str(server.port)), "is taken"),
         ):
             told = await asyncio.to_thread(run, *flags)

@@ -74,7 +74,7 @@ def missing(message: str, param: str | None = None, code: str = "not_found") -> 
 
 def no_such_model(id: str) -> Problem:
     """The program named a model that is not there."""
-    says = f"There is no model {id}. GET /v1/models lists them."
+    says = f"There is no model {id or 'without a name'}. GET /v1/models lists them."
     return missing(says, "model", "model_not_found")
 
 

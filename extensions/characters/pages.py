@@ -86,12 +86,9 @@ class Pages:
 
     async def move(self, client: Client, id: str) -> None:
         """Show a page a character (no id: the gallery), and make that its address."""
-        client.tab, client.subject = "characters", id
-        client.path = f"/characters/{id}".rstrip("/")
+        self._ext.go(client, f"/characters/{quote(id, safe='')}".rstrip("/"))
         html = self._ext.render("panel.html", **await self.panel(client, id))
-        at = f"/characters/{quote(id, safe='')}".rstrip("/")
-        go = f'<span id="page-go" hidden data-path="{at}" hx-swap-oob="outerHTML"></span>'
-        self._ext.push_html(f'<main id="main" hx-swap-oob="innerHTML">{html}</main>{go}', client)
+        self._ext.push_html(f'<main id="main" hx-swap-oob="innerHTML">{html}</main>', client)
 
     async def tell_form(
         self, client: Client, id: str, *, note: str = "", fresh: bool = True, saved: bool = True

@@ -24,6 +24,7 @@ LAID_OUT = ("sidebar", "composer", "message_footer")
 """Regions of the page that the chat lays out."""
 FOLLOWING = 30
 """Messages after one of which a reply may be among them that did not see all of it."""
+LOST = "That conversation is not here: it was deleted, or not kept. This is a new one."
 RECENT = 12
 """Conversations among the commands."""
 
@@ -72,6 +73,8 @@ class Pages:
             opened = await self._views.open(subject) if subject else None
         except Unknown:
             opened = None
+            if client and client.id:
+                self._ext.spawn(self._begin_anew(client, subject), "begin anew")
         drafted = dict[str, str]()
         if client and client.id:
             drafted = self._drafted(subject)
@@ -83,6 +86,11 @@ class Pages:
         """What waits for the text box of a conversation, once."""
         words = self.waiting.pop(conversation, "")
         return {"text": words, "how": ""} if words else {}
+
+    async def _begin_anew(self, client: Client, lost: str) -> None:
+        if client.subject == lost:
+            await self.move(client, "")
+            self.say(LOST, client)
 
     def _came(self, client: Client) -> None:
         """A page shows the chat from now on."""
@@ -259,12 +267,11 @@ class Pages:
         finally:
             if self._going.get(client) is going:
                 del self._going[client]
-        client.tab, client.subject, client.path = "chat", id, f"/chat/{id}".rstrip("/")
+        self._ext.go(client, f"/chat/{id}".rstrip("/"))
         context = {**self._views.panel(opened), **self.side.context(client), **others}
         context |= {"at": self.places.at(client, opened, at), **self._drafted(id)}
         html = self._ext.render("panel.html", **context)
-        go = f'<span id="page-go" hidden data-path="{client.path}" hx-swap-oob="outerHTML"></span>'
-        html = f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}'
+        html = f'<main id="main" hx-swap-oob="innerMorph">{html}</main>'
         self._ext.push_html(html, client, whole=True)
         if self._later(client, look) or news != self._ext.news("composer"):
             await self.tell_composer(client)

@@ -596,6 +596,15 @@ async def test_deleting_a_conversation_can_be_undone(app: App, tab: Tab):
         assert page.look().get(f"chat-row-{id}")
 
 
+async def test_a_conversation_that_is_not_there_is_told_and_a_new_one_begins(app: App):
+    tab = await Tab(app, "/chat/nowhere").connect()
+    await until(lambda: "That conversation is not here" in tab.toasts)
+    assert (tab.page.client.path, tab.conversation) == ("/chat", "")
+    assert (await app.fetch("/chat/nowhere")).status == 200
+    await tab.ask("Hello")
+    assert tab.said == ["Hello", "One two three."]
+
+
 async def test_deleting_stops_what_is_being_written(app: App, tab: Tab, model: Scripted):
     slowly(model, "One two three.")
     await tab.send("Hello")

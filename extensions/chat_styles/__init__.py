@@ -54,7 +54,11 @@ async def setup(ext: Extension[Settings]) -> None:
     @ext.on(SettingsChanged)
     async def changed(_: SettingsChanged) -> None:
         await ext.push("_sheet.html", Everyone(), oob=True, **await sheet())
-        await ext.push("_choice.html", Everyone(), oob=True, **await choice())
+        chosen = await choice()
+        await ext.push("_choice.html", Everyone(), oob=True, **chosen)
+        if ext.settings.style not in chosen["names"]:
+            text = f"There is no style “{ext.settings.style}”: conversations look plain. "
+            ext.tell(text + "Settings, Chat styles, lists those there are.", Everyone(), "error")
 
     ext.add(ROUTES, Routes(Router([Route("/ext/chat_styles/{name}", styles.serve)]), "page"))
     ext.add(PANELS, Panel("sidebar", "_sheet.html", sheet))

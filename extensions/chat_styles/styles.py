@@ -51,4 +51,4 @@ class Styles:
             with suppress(ValueError):
                 if (file := safe_path(folder, f"{name}.css")).is_file():
                     return file
-        raise Refused(f"There is no style {name!r}. Choose another one in Settings, Appearance.")
+        raise Refused(f"There is no style {name!r}. Choose another one in Settings, Chat styles.")

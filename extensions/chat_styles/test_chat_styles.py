@@ -63,3 +63,10 @@ def test_the_users_name_looks_like_that_of_who_answers(file: Path):
     rules = file.read_text("utf-8").splitlines()
     names = [rule for rule in rules if ".chat-reply > h2" in rule and ".chat-face" not in rule]
     assert all(".chat-me" in rule for rule in names)
+
+
+async def test_a_style_of_another_name_in_the_file_or_on_the_card_is_told():
+    async with running("chat_styles", "chat", "settings") as app:
+        page = await app.open("/settings/chat_styles")
+        await app.kernel.changes.configure("chat_styles", {"style": "nvoel"})
+        await page.until("toast error.*There is no style “nvoel”: conversations look plain")

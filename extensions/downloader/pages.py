@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
 
 from markupsafe import Markup
 
@@ -81,12 +80,8 @@ class Pages:
 
     async def go(self, client: Client, address: Address) -> None:
         """Show a page a repository, and make that its address."""
-        at = f"{SECTION}/{views.at(address)}"
-        client.tab, client.subject = TAB, unquote(at)
-        client.path = f"/{TAB}/{client.subject}"
+        self._ext.go(client, f"/{TAB}/{SECTION}/{views.at(address)}")
         await self._draw(client)
-        go = f'<span id="page-go" hidden data-path="/{TAB}/{at}" hx-swap-oob="outerHTML"></span>'
-        self._ext.push_html(go, client)
 
     async def show_results(
         self,

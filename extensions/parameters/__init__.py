@@ -72,6 +72,11 @@ async def setup(ext: Extension[Any]) -> None:
         pages.right(name, client)
         await told()
 
+    async def renewed(work: Any) -> None:
+        await work
+        pages.renewed()
+        await told()
+
     async def met() -> None:
         if await pages.meet():
             await told()
@@ -102,13 +107,9 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(a.Undelete)(files.undelete)
     ext.on(a.Empty)(lambda _, client: files.empty())
     ext.on(a.Ban)(lambda it, client: changed(client, "", choices.ban(it.line)))
-    ext.on(a.Neutralise)(lambda _, client: changed(client, "", choices.neutralise()))
-    ext.on(a.Roll)(lambda _, client: changed(client, "", choices.roll(Random())))
-
-    @ext.on(a.Choose)
-    async def choose(action: a.Choose, client: Client) -> None:
-        await choices.choose(action.preset)
-        await told()
+    ext.on(a.Neutralise)(lambda _, client: renewed(choices.neutralise()))
+    ext.on(a.Roll)(lambda _, client: renewed(choices.roll(Random())))
+    ext.on(a.Choose)(lambda it, client: renewed(choices.choose(it.preset)))
 
     @ext.on(a.Prefer)
     async def prefer(action: a.Prefer, client: Client) -> None:
@@ -143,8 +144,7 @@ async def setup(ext: Extension[Any]) -> None:
         pages.left(event.client)
 
     ext.add(PARAMETERS, Parameters(choices, told))
-    route = Route("/ext/parameters/{what}/{file}", files.serve)
-    ext.add(ROUTES, Routes(Router([route]), access="page"))
+    ext.add(ROUTES, Routes(Router([Route("/ext/parameters/{what}/{file}", files.serve)]), "page"))
     ext.add(PANELS, Panel("tab", "panel.html", pages.panel, 20, title="Parameters", icon=ICON))
     ext.add(PANELS, Panel("composer", "pill.html", pages.quick, -10))
     ext.add(PANELS, Panel("status", "pop.html", pages.quick, 90))

@@ -104,6 +104,10 @@ class Pages:
             html = self._groups(chosen, self._errors[client], oob=True)
             self._ext.push_html(html, client, "wrong")
 
+    def renewed(self) -> None:
+        """Other values stand in the boxes: what was wrong with what was typed there is past."""
+        self._errors.clear()
+
     def right(self, name: str, client: Client) -> None:
         """It was changed: what was wrong with it is past."""
         errors = self._errors.get(client, {})

@@ -863,6 +863,10 @@ async def test_what_is_wrong_stays_in_the_pop_up_when_another_page_changes_somet
     assert 'aria-invalid="true"' not in other.html
     last = 'id="parameters-pop"(?!.*id="parameters-pop")'
     await mine.until(f'{last}.*id="parameters-pop-temperature"[^>]*aria-invalid="true"')
+    anew(mine)
+    await other.act("parameters.choose", preset="Shortwave")  # Other values stand in all boxes.
+    await mine.until('id="parameters-pop-temperature"')
+    assert 'aria-invalid="true"' not in mine.html
 
 
 LOADER = '''"""Adds parameters to those of the scripted loader."""

@@ -75,8 +75,13 @@ async def test_parameters_by_hand(tmp_path: Path):
         await expect(other.locator("#parameters-preset")).to_have_value("Shortwave")
         await expect(page.locator("#parameters-dynamic_temperature-reset")).to_have_count(0)
         await changed(page, "top_k", "40")
+        await page.fill("#parameters-typical_p", "9")  # Refused, and gone with the rest.
+        await page.keyboard.press("Tab")
+        await expect(page.locator("#parameters-typical_p-error")).to_contain_text("from 0 to 1")
         await page.get_by_role("button", name="Restore preset").click()
         await expect(page.locator("#parameters-top_k")).to_have_value("33")
+        await expect(page.locator("#parameters-typical_p-error")).to_have_count(0)
+        await expect(page.locator("#parameters-typical_p")).to_have_value("")
         await shoot(page, "parameters-preset")
 
         # The order: dragged by its handle, moved by a key.

@@ -57,12 +57,9 @@ class Editor:
             await self._ext.thread(self._library.read, name)
         if not client.path.startswith("/settings/prompts"):
             return  # An Undo that was pressed on another page.
-        client.subject = f"prompts/{name}".rstrip("/")
-        client.path = f"/settings/{client.subject}"
+        self._ext.go(client, f"/settings/prompts/{quote(name, safe='')}".rstrip("/"))
         html = self._ext.render("_editor.html", **await self.context(client, name), oob=True)
-        at = f"/settings/prompts/{quote(name, safe='')}".rstrip("/")
-        go = f'<span id="page-go" hidden data-path="{at}" hx-swap-oob="outerHTML"></span>'
-        self._ext.push_html(f"{html}{go}", client)
+        self._ext.push_html(html, client)
 
     async def show(self, client: Client, source: str) -> None:
         """What the sample becomes with this source; only the last of several asked at once."""

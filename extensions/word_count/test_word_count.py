@@ -47,6 +47,12 @@ async def test_it_counts_while_a_reply_is_written_and_settles():
         again = await app.open(page.client.path)
         await again.until('6 words<span class="wide"> · 13 tokens')
         assert 'word_count-figures"></span>' in (await app.open("/chat")).html
+        there, page.html = page.client.subject, ""  # The page is sent elsewhere, and back.
+        await page.act("chat.delete", conversation=there)
+        await page.until('word_count-figures"></span>')
+        page.html = ""
+        await page.act("chat.undelete", conversation=there)
+        await page.until('6 words<span class="wide"> · 13 tokens')
 
 
 async def test_a_program_that_asks_shows_nothing():

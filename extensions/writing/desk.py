@@ -8,7 +8,7 @@ from kernel.api import Client, Extension, Refused, Turn
 
 from . import actions as a
 from .edits import Region, Splice
-from .library import BUSY, OUTPUT, STARTER, TEXT, Library
+from .library import BUSY, OUTPUT, TEXT, Library
 from .pages import Pages
 from .sheet import Sheet
 
@@ -89,7 +89,7 @@ class Desk:
     # --- files -------------------------------------------------------------------------
 
     async def new(self, action: a.New, client: Client) -> None:
-        await self._pages.draw(client, await self._library.new(STARTER))
+        await self._pages.draw(client, await self._library.new(""))
 
     async def take(self, text: str, client: Client, name: str = "") -> None:
         """Begin a text with these words, and show it to who asked."""

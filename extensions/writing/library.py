@@ -24,7 +24,7 @@ AGAIN = 5.0
 KEPT = 40
 """Texts that stay in memory although no page shows them, with what can be taken back."""
 STARTER = "It had rained all night, and in the morning the river was at the door."
-"""What a new text begins with: a sentence to go on from."""
+"""What the very first text begins with: a sentence to go on from."""
 TEXT, OUTPUT = "text", "output"
 """The boxes of a text: what is written, and what Default makes of it."""
 GONE = "There is no text “{}” any more. Choose another one."
@@ -131,7 +131,7 @@ class Library:
             self._stamps[self._path(name, TEXT)] = 0
         return name
 
-    async def new(self, text: str = STARTER, name: str = "") -> str:
+    async def new(self, text: str, name: str = "") -> str:
         """Begin a text; answers its name."""
         await self.list()
         name = self._free(files.possible(name) or time.strftime("%Y-%m-%d %H.%M"))

@@ -93,13 +93,10 @@ class Pages:
 
     async def draw(self, client: Client, name: str) -> None:
         """All of the tab anew, with this text, whatever the page showed before."""
-        client.tab, client.subject = self._ext.id, name
-        client.path = f"/{self._ext.id}/{name}"
+        self._ext.go(client, f"/{self._ext.id}/{quote(name)}")
         context = await self.panel(client, name)
         html = self._library.render("_panel.html", **context)
-        at = context["path"]
-        go = f'<span id="page-go" hidden data-path="{at}" hx-swap-oob="outerHTML"></span>'
-        self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>{go}', client)
+        self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>', client)
 
     def offer_undo(self, text: str, client: Client, vals: Mapping[str, str]) -> None:
         """Say that something was deleted, beside a button that brings it back."""

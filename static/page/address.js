@@ -1,17 +1,12 @@
 // Links to where we are, in lists that are the same for every page.
 
 const here = () => {
-  const [, tab] = location.pathname.split('/');
-  for (const link of document.querySelectorAll('#rail a[href]')) {
-    if (!tab) continue;                         // the first one, as the server has it
-    if (link.pathname === `/${tab}`) link.ariaCurrent = 'page';
-    else link.removeAttribute('aria-current');
-  }
+  const [first] = document.querySelectorAll('#rail a[href]'), {pathname} = location;
+  const path = pathname === '/' && first ? first.pathname : pathname;
   // What lies below a section of a tab, as /models/downloader/user/model does, is in that section.
-  const within = path => location.pathname === path || (path.indexOf('/', 1) > 0 && location.pathname.startsWith(`${path}/`));
-  for (const link of document.querySelectorAll('[data-here] a[href]')) {
-    if (within(link.pathname)) link.ariaCurrent = 'page';
-    else link.removeAttribute('aria-current');
+  for (const link of document.querySelectorAll('#rail a[href], [data-here] a[href]')) {
+    const holds = link.closest('#rail') || link.pathname.indexOf('/', 1) > 0;
+    link.ariaCurrent = path === link.pathname || (holds && path.startsWith(`${link.pathname}/`)) ? 'page' : null;
   }
 };
 // Only when a swap has to do with such a list: in a long chat, looking through the page 60 times a second costs.

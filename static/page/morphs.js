@@ -9,7 +9,7 @@ htmx.registerExtension('page', {
     if (edit) newNode.querySelector(':scope > template')?.after(edit.cloneNode(true));
     if (oldNode.tagName === 'INPUT' && oldNode.defaultChecked !== newNode.defaultChecked) oldNode.checked = newNode.defaultChecked;
     const chosen = select => [...select.options].find(option => option.defaultSelected)?.value;
-    const {value} = newNode;                    // now: a new option moves over to the old list
-    if (oldNode.tagName === 'SELECT' && chosen(oldNode) !== chosen(newNode)) queueMicrotask(() => { oldNode.value = value; });
+    const {value} = newNode, refused = oldNode.ariaInvalid && !newNode.ariaInvalid && oldNode !== document.activeElement;       // now: a new option moves over to the old list
+    if (refused || oldNode.tagName === 'SELECT' && chosen(oldNode) !== chosen(newNode)) queueMicrotask(() => { oldNode.value = value; });
   },
 });

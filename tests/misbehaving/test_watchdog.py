@@ -4,23 +4,26 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import sqlite3
 import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+import uvicorn
 import websockets
 
 from kernel.records import Status
 from kernel.rescue import Rescue, in_words
 from kernel.testing import running
-from kernel.watchdog import Watchdog
+from kernel.watchdog import Block, Watchdog
 from tests.live import Live, live
 
 from .zoo import told, write
@@ -301,3 +304,25 @@ async def test_where_sockets_cannot_be_shared_the_terminal_tells_the_command(
         said = capsys.readouterr().err
         assert "Bad holds everything up, at bad/__init__.py:7, in work." in said
         assert "--without bad\n" in said
+
+
+async def test_a_connection_that_went_away_is_no_obstacle(tmp_path: Path):
+    """Its socket cannot be shut down any more: the page is served all the same."""
+    write(tmp_path, "bad", SLOW)
+    gone, free = socket.socket(), threading.Event()
+    gone.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with running("bad", folders=[tmp_path]) as app:
+            plain = partial(uvicorn.Config, log_config=None, lifespan="off")
+            open_door = lambda web, access_of: web  # noqa: E731
+            rescue = Rescue(app.kernel, listener, open_door, plain, lambda: [gone], serves=True)
+            block = Block("bad", "bad/__init__.py:7, in work", "")
+            serving = asyncio.create_task(asyncio.to_thread(rescue, block, free))
+            try:
+                async with httpx.AsyncClient() as web:
+                    answer = await web.get(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+                assert answer.status_code == 503
+                assert "Bad" in answer.text
+            finally:
+                free.set()
+                await serving
