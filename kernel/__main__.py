@@ -19,7 +19,7 @@ from kernel.flags import Flags, parse
 from kernel.life import run_module
 from kernel.logs import Crowded, Discreet, discreet
 from kernel.remembered import Remembered
-from kernel.server import FOLDERS, ROOT, Unable, kernel_of, serve
+from kernel.server import FOLDERS, ROOT, kernel_of, serve
 
 ENDING = 3.0
 """Seconds that tasks and threads which extensions left behind may hold up the end."""
@@ -37,7 +37,7 @@ def main() -> int:
     try:
         with suppress(KeyboardInterrupt):
             asyncio.run(carry_out(flags) if flags.code else serve_and_end(flags, memory))
-    except (Unable, Refused) as error:
+    except Refused as error:
         print("\n".join(map(discreet, str(error).split("\n"))), file=sys.stderr)
         return 1
     return 0

@@ -9,14 +9,14 @@ import msgspec
 
 from kernel.contract import Refused
 from kernel.guard import Lease, called
-from kernel.points import Entry, Point, Registry
+from kernel.points import Entry, Point
 from kernel.records import told
 from kernel.sampling import Struct
 from kernel.settings import SettingsError, check
 
 if TYPE_CHECKING:
     from kernel.clients import Client
-Failed = Callable[[str, str, BaseException], None]
+    from kernel.manager import Kernel
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,18 +41,18 @@ def wire_name(owner: str, kind: type[msgspec.Struct]) -> str:
 class Actions:
     """All actions that are contributed now."""
 
-    def __init__(self, registry: Registry, failed: Failed) -> None:
-        self.name: Callable[[str], str] = str
-        self.absent: Callable[[str], str] = str
-        self._registry, self._failed = registry, failed
+    def __init__(self, kernel: "Kernel") -> None:
+        self._kernel = kernel
 
     async def act(self, client: "Client", values: dict[str, Any]) -> None:
         """Carry one out; raises Refused with a sentence for who asked where that failed."""
         name = values.pop("action")
         values.pop("headers", None)
-        entry = next((e for e in self._registry.entries(ACTIONS) if e.value.name == name), None)
+        entry = next(
+            (e for e in self._kernel.registry.entries(ACTIONS) if e.value.name == name), None
+        )
         if not entry:
-            raise Refused(self.absent(name.partition(".")[0]))
+            raise Refused(self._kernel.absent(name.partition(".")[0]))
         kind, known = entry.value.kind, entry.value.kind.__struct_fields__
         if "rest" in known:  # An action for a form whose fields are known at run time only.
             values["rest"] = {k: values.pop(k) for k in list(values) if k not in known}
@@ -67,9 +67,9 @@ class Actions:
         await self._carry_out(entry, action, client)
 
     async def _carry_out(self, entry: Entry[Handler], action: Action, client: "Client") -> None:
-        task, name = asyncio.current_task(), self.name(entry.owner)
+        task, name = asyncio.current_task(), self._kernel.name(entry.owner)
         assert task
-        entry.leases.add(lease := Lease(task))
+        lease = Lease(entry, task.cancel)
         try:
             await called(entry.value.function, action, client)
         except (Refused, SettingsError) as refusal:
@@ -78,8 +78,8 @@ class Actions:
             says = f"{name} was switched off before it could answer. Try again."
             raise Refused(says) from None
         except Exception as error:
-            self._failed(entry.owner, f"action {entry.value.name}", error)
+            self._kernel.guard.failed(entry.owner, f"action {entry.value.name}", error)
             says = f"{name} failed: {told(error)}. Its card in Settings says more."
             raise Refused(says) from None
         finally:
-            entry.leases.discard(lease)
+            lease.done()

@@ -28,9 +28,8 @@ class Answer:
         self._pipe, self._first = Pipe(), list[Delta]()
         work = pump(deltas, self._pipe)
         task = self._task = asyncio.create_task(work, name=f"{entry.owner}:generate")
-        entry.leases.add(lease := Lease(task))
-        self._lease = lease
-        task.add_done_callback(lambda _: entry.leases.discard(lease))
+        self._lease = Lease(entry, task.cancel)
+        task.add_done_callback(self._lease.done)
 
     async def begins(self) -> bool:
         """Wait for its first word; one that fails or ends before that has not answered at all."""

@@ -11,10 +11,8 @@ from kernel.contract import (
     Audio,
     Delta,
     Finish,
-    Fit,
     Image,
     Mark,
-    Memory,
     Message,
     Meta,
     ModelInfo,
@@ -25,7 +23,6 @@ from kernel.contract import (
     Request,
     Role,
     Sampling,
-    Share,
     Struct,
     Text,
     Timings,
@@ -53,23 +50,16 @@ from kernel.loaders import (
     Model,
     SlotChanged,
     ToInstall,
-    Weighs,
 )
 from kernel.manager import Kernel
+from kernel.manifest import API as VERSION
 from kernel.manifest import Manifest
 from kernel.model import LoadFailed, NoModel, Replaced, Slot
 from kernel.names import safe_name, safe_path
 from kernel.pages import PANELS, Panel
 from kernel.points import Changed, Phase, Point
 from kernel.principals import Principal
-from kernel.records import (
-    Record,
-    SectionChanged,
-    SettingsChanged,
-    Started,
-    Status,
-    StatusChanged,
-)
+from kernel.records import Record, SectionChanged, SettingsChanged, Started, Status, StatusChanged
 from kernel.reply import Reply, Step
 from kernel.samplers import SAMPLERS, Samplers
 from kernel.sampling import Parameter, parameters
@@ -92,22 +82,19 @@ from kernel.worker import Worker, WorkerDied, WorkerError
 from kernel.workers import WorkerLoader, WorkerModel
 from kernel.yamltree import Malformed, composed, dump_yaml, read_yaml
 
-VERSION = 1
-"""What `api` in extension.toml must say."""
-
 __all__ = [
     "DISPLAY", "GENERATE", "HISTORY", "INPUT", "LOADERS", "MODES", "OUTPUT", "PANELS",
     "REQUEST", "ROUTES", "SAMPLERS", "UNSET", "VERSION", "Action", "Audio", "Changed", "Client",
     "Connected", "Conversation", "Delta", "Disconnected", "Draft", "Everyone", "Extension",
-    "Failure", "Field", "Finish", "Fit", "Generated", "Generation", "Image", "Installs", "Job",
+    "Failure", "Field", "Finish", "Generated", "Generation", "Image", "Installs", "Job",
     "JobKind", "JobProgress", "Kernel", "Key", "LoadFailed", "Loader", "Malformed", "Manifest",
-    "Mark", "Memory", "Message", "Meta", "Mode", "Model", "ModelInfo", "NoModel",
+    "Mark", "Message", "Meta", "Mode", "Model", "ModelInfo", "NoModel",
     "NotAvailable", "Panel", "Parameter", "Part", "Past", "Phase", "Point", "Principal",
     "Processor", "Reasoning", "Record", "Refused", "Replaced", "Reply", "Request", "Role",
     "Route", "Router", "Routes", "Samplers", "Sampling", "Secret", "SectionChanged", "Sentences",
-    "SettingsChanged", "Share", "Slot", "SlotChanged", "Started", "Status", "StatusChanged",
+    "SettingsChanged", "Slot", "SlotChanged", "Started", "Status", "StatusChanged",
     "Step", "Struct", "Text", "Timings", "ToInstall", "Token", "ToolCall", "ToolResult", "Turn",
-    "UnsetType", "Usage", "Weighs", "Worker", "WorkerDied", "WorkerError", "WorkerLoader",
+    "UnsetType", "Usage", "Worker", "WorkerDied", "WorkerError", "WorkerLoader",
     "WorkerModel", "__version__", "built", "check", "composed", "dump_yaml", "fields", "kill_at",
     "parameters", "read_yaml", "safe_name", "safe_path", "whole_text", "write",
 ]  # fmt: skip

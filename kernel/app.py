@@ -2,7 +2,6 @@
 enabling and disabling an extension needs no restart."""
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from markupsafe import Markup
-from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -26,8 +25,6 @@ from kernel.records import Status, StatusChanged
 from kernel.serving import OWN, nowhere, reads_html, served
 
 log = logging.getLogger(__name__)
-LONGEST_NOTICE = 1_000
-"""Characters; what a page sends may be quoted in it."""
 Access = Literal["public", "page", "inference", "admin"]
 
 
@@ -69,11 +66,9 @@ class Application:
 
     def __init__(self, kernel: Kernel, static: Path) -> None:
         self._kernel = kernel
-        self._static = Static(directory=static)
+        self._static = ExceptionMiddleware(Static(directory=static))
         self.assets = Assets(kernel.records, kernel.memory)
-        self._toasts = itertools.count(1)
-        hub = kernel.hub
-        hub.snapshot, hub.moved, hub.toast = self.snapshot, self.moved, self.toast
+        kernel.hub.snapshot, kernel.hub.moved = self.snapshot, self.moved
         for kind, carry_out in ((CancelJob, self._cancel_job), (ScriptFailed, self._script_failed)):
             handler = Handler(wire_name("kernel", kind), kind, carry_out)
             add = kernel.registry.add
@@ -91,16 +86,10 @@ class Application:
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close", "code": 1008})
         if first == "static":
-            return await self._file({**scope, "path": rest, "root_path": ""}, receive, send)
+            return await self._static({**scope, "path": rest, "root_path": ""}, receive, send)
         if first == "ext" and (response := self.assets.answer(scope)):
             return await response(scope, receive, send)
         await (await self._page(scope))(scope, receive, send)
-
-    async def _file(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._static(scope, receive, send)
-        except HTTPException as error:
-            await PlainTextResponse(error.detail, error.status_code)(scope, receive, send)
 
     def access(self, scope: Scope) -> Access:
         """Who may ask for this; a program that may ask at all hears where nothing is."""
@@ -144,7 +133,8 @@ class Application:
             theme=self._kernel.theme.replace("system", ""),
             path=client.path,
             safe=self._kernel.safe,
-            tabs=self._tabs(client),
+            tabs=self._in("tab"),
+            current=self._tab(client),
             main=main,
             status=status,
             jobs=self._jobs(),
@@ -171,12 +161,6 @@ class Application:
         """Tell a page that was sent elsewhere what its status line says there."""
         for entry in self._in("status"):
             await self._draw(entry, client)
-
-    def toast(self, text: str, kind: str) -> str:
-        id = next(self._toasts)
-        if len(text) > LONGEST_NOTICE:
-            text = text[:LONGEST_NOTICE] + "…"
-        return self._kernel.pages.render("_toast.html", id=id, text=text, kind=kind, button=None)
 
     async def follow(self) -> None:
         """Tell every page what the bus says of panels and jobs, for ever."""
@@ -208,7 +192,8 @@ class Application:
 
     async def _panels_changed(self) -> None:
         for client in list(self._kernel.hub.clients):
-            rail = self._kernel.pages.render("_rail.html", tabs=self._tabs(client), oob=True)
+            tab, tabs = self._tab(client), self._in("tab")
+            rail = self._kernel.pages.render("_rail.html", tabs=tabs, current=tab, oob=True)
             client.outbox.put("kernel", rail, "rail")
             news = self._kernel.hub.news.copy()
             parts = {"status": await self._status(client), "jobs": self._jobs()}
@@ -236,19 +221,6 @@ class Application:
         if not client.tab:
             return tabs[0] if tabs else None
         return next((tab for tab in tabs if tab.owner == client.tab), None)
-
-    def _tabs(self, client: Client) -> list[dict[str, Any]]:
-        current = self._tab(client)
-        return [
-            {
-                "href": f"/{tab.owner}",
-                "title": tab.value.title,
-                "icon": tab.value.icon,
-                "current": tab is current,
-                "end": tab.value.order >= 100,
-            }
-            for tab in self._in("tab")
-        ]
 
     async def _panel(self, entry: Entry[Panel], client: Client) -> Markup:
         return await self._kernel.draw(entry, client, client.subject)

@@ -20,7 +20,6 @@ class Changes:
 
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
-        self._tasks: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
 
     async def apply(self, changed: set[str]) -> None:
@@ -35,7 +34,7 @@ class Changes:
 
     async def follow(self, changed: set[str]) -> None:
         """The same for an editor, whose next change is not held up by what this one starts."""
-        self._keep(asyncio.create_task(self._followed(changed)))
+        self._kernel.later(self._followed(changed))
 
     async def _followed(self, changed: set[str]) -> None:
         try:
@@ -90,12 +89,7 @@ class Changes:
                 news = await asyncio.to_thread(self._kernel.settings.reload)
             await self.apply(news | names)
 
-        await asyncio.shield(self._keep(asyncio.create_task(change())))
-
-    def _keep(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        await asyncio.shield(self._kernel.later(change()))
 
     async def _apply(self, record: Record) -> None:
         if not self._kernel.enabled(record.id):
@@ -112,7 +106,3 @@ class Changes:
                 self._kernel.bus.emit(SettingsChanged(record.id))
             else:
                 await self._kernel.restart(record.id)
-
-    async def close(self) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5)

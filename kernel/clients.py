@@ -5,7 +5,7 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import msgspec
@@ -14,11 +14,15 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kernel.acting import Actions
 from kernel.contract import Refused
-from kernel.points import Registry
 from kernel.sampling import Struct
+
+if TYPE_CHECKING:
+    from kernel.manager import Kernel
 
 PORTION = 16 << 10
 """Bytes that are written at once; asyncio makes who writes wait when it holds four times that."""
+LONGEST_NOTICE = 1_000
+"""Characters; what a page sends may be quoted in it."""
 
 
 class Everyone(Struct, frozen=True):
@@ -160,19 +164,13 @@ EVERYONE = Everyone()
 class Hub:
     """All connected pages."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        emit: Callable[[object], None],
-        failed: Callable[[str, str, BaseException], None],
-    ) -> None:
+    def __init__(self, kernel: "Kernel") -> None:
         self.clients: set[Client] = set()
         self.news = Counter[str]()
         """How often each owner pushed something."""
         self.snapshot: Callable[[Client], Awaitable[None]]
         self.moved: Callable[[Client], Awaitable[None]]
-        self.toast: Callable[[str, str], str]
-        self.actions, self._emit = Actions(registry, failed), emit
+        self.actions, self._kernel = Actions(kernel), kernel
         self._ids = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -190,7 +188,9 @@ class Hub:
         """Show a sentence in the corner of the pages, or to who acts without one."""
         if isinstance(to, Client) and to.hear:
             return to.hear(text, kind)
-        self.push("kernel", self.toast(text, kind), to)
+        text = text if len(text) <= LONGEST_NOTICE else text[:LONGEST_NOTICE] + "…"
+        said = {"id": next(self._ids), "text": text, "kind": kind, "button": None}
+        self.push("kernel", self._kernel.pages.render("_toast.html", **said), to)
 
     def go(self, client: Client, path: str) -> None:
         """Make a path, quoted as in a link, the address of a page."""
@@ -234,7 +234,7 @@ class Hub:
         self, client: Client, send: Callable[[list[bytes]], Awaitable[None]]
     ) -> AsyncGenerator[None]:
         self.clients.add(client)
-        self._emit(Connected(client))
+        self._kernel.bus.emit(Connected(client))
         serving = asyncio.current_task()
         work = client.outbox.send(send, lambda: self._spawn(self.snapshot(client)))
         sender = asyncio.create_task(work, name=f"outbox:{client.id}")
@@ -256,7 +256,7 @@ class Hub:
             self.clients.discard(client)
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
-            self._emit(Disconnected(client))
+            self._kernel.bus.emit(Disconnected(client))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -12,9 +12,9 @@ from kernel.failures import EngineFailed, Refused
 from kernel.sampling import Processor, Sampling, Struct, built, parameters
 
 __all__ = [
-    "UNSET", "Audio", "Channel", "Delta", "Engine", "EngineFailed", "Finish", "Fit", "Image",
-    "Mark", "Memory", "Message", "Meta", "ModelInfo", "Output", "Part", "Processor", "Reason",
-    "Reasoning", "Refused", "Report", "Request", "Role", "Sampling", "Share", "Struct", "Text",
+    "UNSET", "Audio", "Channel", "Delta", "Engine", "EngineFailed", "Finish", "Image",
+    "Mark", "Message", "Meta", "ModelInfo", "Output", "Part", "Processor", "Reason",
+    "Reasoning", "Refused", "Report", "Request", "Role", "Sampling", "Struct", "Text",
     "Timings", "Token", "ToolCall", "ToolResult", "Turn", "UnsetType", "Usage", "built",
     "parameters",
 ]  # fmt: skip
@@ -228,36 +228,6 @@ class ModelInfo(Struct, frozen=True):
     defaults: Sampling = Sampling()
     """What the model's own files say of sampling; it applies where a request is silent."""
     together: int = 0  # How many replies it writes at once, where that is known.
-
-
-class Memory(Struct, frozen=True):
-    """A memory: the machine's own, which has no name, or a graphics card's. In bytes."""
-
-    name: str = ""
-    free: int = 0
-    total: int = 0
-
-
-class Share(Struct, frozen=True):
-    """What a model would take of one memory, in bytes; `compute` is the engine itself, too."""
-
-    memory: Memory
-    weights: int = 0
-    cache: int = 0
-    compute: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.weights + self.cache + self.compute
-
-
-class Fit(Struct, frozen=True):
-    """Whether a model would fit, in a sentence that says what would where it does not."""
-
-    verdict: Literal["fits", "tight", "not"]
-    """`tight`: it loads, and is slow then or has too little room for long conversations."""
-    said: str
-    shares: tuple[Share, ...] = ()
 
 
 @built

@@ -13,10 +13,10 @@ from kernel.acting import ACTIONS, Action, Handler, wire_name
 from kernel.clients import EVERYONE, Client, To
 from kernel.contract import Delta, Message, Report, Request, Turn
 from kernel.generation import TOLD
-from kernel.jobs import Job, JobKind
+from kernel.jobs import Job, JobKind, Kept, Run
 from kernel.loaders import Generation, ToInstall
 from kernel.manifest import Manifest
-from kernel.model import ASKED, Slot
+from kernel.model import Slot
 from kernel.pages import Panel, Region, in_region
 from kernel.pipeline import modified
 from kernel.points import Phase, Point, Rewrites
@@ -34,6 +34,10 @@ S = TypeVar("S", bound=msgspec.Struct)
 T = TypeVar("T")
 A = TypeVar("A", bound=Action)
 J = TypeVar("J", bound=JobKind)
+Acts = Callable[[A, Client], Awaitable[Any]]
+Runs = Callable[[Job, J], Awaitable[Any]]
+Hears = Callable[[T], Awaitable[None]]
+Wanted = Callable[[str, Panel], bool]
 
 
 class NotAvailable(LookupError):
@@ -53,7 +57,7 @@ class Extension(Scope, Generic[S]):
         self.models, self.loras, self.characters = kernel.models, kernel.loras, kernel.characters
         self.live_settings, self.default_variant = False, ""
         self._record = record
-        self._kinds: dict[type[JobKind], Callable[[Job, Any], Awaitable[Any]]] = {}
+        self._kinds: dict[type[JobKind], Run] = {}
 
     # --- the two verbs -----------------------------------------------------------------
 
@@ -62,19 +66,11 @@ class Extension(Scope, Generic[S]):
         self, what: Point[T], /, *, phase: Phase = Phase.NORMAL, rewrites: Rewrites = False
     ) -> Callable[[T], T]: ...
     @overload
-    def on(  # pyright: ignore[reportOverlappingOverload]  an Action is no event
-        self, what: type[A], /
-    ) -> Callable[
-        [Callable[[A, Client], Awaitable[Any]]], Callable[[A, Client], Awaitable[Any]]
-    ]: ...
+    def on(self, what: type[A], /) -> Callable[[Acts[A]], Acts[A]]: ...  # pyright: ignore[reportOverlappingOverload]
     @overload
-    def on(
-        self, what: type[J], /
-    ) -> Callable[[Callable[[Job, J], Awaitable[Any]]], Callable[[Job, J], Awaitable[Any]]]: ...
+    def on(self, what: type[J], /) -> Callable[[Runs[J]], Runs[J]]: ...
     @overload
-    def on(
-        self, what: type[T], /
-    ) -> Callable[[Callable[[T], Awaitable[None]]], Callable[[T], Awaitable[None]]]: ...
+    def on(self, what: type[T], /) -> Callable[[Hears[T]], Hears[T]]: ...
     def on(
         self, what: Any, /, *, phase: Phase = Phase.NORMAL, rewrites: Rewrites = False
     ) -> Callable[[Any], Any]:
@@ -133,11 +129,6 @@ class Extension(Scope, Generic[S]):
         self.emit(SettingsChanged(self.id))
         self.emit(SectionChanged(f"extensions.{self.id}"))
 
-    def written(self, id: str) -> Mapping[str, Any]:
-        """What settings.yaml says of another extension, as it stands there: a setting that moved
-        from one to another is taken over by this."""
-        return self._kernel.settings.written(id)
-
     @property
     def admin(self) -> "Kernel":
         """The kernel itself, for an extension whose manifest says `kernel:admin`."""
@@ -151,7 +142,7 @@ class Extension(Scope, Generic[S]):
     def job(self, title: str, work: Callable[[Job], Awaitable[Any]] | JobKind) -> Job:
         """Start work with a progress bar and a cancel button; a JobKind survives a restart."""
         if isinstance(work, JobKind):
-            return self._durable(title, work, None, "")
+            return self._durable(Kept(title, work))
         return self._owns(self._kernel.jobs.start(self.id, title, work))
 
     async def worker(
@@ -197,11 +188,7 @@ class Extension(Scope, Generic[S]):
 
     async def generate(self, request: Request) -> Generation:
         """Ask the bare model; raises NoModel when the slot is empty."""
-        slot = self.slot(request.slot)
-        generation = await slot.generate(request)
-        if asked := ASKED.get():
-            asked(generation, slot.model.info.name if slot.model else "")
-        return generation
+        return await self.slot(request.slot).generate(request)
 
     def emit(self, event: object) -> None:
         """Tell everyone who listens to its class; never waits."""
@@ -216,11 +203,7 @@ class Extension(Scope, Generic[S]):
         return [(entry.owner, entry.value) for entry in in_region(self._kernel.registry, region)]
 
     async def panels(
-        self,
-        region: Region,
-        client: Client | None,
-        subject: str,
-        only: Callable[[str, Panel], bool] | None = None,
+        self, region: Region, client: Client | None, subject: str, only: Wanted | None = None
     ) -> list[Markup]:
         """The same as HTML, or those of them that are wanted."""
         entries = in_region(self._kernel.registry, region)
@@ -270,17 +253,15 @@ class Extension(Scope, Generic[S]):
 
         return mine
 
-    def _resume(self, kind: type[JobKind], run: Callable[[Job, Any], Awaitable[Any]]) -> None:
+    def _resume(self, kind: type[JobKind], run: Run) -> None:
         self._kinds[kind] = run
         for file, kept in self._kernel.jobs.kept(wire_name(self.id, kind), kind):
-            self._durable(kept.title, kept.params, kept.checkpoint, file)
+            self._durable(kept, file)
 
-    def _durable(self, title: str, params: JobKind, checkpoint: Any, file: str) -> Job:
-        run = self._kinds[type(params)]
-        job = self._kernel.jobs.start_durable(
-            self.id, title, wire_name(self.id, type(params)), params, checkpoint, file, run
-        )
-        return self._owns(job)
+    def _durable(self, kept: Kept[Any], file: str = "") -> Job:
+        kind: type[JobKind] = kept.params.__class__
+        name, start = wire_name(self.id, kind), self._kernel.jobs.start_durable
+        return self._owns(start(self.id, name, kept, self._kinds[kind], file))
 
     def _owns(self, job: Job) -> Job:
         """It ends with the extension; an error of it that is no sentence for a person counts."""

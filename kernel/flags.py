@@ -64,10 +64,7 @@ class Flags(Struct, frozen=True):
 
 
 def parse(
-    argv: Sequence[str],
-    root: Path,
-    folders: Sequence[Path] = (),
-    memory: Remembered | None = None,
+    argv: Sequence[str], root: Path, folders: Sequence[Path] = (), memory: Remembered | None = None
 ) -> Flags:
     """Read CMD_FLAGS.txt in `root`, then `argv`, which wins. Ends the program on a mistake.
 
@@ -86,17 +83,18 @@ def parse(
     command = next((c for c in _commands(manifests) if c[1].name in argv[:1]), None)
     if command or "serve" in argv[:1]:
         argv = argv[1:]
-    parser, owned = _parser(manifests, command)
+    parser = _parser(manifests, command)
     if not command:
         _read(parser, always, said, f"In {file.name}: ", names)
     _read(parser, argv, said, "", names)
     values = vars(said)
     extensions: dict[str, dict[str, Any]] = {}
-    for name, (id, flag) in owned.items():
-        if (value := values.pop(name, None)) is not None:
+    for name in [name for name in values if ":" in name]:  # a command's own belong to nobody
+        (id, _, flag), value = name.rpartition(":"), values.pop(name)
+        if value is not None:
             extensions.setdefault(id, {})[flag] = value
     if command:
-        arguments = extensions.pop("", {})
+        arguments = {k.replace("-", "_"): v for k, v in extensions.pop("", {}).items()}
         values |= {"owner": command[0], "code": command[1].code, "arguments": arguments}
         return msgspec.convert(values, Flags)
     values["only"] = () if values["safe_mode"] else values["only"]
@@ -109,6 +107,8 @@ def parse(
             parser.error(f"The password file cannot be read: {error}")
         if not values["password"]:
             parser.error("The first line of the password file is empty. Write the password there.")
+    if re.search("[\ud800-\udfff]", values["password"]):
+        parser.error("The password holds bytes that are no text (UTF-8). Choose another.")
     if values["listen"] and not values["password"] and not values["insecure_no_auth"]:
         parser.error(EXPOSED)
     if values["password"] and values["insecure_no_auth"]:
@@ -160,23 +160,18 @@ def _commands(manifests: dict[str, dict[str, Any]]) -> list[tuple[str, Command]]
     return [(id, c) for id, m in manifests.items() for c in _listed(m, "commands", Command)]
 
 
-def _parser(
-    manifests: dict[str, dict[str, Any]], command: tuple[str, Command] | None
-) -> tuple[_Parser, dict[str, tuple[str, str]]]:
-    """The parser, and whose flag each destination that is not the kernel's is."""
-    owned: dict[str, tuple[str, str]] = {}
+def _parser(manifests: dict[str, dict[str, Any]], command: tuple[str, Command] | None) -> _Parser:
+    """The parser; the destination of what is not the kernel's is `<extension>:<flag>`."""
     if command:
         prog, description = f"python server.py {command[1].name}", command[1].help
         parser = _Parser(prog=prog, description=description, allow_abbrev=False)
         for word in command[1].arguments:
             many, shown = "+" if word.many else None, word.name.upper()
             parser.add_argument(f":{word.name}", metavar=shown, help=word.help, nargs=many)
-            owned[f":{word.name}"] = "", word.name
         for flag in command[1].flags:
             _add(parser, "", flag)
-            owned[f":{flag.name}"] = "", flag.name.replace("-", "_")
         _add_files(parser)
-        return parser, owned
+        return parser
     commands = "".join(f"\n  {c.name:11} {c.help}" for _, c in _commands(manifests))
     parser = _Parser(
         prog="python server.py",
@@ -219,8 +214,7 @@ def _parser(
         group = parser.add_argument_group(str(manifest.get("name", id))) if flags else parser
         for flag in flags:
             _add(group, id, flag)
-            owned[f"{id}:{flag.name}"] = id, flag.name
-    return parser, owned
+    return parser
 
 
 def _add_files(parser: _Parser) -> None:

@@ -75,27 +75,16 @@ def describe(info: FieldInfo, value: Any = UNSET) -> Field:
         choices = (("", "Default"), *choices)
     low, high, step = _bounds(of, extra)
     slides = low is not None and high is not None and (high - low) / (step or 1) <= 500
-    if kind == "number" and slides and isinstance(default, int | float):
+    if kind == "number" and slides and all(isinstance(n, int | float) for n in (default, value)):
         kind = "range"
         if step and low is not None and abs((value - low) / step % 1 - 0.5) < 0.499999:
             step = None  # else a browser would round it
     label = words.get("title") or info.name.replace("_", " ").capitalize()
     show: Any = bool if kind == "switch" else as_text
-    help, changed = words.get("description", ""), value != default
+    shown, plain, changed = show(value), show(default), value != default
+    help, group = words.get("description", ""), extra.get("group", "")
     return Field(
-        info.name,
-        label,
-        help,
-        kind,
-        show(value),
-        show(default),
-        changed,
-        wants,
-        choices,
-        low,
-        high,
-        step,
-        extra.get("group", ""),
+        info.name, label, help, kind, shown, plain, changed, wants, choices, low, high, step, group
     )
 
 

@@ -59,13 +59,9 @@ class Generation(Pipe):
         super().__init__()
         self.cancel = cancel
         self.finish: Finish | None = None
-        self.progress = 0.0
-        """The share of the prompt that was read."""
         self.began = False
 
     def hear(self, output: Output) -> None:
-        if output.progress is not None:
-            self.progress = output.progress
         if output.delta:
             self.began = True
             self.put(output.delta)

@@ -17,8 +17,10 @@ from kernel.records import told
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Failed = Callable[[str, str, BaseException], None]
 LARGEST = 64 << 20
 """Bytes of a turn, a history or a request, pictures included."""
+ALLOWANCE, WINDOW = 3, 60.0
 
 
 @dataclass(frozen=True)
@@ -86,39 +88,35 @@ class SwitchedOff(Exception):
 class Lease:
     """Work of an extension, whose resources outlive it."""
 
-    def __init__(self, work: "asyncio.Task[Any]") -> None:
-        self._work, self.left = work, False
+    def __init__(self, entry: Entry[Any], end: Callable[[], object]) -> None:
+        self.left, self._end, self._leases = False, end, entry.leases
+        self._leases.add(self)
 
     def leave(self) -> None:
         """Its extension is being switched off."""
         self.left = True
-        self._work.cancel()
+        self._end()
+
+    def done(self, *_: object) -> None:
+        self._leases.discard(self)
 
 
 class Guard:
-    """Calls extension code; after `allowance` failures in `window` seconds the owner is out."""
+    """Calls extension code; whose owner is out after `ALLOWANCE` failures in `WINDOW` seconds."""
 
     def __init__(
-        self,
-        report: Callable[[Failure], None],
-        *,
-        allowance: int = 3,
-        window: float = 60,
-        budget: float = 2,
-        patience: float = 30,
-        silence: float = 60,
-        strict: bool = False,
+        self, report: Callable[[Failure], None], *, budget: float = 2, strict: bool = False
     ) -> None:
         self._report = report
-        self._allowance, self._window, self.strict = allowance, window, strict
+        self.strict = strict
         self._history: dict[str, deque[float]] = defaultdict(deque)
         self._watched: set[Watched] = set()
         self._timer: asyncio.TimerHandle | None = None
         self.budget = budget
         """Seconds for a modifier, a panel, an undoing."""
-        self.patience = patience
+        self.patience = 30.0
         """Seconds for what may have to ask an engine first: a mode, a listener."""
-        self.silence = silence
+        self.silence = 60.0
         """Seconds without a word after which an answer in the engine's place counts as hung."""
 
     def failed(self, owner: str, point: str, error: BaseException, *, asked: bool = False) -> None:
@@ -129,10 +127,10 @@ class Guard:
         now = time.monotonic()
         if not passing(error):
             history.append(now)
-        while history and history[0] < now - self._window:
+        while history and history[0] < now - WINDOW:
             history.popleft()
         log.error("%s failed in %s: %s", owner, point, told(error), exc_info=error)
-        self._report(Failure(owner, point, error, len(history) >= self._allowance))
+        self._report(Failure(owner, point, error, len(history) >= ALLOWANCE))
 
     def forgive(self, owner: str) -> None:
         self._history.pop(owner, None)
@@ -164,8 +162,8 @@ class Guard:
         """
 
         task = asyncio.create_task(called(function, *arguments), name=f"{entry.owner}:call")
-        entry.leases.add(lease := Lease(task))
-        task.add_done_callback(lambda _: entry.leases.discard(lease))
+        lease = Lease(entry, task.cancel)
+        task.add_done_callback(lease.done)
         try:
             await asyncio.wait({task}, timeout=seconds)
         finally:

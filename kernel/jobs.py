@@ -135,6 +135,10 @@ class Job:
         self._jobs.said(self)
 
 
+Run = Callable[[Job, Any], Awaitable[Any]]
+"""What an extension does for a durable kind."""
+
+
 class Jobs:
     """All jobs of this server's life, and the durable ones of the lives before."""
 
@@ -159,21 +163,14 @@ class Jobs:
     # --- durable kinds: data/jobs/<kind>-<n>.json --------------------------------------
 
     def start_durable(
-        self,
-        owner: str,
-        title: str,
-        kind: str,
-        params: JobKind,
-        checkpoint: Any,
-        file: str,
-        run: Callable[[Job, Any], Awaitable[Any]],
+        self, owner: str, kind: str, kept: Kept[Any], run: Run, file: str = ""
     ) -> Job:
         """Run stored work; its record goes when it is done, failed or cancelled by a person."""
         path = self._folder / (file or f"{kind}-{self._next()}.json")
 
         def keep(checkpoint: Any) -> None:
-            record = {"title": title, "params": params, "checkpoint": checkpoint}
-            write(path, msgspec.json.encode(record))
+            now = msgspec.structs.replace(kept, checkpoint=checkpoint)
+            write(path, msgspec.json.encode(now))
 
         def forget() -> None:
             with suppress(OSError):  # It is begun again at the next start, which is no loss.
@@ -183,31 +180,28 @@ class Jobs:
             try:
                 keep(checkpoint)
             except OSError as error:  # The record before it stays, and the work goes on.
-                log.warning("How far “%s” is could not be kept: %s.", title, error.strerror)
+                log.warning("How far “%s” is could not be kept: %s.", kept.title, error.strerror)
 
         async def work(job: Job) -> Any:
-            job.checkpoint, job.keep = checkpoint, keep_later
+            job.checkpoint, job.keep = kept.checkpoint, keep_later
             try:
-                result = await run(job, params)
-            except asyncio.CancelledError:
-                if job.cancelled():
+                result = await run(job, kept.params)
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, Exception) or job.cancelled():
                     forget()
-                raise
-            except Exception:
-                forget()
                 raise
             forget()
             return result
 
         if not file:
             try:
-                keep(checkpoint)
+                keep(kept.checkpoint)
             except OSError as error:
                 raise Refused(
-                    f"“{title}” was not begun: its record could not be written "
+                    f"“{kept.title}” was not begun: its record could not be written "
                     f"({error.strerror}). Free some space or check the data folder, then try again."
                 ) from error
-        return self.start(owner, title, work)
+        return self.start(owner, kept.title, work)
 
     def kept(self, kind: str, params: type[J]) -> list[tuple[str, "Kept[J]"]]:
         """Files of a kind that did not finish, oldest first; one that is damaged is set aside."""

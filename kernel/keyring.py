@@ -61,7 +61,9 @@ class Keyring:
     ) -> None:
         self._folder, self._clock = folder, clock
         self._left = self._signed_out()
-        self._seal = bytes.fromhex(self._kept("session_key", "[0-9a-f]{64}", _new_seal))
+        self._seal = bytes.fromhex(
+            self._kept("session_key", "[0-9a-f]{64}", lambda: secrets.token_hex(32))
+        )
         self.key = self._kept("api_key", "[!-~]+", new_key)
         self._made, self._used = self._read_made(), dict[str, float]()
         self._links: set[str] = set()
@@ -217,10 +219,6 @@ class Keyring:
             set_aside(file, "Everyone is signed out.")
             (self._folder / "session_key").unlink(missing_ok=True)
             return set()
-
-
-def _new_seal() -> str:
-    return secrets.token_hex(32)
 
 
 MADE = re.compile(r"sk-[\w-]{43}", re.ASCII)

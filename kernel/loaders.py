@@ -9,9 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from kernel.bus import Bus
-from kernel.contract import Delta, Finish, Fit, Memory, ModelInfo, Report, Request
+from kernel.contract import Delta, Finish, ModelInfo, Report, Request
 from kernel.generation import NoModel
-from kernel.guard import called
+from kernel.guard import Failed, called
 from kernel.points import Point, Registry
 
 PACE = 0.1
@@ -143,13 +143,6 @@ class Installs(Protocol):
     async def install(self, report: Report) -> None: ...
 
 
-@runtime_checkable
-class Weighs(Protocol):
-    """A loader that says what a model would take, from its headers alone; it blocks a thread."""
-
-    def weigh(self, path: Path, options: Any, memories: Sequence[Memory], /) -> Fit: ...
-
-
 async def opened(model: Any) -> Model:
     """What a loader opened; raises TypeError for what is no Model, and closes it."""
     if isinstance(getattr(model, "info", None), ModelInfo):
@@ -159,9 +152,7 @@ async def opened(model: Any) -> Model:
     raise TypeError(f"expected a Model, got {type(model).__name__}")
 
 
-def loader_for(
-    path: Path, wish: str, registry: Registry, failed: Callable[[str, str, BaseException], None]
-) -> tuple[str, Loader]:
+def loader_for(path: Path, wish: str, registry: Registry, failed: Failed) -> tuple[str, Loader]:
     """The loader with this id, or else the first that takes the file, after its extension's id."""
     entries = registry.entries(LOADERS)
     for entry in entries:

@@ -16,17 +16,9 @@ from kernel.discovery import Discovery
 from kernel.guard import Failure, Guard
 from kernel.jobs import Jobs
 from kernel.model import CLOSING, Slot
-from kernel.needs import with_needs
 from kernel.pages import Pages, Panel, drawn
 from kernel.points import Entry, Registry
-from kernel.records import (
-    Access,
-    Appearance,
-    Record,
-    Status,
-    StatusChanged,
-    told,
-)
+from kernel.records import Access, Appearance, Record, Status, StatusChanged, told
 from kernel.remembered import Remembered
 from kernel.settings import SettingsFile
 from kernel.switching import LEAVING, Switching
@@ -35,6 +27,7 @@ from kernel.workers import Engines, Workers
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+STOPPING = "Spindle is stopping."
 
 
 class Kernel:
@@ -62,8 +55,7 @@ class Kernel:
         self.bus = Bus()
         self.registry = Registry(self.bus.emit)
         self.guard = Guard(self._on_failure, strict=strict)
-        self.hub = Hub(self.registry, self.bus.emit, self.guard.failed)
-        self.hub.actions.name, self.hub.actions.absent = self.name, self.absent
+        self.hub = Hub(self)
         self.jobs = Jobs(self.bus, data / "jobs")
         self.discovery = Discovery(folders, data / "installed", self.memory)
         self.workers = Workers(environments or data / "environments", self.discovery, self.jobs)
@@ -132,7 +124,11 @@ class Kernel:
 
     def with_needs(self, ids: Iterable[str]) -> set[str]:
         """These, and all that they need."""
-        return with_needs(ids, self.records)
+        chosen = list(ids)
+        for id in chosen:
+            needs = self.records[id].needs if id in self.records else ()
+            chosen += [need for need in needs if need not in chosen]
+        return set(chosen)
 
     async def draw(self, entry: Entry[Panel], client: Client | None, subject: str) -> Markup:
         """A panel as HTML; one that fails or hangs costs its own place, with a sentence in it."""
@@ -162,21 +158,18 @@ class Kernel:
         self.only = set()  # Nothing starts any more.
         await asyncio.gather(*map(self._switching.give_up, self.records.values()))
         for slot in self.slots.values():
-            await asyncio.wait({asyncio.create_task(slot.close())}, timeout=CLOSING + 1)
+            await asyncio.wait({asyncio.create_task(slot.unload(STOPPING))}, timeout=CLOSING + 1)
         for id in reversed(self.ordered()):
-            await self.stop(id, why="Spindle is stopping.")
+            await self.stop(id, why=STOPPING)
         if self._doomed:
             await asyncio.wait(self._doomed, timeout=LEAVING)
-        await self.changes.close()
 
     async def start_worker(
         self, record: Record, code: str, report: Report | None, env: Mapping[str, str]
     ) -> Worker:
         """A child process in the extension's environment, which is built first if need be."""
-        assert record.manifest
         variant = record.handle.variant if record.handle else self.settings.variant(record.id)
-        start = self.workers.start
-        return await start(record.manifest, record.folder, code, variant, report, env)
+        return await self.workers.start(record, code, variant, report, env)
 
     # --- inside ------------------------------------------------------------------------
 

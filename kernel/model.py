@@ -16,7 +16,7 @@ from kernel.bus import Bus
 from kernel.checks import check
 from kernel.contract import Finish, Refused, Request
 from kernel.generation import TOLD, LoadFailed, NoModel, Replaced
-from kernel.guard import called
+from kernel.guard import Failed, called
 from kernel.loaders import (
     Generated,
     Generation,
@@ -47,13 +47,7 @@ EMPTY = "No model is loaded. Choose one in the status line at the bottom of the 
 class Slot:
     """Loads one model at a time; the newest wish wins; a dead engine is replaced once."""
 
-    def __init__(
-        self,
-        name: str,
-        bus: Bus,
-        registry: Registry,
-        failed: Callable[[str, str, BaseException], None] = lambda owner, point, error: None,
-    ) -> None:
+    def __init__(self, name: str, bus: Bus, registry: Registry, failed: Failed) -> None:
         self.name, self.owner = name, ""
         self.why = ""
         """Why the last model was taken away, for whoever was still reading from it."""
@@ -152,7 +146,10 @@ class Slot:
         if not self.model:
             failed = self.state.state == "failed"
             raise LoadFailed(self.state.error) if failed else NoModel(self.state.error or EMPTY)
-        return self.model.generate(checked(request, self.samplers()))
+        generation = self.model.generate(checked(request, self.samplers()))
+        if asked := ASKED.get():
+            asked(generation, self.model.info.name)
+        return generation
 
     def samplers(self) -> list[type[msgspec.Struct]]:
         """The parameters that the loader of the loaded model adds to `Sampling`."""
@@ -163,9 +160,6 @@ class Slot:
         """Remember that a generation ended; one without an error proves the engine."""
         self._proven = self._proven or finish.reason != "error"
         self._bus.emit(Generated(self.name, finish, seconds))
-
-    async def close(self) -> None:
-        await self.unload("Spindle is stopping.")
 
     async def _instead(self, work: Work) -> None:
         self._lost, self._doing = False, work

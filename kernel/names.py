@@ -37,7 +37,7 @@ def safe_path(root: Path, *names: str, follow: bool = False) -> Path:
 def _below(path: Path, root: Path) -> bool:
     try:
         return path.resolve().is_relative_to(root.resolve())
-    except OSError:  # A link that went while it was followed.
+    except (OSError, RuntimeError):  # A link that went while it was followed, or leads to itself.
         return False
 
 

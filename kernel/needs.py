@@ -9,15 +9,6 @@ from kernel.records import Record, Status
 Records = Mapping[str, Record]
 
 
-def with_needs(ids: Iterable[str], records: Records) -> set[str]:
-    """These, and all that they need."""
-    chosen = list(ids)
-    for id in chosen:
-        needs = records[id].needs if id in records else ()
-        chosen += [need for need in needs if need not in chosen]
-    return set(chosen)
-
-
 def unfit(record: Record, records: Records) -> str:
     """Why it cannot run, whatever may start yet, in words for its card; empty when it can."""
     if not (manifest := record.manifest):

@@ -3,7 +3,7 @@
 import bisect
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -93,11 +93,7 @@ class Registry:
     def reorder(self, rank: Callable[[str], Rank]) -> None:
         """Sort again after the user's order changed; running replies keep the order they had."""
         for name, entries in self._entries.items():
-            ranked = [
-                Entry(e.phase, rank(e.owner), e.serial, e.owner, e.value, e.rewrites, e.leases)
-                for e in entries
-            ]
-            self._entries[name] = sorted(ranked)
+            self._entries[name] = sorted(replace(e, rank=rank(e.owner)) for e in entries)
             self._changed(Changed(name))
 
     def entries(self, point: Point[T]) -> tuple[Entry[T], ...]:
@@ -108,5 +104,5 @@ class Registry:
         return [entry.value for entry in self.entries(point)]
 
     def owned_by(self, owner: str) -> list[str]:
-        """Names of the points `owner` contributes to, for the settings page and tests."""
+        """Names of the points `owner` contributes to, for tests."""
         return [n for n, entries in self._entries.items() for e in entries if e.owner == owner]

@@ -16,26 +16,22 @@ TAKEN = (
 )
 
 
-class Ports:
-    """Opens them. `config` is what uvicorn is told, `host` the address to listen at."""
-
-    def __init__(self, door: Security, config: Callable[[], uvicorn.Config], host: str) -> None:
-        self._door, self._config, self._host = door, config, host
-
-    @asynccontextmanager
-    async def also(self, port: int) -> AsyncGenerator[None]:
-        """Answer at this port, too, as long as the block lasts; raises Refused."""
-        if not 0 < port < 65536:
-            raise Refused(f"There is no port {port}. Use a number from 1 to 65535.")
+@asynccontextmanager
+async def also(
+    door: Security, config: Callable[[], uvicorn.Config], host: str, port: int
+) -> AsyncGenerator[None]:
+    """Answer at this port, too, as long as the block lasts; raises Refused."""
+    if not 0 < port < 65536:
+        raise Refused(f"There is no port {port}. Use a number from 1 to 65535.")
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        raise Refused(TAKEN.format(port, error.strerror)) from None
+    with listener, door.hosts.at(listener.getsockname()[1]):
+        server = WebServer(config())
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            listener = listen(self._host, port)
-        except OSError as error:
-            raise Refused(TAKEN.format(port, error.strerror)) from None
-        with listener, self._door.hosts.at(listener.getsockname()[1]):
-            server = WebServer(self._config())
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
-            try:
-                yield
-            finally:
-                server.end()
-                await asyncio.wait({serving})
+            yield
+        finally:
+            server.end()
+            await asyncio.wait({serving})

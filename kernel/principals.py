@@ -1,9 +1,8 @@
 """Who asks, and what each may ask for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
-from starlette.responses import Response
 from starlette.types import Scope
 
 from kernel.sampling import Struct
@@ -53,11 +52,3 @@ def keys_in(scope: Scope, headers: Mapping[str, list[str]]) -> list[str]:
     keys += [key.strip() for name in ("x-api-key", "api-key") for key in headers.get(name, [])]
     offered: list[str] = scope.get("subprotocols", [])
     return keys + [name[len(CARRIER) :] for name in offered if name.startswith(CARRIER)]
-
-
-Refused = Callable[[Scope, int, str, str], Response | None]
-"""How the API of a route says no: by the status, a word to test for, and the sentence."""
-
-
-def unspoken(scope: Scope, status: int, code: str, says: str) -> Response | None:
-    """No route has words of its own for a refusal."""

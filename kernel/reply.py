@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -11,7 +12,7 @@ from msgspec import structs
 from kernel.answer import Answer
 from kernel.contract import Delta, Finish, Message, Refused, Request, Turn
 from kernel.generation import TOLD
-from kernel.guard import SwitchedOff, check
+from kernel.guard import Lease, SwitchedOff, check
 from kernel.loaders import Generation
 from kernel.model import ASKED
 from kernel.pipe import Pipe
@@ -36,20 +37,6 @@ class Step(Struct, frozen=True):
     after: Any
 
 
-class Carrier:
-    """A lease on what carries a reply, as its mode does: without that the reply stops."""
-
-    def __init__(self, entry: Entry[Any], stop: Callable[[str], None]) -> None:
-        self._entry, self._stop = entry, stop
-        entry.leases.add(self)
-
-    def leave(self) -> None:
-        self._stop(self._entry.owner)
-
-    def done(self) -> None:
-        self._entry.leases.discard(self)
-
-
 class Reply:
     """Iterate over it for the deltas after `OUTPUT`; it never raises, `finish` tells the end."""
 
@@ -68,7 +55,7 @@ class Reply:
         self._generation: Generation | None = None
         self._task: asyncio.Task[None] | None = None
         self._answer: Answer | None = None
-        self._carriers: list[Carrier] = []
+        self._carriers: list[Lease] = []
         self._stopped, self._why = False, ""
 
     raw = property(lambda self: self._raw.get())
@@ -172,14 +159,11 @@ class Reply:
         for entry in self._kernel.registry.entries(GENERATE):
             deltas = await guard.call(entry, "generate", draft, AsyncIterator | None, None)
             if deltas is not None:
-                self._carriers.append(Carrier(entry, self._without))
+                self._carriers.append(Lease(entry, partial(self._without, entry.owner)))
                 self._answer = Answer(guard, entry, deltas, self._kernel.name(entry.owner))
                 if await self._answer.begins():
                     return self._answer
-        slot = self._kernel.slot(request.slot)
-        generation = await slot.generate(request)
-        self._asked(generation, slot.model.info.name if slot.model else "")
-        return generation
+        return await self._kernel.slot(request.slot).generate(request)
 
     def _asked(self, generation: Generation, model: str) -> None:
         """This is where the words, or an answer's words, come from: by now."""
@@ -200,7 +184,7 @@ class Reply:
             )
         for entry in self._kernel.registry.entries(MODES):
             if entry.value.id == turn.mode:
-                self._carriers.append(Carrier(entry, self._without))
+                self._carriers.append(Lease(entry, partial(self._without, entry.owner)))
                 return await self._ask(entry, turn, history)
         raise Refused(f"The mode {turn.mode!r} is not running. Switch it on in Settings.", "mode")
 

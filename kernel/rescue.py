@@ -15,6 +15,7 @@ import uvicorn
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from kernel.logs import discreet
 from kernel.watchdog import Block
@@ -36,6 +37,7 @@ def in_words(id: str) -> str:
     args = args[1:] if args[:1] == ["serve"] else args
     pairs = zip(["", *args], args, strict=False)
     shown = ["…" if before == "--password" else arg for before, arg in pairs]
+    shown = ["--password=…" if arg.startswith("--password=") else arg for arg in shown]
     return shlex.join(["python", "server.py", *shown, "--without", id])
 
 
@@ -87,7 +89,7 @@ class Rescue:
 
     def _answer(self, block: Block, free: threading.Event, scope: Scope) -> ASGIApp:
         if scope["type"] == "websocket":
-            return _refused
+            return WebSocketClose(1013)
         if scope["path"] == "/static/app.css":
             return FileResponse(STYLE)
         if free.is_set():
@@ -110,7 +112,3 @@ class Rescue:
 
 def _access(scope: Scope) -> str:
     return "public" if scope["path"].startswith("/static/") else "page"
-
-
-async def _refused(scope: Scope, receive: Receive, send: Send) -> None:
-    await send({"type": "websocket.close", "code": 1013})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kernel.acting import ACTIONS
-from kernel.guard import SwitchedOff, called, contained
+from kernel.guard import SwitchedOff, contained
 from kernel.points import Entry, Phase, Point, Rewrites
 
 if TYPE_CHECKING:
@@ -48,14 +48,11 @@ class Scope:
                 await result
 
         async def contained_run() -> None:
-            task = asyncio.create_task(called(run), name=f"{self.id}:undo")
-            await asyncio.wait({task}, timeout=self._kernel.guard.budget)
-            error = TimeoutError(f"an undoing took longer than {self._kernel.guard.budget:g} s")
-            if not task.cancel():
-                gone = RuntimeError("cancelled itself")
-                error = gone if task.cancelled() else task.exception()
-            if error:
-                self._kernel.guard.failed(self.id, "stop", error)
+            guard, entry = self._kernel.guard, Entry(Phase.NORMAL, 0, 0, self.id, undo)
+            try:
+                await guard.within(guard.budget, entry, run)
+            except Exception as error:
+                guard.failed(self.id, "stop", error)
 
         self._stack.push_async_callback(contained_run)
 

@@ -4,10 +4,14 @@ from typing import Any, cast
 
 from msgspec import UNSET, Struct, UnsetType
 
+from kernel.checks import unknown
 from kernel.yamltext import at
 
 Tree = dict[str, Any]
 SECTIONS = ("server", "model", "api", "appearance", "extensions")
+
+
+NO_NAME = "{} is no name of an extension. Names are words; put others in quotes."
 
 
 class Own(Struct, frozen=True):
@@ -19,8 +23,14 @@ class Own(Struct, frozen=True):
 
 def listed(tree: Tree) -> list[str]:
     """The extensions that have a section, in their order."""
-    below = at(tree, ("extensions",))
-    return [*cast(Tree, below)] if isinstance(below, dict) else []
+    return [name for name in _named(tree) if isinstance(name, str)]
+
+
+def strays(tree: Tree) -> dict[str, str]:
+    """What has a section and is none that anybody reads: its place, and a sentence."""
+    others = {f"extensions.{name}" for name in _named(tree) if not isinstance(name, str)}
+    found = {str(name): unknown(name, SECTIONS, "section") for name in tree if name not in SECTIONS}
+    return found | {name: NO_NAME.format(name.partition(".")[2]) for name in others}
 
 
 def differences(old: Tree, new: Tree) -> set[str]:
@@ -33,3 +43,8 @@ def differences(old: Tree, new: Tree) -> set[str]:
     news = {str(name) for name in old.keys() | new.keys() if name != "extensions" and differ(name)}
     news |= {f"extensions.{id}" for id in {*before, *after} if differ("extensions", id)}
     return news | ({"order"} if before != after else set())
+
+
+def _named(tree: Tree) -> list[Any]:
+    below = at(tree, ("extensions",))
+    return [*cast(Tree, below)] if isinstance(below, dict) else []

@@ -20,20 +20,11 @@ from kernel.firstframe import FirstFrame
 from kernel.hosts import Hosts
 from kernel.keyring import DAYS, MADE, Keyring, TooMany
 from kernel.origins import Api, preflight, shared
-from kernel.principals import (
-    CARRIER,
-    LIMITS,
-    NEEDED,
-    UNKNOWN,
-    Principal,
-    Refused,
-    headers_of,
-    keys_in,
-    unspoken,
-)
+from kernel.principals import CARRIER, LIMITS, NEEDED, UNKNOWN, Principal, headers_of, keys_in
 from kernel.wrappings import HEADERS, TRUSTED, accepting, limited, protected
 
 Headers = Mapping[str, list[str]]
+Refusal = Callable[[Scope, int, str, str], Response | None]
 FAR = "Only the machine that Spindle runs on may do this; see --allow-remote-install."
 LARGE = "This is too large."
 FOREIGN = "A page of another site sent this, so it was refused."
@@ -59,7 +50,7 @@ class Security:
         port: int, hosts: Iterable[str] = (),
         listens: bool = False, tls: bool = False, no_auth: bool = False, far_admin: bool = False,
         rules: Callable[[], Api] = Api,
-        refused: Refused = unspoken,
+        refused: Refusal = lambda scope, status, code, says: None,
     ) -> None:  # fmt: skip
         self._refused = refused
         self._app, self.keyring, self._access_of, self._sign_in = app, keyring, access_of, sign_in
@@ -182,7 +173,8 @@ class Security:
             return Principal("page", "owner")
         guarded = self._listens or self.keyring.has_password or self.rules().require_key
         guarded = guarded or any(map(MADE.fullmatch, keys))  # It was revoked, or mistyped.
-        if self._near(scope, headers) and not _browser(headers) and not guarded:
+        browser = origin or any(name.startswith("sec-fetch-") for name in headers)
+        if self._near(scope, headers) and not browser and not guarded:
             return Principal("local", "local")
         return Principal("nobody")
 
@@ -264,11 +256,6 @@ class Security:
         secure = self._tls or scope["scheme"] == "https"
         response.set_cookie(self._cookie, cookie, age, None, "/", None, secure, True, "strict")
         return response
-
-
-def _browser(headers: Headers) -> bool:
-    """Whether a page in a browser sent it."""
-    return "origin" in headers or any(name.startswith("sec-fetch-") for name in headers)
 
 
 def _here(path: str) -> str:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from kernel import __version__
 from kernel.app import Application
 from kernel.checks import unknown
+from kernel.contract import Refused
 from kernel.environments import try_lock
 from kernel.flags import Flags
 from kernel.keyring import Keyring
@@ -28,7 +29,7 @@ from kernel.listener import ACCEPTED, listen, own_names
 from kernel.logs import discreet
 from kernel.manager import Kernel
 from kernel.origins import Api
-from kernel.ports import Ports
+from kernel.ports import also
 from kernel.records import Access
 from kernel.remembered import Remembered
 from kernel.rescue import Rescue
@@ -44,10 +45,6 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = [ROOT / "extensions"]
 
 
-class Unable(Exception):
-    """The server cannot start; the message says what to do."""
-
-
 OPEN = "Nobody but pages of other sites needs it: Spindle was started with --insecure-no-auth."
 HELD_UP = "Seconds that an extension may hold everything up until a restart without it is offered."
 
@@ -60,19 +57,19 @@ class Server(Struct, frozen=True):
 
 
 def kernel_of(flags: Flags, memory: Remembered | None = None) -> Kernel:
-    """The kernel that the flags describe, with nothing started yet; raises Unable."""
+    """The kernel that the flags describe, with nothing started yet; raises Refused."""
     data = (flags.data_dir or ROOT / "data").resolve()
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise Unable(
+        raise Refused(
             f"{data} cannot be the data folder ({error}). Give another: --data-dir"
         ) from None
     for file in (flags.tls_cert, flags.tls_key, flags.settings and flags.settings.parent):
         if file and not file.exists():
-            raise Unable(f"There is no {file}. Check the path.")
+            raise Refused(f"There is no {file}. Check the path.")
     if flags.model_dir and not flags.model_dir.is_dir():
-        raise Unable(f"There is no folder {flags.model_dir} for models. Make it, or give another.")
+        raise Refused(f"There is no folder {flags.model_dir} for models. Make it, or give another.")
     file = flags.settings or (data if flags.data_dir else ROOT) / "settings.yaml"
     if not flags.settings and not file.exists():
         with suppress(OSError):  # A folder that takes no file: all stays as it is by default.
@@ -95,7 +92,7 @@ def kernel_of(flags: Flags, memory: Remembered | None = None) -> Kernel:
     kernel.discover()
     for id in (*(flags.only or ()), *flags.without):
         if id not in kernel.records:
-            raise Unable(unknown(id, kernel.records, "extension"))
+            raise Refused(unknown(id, kernel.records, "extension"))
     kernel.without = set(flags.without)
     kernel.only = None if flags.only is None else {*flags.only, "settings"}
     return kernel
@@ -125,12 +122,12 @@ async def serve(flags: Flags, memory: Remembered) -> None:
         )
         guarded = door(web, access_of=web.access, refused=web.refused)
         late = Late(guarded, kernel)
-        ports = Ports(guarded, partial(_config, late, flags), flags.listen or "127.0.0.1")
+        ports = partial(also, guarded, partial(_config, late, flags), flags.listen or "127.0.0.1")
         elsewhere = _elsewhere(address, flags)
         names = tuple(f"{each}/v1" for each in elsewhere)
         note = OPEN if flags.insecure_no_auth else ""
         kernel.access = Access(
-            f"{address}/v1", names, keyring.key, note, keyring.has_password, guarded, ports.also
+            f"{address}/v1", names, keyring.key, note, keyring.has_password, guarded, ports
         )
         server = Patient(_config(late, flags))
         rescue = Rescue(kernel, listener, door, partial(_config, flags=flags), server.idle)
@@ -226,7 +223,7 @@ def _alone(data: Path) -> Generator[None]:
         if not try_lock(file.fileno()):
             address = data / "address"
             at = f" at {address.read_text('utf-8')}" if address.exists() else ""
-            raise Unable(
+            raise Refused(
                 f"Spindle runs already{at}, with the data in {data}. Use the one that runs, or "
                 "give this one a folder of its own: --data-dir FOLDER --port 7861"
             )
@@ -245,7 +242,7 @@ def _listening(flags: Flags) -> Generator[socket.socket]:
         if error.errno == errno.EADDRINUSE:
             why = f"Port {flags.port} is taken by another program. Stop that, or use another: "
             why += f"--port {flags.port + 1}"
-        raise Unable(why) from None
+        raise Refused(why) from None
     with listener:
         yield listener
 

@@ -70,7 +70,7 @@ async def served(
         await send(message)
         began = began or message["type"].endswith(".start")
 
-    entry.leases.add(lease := Lease(task))
+    lease = Lease(entry, task.cancel)
     try:
         await called(entry.value.app, scope, receive, send if socket else noted)
         if began or socket:
@@ -89,7 +89,7 @@ async def served(
         kernel.guard.failed(entry.owner, f"route {scope['path'][:80]}", error)
         status, text = 500, f"{name} failed at this. Its card in Settings says more."
     finally:
-        entry.leases.discard(lease)
+        lease.done()
     if socket:
         with suppress(Exception):  # It may be closed already.
             await send({"type": "websocket.close", "code": 1011, "reason": text[:100]})

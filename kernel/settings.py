@@ -17,7 +17,7 @@ from kernel.files import passing, stamp, write
 from kernel.forms import Secret, describe
 from kernel.remembered import Remembered
 from kernel.secretfiles import SecretFiles
-from kernel.sections import SECTIONS, Own, differences, listed
+from kernel.sections import Own, differences, listed, strays
 from kernel.yamltext import Malformed, Tree, arrange, at, load, put
 
 S = TypeVar("S", bound=Struct)
@@ -73,11 +73,6 @@ class SettingsFile:
         """Which build of its engine's environment the user chose for an extension, if any."""
         return self._good.get(("extensions", id), {}).get("variant", default)
 
-    def written(self, id: str) -> Tree:
-        """What stands in the section of an extension, checked by nobody."""
-        found = at(self._tree, ("extensions", id))
-        return dict(cast(Tree, found)) if isinstance(found, dict) else {}
-
     def told(self, known: Collection[str]) -> dict[str, str]:
         """The problems, and that a section is of no extension that is known."""
         ids = [id for id in listed(self._tree) if id not in known]
@@ -100,10 +95,7 @@ class SettingsFile:
             return news
 
     async def watch(
-        self,
-        changed: Callable[[set[str]], Awaitable[None]],
-        every: float = 0.12,
-        calm: float = 0.08,
+        self, tell: Callable[[set[str]], Awaitable[None]], every: float = 0.12, calm: float = 0.08
     ) -> None:
         """Tell of what others change in the file, once it stayed as it is for the seconds of
         `calm`, until cancelled."""
@@ -115,7 +107,7 @@ class SettingsFile:
                 continue  # nothing new, or an editor that is still writing
             try:
                 if news := await asyncio.to_thread(self.reload):
-                    await changed(news)
+                    await tell(news)
             except Exception:
                 log.exception("A change of %s could not be taken up", self.path.name)
 
@@ -207,8 +199,7 @@ class SettingsFile:
 
     def _adopt(self, text: str, tree: Tree) -> None:
         self._text, self._tree = text, tree
-        strays = [str(name) for name in tree if name not in SECTIONS]
-        self.problems = {name: unknown(name, SECTIONS, "section") for name in strays}
+        self.problems = strays(tree)
         for path in self._kinds.keys() | {("extensions", id) for id in listed(tree)}:
             self._take(path)
 

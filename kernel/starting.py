@@ -63,8 +63,9 @@ async def _start(
         if record.id not in kernel.records:  # It was removed meanwhile.
             continue
         if kernel.enabled(record.id):
-            if needs := [n for n in _needs(kernel, record) if n.lock.locked()]:
-                reason = f"It waits for {needs[0].name}, which takes long to start."
+            needs = map(kernel.records.get, kernel.with_needs([record.id]) - {record.id})
+            if slower := [need for need in needs if need and need.lock.locked()]:
+                reason = f"It waits for {slower[0].name}, which takes long to start."
                 kernel.becomes(record, Status.STARTING, reason)
                 behind.append(record)
                 continue
@@ -78,11 +79,6 @@ async def _start(
         elif record.id in kernel.without:
             kernel.becomes(record, Status.OFF, LEFT_OUT)
     return behind
-
-
-def _needs(kernel: Kernel, record: Record) -> list[Record]:
-    needs = kernel.with_needs([record.id]) - {record.id}
-    return [kernel.records[id] for id in needs if id in kernel.records]
 
 
 class Late:

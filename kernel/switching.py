@@ -66,10 +66,13 @@ class Switching:
         kernel.trouble.pop(record.id, None)
         record.since = time.time_ns()
         name = f"extension:{record.id}"
-        record.task = asyncio.create_task(live(kernel, record, started), name=name)
-        await asyncio.wait({started}, timeout=kernel.patience + 1)
+        task = record.task = asyncio.create_task(live(kernel, record, started), name=name)
+        first, limit = asyncio.FIRST_COMPLETED, kernel.patience + 1
+        await asyncio.wait({started, task}, timeout=limit, return_when=first)
         if started.done():
             started.result()  # Raises what its setup raised, with --strict.
+        elif task.done():  # It was given up before its first step, and so never said anything.
+            kernel.becomes(record, Status.OFF)
         else:
             kernel.becomes(record, Status.STUCK, STUCK.format(record.id))
 

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from kernel.clients import Everyone
@@ -38,12 +38,7 @@ class Watchdog:
     """Twice in `after` seconds it asks the loop for a sign of life, and else does nothing."""
 
     def __init__(
-        self,
-        kernel: "Kernel",
-        *,
-        after: float = 1.0,
-        limit: float = 10.0,
-        rescue: Rescue | None = None,
+        self, kernel: "Kernel", *, after: float = 1, limit: float = 10, rescue: Rescue | None = None
     ) -> None:
         self._kernel, self._after, self._limit, self._rescue = kernel, after, limit, rescue
         self._pause = after / 2
@@ -55,12 +50,7 @@ class Watchdog:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end.set()
         self._free.set()
         self._thread.join(5)

@@ -63,7 +63,6 @@ def collecting_nothing() -> Generator[None]:
 
 def failure(id: int, error: BaseException, kind: str = "") -> frames.Failed:
     """A sentence for the user; what was no refusal is printed too, for the log."""
-    kind = kind or type(error).__name__
     said = str(error).encode(errors="replace").decode()  # Half a character ends no engine.
     if isinstance(error, Refused | EngineFailed | SystemExit):
         return frames.Failed(id, said, kind, getattr(error, "refused", None))

@@ -16,6 +16,7 @@ from kernel.environments import Environment, build, lock_for, python_of, ready
 from kernel.jobs import Job, Jobs
 from kernel.loaders import Generation, Telling, ToInstall
 from kernel.manifest import Manifest, Variant
+from kernel.records import Record
 from kernel.sampling import Struct
 from kernel.worker import Limits, Worker
 
@@ -88,22 +89,18 @@ class Workers:
                 raise
 
     async def start(
-        self,
-        manifest: Manifest,
-        folder: Path,
-        code: str,
-        variant: str,
-        report: Report | None,
-        env: Mapping[str, str],
+        self, record: Record, code: str, variant: str, report: Report | None, env: Mapping[str, str]
     ) -> Worker:
         """A child process that runs `code`, a `"<file>.py:<Class>"` of the extension."""
+        manifest = record.manifest
+        assert manifest
         python = await self.prepare(manifest, variant, report)
         engine_log = logging.getLogger(f"extensions.{manifest.id}.worker")
         variables = {**(manifest.worker.variables if manifest.worker else {}), **env}
         silence = self.settings().silence
         limits = Limits(silence=silence, reading=silence * 10)
         heard = partial(hear, engine_log)
-        return await Worker.start(python, str(folder / code), variables, heard, limits)
+        return await Worker.start(python, str(record.folder / code), variables, heard, limits)
 
 
 def hear(log: logging.Logger, line: str) -> None:

@@ -3,6 +3,7 @@
 The library is imported when something is read or written: no start needs it (`remembered`).
 """
 
+import io
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import accumulate
@@ -25,10 +26,23 @@ def read_yaml(text: str) -> Any:
 
 
 def dump_yaml(tree: Any) -> str:
-    """The text of a tree: an entry a line, in their order."""
-    from kernel.yamlwriter import written  # noqa: PLC0415 - as above
+    """The text of a tree: an entry a line, in their order; a text with line ends or other
+    unprintable characters is on one line, escaped."""
+    from ruamel.yaml import YAML  # noqa: PLC0415 - 20 ms
+    from ruamel.yaml.representer import SafeRepresenter  # noqa: PLC0415 - the same
 
-    return written(tree)
+    class Escaping(SafeRepresenter):
+        def represent_str(self, data: str) -> Any:
+            style = None if data.isprintable() else '"'
+            return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)  # pyright: ignore
+
+    Escaping.add_representer(str, Escaping.represent_str)  # pyright: ignore
+    yaml, stream = cast(Any, YAML(typ="safe", pure=True)), io.StringIO()
+    yaml.Representer = Escaping
+    yaml.default_flow_style, yaml.allow_unicode, yaml.width = False, True, 1 << 20
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.dump(tree, stream)
+    return stream.getvalue()
 
 
 def composed(text: str) -> tuple[Any, Callable[[Any], Any]]:

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from kernel.flags import Flags
 from kernel.keyring import Keyring
 from kernel.origins import Api
-from kernel.ports import Ports
+from kernel.ports import also
 from kernel.records import Access
 from kernel.security import Security
 from kernel.server import _config, _listening
@@ -56,8 +56,8 @@ async def serving(app: App, listen: str = "", **config: Any) -> AsyncGenerator[S
         rules = partial(app.kernel.settings.section, "api", Api)
         how = {"port": port, "listens": bool(listen), "rules": rules, "refused": app.web.refused}
         door = Security(app.web, keyring, app.web.access, lambda **_: "<form>", **how)
-        also = Ports(door, partial(_config, door, flags), listen or "127.0.0.1").also
-        app.kernel.access = Access(key=keyring.key, door=door, also=also)
+        ports = partial(also, door, partial(_config, door, flags), listen or "127.0.0.1")
+        app.kernel.access = Access(key=keyring.key, door=door, also=ports)
         told = _config(door, flags)
         for name, value in config.items():
             setattr(told, name, value)

@@ -53,6 +53,7 @@ def test_safe_mode(tmp_path: Path) -> None:
         ("--listen 192.168.0.2", "--insecure-no-auth"),
         ("--listen --password a --insecure-no-auth", "exclude"),
         ("--password a --password-file b", "exclude"),
+        ("--password \udcff", "are no text"),
         ("--password-file nowhere.txt", "cannot be read"),
         ("--tls-cert a", "belong together"),
         ("--port 70000", "up to 65535"),

@@ -264,3 +264,11 @@ def test_a_whole_number_has_no_half_and_a_text_stays_one() -> None:
     assert (good, [*bad]) == ({"name": ".5"}, ["count"])
     assert check(Numbers, {"count": " 2.0"})[0] == {"count": 2}
     assert check(Numbers, {"count": "1,000"})[1]
+
+
+def test_a_range_that_may_be_nothing_is_drawn() -> None:
+    class Perhaps(Struct, frozen=True):
+        count: Annotated[int, Meta(ge=0, le=10)] | None = 5
+
+    assert [field.kind for field in fields(Perhaps, Perhaps())] == ["range"]
+    assert [field.kind for field in fields(Perhaps, Perhaps(None))] == ["number"]

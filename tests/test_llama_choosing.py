@@ -14,6 +14,7 @@ from extensions.llama_cpp.prebuilt_sampling import HONOURED as PREBUILT
 from kernel.api import LOADERS, Refused, Request, Sampling, Started
 from kernel.environments import python_of
 from kernel.testing import App, running
+from kernel.yamltext import load
 from tests.engines.real import STORIES, STORY
 
 FILE = STORIES / "stories260K.gguf"
@@ -61,17 +62,24 @@ def state(app: App) -> bool:
     return "state" in model.info.capabilities
 
 
+def kept(app: App) -> dict[str, Any]:
+    """What stands in the user's file."""
+    file = app.kernel.settings.path
+    tree = load(file.read_text()) if file.exists() else {}
+    return tree.get("extensions", {}).get("llama_cpp", {})
+
+
 @pytest.mark.engine
 async def test_one_click_leads_there_and_back_and_the_story_stays(app: App):
     page = app.page("/settings/llama_cpp")
     await app.web.snapshot(page.client)
     assert state(app), "a native engine that is built runs it, although nobody chose"
-    assert "variant" not in app.kernel.settings.written("llama_cpp")
+    assert "variant" not in kept(app)
     assert await story(app) == STORY
     for variant, native in (("", False), ("native", True), ("", False)):
         await page.act("llama_cpp.use", variant=variant)
         assert state(app) == native
-        assert app.kernel.settings.written("llama_cpp")["variant"] == variant
+        assert kept(app)["variant"] == variant
         assert await story(app) == STORY
 
 
@@ -88,7 +96,7 @@ async def test_an_engine_that_does_not_load_it_gives_the_place_back(app: App):
     app.kernel.workers.prepare = broken
     with pytest.raises(Refused, match=r"did not load.*The engine from before is in use again"):
         await choosing.use("native")
-    assert app.kernel.settings.written("llama_cpp")["variant"] == ""
+    assert kept(app)["variant"] == ""
     assert app.kernel.slot().model is not model
     assert app.kernel.slot().model
     assert await story(app) == STORY
@@ -146,7 +154,7 @@ async def test_what_is_built_is_used_unless_another_was_chosen(
         await Choosing(ext).look()
         assert ext.variant == used
         if written is None:
-            assert "variant" not in app.kernel.settings.written("llama_cpp")
+            assert "variant" not in kept(app)
 
 
 async def test_a_load_notices_what_another_server_built_and_what_is_gone():

@@ -65,9 +65,10 @@ def test_links(tmp_path: Path) -> None:
     (root / "away").symlink_to(outside)
     (root / "dangling").symlink_to(tmp_path / "nowhere")
     (root / "near").symlink_to(root / "inside")
+    (root / "itself").symlink_to(root / "itself")
     assert safe_path(root, "near", "x") == root / "near" / "x"
     assert safe_path(root, "away", "big.gguf", follow=True) == root / "away" / "big.gguf"
-    for names in (["away"], ["away", "x"], ["dangling"]):
+    for names in (["away"], ["away", "x"], ["dangling"], ["itself"]):
         with pytest.raises(UnsafeName):
             safe_path(root, *names)
     with pytest.raises(UnsafeName):

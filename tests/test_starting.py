@@ -342,6 +342,22 @@ async def test_switched_off_while_it_hangs_it_is_off_at_once(tmp_path: Path):
         await kernel.close()
 
 
+async def test_what_is_given_up_before_its_first_step_holds_up_nobody(tmp_path: Path):
+    """A task that is cancelled so early runs not one line, nor what would tell of its end."""
+    write(tmp_path, "bad", EARLY)
+    async with running("settings", folders=[tmp_path]) as app:
+        kernel, record = app.kernel, app.kernel.records["bad"]
+        kernel.only = None
+        starting = asyncio.create_task(kernel.start("bad"))
+        while not record.task:
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await kernel.stop("bad")
+            assert await starting is False
+        assert record.status is Status.OFF
+        assert await kernel.start("bad")
+
+
 async def test_what_began_while_its_need_was_to_stop_stops_too(tmp_path: Path):
     hang(tmp_path).touch()
     async with running("settings", folders=[tmp_path]) as app:

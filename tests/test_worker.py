@@ -15,6 +15,7 @@ from kernel import frames, platform_, spawning, worker_host
 from kernel.child import Frames
 from kernel.contract import Request, Sampling
 from kernel.manifest import Manifest
+from kernel.records import Record
 from kernel.worker import Limits, Worker, WorkerDied, WorkerError
 from kernel.workers import Engines, Workers
 from tests.engines.real import late_words
@@ -64,7 +65,6 @@ async def test_a_model_loads_with_progress_and_answers():
         assert reply.finish
         assert reply.finish.reason == "stop"
         assert reply.finish.usage.completion == 2
-        assert reply.progress == 1.0
         assert [delta async for delta in reply] == []
 
 
@@ -192,7 +192,8 @@ async def test_the_user_says_how_long_an_engine_may_be_silent(workers):
         workers.settings = lambda settings=settings: settings
         file, _, name = CODE.rpartition(":")
         code = f"{Path(file).name}:{name}"
-        worker = await workers.start(MANIFEST, Path(file).parent, code, "", None, {})
+        record = Record("one", Path(file).parent, MANIFEST)
+        worker = await workers.start(record, code, "", None, {})
         assert worker._limits == limits
         await worker.close()
 
@@ -206,7 +207,8 @@ async def test_what_an_engine_says_is_logged_as_gravely_as_it_says(workers, tmp_
         "        sys.stderr.write('error: no 100%\\nwarning: few\\nall: well\\n')\n"
     )
     with caplog.at_level("DEBUG", "extensions.one.worker"):
-        worker = await workers.start(MANIFEST, tmp_path, "loud.py:Engine", "", None, {})
+        record = Record("one", tmp_path, MANIFEST)
+        worker = await workers.start(record, "loud.py:Engine", "", None, {})
         await worker.call("speak")
         await worker.close()
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [

@@ -13,6 +13,7 @@ from extensions.engine_kit.banned import BannedStrings
 from extensions.engine_kit.bans import Bans
 from extensions.engine_kit.choices import question_of, told
 from extensions.engine_kit.defaults import from_folder, from_gguf, with_defaults
+from extensions.engine_kit.fit import Fit, Memory, Share, Weighs
 from extensions.engine_kit.gguf import Gguf, Tensor, check_gguf
 from extensions.engine_kit.gguf import read_header as read_gguf
 from extensions.engine_kit.gguf_kinds import (
@@ -64,12 +65,15 @@ __all__ = [
     "ChatTemplate",
     "Emit",
     "Entry",
+    "Fit",
     "Gguf",
     "History",
+    "Memory",
     "Mirostat",
     "OneAtATime",
     "Pattern",
     "Peft",
+    "Share",
     "Stage",
     "Stepped",
     "StopStrings",
@@ -77,6 +81,7 @@ __all__ = [
     "TextStream",
     "Unsupported",
     "Used",
+    "Weighs",
     "all_memory",
     "as_gbnf",
     "as_lark",

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from extensions.engine_kit.fit import Memory
 from extensions.engine_kit.room import all_memory, free_memory
-from kernel.contract import Memory, Struct
+from kernel.contract import Struct
 
 PATIENCE = 5
 """Seconds that a driver may take to answer; one that hangs has no cards."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from extensions.engine_kit.api import cards, held, memories, used
+from extensions.engine_kit.fit import Memory
 from extensions.engine_kit.machine import from_smi, seen
-from kernel.api import Memory
 
 MB = 1 << 20
 TWO = """NVIDIA GeForce RTX 3060, 12288, 11000, 7, 41

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from extensions.engine_kit.api import Card, Used, all_memory, cards, free_memory, held, used
-from kernel.api import Memory, Struct
+from extensions.engine_kit.api import Card, Memory, Used, all_memory, cards, free_memory, held, used
+from kernel.api import Struct
 
 IDLE = (3, 4)
 """Columns of /proc/stat: idle, and waiting for a disk."""

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from extensions.engine_kit.api import Card, Used
+from extensions.engine_kit.api import Card, Memory, Used
 from extensions.hardware.reading import Process, Reader, Reading, Running, Ticks, share
 from extensions.hardware.views import bar, view
-from kernel.api import Memory
 from kernel.testing import App, Scripted, running
 
 GB = 10**9

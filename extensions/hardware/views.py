@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from extensions.engine_kit.api import size
+from extensions.engine_kit.api import Memory, size
 from extensions.hardware.reading import Process, Reading
-from kernel.api import Memory
 
 
 def view(now: Reading) -> dict[str, Any]:

@@ -9,16 +9,14 @@ from typing import Any
 
 import msgspec
 
-from extensions.engine_kit.api import Gguf
+from extensions.engine_kit.api import Fit, Gguf, Memory
 from extensions.llama_cpp.meaning import weighted
 from extensions.llama_cpp.refusals import instead, refuse, runs_native
 from extensions.llama_cpp.weighing import Headers, beyond, files_beside, weigh
 from kernel.api import (
     Everyone,
     Extension,
-    Fit,
     Generation,
-    Memory,
     ModelInfo,
     Refused,
     Request,

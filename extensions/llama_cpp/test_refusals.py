@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from extensions.engine_kit.api import Memory
 from extensions.llama_cpp.refusals import instead, refuse
 from extensions.llama_cpp.test_memory import model
-from kernel.api import LOADERS, Memory, ModelInfo, Refused, WorkerLoader
+from kernel.api import LOADERS, ModelInfo, Refused, WorkerLoader
 from kernel.testing import App, running
 from tests.engines.larger import make
 from tests.engines.real import STORIES

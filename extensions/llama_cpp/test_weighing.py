@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from extensions.engine_kit.api import Gguf, Tensor
+from extensions.engine_kit.api import Fit, Gguf, Memory, Tensor, Weighs
 from extensions.llama_cpp import weighing
 from extensions.llama_cpp.memory import Plan, layers_on_cards, need, plan
 from extensions.llama_cpp.test_memory import GB, MB, STORIES, model
 from extensions.llama_cpp.weighing import Headers, files_beside, slim, weigh
-from kernel.api import LOADERS, Fit, Memory, Weighs
+from kernel.api import LOADERS
 from kernel.testing import running
 
 OWN = Memory("", 16 * GB, 32 * GB)

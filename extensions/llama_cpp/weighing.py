@@ -6,7 +6,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from extensions.engine_kit.api import Gguf, check_gguf_model, size
+from extensions.engine_kit.api import Fit, Gguf, Memory, Share, check_gguf_model, size
 from extensions.llama_cpp.files import context_length
 from extensions.llama_cpp.fitting import (
     Machine,
@@ -30,7 +30,7 @@ from extensions.llama_cpp.memory import (
     vocabulary,
 )
 from extensions.llama_cpp.quantizations import small_enough
-from kernel.contract import Fit, Memory, Refused, Share
+from kernel.contract import Refused
 
 TOKEN = 400
 """Bytes that one token of the vocabulary takes, in llama.cpp and in what checks the file; measured

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from extensions.engine_kit.api import Memory
 from extensions.llamacpp_hf import ENGINE
-from kernel.api import LOADERS, Memory
+from kernel.api import LOADERS
 from kernel.testing import running
 
 MODEL = Path(__file__).parents[2] / "tests/data/stories260K/stories260K.gguf"

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from extensions.engine_kit.api import Used, held, memories, used
+from extensions.engine_kit.api import Fit, Memory, Share, Used, Weighs, held, memories, used
 from extensions.models.files import ModelFile
 from extensions.models.views import Views, size_in_words
 from kernel.api import (
@@ -14,12 +14,8 @@ from kernel.api import (
     Client,
     Disconnected,
     Extension,
-    Fit,
     Loader,
-    Memory,
-    Share,
     SlotChanged,
-    Weighs,
     WorkerModel,
     check,
 )

@@ -9,9 +9,10 @@ from typing import Annotated, Any, cast
 
 import pytest
 
+from extensions.engine_kit.api import Fit, Memory, Share
 from extensions.models import fit as module
 from extensions.models.fit import bar, given_back, unknown
-from kernel.api import LOADERS, Fit, Loader, Memory, Meta, Phase, Share, Struct
+from kernel.api import LOADERS, Loader, Meta, Phase, Struct
 from kernel.testing import App, Scripted, ScriptedLoader, running
 
 GB = 10**9

@@ -30,7 +30,6 @@ from .api import PARAMETERS, STANDARDS, Parameters
 from .asking import Asking
 from .choices import Choices
 from .files import Files
-from .former import take_over
 from .grammars import Grammars
 from .pace import Pace
 from .pages import Pages
@@ -46,7 +45,6 @@ async def setup(ext: Extension[Any]) -> None:
     here, root = Path(__file__).parent, ext.data_root
     keeper = Keeper(ext.data / "parameters.json")
     await ext.thread(keeper.load)
-    await take_over(ext, keeper)
     presets = Shelf(
         "preset", here / "presets", root / "presets", root / "trash" / "presets", (".yaml", ".yml")
     )

@@ -39,8 +39,6 @@ class Chosen(Struct, frozen=True):
     """The preset of models that have none of their own."""
     standards: Mapping[str, str] = {}
     """Presets of models, by their names."""
-    taken_over: bool = False
-    """Whether what the chat kept in settings.yaml before has been taken over."""
 
 
 class Keeper:

@@ -820,28 +820,7 @@ async def test_a_model_without_grammars_is_told_of_and_replies_are_made(app: App
     assert "The loaded model takes no grammar" in (await app.open("/parameters")).html
 
 
-# --- beside a text box, and what was before ------------------------------------------------
-
-
-async def test_what_the_chat_kept_is_taken_over_once(tmp_path: Path):
-    settings = {
-        "chat": {"temperature": 0.3, "max_new_tokens": 99, "seed": 4, "loader_parameters": {"a": 1}}
-    }
-    model = Knowing("Hi.")
-    async with running("parameters", model=model, data=tmp_path, settings=settings) as app:
-        sampling = await asked(app, model)
-        assert (sampling.temperature, sampling.max_new_tokens, sampling.seed) == (0.3, 99, 4)
-        await (await app.open("/parameters")).act("parameters.reset", name="temperature")
-    async with running("parameters", model=(model := Knowing("Hi.")), data=tmp_path) as app:
-        assert (await asked(app, model)).temperature is UNSET
-        assert (await asked(app, model)).seed == 4
-
-
-async def test_a_wrong_old_setting_does_not_break_the_start(tmp_path: Path):
-    settings = {"chat": {"temperature": "hot", "seed": 4, "loader_parameters": "x"}}
-    model = Knowing("Hi.")
-    async with running("parameters", model=model, data=tmp_path, settings=settings) as app:
-        assert (await asked(app, model)).seed == 4
+# --- beside a text box ------------------------------------------------
 
 
 async def test_the_pop_up_stands_on_every_page(app: App, model: Knowing):

@@ -7,19 +7,10 @@ from typing import Any
 
 import msgspec
 
+from extensions.engine_kit.api import Fit, Memory
 from extensions.transformers.configs import check_config
 from extensions.transformers.weighing import Folders, computes_16_bits, weigh
-from kernel.api import (
-    Extension,
-    Fit,
-    Generation,
-    Memory,
-    Refused,
-    Request,
-    WorkerLoader,
-    WorkerModel,
-    safe_path,
-)
+from kernel.api import Extension, Generation, Refused, Request, WorkerLoader, WorkerModel, safe_path
 
 Report = Callable[[float, str], None]
 

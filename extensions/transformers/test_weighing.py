@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from extensions.engine_kit.api import Memory, Weighs
 from extensions.transformers.weighing import (
     CHUNK,
     CONVERSATIONS,
@@ -21,7 +22,7 @@ from extensions.transformers.weighing import (
     weigh,
     weights,
 )
-from kernel.api import LOADERS, Memory, Refused, Weighs
+from kernel.api import LOADERS, Refused
 from kernel.testing import running
 
 GB = 10**9

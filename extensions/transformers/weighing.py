@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from extensions.engine_kit.api import check_folder, size
-from kernel.contract import Fit, Memory, Refused, Share
+from extensions.engine_kit.api import Fit, Memory, Share, check_folder, size
+from kernel.contract import Refused
 
 ENGINE = 360_000_000
 """Bytes that PyTorch and transformers take without a model, as it was measured."""

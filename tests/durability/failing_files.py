@@ -17,7 +17,7 @@ import msgspec
 from extensions.models.memory import Choice, Memory
 from kernel.bus import Bus
 from kernel.files import write
-from kernel.jobs import Job, JobKind, Jobs
+from kernel.jobs import Job, JobKind, Jobs, Kept
 from kernel.keyring import Key, Keyring
 from kernel.settings import Secret, SettingsError, SettingsFile, Struct
 from tests.durability.shim import Disk
@@ -64,7 +64,8 @@ def checkpoint(folder: Path) -> None:
             kept.set()
             await ended.wait()
 
-        job = jobs.start_durable("a", "Fetch", "a.fetch", Fetch("x"), {"at": 1}, file.name, run)
+        kept_so_far = Kept("Fetch", Fetch("x"), {"at": 1})
+        job = jobs.start_durable("a", "a.fetch", kept_so_far, run, file.name)
         await kept.wait()  # A checkpoint that cannot be kept costs the work nothing.
         job.task.cancel()
         await asyncio.gather(job.task, return_exceptions=True)

@@ -109,7 +109,7 @@ async def test_a_broken_card_costs_one_reply_and_the_engine_is_replaced(python: 
     before, bus = taken(), Bus()
     registry = Registry(bus.emit)
     registry.add(LOADERS, Loader(python), "test", phase=Phase.NORMAL, rank=0, rewrites=False)
-    slot = Slot("chat", bus, registry)
+    slot = Slot("chat", bus, registry, lambda owner, point, error: None)
     try:
         await slot.load(STORIES / "hf")
         assert isinstance(slot.model, WorkerModel)
@@ -127,7 +127,7 @@ async def test_a_broken_card_costs_one_reply_and_the_engine_is_replaced(python: 
         assert slot.state.state == "ready"
         assert "torch" not in sys.modules, "the server's Python knows nothing of CUDA"
     finally:
-        await slot.close()
+        await slot.unload()
     assert await given_back(before)
 
 

@@ -104,7 +104,7 @@ async def test_an_undoing_that_fails_is_told_and_the_rest_is_undone(tmp_path: Pa
         assert record.status is Status.RUNNING
         (record.folder / "calm").touch()
         await app.kernel.changes.toggle("bad", on=False)
-        await app.until(lambda: not any(t.get_name() == "bad:undo" for t in asyncio.all_tasks()))
+        await app.until(lambda: not any(t.get_name() == "bad:call" for t in asyncio.all_tasks()))
 
 
 LEAKING = """

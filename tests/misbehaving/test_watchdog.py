@@ -89,6 +89,8 @@ async def test_it_costs_nothing_while_all_is_well():
 def test_the_command_is_exact_and_keeps_a_password_to_itself(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "argv", ["kernel", "serve", "--port", "7861", "--password", "p w"])
     assert in_words("bad") == "python server.py --port 7861 --password '…' --without bad"
+    monkeypatch.setattr(sys, "argv", ["kernel", "serve", "--password=p@ss word!", "--strict"])
+    assert in_words("bad") == "python server.py '--password=…' --strict --without bad"
 
 
 # --- with a real server ---------------------------------------------------------------------
