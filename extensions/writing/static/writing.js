@@ -118,7 +118,7 @@ class WritingBox extends HTMLElement {
       if (refused === this.id_) this.sent = null;                // it is made anew, of this text
       this.apply(between(this.base, text), text);
     }
-    if (!text && name !== this.name && document.activeElement?.id === 'writing-new') this.box.focus();
+    if (!text && document.activeElement?.id === 'writing-new') this.box.focus();
     this.name = name;
     this.revision = Number(revision);
   }
