@@ -23,7 +23,6 @@ CARDS = {
     "Bo": {"description": "{{char}} is a fox who likes {{user}}.", "first_mes": "Yip."},
     "Cy": {"description": "A clock."},
 }
-SETTINGS = "extensions:\n  chat:\n    max_new_tokens: 50\n"
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def model() -> Scripted:
 
 @pytest.fixture
 async def app(model: Scripted) -> AsyncIterator[App]:
-    async with running("group_chat", "chat_instruct", model=model, settings=SETTINGS) as app:
+    async with running("group_chat", "chat_instruct", model=model) as app:
         folder = app.kernel.data / "characters"
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in CARDS.items():

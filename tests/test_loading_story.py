@@ -169,10 +169,11 @@ async def test_four_tabs_talk_with_a_file_that_was_dropped_in(
     python = interpreter(environments_dir / f"xllamacpp{engine and '-'}{engine}")
     data, models = tmp_path / "data", tmp_path / "models"
     models.mkdir()
-    data.mkdir()
-    (data / "settings.yaml").write_text(
-        f'extensions:\n  chat:\n    max_new_tokens: 150\n  llama_cpp:\n    variant: "{engine}"\n'
-    )
+    chosen = data / "state" / "parameters" / "parameters.json"
+    chosen.parent.mkdir(parents=True)
+    chosen.write_text('{"sampling": {"max_new_tokens": 150}}')
+    settings = f'extensions:\n  llama_cpp:\n    variant: "{engine}"\n'
+    (data / "settings.yaml").write_text(settings)
     flags = ("--model-dir", str(models))
     async with live(data, environments_dir, *flags) as server, chromium() as browser:
         context = await browser.new_context(viewport={"width": 1280, "height": 800})

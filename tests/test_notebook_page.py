@@ -43,7 +43,9 @@ async def test_a_writing_session(tmp_path: Path, environments_dir: Path):
     interpreter(environments_dir / "xllamacpp")
     data = tmp_path / "data"
     (data / "notebook").mkdir(parents=True)
-    (data / "settings.yaml").write_text("extensions:\n  chat:\n    max_new_tokens: 200\n")
+    chosen = data / "state" / "parameters" / "parameters.json"
+    chosen.parent.mkdir(parents=True)
+    chosen.write_text('{"sampling": {"max_new_tokens": 200}}')
     flags = ("--model-dir", str(STORIES), "--model", "stories260K.gguf")
     async with live(data, environments_dir, *flags) as server, chromium() as browser:
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
@@ -124,6 +126,15 @@ async def test_a_writing_session(tmp_path: Path, environments_dir: Path):
         await expect(box).not_to_have_value(text)
         await page.get_by_role("button", name="Undo", exact=True).last.click()
         await expect(page.locator("#writing-title")).to_have_text("My tale")
+        await expect(box).to_have_value(text)
+
+        # A new one is empty, and the cursor is in it.
+        await page.click("#writing-new")
+        await expect(box).to_have_value("")
+        await expect(box).to_be_focused()
+        await page.keyboard.type("Another.")
+        await expect(page.locator("#writing-list li")).to_have_count(2)
+        await page.locator("#writing-list a").nth(1).click()
         await expect(box).to_have_value(text)
 
         # What may come next, and the tokens.

@@ -990,12 +990,10 @@ async def test_a_reply_cut_by_its_length_says_by_which_limit(tmp_path: Path):
 
 
 async def test_a_reply_as_long_as_it_may_be_is_not_called_cut_off(tmp_path: Path):
-    settings = "extensions:\n  chat:\n    max_new_tokens: 3\n"
     model = Scripted("One two three.")
-    async with running(
-        "conversations", "chat", "parameters", model=model, settings=settings
-    ) as app:
+    async with running("conversations", "chat", "parameters", model=model) as app:
         tab = await Tab(app).connect()
+        await tab.page.act("parameters.set", name="max_new_tokens", value="3")
         await tab.ask("Hello")
         assert tab.look().having("chat-note")[-1].text == ""
 
@@ -1016,15 +1014,14 @@ class Counting(Scripted):
 @pytest.mark.parametrize("counts", [True, False])
 async def test_what_no_longer_fits_is_left_out_and_that_is_said(counts: bool):
     words = " ".join(["word"] * 20)  # 100 characters: 25 tokens where they are guessed.
-    settings = (
-        "extensions:\n  chat:\n    max_new_tokens: 50\n  instruct:\n    system_message: Be brief.\n"
-    )
+    settings = "extensions:\n  instruct:\n    system_message: Be brief.\n"
     model = Counting(words, context=140) if counts else Scripted(words)
     model.info = structs.replace(model.info, context_length=140 if counts else 190)
     async with running(
         "conversations", "chat", "parameters", model=model, settings=settings
     ) as app:
         tab = await Tab(app).connect()
+        await tab.page.act("parameters.set", name="max_new_tokens", value="50")
         for number in range(4):
             await tab.ask(f"{number} {words}")
         messages = model.asked[-1].messages or ()
@@ -1057,11 +1054,9 @@ async def test_of_very_many_messages_all_that_do_not_fit_are_counted():
 async def test_a_message_that_was_not_read_to_its_end_says_so_for_good():
     """Not only in passing: at the message, at the reply, in every tab, until it is read whole."""
     model = Counting("Yes.", "Right.", "Whole.", context=60)  # Room for 45.
-    settings = "extensions:\n  chat:\n    max_new_tokens: 15\n"
-    async with running(
-        "conversations", "chat", "parameters", model=model, settings=settings
-    ) as app:
+    async with running("conversations", "chat", "parameters", model=model) as app:
         tab = await Tab(app).connect()
+        await tab.page.act("parameters.set", name="max_new_tokens", value="15")
         await tab.ask("word " * 60)
 
         def notes(tab: Tab) -> list[str]:

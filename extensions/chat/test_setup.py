@@ -19,7 +19,6 @@ from kernel.testing import App, Scripted, running
 ADA = Face("ada", "Ada", "/ext/characters/picture/ada", ("Good evening.", "We are closed."))
 BEA = Face("bea", "Bea", "", ("One.", " ", "Two.", "Three."))
 CYD = Face("cyd", "Cyd", "", ("*It looks up.* <b>Yes</b>?",))
-SETTINGS = "extensions:\n  chat:\n    max_new_tokens: 50\n"
 
 
 class Players:
@@ -75,9 +74,8 @@ def played() -> Played:
 
 @pytest.fixture
 async def app(model: Scripted, played: Played) -> AsyncIterator[App]:
-    async with running(
-        "conversations", "chat", "parameters", model=model, settings=SETTINGS
-    ) as app:
+    async with running("conversations", "chat", "parameters", model=model) as app:
+        await app.page().act("parameters.set", name="max_new_tokens", value="50")
         how: Any = {"phase": Phase.NORMAL, "rank": 0, "rewrites": False}
         app.kernel.registry.add(MODES, played, "kernel", **how)
         app.kernel.registry.add(CAST, Players(), "kernel", **how)

@@ -142,11 +142,9 @@ async def test_after_something_was_left_out_the_next_prompts_begin_the_same():
     words = " ".join(["word"] * 20)
     model = Counting(words)
     model.info = type(model.info)("scripted", loader="scripted", context_length=500)
-    settings = "extensions:\n  chat:\n    max_new_tokens: 100\n"
-    async with running(
-        "conversations", "chat", "parameters", model=model, settings=settings
-    ) as app:
+    async with running("conversations", "chat", "parameters", model=model) as app:
         page = app.page("/chat")
+        await page.act("parameters.set", name="max_new_tokens", value="100")
         await app.web.snapshot(page.client)
         for number in range(24):
             page.html = ""
