@@ -145,11 +145,11 @@ class Application:
     async def snapshot(self, client: Client) -> None:
         """Send a page everything it shows; what was queued for it before is contained in that."""
         client.outbox.put("kernel", self._now_brought(), "assets")
-        tab, dropped = self._tab(client), set[str]()
+        tab, path, dropped = self._tab(client), client.path, set[str]()
         client.shows = tab.serial if tab else client.shows
         for entry in (*self._in("status"), *([tab] if tab else ())):
-            path, html = client.path, await self._panel(entry, client)
-            if entry is tab and client.path != path:
+            html = await self._panel(entry, client)
+            if client.path != path:
                 continue  # It was shown another one meanwhile, all of it.
             if entry.owner not in dropped:  # Once: what comes from here on is newer than this.
                 dropped.add(entry.owner)
@@ -195,12 +195,13 @@ class Application:
             tab, tabs = self._tab(client), self._in("tab")
             rail = self._kernel.pages.render("_rail.html", tabs=tabs, current=tab, oob=True)
             client.outbox.put("kernel", rail, "rail")
-            news = self._kernel.hub.news.copy()
+            news, path = self._kernel.hub.news.copy(), client.path
             parts = {"status": await self._status(client), "jobs": self._jobs()}
             footer = self._kernel.pages.render("_status.html", oob=True, **parts)
             client.outbox.put("kernel", footer, "status")
             for entry in self._in("status"):
-                if self._kernel.hub.news[entry.owner] != news[entry.owner]:  # What is there is old.
+                old = self._kernel.hub.news[entry.owner] != news[entry.owner]
+                if old or client.path != path:  # It has news since, or the page is elsewhere.
                     await self._draw(entry, client)
             tab = self._tab(client)
             if tab and tab.serial != client.shows:
@@ -226,8 +227,9 @@ class Application:
         return await self._kernel.draw(entry, client, client.subject)
 
     async def _draw(self, entry: Entry[Panel], client: Client) -> None:
-        html = await self._panel(entry, client)
-        client.outbox.put(entry.owner, placed(entry, html), whole=True)
+        path, html = client.path, await self._panel(entry, client)
+        if client.path == path:  # Else it was sent elsewhere meanwhile, and is told that.
+            client.outbox.put(entry.owner, placed(entry, html), whole=True)
 
     async def _status(self, client: Client) -> list[dict[str, Any]]:
         return [

@@ -75,7 +75,8 @@ def _convert(info: structs.FieldInfo, kind: str, value: Any) -> Any:
         tries = cast(list[Any], value)[-1:]
     elif isinstance(value, str):
         tries = [value.replace("\r\n", "\n")]
-        tries += [float(value.replace(",", "."))] if NUMBER.fullmatch(value) else []
+        if NUMBER.fullmatch(value):
+            tries += [value.strip().removeprefix("+"), float(value.replace(",", "."))]
     tries += [WORDS[one.lower()] for one in tries if isinstance(one, str) and one.lower() in WORDS]
     for one in tries if value is not UNSET else ():
         with suppress(msgspec.ValidationError, RecursionError):

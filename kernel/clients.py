@@ -140,6 +140,8 @@ class Client:
         """Whether it is a page on this machine itself."""
         self.hear: Callable[[str, str], None] | None = None
         """Who acts without a page hears here what it would be told: the sentence and its kind."""
+        self.place = ""
+        """What tells the page the address that it was sent to last."""
         self.shows = -1
         """The contribution that its tab is, so that a restarted one is drawn anew."""
 
@@ -194,12 +196,14 @@ class Hub:
 
     def go(self, client: Client, path: str) -> None:
         """Make a path, quoted as in a link, the address of a page."""
-        client.path = unquote(path)
+        before, client.path = client.path, unquote(path)
         client.tab, _, client.subject = client.path.strip("/").partition("/")
+        html = '<span id="page-go" hidden data-path="{}" hx-swap-oob="outerHTML"></span>'
+        client.place = html.format(escape(path))
         if client in self.clients:
-            html = '<span id="page-go" hidden data-path="{}" hx-swap-oob="outerHTML"></span>'
-            client.outbox.put("kernel", html.format(escape(path)), "go")
-            self._spawn(self.moved(client))
+            client.outbox.put("kernel", client.place, "go")
+            if client.path != before:
+                self._spawn(self.moved(client))
 
     async def serve(self, socket: WebSocket, principal: str) -> None:
         """Serve one page until it goes away."""
@@ -236,7 +240,12 @@ class Hub:
         self.clients.add(client)
         self._kernel.bus.emit(Connected(client))
         serving = asyncio.current_task()
-        work = client.outbox.send(send, lambda: self._spawn(self.snapshot(client)))
+
+        def behind() -> None:
+            client.outbox.put("kernel", client.place, "go")  # It may be among what was given up.
+            self._spawn(self.snapshot(client))
+
+        work = client.outbox.send(send, behind)
         sender = asyncio.create_task(work, name=f"outbox:{client.id}")
         stalled = leaving = False
 

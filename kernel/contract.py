@@ -232,7 +232,8 @@ class ModelInfo(Struct, frozen=True):
 
 @built
 class Output(Struct, frozen=True):
-    """News of one request after a step; `progress` is the read share of its prompt (0 to 1)."""
+    """News of one request after a step; `progress`, the read share of its prompt (0 to 1), says at
+    least that the engine lives while it reads a long one."""
 
     id: int
     delta: Delta | None = None

@@ -54,7 +54,10 @@ class Scope:
             except Exception as error:
                 guard.failed(self.id, "stop", error)
 
-        self._stack.push_async_callback(contained_run)
+        async def whole_run() -> None:  # Whoever stops it a second time cuts no undoing short.
+            await asyncio.shield(self._kernel.later(contained_run()))
+
+        self._stack.push_async_callback(whole_run)
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str = "") -> "asyncio.Task[T]":
         """Run `work` in the background; it is cancelled when the extension stops."""

@@ -1,5 +1,6 @@
 """The sections of settings.yaml: which there are, and in which of them two texts differ."""
 
+import json
 from typing import Any, cast
 
 from msgspec import UNSET, Struct, UnsetType
@@ -28,9 +29,10 @@ def listed(tree: Tree) -> list[str]:
 
 def strays(tree: Tree) -> dict[str, str]:
     """What has a section and is none that anybody reads: its place, and a sentence."""
-    others = {f"extensions.{name}" for name in _named(tree) if not isinstance(name, str)}
+    others = {name for name in _named(tree) if not isinstance(name, str)}
     found = {str(name): unknown(name, SECTIONS, "section") for name in tree if name not in SECTIONS}
-    return found | {name: NO_NAME.format(name.partition(".")[2]) for name in others}
+    said = {name: json.dumps(name, default=str).strip('"') for name in others}  # null, not None
+    return found | {f"extensions.{name}": NO_NAME.format(name) for name in said.values()}
 
 
 def differences(old: Tree, new: Tree) -> set[str]:

@@ -23,6 +23,7 @@ from kernel.app import Application
 from kernel.checks import unknown
 from kernel.contract import Refused
 from kernel.environments import try_lock
+from kernel.files import write
 from kernel.flags import Flags
 from kernel.keyring import Keyring
 from kernel.listener import ACCEPTED, listen, own_names
@@ -106,7 +107,7 @@ async def serve(flags: Flags, memory: Remembered) -> None:
         keyring = Keyring(kernel.data / "secrets", flags.password)
         address = _address(listener, flags)
         with suppress(OSError):  # For who starts a second one.
-            (kernel.data / "address").write_text(address)
+            write(kernel.data / "address", address.encode())
         sign_in = partial(kernel.pages.render, "token.html")
         door = partial(
             Security,
@@ -221,8 +222,9 @@ def _alone(data: Path) -> Generator[None]:
         return
     with file:
         if not try_lock(file.fileno()):
-            address = data / "address"
-            at = f" at {address.read_text('utf-8')}" if address.exists() else ""
+            at = ""
+            with suppress(OSError, ValueError):
+                at = f" at {(data / 'address').read_text('utf-8')}"
             raise Refused(
                 f"Spindle runs already{at}, with the data in {data}. Use the one that runs, or "
                 "give this one a folder of its own: --data-dir FOLDER --port 7861"

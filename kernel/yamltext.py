@@ -72,6 +72,9 @@ def put(text: str, path: Sequence[str], value: Any, note: str = "") -> str:
 def arrange(text: str, path: Sequence[str], order: Sequence[str]) -> str:
     """Bring the entries below `path` into an order, each with the comment right above it."""
     wanted = load(text)
+    there: dict[Any, Any] = at(wanted, path) or {}
+    if odd := [key for key in there if not isinstance(key, str)]:
+        raise Malformed(f"a name in {'.'.join(path)} is no word ({odd[0]}). Put it in quotes first")
     for key in [key for key in order if key not in (at(wanted, path) or {})]:
         text = put(text, (*path, key), {})
         wanted = load(text)

@@ -263,6 +263,7 @@ def test_a_whole_number_has_no_half_and_a_text_stays_one() -> None:
     good, bad = check(Numbers, {"count": "2,5", "name": ".5"})
     assert (good, [*bad]) == ({"name": ".5"}, ["count"])
     assert check(Numbers, {"count": " 2.0"})[0] == {"count": 2}
+    assert check(Numbers, {"count": " +9007199254740993"})[0] == {"count": 9007199254740993}
     assert check(Numbers, {"count": "1,000"})[1]
 
 

@@ -209,14 +209,15 @@ def test_a_name_of_an_extension_that_is_no_text_is_told(path: Path) -> None:
     path.write_text("extensions:\n  1: {}\n  tts: {speed: 1.5}\n  null: {}\n  2026-01-01: {}\n")
     file = SettingsFile(path, path.parent / "secrets")
     assert file.extension("tts", Tts).speed == 1.5
-    assert {*file.problems} == {"extensions.1", "extensions.None", "extensions.2026-01-01"}
+    assert {*file.problems} == {"extensions.1", "extensions.null", "extensions.2026-01-01"}
     assert file.problems["extensions.1"].startswith("1 is no name of an extension.")
     assert file.rank("tts") < file.rank("z")
     file.update({"speed": 1.25}, "extensions", "tts")
-    file.reorder(["tts"])
+    with pytest.raises(SettingsError, match=r"a name in extensions is no word \(1\)"):
+        file.reorder(["tts"])  # It would cost the comments of them all.
     path.write_text("extensions:\n  true: {}\n")
     assert file.reload() >= {"extensions.tts"}
-    assert [*file.problems] == ["extensions.True"]
+    assert [*file.problems] == ["extensions.true"]
 
 
 def test_a_section_that_is_no_list_is_told(file: SettingsFile, path: Path) -> None:

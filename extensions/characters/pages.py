@@ -86,8 +86,8 @@ class Pages:
 
     async def move(self, client: Client, id: str) -> None:
         """Show a page a character (no id: the gallery), and make that its address."""
-        self._ext.go(client, f"/characters/{quote(id, safe='')}".rstrip("/"))
         html = self._ext.render("panel.html", **await self.panel(client, id))
+        self._ext.go(client, f"/characters/{quote(id, safe='')}".rstrip("/"))
         self._ext.push_html(f'<main id="main" hx-swap-oob="innerHTML">{html}</main>', client)
 
     async def tell_form(

@@ -88,9 +88,10 @@ class Pages:
         return {"text": words, "how": ""} if words else {}
 
     async def _begin_anew(self, client: Client, lost: str) -> None:
-        if client.subject == lost:
+        if client.subject == lost and client not in self._going:
             await self.move(client, "")
-            self.say(LOST, client)
+            if not client.subject:
+                self.say(LOST, client)
 
     def _came(self, client: Client) -> None:
         """A page shows the chat from now on."""

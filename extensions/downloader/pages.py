@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from markupsafe import Markup
 
@@ -80,8 +81,10 @@ class Pages:
 
     async def go(self, client: Client, address: Address) -> None:
         """Show a page a repository, and make that its address."""
-        self._ext.go(client, f"/{TAB}/{SECTION}/{views.at(address)}")
-        await self._draw(client)
+        at = views.at(address)
+        html = await self._drawn(client, unquote(at))
+        self._ext.go(client, f"/{TAB}/{SECTION}/{at}")
+        self._ext.push_html(html, client, "view")
 
     async def show_results(
         self,
@@ -206,9 +209,11 @@ class Pages:
         }
 
     async def _draw(self, client: Client) -> None:
-        subject = client.subject.partition("/")[2]
-        html = self._ext.render("_view.html", oob=True, **await self._view(client, subject))
+        html = await self._drawn(client, client.subject.partition("/")[2])
         self._ext.push_html(html, client, "view")
+
+    async def _drawn(self, client: Client, subject: str) -> str:
+        return self._ext.render("_view.html", oob=True, **await self._view(client, subject))
 
     def _starting(self, there: Room) -> dict[str, Any]:
         found = starters(self._ext.models)

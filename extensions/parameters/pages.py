@@ -124,6 +124,7 @@ class Pages:
                 return False
             try:
                 if info and (preset := await self._choices.met(info)):
+                    self.renewed()
                     self._ext.tell(f"The preset {preset} came with {info.name}.", Everyone())
             except Refused as error:
                 self._ext.tell(str(error), Everyone(), "error")
@@ -156,7 +157,8 @@ class Pages:
     async def filter(self, client: Client, loader: str) -> None:
         """Show a page only what a loader honours."""
         self._filters[client] = loader
-        self._ext.push_html(self._groups(loader, oob=True), client, "values")
+        html = self._groups(loader, self._errors.get(client, NOTHING), oob=True)
+        self._ext.push_html(html, client, "values")
 
     def offer_undo(self, said: str, undo: Undelete, client: Client) -> None:
         """Say what was done with a file, beside a button that brings back what it was."""

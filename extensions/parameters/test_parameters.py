@@ -609,9 +609,14 @@ async def test_a_preset_comes_with_its_model(tmp_path: Path):
         await page.act("parameters.set", name="temperature", value="0.4")
         await app.kernel.slot().reload()
         assert (await asked(app, model)).temperature == 0.4, "the same model again"
+        await page.act("parameters.set", name="typical_p", value="9")
+        await page.until('id="parameters-typical_p"[^>]*aria-invalid="true"')
+        anew(page)
         model.info = structs.replace(model.info, name="scripted")
         await app.kernel.slot().reload()
         await page.until("The preset Yara came with scripted")
+        await page.until('id="parameters-typical_p"')
+        assert 'aria-invalid="true"' not in page.html, "other values stand there"
 
 
 async def test_who_writes_at_once_has_the_preset_of_the_model_that_just_came(
@@ -842,6 +847,11 @@ async def test_what_is_wrong_stays_in_the_pop_up_when_another_page_changes_somet
     assert 'aria-invalid="true"' not in other.html
     last = 'id="parameters-pop"(?!.*id="parameters-pop")'
     await mine.until(f'{last}.*id="parameters-pop-temperature"[^>]*aria-invalid="true"')
+    tab = await app.open("/parameters")  # There, a filter leaves it where it stands.
+    await tab.act("parameters.set", name="typical_p", value="9")
+    anew(tab)
+    await tab.act("parameters.show", loader="now")
+    await tab.until('id="parameters-typical_p"[^>]*aria-invalid="true"')
     anew(mine)
     await other.act("parameters.choose", preset="Shortwave")  # Other values stand in all boxes.
     await mine.until('id="parameters-pop-temperature"')

@@ -57,8 +57,8 @@ class Editor:
             await self._ext.thread(self._library.read, name)
         if not client.path.startswith("/settings/prompts"):
             return  # An Undo that was pressed on another page.
-        self._ext.go(client, f"/settings/prompts/{quote(name, safe='')}".rstrip("/"))
         html = self._ext.render("_editor.html", **await self.context(client, name), oob=True)
+        self._ext.go(client, f"/settings/prompts/{quote(name, safe='')}".rstrip("/"))
         self._ext.push_html(html, client)
 
     async def show(self, client: Client, source: str) -> None:

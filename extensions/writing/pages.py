@@ -93,9 +93,8 @@ class Pages:
 
     async def draw(self, client: Client, name: str) -> None:
         """All of the tab anew, with this text, whatever the page showed before."""
+        html = self._library.render("_panel.html", **await self.panel(client, name))
         self._ext.go(client, f"/{self._ext.id}/{quote(name)}")
-        context = await self.panel(client, name)
-        html = self._library.render("_panel.html", **context)
         self._ext.push_html(f'<main id="main" hx-swap-oob="innerMorph">{html}</main>', client)
 
     def offer_undo(self, text: str, client: Client, vals: Mapping[str, str]) -> None:

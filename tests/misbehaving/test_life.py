@@ -63,6 +63,35 @@ async def test_a_start_that_fails_is_told_and_tried_again(tmp_path: Path, how: s
         assert kernel.trouble == {}
 
 
+UNDOES = """
+import asyncio
+async def setup(ext):
+    async def undo():
+        (ext.folder / "undoing").touch()
+        while not (ext.folder / "calm").exists(): await asyncio.sleep(0.01)
+        (ext.folder / "undone").touch()
+    ext.defer(undo)
+    await asyncio.Event().wait()
+"""
+
+
+async def test_who_stops_it_a_second_time_cuts_no_undoing_short(tmp_path: Path):
+    write(tmp_path, "bad", UNDOES)
+    async with running("settings", folders=[tmp_path]) as app:
+        kernel, folder = app.kernel, tmp_path / "bad"
+        kernel.only = None
+        starting = asyncio.create_task(kernel.start("bad"))
+        await app.until(lambda: kernel.records["bad"].handle is not None)
+        first = asyncio.create_task(kernel.stop("bad"))
+        await app.until((folder / "undoing").exists)
+        second = asyncio.create_task(kernel.stop("bad"))
+        await asyncio.sleep(0.05)
+        (folder / "calm").touch()
+        await app.until((folder / "undone").exists)
+        await asyncio.gather(first, second, starting)
+        assert kernel.records["bad"].status is Status.OFF
+
+
 STUCK = """
 import asyncio
 async def setup(ext):

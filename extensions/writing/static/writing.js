@@ -62,6 +62,7 @@ class WritingBox extends HTMLElement {
 
   // A button that is about the text waits until the text has arrived.
   hold(event) {
+    this.fresh = !!event.target.closest?.('#writing-new');
     const button = event.target.closest?.('[data-writing]');
     if (!button || this.settled) return;
     event.preventDefault();
@@ -118,7 +119,8 @@ class WritingBox extends HTMLElement {
       if (refused === this.id_) this.sent = null;                // it is made anew, of this text
       this.apply(between(this.base, text), text);
     }
-    if (!text && document.activeElement?.id === 'writing-new') this.box.focus();
+    if (!text && this.fresh) this.box.focus();
+    this.fresh = false;
     this.name = name;
     this.revision = Number(revision);
   }
