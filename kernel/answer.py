@@ -29,7 +29,7 @@ class Answer:
         work = pump(deltas, self._pipe)
         task = self._task = asyncio.create_task(work, name=f"{entry.owner}:generate")
         self._lease = Lease(entry, task.cancel)
-        task.add_done_callback(self._lease.done)
+        task.add_done_callback(self._over)
 
     async def begins(self) -> bool:
         """Wait for its first word; one that fails or ends before that has not answered at all."""
@@ -67,6 +67,11 @@ class Answer:
             self._guard.failed(self._entry.owner, "generate", error)
             why = f"{self._name} failed while it answered: {told(error)}. "
             raise AnswerFailed(why + "Try again, or switch it off in Settings.") from error
+
+    def _over(self, task: "asyncio.Task[None]") -> None:
+        self._lease.done()
+        if task.cancelled():  # Before its first step it closed nothing.
+            self._pipe.close(RuntimeError("was cancelled"))
 
     async def close(self) -> None:
         """The reader is gone."""

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from kernel.answer import Answer
 from kernel.contract import Delta, Message, Request, Text, Turn
-from kernel.points import Phase, Point
+from kernel.guard import Guard, SwitchedOff
+from kernel.points import Entry, Phase, Point
 from kernel.testing import App, Scripted, running
 from kernel.turn import GENERATE, HISTORY, INPUT, MODES, OUTPUT, REQUEST, Draft, Past, whole_text
 
@@ -242,3 +244,17 @@ async def test_an_engine_that_was_asked_in_the_moment_of_the_stop_is_told_too():
         assert [delta async for delta in reply] == []
         assert len(begun) == 1, "the stop came too late for the question"
         assert begun[0]._stopped.is_set(), "but the engine heard of it"
+
+
+async def test_an_answer_that_is_left_before_its_first_step_holds_up_nobody():
+    async def words() -> AsyncIterator[Delta]:
+        yield Delta("x")
+
+    entry = Entry(Phase.NORMAL, 0, 0, "bad", words)
+    answer = Answer(Guard(lambda failure: None), entry, words(), "Bad")
+    for lease in tuple(entry.leases):
+        lease.leave()
+    async with asyncio.timeout(5):
+        with pytest.raises(SwitchedOff, match="Bad was switched off"):
+            await answer.begins()
+    assert not entry.leases
