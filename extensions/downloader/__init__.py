@@ -10,6 +10,7 @@ from kernel.api import (
     Panel,
     Secret,
     SettingsChanged,
+    SlotChanged,
     Struct,
 )
 
@@ -90,6 +91,10 @@ async def setup(ext: Extension[Settings]) -> None:
             looks.forget()
             await pages.look_again()
         await downloads.settings_changed()
+
+    @ext.on(SlotChanged)
+    async def slot_changed(_: SlotChanged) -> None:
+        await pages.model_changed()
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:

@@ -43,6 +43,8 @@ class Pages:
         self._asked: dict[str, dict[str, Any]] = {}
         """The last search of each page."""
         self._seen: object = None
+        self._guided = False
+        """Whether the guide was loaded when that was told last."""
         self._room, self._measured = Room(0), -MEASURED
 
         def code(language: str, html: str) -> str:
@@ -71,7 +73,8 @@ class Pages:
             return {"wanted": False}
         there = await self._machine()
         context = await self._ext.thread(self._starting, there)
-        return {**context, "wanted": True, "guide": GUIDE if GUIDE in names else ""}
+        guide = {"guide": GUIDE if GUIDE in names else "", "loaded": self._guide_is_loaded()}
+        return {**context, "wanted": True, **guide}
 
     def left(self, client: Client) -> None:
         self._open.discard(client)
@@ -128,6 +131,12 @@ class Pages:
                 html = self._ext.render("_starters.html", oob=True, **context)
                 for page in pages:
                     self._ext.push_html(html, page, "starters")
+
+    async def model_changed(self) -> None:
+        """Another model is loaded, or none: the guide's row says so."""
+        if self._guided != (now := self._guide_is_loaded()):
+            self._guided = now
+            await self.tell_starters()
 
     def tell_downloads(self) -> None:
         """What moves, for every page that shows it."""
@@ -214,6 +223,10 @@ class Pages:
 
     async def _drawn(self, client: Client, subject: str) -> str:
         return self._ext.render("_view.html", oob=True, **await self._view(client, subject))
+
+    def _guide_is_loaded(self) -> bool:
+        loaded = [models.loaded() for models in self._ext.get(MODELS)]
+        return any(file and file.name == GUIDE for file in loaded)
 
     def _starting(self, there: Room) -> dict[str, Any]:
         found = starters(self._ext.models)

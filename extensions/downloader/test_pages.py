@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from kernel.testing import App, running
+from extensions.models.api import MODELS
+from kernel.testing import App, Scripted, running
 from tests.hub import Hub, Repo
 
 from .hub import endpoint_of, token_of
@@ -255,3 +257,21 @@ def test_where_models_are_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("HF_TOKEN", "hf_env")
     assert token_of("") == "hf_env"
     assert token_of("hf_set") == "hf_set"
+
+
+async def test_the_guide_s_row_says_whether_it_is_loaded(tmp_path: Path):
+    model = Scripted("Hi.")
+    async with running("downloader", model=model, data=tmp_path) as app:
+        guide = app.kernel.models / "guide" / "guide.gguf"
+        guide.parent.mkdir(parents=True, exist_ok=True)
+        guide.write_bytes(b"GGUF")
+        [models] = app.kernel.registry.values(MODELS)
+        await models.look()
+        page = await app.open(AT)
+        await page.until('id="downloader-guide-load"')
+        model.info, page.html = replace(model.info, path=str(guide)), ""
+        await app.kernel.slot().load(guide)
+        assert "downloader-guide-load" not in await page.until("The guide</b>.*?is loaded")
+        page.html = ""
+        await app.kernel.slot().unload()
+        await page.until('id="downloader-guide-load"')
