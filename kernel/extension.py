@@ -219,7 +219,10 @@ class Extension(Scope, Generic[S]):
     ) -> None:
         """Render a template and send it to pages; its top-level nodes carry hx-swap-oob."""
         if self._kernel.hub.clients:
-            self.push_html(self.render(template, **context), to, key)
+            html = self.render(template, **context)
+            if html.strip() and "hx-swap-oob" not in html:
+                raise ValueError(f"{template} says no place: give its outer tags hx-swap-oob")
+            self.push_html(html, to, key)
 
     def push_html(self, html: str, to: To, key: str | None = None, *, whole: bool = False) -> None:
         """Send a fragment; with `key` it replaces a queued one. Never waits. `whole`: it is all
@@ -228,7 +231,7 @@ class Extension(Scope, Generic[S]):
 
     def go(self, client: Client, path: str) -> None:
         """Make a path, quoted as in a link, the address of a page; what stands there is pushed by
-        the caller, who has it. The status line is drawn anew."""
+        the caller, who has it. The status line is drawn anew; “back” leads to the page before."""
         self._kernel.hub.go(client, path)
 
     def tell(self, text: str, to: To, kind: str = "note") -> None:

@@ -25,8 +25,9 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             stack.callback(forget_modules, record.id)
             stack.callback(kernel.pages.forget, record.id)
             module = await called(run_module, record)
-            record.kind = getattr(module, "Settings", NoSettings)
-            settings = kernel.settings.extension(record.id, record.kind)
+            kind = getattr(module, "Settings", NoSettings)
+            settings = kernel.settings.extension(record.id, kind)
+            record.kind = kind  # For forms, once it could be made: each field needs a default.
             ext = record.handle = Extension(record, settings, kernel, stack)
             try:
                 async with asyncio.timeout(kernel.patience):

@@ -13,6 +13,8 @@ def unfit(record: Record, records: Records) -> str:
     """Why it cannot run, whatever may start yet, in words for its card; empty when it can."""
     if not (manifest := record.manifest):
         return record.reason
+    if not (record.folder / "__init__.py").is_file():
+        return "It has no __init__.py yet."
     if manifest.api != API:
         return f"It was made for API {manifest.api}; this is API {API}. Look for an update."
     if missing := manifest.missing():

@@ -67,9 +67,17 @@ def failure(id: int, error: BaseException, kind: str = "") -> frames.Failed:
     if isinstance(error, Refused | EngineFailed | SystemExit):
         return frames.Failed(id, said, kind, getattr(error, "refused", None))
     traceback.print_exception(error)
-    said = f"The engine failed: {type(error).__name__}: {said}"[:2000]
+    said = f"The engine failed: {type(error).__name__}: {said}"[:2000].rstrip(".") + place(error)
+    sys.stderr.write(f"error: {said}\n")  # It is logged by its first word.
     lacks = isinstance(error, ImportError) or "cannot open shared object" in said
-    return frames.Failed(id, said.rstrip(".") + LACKS.format(sys.prefix) if lacks else said, kind)
+    return frames.Failed(id, said + LACKS.format(sys.prefix) if lacks else said, kind)
+
+
+def place(error: BaseException) -> str:
+    """Where in the engine's own files, in no library's."""
+    steps = traceback.extract_tb(error.__traceback__)
+    own = [s for s in steps if not s.filename.startswith((__file__, sys.prefix, sys.base_prefix))]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def mended(output: Output) -> Output:
@@ -138,7 +146,7 @@ class Host:
                     cancelled.set()
             case frames.Call(id, name):
                 self.calls[id] = threading.Event()
-                if beside := name in self.engine.concurrent:
+                if beside := name in getattr(self.engine, "concurrent", ()):
                     threading.Thread(target=self.call, args=(frame,), daemon=True).start()
                 self.jobs.put(None if beside else frame)  # It may wait for steps, as a request.
             case frames.Load():

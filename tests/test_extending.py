@@ -1,11 +1,13 @@
 """docs/extending.md is true: the extension in it is built from its words and does what they say."""
 
+import asyncio
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 from kernel.testing import Scripted, running
+from kernel.worker import Worker
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "extending.md").read_text("utf-8")
@@ -42,6 +44,7 @@ def test_each_file_is_there_and_none_twice_but_the_one_that_grows():
         "test_hourglass.py",
         "loud.py",
         "diary.py",
+        "worker.py",
     ]
 
 
@@ -88,8 +91,24 @@ async def test_a_line_is_kept_for_each_reply(tmp_path: Path):
         assert "scripted: One. (done, " in diary.read_text()
 
 
+async def test_a_garden_is_watered_in_a_process_of_its_own(tmp_path: Path):
+    (tmp_path / "worker.py").write_text(dict(blocks())["worker.py"])
+    worker = await Worker.start(Path(sys.executable), f"{tmp_path / 'worker.py'}:Water")
+    heard = list[str]()
+    assert await worker.call("water", lambda _, note: heard.append(note), beds=2, seconds=0) == 2
+    assert heard == ["Bed 1", "Bed 2"]
+    began = asyncio.Event()
+    ask = worker.call("water", lambda *_: began.set(), beds=10**6, seconds=0.01)
+    watering = asyncio.create_task(ask)
+    await began.wait()
+    watering.cancel()
+    await asyncio.wait({watering})
+    assert await worker.call("water", beds=1, seconds=0) == 1, "the one before has ended"
+    await worker.close()
+
+
 def test_the_whole_passes_its_own_tests_as_its_author_runs_them(tmp_path: Path):
-    build(folder := tmp_path / "data" / "extensions" / "hourglass", blocks()[:-2])
+    build(folder := tmp_path / "data" / "extensions" / "hourglass", blocks()[:-3])
     command = re.search(r"^python (-m pytest .*)$", TEXT, re.MULTILINE)
     assert command
     done = subprocess.run(

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, Page, Route, expect
+from playwright.async_api import BrowserContext, Page, Route, WebSocketRoute, expect
 
 from tests.live import Live, Watched, chromium, live
 
@@ -127,6 +127,25 @@ async def test_the_palette_by_keyboard(tmp_path: Path):
         await expect(none).to_be_visible()
         await page.fill("#settings-filter", "")
         await expect(cards).to_have_count(all_of_them)
+
+
+async def test_what_says_no_place_changes_nothing(tmp_path: Path):
+    """A fragment without hx-swap-oob, by an author's mistake, is none of the page's."""
+    async with opened(tmp_path) as (server, context, _):
+        page, sockets = await context.new_page(), list[WebSocketRoute]()
+
+        def between(socket: WebSocketRoute) -> None:
+            socket.connect_to_server()
+            sockets.append(socket)
+
+        await page.route_web_socket("**/ws*", between)
+        await page.goto(f"{server.address}/chat")
+        await page.wait_for_selector("html[data-ui-link=online]")
+        sockets[0].send("<b id='stray'>lost</b>")
+        sockets[0].send('<span id="page-theme" data-theme="dark" hx-swap-oob="outerHTML"></span>')
+        await page.wait_for_selector("html[data-theme=dark]")
+        assert await page.locator("#stray").count() == 0
+        await expect(page.locator("#chat-text")).to_be_visible()
 
 
 async def test_the_choice_in_the_palette_stays_while_a_reply_is_drawn(tmp_path: Path):

@@ -108,7 +108,9 @@ async def test_an_error_of_one_request_is_a_sentence_and_the_worker_lives(
 ):
     with pytest.raises(WorkerError, match=sentence.split(":")[0]) as caught:
         await text(worker.generate(Request(prompt=prompt)))
-    assert (str(caught.value), caught.value.refused) == (sentence, refused)
+    said, _, line = str(caught.value).partition(" (scripted.py, line ")
+    assert (said, caught.value.refused) == (sentence, refused)
+    assert bool(line) is ("failed" in said)
     assert await text(worker.generate(Request(prompt="fine"))) == "fine "
 
 

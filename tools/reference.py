@@ -92,7 +92,8 @@ PERMISSIONS = {
 }
 
 REGIONS = {
-    "tab": "A tab of the rail, at `/<extension>`. `title` and `icon` are the rail's; `subject` is "
+    "tab": "A tab of the rail, at `/<extension>`. `title` and `icon` are the rail's (`icon`: the "
+    "path data of a drawing of 24 by 24, as in an SVG's `d`); `subject` is "
     "what follows in the address.",
     "sidebar": "Below the list of conversations in the chat. `subject` is the conversation.",
     "composer": "Beside the chat's text box. `subject` is the conversation, or empty.",
@@ -103,7 +104,9 @@ REGIONS = {
     "below 0.",
     "model_file": "Beside one model on the Model page. `subject` is its name below `models/`; draw "
     "nothing where there is nothing to say of it.",
-    "status": "The status line at the foot of every page.",
+    "status": "The status line at the foot of every page. `subject` is what follows the tab in its "
+    "address: a conversation where `client.tab` is `chat` or empty. It is drawn anew when the page "
+    "goes elsewhere.",
     "settings": "A section of its own in the Settings tab; `title` heads it.",
     "command": "Buttons and links that the command palette (Ctrl+K) finds.",
     "shortcut": "Rows of the list of keyboard shortcuts (?).",

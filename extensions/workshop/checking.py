@@ -30,11 +30,18 @@ sys.exit(min(1, asyncio.run(examine(Path(sys.argv[1])))))
 """
 
 
+NONE = 5
+"""What pytest ends with where it found no tests."""
+
+
 async def check(folder: Path) -> bool:
     """Examine an extension in its folder; says on the terminal what it finds, and whether all is
     well."""
     if not (folder / "extension.toml").is_file():
-        raise Refused(f"{folder} has no extension.toml. Give the folder of an extension, or an id.")
+        raise Refused(
+            f"{folder} has no extension.toml. Give the folder of an extension, or an id; of one in "
+            "another data folder with --data-dir FOLDER."
+        )
     return await _run("-c", SUITE, str(folder)) == 0
 
 
@@ -50,7 +57,9 @@ async def tests(folder: Path) -> bool:
         return True
     command = ("-m", "pytest", "-c", os.devnull, "--import-mode=importlib", *flags, "--rootdir")
     command = (*command, str(folder), str(folder))
-    return await _run(*command, python=python) == 0
+    if (status := await _run(*command, python=python)) == NONE:
+        sys.stdout.write("It has no tests of its own yet.\n")
+    return status in (0, NONE)
 
 
 def _others() -> list[str]:
