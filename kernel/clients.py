@@ -242,7 +242,8 @@ class Hub:
         serving = asyncio.current_task()
 
         def behind() -> None:
-            client.outbox.put("kernel", client.place, "go")  # It may be among what was given up.
+            if client.place:  # It may be among what was given up.
+                client.outbox.put("kernel", client.place, "go")
             self._spawn(self.snapshot(client))
 
         work = client.outbox.send(send, behind)

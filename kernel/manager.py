@@ -95,7 +95,7 @@ class Kernel:
     def absent(self, id: str) -> str:
         """Why an extension answers nothing just now, in a sentence."""
         if id in self.records and self.records[id].is_(Status.RUNNING):
-            return f"{self.name(id)} has no such action. Reload the page, or look at its name."
+            return f"{self.name(id)} has nothing of that name. Check how it is written."
         starts = id in self.records and self.records[id].is_(Status.STARTING)
         off = "is switched off. Switch it on in Settings."
         why = "is still starting. Try again in a moment." if starts else off

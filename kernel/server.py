@@ -44,8 +44,6 @@ from kernel.workers import Engines
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = [ROOT / "extensions"]
-
-
 OPEN = "Nobody but pages of other sites needs it: Spindle was started with --insecure-no-auth."
 HELD_UP = "Seconds that an extension may hold everything up until a restart without it is offered."
 

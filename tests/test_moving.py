@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kernel.clients import PORTION
 from kernel.testing import App, running
 from kernel.testing.page import Page
@@ -109,7 +111,9 @@ async def test_staying_is_no_move(tmp_path: Path):
         assert not DRAWN.search(page.html)
 
 
-async def test_a_page_that_was_too_far_behind_is_told_its_address_again(tmp_path: Path):
+@pytest.mark.parametrize("at", ["x", "b"])
+async def test_a_page_that_was_too_far_behind_is_told_its_address_again(tmp_path: Path, at: str):
+    """If it was sent to one; there is no empty message."""
     async with opened(tmp_path) as (app, page):
         sent, hub = list[bytes](), app.kernel.hub
         taking = asyncio.Event()
@@ -119,10 +123,13 @@ async def test_a_page_that_was_too_far_behind_is_told_its_address_again(tmp_path
             sent.extend(texts)
 
         async with hub._connected(page.client, send):
-            app.extension("slow").go(page.client, "/slow/b")
+            if at != "x":
+                app.extension("slow").go(page.client, f"/slow/{at}")
             for _ in range(3):
                 hub.push("slow", "<p>" + "x" * (500 << 10) + "</p>", page.client)
             taking.set()
-            await app.until(lambda: any(b"at b." in text for text in sent))
-        assert any(b'data-path="/slow/b"' in text for text in sent)
+            await app.until(lambda: any(b"main" in text for text in sent))
+        assert all(sent)
+        assert any(b'data-path="/slow/b"' in text for text in sent) is (at == "b")
+        assert any(f"at {at}.</main>".encode() in text for text in sent)
         assert max(map(len, sent)) < 30 * PORTION

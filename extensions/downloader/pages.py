@@ -44,7 +44,7 @@ class Pages:
         """The last search of each page."""
         self._seen: object = None
         self._guided = False
-        """Whether the guide was loaded when that was told last."""
+        """Whether the guide was loaded when the list was drawn last."""
         self._room, self._measured = Room(0), -MEASURED
 
         def code(language: str, html: str) -> str:
@@ -73,7 +73,8 @@ class Pages:
             return {"wanted": False}
         there = await self._machine()
         context = await self._ext.thread(self._starting, there)
-        guide = {"guide": GUIDE if GUIDE in names else "", "loaded": self._guide_is_loaded()}
+        self._guided = self._guide_is_loaded()
+        guide = {"guide": GUIDE if GUIDE in names else "", "loaded": self._guided}
         return {**context, "wanted": True, **guide}
 
     def left(self, client: Client) -> None:
@@ -134,8 +135,7 @@ class Pages:
 
     async def model_changed(self) -> None:
         """Another model is loaded, or none: the guide's row says so."""
-        if self._guided != (now := self._guide_is_loaded()):
-            self._guided = now
+        if self._guided != self._guide_is_loaded():
             await self.tell_starters()
 
     def tell_downloads(self) -> None:

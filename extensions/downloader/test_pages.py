@@ -272,6 +272,8 @@ async def test_the_guide_s_row_says_whether_it_is_loaded(tmp_path: Path):
         model.info, page.html = replace(model.info, path=str(guide)), ""
         await app.kernel.slot().load(guide)
         assert "downloader-guide-load" not in await page.until("The guide</b>.*?is loaded")
-        page.html = ""
+        late = await app.open(AT)  # It shows so from the beginning, and is told of the end.
+        assert "downloader-guide-load" not in late.html
+        late.html = ""
         await app.kernel.slot().unload()
-        await page.until('id="downloader-guide-load"')
+        await late.until('id="downloader-guide-load"')

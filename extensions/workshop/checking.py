@@ -8,6 +8,8 @@ from pathlib import Path
 from kernel.api import Refused
 
 ROOT = Path(__file__).resolve().parents[2]
+NONE = 5
+"""What pytest ends with where it found no tests."""
 SUITE = """
 import asyncio, sys, warnings
 from pathlib import Path
@@ -28,10 +30,6 @@ async def examine(folder):
 
 sys.exit(min(1, asyncio.run(examine(Path(sys.argv[1])))))
 """
-
-
-NONE = 5
-"""What pytest ends with where it found no tests."""
 
 
 async def check(folder: Path) -> bool:
