@@ -157,9 +157,13 @@ async def test_a_writing_session(tmp_path: Path, environments_dir: Path):
         await page.click("#writing-tab-raw")
         await expect(box).to_have_value(text)
 
-        # The phone's layout holds everything.
+        # The phone's layout holds everything; a new text is not left under the list.
         await page.set_viewport_size({"width": 390, "height": 844})
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+        await page.click("[popovertarget=writing-side]")
+        await page.click("#writing-new")
+        await expect(page.locator("#writing-side")).to_be_hidden()
+        await expect(box).to_be_focused()
         await shoot(page, "notebook-4-phone")
 
         # What is typed while the server is away is not left without a question.

@@ -119,7 +119,10 @@ class WritingBox extends HTMLElement {
       if (refused === this.id_) this.sent = null;                // it is made anew, of this text
       this.apply(between(this.base, text), text);
     }
-    if (!text && this.fresh) this.box.focus();
+    if (!text && this.fresh) {
+      document.querySelector('#writing-side:popover-open')?.hidePopover();         // on a phone it lies over the text
+      this.box.focus();
+    }
     this.fresh = false;
     this.name = name;
     this.revision = Number(revision);
