@@ -76,6 +76,9 @@ class Extension(Scope, Generic[S]):
     ) -> Callable[[Any], Any]:
         """Decorate a modifier of a point, or the handler of an action, job kind or event class."""
 
+        if not isinstance(cast(object, what), Point | type):
+            raise TypeError(f"ext.on takes a point, as OUTPUT, or a class, not {what!r:.99}")
+
         def decorate(function: Any) -> Any:
             if isinstance(what, Point):
                 self._contribute(cast(Point[Any], what), function, phase, rewrites)

@@ -1,6 +1,6 @@
 """A settings struct as form fields, and in words: everything comes from its annotations."""
 
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, inspect
@@ -67,6 +67,8 @@ def describe(info: FieldInfo, value: Any = UNSET) -> Field:
     default = UNSET if default is NODEFAULT else default
     value = default if value is UNSET else value
     of, words, extra = _bare(inspect.type_info(info.type))
+    if isinstance(of, inspect.LiteralType):  # msgspec has put its values into another order.
+        of = inspect.LiteralType(_written(info.type))
     kind, wants = _kind(of, extra)
     choices = tuple((as_text(c), as_text(c)) for c in _choices(of))
     if kind == "switch" and not isinstance(default, bool):
@@ -143,6 +145,14 @@ def _kind(of: inspect.Type, extra: dict[str, Any]) -> tuple[Kind, str]:
             return "secret", "text"
         case _:
             return "text", "something else"
+
+
+def _written(kind: Any) -> tuple[Any, ...]:
+    """The values of the Literal in a type, in the author's order."""
+    inside: tuple[Any, ...] = get_args(kind)
+    if get_origin(kind) is Literal:
+        return tuple(value for value in inside if value is not None)
+    return next((found for each in inside if (found := _written(each))), ())
 
 
 def _choices(of: inspect.Type) -> tuple[Any, ...]:

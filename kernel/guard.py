@@ -109,25 +109,39 @@ class Guard:
     ) -> None:
         self._report = report
         self.strict = strict
-        self._history: dict[str, deque[float]] = defaultdict(deque)
+        self._history: dict[str, deque[tuple[str, float]]] = defaultdict(deque)
         self._watched: set[Watched] = set()
         self._timer: asyncio.TimerHandle | None = None
         self.budget = budget
         """Seconds for a modifier, a panel, an undoing."""
         self.patience = 30.0
         """Seconds for what may have to ask an engine first: a mode, a listener."""
+        self.moment = 1.0
+        """Seconds in which what is done for each page fails but once."""
         self.silence = 60.0
         """Seconds without a word after which an answer in the engine's place counts as hung."""
 
-    def failed(self, owner: str, point: str, error: BaseException, *, asked: bool = False) -> None:
-        """Count a failure, log it and report it; where it `asked` a model, that may be to blame."""
+    def failed(
+        self,
+        owner: str,
+        point: str,
+        error: BaseException,
+        *,
+        asked: bool = False,
+        again: bool = False,
+    ) -> None:
+        """Count a failure, log it and report it; where it `asked` a model, that may be to blame.
+
+        What is done `again` for each page fails once for all of a moment.
+        """
         if asked and isinstance(error, GONE):
             return log.info("%s went without a model in %s: %s", owner, point, error)
         history = self._history[owner]
         now = time.monotonic()
-        if not passing(error):
-            history.append(now)
-        while history and history[0] < now - WINDOW:
+        counted = again and any(p == point and t > now - self.moment for p, t in history)
+        if not passing(error) and not counted:
+            history.append((point, now))
+        while history and history[0][1] < now - WINDOW:
             history.popleft()
         log.error("%s failed in %s: %s", owner, point, told(error), exc_info=error)
         self._report(Failure(owner, point, error, len(history) >= ALLOWANCE))

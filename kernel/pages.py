@@ -80,7 +80,9 @@ async def drawn(
     guard, template = kernel.guard, f"{entry.owner}/{entry.value.template}"
     try:
         async with asyncio.timeout(guard.budget):
-            context = await called(entry.value.context, client, subject)
+            context: Any = await called(entry.value.context, client, subject)
+        if not isinstance(context, Mapping):
+            raise TypeError(f"its context gave a {type(context).__name__}, not a dict")
         return kernel.pages.render(template, **context)
     except (Exception, SystemExit) as error:
         record = kernel.records.get(entry.owner)
@@ -88,7 +90,7 @@ async def drawn(
             return Markup()
         if isinstance(error, TimeoutError):
             error = TimeoutError(f"took longer than {guard.budget:g} s")
-        guard.failed(entry.owner, f"panel {entry.value.template}", error)
+        guard.failed(entry.owner, f"panel {entry.value.template}", error, again=True)
         text = "{} could not draw this. Its card in Settings says more."
         return Markup('<p class="empty">' + text + "</p>").format(kernel.name(entry.owner))
 

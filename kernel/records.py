@@ -1,6 +1,7 @@
 """What the kernel knows of each extension, running or not."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -138,7 +139,7 @@ def told(error: BaseException) -> str:
         text = type(error).__name__
     text = text if len(text) <= 500 else text[:500] + "…"
     steps = [(f.f_globals.get("__name__"), f, line) for f, line in walk_tb(error.__traceback__)]
-    own = [(f, line) for name, f, line in steps if str(name).startswith("extensions.")]
-    # Where in an extension, said as Python says a SyntaxError's.
+    # Where in an extension or its template, said as Python says a SyntaxError's.
+    own = [(f, n) for name, f, n in steps if re.match(r"extensions\.|.+\.html$", str(name))]
     at = f" ({Path(own[-1][0].f_code.co_filename).name}, line {own[-1][1]})" if own else ""
     return text.encode(errors="replace").decode().rstrip(" .:") + at

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kernel.acting import ACTIONS
 from kernel.guard import SwitchedOff, contained
+from kernel.pages import Panel
 from kernel.points import Entry, Phase, Point, Rewrites
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ class Scope:
     def _admit(self, point: Point[Any], value: Any) -> None:
         """Raise when the value cannot be a contribution: a wrong type, or a name that is taken."""
         point.check(value)
+        if isinstance(value, Panel) and not (self.folder / "templates" / value.template).is_file():
+            raise ValueError(f"there is no templates/{value.template}, which a panel shows")
         name = "name" if point is ACTIONS else "id"
         mine = getattr(value, name, None)
         for entry in self._kernel.registry.entries(point) if isinstance(mine, str) else ():

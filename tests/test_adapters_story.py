@@ -46,7 +46,7 @@ async def test_what_fits_is_applied_and_removed(tmp_path: Path, environments_dir
         # What the command line named is applied; the status line leads to the list.
         await expect(page.locator("#loras-status")).to_contain_text("shakespeare")
         await page.click("#loras-status a")
-        told, weight = page.locator("#loras-list > .well"), "input[type=number]"
+        told, weight = page.locator("#loras-list > .well"), ".loras-weight input"
         await expect(told).to_contain_text("Applied to stories: shakespeare at 0.5")
         await expect(page.locator(f"{row(page, 'shakespeare')} {weight}")).to_have_value("0.5")
         for name, why in (

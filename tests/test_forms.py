@@ -273,3 +273,21 @@ def test_a_range_that_may_be_nothing_is_drawn() -> None:
 
     assert [field.kind for field in fields(Perhaps, Perhaps())] == ["range"]
     assert [field.kind for field in fields(Perhaps, Perhaps(None))] == ["number"]
+
+
+def test_choices_stand_as_they_were_written() -> None:
+    class Sizes(Struct, frozen=True):
+        size: Literal["small", "medium", "large"] = "small"
+        perhaps: Annotated[Literal[3, 1, 2] | None, Meta(description="How many.")] = None
+
+    size, perhaps = fields(Sizes)
+    assert [value for value, _ in size.choices] == ["small", "medium", "large"]
+    assert [value for value, _ in perhaps.choices] == ["", "3", "1", "2"]
+    assert size.wants == "one of small, medium, large"
+
+
+def test_a_box_for_a_number_hands_on_what_was_typed() -> None:
+    """A browser's own box for numbers drops what its language does not write: "0,5" becomes 5."""
+    boxes = {has["name"]: has for tag, has in render(Settings()).tags if tag == "input"}
+    assert boxes["ratio"]["type"] == boxes["threads"]["type"] == "text"
+    assert (boxes["ratio"]["inputmode"], boxes["seed"]["inputmode"]) == ("decimal", "text")

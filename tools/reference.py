@@ -5,11 +5,12 @@ What is not described there is an error: a test runs this and looks for gaps.
 
 import inspect
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Awaitable, Iterator
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast, get_args, get_origin
 
 from extensions.conversations.api import Conversation, StoredMessage
 from extensions.conversations.api import Store as Conversations
@@ -28,9 +29,9 @@ EVENTS = (
 """What the kernel emits; `@ext.on(Event)` listens."""
 
 DATA = (
-    "Delta", "Turn", "Message", "Text", "Reasoning", "Image", "Audio", "Request", "Finish", "Usage",
-    "Timings", "Token", "Mark", "Panel", "Routes", "Everyone", "Conversation", "Client", "Action",
-    "JobKind", "Refused", "Sentences", "Secret", "Phase", "Principal", "Key",
+    "Delta", "Turn", "Past", "Draft", "Message", "Text", "Reasoning", "Image", "Audio", "Request",
+    "Finish", "Usage", "Timings", "Token", "Mark", "Panel", "Routes", "Everyone", "Conversation",
+    "Client", "Action", "JobKind", "Refused", "Sentences", "Secret", "Phase", "Principal", "Key",
 )  # fmt: skip
 """What modifiers, actions and panels handle."""
 
@@ -320,9 +321,23 @@ def all_points() -> Iterator[tuple[str, str, Point[Any]]]:
 
 
 def points() -> Iterator[str]:
-    yield from ("| point | from | |", "|---|---|---|")
+    yield from ("| point | from | takes | |", "|---|---|---|---|")
     for module, name, point in all_points():
-        yield f"| `{name}` | `{module}` | {point.doc} |"
+        yield f"| `{name}` | `{module}` | `{takes(name, point)}` | {point.doc} |"
+
+
+def takes(name: str, point: Point[Any]) -> str:
+    """What is contributed to a point, as its declaration says: a class, or how it is called."""
+    homes = (m for m in [*sys.modules.values()] if getattr(m, name, None) is point)
+    declared = next(said for m in homes if (said := inspect.get_annotations(m).get(name)))
+    [kind] = get_args(declared)
+    if not (inside := get_args(kind)):
+        return typed(kind)
+    *given, answer = (*inside[0], inside[1])
+    waits = get_origin(answer) is Awaitable
+    said = inspect.formatannotation(get_args(answer)[0] if waits else answer)
+    said = f"({', '.join(map(typed, given))}) -> {re.sub(r'[a-z_.]+[.]', '', said)}"
+    return f"{'async ' * waits}{said}".replace("|", "\\|")
 
 
 def events() -> Iterator[str]:

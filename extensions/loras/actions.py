@@ -6,10 +6,16 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from kernel.api import Action
+from kernel.api import Action, Struct, check
 
 WEIGHT, USE = "weight ", "use "
 """What the names of the form's fields begin with; the adapter's own follows."""
+
+
+class Typed(Struct, frozen=True):
+    """A weight as the form has it; left empty it is 1."""
+
+    weight: float = 1.0
 
 
 class Apply(Action, frozen=True):
@@ -22,8 +28,13 @@ class Apply(Action, frozen=True):
     def wish(self) -> list[tuple[str, float]]:
         """The adapters, however they were named; raises ValueError for a weight that is none."""
         named = [key.removeprefix(USE) for key in self.rest if key.startswith(USE)]
-        weights = {name: str(self.rest.get(WEIGHT + name) or "1") for name in named}
-        return [*self.adapters, *((name, float(text)) for name, text in weights.items())]
+        return [*self.adapters, *((name, self._typed(name)) for name in named)]
+
+    def _typed(self, name: str) -> float:
+        good, bad = check(Typed, {"weight": self.rest.get(WEIGHT + name, "")})
+        if bad:
+            raise ValueError
+        return good.get("weight", 1.0)
 
 
 class Remove(Action, frozen=True):

@@ -272,8 +272,19 @@ async def test_too_many_and_no_numbers(data: Path):
         page = await app.open("/models/loras")
         await page.act("loras.apply", **{"use verse": "on", "weight verse": "much"})
         await page.until("A weight must be a number")
+        page.html = ""
         await page.act("loras.apply", **{"use verse": "on", "weight verse": "nan"})
-        await page.until("The weight of verse must be a number")
+        await page.until("A weight must be a number")
+
+
+async def test_a_weight_is_typed_as_people_write_it(data: Path):
+    async with served(data) as (app, loader, _):
+        await load(app, "one.gguf")
+        page = await app.open("/models/loras")
+        await page.act("loras.apply", **{"use verse": "on", "weight verse": "0,5"})
+        assert await asked(app, loader) == (("verse", 0.5),)
+        await page.act("loras.apply", **{"use verse": "on", "weight verse": ""})
+        assert await asked(app, loader) == (("verse", 1.0),)
 
 
 async def test_an_adapter_of_another_model_says_so_in_the_list(data: Path):

@@ -17,6 +17,8 @@ QUIET = 0.5
 """Seconds after a change until what is made of the whole text is made anew."""
 COMMANDS = 10
 """Texts that the palette of commands has."""
+KEPT = 10
+"""Pages that went away and whose sub-tab is known."""
 LISTED = 500
 """Texts in the list at the side."""
 
@@ -28,6 +30,8 @@ class Pages:
         self.two = two
         """Whether there is a box for what comes out."""
         self.looks: dict[Client, Looks] = {}
+        self._left: dict[tuple[str, str], Looks] = {}
+        """What pages that went away looked at, by whose they were and of which text."""
         self._ext, self._library, self.views = ext, library, views
         self._asking = Asking(ext)
         self._counts: dict[str, str] = {}
@@ -56,7 +60,9 @@ class Pages:
         looks = Looks()
         if client and client.id:
             client.subject = name or subject
-            looks = self.looks.setdefault(client, looks)
+            if client not in self.looks:  # A page that comes back shows what it showed.
+                self.looks[client] = self._left.pop((client.principal, client.subject), looks)
+            looks = self.looks[client]
             if sheets:
                 self.redraw(name)
         problem = problem or ("" if name else f"There is no text “{subject}”.")
@@ -82,7 +88,9 @@ class Pages:
         return {"names": [name for name in names if name != here][:COMMANDS]}
 
     def left(self, client: Client) -> None:
-        self.looks.pop(client, None)
+        if looks := self.looks.pop(client, None):
+            self._left[client.principal, client.subject] = looks
+            self._left = dict([*self._left.items()][-KEPT:])
         self._told.pop(client, None)
 
     async def move(self, client: Client, name: str) -> None:

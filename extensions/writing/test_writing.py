@@ -548,3 +548,15 @@ async def test_the_last_words_are_kept_when_it_ends_in_the_middle_of_a_save(
         await typed(page, app, "story", " upon a time.")
         await began.wait()
     assert file.read_text() == "Once upon a time."
+
+
+async def test_a_page_that_comes_back_shows_the_sub_tab_that_it_showed(tmp_path: Path):
+    async with running("notebook", data=texts(tmp_path, story="Once", other="Twice")) as app:
+        page = await app.open("/notebook/story")
+        await page.act("notebook.show", name="story", view="markdown")
+        await page.until('data-view="markdown"')
+        page.close()
+        await asyncio.sleep(0)
+        for path, view in (("other", "raw"), ("story", "markdown"), ("story", "raw")):
+            page = await app.open(f"/notebook/{path}")
+            await page.until(f'data-view="{view}"')

@@ -1,6 +1,7 @@
 """Mistakes of a first hour: each is told where its author looks, and costs nobody else."""
 
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,62 @@ async def test_an_engine_with_a_method_alone_works_and_says_where_it_failed(tmp_
         await worker.call("share", by=0)
     await worker.close()
     assert any(line.startswith("error: The engine failed: ZeroDivisionError") for line in said)
+
+
+NOTHING = "async def setup(ext): ext.on('input')"
+LIST = """
+from kernel.api import PANELS, Panel
+async def setup(ext):
+    async def context(client, subject):
+        return [1]
+    ext.add(PANELS, Panel("status", "it.html", context))
+"""
+PANEL = """
+from kernel.api import PANELS, Panel
+async def setup(ext):
+    ext.add(PANELS, Panel("status", "it.html"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "template", "says"),
+    [
+        (NOTHING, "", "ext.on takes a point, as OUTPUT, or a class, not 'input'"),
+        (PANEL, "", "there is no templates/it.html, which a panel shows"),
+    ],
+    ids=["no point", "no template"],
+)
+async def test_what_cannot_be_meant_ends_the_start_with_a_sentence(
+    tmp_path: Path, code: str, template: str, says: str
+):
+    write(tmp_path, "bad", code)
+    (tmp_path / "bad" / "templates" / "it.html").unlink()
+    async with running("settings", folders=[tmp_path]) as app:
+        await app.kernel.changes.toggle("bad", on=True)
+        assert app.kernel.records["bad"].status is Status.FAILED
+        assert says in unescape(told(app))
+
+
+@pytest.mark.parametrize(
+    ("code", "template", "says"),
+    [
+        (LIST, "", "its context gave a list, not a dict"),
+        (PANEL, "One\n{{ two.three }}\n", "'two' is undefined (it.html, line 2)"),
+        (PANEL, "One\n{% if %}\n", "Expected an expression, got 'end of statement block' (it"),
+    ],
+    ids=["a list", "a name that is none", "a tag that is none"],
+)  # fmt: skip
+async def test_one_mistake_of_a_panel_counts_once_for_all_pages(
+    tmp_path: Path, code: str, template: str, says: str
+):
+    write(tmp_path, "bad", code)
+    (tmp_path / "bad" / "templates" / "it.html").write_text(template)
+    async with running("settings", "bad", folders=[tmp_path]) as app:
+        for _ in range(5):
+            await app.open("/settings")
+        assert says in unescape(told(app))
+        assert app.kernel.records["bad"].status is Status.RUNNING
+        app.kernel.guard.moment = 0  # The same, seconds later.
+        for _ in range(2):
+            await app.open("/settings")
+        await app.until(lambda: app.kernel.records["bad"].status is Status.QUARANTINED)
