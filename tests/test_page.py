@@ -251,6 +251,36 @@ async def test_on_a_small_phone_an_empty_conversation_begins_at_its_top(tmp_path
         assert await log.evaluate("log => log.scrollTop") == 0
 
 
+CUT = """() => [...document.querySelectorAll('#status *:not(:has(*))')].flatMap(leaf => {
+  const part = leaf.closest('.part'), {left, right, top} = leaf.getBoundingClientRect();
+  const room = part.getBoundingClientRect(), seen = right > left && top < room.bottom;
+  return seen && right > room.right + 1 ? [leaf.textContent] : [];
+})"""
+"""What of the status line is seen in part; a name that is shortened ends with dots."""
+
+
+MEASURED = """name => {
+  const open = document.getElementById('models-open');
+  open.querySelector('b').textContent = name;
+  open.insertAdjacentHTML('beforeend', '<span>GGUF</span>');
+  open.insertAdjacentHTML('afterend', '<span>1,352 tokens/s</span>');
+}"""
+
+
+@pytest.mark.parametrize(
+    ("name", "measured"), [("polly", True), ("Polly-7B-Instruct-v0.3-Q4_K_M", False)]
+)
+async def test_the_status_line_cuts_no_word_in_two(tmp_path: Path, name: str, measured: bool):
+    async with opened(tmp_path, width=390) as (_, _, page):
+        await page.evaluate(MEASURED, name)
+        assert await page.evaluate(CUT) == []
+        rate, line = page.get_by_text("1,352 tokens/s"), page.locator("#status")
+        box, all = await rate.bounding_box(), await line.bounding_box()
+        assert box
+        assert all
+        assert (box["y"] < all["y"] + all["height"]) == measured
+
+
 async def test_a_link_does_not_leave_the_page_for_a_dead_server(tmp_path: Path):
     async with opened(tmp_path) as (server, _, page):
         await page.fill("#chat-text", "First words")
