@@ -33,7 +33,7 @@ OPENED = """() => {
 
 GAP = """() => {
   const box = part => document.querySelector(`.models-here ${part}`).getBoundingClientRect();
-  return box('.fields').top - box('h3').bottom;
+  return box('.fields').top - box('h2').bottom;
 }"""
 """What lies between the name of a model and its loaders."""
 BELOW = """row => {
