@@ -59,6 +59,8 @@ class Job:
         """Durable kinds: what the work kept last, plain data."""
         self.keep: Callable[[Any], None] = lambda checkpoint: None
         """Durable kinds: store a checkpoint."""
+        self.forget: Callable[[], None] = lambda: None
+        self._given_up = False
         self._jobs, self._loop = jobs, asyncio.get_running_loop()
         self._cancelled = threading.Event()
         self._due = 0.0
@@ -74,6 +76,7 @@ class Job:
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
+        self._given_up = True
         self._cancelled.set()
         self.task.cancel()
 
@@ -114,6 +117,8 @@ class Job:
 
     def _finish(self, state: State, note: str) -> None:
         self._cancelled.set()
+        if state != "cancelled" or self._given_up:  # What ends with the server goes on after it.
+            self.forget()
         self._due = 0.0
         self._say(state, self.progress.fraction, note)
 
@@ -184,14 +189,7 @@ class Jobs:
 
         async def work(job: Job) -> Any:
             job.checkpoint, job.keep = kept.checkpoint, keep_later
-            try:
-                result = await run(job, kept.params)
-            except (Exception, asyncio.CancelledError) as error:
-                if isinstance(error, Exception) or job.cancelled():
-                    forget()
-                raise
-            forget()
-            return result
+            return await run(job, kept.params)
 
         if not file:
             try:
@@ -201,7 +199,9 @@ class Jobs:
                     f"“{kept.title}” was not begun: its record could not be written "
                     f"({error.strerror}). Free some space or check the data folder, then try again."
                 ) from error
-        return self.start(owner, kept.title, work)
+        job = self.start(owner, kept.title, work)
+        job.forget = forget
+        return job
 
     def kept(self, kind: str, params: type[J]) -> list[tuple[str, "Kept[J]"]]:
         """Files of a kind that did not finish, oldest first; one that is damaged is set aside."""

@@ -46,11 +46,12 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         ("listener", LISTENER.replace("{names}", repr(reference.EVENTS))),
         (
             "other",
-            "from kernel.api import *\nasync def setup(ext): ext.add(PANELS, Panel('tab', 'x'))",
+            "from kernel.api import *\nasync def setup(ext): ext.add(PANELS, Panel('tab', 'it.html'))",
         ),
     ):
         folder = tmp_path / id
-        folder.mkdir()
+        (folder / "templates").mkdir(parents=True)
+        (folder / "templates" / "it.html").write_text("It.")
         (folder / "__init__.py").write_text(code)
         (folder / "extension.toml").write_text(
             f'id = "{id}"\nname = "{id}"\nversion = "1"\nsummary = "Tests."\napi = 1\n'
