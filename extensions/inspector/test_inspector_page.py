@@ -105,6 +105,12 @@ async def test_thoughts_and_the_sheet(tmp_path: Path):
                 await expect(copy).to_have_attribute("data-ui-done", "")
                 read = await page.evaluate("navigator.clipboard.readText()")
                 assert read == "<|user|>Which one is it?\n<|assistant|>", "also over plain http"
+                # A connection that is lost takes nothing off it.
+                await page.evaluate("document.querySelector('#models-open b').append(' lost')")
+                await server.kill()
+                await server.start()
+                await expect(page.locator("#models-open b")).to_have_text("polly")
+                await expect(tokens).to_have_text("<|user|>Which one is it?\n<|assistant|>")
             await body.evaluate("body => body.scrollTo(0, body.scrollHeight)")
             await shoot(page, f"sheet-{width}-{theme}-end")
             await page.keyboard.press("Escape")
