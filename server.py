@@ -33,6 +33,7 @@ def main() -> None:
         return
     # -P and PYTHONPATH: `kernel` is the one beside this file, whatever folder this is started in.
     os.environ["PYTHONPATH"] = ROOT
+    os.environ.setdefault("PYTHONUTF8", "1")  # also where output goes to a file on Windows
     words = arguments if arguments and not arguments[0].startswith("-") else ["serve", *arguments]
     command = [stamps.interpreter(VENV), "-P", "-m", "kernel", *words]
     if sys.platform != "win32":

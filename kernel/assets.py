@@ -1,8 +1,10 @@
 """The page's own files, and what extensions bring for it: styles in one file, scripts by name."""
 
 import hashlib
+import mimetypes
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +18,11 @@ from starlette.types import Scope
 from kernel.names import UnsafeName, safe_name
 from kernel.records import Record, Status
 from kernel.remembered import Remembered
+
+if sys.platform == "win32":  # What its registry says of them, another program may have written.
+    mimetypes.add_type("text/javascript", ".js")
+    mimetypes.add_type("text/css", ".css")
+    mimetypes.add_type("image/svg+xml", ".svg")
 
 COMMENT = r"(/\*.*?(?:\*/|(\Z)))"  # perhaps without an end, as the next
 STRINGS = [r"Q[^Q\\\n\r\f]*(?:\\.[^Q\\\n\r\f]*)*(?:Q|())".replace("Q", quote) for quote in "\"'"]

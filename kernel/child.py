@@ -67,6 +67,8 @@ class Process(asyncio.SubprocessProtocol):
         if code < 0:
             how = "was killed" if code in (-9, -15) else "crashed"
             return f"The engine {how} ({signal.Signals(-code).name}) while {doing}."
+        if code > 1 << 31:  # Windows
+            return f"The engine crashed (0x{code:08X}) while {doing}."
         return f"The engine ended by itself (exit code {code}) while {doing}."
 
 

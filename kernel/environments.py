@@ -142,8 +142,9 @@ def _run(command: list[str], folder: Path, lock: int, say: Report, note: str) ->
     log, keep = folder / "install.log", () if sys.platform == "win32" else (lock,)
     with log.open("wb") as out, log.open(encoding="utf-8", errors="replace") as lines:
         child = subprocess.Popen(
-            command, stdout=out, stderr=out, pass_fds=keep, start_new_session=True
-        )
+            command, stdout=out, stderr=out, pass_fds=keep, start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )  # fmt: skip
         fraction = 0.05
         try:
             while child.poll() is None:
@@ -170,6 +171,10 @@ def _reason(log: Path) -> str:
         return (
             "The package index does not answer: check the network or HTTPS_PROXY, then try again."
         )
+    if none := re.search(r"No matching distribution found for (\S+)", said):
+        version = "{}.{}".format(*sys.version_info)
+        why = f"There is no {none[1]} for this system and Python {version}."
+        return f"{why} Another Python may have one; all that was said is in {log}"
     errors = re.findall(r"^ERROR: (.+)", said, re.MULTILINE) or said.split("\n")
     return f"{' '.join(errors[-3:])} Mend that and try again; all that was said is in {log}"
 

@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,9 @@ from pathlib import Path
 from kernel.crash import kill_at
 
 log = logging.getLogger(__name__)
-LACKS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+HELD = os.name == "nt"
+"""Whether a file that somebody has open, as guards against viruses do, cannot be replaced."""
+LACKS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, *([errno.EACCES] if HELD else [])}
 
 
 def write(path: Path, data: bytes, mode: int = 0, still: Callable[[], bool] = lambda: True) -> None:
@@ -36,7 +39,7 @@ def write(path: Path, data: bytes, mode: int = 0, still: Callable[[], bool] = la
         kill_at("write.synced")
         if not still():
             raise InterruptedError(f"{path.name} was changed by another program")
-        os.replace(draft, path)
+        replace(draft, path)
         kill_at("write.replaced")
     except BaseException:
         with suppress(OSError):
@@ -48,6 +51,15 @@ def write(path: Path, data: bytes, mode: int = 0, still: Callable[[], bool] = la
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def replace(draft: str | Path, path: Path) -> None:
+    """`os.replace`; who has the file open for a moment is waited for where that is in the way."""
+    for pause in (0.02, 0.1, 0.3, 1.0) if HELD else ():
+        with suppress(PermissionError):
+            return os.replace(draft, path)
+        time.sleep(pause)
+    os.replace(draft, path)
 
 
 def stamp(path: Path) -> object:

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def show(fraction: float, note: str) -> None:
     """Draw one line of progress, over and over; a log gets none of it."""
     if sys.stdout.isatty():
-        print(f"\r\x1b[K  {fraction:4.0%}  {note[:70]}", end="", flush=True)
+        words = note if note == "\n" else note[:70].ljust(70)
+        print(f"\r  {fraction:4.0%}  {words}", end="", flush=True)
 
 
 def compiling() -> AbstractContextManager[object]:

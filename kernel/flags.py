@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -74,7 +75,11 @@ def parse(
     try:
         lines = file.read_text("utf-8-sig").splitlines() if file.exists() else []
         lines = [line.strip().rstrip("\\") for line in lines]
-        always = shlex.split(" ".join(line for line in lines if not line.startswith("#")))
+        text = " ".join(line for line in lines if not line.startswith("#"))
+        lexer = shlex.shlex(text, posix=True)
+        lexer.whitespace_split, lexer.commenters = True, ""
+        lexer.escape = "" if os.name == "nt" else lexer.escape  # There it parts folders.
+        always = [*lexer]
     except ValueError as error:
         parser.error(f"{file.name} cannot be read ({error}). Correct it.")
     always, argv = _dashed(always), _dashed(argv)

@@ -25,7 +25,8 @@ class Crowded(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.getMessage().startswith("socket.accept() out of system resource"):
-            return record.getMessage() != "socket.send() raised exception."
+            gone = "socket.send() raised exception.", "._call_connection_lost("
+            return not any(said in record.getMessage() for said in gone)
         if time.monotonic() - self._said < 10:
             return False
         self._said = time.monotonic()

@@ -42,7 +42,9 @@ def kill_tree(pid: int) -> None:
     if sys.platform == "win32":
         import subprocess  # noqa: PLC0415 - 3 ms of every engine's start
 
-        subprocess.run(["taskkill", "/F", "/T", "/PID", str(pid)], check=False)
+        with suppress(OSError):
+            words, quiet = ["taskkill", "/F", "/T", "/PID", str(pid)], subprocess.DEVNULL
+            subprocess.run(words, stdout=quiet, stderr=quiet, check=False)
         return
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shlex
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -38,7 +39,8 @@ def in_words(id: str) -> str:
     pairs = zip(["", *args], args, strict=False)
     shown = ["…" if before == "--password" else arg for before, arg in pairs]
     shown = ["--password=…" if arg.startswith("--password=") else arg for arg in shown]
-    return shlex.join(["python", "server.py", *shown, "--without", id])
+    join = subprocess.list2cmdline if os.name == "nt" else shlex.join
+    return join(["python", "server.py", *shown, "--without", id])
 
 
 class Rescue:

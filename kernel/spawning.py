@@ -11,6 +11,8 @@ from functools import partial
 
 from kernel.platform_ import CHANNEL, kill_tree
 
+PATIENCE = 120
+"""Seconds until a child has called: what guards Windows reads a new environment first."""
 Child = Callable[[], asyncio.SubprocessProtocol]
 
 
@@ -21,7 +23,9 @@ async def spawn(
     loopback connection that only the holder of a one-time secret may make."""
     loop = asyncio.get_running_loop()
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    start = partial(loop.subprocess_exec, child, *command, **streams, start_new_session=True)
+    alone = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Ctrl+C is for the server alone.
+    how = {"start_new_session": True, "creationflags": alone}
+    start = partial(loop.subprocess_exec, child, *command, **streams, **how)
     if not loopback:
         ours, theirs = socket.socketpair()
         with theirs:
@@ -37,7 +41,7 @@ async def spawn(
         listener.setblocking(False)
         process, _ = await start(env={**env, CHANNEL: f"{listener.getsockname()[1]}:{secret}"})
         try:
-            return await asyncio.wait_for(_accept(listener, secret.encode()), 30)
+            return await asyncio.wait_for(_accept(listener, secret.encode()), PATIENCE)
         except BaseException:
             kill_tree(process.get_pid())
             raise

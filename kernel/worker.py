@@ -68,7 +68,8 @@ class Worker:
         try:
             pipe = await spawn(lambda: worker._process, command, environ)
         except (OSError, TimeoutError) as error:
-            reason = f"The engine's Python does not start ({error}). Build its environment again."
+            why = str(error) or "no word of it"
+            reason = f"The engine's Python does not start ({why}). Build its environment again."
             raise WorkerDied(reason) from error
         await worker._loop.create_connection(lambda: worker._pipe, sock=pipe)
         worker._watch()

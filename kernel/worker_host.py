@@ -43,6 +43,10 @@ def load_code(reference: str) -> Any:
     return getattr(importlib.import_module(f"extensions.{own.name}.{Path(file).stem}"), name)
 
 
+RUNTIME = (
+    ". Windows lacks what it is made with: install the Visual C++ Redistributable, "
+    "https://aka.ms/vs/17/release/vc_redist.x64.exe, then load the model again."
+)
 LACKS = (
     ". What it needs is missing or damaged. If that is a part of the system, install it; if not, "
     "delete {}, and the next load installs the engine anew."
@@ -69,8 +73,11 @@ def failure(id: int, error: BaseException, kind: str = "") -> frames.Failed:
     traceback.print_exception(error)
     said = f"The engine failed: {type(error).__name__}: {said}"[:2000].rstrip(".") + place(error)
     sys.stderr.write(f"error: {said}\n")  # It is logged by its first word.
-    lacks = isinstance(error, ImportError) or "cannot open shared object" in said
-    return frames.Failed(id, said + LACKS.format(sys.prefix) if lacks else said, kind)
+    if "DLL load failed" in said:
+        said += RUNTIME
+    elif isinstance(error, ImportError) or "cannot open shared object" in said:
+        said += LACKS.format(sys.prefix)
+    return frames.Failed(id, said, kind)
 
 
 def place(error: BaseException) -> str:

@@ -270,7 +270,7 @@ def test_why_pip_failed(
 
 @pytest.mark.usefixtures("quick")
 def test_a_package_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentFailed, match=r"No matching distribution found for .*install\."):
+    with pytest.raises(EnvironmentFailed, match=r"There is no nonsense==1 for .*install\."):
         build(Environment("engine", ("nonsense==1",)), tmp_path, quiet, never)
 
 

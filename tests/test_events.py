@@ -46,7 +46,8 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         ("listener", LISTENER.replace("{names}", repr(reference.EVENTS))),
         (
             "other",
-            "from kernel.api import *\nasync def setup(ext): ext.add(PANELS, Panel('tab', 'it.html'))",
+            "from kernel.api import *\n"
+            "async def setup(ext): ext.add(PANELS, Panel('tab', 'it.html'))",
         ),
     ):
         folder = tmp_path / id

@@ -152,7 +152,8 @@ class Download:
             there = file.target.stat().st_size if file.target.is_file() else -1
             if there != file.item.size:
                 used = file.part_file.stat() if file.part_file.is_file() else None
-                blocks = getattr(used, "st_blocks", 0) * 512 if used else 0
+                full = -(-used.st_size // 512) if used else 0
+                blocks = getattr(used, "st_blocks", full) * 512  # Windows counts none
                 count += max(file.item.size - blocks, 0)
         return count
 

@@ -2,6 +2,9 @@
 of this process say, whichever is least."""
 
 import os
+import re
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,7 +26,40 @@ def free_memory(root: Path = Path("/")) -> int:
 
 
 def available(root: Path) -> int | None:
-    return field(root / "proc/meminfo", "MemAvailable:", 1024)
+    if sys.platform == "darwin":
+        return of_macos(*map(said_by, (["vm_stat"], ["sysctl", "-n", "hw.pagesize"])))
+    windows = of_windows()
+    return windows[0] if windows else field(root / "proc/meminfo", "MemAvailable:", 1024)
+
+
+def of_macos(pages: str, size: str) -> int | None:
+    """What `vm_stat` counts as free, or would give up at once."""
+    found = re.findall(r"^Pages (?:free|inactive|purgeable|speculative): +([0-9]+)", pages, re.M)
+    return sum(map(int, found)) * int(size) if found and size.strip().isdigit() else None
+
+
+def of_windows() -> tuple[int, int] | None:
+    """Free and all bytes."""
+    if sys.platform != "win32":
+        return None
+    import ctypes  # noqa: PLC0415 - only where it is asked
+
+    class Status(ctypes.Structure):
+        _fields_ = [
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            *((name, ctypes.c_ulonglong) for name in ("total", "free", *"abcde")),
+        ]
+
+    said = Status(length=ctypes.sizeof(Status))
+    asked = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(said))
+    return (said.free, said.total) if asked else None
+
+
+def said_by(command: list[str]) -> str:
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout
+    return ""
 
 
 def of_group(root: Path) -> int | None:
@@ -75,7 +111,8 @@ def all_memory(root: Path = Path("/")) -> int:
 def physical() -> int:
     with suppress(AttributeError, ValueError, OSError):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return UNKNOWN
+    windows = of_windows()
+    return windows[1] if windows else UNKNOWN
 
 
 def text(path: Path) -> str:

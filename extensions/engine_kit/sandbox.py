@@ -69,7 +69,7 @@ def render(source: str, context: dict[str, Any]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    if sys.platform != "win32":
+    if sys.platform == "linux":  # macOS counts what is only reserved, and refuses.
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

@@ -12,7 +12,7 @@ from typing import Any
 from extensions.engine_kit.thinking import PAIRS, begun
 from kernel.contract import Message, Reasoning, Refused, Request, ToolCall, ToolResult
 
-SECONDS = 2.0
+SECONDS, COLD = 2.0, 30.0
 """What a template may take; real ones take a thousandth of that."""
 HERE = "spindle-goes-on-here-5b1f "
 """Put at the end of the message that is to be continued, and cut off together with the rest; its
@@ -44,6 +44,7 @@ class ChatTemplate:
         self._stops = () if source else DEFAULT_STOPS
         self._lock = threading.Lock()
         self._sandbox: subprocess.Popen[str] | None = start()
+        self._warm = False
 
     def text(self, request: Request) -> str:
         """The prompt of a request that has messages."""
@@ -116,29 +117,40 @@ class ChatTemplate:
         return text if rest.startswith(" ") else text.rstrip()
 
     def close(self) -> None:
-        sandbox, self._sandbox = self._sandbox, None
+        sandbox, self._sandbox, self._warm = self._sandbox, None, False
         if sandbox:
             end(sandbox)
 
     def _ask(self, source: str, context: Mapping[str, Any], whose: str) -> dict[str, str]:
         with self._lock:
             sandbox = self._sandbox = self._sandbox or start()
-            assert sandbox.stdin
-            assert sandbox.stdout
-            timer = threading.Timer(SECONDS, sandbox.kill)
-            timer.start()
             try:
-                sandbox.stdin.write(json.dumps([source, context], default=str) + "\n")
-                sandbox.stdin.flush()
-                answer = json.loads(sandbox.stdout.readline())
+                if not self._warm:  # A slow machine's Python is not the template's fault.
+                    exchange(sandbox, "", {}, COLD)
+                    self._warm = True
+                answer = exchange(sandbox, source, context, SECONDS)
             except (OSError, ValueError):
                 self.close()
                 answer = {"cost": f"it took more than {SECONDS:.0f} seconds, or too much memory"}
-            finally:
-                timer.cancel()
         if "cost" in answer:
             raise Refused(f"{whose} chat template was stopped: {answer['cost']}.")
         return answer
+
+
+def exchange(
+    sandbox: "subprocess.Popen[str]", source: str, context: Mapping[str, Any], seconds: float
+) -> dict[str, str]:
+    """One line in, one line out; ends a sandbox that takes longer (ValueError)."""
+    assert sandbox.stdin
+    assert sandbox.stdout
+    timer = threading.Timer(seconds, sandbox.kill)
+    timer.start()
+    try:
+        sandbox.stdin.write(json.dumps([source, context], default=str) + "\n")
+        sandbox.stdin.flush()
+        return json.loads(sandbox.stdout.readline())
+    finally:
+        timer.cancel()
 
 
 def after(prompt: str, words: str) -> str:

@@ -227,8 +227,9 @@ def variables(chosen: Backend, making: Path) -> dict[str, str]:
         "CMAKE_BUILD_PARALLEL_LEVEL": said.get(
             "CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1)
         ),
-        "TMPDIR": str(making / "tmp"),  # /tmp is small on many machines
     }
+    if sys.platform != "win32":  # where the paths would be too long
+        given["TMPDIR"] = str(making / "tmp")  # /tmp is small on many machines
     if without := no_amx():
         for name in ("CFLAGS", "CXXFLAGS"):
             given[name] = f"{said.get(name, '')} {without}".strip()

@@ -17,13 +17,17 @@ def child(
     command: list[str], env: Mapping[str, str] | None, out: int
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A process in a group of its own, whose compilers end with it."""
-    process = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=True)
+    alone = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    process = subprocess.Popen(
+        command, env=env, stdout=out, stderr=out, start_new_session=True, creationflags=alone
+    )
     try:
         yield process
     finally:
         if process.poll() is None:
             if sys.platform == "win32":
-                subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], check=False)
+                words = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+                subprocess.run(words, capture_output=True, check=False)
             else:
                 end(process)
             process.wait()

@@ -1,6 +1,7 @@
 """Clips made by espeak-ng: named, served, and gone after a while."""
 
 import asyncio
+import os
 import re
 import secrets
 import shutil
@@ -19,6 +20,8 @@ MISSING = (
     "The program espeak-ng is missing. Run: sudo apt install espeak-ng "
     "(macOS: brew install espeak-ng; Windows: winget install eSpeak-NG.eSpeak-NG)"
 )
+WINDOWS = r"C:\Program Files\eSpeak NG"
+"""Where its installer puts it, without telling the system."""
 KEPT, SECONDS = 100, 600
 LONGEST = 2000
 """Characters of one clip."""
@@ -43,7 +46,8 @@ class Speech:
     @asynccontextmanager
     async def open(cls, folder: Path) -> "AsyncIterator[Speech]":
         """Raises NotAvailable, with the command to run, where there is no espeak-ng."""
-        if not (program := shutil.which("espeak-ng")):
+        at = os.pathsep.join([os.environ.get("PATH", os.defpath), WINDOWS])
+        if not (program := shutil.which("espeak-ng", path=at)):
             raise NotAvailable(MISSING)
         shutil.rmtree(folder, ignore_errors=True)
         await asyncio.to_thread(folder.mkdir, parents=True)

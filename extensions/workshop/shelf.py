@@ -120,7 +120,8 @@ def _flush(folder: Path) -> None:
     """Have a whole tree on the disk before anything names it."""
     for where, _, names in os.walk(folder):
         for name in names:
-            with open(os.path.join(where, name), "rb") as file:
+            how = "rb+" if os.name == "nt" else "rb"  # Windows flushes only what can be written.
+            with open(os.path.join(where, name), how) as file:
                 os.fsync(file.fileno())
         _flush_folder(Path(where))
 

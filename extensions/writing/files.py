@@ -1,5 +1,6 @@
 """The files of texts: where they are, and what they may be called."""
 
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,6 +39,11 @@ def path_of(folder: Path, name: str) -> Path:
         return safe_path(folder, f"{safe_name(name)}.txt")
     except ValueError as error:
         raise Refused(str(error)) from error
+
+
+def same(name: str) -> str:
+    """What names have in common that are one file on some system."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def possible(title: str) -> str:

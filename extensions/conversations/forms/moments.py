@@ -5,6 +5,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+LATEST = 32_000_000_000.0
+"""Some systems tell no date of a later moment, and of none before 1970."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 NAMED = re.compile(  # Nov 12, 2025 14:03 · June 19, 2023 4:13pm
     r"([A-Za-z]{3,9})\.? (\d{1,2}), (\d{4}),? (?:at )?(\d{1,2}):(\d\d)(?::(\d\d))? ?([ap]m)?", re.I
@@ -20,8 +22,10 @@ def seconds(value: Any) -> float:
         if isinstance(value, bool):
             return 0.0
         if isinstance(value, int | float):
-            return _number(float(value))
-        return _text(value.strip()[:64]) if isinstance(value, str) else 0.0
+            found = _number(float(value))
+        else:
+            found = _text(value.strip()[:64]) if isinstance(value, str) else 0.0
+        return found if 0 <= found < LATEST else 0.0
     except (ValueError, OverflowError, OSError):
         return 0.0
 
