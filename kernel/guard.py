@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
+from kernel.contract import Refused
 from kernel.files import passing
 from kernel.generation import GONE
 from kernel.points import Entry
@@ -79,6 +80,17 @@ def check(value: object, kind: type[Any]) -> None:
     if len(data) > LARGEST:
         raise ValueError(f"gave {len(data) >> 20} MB, more than anybody can have meant")
     msgspec.msgpack.decode(data, type=kind)
+
+
+def sendable(turn: object, history: object) -> None:
+    """Raise Refused where what was asked could not be handed on, whoever would handle it."""
+    try:
+        size = len(msgspec.msgpack.encode((turn, history)))
+    except Exception as error:
+        raise Refused(f"This cannot be handed on ({error}). Correct it.") from None
+    if size > LARGEST // 2:  # A draft has the turn beside the request.
+        says = f"The messages have {size >> 20} MB; at most {LARGEST >> 21} are taken."
+        raise Refused(f"{says} Leave some out.", "prompt")
 
 
 class SwitchedOff(Exception):

@@ -12,7 +12,7 @@ from msgspec import structs
 from kernel.answer import Answer
 from kernel.contract import Delta, Finish, Message, Refused, Request, Turn
 from kernel.generation import TOLD
-from kernel.guard import Lease, SwitchedOff, check
+from kernel.guard import Lease, SwitchedOff, check, sendable
 from kernel.loaders import Generation
 from kernel.model import ASKED
 from kernel.pipe import Pipe
@@ -148,6 +148,7 @@ class Reply:
                 self._kernel.slot(self.turn.slot).ended(said, time.monotonic() - started)
 
     async def _begin(self) -> AsyncIterator[Delta]:
+        sendable(self.turn, self._history)
         await self._kernel.slot(self.turn.slot).settled()  # Modifiers may ask the model.
         turn = self.turn = await self._each(INPUT, Turn, self.turn)
         past = await self._each(HISTORY, Past, Past(self._history, turn))

@@ -14,6 +14,7 @@ HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"same-origin",  # no-referrer would make our own forms send Origin: null
     b"cross-origin-resource-policy": b"same-origin",
+    b"x-dns-prefetch-control": b"off",  # Firefox asks for the hosts of all links it sees
     b"permissions-policy": b"camera=(), geolocation=(), microphone=(self), payment=(), usb=()",
 }
 TRUSTED = {**HEADERS, b"cross-origin-opener-policy": b"same-origin"}

@@ -352,6 +352,7 @@ async def test_a8_every_answer_is_protected(door: Door, path: str) -> None:
         assert "*" not in policy
         assert has["x-content-type-options"] == "nosniff"
         assert has["referrer-policy"] == "same-origin"
+        assert has["x-dns-prefetch-control"] == "off"
         assert has["cross-origin-resource-policy"] == "same-origin"
         assert "cache-control" in has
 
@@ -597,6 +598,42 @@ async def test_a10_guessing_gets_slow(tmp_path: Path) -> None:
     door.now += 100
     assert (await guess("right")).status == 303
     assert (await guess("wrong")).status == 401, "and the count begins anew"
+
+
+async def test_a10_the_addresses_of_one_network_count_together(tmp_path: Path) -> None:
+    """Whoever has an IPv6 network has all its addresses, however they are written."""
+    door = Door(tmp_path, "right")
+
+    async def guess(client: str) -> int:
+        return (await door.ask("POST", "/login", {"Origin": OURS}, b"password=no", client)).status
+
+    said = [await guess(f"fd00::{n:x}:b:c:d") for n in range(4)]
+    said += [await guess(f"fd00:0:0:0:{n:x}::1%eth0") for n in range(6)]
+    assert said == [401] * 10
+    assert await guess("fd00::ffff:1") == 429
+    assert await guess("fd00:0:0:1::1") == 401, "the next network"
+    assert [await guess("::ffff:10.0.0.9") for _ in range(10)] == [401] * 10
+    assert await guess("10.0.0.9") == 429, "the same machine by its other name"
+
+
+@pytest.mark.parametrize("odd", ["\n", "\r", "\0", "\x1f", "\x7f"])
+async def test_no_path_has_a_line_end(door: Door, odd: str) -> None:
+    """Routers take `$` for the place before a last line end, too: who looks a path up would see
+    another one than who serves it."""
+    for path in (f"/v1/models{odd}", f"/{odd}", f"/v1/{odd}models"):
+        for headers in (
+            {},
+            await door.signed_in(),
+            {"Authorization": f"Bearer {door.keyring.key}"},
+        ):
+            assert (await door.ask("GET", path, headers)).status == 403
+    assert door.done == []
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"])
+async def test_what_a_proxy_hands_on_is_no_program_of_this_machine(door: Door, name: str) -> None:
+    assert (await door.ask("GET", "/v1/models")).status == 200
+    assert (await door.ask("GET", "/v1/models", {name: "8.8.8.8"})).status == 401
 
 
 async def test_a10_parallel_guesses_count_too(tmp_path: Path) -> None:

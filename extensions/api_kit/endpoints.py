@@ -114,6 +114,7 @@ def json(data: Any, status: int = 200, headers: dict[str, str] | None = None) ->
     return Response(msgspec.json.encode(data), status, headers, "application/json")
 
 
+LESS = "This is only for who may do everything: the page, and keys with all rights."
 STOPPED = "Spindle stopped this: its extension was switched off, or the key was revoked."
 
 
@@ -126,6 +127,8 @@ class Served:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(self._api.id, scope, receive, send)
         call.headers[self._api.tongue.id_header] = call.id
+        if self._endpoint.admin and not call.caller.admin:  # The door knows paths alone.
+            return await self._respond(call, self._api.refused(403, "insufficient_scope", LESS))
         try:
             await call.load()
         except Problem as problem:

@@ -6,7 +6,9 @@ takes a tenth of a start to load, so markdown.py loads it when the first text co
 """
 
 import logging
+import math
 import re
+import time
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -15,7 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
-from pygments import highlight
+from pygments import format
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
@@ -27,13 +29,29 @@ from .tasks import tasks
 
 log = logging.getLogger(__name__)
 
-LONGEST = 300_000
+LONGEST = 200_000
 """Characters; a longer text is shown as it is, since reading it as markdown takes seconds."""
-LONGEST_CODE = 50_000
-"""Characters of one block of code that are coloured."""
+LONGEST_CODE, LONGEST_STRANGE = 20_000, 1_500
+"""Characters of one block of code that are coloured: in a language of `QUICK`, and in another one,
+whose rules may take the square or cube of the time, and let go of nothing meanwhile."""
+COLOURING = 0.25
+"""Seconds that the colours of one text may take; what is left has none."""
+MOST_BRACKETS = 500_000
+"""The squares of those of each paragraph, together: for each that opens an end is looked for, up to
+the end of the paragraph."""
 LONGEST_PARAGRAPH = 10_000
 """Characters; emphasis and links are looked for up to here, since hostile ones cost the square."""
 
+QUICK = frozenset({
+    "bash", "batch", "c", "cmake", "cpp", "csharp", "css", "dart", "diff", "docker", "elixir",
+    "erlang", "fortran", "fsharp", "go", "graphql", "groovy", "haskell", "html", "http", "java",
+    "javascript", "json", "jsx", "julia", "kotlin", "latex", "lua", "markdown", "nginx", "nim",
+    "objective-c", "pascal", "perl", "php", "powershell", "properties", "protobuf", "python", "r",
+    "ruby", "rust", "scala", "scss", "sql", "swift", "terraform", "text", "toml", "tsx",
+    "typescript", "vb.net", "vue", "xml", "yaml", "zig",
+})  # fmt: skip
+"""Languages whose rules were tried with 50 hostile patterns: no step of 16,000 characters took a
+tenth of a second."""
 LANGUAGE = re.compile(r"[\w+#.-]{1,30}")
 OUTSIDE = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
 NEW_WINDOW = 'rel="noopener noreferrer" target="_blank"'
@@ -85,7 +103,8 @@ class Reader:
             renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any
         ) -> str:
             words, info = tokens[index].content, tokens[index].info
-            html = colour(words, info) if coloured else escape(words, quote=False)
+            until = env.setdefault("colours until", time.perf_counter() + COLOURING)
+            html = colour(words, info, until) if coloured else escape(words, quote=False)
             return self.code(info, html) + "\n"
 
         parser.add_render_rule("fence", code)
@@ -104,8 +123,8 @@ class Reader:
             return plain(text)
 
 
-def colour(code: str, info: str) -> str:
-    """Code as spans with Pygments' classes, if it knows the language."""
+def colour(code: str, info: str, until: float = math.inf) -> str:
+    """Code as spans with Pygments' classes, if it knows the language and is done by `until`."""
     language = LANGUAGE.match(info.strip())
     if not language or len(code) > LONGEST_CODE:
         return escape(code, quote=False)
@@ -113,7 +132,15 @@ def colour(code: str, info: str) -> str:
         lexer = get_lexer_by_name(language[0], stripnl=False, ensurenl=False)
     except ClassNotFound:
         return escape(code, quote=False)
-    return highlight(code, lexer, HtmlFormatter(nowrap=True))
+    late = time.perf_counter() > until
+    if late or (len(code) > LONGEST_STRANGE and QUICK.isdisjoint(lexer.aliases)):
+        return escape(code, quote=False)
+    tokens = list[tuple[Any, str]]()
+    for token in lexer.get_tokens(code):
+        tokens.append(token)
+        if time.perf_counter() > until:
+            return escape(code, quote=False)
+    return format(tokens, HtmlFormatter(nowrap=True))
 
 
 def link_open(
@@ -137,8 +164,12 @@ def image(
 
 def shield(state: StateCore) -> None:
     """Leave the words of an endless paragraph as they are."""
+    brackets = 0
     for token in state.tokens:
-        if token.type == "inline" and len(token.content) > LONGEST_PARAGRAPH:
+        if token.type != "inline":
+            continue
+        brackets += token.content.count("[") ** 2
+        if len(token.content) > LONGEST_PARAGRAPH or brackets > MOST_BRACKETS:
             token.children = [Token("text", "", 0, content=token.content)]
             token.content = ""
 

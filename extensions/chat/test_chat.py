@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from html.parser import HTMLParser
@@ -1321,3 +1322,30 @@ async def test_what_others_show_comes_and_goes_with_them_also_while_a_reply_is_w
         model.gate.release()
         await tab.idle()
         assert tab.said[-1] == "Four five."
+
+
+async def test_what_takes_long_to_read_is_shown_as_it_was_written(
+    app: App, monkeypatch: pytest.MonkeyPatch
+):
+    """A conversation of hostile texts is there at once, and nobody's failure."""
+    store, id = store_of(app), ""
+    for number in range(8):
+        asked = await store.add_user(id, f"Question {number}")
+        reply = await store.begin_reply(asked.id)
+        await store.finish(reply.id, "done", f"*Reply {number}*", f"*Reply {number}*")
+        id = asked.conversation
+    views: Any = importlib.import_module("extensions.chat.views")
+    real = views.whole
+
+    def whole(*given: Any) -> str:
+        time.sleep(0.3)
+        return real(*given)
+
+    monkeypatch.setattr(views, "whole", whole)
+    shown = (await app.fetch(f"/chat/{id}")).text
+    assert "<em>Reply 7</em>" in shown
+    assert "<pre>*Reply 0*</pre>" in shown
+    assert app.kernel.trouble == {}
+    html = ""
+    while "<em>Reply 0</em>" not in html:
+        html = (await app.fetch(f"/chat/{id}")).text

@@ -356,13 +356,33 @@ def test_code_is_coloured_when_its_language_is_known(markdown: Markdown):
 
 def test_endless_text_is_shown_as_it_is(markdown: Markdown):
     begun = time.thread_time()
-    hostile = markdown.render("![" * 140_000)
+    hostile = markdown.render("![" * 90_000)
     longer = markdown.render("*<b>" * LONGEST)
     paragraph = markdown.render("*a* " * LONGEST_PARAGRAPH)
     assert time.thread_time() - begun < 2
-    assert hostile == f"<p>{'![' * 140_000}</p>\n"
+    assert hostile == f"<p>{'![' * 90_000}</p>\n"
     assert longer == f"<pre>{'*&lt;b&gt;' * LONGEST}</pre>\n"
     assert "<em>" not in paragraph
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```java\n{'a b' * 6_600}\n```",
+        f"```perl\n{'s{' * 9_900}\n```",
+        f"```devicetree\n{'a' * 16_000}\n```",
+        f"```html+ng2\n{'(' * 16_000}\n```",
+        f"```matlab\n{chr(10) * 1_400}x\n```\n\n" * 100,
+        f"```devicetree\n{'a' * 1_400}\n```\n\n" * 100,
+        f"{'![' * 290}\n\n" * 330,
+    ],
+    ids=["java", "perl", "devicetree", "ng2", "matlab", "many", "brackets"],
+)
+def test_hostile_text_is_read_in_no_time(markdown: Markdown, text: str):
+    begun = time.thread_time()
+    html = markdown.render(text)
+    assert time.thread_time() - begun < 1
+    assert len(html) > len(text)
 
 
 def test_definitions_of_links_reach_back(markdown: Markdown):

@@ -3,8 +3,9 @@
 The contexts are made in one step of the event loop from what is known then; only `open` waits.
 """
 
+import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +18,15 @@ from extensions.prompts.api import Face
 from kernel.api import PANELS, UNSET, Extension
 
 from .enclosing import Enclosures
-from .markdown import Markdown
+from .markdown import Markdown, plain
 from .running import Running
 from .sheet import Sheet
 from .thoughts import Keeping, whole
 
 SHOWN = 100
 """Messages of a conversation that a page is sent."""
+RUSH = 1.0
+"""Seconds in which the markdown of a conversation is read before it is shown."""
 REMEMBERED = 1000
 """Rendered replies that are kept in memory."""
 
@@ -84,13 +87,32 @@ class Views:
             others = [m.id for m in opened.messages if shared and m.id not in seen]
             if not missing and not others:
                 return opened
-            for message in missing:
-                places = await self._kept.of(message)
-                html = await self._ext.thread(whole, self._ext, self._markdown, message, places)
-                self.remember(message.id, html)
+            await self._read(missing)
             for message in others:
                 await self.ask_others(message)
             seen.update(others)
+
+    async def _read(self, messages: Sequence[StoredMessage]) -> None:
+        """Make HTML of them, the newest first; what would take too long is shown as it was written,
+        until the conversation is shown again."""
+        until, later = time.monotonic() + RUSH, list[StoredMessage]()
+        for message in reversed(messages):
+            if time.monotonic() > until:
+                self.remember(message.id, plain(message.text))
+                later.append(message)
+            else:
+                await self._read_one(message)
+        if later:
+            self._ext.spawn(self._read_rest(later), "markdown")
+
+    async def _read_rest(self, messages: Sequence[StoredMessage]) -> None:
+        for message in messages:
+            await self._read_one(message)
+
+    async def _read_one(self, message: StoredMessage) -> None:
+        places = await self._kept.of(message)
+        html = await self._ext.thread(whole, self._ext, self._markdown, message, places)
+        self.remember(message.id, html)
 
     async def look(self, id: str) -> About:
         """Look up what is shown with the messages of a conversation."""

@@ -188,3 +188,42 @@ async def answered_soon(web: httpx.AsyncClient) -> None:
         while (answer := await post(web, TEXT, ask)).status_code == 429:
             await asyncio.sleep(0.1)
     assert answer.status_code == 200, answer.text
+
+
+HUGE = 10**30
+CALLERS: dict[str, Callable[[], tuple[str, Any]]] = {
+    "a number in a tool": lambda: (
+        CHAT,
+        {"messages": HELLO, "tools": [tool(0, parameters={"maximum": HUGE})]},
+    ),
+    "a number as a choice of tools": lambda: (CHAT, {"messages": HELLO, "tool_choice": HUGE}),
+    "a number in a tool of Anthropic's": lambda: (
+        MESSAGES,
+        {
+            "max_tokens": 9, "messages": HELLO,
+            "tools": [{"name": "f", "input_schema": {"type": "object", "maximum": HUGE}}],
+        },
+    ),
+    "a number in a tool of a response": lambda: (
+        RESPONSES,
+        {"input": "x", "tools": [{"type": "function", "name": "f", "parameters": {"n": HUGE}}]},
+    ),
+    "more than a draft holds": lambda: (
+        CHAT,
+        {"messages": [{"role": "user", "content": "x" * 40_000_000}]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CALLERS)
+async def test_what_a_caller_sends_is_nobody_elses_failure(
+    web: httpx.AsyncClient, served: Served, what: str
+):
+    path, body = CALLERS[what]()
+    answer = await post(web, path, json.dumps(body).encode())
+    assert answer.status_code == 400, answer.text
+    assert served.app.kernel.trouble == {}
+    for _ in range(3):
+        await post(web, path, json.dumps(body).encode())
+    assert (await web.post(CHAT, json={"messages": HELLO})).status_code == 200
+    assert served.app.kernel.trouble == {}
