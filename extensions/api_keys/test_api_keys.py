@@ -89,7 +89,7 @@ async def test_each_right_is_what_it_says(app: App):
         assert [await asks(app, words, path) for path in paths] == statuses
     page.html = ""
     await page.act("api_keys.make", name="Four", scope="everything")
-    await page.until("one of admin, generate")
+    await page.until("one of generate, admin")
     assert "Four" not in page.html
 
 

@@ -148,11 +148,16 @@ def _bans(written: str, value: Any) -> Any:
         raise refused(says, written, "invalid_value") from None
 
 
+STRONGEST = 1e9
+"""A bias; more is the same, and engines count with numbers that end at 1e38."""
+
+
 def _biases(written: str, value: Any) -> Any:
     """A mapping as OpenAI has it, or pairs as llama.cpp has them, where false forbids a token."""
     pairs = value.items() if isinstance(value, Mapping) else value
     try:
-        return {int(id): -100.0 if bias is False else float(bias) for id, bias in pairs}
+        read = {int(id): -100.0 if bias is False else float(bias) for id, bias in pairs}
+        return {id: min(max(bias, -STRONGEST), STRONGEST) for id, bias in read.items()}
     except (TypeError, ValueError):
         says = f'{written}: Expected numbers of tokens and what to add, such as {{"12": -5}}.'
         raise refused(says, written, "invalid_value") from None

@@ -128,10 +128,12 @@ class Runs:
             call.queued(run, self.gate.before(ticket) + 1)
 
         try:
-            most = self._limit(call)
-            turn = self.gate.turn(call.caller.owner, tokens, most, queued, call)
+            owner, per_minute = call.caller.owner, call.caller.tokens
+            most = self.spending.at_once(owner, per_minute, tokens, self._limit(call))
+            turn = self.gate.turn(owner, tokens, most, queued, call)
             async with turn as leave:
                 run.ticket = None
+                self.spending.check(owner, per_minute)  # What was before it has ended since.
                 reply = self._ext.run(*wish.turn(call.caller.owner))
                 reply.written = leave  # Who reads slowly keeps nobody from the model.
                 run.start(reply)

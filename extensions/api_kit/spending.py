@@ -34,6 +34,14 @@ class Spending:
             return 0
         return sum(tokens for _, tokens in used)
 
+    def at_once(self, owner: str, most: int, tokens: int, limit: int) -> int:
+        """How many requests for so many tokens may be under way together, one at least, within
+        what is left and the `limit` that holds anyway; 0 is no limit, of both."""
+        if not most:
+            return limit
+        fit = max(1, (most - self.used(owner)) // max(1, tokens))
+        return min(fit, limit) if limit else fit
+
     def check(self, owner: str, most: int) -> None:
         """Raises Problem (429) with the seconds to wait, where nothing is left; 0 is no limit."""
         if not most or (spent := self.used(owner)) < most:

@@ -40,6 +40,7 @@ from tests.sockets import serving
         ({"dynatemp_range": 0.5, "dynamic_temperature": False}, "dynatemp_low", UNSET),
         ({"logit_bias": {"12": -5}}, "logit_bias", {12: -5.0}),
         ({"logit_bias": [[12, False]]}, "logit_bias", {12: -100.0}),
+        ({"logit_bias": {"12": 1e300}}, "logit_bias", {12: 1e9}),
         ({"custom_token_bans": "3, 4"}, "custom_token_bans", (3, 4)),
         ({"custom_token_bans": ""}, "custom_token_bans", ()),
         ({"sampler_priority": "top_k\ntop_p\nother"}, "sampler_priority", ("top_k", "top_p")),

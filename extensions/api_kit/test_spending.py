@@ -1,5 +1,6 @@
 """What a key has used: also where an engine reads texts and makes no reply of them."""
 
+import asyncio
 import hashlib
 import secrets
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from extensions.api_kit.api import PROGRAMS
+from extensions.api_kit.spending import Spending
 from kernel.api import Key
 from kernel.testing import running
 from tests.programs import Knowing, ask
@@ -65,3 +67,28 @@ async def test_what_an_engine_refuses_costs_nothing():
         for _ in range(2):
             answer = await ask(served, "POST", "/v1/completions", words, prompt="a", **SCORED)
             assert (answer.status_code, answer.json()["error"]["param"]) == (400, "echo")
+
+
+async def test_a_limit_holds_for_many_at_once():
+    async with running("openai_api", model=Knowing()) as app, serving(app) as served:
+        words = f"sk-{secrets.token_urlsafe(32)}"
+        key = hashlib.sha256(words.encode()).hexdigest()
+        served.keyring.keep([Key("little", key, "generate", tokens=5)])
+        body = {"prompt": "a b", "max_tokens": 40}
+        asked = [ask(served, "POST", "/v1/completions", words, **body) for _ in range(10)]
+        statuses = sorted(answer.status_code for answer in await asyncio.gather(*asked))
+        assert statuses == [200, *[429] * 9]
+        refused = await ask(served, "POST", "/v1/completions", words, **body)
+        assert (refused.status_code, "within a minute" in refused.text) == (429, True)
+
+
+def test_as_many_at_once_as_there_is_room_for():
+    spending = Spending()
+    assert spending.at_once("me", 0, 100, 3) == 3
+    assert spending.at_once("me", 0, 100, 0) == 0, "no limit"
+    assert spending.at_once("me", 1000, 100, 0) == 10
+    assert spending.at_once("me", 1000, 100, 3) == 3
+    spending.add("me", 750)
+    assert spending.at_once("me", 1000, 100, 0) == 2
+    spending.add("me", 750)
+    assert spending.at_once("me", 1000, 100, 0) == 1

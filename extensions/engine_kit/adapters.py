@@ -79,22 +79,44 @@ class Stepped(Generic[R]):
     """For a library that decodes one step for all.
 
     `admit(request)` makes a row of it (or of what else was submitted), and refuses; `step(rows)`
-    advances all rows by id and gives what is new of each; a row leaves with its finish.
+    advances all rows by id and gives what is new of each; a row leaves with its finish. What takes
+    its time before (a template of somebody's) is done by `prepare`, in a thread of its own: `admit`
+    gets what that gives.
     """
 
     def __init__(
         self,
         admit: Callable[[Any], R],
         step: Callable[[Mapping[int, R]], Iterable[Output]],
+        prepare: Callable[[Any], Any] | None = None,
     ) -> None:
-        self._admit, self._step = admit, step
+        self._admit, self._step, self._prepare = admit, step, prepare
         self._rows: dict[int, R] = {}
         self._news = threading.Condition()
         self._arrived: dict[int, Any] = {}
+        self._coming: set[int] = set()
+        """What is being prepared."""
         self._cancelled: set[int] = set()
 
     def submit(self, id: int, request: Any) -> None:
+        if not self._prepare:
+            return self._arrive(id, request)
         with self._news:
+            self._coming.add(id)
+        prepare = self._prepare
+
+        def work() -> None:
+            try:
+                ready = prepare(request)
+            except Exception as error:
+                ready = error
+            self._arrive(id, ready)
+
+        threading.Thread(target=work, name=f"prepare {id}", daemon=True).start()
+
+    def _arrive(self, id: int, request: Any) -> None:
+        with self._news:
+            self._coming.discard(id)
             self._arrived[id] = request
             self._news.notify()
 
@@ -108,10 +130,13 @@ class Stepped(Generic[R]):
             if not (self._rows or self._arrived):
                 self._news.wait(timeout)
             arrived, self._arrived = self._arrived, {}
-            cancelled, self._cancelled = self._cancelled, set()
+            cancelled = self._cancelled - self._coming
+            self._cancelled &= self._coming
         outputs: list[Output] = []
         for id, request in arrived.items():
             try:
+                if isinstance(request, Exception):
+                    raise request
                 self._rows[id] = self._admit(request)
             except Exception as error:
                 outputs.append(Output(id, finish=finish_of(error)))

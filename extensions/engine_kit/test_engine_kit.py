@@ -498,6 +498,30 @@ def test_stepped_rows_join_and_leave_between_steps():
     assert engine.poll(0.01) == []
 
 
+def test_what_is_prepared_holds_up_nobody():
+    gates = {prompt: threading.Event() for prompt in ("slow", "bad", "gone")}
+
+    def prepare(request):
+        if gate := gates.get(request.prompt):
+            gate.wait(20)
+        return request
+
+    engine = Stepped(Words, one_step, prepare)
+    for id, prompt in enumerate(["w " * 100_000, "slow", "bad", "gone"], 1):
+        engine.submit(id, Request(prompt=prompt))
+    outputs = list[Output]()
+    while not outputs:
+        outputs += engine.poll(0.01)
+    engine.cancel(4)
+    for _ in range(5):
+        outputs += engine.poll(0)
+    assert {output.id for output in outputs} == {1}, "the others are not there yet"
+    for gate in gates.values():
+        gate.set()
+    found = drain(engine, 3)
+    assert ends(found) == {2: "stop", 3: "error", 4: "cancelled"}
+
+
 def test_one_at_a_time_answers_in_order():
     def generate(request):
         yield 1.0

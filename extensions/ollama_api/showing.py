@@ -1,6 +1,5 @@
 """POST /api/show: what is known of a model, loaded or not."""
 
-import json as plain_json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,7 +120,7 @@ def read(path: Path) -> Header:
     """The header of a model's file, or the configuration in its folder; blocking."""
     try:
         return of_gguf(path) if path.suffix == ".gguf" else of_folder(path)
-    except (OSError, Refused, ValueError):  # It can be listed all the same.
+    except (OSError, Refused, ValueError, RecursionError):  # It can be listed all the same.
         return Header()
 
 
@@ -136,7 +135,8 @@ def of_gguf(path: Path) -> Header:
 
 
 def of_folder(path: Path) -> Header:
-    said = plain_json.loads((path / "config.json").read_text("utf-8"))
+    text = (path / "config.json").read_bytes()
+    said = msgspec.json.decode(text, type=dict[str, Any])
     length, width = said.get("max_position_embeddings"), said.get("hidden_size")
     facts = {"context_length": length, "embedding_length": width}
     known = {name: value for name, value in facts.items() if isinstance(value, int)}

@@ -16,6 +16,7 @@ from msgspec import structs
 from extensions.api_kit.api import PROGRAMS
 from extensions.models.api import MODELS
 from extensions.ollama_api.listing import Listed, details
+from extensions.ollama_api.showing import read
 from kernel.api import (
     INPUT,
     LOADERS,
@@ -527,3 +528,12 @@ async def test_vectors(served: Served, app: App):
 async def test_the_release_is_one_that_clients_talk_to(served: Served):
     version = (await ask(served, "version", "GET")).json()["version"]
     assert [*map(int, version.split("."))] > [0, 6, 4]
+
+
+@pytest.mark.parametrize(
+    "config", ["[1]", "[" * 200_000, '{"model_type": "\\ud800"}', "{", '{"hidden_size": "x"}']
+)
+def test_a_configuration_that_is_none_is_listed_all_the_same(tmp_path: Path, config: str):
+    (tmp_path / "config.json").write_text(config)
+    header = read(tmp_path)
+    assert (header.facts, header.family) == ({}, "")

@@ -189,6 +189,14 @@ BAD = {
         lambda folder: change(folder, quantization_config={"quant_method": "gptq"}),
         "quantized \\(gptq\\)",
     ),
+    "a million layers": (
+        lambda folder: change(folder, num_hidden_layers=1_000_000),
+        r"incomplete: its configuration asks for 1,000,000 layers, and its files have \d+ tensors",
+    ),
+    "gigabytes of words": (
+        lambda folder: change(folder, vocab_size=50_000_000),
+        r"incomplete: its configuration asks for [\d,]+ weights, and its files have [\d,]+\.",
+    ),
     "missing weights": (
         lambda folder: change(folder, num_hidden_layers=6),
         r"incomplete, weights are not in its files: \S+, \S+, \S+ and \d+ more\. ",

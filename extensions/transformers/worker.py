@@ -1,10 +1,11 @@
 """Models of PyTorch in a child process, through transformers; requests are decoded together."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -12,6 +13,7 @@ import torch
 from extensions.engine_kit.api import (
     Asides,
     ChatTemplate,
+    Entry,
     Stepped,
     check_folder,
     check_request,
@@ -42,15 +44,26 @@ LONGEST = 40
 """Letters of a token: a longer prompt is refused before the time it takes to count it."""
 TOO_MANY = "Use fewer adapters, or load the model with a shorter context."
 TOO_LONG = "Send a shorter prompt, or load the model with a shorter context."
+SPARE = 10_000_000
+"""Weights that may be missing in the files of a model until its load says so."""
 SMALL = 50_000_000
 """Weights; a smaller model loses more by handing work to threads than it gains."""
+
+
+class Prepared(NamedTuple):
+    """A request with the model's defaults, and its prompt: a template may take its time for that,
+    which the replies under way do not wait for."""
+
+    wish: Request | Question
+    request: Request
+    text: str | None
 
 
 class Engine:
     concurrent = ("tokenize", "detokenize", "template", "logits")
 
     def __init__(self) -> None:
-        self._stepped = Stepped(self._admit, self._step)
+        self._stepped = Stepped(self._admit, self._step, self._prepare)
         self._asides = Asides()
         self.submit, self.cancel = self._stepped.submit, self._stepped.cancel
 
@@ -63,6 +76,7 @@ class Engine:
         report(0.1, f"Loading {len(weights):,} tensors")
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
         device = choose_device(options.get("device", "auto"))
+        check_size(folder, config, weights, trust)
         with explained("loading the model", device, too_large(folder)):
             model, loading = AutoModelForCausalLM.from_pretrained(
                 folder,
@@ -146,15 +160,16 @@ class Engine:
             for path in paths:
                 self._loras.get(path)
 
-    def _admit(self, wish: Request | Question) -> Writer:
+    def _prepare(self, wish: Request | Question) -> Prepared:
         request = wish.request if isinstance(wish, Question) else wish
         request = with_defaults(request, self._info.defaults)
         check_request(self._info, request)
+        said = request.messages is not None
+        return Prepared(wish, request, self._template.text(request) if said else request.prompt)
+
+    def _admit(self, prepared: Prepared) -> Writer:
+        wish, request, text = prepared.wish, prepared.request, prepared.text or ""
         self._read_adapters(path for path, _ in request.adapters)
-        if request.messages is not None:
-            text = self._template.text(request)
-        else:
-            text = request.prompt or ""
         ids = list(request.token_ids or ())
         if request.token_ids is None:
             if len(text) > self._info.context_length * LONGEST:
@@ -255,6 +270,25 @@ WRONG = {
     "error_msgs": "is damaged, weights cannot be read",
 }
 """What transformers tells of a load, and what it means."""
+
+
+def check_size(folder: Path, config: Any, weights: Mapping[str, Entry], trust: bool) -> None:
+    """Refuse a configuration of far more than the files hold before memory is taken for that."""
+    there = sum(math.prod(entry.shape) for entry in weights.values())
+    says = f"{folder.name} is incomplete: its configuration asks for {{}}. Download it again."
+    layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
+    if isinstance(layers, int) and layers > len(weights):
+        raise Refused(
+            says.format(f"{layers:,} layers, and its files have {len(weights):,} tensors")
+        )
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+        wanted = sum(weight.numel() for weight in model.parameters())
+    except Exception:  # What cannot be made without its weights says why when it is loaded.
+        return
+    if wanted > 2 * there + SPARE:  # Tied weights may be in the files once or twice.
+        raise Refused(says.format(f"{wanted:,} weights, and its files have {there:,}"))
 
 
 def check_loading(folder: Path, loading: Mapping[str, Any]) -> None:
