@@ -150,8 +150,8 @@ class Guard:
             return log.info("%s went without a model in %s: %s", owner, point, error)
         history = self._history[owner]
         now = time.monotonic()
-        counted = again and any(p == point and t > now - self.moment for p, t in history)
-        if not passing(error) and not counted:
+        known = again and any(p == point and t > now - self.moment for p, t in history)
+        if not passing(error) and not known:
             history.append((point, now))
         while history and history[0][1] < now - WINDOW:
             history.popleft()

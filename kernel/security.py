@@ -21,7 +21,16 @@ from kernel.firstframe import FirstFrame
 from kernel.hosts import Hosts
 from kernel.keyring import DAYS, MADE, Keyring, TooMany
 from kernel.origins import Api, preflight, shared
-from kernel.principals import CARRIER, LIMITS, NEEDED, UNKNOWN, Principal, headers_of, keys_in
+from kernel.principals import (
+    CARRIER,
+    LIMITS,
+    NEEDED,
+    UNKNOWN,
+    Principal,
+    address_of,
+    headers_of,
+    keys_in,
+)
 from kernel.wrappings import HEADERS, TRUSTED, accepting, limited, protected
 
 Headers = Mapping[str, list[str]]
@@ -30,9 +39,9 @@ FAR = "Only the machine that Spindle runs on may do this; see --allow-remote-ins
 LARGE = "This is too large."
 FOREIGN = "A page of another site sent this, so it was refused."
 LESS = "This key is for replies alone. Make one with all rights, in Settings under API keys."
-ODD = "An address has no line end, and nothing like it."
+ODD = "This address has a line end, or something like it, in it. Correct it."
 CONTROL = re.compile(r"[\0-\x1f\x7f]")
-"""What a path cannot hold: routers take `$` for the place before a last line end, too."""
+"""In no API's path: routers take `$` for the place before a last line end, too."""
 PROXIES = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 """Headers of what hands requests on, from wherever they come."""
 USED = "This link was opened before, or is of an earlier start. Paste the key from the terminal."
@@ -80,6 +89,8 @@ class Security:
             origin = next((o for o in self.rules().origins if [o] == headers.get("origin")), "")
         if refusal and not origin:
             return await _answer(PlainTextResponse(refusal, 403), scope, receive, send)
+        if access == "inference" and CONTROL.search(scope["path"]):
+            return await _answer(PlainTextResponse(ODD, 400), scope, receive, send)
         send = shared(send, origin) if origin else send
         asks = http and scope["method"] == "OPTIONS" and "access-control-request-method" in headers
         if origin and asks:  # It comes without a key, and does nothing.
@@ -90,7 +101,7 @@ class Security:
         program = not http and "origin" not in headers  # A page offers a subprotocol instead.
         keyless = access in ("inference", "admin") and not any(keys_in(scope, headers))
         if program and keyless and who.kind == "nobody":
-            heard, receive, send = await self._first.heard(scope, receive, send, _address(scope))
+            heard, receive, send = await self._first.heard(scope, receive, send, address_of(scope))
             if not heard:
                 return
             who, access = heard, self._class(scope)  # What answers there may have come meanwhile.
@@ -150,8 +161,6 @@ class Security:
 
     def _refusal(self, scope: Scope, headers: Headers) -> str:
         """Why the request is none of ours: another name (rebinding), or a foreign page sent it."""
-        if CONTROL.search(scope["path"]):
-            return ODD
         hosts, origins = headers.get("host", []), headers.get("origin", [])
         host = hosts[0].lower() if len(hosts) == 1 else ""
         if not host or not self.hosts.known(host, scope.get("server")):
@@ -227,7 +236,7 @@ class Security:
         self, scope: Scope, headers: Headers, receive: Receive, who: Principal
     ) -> Response | None:
         """What this class serves itself: launch links, /login, /logout, and a sign of life."""
-        route, address, target = (scope["method"], scope["path"]), _address(scope), "/"
+        route, address, target = (scope["method"], scope["path"]), address_of(scope), "/"
         query = parse_qsl(scope["query_string"].decode("latin-1"))
         said = next((value for name, value in query if name == "token"), "")
         try:
@@ -277,21 +286,6 @@ def _asked(scope: Scope) -> str:
     query = parse_qsl(scope["query_string"].decode("latin-1"))
     rest = urlencode([pair for pair in query if pair[0] != "token"])
     return _here(quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else ""))
-
-
-def _address(scope: Scope) -> str:
-    """Whose tries are counted together: an IPv4 address, or the network of an IPv6 one."""
-    said = str((scope.get("client") or ("",))[0]).partition("%")[0]
-    if ":" not in said:
-        return said
-    import ipaddress  # noqa: PLC0415 - 3 ms of every start
-
-    try:
-        ip = ipaddress.ip_address(said)
-    except ValueError:
-        return said
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return str(mapped or ipaddress.ip_network((ip, 64), strict=False))
 
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

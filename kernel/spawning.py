@@ -40,10 +40,17 @@ async def spawn(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         process, _ = await start(env={**env, CHANNEL: f"{listener.getsockname()[1]}:{secret}"})
+        call = asyncio.ensure_future(_accept(listener, secret.encode()))
         try:
-            return await asyncio.wait_for(_accept(listener, secret.encode()), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                while not (await asyncio.wait({call}, timeout=0.2))[0]:
+                    if process.get_returncode() is not None:
+                        raise OSError("it ended at once")
+            return call.result()
         except BaseException:
+            call.cancel()
             kill_tree(process.get_pid())
+            process.close()
             raise
 
 

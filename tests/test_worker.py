@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from kernel import frames, platform_, spawning, worker_host
-from kernel.child import Frames
+from kernel.child import Frames, Process
 from kernel.contract import Request, Sampling
 from kernel.manifest import Manifest
 from kernel.records import Record
@@ -452,6 +452,15 @@ async def test_a_loopback_channel_takes_only_who_knows_the_secret(monkeypatch):
     async with running() as worker:
         await worker.load("m", {})
         assert await text(worker.generate(Request(prompt="over loopback"))) == "over loopback "
+
+
+async def test_a_child_that_ends_before_it_calls_is_not_waited_for():
+    def child() -> Process:
+        return Process(lambda _: None, lambda _: None)
+
+    with pytest.raises(OSError, match="it ended at once"):
+        async with asyncio.timeout(30):
+            await spawning.spawn(child, [sys.executable, "-c", "exit(3)"], os.environ, True)
 
 
 async def test_frames_survive_any_cut():

@@ -4,7 +4,9 @@ Where the other attacks on the APIs are tested stands in the README beside this 
 """
 
 import asyncio
+import hashlib
 import json
+import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +17,8 @@ import httpx
 import psutil
 import pytest
 
+from extensions.api_kit.api import APIS
+from kernel.api import Key
 from tests.apis.clients import HELLO
 from tests.programs import Knowing
 from tests.sockets import Served
@@ -227,3 +231,20 @@ async def test_what_a_caller_sends_is_nobody_elses_failure(
         await post(web, path, json.dumps(body).encode())
     assert (await web.post(CHAT, json={"messages": HELLO})).status_code == 200
     assert served.app.kernel.trouble == {}
+
+
+@pytest.mark.parametrize("after", ["", "%0A", "%0D", "%00", "/", "//", "%2F", "?x", ";", "%20"])
+async def test_what_is_for_who_may_do_everything_is_for_nobody_else(served: Served, after: str):
+    """However an address is written, the door and the router behind it see the same one."""
+    limited = f"sk-{secrets.token_urlsafe(32)}"
+    hash = hashlib.sha256(limited.encode()).hexdigest()
+    served.keyring.keep([Key("limited", hash, "generate")])
+    apis = served.app.kernel.registry.values(APIS)
+    routes = {(e.method, e.path) for api in apis for e in api.endpoints if e.admin}
+    assert ("POST", "/v1/internal/model/unload") in routes
+    async with httpx.AsyncClient(base_url=served.http) as web:
+        for method, path in routes:
+            for headers in ({}, {"authorization": f"Bearer {limited}"}):
+                answer = await web.request(method, path + after, headers=headers)
+                assert answer.status_code >= 300, (path, answer.text)
+    assert served.app.kernel.slot().model
