@@ -174,7 +174,9 @@ def _reason(log: Path) -> str:
     if none := re.search(r"No matching distribution found for (\S+)", said):
         version = "{}.{}".format(*sys.version_info)
         why = f"There is no {none[1]} for this system and Python {version}."
-        return f"{why} Another Python may have one; all that was said is in {log}"
+        return (
+            f"{why} Another Python may have one, or it is misspelt; all that was said is in {log}"
+        )
     errors = re.findall(r"^ERROR: (.+)", said, re.MULTILINE) or said.split("\n")
     return f"{' '.join(errors[-3:])} Mend that and try again; all that was said is in {log}"
 

@@ -68,7 +68,8 @@ def describe(info: FieldInfo, value: Any = UNSET) -> Field:
     value = default if value is UNSET else value
     of, words, extra = _bare(inspect.type_info(info.type))
     if isinstance(of, inspect.LiteralType):  # msgspec has put its values into another order.
-        of = inspect.LiteralType(_written(info.type))
+        written = _written(info.type)
+        of = inspect.LiteralType(written) if {*written} == {*of.values} else of
     kind, wants = _kind(of, extra)
     choices = tuple((as_text(c), as_text(c)) for c in _choices(of))
     if kind == "switch" and not isinstance(default, bool):

@@ -21,6 +21,8 @@ T = TypeVar("T")
 Failed = Callable[[str, str, BaseException], None]
 LARGEST = 64 << 20
 """Bytes of a turn, a history or a request, pictures included."""
+ROOM = 4 << 20
+"""Bytes of it that are left to what modifiers and modes add."""
 ALLOWANCE, WINDOW = 3, 60.0
 
 
@@ -85,12 +87,11 @@ def check(value: object, kind: type[Any]) -> None:
 def sendable(turn: object, history: object) -> None:
     """Raise Refused where what was asked could not be handed on, whoever would handle it."""
     try:
-        size = len(msgspec.msgpack.encode((turn, history)))
+        size = len(msgspec.msgpack.encode((turn, turn, history)))  # As a draft has them.
     except Exception as error:
         raise Refused(f"This cannot be handed on ({error}). Correct it.") from None
-    if size > LARGEST // 2:  # A draft has the turn beside the request.
-        says = f"The messages have {size >> 20} MB; at most {LARGEST >> 21} are taken."
-        raise Refused(f"{says} Leave some out.", "prompt")
+    if size > LARGEST - ROOM:
+        raise Refused("The messages are too large: pictures and all. Leave some out.", "prompt")
 
 
 class SwitchedOff(Exception):

@@ -25,8 +25,10 @@ class Crowded(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.getMessage().startswith("socket.accept() out of system resource"):
-            gone = "socket.send() raised exception.", "._call_connection_lost("
-            return not any(said in record.getMessage() for said in gone)
+            said, error = record.getMessage(), (record.exc_info or (None, None))[1]
+            windows = "_ProactorBasePipeTransport._call_connection_lost(" in said
+            gone = windows and isinstance(error, ConnectionError)
+            return said != "socket.send() raised exception." and not gone
         if time.monotonic() - self._said < 10:
             return False
         self._said = time.monotonic()

@@ -44,8 +44,8 @@ def load_code(reference: str) -> Any:
 
 
 RUNTIME = (
-    ". Windows lacks what it is made with: install the Visual C++ Redistributable, "
-    "https://aka.ms/vs/17/release/vc_redist.x64.exe, then load the model again."
+    ". Windows may lack what it is made with: install the Visual C++ Redistributable, "
+    "https://aka.ms/vs/17/release/vc_redist.x64.exe, then load the model again"
 )
 LACKS = (
     ". What it needs is missing or damaged. If that is a part of the system, install it; if not, "
@@ -75,7 +75,7 @@ def failure(id: int, error: BaseException, kind: str = "") -> frames.Failed:
     sys.stderr.write(f"error: {said}\n")  # It is logged by its first word.
     if "DLL load failed" in said:
         said += RUNTIME
-    elif isinstance(error, ImportError) or "cannot open shared object" in said:
+    if isinstance(error, ImportError) or "cannot open shared object" in said:
         said += LACKS.format(sys.prefix)
     return frames.Failed(id, said, kind)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kernel.answer import Answer
-from kernel.contract import Delta, Message, Request, Text, Turn
-from kernel.guard import Guard, SwitchedOff
+from kernel.contract import Delta, Message, Refused, Request, Text, Turn
+from kernel.guard import Guard, SwitchedOff, check, sendable
 from kernel.points import Entry, Phase, Point
 from kernel.testing import App, Scripted, running
 from kernel.turn import GENERATE, HISTORY, INPUT, MODES, OUTPUT, REQUEST, Draft, Past, whole_text
@@ -258,3 +258,24 @@ async def test_an_answer_that_is_left_before_its_first_step_holds_up_nobody():
         with pytest.raises(SwitchedOff, match="Bad was switched off"):
             await answer.begins()
     assert not entry.leases
+
+
+def large(megabytes: float, more: int = 0) -> tuple[Message, ...]:
+    return (Message("user", (Text("x" * (int(megabytes * (1 << 20)) + more)),)),)
+
+
+@pytest.mark.parametrize(
+    ("turn", "history"), [(0.1, 59.5), (29.9, 0), (20, 19.5)], ids=["history", "turn", "both"]
+)
+def test_what_is_taken_can_be_handed_on_with_what_modifiers_add(turn: float, history: float):
+    said, past = Turn(messages=large(turn)), large(history)
+    sendable(said, past)
+    added = Message("system", (Text("y" * (3 << 20)),))
+    check(Draft(Request(messages=(*past, added, *said.messages)), said), Draft)
+    check(Past((*past, added), said), Past)
+
+
+@pytest.mark.parametrize(("turn", "history"), [(0.1, 60), (30.1, 0), (20, 20.5)])
+def test_what_cannot_be_is_refused_to_who_sent_it(turn: float, history: float):
+    with pytest.raises(Refused, match="too large"):
+        sendable(Turn(messages=large(turn)), large(history))

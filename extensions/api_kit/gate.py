@@ -70,12 +70,14 @@ class Gate:
         most: int = 0,
         queued: Callable[[Ticket], None] = lambda ticket: None,
         request: object = None,
+        together: int = 0,
     ) -> AsyncGenerator[Callable[[], None]]:
         """Wait for one's turn and have it, until the end or until it is given on by a call of what
         this yields. `most` are the requests that this owner may have under way, and the replies at
-        once; 0: any number. `queued` hears of the place where one has to wait, and `request` is
+        once; 0: any number. `together` are the replies at once where that is less: the others
+        wait. `queued` hears of the place where one has to wait, and `request` is
         what several replies may be of. Raises Problem (429)."""
-        ticket = Ticket(owner, most)
+        ticket = Ticket(owner, together or most)
         mine = owner, ticket if request is None else request
         others = sum(whose == owner for whose, _ in self._requests)
         if most and mine not in self._requests and others >= most:

@@ -129,17 +129,17 @@ class Programs:
         """The same where the engine reads these texts and makes no reply: they count toward the
         tokens a minute of the caller's key. Raises Problem (429) where none are left."""
         caller, spending = call.caller, self.runs.spending
-        spending.check(caller.owner, caller.tokens)
-        try:
-            said = await self.ask(name, slot=slot, param=param, **data)
-        except Problem as problem:
-            if problem.fault.code != "engine_refused" or not await self._too_long(reads, slot):
-                raise
-            says = TOO_LONG.format(problem)
-            raise refused(says, param, "context_length_exceeded") from problem
-        if caller.tokens:
-            read = [await self.length(text, slot=slot) for text in reads]
-            spending.add(caller.owner, sum(read))
+        async with spending.alone(caller.owner, caller.tokens):
+            try:
+                said = await self.ask(name, slot=slot, param=param, **data)
+            except Problem as problem:
+                if problem.fault.code != "engine_refused" or not await self._too_long(reads, slot):
+                    raise
+                says = TOO_LONG.format(problem)
+                raise refused(says, param, "context_length_exceeded") from problem
+            if caller.tokens:
+                read = [await self.length(text, slot=slot) for text in reads]
+                spending.add(caller.owner, sum(read))
         return said
 
     async def length(self, text: str | Sequence[int], *, slot: str = "chat") -> int:

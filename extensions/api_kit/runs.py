@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Literal
 
 from extensions.prompts.api import rendered
@@ -45,7 +46,7 @@ class Run:
         self.tokens = 0
         """Tokens (or pieces, where the engine does not tell) that were written."""
         self.reply: Reply | None = None
-        self.held = False
+        self.held = self.counted = False
         self._hold = hold
         self._cancelled = False
 
@@ -129,13 +130,14 @@ class Runs:
 
         try:
             owner, per_minute = call.caller.owner, call.caller.tokens
-            most = self.spending.at_once(owner, per_minute, tokens, self._limit(call))
-            turn = self.gate.turn(owner, tokens, most, queued, call)
+            most = self._limit(call)
+            fit = self.spending.at_once(owner, per_minute, tokens, most)
+            turn = self.gate.turn(owner, tokens, most, queued, call, fit)
             async with turn as leave:
                 run.ticket = None
                 self.spending.check(owner, per_minute)  # What was before it has ended since.
                 reply = self._ext.run(*wish.turn(call.caller.owner))
-                reply.written = leave  # Who reads slowly keeps nobody from the model.
+                reply.written = partial(self._written, run, leave)
                 run.start(reply)
                 yield run
         except asyncio.CancelledError:
@@ -147,6 +149,7 @@ class Runs:
         finally:
             if not (run.reply and run.reply.finish):
                 run.cancel()
+            self._count(run)
             run.ended = time.monotonic()
             self._note(run)
             del self.live[run]
@@ -170,8 +173,9 @@ class Runs:
         if run.first or finish.refused is None:
             return Problem(Fault(finish.error, "engine_error", None, "engine_failed"))
         request = run.reply.request if run.reply else None
-        too_many = finish.refused == "prompt" and request
-        if too_many or (slot.model and request and await too_long(slot.model, request)):
+        if finish.refused == "prompt" or (
+            slot.model and request and await too_long(slot.model, request)
+        ):
             param = run.wish.said_in if run.wish.messages else "prompt"
             return refused(TOO_LONG.format(finish.error), param, "context_length_exceeded")
         if (field := finish.refused) in run.wish.called and field not in NAMED:
@@ -199,6 +203,17 @@ class Runs:
 
     # --- inside ------------------------------------------------------------------------
 
+    def _written(self, run: Run, leave: Callable[[], None]) -> None:
+        """Who reads slowly keeps nobody from the model; who is next knows what was used."""
+        self._count(run)
+        leave()
+
+    def _count(self, run: Run) -> None:
+        if run.caller.tokens and not run.counted:
+            run.counted, usage = True, run.finish.usage
+            used = usage.prompt + (usage.completion or run.tokens)
+            self.spending.add(run.caller.owner, used)
+
     def _note(self, run: Run) -> None:
         finish = run.finish
         run.state = "done" if finish.reason in ("stop", "length", "tool_calls") else "failed"
@@ -206,8 +221,6 @@ class Runs:
             run.state = "cancelled"
         if finish.usage.completion:
             run.tokens = finish.usage.completion
-        if run.caller.tokens:
-            self.spending.add(run.caller.owner, finish.usage.prompt + run.tokens)
         seconds = run.ended - run.asked
         self._ext.log.info(
             "%s: %s, %s, %d + %d tokens in %.2f s",

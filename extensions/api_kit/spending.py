@@ -1,8 +1,10 @@
 """How many tokens each key has used within the last minute."""
 
+import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 
 from .problems import Fault, Problem
 
@@ -18,6 +20,7 @@ class Spending:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._alone: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._used: defaultdict[str, deque[tuple[float, int]]] = defaultdict(deque)
 
     def add(self, owner: str, tokens: int) -> None:
@@ -33,6 +36,16 @@ class Spending:
             self._used.pop(owner, None)
             return 0
         return sum(tokens for _, tokens in used)
+
+    @asynccontextmanager
+    async def alone(self, owner: str, most: int) -> AsyncGenerator[None]:
+        """Until it is known what is used now, for who has a limit: others of the same wait."""
+        if not most:
+            yield
+            return
+        async with self._alone[owner]:
+            self.check(owner, most)
+            yield
 
     def at_once(self, owner: str, most: int, tokens: int, limit: int) -> int:
         """How many requests for so many tokens may be under way together, one at least, within

@@ -1348,4 +1348,5 @@ async def test_what_takes_long_to_read_is_shown_as_it_was_written(
     assert app.kernel.trouble == {}
     html = ""
     while "<em>Reply 0</em>" not in html:
+        await asyncio.sleep(0.05)
         html = (await app.fetch(f"/chat/{id}")).text

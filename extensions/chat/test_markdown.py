@@ -372,11 +372,12 @@ def test_endless_text_is_shown_as_it_is(markdown: Markdown):
         f"```perl\n{'s{' * 9_900}\n```",
         f"```devicetree\n{'a' * 16_000}\n```",
         f"```html+ng2\n{'(' * 16_000}\n```",
+        f"````markdown\n```devicetree\n{'a' * 16_000}\n```\n````\n",
         f"```matlab\n{chr(10) * 1_400}x\n```\n\n" * 100,
         f"```devicetree\n{'a' * 1_400}\n```\n\n" * 100,
         f"{'![' * 290}\n\n" * 330,
     ],
-    ids=["java", "perl", "devicetree", "ng2", "matlab", "many", "brackets"],
+    ids=["java", "perl", "devicetree", "ng2", "nested", "matlab", "many", "brackets"],
 )
 def test_hostile_text_is_read_in_no_time(markdown: Markdown, text: str):
     begun = time.thread_time()

@@ -95,6 +95,8 @@ class Views:
     async def _read(self, messages: Sequence[StoredMessage]) -> None:
         """Make HTML of them, the newest first; what would take too long is shown as it was written,
         until the conversation is shown again."""
+        if messages:
+            await self._ext.thread(self._markdown.prepare)
         until, later = time.monotonic() + RUSH, list[StoredMessage]()
         for message in reversed(messages):
             if time.monotonic() > until:
@@ -106,8 +108,15 @@ class Views:
             self._ext.spawn(self._read_rest(later), "markdown")
 
     async def _read_rest(self, messages: Sequence[StoredMessage]) -> None:
-        for message in messages:
-            await self._read_one(message)
+        """What is not read in the end is read when it is shown again."""
+        left = [*messages]
+        try:
+            while left and left[0].id in self._html:  # They were not forgotten meanwhile.
+                await self._read_one(left[0])
+                left.pop(0)
+        finally:
+            for message in left:
+                self._html.pop(message.id, None)
 
     async def _read_one(self, message: StoredMessage) -> None:
         places = await self._kept.of(message)

@@ -110,6 +110,8 @@ class Stepped(Generic[R]):
                 ready = prepare(request)
             except Exception as error:
                 ready = error
+            except BaseException as error:
+                ready = RuntimeError(f"{type(error).__name__} while it was prepared")
             self._arrive(id, ready)
 
         threading.Thread(target=work, name=f"prepare {id}", daemon=True).start()

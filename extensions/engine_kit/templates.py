@@ -130,8 +130,9 @@ class ChatTemplate:
                     self._warm = True
                 answer = exchange(sandbox, source, context, SECONDS)
             except (OSError, ValueError):
+                slow = f"it took more than {SECONDS:.0f} seconds, or too much memory"
+                answer = {"cost": slow if self._warm else "its own process did not start"}
                 self.close()
-                answer = {"cost": f"it took more than {SECONDS:.0f} seconds, or too much memory"}
         if "cost" in answer:
             raise Refused(f"{whose} chat template was stopped: {answer['cost']}.")
         return answer

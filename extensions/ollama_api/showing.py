@@ -1,5 +1,6 @@
 """POST /api/show: what is known of a model, loaded or not."""
 
+import json as plain_json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,12 +136,14 @@ def of_gguf(path: Path) -> Header:
 
 
 def of_folder(path: Path) -> Header:
-    text = (path / "config.json").read_bytes()
-    said = msgspec.json.decode(text, type=dict[str, Any])
+    said = plain_json.loads((path / "config.json").read_text("utf-8"))  # NaN and Infinity, too
+    if not isinstance(said, dict):
+        raise ValueError("it is no object")
     length, width = said.get("max_position_embeddings"), said.get("hidden_size")
     facts = {"context_length": length, "embedding_length": width}
     known = {name: value for name, value in facts.items() if isinstance(value, int)}
-    return Header(str(said.get("model_type", "")), facts=known)
+    family = str(said.get("model_type", "")).encode(errors="replace").decode()
+    return Header(family, facts=known)
 
 
 def product(shape: tuple[int, ...]) -> int:

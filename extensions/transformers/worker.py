@@ -46,6 +46,8 @@ TOO_MANY = "Use fewer adapters, or load the model with a shorter context."
 TOO_LONG = "Send a shorter prompt, or load the model with a shorter context."
 SPARE = 10_000_000
 """Weights that may be missing in the files of a model until its load says so."""
+HELD = 1 << 30
+"""Numbers that a model may keep beside its weights, such as the masks of its context."""
 SMALL = 50_000_000
 """Weights; a smaller model loses more by handing work to threads than it gains."""
 
@@ -285,10 +287,12 @@ def check_size(folder: Path, config: Any, weights: Mapping[str, Entry], trust: b
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
         wanted = sum(weight.numel() for weight in model.parameters())
+        held = sum(buffer.numel() for buffer in model.buffers())
     except Exception:  # What cannot be made without its weights says why when it is loaded.
         return
-    if wanted > 2 * there + SPARE:  # Tied weights may be in the files once or twice.
-        raise Refused(says.format(f"{wanted:,} weights, and its files have {there:,}"))
+    if wanted > 2 * there + SPARE or held > 2 * there + HELD:  # Tied weights may be there twice.
+        asks = max(wanted, held)
+        raise Refused(says.format(f"{asks:,} weights, and its files have {there:,}"))
 
 
 def check_loading(folder: Path, loading: Mapping[str, Any]) -> None:

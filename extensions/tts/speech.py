@@ -1,10 +1,10 @@
 """Clips made by espeak-ng: named, served, and gone after a while."""
 
 import asyncio
-import os
 import re
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -46,8 +46,9 @@ class Speech:
     @asynccontextmanager
     async def open(cls, folder: Path) -> "AsyncIterator[Speech]":
         """Raises NotAvailable, with the command to run, where there is no espeak-ng."""
-        at = os.pathsep.join([os.environ.get("PATH", os.defpath), WINDOWS])
-        if not (program := shutil.which("espeak-ng", path=at)):
+        windows = WINDOWS if sys.platform == "win32" else None
+        found = shutil.which("espeak-ng") or (windows and shutil.which("espeak-ng", path=windows))
+        if not (program := found):
             raise NotAvailable(MISSING)
         shutil.rmtree(folder, ignore_errors=True)
         await asyncio.to_thread(folder.mkdir, parents=True)

@@ -148,7 +148,7 @@ class Library:
             return name
         async with self._filing:  # Who renames twice at once gets what they asked for last.
             await self.list()
-            if self._taken(title, name):
+            if files.same(title) in self._taken(name):
                 raise Refused(TAKEN.format(title))
             path = await self._idle(name)
             new = files.path_of(path.parent, title)
@@ -268,11 +268,12 @@ class Library:
 
     def _free(self, name: str) -> str:
         names = itertools.chain([name], (f"{name} {n}" for n in itertools.count(2)))
-        return next(each for each in names if not self._taken(each))
+        taken = self._taken()
+        return next(each for each in names if files.same(each) not in taken)
 
-    def _taken(self, name: str, but: str = "") -> bool:
-        """Whether a text other than `but` has the name; many disks tell no capitals apart."""
-        return files.same(name) in {files.same(each) for each in self._files if each != but}
+    def _taken(self, but: str = "") -> set[str]:
+        """What no text but this one may be called; many disks tell no capitals apart."""
+        return {files.same(each) for each in self._files if each != but}
 
     def _path(self, name: str, box: str) -> Path:
         if box == TEXT and (entry := self._files.get(name)):

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from kernel.api import Client, Extension, Refused
 
+from .actions import View
 from .asking import Asking
 from .library import OUTPUT, TEXT, Library
 from .sheet import Change, Sheet
@@ -30,8 +31,8 @@ class Pages:
         self.two = two
         """Whether there is a box for what comes out."""
         self.looks: dict[Client, Looks] = {}
-        self._left: dict[tuple[str, str], Looks] = {}
-        """What pages that went away looked at, by whose they were and of which text."""
+        self._left: dict[tuple[str, str], View] = {}
+        """The sub-tabs of pages that went away, by whose they were and of which text."""
         self._ext, self._library, self.views = ext, library, views
         self._asking = Asking(ext)
         self._counts: dict[str, str] = {}
@@ -61,8 +62,8 @@ class Pages:
         if client and client.id:
             client.subject = name or subject
             if client not in self.looks:  # A page that comes back shows what it showed.
-                self.looks[client] = self._left.pop((client.principal, client.subject), looks)
-            looks = self.looks[client]
+                looks.view = self._left.pop((client.principal, client.subject), looks.view)
+            looks = self.looks.setdefault(client, looks)
             if sheets:
                 self.redraw(name)
         problem = problem or ("" if name else f"There is no text “{subject}”.")
@@ -89,7 +90,7 @@ class Pages:
 
     def left(self, client: Client) -> None:
         if looks := self.looks.pop(client, None):
-            self._left[client.principal, client.subject] = looks
+            self._left[client.principal, client.subject] = looks.view
             self._left = dict([*self._left.items()][-KEPT:])
         self._told.pop(client, None)
 
