@@ -47,6 +47,7 @@ class Watchdog:
 
     def __enter__(self) -> "Watchdog":
         self._loop, self._watched = asyncio.get_running_loop(), threading.get_ident()
+        self._native = threading.get_native_id()
         self._thread.start()
         return self
 
@@ -66,14 +67,16 @@ class Watchdog:
         """Wait for the sign of life; answers what kept it, if anything kept it for long.
 
         A pause of which neither this thread nor the processor knows is the machine's: it slept. A
-        library that holds the interpreter shows in the processor's time.
+        library that holds the interpreter shows in the processor's time. A loop that waits for a
+        processor, which others have, is held by nobody.
         """
         held, block = 0.0, None
-        clock, worked = time.monotonic(), time.process_time()
+        clock, worked, queued = time.monotonic(), time.process_time(), _queued(self._native)
         while not self._free.wait(self._pause):
-            now, work = time.monotonic(), time.process_time()
-            held += min(now - clock, max(self._pause, work - worked))
-            clock, worked = now, work
+            now, work, queue = time.monotonic(), time.process_time(), _queued(self._native)
+            passed = min(now - clock, max(self._pause, work - worked))
+            held += max(0.0, passed - (queue - queued))
+            clock, worked, queued = now, work, queue
             if held >= self._after and (not block or not block.owner):
                 first, block = not block, self._look()
                 if first or block.owner:
@@ -111,6 +114,17 @@ class Watchdog:
         name = self._kernel.name(block.owner)
         text = f"{name} held everything up for {block.seconds:.1f} s. Its card in Settings says"
         self._kernel.hub.tell(f"{text} where.", Everyone())
+
+
+def _queued(thread: int) -> float:
+    """Seconds a thread could have gone on and got no processor; 0 where only Linux would tell.
+
+    The second field of `schedstat` (Documentation/scheduler/sched-stats.rst), in nanoseconds.
+    """
+    try:
+        return int(Path(f"/proc/self/task/{thread}/schedstat").read_bytes().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _place(frame: FrameType) -> str:

@@ -54,8 +54,13 @@ class Node:
         return "".join(c if isinstance(c, str) else c.answer for c in self.children)
 
     def all(self) -> "list[Node]":
-        nodes = [c for c in self.children if isinstance(c, Node)]
-        return [self, *(found for node in nodes for found in node.all())]
+        found: list[Node] = []
+        ahead = [self]
+        while ahead:
+            node = ahead.pop()
+            found.append(node)
+            ahead += [child for child in reversed(node.children) if isinstance(child, Node)]
+        return found
 
 
 class Dom(HTMLParser):

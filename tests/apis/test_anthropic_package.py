@@ -1,14 +1,15 @@
 """The anthropic package drives a running server: messages, tools, thoughts, counts, errors."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import anthropic
 import pytest
-from anthropic import AsyncAnthropic
 
 from tests.apis.clients import CALL, CITY, HELLO, KEY_NEEDED, everything, freed, model
+from tests.apis.packages import anthropic
 from tests.programs import Knowing
 from tests.sockets import Served
 
@@ -16,17 +17,17 @@ ASK: dict[str, Any] = {"model": "scripted", "messages": HELLO, "max_tokens": 100
 TOOL: Any = {"name": "weather", "description": "How it is.", "input_schema": CITY}
 
 
-def of(served: Served, key: str = "unused", **more: Any) -> AsyncAnthropic:
-    return AsyncAnthropic(base_url=served.http, api_key=key, **more)
+def of(served: Served, key: str = "unused", **more: Any) -> anthropic.AsyncAnthropic:
+    return anthropic.AsyncAnthropic(base_url=served.http, api_key=key, **more)
 
 
 @pytest.fixture
-async def client(served: Served) -> AsyncIterator[AsyncAnthropic]:
+async def client(served: Served) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with of(served, served.key) as client:
         yield client
 
 
-async def test_messages(client: AsyncAnthropic, said: Knowing):
+async def test_messages(client: anthropic.AsyncAnthropic, said: Knowing):
     whole = await client.messages.create(**ASK, system="Be brief.")
     assert [block.type for block in whole.content] == ["text"]
     assert whole.content[0].text == "One two."
@@ -39,7 +40,7 @@ async def test_messages(client: AsyncAnthropic, said: Knowing):
     assert limited.stop_reason == "max_tokens"
 
 
-async def test_stream(client: AsyncAnthropic):
+async def test_stream(client: anthropic.AsyncAnthropic):
     async with client.messages.stream(**ASK) as stream:
         text = [piece async for piece in stream.text_stream]
         whole = await stream.get_final_message()
@@ -48,7 +49,7 @@ async def test_stream(client: AsyncAnthropic):
     assert (whole.stop_reason, whole.usage.output_tokens) == ("end_turn", 2)
 
 
-async def test_thoughts(client: AsyncAnthropic, said: Knowing):
+async def test_thoughts(client: anthropic.AsyncAnthropic, said: Knowing):
     said.scripts = ["<think>Hm.</think>So."]
     async with client.messages.stream(
         **{**ASK, "max_tokens": 2000}, thinking={"type": "enabled", "budget_tokens": 1024}
@@ -59,7 +60,7 @@ async def test_thoughts(client: AsyncAnthropic, said: Knowing):
 
 
 @pytest.mark.parametrize("streams", [False, True])
-async def test_tools(client: AsyncAnthropic, said: Knowing, streams: bool):
+async def test_tools(client: anthropic.AsyncAnthropic, said: Knowing, streams: bool):
     said.scripts = [CALL, "It rains."]
     if streams:
         async with client.messages.stream(**ASK, tools=[TOOL]) as stream:
@@ -75,12 +76,12 @@ async def test_tools(client: AsyncAnthropic, said: Knowing, streams: bool):
     assert again.content[0].text == "It rains."
 
 
-async def test_tokens_are_counted(client: AsyncAnthropic):
+async def test_tokens_are_counted(client: anthropic.AsyncAnthropic):
     counted = await client.messages.count_tokens(model="scripted", messages=HELLO)
     assert counted.input_tokens > 0
 
 
-async def test_models(client: AsyncAnthropic):
+async def test_models(client: anthropic.AsyncAnthropic):
     listed = await client.models.list()
     assert listed.data[0].id == "scripted"
 

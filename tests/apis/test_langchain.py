@@ -1,18 +1,18 @@
 """LangChain's classes for OpenAI drive a running server: replies, tools, structures, vectors."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import openai
 import pytest
 from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel, SecretStr
 
 from tests.apis.clients import CALL, everything, freed, full, model, with_vectors
+from tests.apis.packages import langchain_openai, openai
 from tests.programs import Knowing
 from tests.sockets import Served
 
@@ -35,12 +35,12 @@ class Chats:
     def __init__(self, served: Served, **more: Any) -> None:
         self.web = openai.DefaultAsyncHttpxClient()
         self.sync = openai.DefaultHttpxClient()
-        self.model = ChatOpenAI(
+        self.model = langchain_openai.ChatOpenAI(
             base_url=f"{served.http}/v1", api_key=SecretStr("unused"), model="scripted",
             http_async_client=self.web, http_client=self.sync, **more,
         )  # fmt: skip
 
-    async def __aenter__(self) -> ChatOpenAI:
+    async def __aenter__(self) -> langchain_openai.ChatOpenAI:
         return self.model
 
     async def __aexit__(self, *_: object) -> None:
@@ -49,12 +49,12 @@ class Chats:
 
 
 @pytest.fixture
-async def chat(served: Served) -> AsyncIterator[ChatOpenAI]:
+async def chat(served: Served) -> AsyncIterator[langchain_openai.ChatOpenAI]:
     async with Chats(served) as chat:
         yield chat
 
 
-async def test_replies(chat: ChatOpenAI):
+async def test_replies(chat: langchain_openai.ChatOpenAI):
     said = await chat.ainvoke("Hello?")
     assert said.content == "One two."
     assert said.usage_metadata
@@ -63,19 +63,18 @@ async def test_replies(chat: ChatOpenAI):
     assert "".join(str(piece) for piece in pieces) == "One two."
 
 
-async def test_tools(chat: ChatOpenAI, said: Knowing):
+async def test_tools(chat: langchain_openai.ChatOpenAI, said: Knowing):
     said.scripts = [CALL, "It rains."]
-    able, talk = chat.bind_tools([weather]), [HumanMessage("Paris?")]
-    called = await able.ainvoke(talk)
-    assert isinstance(called, AIMessage)
+    able, talk = chat.bind_tools([weather]), ["Paris?"]
+    called: Any = await able.ainvoke(talk)
     [call] = called.tool_calls
     assert (call["name"], call["args"]) == ("weather", {"city": "Paris"})
-    result = ToolMessage(weather.invoke(call["args"]), tool_call_id=call["id"])
+    result = {"role": "tool", "content": weather.invoke(call["args"]), "tool_call_id": call["id"]}
     assert (await able.ainvoke([*talk, called, result])).content == "It rains."
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
-async def test_structures(chat: ChatOpenAI, said: Knowing, method: Any):
+async def test_structures(chat: langchain_openai.ChatOpenAI, said: Knowing, method: Any):
     call = '<tool_call>{"name": "City", "arguments": {"city": "Paris"}}</tool_call>'
     said.scripts = [call if method == "function_calling" else '{"city": "Paris"}']
     found = await chat.with_structured_output(City, method=method).ainvoke("A city, as JSON?")
@@ -92,7 +91,7 @@ async def test_vectors(served: Served):
     await with_vectors(served.app)
     async with openai.DefaultAsyncHttpxClient() as web:
         with openai.DefaultHttpxClient() as sync:
-            vectors = OpenAIEmbeddings(
+            vectors = langchain_openai.OpenAIEmbeddings(
                 base_url=f"{served.http}/v1", api_key=SecretStr("unused"), model="scripted",
                 check_embedding_ctx_length=False, http_async_client=web, http_client=sync,
             )  # fmt: skip
@@ -108,7 +107,7 @@ async def test_what_is_wrong_is_raised(served: Served):
 
 
 async def test_what_is_too_long_is_known_as_that(
-    chat: ChatOpenAI, said: Knowing, monkeypatch: pytest.MonkeyPatch
+    chat: langchain_openai.ChatOpenAI, said: Knowing, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(said, "generate", full)
     with pytest.raises(ContextOverflowError):

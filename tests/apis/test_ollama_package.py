@@ -1,14 +1,15 @@
 """The ollama package drives a running server: chat, generate, tools, formats, vectors, models."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import ollama
 import pytest
-from ollama import AsyncClient
 
 from tests.apis.clients import CALL, CITY, HELLO, KEY_NEEDED, everything, freed, model, with_vectors
+from tests.apis.packages import ollama
 from tests.programs import Knowing
 from tests.sockets import Served
 
@@ -19,18 +20,18 @@ TOOL: Any = {
 }
 
 
-def of(served: Served, key: str = "") -> AsyncClient:
+def of(served: Served, key: str = "") -> ollama.AsyncClient:
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    return AsyncClient(host=served.http, headers=headers)
+    return ollama.AsyncClient(host=served.http, headers=headers)
 
 
 @pytest.fixture
-async def client(served: Served) -> AsyncIterator[AsyncClient]:
+async def client(served: Served) -> AsyncIterator[ollama.AsyncClient]:
     async with of(served, served.key) as client:
         yield client
 
 
-async def test_chat(client: AsyncClient):
+async def test_chat(client: ollama.AsyncClient):
     whole = await client.chat(NAME, HELLO)
     assert (whole.message.content, whole.done_reason, whole.eval_count) == ("One two.", "stop", 2)
     pieces = [part async for part in await client.chat(NAME, HELLO, stream=True)]
@@ -40,21 +41,21 @@ async def test_chat(client: AsyncClient):
     assert limited.done_reason == "length"
 
 
-async def test_generate(client: AsyncClient):
+async def test_generate(client: ollama.AsyncClient):
     whole = await client.generate(NAME, "Once")
     assert whole.response == "One two."
     pieces = [part async for part in await client.generate(NAME, "Once", stream=True)]
     assert "".join(part.response or "" for part in pieces) == "One two."
 
 
-async def test_thoughts(client: AsyncClient, said: Knowing):
+async def test_thoughts(client: ollama.AsyncClient, said: Knowing):
     said.scripts = ["<think>Hm.</think>So."]
     whole = await client.chat(NAME, HELLO, think=True)
     assert (whole.message.thinking, whole.message.content) == ("Hm.", "So.")
 
 
 @pytest.mark.parametrize("streams", [False, True])
-async def test_tools(client: AsyncClient, said: Knowing, streams: bool):
+async def test_tools(client: ollama.AsyncClient, said: Knowing, streams: bool):
     said.scripts = [CALL, "It rains."]
     if streams:
         parts = [part async for part in await client.chat(NAME, HELLO, tools=[TOOL], stream=True)]
@@ -70,7 +71,7 @@ async def test_tools(client: AsyncClient, said: Knowing, streams: bool):
     assert again.message.content == "It rains."
 
 
-async def test_formats(client: AsyncClient, said: Knowing):
+async def test_formats(client: ollama.AsyncClient, said: Knowing):
     said.scripts = ['{"city": "Paris"}']
     whole = await client.chat(NAME, HELLO, format=CITY)
     assert whole.message.content == '{"city": "Paris"}'
@@ -79,7 +80,7 @@ async def test_formats(client: AsyncClient, said: Knowing):
     assert said.asked[-1].grammar
 
 
-async def test_vectors(client: AsyncClient, served: Served):
+async def test_vectors(client: ollama.AsyncClient, served: Served):
     with pytest.raises(ollama.ResponseError, match="embedding"):
         await client.embed(NAME, "a")
     await with_vectors(served.app)
@@ -88,7 +89,7 @@ async def test_vectors(client: AsyncClient, served: Served):
     assert [*(await client.embeddings(NAME, "ab")).embedding] == [*told.embeddings[0]]
 
 
-async def test_models(client: AsyncClient):
+async def test_models(client: ollama.AsyncClient):
     listed = await client.list()
     assert listed.models[0].model == NAME
     running = await client.ps()
@@ -108,7 +109,7 @@ async def test_a_wrong_key(said: Knowing):
 
 
 async def test_what_is_wrong_is_raised(served: Served):
-    async def drain(client: AsyncClient) -> None:
+    async def drain(client: ollama.AsyncClient) -> None:
         options: Any = {"temperature": "hot"}
         async for _ in await client.chat(NAME, HELLO, options=options, stream=True):
             pass

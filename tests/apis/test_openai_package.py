@@ -1,12 +1,12 @@
 """The openai package drives a running server: what it reads, retries, and raises."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import openai
 import pytest
-from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from tests.apis.clients import (
@@ -20,6 +20,7 @@ from tests.apis.clients import (
     programs,
     with_vectors,
 )
+from tests.apis.packages import openai
 from tests.programs import Knowing
 from tests.sockets import Served
 
@@ -33,17 +34,17 @@ class City(BaseModel):
     city: str
 
 
-def of(served: Served, key: str = "unused", **more: Any) -> AsyncOpenAI:
-    return AsyncOpenAI(base_url=f"{served.http}/v1", api_key=key, **more)
+def of(served: Served, key: str = "unused", **more: Any) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=f"{served.http}/v1", api_key=key, **more)
 
 
 @pytest.fixture
-async def client(served: Served) -> AsyncIterator[AsyncOpenAI]:
+async def client(served: Served) -> AsyncIterator[openai.AsyncOpenAI]:
     async with of(served, served.key) as client:
         yield client
 
 
-async def test_chat(client: AsyncOpenAI):
+async def test_chat(client: openai.AsyncOpenAI):
     said = await client.chat.completions.create(model=NAME, messages=HELLO)
     [choice] = said.choices
     assert (choice.message.content, choice.finish_reason) == ("One two.", "stop")
@@ -55,7 +56,7 @@ async def test_chat(client: AsyncOpenAI):
     assert [each.finish_reason for each in limited.choices] == ["length", "length"]
 
 
-async def test_stream(client: AsyncOpenAI):
+async def test_stream(client: openai.AsyncOpenAI):
     text, usage = "", None
     async for chunk in await client.chat.completions.create(
         model=NAME, messages=HELLO, stream=True, stream_options={"include_usage": True}
@@ -72,7 +73,7 @@ async def test_stream(client: AsyncOpenAI):
     assert whole.choices[0].message.content == "One two."
 
 
-async def test_thoughts(client: AsyncOpenAI, said: Knowing):
+async def test_thoughts(client: openai.AsyncOpenAI, said: Knowing):
     said.scripts = ["<think>Hm.</think>So."]
     whole = await client.chat.completions.create(model=NAME, messages=HELLO)
     message: Any = whole.choices[0].message
@@ -80,7 +81,7 @@ async def test_thoughts(client: AsyncOpenAI, said: Knowing):
 
 
 @pytest.mark.parametrize("streams", [False, True])
-async def test_tools(client: AsyncOpenAI, said: Knowing, streams: bool):
+async def test_tools(client: openai.AsyncOpenAI, said: Knowing, streams: bool):
     said.scripts = [f"{CALL}\n{CALL}", "It rains."]
     asks: dict[str, Any] = {"model": NAME, "messages": HELLO, "tools": [TOOL]}
     if streams:
@@ -104,7 +105,7 @@ async def test_tools(client: AsyncOpenAI, said: Knowing, streams: bool):
     assert again.choices[0].message.content == "It rains."
 
 
-async def test_p8_calls_come_by_index(client: AsyncOpenAI, said: Knowing):
+async def test_p8_calls_come_by_index(client: openai.AsyncOpenAI, said: Knowing):
     said.scripts = [f"{CALL}\n{CALL}"]
     found: dict[int, str] = {}
     stream = await client.chat.completions.create(
@@ -122,7 +123,7 @@ async def test_p8_calls_come_by_index(client: AsyncOpenAI, said: Knowing):
 
 
 async def test_p8_a_call_that_has_to_be_comes_while_it_is_written(
-    client: AsyncOpenAI, said: Knowing
+    client: openai.AsyncOpenAI, said: Knowing
 ):
     said.scripts = ['{"name": "weather", "arguments": {"city": "Paris on the Seine"}}']
     for most, reason in ((100, "tool_calls"), (5, "length")):
@@ -143,7 +144,7 @@ async def test_p8_a_call_that_has_to_be_comes_while_it_is_written(
         assert len(others) > 0
 
 
-async def test_schema(client: AsyncOpenAI, said: Knowing):
+async def test_schema(client: openai.AsyncOpenAI, said: Knowing):
     said.scripts = ['{"city": "Paris"}']
     parsed = await client.chat.completions.parse(model=NAME, messages=HELLO, response_format=City)
     assert parsed.choices[0].message.parsed == City(city="Paris")
@@ -158,7 +159,7 @@ async def test_schema(client: AsyncOpenAI, said: Knowing):
     assert held.choices[0].message.content == '{"city": "Paris"}'
 
 
-async def test_logprobs(client: AsyncOpenAI):
+async def test_logprobs(client: openai.AsyncOpenAI):
     whole = await client.chat.completions.create(
         model=NAME, messages=HELLO, logprobs=True, top_logprobs=1
     )
@@ -172,7 +173,7 @@ async def test_logprobs(client: AsyncOpenAI):
     assert old.choices[0].logprobs.token_logprobs == [-0.5, -0.5]
 
 
-async def test_texts_are_gone_on_with(client: AsyncOpenAI):
+async def test_texts_are_gone_on_with(client: openai.AsyncOpenAI):
     whole = await client.completions.create(model=NAME, prompt=["Once", "Twice"], max_tokens=1)
     assert [(each.index, each.text) for each in whole.choices] == [(0, "One"), (1, "One")]
     text = ""
@@ -181,7 +182,7 @@ async def test_texts_are_gone_on_with(client: AsyncOpenAI):
     assert text == "One two."
 
 
-async def test_p9_vectors(client: AsyncOpenAI, served: Served):
+async def test_p9_vectors(client: openai.AsyncOpenAI, served: Served):
     with pytest.raises(openai.BadRequestError, match="embedding"):
         await client.embeddings.create(model=NAME, input="a")
     await with_vectors(served.app)
@@ -191,7 +192,7 @@ async def test_p9_vectors(client: AsyncOpenAI, served: Served):
     assert packed.data[0].embedding[0] == 2.0
 
 
-async def test_models(client: AsyncOpenAI):
+async def test_models(client: openai.AsyncOpenAI):
     [first, *_] = [each async for each in client.models.list()]
     assert first == await client.models.retrieve(NAME)
     with pytest.raises(openai.NotFoundError):
@@ -208,7 +209,7 @@ class Counting:
         self.sent += 1
 
 
-def counting(served: Served, key: str = "unused") -> tuple[AsyncOpenAI, Counting]:
+def counting(served: Served, key: str = "unused") -> tuple[openai.AsyncOpenAI, Counting]:
     counter = Counting()
     web = openai.DefaultAsyncHttpxClient(event_hooks={"request": [counter]})
     return of(served, key, http_client=web), counter
@@ -274,7 +275,7 @@ async def test_a_full_queue():
         await freed(served.app)
 
 
-async def _begun(client: AsyncOpenAI, gate: asyncio.Semaphore) -> Any:
+async def _begun(client: openai.AsyncOpenAI, gate: asyncio.Semaphore) -> Any:
     """A stream that has said its first word and says no more."""
     gate.release()
     stream = await client.chat.completions.create(model=NAME, messages=HELLO, stream=True)

@@ -6,15 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
 
-import anthropic
-import ollama
-import openai
 import pytest
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
 from tests.apis.clients import HELLO, freed
 from tests.apis.engine import CALLS, CONTEXT, FILE, FORCED, LONG, TOOL, WEATHER, engine
+from tests.apis.packages import anthropic, ollama, openai
 from tests.apis.test_langchain import Chats
 from tests.sockets import Served
 

@@ -57,7 +57,7 @@ MODELS = {
     "xllamacpp-native": ("llama_cpp", "stories260K.gguf"),
     "torch": ("transformers", "hf"),
 }
-PARAMS = [*list(MODELS)[:2], pytest.param("torch", marks=pytest.mark.long)]
+PARAMS = ["xllamacpp", *(pytest.param(name, marks=pytest.mark.long) for name in [*MODELS][1:])]
 """Grammars and schemas are read by the same code for all."""
 
 

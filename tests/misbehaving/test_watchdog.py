@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -271,7 +274,7 @@ async def test_a_machine_that_slept_is_no_block_and_a_library_that_worked_is(
     """One wait took an hour: nobody's, unless the processor worked all the while."""
     async with running() as app:
         dog: Any = Watchdog(app.kernel)
-        dog._watched, dog._free = threading.get_ident(), Waits(1)
+        dog._watched, dog._native, dog._free = threading.get_ident(), 0, Waits(1)
         monkeypatch.setattr("time.monotonic", iter([0.0, 3600.0]).__next__)
         monkeypatch.setattr("time.process_time", iter([0.0, worked]).__next__)
         block = dog._await()
@@ -291,6 +294,51 @@ async def test_a_server_that_was_stopped_for_a_while_saw_no_block(tmp_path: Path
         await asyncio.sleep(0.6)
         assert (await web.get(server.link)).status_code == 303
         assert "holds everything up" not in server.said
+
+
+BUSY = """
+import time
+from kernel.api import Action
+class Press(Action, frozen=True):
+    seconds: float
+async def setup(ext):
+    @ext.on(Press)
+    async def press(action, client):
+        end = time.thread_time() + action.seconds
+        while time.thread_time() < end:
+            pass
+"""
+
+
+@contextmanager
+def on_one_processor_with(others: int) -> Iterator[None]:
+    """This thread, and so many programs that never rest."""
+    processors = os.sched_getaffinity(0)
+    with ExitStack() as stack:
+        os.sched_setaffinity(0, {min(processors)})
+        stack.callback(os.sched_setaffinity, 0, processors)
+        for _ in range(others):
+            busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            stack.enter_context(busy)
+            stack.callback(busy.kill)
+        yield
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system tells no queue")
+async def test_who_only_waits_for_a_processor_holds_nobody_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """Three busy programs on the one processor that is left to all: 0.4 s of work take 1.6 s."""
+    write(tmp_path, "bad", BUSY)
+    async with running("bad", folders=[tmp_path]) as app:
+        page = app.page()
+        with Watchdog(app.kernel), on_one_processor_with(3):
+            began = time.monotonic()
+            await page.act("bad.press", seconds=0.4)
+            assert time.monotonic() - began > 1.1  # The processor was really shared.
+            await asyncio.sleep(0)
+        assert "holds everything up" not in caplog.text
+        assert app.kernel.trouble == {}
 
 
 async def test_where_sockets_cannot_be_shared_the_terminal_tells_the_command(
