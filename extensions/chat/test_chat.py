@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -913,12 +914,13 @@ async def test_display_changes_the_page_alone(app: App, tab: Tab):
     assert (await kept(app, tab.conversation))[1].text == "One **two** three."
 
 
-async def test_reasoning_is_shown_apart_and_as_it_is(app: App, tab: Tab):
-    async def thinking(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
-        yield Delta("Hm <b>", "reasoning")
-        async for delta in deltas:
-            yield delta
+async def thinking(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+    yield Delta("Hm <b>", "reasoning")
+    async for delta in deltas:
+        yield delta
 
+
+async def test_reasoning_is_shown_apart_and_as_it_is(app: App, tab: Tab):
     app.kernel.registry.add(OUTPUT, thinking, "kernel", phase=Phase.NORMAL, rank=0, rewrites=False)
     await tab.ask("Hello")
     reply = (await kept(app, tab.conversation))[1]
@@ -926,6 +928,22 @@ async def test_reasoning_is_shown_apart_and_as_it_is(app: App, tab: Tab):
     assert thought
     assert thought.text == reply.reasoning == "Hm <b>"
     assert tab.said[1] == "One two three."
+
+
+async def test_a_page_that_does_not_wait_for_all_markdown_gets_it_when_it_is_read(
+    app: App, tab: Tab, monkeypatch: pytest.MonkeyPatch
+):
+    app.kernel.registry.add(OUTPUT, thinking, "kernel", phase=Phase.NORMAL, rank=0, rewrites=False)
+    for _ in range(3):
+        await tab.ask("Hello")
+    await app.kernel.stop("chat")
+    await app.kernel.start("chat")
+    monkeypatch.setattr(sys.modules["extensions.chat.views"], "RUSH", -1.0)
+    other = await Tab(app, f"/chat/{tab.conversation}").connect()
+    assert other.said[1::2] == ["One **two** three.", "Four five.", "Six."]  # As they were written.
+    await until(lambda: other.said[1::2] == ["One two three.", "Four five.", "Six."])
+    thoughts = other.look().having("chat-thought")
+    assert [thought.children[-1].text for thought in thoughts] == ["Hm <b>"] * 3
 
 
 async def test_marks_colour_the_words_and_nothing_in_them_is_markup(app: App, tab: Tab):

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from extensions.conversations.api import Conversation as Kept
 from extensions.conversations.api import Opened, Store, StoredMessage, is_secret
 from extensions.prompts.api import Face
-from kernel.api import PANELS, UNSET, Extension
+from kernel.api import PANELS, UNSET, Conversation, Extension
 
 from .enclosing import Enclosures
 from .markdown import Markdown, plain
@@ -93,8 +93,8 @@ class Views:
             seen.update(others)
 
     async def _read(self, messages: Sequence[StoredMessage]) -> None:
-        """Make HTML of them, the newest first; what would take too long is shown as it was written,
-        until the conversation is shown again."""
+        """Make HTML of them, the newest first; what would take too long is shown as it was written
+        at first."""
         if messages:
             await self._ext.thread(self._markdown.prepare)
         until, later = time.monotonic() + RUSH, list[StoredMessage]()
@@ -103,25 +103,34 @@ class Views:
                 self.remember(message.id, plain(message.text))
                 later.append(message)
             else:
-                await self._read_one(message)
+                self.remember(message.id, await self._read_one(message))
         if later:
             self._ext.spawn(self._read_rest(later), "markdown")
 
     async def _read_rest(self, messages: Sequence[StoredMessage]) -> None:
-        """What is not read in the end is read when it is shown again."""
+        """Pages get each when it is read; what is not in the end is read when it is shown again."""
         left = [*messages]
         try:
             while left and left[0].id in self._html:  # They were not forgotten meanwhile.
-                await self._read_one(left[0])
-                left.pop(0)
+                html = await self._read_one(left[0])
+                self._tell_read(left.pop(0), html)
         finally:
             for message in left:
                 self._html.pop(message.id, None)
 
-    async def _read_one(self, message: StoredMessage) -> None:
-        places = await self._kept.of(message)
-        html = await self._ext.thread(whole, self._ext, self._markdown, message, places)
+    def _tell_read(self, message: StoredMessage, html: str) -> None:
+        """Of one that is gone on with, or was meanwhile, more is known than this."""
+        running = self._running.get(message.conversation)
+        gone_on = running and running.message == message.id
+        if gone_on or self._html.get(message.id) != plain(message.text):
+            return
         self.remember(message.id, html)
+        place = f'<div id="chat-m{message.id}-closed" hx-swap-oob="innerHTML">'
+        self._ext.push_html(f"{place}{html}</div>", Conversation(message.conversation))
+
+    async def _read_one(self, message: StoredMessage) -> str:
+        places = await self._kept.of(message)
+        return await self._ext.thread(whole, self._ext, self._markdown, message, places)
 
     async def look(self, id: str) -> About:
         """Look up what is shown with the messages of a conversation."""

@@ -15,7 +15,7 @@ from tests.boundary.places import Place
 from tests.boundary.served import HERE, Served
 from tests.live import chromium
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.timeout(120)]
 EVIL = "evil.test"
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<!doctype html><body>"

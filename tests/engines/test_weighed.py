@@ -21,7 +21,7 @@ def cases(quick: bool) -> list[Case]:
     """Those of small models with short contexts, or the others."""
 
     def short(case: Case) -> bool:
-        return case.options.get("context_length", QUICK) <= QUICK and case.model in ("260k", "15m")
+        return case.options.get("context_length", QUICK) <= QUICK and case.model == "260k"
 
     return [case for case in CASES if short(case) is quick]
 
