@@ -24,6 +24,8 @@ LARGEST = 64 << 20
 ROOM = 4 << 20
 """Bytes of it that are left to what modifiers and modes add."""
 ALLOWANCE, WINDOW = 3, 60.0
+STEPS = 8
+"""In so many steps a time is waited for: no one of them that came late uses up the others."""
 
 
 @dataclass(frozen=True)
@@ -185,14 +187,18 @@ class Guard:
     ) -> Any:
         """Await a function of an extension, in a task of its own; raises what went wrong.
 
-        One that does not even end when it is cancelled is left to itself.
+        The seconds are those in which the loop went round: what it missed, because the machine
+        slept or somebody else held it up, nobody could use. One that does not even end when it is
+        cancelled is left to itself.
         """
 
         task = asyncio.create_task(called(function, *arguments), name=f"{entry.owner}:call")
         lease = Lease(entry, task.cancel)
         task.add_done_callback(lease.done)
         try:
-            await asyncio.wait({task}, timeout=seconds)
+            for _ in range(STEPS):
+                if (await asyncio.wait({task}, timeout=seconds / STEPS))[0]:
+                    break
         finally:
             late = not task.done()
             task.cancel()
@@ -209,15 +215,18 @@ class Guard:
         """Tell `work` when it overran its budget: one shared timer, nothing per delta."""
         self._watched.add(work)
         if not self._timer:
-            self._tick()
+            self._tick(0)
 
     def unwatch(self, work: Watched) -> None:
         self._watched.discard(work)
 
-    def _tick(self) -> None:
+    def _tick(self, due: float) -> None:
+        """Comes late where the loop was held up; whoever waited for it then gets until the next."""
+        loop, pause = asyncio.get_running_loop(), self.budget / STEPS
         limit = time.monotonic() - self.budget
-        for work in [w for w in self._watched if 0 < w.since < limit]:
+        held_up = due and loop.time() > due + pause
+        for work in [w for w in self._watched if 0 < w.since < limit and not held_up]:
             self._watched.discard(work)
             work.overran()
-        loop, pause = asyncio.get_running_loop(), self.budget / 8
-        self._timer = loop.call_later(pause, self._tick) if self._watched else None
+        due = loop.time() + pause
+        self._timer = loop.call_at(due, self._tick, due) if self._watched else None

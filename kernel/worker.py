@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -191,15 +192,21 @@ class Worker:
 
     # --- its end ---
 
-    def _watch(self) -> None:
+    def _watch(self, due: float = math.inf) -> None:
+        """Comes late where the loop stood still, or the machine slept: then nothing was heard."""
         if self.died.done():
             return
-        if self._loop.time() - self._heard > self._alive:
+        now = self._loop.time()
+        if (missed := now - due) > 1:
+            self._heard = min(now, self._heard + missed)
+            self._news = min(now, self._news + missed)
+        if now - self._heard > self._alive:
             self._kill(f"The engine hung while {self._doing()}, and was stopped.")
-        elif (quiet := self._loop.time() - self._news) > self._patience():
+        elif (quiet := now - self._news) > self._patience():
             said = f"The engine was silent for {quiet:.0f} seconds, and was stopped. If it is "
             self._kill(said + "only slow, set a longer silence below model: in settings.yaml.")
-        self._loop.call_later(min(1, self._limits.silence / 4), self._watch)
+        due = now + min(1, self._limits.silence / 4)
+        self._loop.call_at(due, self._watch, due)
 
     def _patience(self) -> float:
         """Seconds for which it may say nothing of what it was asked."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import signal
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -227,6 +228,19 @@ async def test_death_during_load(what, words):
         with pytest.raises(WorkerDied) as caught:
             await worker.load(what, {})
         assert words in str(caught.value)
+
+
+async def test_a_machine_that_slept_makes_no_engine_hang():
+    """Both stop and go on, as after Ctrl+Z, a paused container or a closed lid."""
+    async with running(limits=Limits(silence=1, alive=1.5)) as worker:
+        await worker.load("model", {})
+        child = worker._process.transport.get_pid()
+        reply = worker.generate(Request(prompt="drip", sampling=Sampling(max_new_tokens=5)))
+        os.kill(child, signal.SIGSTOP)
+        time.sleep(3)  # noqa: ASYNC251, the loop is stopped as well
+        os.kill(child, signal.SIGCONT)
+        assert await text(reply)
+        assert not worker.died.done()
 
 
 async def test_a_refused_file_leaves_the_worker_alive():

@@ -25,7 +25,7 @@ import websockets
 
 from kernel.records import Status
 from kernel.rescue import Rescue, in_words
-from kernel.testing import running
+from kernel.testing import Scripted, running
 from kernel.watchdog import Block, Watchdog
 from tests.live import Live, live
 
@@ -294,6 +294,38 @@ async def test_a_server_that_was_stopped_for_a_while_saw_no_block(tmp_path: Path
         await asyncio.sleep(0.6)
         assert (await web.get(server.link)).status_code == 303
         assert "holds everything up" not in server.said
+
+
+PATIENT = """
+import time
+from kernel.api import INPUT, OUTPUT, Delta
+async def setup(ext):
+    async def work():
+        for _ in range(3):
+            await ext.thread(time.sleep, 0.01)
+    @ext.on(INPUT)
+    async def before(turn):
+        await work()
+        return turn
+    @ext.on(OUTPUT)
+    async def after(deltas, turn):
+        async for delta in deltas:
+            await work()
+            yield Delta(delta.text.upper())
+"""
+
+
+async def test_who_waits_while_the_loop_stands_still_is_not_late(tmp_path: Path):
+    """The machine sleeps or is busy, again and again: what others do meanwhile has its time."""
+    write(tmp_path, "good", PATIENT)
+    async with running("good", model=Scripted("One two three."), folders=[tmp_path]) as app:
+        app.kernel.guard.budget = 0.2
+        reply = asyncio.create_task(app.say("Hello"))
+        while not reply.done():
+            await asyncio.sleep(0.015)
+            time.sleep(0.25)  # noqa: ASYNC251
+        assert app.kernel.trouble == {}
+        assert await reply == "ONE TWO THREE."
 
 
 BUSY = """
