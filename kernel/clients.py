@@ -50,6 +50,7 @@ class Outbox:
         self._some = asyncio.Event()
         self._since, self._stalled = 0.0, False
         self._clock: asyncio.TimerHandle
+        self._looks = itertools.count(1)
 
     def put(self, owner: str, html: str, key: str | None = None, *, whole: bool = False) -> None:
         """Queue a part; `whole` is a snapshot, which may be as large as what it shows."""
@@ -108,8 +109,13 @@ class Outbox:
             self._clock.cancel()
 
     def _look(self, sending: "asyncio.Task[None] | None") -> None:
-        """End a sending that takes too long; a clock for each would cost as much as the sending."""
+        """End a sending that takes too long; a clock for each would cost as much as the sending.
+
+        Every third time say something: a page learns of a dead wire by nothing but the silence.
+        """
         loop = asyncio.get_running_loop()
+        if not next(self._looks) % 3:
+            self.put("kernel", "", "alive")
         if sending and 0 < self._since < loop.time() - self._stall:
             self._stalled = sending.cancel()
         self._clock = loop.call_later(self._stall / 4, self._look, sending)

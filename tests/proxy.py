@@ -30,6 +30,12 @@ class FaultProxy:
         for writer in [*self._open]:
             writer.transport.abort()
 
+    def swallow(self) -> None:
+        """Of what is open now nothing is passed on any more, and nobody is told; the next are whole."""
+        self.flows.clear()
+        self.flows = asyncio.Event()
+        self.flows.set()
+
     def half_close(self) -> None:
         """Say to the clients that nothing more comes, and go on taking what they send."""
         for writer in [*self._open]:
@@ -73,6 +79,7 @@ class FaultProxy:
         *,
         back: bool,
     ) -> None:
+        flows = self.flows
         with suppress(OSError):
             while data := await reader.read(self.drip if back and self.drip else 65536):
                 last[0] = asyncio.get_running_loop().time()
@@ -85,7 +92,7 @@ class FaultProxy:
                     if not more:
                         break
                     data += more
-                await self.flows.wait()
+                await flows.wait()
                 writer.write(data)
                 await writer.drain()
                 if back and self.drip:

@@ -190,6 +190,20 @@ async def test_a_stalled_page_is_let_go_and_holds_little():
     assert box.overflowed
 
 
+async def test_a_quiet_page_hears_now_and_then_that_the_server_is_there():
+    box, heard = Outbox(rate=1000, stall=0.04), asyncio.Queue[bytes]()
+
+    async def send(texts: list[bytes]) -> None:
+        for text in texts:
+            heard.put_nowait(text)
+
+    task = asyncio.create_task(sending(box, send, lambda: None))
+    async with asyncio.timeout(10):
+        assert [await heard.get() for _ in range(3)] == [b"", b"", b""]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_page_that_fell_behind_gets_a_snapshot():
     box, behind = Outbox(rate=1000, limit=10), list[int]()
     frames: list[bytes] = []

@@ -79,6 +79,37 @@ async def test_s3_a_page_behind_a_bad_wire_comes_back_by_itself(
         assert watched.complaints == []
 
 
+async def test_s3_a_wire_that_died_without_a_word_is_noticed(tmp_path: Path):
+    """As of a phone that slept: its browser has an open socket, at whose other end is nobody."""
+    data, port = tmp_path / "data", free_port()
+    data.mkdir()
+    counting(data)
+    flags = ("--allowed-host", f"127.0.0.1:{port}")
+    async with (
+        live(data, tmp_path, *flags) as server,
+        faulty(server.port, port) as proxy,
+        chromium() as browser,
+    ):
+        context = await browser.new_context()
+        watched = Watched(context)
+        page, other = await context.new_page(), await context.new_page()
+        await page.clock.install()
+        await page.goto(server.link.replace(f":{server.port}", f":{port}"))
+        await send(page, "count 3")
+        await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+        proxy.swallow()
+        await other.goto(page.url)
+        await send(other, "count 4")
+        await expect(replies(other)).to_have_count(2)
+        await page.clock.fast_forward(30_000)
+        await expect(replies(page)).to_have_count(1)
+        await page.clock.fast_forward(30_000)
+        await expect(replies(page)).to_have_count(2)
+        await send(page, "count 5")
+        await expect(replies(page)).to_have_count(3)
+        assert watched.complaints == []
+
+
 @pytest.mark.engine
 async def test_m3_a_silent_engine_in_the_page(tmp_path: Path, environments_dir: Path):
     data, models = drip(tmp_path)

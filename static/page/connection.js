@@ -1,6 +1,10 @@
 // The connection: its address follows this page's, its state is html[data-ui-link].
 
-let tries = 0;
+let tries = 0, heard, link;                      // when the server last said something, and by which socket
+on('htmx:ws:before:message:incoming', ({detail}) => { heard = Date.now(); link = detail.connection.socket; detail.cancelled = !detail.message.data; });
+setInterval(() => {                             // a wire may die without a word; a server that lives says something every few seconds
+  if (root.dataset.uiLink === 'online' && Date.now() - heard > 40_000) link.dispatchEvent(new CloseEvent('close', {code: 1006}));
+}, 5_000);
 on('htmx:ws:before:connection', ({detail}) => {
   const url = new URL('/ws', location.href);
   url.protocol = url.protocol.replace('http', 'ws');
@@ -10,8 +14,7 @@ on('htmx:ws:before:connection', ({detail}) => {
 on('htmx:ws:after:connection', () => {
   if (root.dataset.uiLink === 'offline') say('online');
   root.dataset.uiLink = 'online';
-  delete root.dataset.uiNudge;
-  tries = 0;
+  delete root.dataset.uiNudge, tries = 0, heard = Date.now();
 });
 on('htmx:ws:close', async ({detail}) => {
   const {config} = detail.connection ?? {};

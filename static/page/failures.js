@@ -11,10 +11,7 @@ const failed = (where, text, line = 0) => {
   if (root.dataset.uiLink === 'online') tell();
 };
 const tell = () => {
-  while (untold.length) {
-    at('page-failed').setAttribute('hx-vals', JSON.stringify(untold.shift()));
-    at('page-failed').click();
-  }
+  for (const said of untold.splice(0)) { at('page-failed').setAttribute('hx-vals', JSON.stringify(said)); at('page-failed').click(); }
 };
 addEventListener('error', ({filename, message, lineno}) => failed(filename, message, lineno));
 addEventListener('unhandledrejection', ({reason}) => failed(reason?.stack, reason));
