@@ -6,7 +6,7 @@ from typing import Any
 
 from kernel.contract import Delta, Finish
 from kernel.generation import GONE
-from kernel.guard import Guard, Lease, SwitchedOff
+from kernel.guard import Guard, Lease, SwitchedOff, limited
 from kernel.pipe import Pipe
 from kernel.pipeline import checked, pump
 from kernel.points import Entry
@@ -49,7 +49,7 @@ class Answer:
 
     async def _next(self) -> Delta:
         try:
-            async with asyncio.timeout(self._guard.silence):
+            async with limited(self._guard.silence):
                 delta = await anext(self._pipe)
             checked(delta)
             return delta

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
@@ -94,6 +95,25 @@ def sendable(turn: object, history: object) -> None:
         raise Refused(f"This cannot be handed on ({error}). Correct it.") from None
     if size > LARGEST - ROOM:
         raise Refused("The messages are too large: pictures and all. Leave some out.", "prompt")
+
+
+@asynccontextmanager
+async def limited(seconds: float) -> AsyncGenerator[None]:
+    """`asyncio.timeout` of the seconds in which the loop went round."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+
+        def step(left: int) -> None:
+            nonlocal timer
+            if not left:
+                return limit.reschedule(loop.time())
+            timer = loop.call_later(seconds / STEPS, step, left - 1)
+
+        timer = loop.call_later(seconds / STEPS, step, STEPS - 1)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 class SwitchedOff(Exception):
@@ -221,12 +241,14 @@ class Guard:
         self._watched.discard(work)
 
     def _tick(self, due: float) -> None:
-        """Comes late where the loop was held up; whoever waited for it then gets until the next."""
+        """Comes late where the loop was held up: that time is nobody's."""
         loop, pause = asyncio.get_running_loop(), self.budget / STEPS
-        limit = time.monotonic() - self.budget
-        held_up = due and loop.time() > due + pause
-        for work in [w for w in self._watched if 0 < w.since < limit and not held_up]:
-            self._watched.discard(work)
-            work.overran()
+        now = time.monotonic()
+        missed = loop.time() - due if due and loop.time() > due + pause else 0
+        for work in [w for w in self._watched if w.since]:
+            work.since = min(now, work.since + missed)
+            if work.since < now - self.budget:
+                self._watched.discard(work)
+                work.overran()
         due = loop.time() + pause
         self._timer = loop.call_at(due, self._tick, due) if self._watched else None

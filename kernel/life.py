@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from kernel.extension import Extension
-from kernel.guard import called
+from kernel.guard import called, limited
 from kernel.records import NoSettings, Record, Status, told
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             record.kind = kind  # For forms, once it could be made: each field needs a default.
             ext = record.handle = Extension(record, settings, kernel, stack)
             try:
-                async with asyncio.timeout(kernel.patience):
+                async with limited(kernel.patience):
                     await called(module.setup, ext)
                 if not record.stop.is_set():  # Nobody switched it off while it was stuck here.
                     kernel.becomes(record, Status.RUNNING)

@@ -1,6 +1,5 @@
 """Templates and panels: how contributions become a page."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from markupsafe import Markup
 from kernel.clients import Client
 from kernel.compiled import Compiled
 from kernel.files import stamp
-from kernel.guard import called
+from kernel.guard import called, limited
 from kernel.points import Entry, Point, Registry
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ async def drawn(
     """
     guard, template = kernel.guard, f"{entry.owner}/{entry.value.template}"
     try:
-        async with asyncio.timeout(guard.budget):
+        async with limited(guard.budget):
             context: Any = await called(entry.value.context, client, subject)
         if not isinstance(context, Mapping):
             raise TypeError(f"its context gave a {type(context).__name__}, not a dict")

@@ -74,8 +74,8 @@ class Watchdog:
         clock, worked, queued = time.monotonic(), time.process_time(), _queued(self._native)
         while not self._free.wait(self._pause):
             now, work, queue = time.monotonic(), time.process_time(), _queued(self._native)
-            passed = min(now - clock, max(self._pause, work - worked))
-            held += max(0.0, passed - (queue - queued))
+            waited = queue - queued  # Linux tells it when the wait is over: then it is taken back.
+            held = max(0.0, held + min(now - clock - waited, max(self._pause, work - worked)))
             clock, worked, queued = now, work, queue
             if held >= self._after and (not block or not block.owner):
                 first, block = not block, self._look()

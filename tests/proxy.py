@@ -31,7 +31,7 @@ class FaultProxy:
             writer.transport.abort()
 
     def swallow(self) -> None:
-        """Of what is open now nothing is passed on any more, and nobody is told; the next are whole."""
+        """What is open now passes nothing on any more, and nobody is told; the next are whole."""
         self.flows.clear()
         self.flows = asyncio.Event()
         self.flows.set()

@@ -234,7 +234,7 @@ async def test_a_machine_that_slept_makes_no_engine_hang():
     """Both stop and go on, as after Ctrl+Z, a paused container or a closed lid."""
     async with running(limits=Limits(silence=1, alive=1.5)) as worker:
         await worker.load("model", {})
-        child = worker._process.transport.get_pid()
+        child = worker.pid
         reply = worker.generate(Request(prompt="drip", sampling=Sampling(max_new_tokens=5)))
         os.kill(child, signal.SIGSTOP)
         time.sleep(3)  # noqa: ASYNC251, the loop is stopped as well

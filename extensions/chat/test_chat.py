@@ -5,6 +5,7 @@ import importlib
 import json
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -938,12 +939,17 @@ async def test_a_page_that_does_not_wait_for_all_markdown_gets_it_when_it_is_rea
         await tab.ask("Hello")
     await app.kernel.stop("chat")
     await app.kernel.start("chat")
-    monkeypatch.setattr(sys.modules["extensions.chat.views"], "RUSH", -1.0)
+    views, gate = sys.modules["extensions.chat.views"], threading.Event()
+    read = views.whole
+    monkeypatch.setattr(views, "RUSH", -1.0)
+    monkeypatch.setattr(views, "whole", lambda *given: gate.wait(20) and read(*given))
     other = await Tab(app, f"/chat/{tab.conversation}").connect()
     assert other.said[1::2] == ["One **two** three.", "Four five.", "Six."]  # As they were written.
+    gate.set()
     await until(lambda: other.said[1::2] == ["One two three.", "Four five.", "Six."])
-    thoughts = other.look().having("chat-thought")
-    assert [thought.children[-1].text for thought in thoughts] == ["Hm <b>"] * 3
+    ids = [f"chat-m{message.id}-thought-1" for message in await kept(app, tab.conversation)]
+    thoughts = [node for id in ids if (node := other.look().get(id))]
+    assert [thought.text for thought in thoughts] == ["Hm <b>"] * 3
 
 
 async def test_marks_colour_the_words_and_nothing_in_them_is_markup(app: App, tab: Tab):

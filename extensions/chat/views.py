@@ -119,10 +119,7 @@ class Views:
                 self._html.pop(message.id, None)
 
     def _tell_read(self, message: StoredMessage, html: str) -> None:
-        """Of one that is gone on with, or was meanwhile, more is known than this."""
-        running = self._running.get(message.conversation)
-        gone_on = running and running.message == message.id
-        if gone_on or self._html.get(message.id) != plain(message.text):
+        if self._html.get(message.id) != plain(message.text):  # It was forgotten, or is told.
             return
         self.remember(message.id, html)
         place = f'<div id="chat-m{message.id}-closed" hx-swap-oob="innerHTML">'

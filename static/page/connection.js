@@ -1,7 +1,7 @@
 // The connection: its address follows this page's, its state is html[data-ui-link].
 
-let tries = 0, heard, link;                      // when the server last said something, and by which socket
-on('htmx:ws:before:message:incoming', ({detail}) => { heard = Date.now(); link = detail.connection.socket; detail.cancelled = !detail.message.data; });
+let tries = 0, heard, link;                      // when the server last said something, and the socket
+on('htmx:ws:before:message:incoming', ({detail}) => { heard = Date.now(); detail.cancelled = !detail.message.data; });
 setInterval(() => {                             // a wire may die without a word; a server that lives says something every few seconds
   if (root.dataset.uiLink === 'online' && Date.now() - heard > 40_000) link.dispatchEvent(new CloseEvent('close', {code: 1006}));
 }, 5_000);
@@ -11,10 +11,10 @@ on('htmx:ws:before:connection', ({detail}) => {
   url.searchParams.set('path', location.pathname);
   detail.connection.url = url.href;
 });
-on('htmx:ws:after:connection', () => {
+on('htmx:ws:after:connection', ({detail}) => {
   if (root.dataset.uiLink === 'offline') say('online');
   root.dataset.uiLink = 'online';
-  delete root.dataset.uiNudge, tries = 0, heard = Date.now();
+  delete root.dataset.uiNudge, tries = 0, heard = Date.now(), link = detail.connection.socket;
 });
 on('htmx:ws:close', async ({detail}) => {
   const {config} = detail.connection ?? {};

@@ -4,21 +4,20 @@ All workers collect all tests, and one runs these: at the top of their files the
 third of the collection, in each worker.
 """
 
-import sys
-from importlib.util import LazyLoader, find_spec, module_from_spec
-from types import ModuleType
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 
-def later(name: str) -> ModuleType:
-    """A module that is executed when its first attribute is asked for."""
-    spec = find_spec(name)
-    assert spec
-    assert spec.loader
-    spec.loader = LazyLoader(spec.loader)
-    sys.modules[name] = module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+class Later:
+    """A package by its name; what pytest asks of everything it collects begins with `_`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)
+        return getattr(import_module(self._name), attribute)
 
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     import ollama
     import openai
 else:
-    anthropic, langchain_openai = later("anthropic"), later("langchain_openai")
-    ollama, openai = later("ollama"), later("openai")
+    anthropic, langchain_openai = Later("anthropic"), Later("langchain_openai")
+    ollama, openai = Later("ollama"), Later("openai")
 
 __all__ = ["anthropic", "langchain_openai", "ollama", "openai"]
