@@ -77,6 +77,8 @@ async def drawn(
     What it returned is rendered at once, with no pause in which it could become untrue.
     """
     guard, template = kernel.guard, f"{entry.owner}/{entry.value.template}"
+    record = kernel.records.get(entry.owner)
+    handle = record and record.handle
     try:
         async with limited(guard.budget):
             context: Any = await called(entry.value.context, client, subject)
@@ -84,8 +86,8 @@ async def drawn(
             raise TypeError(f"its context gave a {type(context).__name__}, not a dict")
         return kernel.pages.render(template, **context)
     except (Exception, SystemExit) as error:
-        record = kernel.records.get(entry.owner)
-        if record and not record.handle:  # It was stopped meanwhile, and its templates went.
+        # It was stopped meanwhile, and its templates went; what runs now may be its next life.
+        if record and (not handle or record.handle is not handle):
             return Markup()
         if isinstance(error, TimeoutError):
             error = TimeoutError(f"took longer than {guard.budget:g} s")
