@@ -4,11 +4,13 @@ import asyncio
 import re
 import shutil
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import BrowserContext, expect
 
 from tests.live import Watched, chromium, free_port, live
 from tests.proxy import FaultProxy, faulty
@@ -24,6 +26,22 @@ def counting(data: Path) -> None:
     """The user's own extension answers with numbers, so that no engine is needed."""
     shutil.copytree(HERE / "data" / "counting", data / "extensions" / "counting")
     (data / "settings.yaml").write_text(QUIET, "utf-8")
+
+
+@asynccontextmanager
+async def behind_a_wire(folder: Path) -> AsyncGenerator[tuple[FaultProxy, BrowserContext, str]]:
+    """A server, a browser, and what lies between them; the link for a first visit."""
+    data, port = folder / "data", free_port()
+    data.mkdir()
+    counting(data)
+    flags = ("--allowed-host", f"127.0.0.1:{port}")
+    async with (
+        live(data, folder, *flags) as server,
+        faulty(server.port, port) as proxy,
+        chromium() as browser,
+    ):
+        context = await browser.new_context()
+        yield proxy, context, server.link.replace(f":{server.port}", f":{port}")
 
 
 async def misbehave(proxy: FaultProxy, fault: str) -> None:
@@ -51,19 +69,10 @@ async def test_s3_a_page_behind_a_bad_wire_comes_back_by_itself(
 ):
     """By every fault with --long; programs have all of them in any case (tests/test_wires.py)."""
     long = pytestconfig.getoption("--long")
-    data, port = tmp_path / "data", free_port()
-    data.mkdir()
-    counting(data)
-    flags = ("--allowed-host", f"127.0.0.1:{port}")
-    async with (
-        live(data, tmp_path, *flags) as server,
-        faulty(server.port, port) as proxy,
-        chromium() as browser,
-    ):
-        context = await browser.new_context()
+    async with behind_a_wire(tmp_path) as (proxy, context, link):
         watched = Watched(context)
         page = await context.new_page()
-        await page.goto(server.link.replace(f":{server.port}", f":{port}"))
+        await page.goto(link)
         for fault in ("gather", "cut", "stall", "half-close", "drip") if long else ("cut", "stall"):
             proxy.gather = 4096 if fault == "gather" else 0
             before = proxy.connections
@@ -81,20 +90,11 @@ async def test_s3_a_page_behind_a_bad_wire_comes_back_by_itself(
 
 async def test_s3_a_wire_that_died_without_a_word_is_noticed(tmp_path: Path):
     """As of a phone that slept: its browser has an open socket, at whose other end is nobody."""
-    data, port = tmp_path / "data", free_port()
-    data.mkdir()
-    counting(data)
-    flags = ("--allowed-host", f"127.0.0.1:{port}")
-    async with (
-        live(data, tmp_path, *flags) as server,
-        faulty(server.port, port) as proxy,
-        chromium() as browser,
-    ):
-        context = await browser.new_context()
+    async with behind_a_wire(tmp_path) as (proxy, context, link):
         watched = Watched(context)
         page, other = await context.new_page(), await context.new_page()
         await page.clock.install()
-        await page.goto(server.link.replace(f":{server.port}", f":{port}"))
+        await page.goto(link)
         await send(page, "count 3")
         await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
         proxy.swallow()
