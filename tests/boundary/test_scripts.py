@@ -571,5 +571,6 @@ async def test_no_text_becomes_a_script(
             try:
                 await step(watch, page, vectors)
             except Exception as error:  # The next step may tell more of it.
-                failed[step.__name__] = f"{error} {watch.signs[:5]}"
+                shown = await page.locator("#main").inner_text()
+                failed[step.__name__] = f"{error} {watch.signs[:5]} at {page.url}: {shown[:3000]}"
     assert not failed, "\n\n".join(f"{step}: {why}" for step, why in failed.items())

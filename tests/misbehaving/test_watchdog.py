@@ -211,7 +211,8 @@ async def test_what_goes_on_by_itself_is_not_restarted(tmp_path: Path):
         (data / "extensions" / "bad" / "calm").touch()
         settings = ""
         for _ in range(50):
-            settings = (await web.get(server.address + "/settings", timeout=2)).text
+            with suppress(httpx.TransportError):  # Who still had the rescue's ear asks again.
+                settings = (await web.get(server.address + "/settings", timeout=2)).text
             if "It runs, but failed in event loop" in settings:
                 break
             await asyncio.sleep(0.1)
