@@ -76,7 +76,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
-    gc.set_threshold(20_000, 20, 20)  # An eighth less of the processor's time for tests of chats.
+    gc.set_threshold(20_000, 20, 20)  # A twelfth less of the processor's time for tests of chats.
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

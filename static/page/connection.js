@@ -14,7 +14,7 @@ on('htmx:ws:before:connection', ({detail}) => {
 on('htmx:ws:after:connection', ({detail}) => {
   if (root.dataset.uiLink === 'offline') say('online');
   root.dataset.uiLink = 'online';
-  delete root.dataset.uiNudge, tries = 0, heard = Date.now(), link = detail.connection.socket;
+  delete root.dataset.uiNudge; tries = 0; heard = Date.now(); link = detail.connection.socket;
 });
 on('htmx:ws:close', async ({detail}) => {
   const {config} = detail.connection ?? {};

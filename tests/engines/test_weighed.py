@@ -18,7 +18,7 @@ QUICK = 512
 
 
 def cases(quick: bool) -> list[Case]:
-    """Those of small models with short contexts, or the others."""
+    """Those of the smallest model with short contexts, or the others."""
 
     def short(case: Case) -> bool:
         return case.options.get("context_length", QUICK) <= QUICK and case.model == "260k"

@@ -330,7 +330,7 @@ async def test_who_waits_while_the_loop_stands_still_is_not_late(tmp_path: Path)
         reply = asyncio.create_task(app.say("Hello"))
         while not reply.done():
             await asyncio.sleep(0.015)
-            time.sleep(0.25)  # noqa: ASYNC251
+            time.sleep(0.25)  # noqa: ASYNC251, the loop is held up
         assert app.kernel.trouble == {}
         assert await reply == "ONE TWO THREE."
 
@@ -392,7 +392,7 @@ async def test_panels_setups_and_answers_have_their_time_too(tmp_path: Path):
         work = asyncio.create_task(all_of_it())
         while not work.done():
             await asyncio.sleep(0.015)
-            time.sleep(0.25)  # noqa: ASYNC251
+            time.sleep(0.25)  # noqa: ASYNC251, the loop is held up
         started, shown, said = await work
         assert started
         assert "drawn 1" in shown
