@@ -6,11 +6,12 @@ from typing import Any
 
 from kernel.contract import Delta, Finish
 from kernel.generation import GONE
-from kernel.guard import Guard, Lease, SwitchedOff, limited
+from kernel.guard import Guard, Lease, SwitchedOff
 from kernel.pipe import Pipe
 from kernel.pipeline import checked, pump
 from kernel.points import Entry
 from kernel.records import told
+from kernel.waiting import limited
 
 
 class AnswerFailed(RuntimeError):

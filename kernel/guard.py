@@ -4,8 +4,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
@@ -16,6 +15,7 @@ from kernel.files import passing
 from kernel.generation import GONE
 from kernel.points import Entry
 from kernel.records import told
+from kernel.waiting import GRACE, STEPS, unfinished
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -25,8 +25,6 @@ LARGEST = 64 << 20
 ROOM = 4 << 20
 """Bytes of it that are left to what modifiers and modes add."""
 ALLOWANCE, WINDOW = 3, 60.0
-STEPS = 8
-"""In so many steps a time is waited for: no one of them that came late uses up the others."""
 
 
 @dataclass(frozen=True)
@@ -95,25 +93,6 @@ def sendable(turn: object, history: object) -> None:
         raise Refused(f"This cannot be handed on ({error}). Correct it.") from None
     if size > LARGEST - ROOM:
         raise Refused("The messages are too large: pictures and all. Leave some out.", "prompt")
-
-
-@asynccontextmanager
-async def limited(seconds: float) -> AsyncGenerator[None]:
-    """`asyncio.timeout` of the seconds in which the loop went round."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as limit:
-
-        def step(left: int) -> None:
-            nonlocal timer
-            if not left:
-                return limit.reschedule(loop.time())
-            timer = loop.call_later(seconds / STEPS, step, left - 1)
-
-        timer = loop.call_later(seconds / STEPS, step, STEPS - 1)
-        try:
-            yield
-        finally:
-            timer.cancel()
 
 
 class SwitchedOff(Exception):
@@ -216,14 +195,12 @@ class Guard:
         lease = Lease(entry, task.cancel)
         task.add_done_callback(lease.done)
         try:
-            for _ in range(STEPS):
-                if (await asyncio.wait({task}, timeout=seconds / STEPS))[0]:
-                    break
+            await unfinished({task}, seconds)
         finally:
             late = not task.done()
             task.cancel()
         if late:
-            await asyncio.wait({task}, timeout=0.1)
+            await asyncio.wait({task}, timeout=GRACE)
             raise TimeoutError(f"took longer than {seconds:g} s")
         if lease.left and (task.cancelled() or task.exception()):
             raise SwitchedOff("It was switched off meanwhile.")

@@ -9,8 +9,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from kernel.extension import Extension
-from kernel.guard import called, limited
+from kernel.guard import called
 from kernel.records import NoSettings, Record, Status, told
+from kernel.waiting import at_most
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
@@ -30,8 +31,7 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             record.kind = kind  # For forms, once it could be made: each field needs a default.
             ext = record.handle = Extension(record, settings, kernel, stack)
             try:
-                async with limited(kernel.patience):
-                    await called(module.setup, ext)
+                await at_most(kernel.patience, called(module.setup, ext))
                 if not record.stop.is_set():  # Nobody switched it off while it was stuck here.
                     kernel.becomes(record, Status.RUNNING)
                 started.set_result(None)

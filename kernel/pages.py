@@ -11,8 +11,9 @@ from markupsafe import Markup
 from kernel.clients import Client
 from kernel.compiled import Compiled
 from kernel.files import stamp
-from kernel.guard import called, limited
+from kernel.guard import called
 from kernel.points import Entry, Point, Registry
+from kernel.waiting import at_most
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
@@ -80,8 +81,7 @@ async def drawn(
     record = kernel.records.get(entry.owner)
     handle = record and record.handle
     try:
-        async with limited(guard.budget):
-            context: Any = await called(entry.value.context, client, subject)
+        context: Any = await at_most(guard.budget, called(entry.value.context, client, subject))
         if not isinstance(context, Mapping):
             raise TypeError(f"its context gave a {type(context).__name__}, not a dict")
         return kernel.pages.render(template, **context)

@@ -16,6 +16,7 @@ from kernel.acting import ACTIONS
 from kernel.guard import SwitchedOff, contained
 from kernel.pages import Panel
 from kernel.points import Entry, Phase, Point, Rewrites
+from kernel.waiting import unfinished
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
@@ -82,19 +83,19 @@ class Scope:
             self._disposers.pop()()
         for lease in [lease for entry in self._entries for lease in entry.leases]:
             lease.leave()
-        deadline = asyncio.get_running_loop().time() + self._kernel.guard.budget
-        while any(entry.leases for entry in self._entries):
-            if asyncio.get_running_loop().time() > deadline:
-                self.log.warning("%s did not leave a reply in time", self.id)
+        budget, pause = self._kernel.guard.budget, 0.005
+        for _ in range(int(budget / pause)):
+            if not any(entry.leases for entry in self._entries):
                 break
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(pause)
+        else:
+            self.log.warning("%s did not leave a reply in time", self.id)
         mine = asyncio.current_task()
         strays = {t for t in asyncio.all_tasks() if t is not mine and self._wrote(t.get_coro())}
         for task in (tasks := self._tasks | strays):
             task.cancel()
-        late = (await asyncio.wait(tasks, timeout=self._kernel.guard.budget))[1] if tasks else ()
-        if self._threads:
-            await asyncio.wait(self._threads, timeout=self._kernel.guard.budget)
+        late = await unfinished(tasks, budget)
+        await unfinished(self._threads, budget)
         threads = [t for t in threading.enumerate() if self._wrote(getattr(t, "_target", None))]
         for number, what in (
             (len(strays), "made tasks past its handle, which were ended. Use ext.spawn"),

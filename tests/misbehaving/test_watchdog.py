@@ -400,6 +400,48 @@ async def test_panels_setups_and_answers_have_their_time_too(tmp_path: Path):
         assert app.kernel.trouble == {}
 
 
+ENDING = """
+import asyncio, time
+from kernel.api import OUTPUT
+async def setup(ext):
+    async def tidy():
+        for _ in range(3):
+            await ext.thread(time.sleep, 0.01)
+    async def work():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await tidy()
+    @ext.on(OUTPUT)
+    async def after(deltas, turn):
+        try:
+            async for delta in deltas:
+                yield delta
+        finally:
+            await tidy()
+    ext.spawn(work())
+"""
+
+
+async def test_an_end_has_its_time_too(tmp_path: Path):
+    """Of a task that tidies up when it is cancelled, and of a modifier that leaves a reply."""
+    write(tmp_path, "good", ENDING)
+    model = Scripted("One two.", gate=(gate := asyncio.Semaphore(1)))
+    async with running("good", model=model, folders=[tmp_path]) as app:
+        app.kernel.guard.budget = 0.2
+        reply = asyncio.create_task(app.say("Hello"))
+        while not gate.locked():
+            await asyncio.sleep(0)
+        end = asyncio.create_task(app.kernel.stop("good"))
+        while not end.done():
+            await asyncio.sleep(0.015)
+            time.sleep(0.25)  # noqa: ASYNC251, the loop is held up
+        for _ in range(5):
+            gate.release()
+        assert await reply == "One two."
+        assert app.kernel.trouble == {}
+
+
 BUSY = """
 import time
 from kernel.api import Action

@@ -396,7 +396,6 @@ async def setup(ext): ext.add(LOADERS, Loader())
         "panel it.html",
         {"answers another type": "return 5", "answers 100 MB": f"return {{'text': {HUGE}}}"},
         {
-            HANGS[1]: "what it shows must be true when it is shown, so it is no task of its own",
             "cancels its task": "it cancels the request for the page, which the browser repeats",
         },
     ),
