@@ -44,8 +44,9 @@ class Actions:
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
 
-    async def act(self, client: "Client", values: dict[str, Any]) -> None:
-        """Carry one out; raises Refused with a sentence for who asked where that failed."""
+    async def act(self, client: "Client", values: dict[str, Any]) -> Any:
+        """Carry one out; answers the struct that it gave, as plain data, for programs: a page is
+        pushed what it shows. Raises Refused with a sentence for who asked where that failed."""
         name = values.pop("action")
         values.pop("headers", None)
         entry = next(
@@ -64,14 +65,15 @@ class Actions:
             action = kind(**{k: v for k, v in good.items() if v is not msgspec.UNSET})
         except TypeError as missing:
             raise Refused(f"The page sent too little ({missing}). Reload it.") from None
-        await self._carry_out(entry, action, client)
+        return await self._carry_out(entry, action, client)
 
-    async def _carry_out(self, entry: Entry[Handler], action: Action, client: "Client") -> None:
+    async def _carry_out(self, entry: Entry[Handler], action: Action, client: "Client") -> Any:
         task, name = asyncio.current_task(), self._kernel.name(entry.owner)
         assert task
         lease = Lease(entry, task.cancel)
         try:
-            await called(entry.value.function, action, client)
+            result = await called(entry.value.function, action, client)
+            return msgspec.to_builtins(result) if isinstance(result, msgspec.Struct) else None
         except (Refused, SettingsError) as refusal:
             raise Refused(str(refusal)) from None
         except asyncio.CancelledError:

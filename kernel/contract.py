@@ -130,6 +130,19 @@ class Request(Struct, frozen=True):
     template_options: Mapping[str, Any] = {}
     """Plain data that the template may read by these names, as `enable_thinking`."""
 
+    def needs(self) -> "list[Capability]":
+        """What a model has to be able to do for it."""
+        parts = (part for message in self.messages or () for part in message.parts)
+        wants: dict[Capability, object] = {
+            "grammar": self.grammar,
+            "logprobs": self.logprobs is not None,
+            "lora": self.adapters,
+            "processors": self.processors,
+            "tools": self.tools,
+            "images": any(isinstance(part, Image) for part in parts),
+        }
+        return [name for name, wanted in wants.items() if wanted]
+
 
 Bytes = bytes
 

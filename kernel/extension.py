@@ -19,7 +19,7 @@ from kernel.manifest import Manifest
 from kernel.model import Slot
 from kernel.pages import Panel, Region, in_region
 from kernel.pipeline import modified
-from kernel.points import Phase, Point, Rewrites
+from kernel.points import Changed, Phase, Point, Rewrites
 from kernel.records import SectionChanged, SettingsChanged
 from kernel.reply import Reply
 from kernel.scope import Scope
@@ -42,6 +42,16 @@ Wanted = Callable[[str, Panel], bool]
 
 class NotAvailable(LookupError):
     """No running extension contributes to the point."""
+
+
+def only(wanted: Callable[[Any], bool], listener: Hears[Any]) -> Hears[Any]:
+    """The same listener, deaf to all other events."""
+
+    async def heard(event: Any) -> None:
+        if wanted(event):
+            await listener(event)
+
+    return heard
 
 
 class Extension(Scope, Generic[S]):
@@ -70,25 +80,31 @@ class Extension(Scope, Generic[S]):
     @overload
     def on(self, what: type[J], /) -> Callable[[Runs[J]], Runs[J]]: ...
     @overload
+    def on(self, what: Changed, /) -> Callable[[Hears[Changed]], Hears[Changed]]: ...
+    @overload
     def on(self, what: type[T], /) -> Callable[[Hears[T]], Hears[T]]: ...
     def on(
         self, what: Any, /, *, phase: Phase = Phase.NORMAL, rewrites: Rewrites = False
     ) -> Callable[[Any], Any]:
-        """Decorate a modifier of a point, or the handler of an action, job kind or event class."""
+        """Decorate a modifier of a point, or the handler of an action, job kind or event class;
+        of `Changed(POINT)` too. What an action's handler answers, a struct, is for programs."""
 
-        if not isinstance(cast(object, what), Point | type):
+        if not isinstance(cast(object, what), Point | type | Changed):
             raise TypeError(f"ext.on takes a point, as OUTPUT, or a class, not {what!r:.99}")
 
         def decorate(function: Any) -> Any:
             if isinstance(what, Point):
                 self._contribute(cast(Point[Any], what), function, phase, rewrites)
+            elif isinstance(what, Changed):
+                self._listen(Changed, only(lambda event: event == what, function))
             elif issubclass(what, Action):
                 handler = Handler(wire_name(self.id, what), what, function)
                 self._contribute(ACTIONS, handler, phase)
             elif issubclass(what, JobKind):
                 self._resume(what, function)
             elif what is SettingsChanged:
-                self._listen(SettingsChanged, self._settings_listener(function))
+                self.live_settings = True  # Whoever listens is not restarted.
+                self._listen(what, only(lambda event: event.id == self.id, function))
             else:
                 self._listen(what, function)
             return function
@@ -246,18 +262,6 @@ class Extension(Scope, Generic[S]):
     def _environment(self, variant: str | None) -> tuple[Manifest, str]:
         assert self._record.manifest
         return self._record.manifest, self.variant if variant is None else variant
-
-    def _settings_listener(
-        self, listener: Callable[[SettingsChanged], Awaitable[None]]
-    ) -> Callable[[SettingsChanged], Awaitable[None]]:
-        """The same, deaf to the changes of others; whoever listens is not restarted."""
-        self.live_settings = True
-
-        async def mine(event: SettingsChanged) -> None:
-            if event.id == self.id:
-                await listener(event)
-
-        return mine
 
     def _resume(self, kind: type[JobKind], run: Run) -> None:
         self._kinds[kind] = run

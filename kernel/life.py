@@ -30,6 +30,7 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             settings = kernel.settings.extension(record.id, kind)
             record.kind = kind  # For forms, once it could be made: each field needs a default.
             ext = record.handle = Extension(record, settings, kernel, stack)
+            stack.push_async_callback(ext.sweep)
             try:
                 await at_most(kernel.patience, called(module.setup, ext))
                 if not record.stop.is_set():  # Nobody switched it off while it was stuck here.

@@ -18,7 +18,7 @@ from kernel.jobs import Jobs
 from kernel.model import CLOSING, Slot
 from kernel.pages import Pages, Panel, drawn
 from kernel.points import Entry, Registry
-from kernel.records import Access, Appearance, Record, Status, StatusChanged, told
+from kernel.records import LEADS, Access, Appearance, Record, Status, StatusChanged, told
 from kernel.remembered import Remembered
 from kernel.settings import SettingsFile
 from kernel.switching import LEAVING, Switching
@@ -188,9 +188,7 @@ class Kernel:
         if failure.point != f"listener {Failure.__name__}":  # One that fails at this would hear it.
             self.bus.emit(failure)
         record = self.records.get(failure.owner)
-        manifest = record and record.manifest
-        # Who leads to all the others stays, whatever fails.
-        if failure.fatal and record and manifest and "kernel:admin" not in manifest.permissions:
+        if failure.fatal and record and record.id != LEADS:
             reason = f"It failed three times within a minute, last in {failure.point}: "
             reason += f"{told(failure.error)}. Mend it, then try again."
             why = f"{record.name} failed three times within a minute and was set aside."

@@ -52,6 +52,8 @@ class Variant(Table, frozen=True):
     index: str = ""
     python: tuple[str, ...] = ()
     size: str = ""
+    title: str = ""
+    """What the extension's card calls it; without one it is not chosen there."""
 
 
 class WorkerTable(Table, frozen=True):
@@ -63,6 +65,8 @@ class WorkerTable(Table, frozen=True):
     variables: dict[str, str] = {}
     size: str = ""
     """Roughly what it takes on disk, as measured: "130 MB"."""
+    title: str = ""
+    """What the extension's card calls it, where its variants have titles."""
 
 
 class Flag(Table, frozen=True):

@@ -146,7 +146,7 @@ class Slot:
         if not self.model:
             failed = self.state.state == "failed"
             raise LoadFailed(self.state.error) if failed else NoModel(self.state.error or EMPTY)
-        generation = self.model.generate(checked(request, self.samplers()))
+        generation = self.model.generate(checked(request, self.model.info, self.samplers()))
         if asked := ASKED.get():
             asked(generation, self.model.info.name)
         return generation

@@ -41,10 +41,15 @@ class Point(Generic[T]):
 
 @dataclass(frozen=True)
 class Changed:
-    """Something was contributed to `point`, or taken back."""
+    """Something was contributed to `point`, or taken back; `ext.on(Changed(MODES))` hears of that
+    point alone."""
 
-    point: str
+    point: "str | Point[Any]"
+    """Its name, whichever of the two was given."""
     idempotent: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "point", getattr(self.point, "name", self.point))
 
 
 @dataclass(frozen=True, order=True)

@@ -22,6 +22,9 @@ from kernel.security import Security
 if TYPE_CHECKING:
     from kernel.extension import Extension
 
+LEADS = "settings"
+"""The extension that leads to all the others: on in safe mode too, and never set aside."""
+
 
 class Status(StrEnum):
     """Where an extension is in its life. Only RUNNING contributes anything."""

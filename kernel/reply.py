@@ -174,9 +174,22 @@ class Reply:
         for entry in self._kernel.registry.entries(point):
             before = value
             value = await self._kernel.guard.call(entry, point.name, before, kind, before)
+            if isinstance(value, Turn):
+                value = self._whose(value)
             if self.steps is not None:
                 self.steps.append(Step(entry.owner, point.name, before, value))
         return value
+
+    def _whose(self, turn: Turn) -> Turn:
+        """Who asks, where, and that nothing may be kept of it are nothing that modifiers change."""
+        asked = self.turn
+        return structs.replace(
+            turn,
+            principal=asked.principal,
+            client=asked.client,
+            conversation_id=asked.conversation_id,
+            incognito=asked.incognito or turn.incognito,
+        )
 
     async def _compose(self, turn: Turn, history: Sequence[Message]) -> Request:
         if turn.prompt is not None:

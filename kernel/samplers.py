@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from kernel.checks import check, unknown
-from kernel.contract import Refused, Request
+from kernel.contract import ModelInfo, Refused, Request
 from kernel.points import Point
 
 
@@ -26,8 +26,12 @@ class Samplers(msgspec.Struct, frozen=True):
 SAMPLERS: Point[Samplers] = Point("samplers", "Sampling parameters that a loader adds.", Samplers)
 
 
-def checked(request: Request, kinds: Sequence[type[msgspec.Struct]]) -> Request:
-    """The request with its loader's own parameters as plain data; raises Refused."""
+def checked(request: Request, info: ModelInfo, kinds: Sequence[type[msgspec.Struct]]) -> Request:
+    """The request with its loader's own parameters as plain data; raises Refused, also for what
+    the model cannot do, whatever its engine would make of that."""
+    if lacks := [need for need in request.needs() if need not in info.capabilities]:
+        no = f"{info.name} in {info.loader} cannot do this: {', '.join(lacks)}. Leave it out, or "
+        raise Refused(no + "load the model with another loader.", lacks[0])
     if not (asked := request.sampling.extra):
         return request
     rest, plain, problems = dict(asked), dict[str, Any](), list[str]()

@@ -90,20 +90,26 @@ class Scope:
             await asyncio.sleep(pause)
         else:
             self.log.warning("%s did not leave a reply in time", self.id)
+        for task in (tasks := {*self._tasks}):
+            task.cancel()
+        self._left(len(await unfinished(tasks, budget)), "has tasks that cannot be cancelled")
+        await unfinished(self._threads, budget)
+
+    async def sweep(self) -> None:
+        """End what outlives the resources, too: it was made past the handle."""
         mine = asyncio.current_task()
         strays = {t for t in asyncio.all_tasks() if t is not mine and self._wrote(t.get_coro())}
-        for task in (tasks := self._tasks | strays):
+        strays -= self._tasks  # Those were told of.
+        for task in strays:
             task.cancel()
-        late = await unfinished(tasks, budget)
-        await unfinished(self._threads, budget)
+        await unfinished(strays, self._kernel.guard.budget)
+        self._left(len(strays), "made tasks past its handle, which were ended. Use ext.spawn")
         threads = [t for t in threading.enumerate() if self._wrote(getattr(t, "_target", None))]
-        for number, what in (
-            (len(strays), "made tasks past its handle, which were ended. Use ext.spawn"),
-            (len(late), "has tasks that cannot be cancelled"),
-            (len(threads), "left threads running, which only a restart of Spindle ends"),
-        ):
-            if number:
-                self._kernel.guard.failed(self.id, "stop", RuntimeError(f"it {what} ({number})"))
+        self._left(len(threads), "left threads running, which only a restart of Spindle ends")
+
+    def _left(self, number: int, what: str) -> None:
+        if number:
+            self._kernel.guard.failed(self.id, "stop", RuntimeError(f"it {what} ({number})"))
 
     def _wrote(self, work: Any) -> bool:
         """Whether a coroutine or function comes from the extension's folder."""

@@ -19,7 +19,7 @@ class Own(Struct, frozen=True):
     """What the kernel itself keeps in the section of an extension."""
 
     enabled: bool | UnsetType = UNSET
-    variant: str = ""
+    variant: str | UnsetType = UNSET
 
 
 def listed(tree: Tree) -> list[str]:

@@ -31,7 +31,7 @@ from kernel.logs import discreet
 from kernel.manager import Kernel
 from kernel.origins import Api
 from kernel.ports import also
-from kernel.records import Access
+from kernel.records import LEADS, Access
 from kernel.remembered import Remembered
 from kernel.rescue import Rescue
 from kernel.sampling import Struct
@@ -67,6 +67,8 @@ def kernel_of(flags: Flags, memory: Remembered | None = None) -> Kernel:
     for file in (flags.tls_cert, flags.tls_key, flags.settings and flags.settings.parent):
         if file and not file.exists():
             raise Refused(f"There is no {file}. Check the path.")
+    if flags.tls_cert and flags.tls_key:
+        _check_tls(flags.tls_cert, flags.tls_key)
     if flags.model_dir and not flags.model_dir.is_dir():
         raise Refused(f"There is no folder {flags.model_dir} for models. Make it, or give another.")
     file = flags.settings or (data if flags.data_dir else ROOT) / "settings.yaml"
@@ -93,8 +95,19 @@ def kernel_of(flags: Flags, memory: Remembered | None = None) -> Kernel:
         if id not in kernel.records:
             raise Refused(unknown(id, kernel.records, "extension"))
     kernel.without = set(flags.without)
-    kernel.only = None if flags.only is None else {*flags.only, "settings"}
+    kernel.only = None if flags.only is None else {*flags.only, LEADS}
     return kernel
+
+
+def _check_tls(cert: Path, key: Path) -> None:
+    import ssl  # noqa: PLC0415 - 10 ms, at every start without
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except OSError as error:  # ssl's own is one.
+        why = getattr(error, "reason", None) or error.strerror or error
+        says = f"{cert} and {key} are no certificate and its key in PEM form, or cannot be read"
+        raise Refused(f"{says} ({why}). Give others: --tls-cert and --tls-key.") from None
 
 
 async def serve(flags: Flags, memory: Remembered) -> None:
@@ -130,13 +143,15 @@ async def serve(flags: Flags, memory: Remembered) -> None:
         )
         server = Patient(_config(late, flags))
         rescue = Rescue(kernel, listener, door, partial(_config, flags=flags), server.idle)
-        limit = kernel.settings.section("server", Server).patience
+
+        def patience() -> float:
+            return kernel.settings.section("server", Server).patience
 
         def rekeyed(key: str) -> None:
             kernel.access = replace(kernel.access, key=key)
             guarded.drop_keys()
 
-        with Watchdog(kernel, limit=limit, rescue=rescue):
+        with Watchdog(kernel, limit=patience, rescue=rescue):
             async with _running(kernel, web, late, keyring.watch(rekeyed)) as starting:
                 token = "" if flags.insecure_no_auth else keyring.link()
 
@@ -167,6 +182,8 @@ def _greet(kernel: Kernel, address: str, elsewhere: list[str], token: str, flags
     print(f"Key for browsers and programs: {kernel.access.key}\nStop with Ctrl+C.", flush=True)
     if flags.environments_dir and not flags.environments_dir.exists():
         print(f"Engines will be installed in a new folder, {flags.environments_dir.resolve()}")
+    if flags.settings and not kernel.settings.path.exists():
+        print(f"{kernel.settings.path} is not there: all is as by default until a first change.")
     if not flags.no_browser and kernel.settings.section("server", Server).open_browser:
         asyncio.get_running_loop().run_in_executor(None, webbrowser.open, link)
 

@@ -71,7 +71,8 @@ class SettingsFile:
 
     def variant(self, id: str, default: str = "") -> str:
         """Which build of its engine's environment the user chose for an extension, if any."""
-        return self._good.get(("extensions", id), {}).get("variant", default)
+        chosen = self._good.get(("extensions", id), {}).get("variant", UNSET)
+        return default if chosen is UNSET else chosen
 
     def told(self, known: Collection[str]) -> dict[str, str]:
         """The problems, and that a section is of no extension that is known."""
@@ -133,10 +134,10 @@ class SettingsFile:
                     del good[name]
                 else:
                     reset = value is UNSET or value == default.get(name, self)
-                    plain: Any = msgspec.to_builtins(value)
+                    plain: Any = UNSET if reset else msgspec.to_builtins(value)
                     if isinstance(plain, tuple):  # YAML has lists
                         plain = list(cast(tuple[Any, ...], plain))
-                    good[name] = UNSET if reset else plain
+                    good[name] = plain
 
             def edit(text: str) -> str:
                 for name, value in good.items():

@@ -38,7 +38,12 @@ class Watchdog:
     """Twice in `after` seconds it asks the loop for a sign of life, and else does nothing."""
 
     def __init__(
-        self, kernel: "Kernel", *, after: float = 1, limit: float = 10, rescue: Rescue | None = None
+        self,
+        kernel: "Kernel",
+        *,
+        after: float = 1,
+        limit: Callable[[], float] = lambda: 10,
+        rescue: Rescue | None = None,
     ) -> None:
         self._kernel, self._after, self._limit, self._rescue = kernel, after, limit, rescue
         self._pause = after / 2
@@ -81,7 +86,7 @@ class Watchdog:
                 first, block = not block, self._look()
                 if first or block.owner:
                     self._tell(block)
-            if block and held >= self._limit and self._rescue:
+            if block and held >= self._limit() and self._rescue:
                 self._rescue(self._look(), self._free)
         return block and replace(block, seconds=held)
 

@@ -18,7 +18,7 @@ from kernel.platform_ import kill_tree
 from kernel.spawning import spawn
 
 ALWAYS = {
-    "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "500", "GGML_NO_BACKTRACE": "1",
+    "OMP_WAIT_POLICY": "PASSIVE", "GGML_NO_BACKTRACE": "1",
     "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1",
     "PYTHONFAULTHANDLER": "1", "PYTHONUTF8": "1", "PYTHONPATH": str(Path(__file__).parents[1]),
 }  # fmt: skip

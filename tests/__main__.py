@@ -32,6 +32,8 @@ CHROMIUM = ("chromium", "fonts-noto-core")
 SHELL = "chromium-headless-shell"
 PROGRAMS = ("espeak-ng", "git", "openssl", "curl")
 """What some tests call, named as Debian's packages are."""
+LONGEST = 600
+"""Seconds that an ordinary run may take on two cores, setting up aside."""
 
 
 def main() -> int:
@@ -49,6 +51,7 @@ def main() -> int:
     os.chdir(ROOT)
     python = prepare(Environment(".venv-tests", (), ROOT / "requirements-tests.lock"), ROOT)
 
+    began = time.monotonic()
     results = [
         check(name, python, *(argument.format(python) for argument in command))
         for name, command in CHECKS.items()
@@ -60,6 +63,7 @@ def main() -> int:
     if types and options.only:
         return end_types(types)
 
+    sets_up = time.monotonic()
     not_built = prepare_engines(python, options.environments_dir.resolve())
     if not install(CHROMIUM, "chromium"):
         print("The browser tests will not run: see the end of this output.", flush=True)
@@ -67,6 +71,7 @@ def main() -> int:
     for program in PROGRAMS:
         if not install((program,), program):
             print(f"The tests that call {program} will not run.", flush=True)
+    began += time.monotonic() - sets_up
     os.environ.update(
         OMP_WAIT_POLICY="PASSIVE",  # spinning threads make torch 12 times slower on few cores
         HF_HUB_OFFLINE="1",
@@ -84,7 +89,17 @@ def main() -> int:
         others = ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", *others]
     pytest = subprocess.run([python, "-m", "pytest", *others], check=False)
     codes = [pytest.returncode, *(code for code, _ in results)]
-    return max([*codes, end_types(types)] if types else codes)
+    if types:
+        codes.append(end_types(types))
+    print(took(time.monotonic() - began, long=options.long), flush=True)
+    return max(codes)
+
+
+def took(seconds: float, *, long: bool) -> str:
+    """The last line: how long it took, and whether that is too long."""
+    minutes, rest = divmod(round(seconds), 60)
+    more = "" if long or seconds <= LONGEST else f", more than the {LONGEST // 60} it may take"
+    return f"It all took {minutes} min {rest} s{more}."
 
 
 def prepare(env: Environment, root: Path) -> str:

@@ -33,6 +33,7 @@ class Live:
         self.data, self.port, self.link = data, free_port(), ""
         self.address = f"http://127.0.0.1:{self.port}"
         self.said = ""
+        self.quiet: tuple[str, ...] = ("--no-browser",)  # No page of the user's is opened.
         self._environments, self._flags = environments, flags
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -40,7 +41,7 @@ class Live:
     async def start(self) -> None:
         """Start it and wait for its address."""
         command = [
-            *(sys.executable, "-P", "-m", "kernel", "serve", "--no-browser"),
+            *(sys.executable, "-P", "-m", "kernel", "serve", *self.quiet),
             *("--port", str(self.port), "--data-dir", str(self.data)),
             *("--character-dir", str(self.data / "characters")),
             *("--environments-dir", str(self._environments), *self._flags),

@@ -23,7 +23,7 @@ class Knowing(Scripted):
     def __init__(
         self, *scripts: str, fills: bool = False, scores: bool = False, **more: Any
     ) -> None:
-        more = {"capabilities": ("text", "logprobs"), "samplers": SAMPLERS, **more}
+        more = {"capabilities": ("text", "logprobs", "grammar"), "samplers": SAMPLERS, **more}
         super().__init__(*scripts, **more)
         self.info = structs.replace(self.info, vocabulary_size=1000)
         self.words: list[str] = ["<s>", "a", "b"]

@@ -13,6 +13,28 @@ from tests.stories import told
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 LINKS = "links => links.map(link => link.getAttribute('href'))"
 UNFOLD = "all => all.forEach(each => { each.open = true; })"
+FOCUS = """
+() => {
+  const e = document.activeElement, words = (e.ariaLabel ?? e.textContent).trim().slice(0, 30);
+  if (e === document.body) return null;
+  const name = `${e.localName}#${e.id}.${e.className} “${words}”`;
+  const there = e.checkVisibility({visibilityProperty: true, opacityProperty: true});
+  const {outlineStyle, outlineWidth, outlineColor} = getComputedStyle(e);
+  const drawn = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 1;
+  if (there && drawn && !/, 0\\)/.test(outlineColor)) return [name, true];
+  const around = [e, e.parentElement, e.parentElement.parentElement].slice(there ? 0 : 1);
+  const look = () => JSON.stringify(around.map(at => {
+    const {outlineStyle, outlineColor, boxShadow, borderColor} = getComputedStyle(at);
+    return [outlineStyle, outlineColor, boxShadow, borderColor];
+  }));
+  const focused = look();
+  e.blur();
+  const blurred = look();
+  e.focus({focusVisible: true, preventScroll: true});
+  return [name, focused !== blurred];
+}
+"""
+"""What has the focus, and whether that is seen: by a line around it, or what it lies in."""
 RULES = {
     "runOnly": [
         "wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice",
@@ -46,6 +68,18 @@ async def places(page: Page, address: str) -> list[str]:
     return [*paths]
 
 
+async def unseen(page: Page, steps: int) -> list[str]:
+    """Which of the next places that Tab leads to do not look as if they had the focus."""
+    wrong, met = list[str](), set[str]()
+    for _ in range(steps):
+        await page.keyboard.press("Tab")
+        if at := await page.evaluate(FOCUS):
+            met.add(at[0])
+            wrong += [] if at[1] else [f"the focus is not seen: {at[0]}"]
+    assert len(met) > steps / 2
+    return wrong
+
+
 @pytest.mark.parametrize(("scheme", "width"), CASES)
 async def test_axe_finds_nothing(
     tmp_path: Path, environments_dir: Path, scheme: Literal["light", "dark"], width: int
@@ -60,6 +94,7 @@ async def test_axe_finds_nothing(
         page, wrong = story.page, dict[str, list[str]]()
         await story.send("Hello")
         wrong["a reply"] = await found(page)
+        wrong["a reply by Tab"] = await unseen(page, 40)
         for opener, opened in (
             ("#models-open", "#models-picker"),
             ("#commands-open", "#commands"),
@@ -69,6 +104,8 @@ async def test_axe_finds_nothing(
             await page.locator(opener).last.click()
             await expect(page.locator(opened)).to_be_visible()
             wrong[opened] = await found(page)
+            if opened == "#commands":
+                assert (await page.evaluate(FOCUS))[1], "it is seen where one types"
             await page.keyboard.press("Escape")
             await expect(page.locator(opened)).to_be_hidden()
         await page.evaluate("document.activeElement.blur()")
@@ -82,6 +119,8 @@ async def test_axe_finds_nothing(
             await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
             await page.eval_on_selector_all("main details", UNFOLD)
             wrong[path] = await found(page)
+            if path == "/settings":
+                wrong["/settings by Tab"] = await unseen(page, 40)
         assert not any(wrong.values()), "\n".join(
             f"{at}: {what}" for at, many in wrong.items() for what in many
         )

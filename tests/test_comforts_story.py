@@ -36,6 +36,25 @@ WIDE = """
 }
 """
 """What does not fit the width of the page."""
+CODE = "**So** it goes:\n\n```python\nif 1 < 2:\n    go()\n```\n\n&amp; on"
+LINES = """
+() => {
+  const places = {
+    text: ['main :is(.chat-body, .prose, .writing-box > textarea)', 44],  // --measure
+    parts: ['main .page > :not(header, section, characters-gallery)', 50],
+    pages: ['main .page > *', 60],
+  };
+  const read = e => {
+    const {paddingLeft, paddingRight} = getComputedStyle(e);
+    return (e.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight)) / 16;
+  };
+  const found = Object.entries(places).flatMap(([kind, [where, most]]) =>
+    [...document.querySelectorAll(where)].map(e => [kind, e.id || e.className, read(e), most]));
+  const wide = found.filter(([, , width, most]) => width > most + 0.1);
+  return [[...new Set(found.map(([kind]) => kind))], wide.map(each => each.join(' '))];
+}
+"""
+"""What kinds of things there are to read, and which of them are too wide for that, in rem."""
 SMALL = """
 () => {
   const touched = 'button, summary, select, textarea, #rail a, input:not([type=hidden])';
@@ -155,6 +174,22 @@ async def test_comforts_by_keys_and_menus(tmp_path: Path, environments_dir: Path
         await page.keyboard.press("Enter")
         await expect(bodies(page).last).to_have_text("C!")
 
+        # Copied by their buttons: a message as it was written, and a block of code in it.
+        last = page.locator("article").last
+        await last.get_by_role("button", name="Edit").click()
+        await last.locator("textarea").fill(CODE)
+        await page.keyboard.press("Enter")
+        await expect(last.locator(".code")).to_be_visible()
+        for button, words in (
+            (last.locator(".chat-tools").get_by_role("button", name="Copy"), CODE),
+            (last.locator(".code").get_by_role("button", name="Copy"), "if 1 < 2:\n    go()\n"),
+            (page.locator(".chat-user .chat-tools").get_by_text("Copy").first, "Hello"),
+        ):
+            await page.evaluate("navigator.clipboard.writeText('')")
+            await button.click()
+            await expect(button).to_have_attribute("data-ui-done", "")
+            assert await page.evaluate("navigator.clipboard.readText()") == words
+
         # Branch here; the palette knows the rest; the sheet of keys tells of all.
         at = page.url
         await page.locator("article").nth(1).get_by_role("button", name="More").click()
@@ -174,6 +209,20 @@ async def test_comforts_by_keys_and_menus(tmp_path: Path, environments_dir: Path
         await page.keyboard.press("Escape")
         await page.keyboard.press("Control+s")
         await expect(page.locator("#chat-setup")).to_be_visible()
+        await page.keyboard.press("Escape")
+
+        # On a very wide screen lines are no longer than can be read.
+        await page.set_viewport_size({"width": 2560, "height": 1440})
+        kinds, wrong = set[str](), dict[str, list[str]]()
+        for path in (page.url.removeprefix(server.address), *(f"/{tab.lower()}" for tab in TABS)):
+            await page.goto(server.address + path)
+            await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+            seen, long = await page.evaluate(LINES)
+            kinds |= {*seen}
+            wrong[path] = await page.evaluate(WIDE) + long
+            await shoot(page, f"wide{path.replace('/', '-')}")
+        assert not any(wrong.values()), wrong
+        assert kinds == {"text", "parts", "pages"}
         assert not watched.complaints
 
 

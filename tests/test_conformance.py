@@ -94,6 +94,19 @@ BROKEN: list[tuple[str, str, str, str, str]] = [
     ("no_pickles", "__init__.py", "WORDS", "from pickle import loads\nWORDS", "imports pickle"),
     ("no_module_state", "__init__.py", "WORDS", "words", "line 5: state of a module"),
     ("no_module_state", "__init__.py", "async def", "def f():\n    global x\nasync def", "line 12"),
+    *(
+        ("no_module_state", "__init__.py", "async def", f"{more}\nasync def", told)
+        for more, told in (
+            ("def f(x):\n    WORDS[x] = 1", "line 12: state"),
+            ("def f(x):\n    del WORDS[x]", "line 12: state"),
+            ("def f(x):\n    WORDS['a'] += x", "line 12: state"),
+            ("def f(x):\n    def g(): WORDS.setdefault(x, 1)\n    g()", "line 12: state"),
+            ("TIMES = iter([1])\nclass C:\n    def f(self): return next(TIMES)", "line 13: state"),
+            ("f = lambda x: WORDS.update(x)", "line 11: state"),
+            ("import functools\n@functools.cache\ndef f(x): return x", "line 13: state"),
+            ("from functools import lru_cache\n@lru_cache(None)\ndef f(x): ...", "line 13: state"),
+        )
+    ),
     ("templates", "templates/panel.html", "<b ", "<b style='x' ", "a style attribute"),
     ("templates", "templates/panel.html", "<b ", "<b onclick='x' ", "an event attribute"),
     ("templates", "templates/panel.html", "<b ", "<b hx-on:click='x' ", "hx-on"),
@@ -150,6 +163,28 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_what_keeps_every_promise_passes(tmp_path: Path):
     assert await examine(make(tmp_path)) == {}
+
+
+CONSTANT = """
+@functools.cache
+def once(): return [*WORDS]
+@functools.lru_cache(8)
+def few(x): return WORDS.get(x)
+WORDS["b"] = "at once"
+def own(words, WORDS):
+    WORDS["a"] = 1
+    names = dict(words)
+    names.update(words)
+def other():
+    WORDS = {}
+    WORDS["a"] = next(iter(WORDS))
+"""
+
+
+async def test_a_constant_and_what_only_looks_like_state_pass(tmp_path: Path):
+    folder = make(tmp_path)
+    edit(folder, "__init__.py", "\nasync def", f"\nimport functools{CONSTANT}\nasync def")
+    assert await examine(folder) == {}
 
 
 async def test_what_needs_an_extension_of_ours_passes_wherever_it_lies(tmp_path: Path):

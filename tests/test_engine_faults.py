@@ -83,7 +83,6 @@ async def test_m6_what_is_no_delta_is_told_in_a_sentence_and_the_engine_replaced
 
 async def test_m8_an_engine_without_its_card_is_replaced():
     before = {*sys.modules}  # of other tests in this process
-    before = {*sys.modules}  # of other tests in this process
     async with running() as app:
         loader = await broken(app)
         beside = asyncio.create_task(ask(app, "slow"))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +15,8 @@ from kernel.jobs import Job, JobProgress, Jobs
 from kernel.starting import start_enabled
 from kernel.testing import App, Scripted, running
 from tools import reference
+
+from .misbehaving.zoo import write
 
 LISTENER = """
 from typing import Annotated
@@ -150,6 +152,62 @@ async def test_the_last_word_of_a_job_before_a_silence_is_told(tmp_path: Path):
     await asyncio.wait({job.task})
     assert bus.notes[-1] == "three"
     assert job.progress.state == "cancelled"
+
+
+def test_who_does_not_listen_holds_up_nobody_and_loses_the_oldest(
+    caplog: pytest.LogCaptureFixture,
+):
+    """Each has a queue of its own, which grows no further; a plain call waits for none of them."""
+    bus, many = Bus(), 1000
+    deaf, _ = bus.open(int)
+    keen, _ = bus.open(int)
+    heard: list[int] = []
+    for number in range(many + 3):
+        bus.emit(number)
+        heard.append(keen.get_nowait())
+    assert heard == [*range(many + 3)]
+    assert [deaf.get_nowait() for _ in range(deaf.qsize())] == [*range(3, many + 3)]
+    lost = [line.rpartition(" ")[2] for line in caplog.messages]
+    assert lost == ["0", "1", "2"], "what was lost is told"
+
+
+SLOW = """
+import asyncio
+async def setup(ext):
+    ext.gate, ext.heard = asyncio.Event(), []
+    @ext.on(int)
+    async def slowly(number):
+        await ext.gate.wait()
+        ext.heard.append(number)
+"""
+
+
+async def test_a_listener_that_hangs_holds_up_no_other(tmp_path: Path):
+    for id in ("slow", "quick"):
+        write(tmp_path, id, SLOW)
+    async with running("slow", "quick", folders=[tmp_path]) as app:
+        slow, quick = (cast(Any, app.extension(id)) for id in ("slow", "quick"))
+        quick.gate.set()
+        for number in range(5):
+            app.kernel.bus.emit(number)
+        await app.until(lambda: quick.heard == [*range(5)])
+        assert slow.heard == []
+        slow.gate.set()
+        await app.until(lambda: slow.heard == [*range(5)])
+
+
+async def test_who_asks_for_the_changes_of_one_point_hears_of_no_other():
+    async with running("sounds") as app:
+        ext, heard = app.extension("sounds"), list[api.Changed]()
+
+        @ext.on(api.Changed(api.MODES))
+        async def changed(event: api.Changed) -> None:
+            heard.append(event)
+
+        for point in (api.PANELS, api.MODES, api.LOADERS):
+            app.kernel.bus.emit(api.Changed(point))
+        await app.until(lambda: bool(heard))
+        assert heard == [api.Changed("modes")]
 
 
 def test_of_equal_changes_that_wait_one_is_told():

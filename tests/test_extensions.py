@@ -5,9 +5,11 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kernel import manager
 from kernel.contract import Turn
 from kernel.life import forget_modules
 from kernel.manager import Kernel
@@ -180,7 +182,9 @@ async def test_one_switched_on_applies_from_the_next_reply(tmp_path: Path):
         said = aiter(reply)
         gate.release()
         await anext(said)
+        started = asyncio.get_running_loop().time()
         await app.kernel.changes.toggle("upper", on=True)
+        assert asyncio.get_running_loop().time() - started < 0.3
         for _ in range(9):
             gate.release()
         assert [delta.text async for delta in said] == [" two"]
@@ -220,6 +224,58 @@ async def test_the_order_of_the_file_is_the_pipeline_live(tmp_path: Path):
         for order, said in ((["upper", "late"], "Xa"), (["late", "upper"], "XA")):
             await app.kernel.changes.reorder(order)
             assert "".join([d.text async for d in app.run(Turn(prompt="?"))]) == said
+
+
+async def test_the_phase_counts_before_the_order_of_the_file(tmp_path: Path):
+    code = UPPER.replace("import ", "import Phase, ").replace(".upper())", " + {word!r})")
+    for id, phase in (("late", "LATE"), ("usual", "NORMAL"), ("early", "EARLY")):
+        at = code.replace("on(OUTPUT)", f"on(OUTPUT, phase=Phase.{phase})")
+        write(tmp_path, id, at.format(word=f" {id}"))
+    ids = ["late", "usual", "early"]
+    text = "extensions:\n" + "".join(f"  {id}: {{}}\n" for id in ids)
+    async with running(*ids, model=Scripted("x"), folders=[tmp_path], settings=text) as app:
+        assert await app.say() == "x early usual late"
+        for order in (ids[::-1], ids):
+            await app.kernel.changes.reorder(order)
+            assert await app.say() == "x early usual late"
+
+
+HOLDING = """
+import asyncio
+from contextlib import asynccontextmanager
+async def setup(ext):
+    ext.tasks = []
+    @asynccontextmanager
+    async def working():
+        async with asyncio.TaskGroup() as group:
+            ext.tasks.append(asyncio.current_task())
+            yield group
+            ext.tasks.append(asyncio.current_task())
+    async def own():
+        await asyncio.sleep(0.02)
+    ext.group = await ext.enter(working())
+    {more}
+"""
+
+
+@pytest.mark.parametrize("work", ["", "asyncio.sleep(0.02)", "own()"])
+async def test_one_that_holds_a_group_of_tasks_open_is_stopped_from_another_task(
+    tmp_path: Path, work: str
+):
+    """A group must be left in the task in which it was entered."""
+    more = work and f"ext.group.create_task({work})"
+    id = write(tmp_path, "holding", HOLDING.format(more=more))
+    async with running(id, folders=[tmp_path]) as app:
+        record = app.kernel.records[id]
+        for _ in range(2):
+            ext: Any = app.extension(id)
+            await app.toggle(id, on=False)
+            assert (record.status, record.reason) == (Status.OFF, "")
+            entered, left = ext.tasks
+            assert entered is left is not asyncio.current_task()
+            assert app.kernel.trouble == {}
+            await app.toggle(id, on=True)
+            assert record.status is Status.RUNNING
 
 
 async def test_an_edit_of_the_file_in_an_editor_switches_it(tmp_path: Path):
@@ -310,13 +366,19 @@ async def test_what_an_engine_refuses_is_told_and_nobodys_fault(tmp_path: Path):
         assert app.kernel.trouble == {}
 
 
-async def test_who_leads_to_all_the_others_is_never_set_aside(tmp_path: Path):
+@pytest.mark.parametrize("leads", [True, False])
+async def test_who_leads_to_all_the_others_is_never_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leads: bool
+):
+    """That is Settings alone: that something may ask for the kernel itself is no reason."""
     id = write(tmp_path, "raising", RAISING, more='permissions = ["kernel:admin"]')
+    monkeypatch.setattr(manager, "LEADS", id if leads else manager.LEADS)
     async with running(id, model=Scripted("Hi."), folders=[tmp_path]) as app:
         for _ in range(4):
             _ = [delta async for delta in app.run(Turn(prompt="x"))]
         await app.settled()
-        assert app.kernel.records[id].status is Status.RUNNING
+        status = Status.RUNNING if leads else Status.QUARANTINED
+        assert app.kernel.records[id].status is status
         assert "on purpose" in app.kernel.trouble[id][-1]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kernel import __version__
 from kernel.flags import Flags, parse
 from kernel.server import FOLDERS, ROOT
 
@@ -35,6 +36,42 @@ def test_every_flag(tmp_path: Path) -> None:
         password="hunter2", tls_cert=Path("c"), tls_key=Path("k"),
         allowed_host=("x", "y"), no_browser=True, verbose=True,
     )  # fmt: skip
+
+
+HELP = {
+    "reaching it": (
+        "--listen --port --password --password-file --allowed-host --tls-cert --tls-key "
+        "--allow-remote-install --insecure-no-auth --no-browser"
+    ),
+    "the model": "--model --loader",
+    "files": (
+        "--settings --data-dir --model-dir --lora-dir --character-dir --environments-dir --verbose"
+    ),
+    "extensions": "--extensions --without --safe-mode --strict",
+}
+
+
+def test_help_lists_every_flag_in_its_group(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["--help"], tmp_path)
+    assert not caught.value.code
+    _, _, groups = capsys.readouterr().out.partition("\nreaching it:\n")
+    parts = re.split(r"^(\S.*):\n", f"reaching it:\n{groups}", flags=re.MULTILINE)[1:]
+    told = {
+        name: " ".join(re.findall(r"^  (--\S+)", part, re.MULTILINE))
+        for name, part in zip(parts[::2], parts[1::2], strict=True)
+    }
+    assert {name: told.pop(name) for name in HELP} == HELP
+    assert not any(told.values()), "only the commands are left"
+
+
+def test_the_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["--version"], tmp_path)
+    assert not caught.value.code
+    assert capsys.readouterr().out == f"Spindle {__version__}\n"
 
 
 def test_listen_alone_means_everywhere(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from extensions.engine_kit.api import check_gguf
 from tools.guide.lessons import (
     REFUSAL,
     THING_PATTERNS,
@@ -22,6 +23,8 @@ from tools.guide.lessons import (
 
 GUIDE = Path(__file__).parent.parent / "models" / "guide"
 GGUF = GUIDE / "guide.gguf"
+F32, Q8_0, MOSTLY_Q8_0 = 0, 8, 7
+"""Types of tensors, and of a whole file, as GGUF numbers them."""
 
 
 def safetensors_header() -> dict:
@@ -116,9 +119,56 @@ def test_answers_exercise_the_page():
     assert max(len(answer) for answer in answers) > 1_200
 
 
-def test_readme_states_the_figures_of_both_forms():
+RIGHT = re.compile(r"(\d+\.\d)% \((\d+)\)")
+LEAST = {"seen in training": 95, "kept out of training": 60, "about other things": 90}
+"""Percent of each set that must be answered letter for letter."""
+
+
+def figures() -> dict[str, tuple[int, list[tuple[float, int]]]]:
+    """The README's table: of each set how many were asked, and of both forms how many were right,
+    in percent and as a count."""
     text = (GUIDE / "README.md").read_text(encoding="utf-8")
     table = text.split("<!-- figures: begin -->")[1].split("<!-- figures: end -->")[0]
-    rows = [line for line in table.splitlines() if "%" in line]
-    assert len(rows) == 3
-    assert all(len(re.findall(r"\d+\.\d%", row)) == 2 for row in rows)
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if "%" in line]
+    return {
+        title: (int(asked), [(float(share), int(count)) for share, count in RIGHT.findall(cells)])
+        for title, asked, cells in ((row[0], row[1], " ".join(row[2:])) for row in rows)
+    }
+
+
+def test_readme_states_the_figures_of_both_forms_and_they_are_good_enough():
+    assert list(figures()) == list(LEAST)
+    for title, (asked, forms) in figures().items():
+        assert len(forms) == 2
+        for share, right in forms:
+            assert share == round(100 * right / asked, 1)
+            assert LEAST[title] <= share <= 100, title
+
+
+def test_the_figures_are_of_the_questions_that_are_there():
+    """Were the questions changed since, they would have to be measured anew."""
+    taught = lessons()
+    every_tenth = sum(len(lesson.questions[lesson.written :: 10]) for lesson in taught)
+    asked = {title: count for title, (count, _) in figures().items()}
+    assert asked == {
+        "seen in training": sum(lesson.written for lesson in taught) + every_tenth,
+        "kept out of training": sum(map(len, held_out().values())),
+        "about other things": len(off_topic()),
+    }
+
+
+def test_the_gguf_is_of_8_bits_and_says_the_same_of_itself():
+    """Norms alone are plain: few numbers, which scale all others."""
+    file = check_gguf(GGUF)
+    kinds = {name: tensor.kind for name, tensor in file.tensors.items()}
+    assert {name for name, kind in kinds.items() if kind != Q8_0} == {
+        name for name in kinds if "norm" in name
+    }
+    assert {kind for kind in kinds.values() if kind != Q8_0} == {F32}
+    assert file.metadata["general.file_type"] == MOSTLY_Q8_0
+    assert file.of_arch("context_length") == 1024
+    count = sum(prod(tensor.shape) for tensor in file.tensors.values())
+    assert count <= 3_000_000
+    there = {name: t for name, t in safetensors_header().items() if name != "__metadata__"}
+    assert count == sum(prod(tensor["shape"]) for tensor in there.values()), "as the other form"
+    assert f"| {count:,} |" in (GUIDE / "README.md").read_text(encoding="utf-8")

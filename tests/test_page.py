@@ -168,6 +168,95 @@ async def test_the_choice_in_the_palette_stays_while_a_reply_is_drawn(tmp_path: 
         await page.keyboard.press("Escape")
 
 
+MOVING = """() => {
+  window.moved = new Set();
+  const look = () => {
+    for (const each of document.getAnimations())
+      if (each.playState === 'running' && each.effect.getComputedTiming().duration > 0)
+        moved.add(each.animationName ?? each.transitionProperty);
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+"""Notes from now on what moves."""
+LONG = """() => {
+  const log = document.querySelector('chat-log');
+  return log.scrollHeight > log.clientHeight + 500;
+}"""
+AT_ITS_END = """() => {
+  const log = document.querySelector('chat-log');
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+}"""
+
+
+async def grown(page: Page) -> None:
+    """Wait for some more lines of a reply."""
+    await page.evaluate("""() => new Promise(done => {
+      const log = document.querySelector('chat-log'), height = log.scrollHeight;
+      const timer = setInterval(() => {
+        if (log.scrollHeight > height + 100) done(clearInterval(timer));
+      }, 20);
+    })""")
+
+
+async def at_its_end(page: Page) -> None:
+    await page.wait_for_function(AT_ITS_END, timeout=5000)
+
+
+async def test_a_reply_that_is_written_is_followed_without_a_voice_or_a_movement(tmp_path: Path):
+    """And as fast as the status line says in the end."""
+    async with opened(tmp_path, ("word " * 60 + "\n\n") * 200, "One two three.") as (_, _, page):
+        await page.emulate_media(reduced_motion="reduce")
+        await page.evaluate(MOVING)
+        text, jump = page.locator("#chat-text"), page.locator(".chat-jump")
+        scroller, log = page.locator("chat-log"), page.get_by_role("log")
+        await expect(log).to_have_attribute("aria-live", "off")
+        await expect(log).to_have_attribute("aria-busy", "false")
+
+        # Shift+Enter is a new line, and nothing is sent by it.
+        await text.focus()
+        await page.keyboard.type("Go")
+        await page.keyboard.press("Shift+Enter")
+        await page.keyboard.type("on.")
+        await expect(text).to_have_value("Go\non.")
+        await expect(page.locator("article")).to_have_count(0)
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".chat-user .chat-bubble")).to_have_text("Go\non.")
+
+        # The log follows the words, until its reader goes elsewhere, and again at the end.
+        await expect(log).to_have_attribute("aria-busy", "true")
+        await expect(page.locator("#say")).to_have_text("The reply is being written.")
+        await page.wait_for_function(LONG)
+        await grown(page)
+        await at_its_end(page)
+        await expect(jump).to_be_hidden()
+        await scroller.hover()
+        await page.mouse.wheel(0, -300)
+        await expect(jump).to_be_visible()
+        before = await scroller.evaluate("log => log.scrollTop")
+        await grown(page)
+        assert await scroller.evaluate("log => log.scrollTop") == before
+        await page.get_by_role("button", name="Jump to the newest").click()
+        await at_its_end(page)
+        await grown(page)
+        await at_its_end(page)
+        await expect(jump).to_be_hidden()
+        await expect(text).to_be_focused()
+
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+        await expect(log).to_have_attribute("aria-busy", "false")
+        assert await page.evaluate(TOAST_MOVES) == 0
+        assert await page.evaluate("[...moved]") == []
+        await page.emulate_media(reduced_motion="no-preference")
+        assert await page.evaluate(TOAST_MOVES) > 0, "it would be seen"
+
+        await page.keyboard.type("And now?")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("article.chat-reply").last).to_contain_text("One two three.")
+        await expect(page.locator("#status")).to_contain_text("500 tokens/s")
+
+
 WORDS = "() => document.querySelector('#chat-log').textContent.length"
 """How much of the reply is drawn."""
 
@@ -192,6 +281,21 @@ async def test_what_is_pressed_before_the_scripts_are_there_is_done_then(tmp_pat
         await page.keyboard.press("Escape")
         await expect(page.locator("#chat-log")).to_contain_text("Good morning.")
         await expect(page.locator("#chat-log")).to_contain_text("Hello there.")
+
+
+async def test_a_page_connects_though_the_script_of_its_socket_is_late(tmp_path: Path):
+    """With defer htmx would begin before that is there, and never open a socket."""
+    async with opened(tmp_path) as (server, context, _):
+        page = await context.new_page()
+
+        async def late(route: Route) -> None:
+            await page.wait_for_function("() => 'htmx' in window", polling=10)
+            await page.evaluate("new Promise(done => setTimeout(done, 100))")
+            await route.continue_()
+
+        await page.route("**/vendor/hx-ws*", late)
+        await page.goto(f"{server.address}/chat", wait_until="commit")
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
 
 
 async def test_the_shortcuts_and_the_keys_they_name(tmp_path: Path):
@@ -500,6 +604,10 @@ async def test_no_token_makes_the_page_look_through_all_of_itself(tmp_path: Path
             await expect(page.locator(gone).first).to_be_hidden()
 
 
+TOAST_MOVES = """() => {
+  document.getElementById("toasts").insertAdjacentHTML("beforeend", '<div class="toast note">Hm.');
+  return new Promise(done => requestAnimationFrame(() => done(document.getAnimations().length)));
+}"""
 TOAST = """kind => document.getElementById("toasts").insertAdjacentHTML("beforeend",
     `<div class="toast ${kind}"><p>It failed. Try again.</p></div>`)"""
 

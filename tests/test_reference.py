@@ -1,6 +1,7 @@
 """docs/reference.md is what the sources say, and nothing that authors use is untested."""
 
 import ast
+import asyncio
 import re
 from pathlib import Path
 from typing import get_args
@@ -10,6 +11,7 @@ import pytest
 from extensions.settings.api import WORDS
 from kernel import api
 from kernel.pages import Region
+from kernel.testing import running
 from tools import reference
 
 ROOT = Path(__file__).parent.parent
@@ -31,9 +33,10 @@ def test_a_point_is_described_and_tested(module: str, name: str):
     assert re.search(rf"\b{name}\b", TESTED), f"no test uses {name}"
 
 
-@pytest.mark.parametrize("name", reference.EVENTS)
-def test_an_event_is_described_and_tested(name: str):
-    assert (getattr(api, name).__doc__ or "").strip().split("\n\n")[0].endswith(".")
+@pytest.mark.parametrize(("module", "name"), [(m, n) for m, n, _ in reference.all_events()])
+def test_an_event_is_described_and_tested(module: str, name: str):
+    kind = next(k for m, n, k in reference.all_events() if (m, n) == (module, name))
+    assert (kind.__doc__ or "").strip().split("\n\n")[0].endswith(".")
     assert re.search(rf"\b{name}\b", TESTED), f"no test uses {name}"
 
 
@@ -53,6 +56,67 @@ def test_every_event_of_the_kernel_is_listed():
                 }
     assert emitted >= {"StatusChanged", "Connected", "Changed"}
     assert emitted <= set(reference.EVENTS), "add it to EVENTS in tools/reference.py"
+
+
+def emitted(file: Path) -> set[tuple[str, str]]:
+    """What an extension's file emits: where it has that from, a package, and the name."""
+    code, own = file.read_text("utf-8"), f"extensions.{file.parent.name}"
+    tree = ast.parse(code if "emit(" in code else "")
+    homes = {
+        alias.name: own if node.level else (node.module or "").removesuffix(".api")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    return {
+        (homes.get(event.func.id, own), event.func.id)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "emit"
+        for event in node.args
+        if isinstance(event, ast.Call) and isinstance(event.func, ast.Name)
+    }
+
+
+def offers(home: str, name: str) -> bool:
+    """Whether others may have it from that extension's api.py."""
+    file = ROOT / home.replace(".", "/") / "api.py"
+    return home != "kernel" and file.exists() and f'"{name}"' in file.read_text("utf-8")
+
+
+def test_every_event_that_extensions_offer_is_listed():
+    """What one emits that is in no api.py is its own affair."""
+    files = [f for f in (ROOT / "extensions").rglob("*.py") if not f.name.startswith("test_")]
+    found = {
+        (f"{home}.api", name) for f in files for home, name in emitted(f) if offers(home, name)
+    }
+    assert found == {(module, name) for module, names in reference.OTHERS.items() for name in names}
+
+
+def settings() -> list[tuple[str, str]]:
+    """Each setting of each extension: the extension and its name."""
+
+    async def read() -> list[tuple[str, str]]:
+        ids = sorted(file.parent.name for file in (ROOT / "extensions").glob("*/extension.toml"))
+        async with running(*ids) as app:
+            kinds = {id: app.kernel.records[id].kind for id in ids}
+        return [(id, each.name) for id, kind in kinds.items() for each in api.fields(kind)]
+
+    return asyncio.run(read())
+
+
+def test_each_setting_is_tested():
+    """Its name is used in the extension's tests, or in others close behind the extension's."""
+    untested, all_ = list[str](), settings()
+    for id, name in all_:
+        files = (ROOT / "extensions" / id).rglob("test_*.py")
+        own = "\n".join(file.read_text("utf-8") for file in files)
+        if not (
+            re.search(rf"""\b{name}=|["'.]{name}\b|^\s*{name}:""", own, re.MULTILINE)
+            or re.search(rf"\b{id}\b[^)}}]{{0,200}}\b{name}\b", TESTED)
+        ):
+            untested.append(f"{name} of {id}")
+    assert len(all_) > 40
+    assert not untested, "write a test of what it does"
 
 
 @pytest.mark.parametrize("region", get_args(Region))

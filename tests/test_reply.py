@@ -65,6 +65,42 @@ async def test_every_point_has_its_say():
         assert [m.text for m in asked] == ["be brief", "kept", "changed"]
 
 
+async def test_a_modifier_does_not_change_who_asks_and_that_nothing_is_kept():
+    """One that makes a new turn, as many would, does not know of all that stands in it."""
+    async with running(model=Scripted("yes")) as app:
+        seen: list[Turn] = []
+
+        async def anew(turn: Turn) -> Turn:
+            return Turn(prompt="better", conversation_id="another")
+
+        async def look(turn: Turn) -> Turn:
+            seen.append(turn)
+            return turn
+
+        add(app, INPUT, anew)
+        add(app, INPUT, look)
+        whose = {"principal": "page", "client": "1", "conversation_id": "c", "incognito": True}
+        reply = app.run(Turn(prompt="good", **whose))
+        assert [d.text async for d in reply] == ["yes"]
+        assert seen == [reply.turn] == [Turn(prompt="better", **whose)]
+        model = app.kernel.slot().model
+        assert isinstance(model, Scripted)
+        assert model.asked[0].incognito
+
+
+async def test_what_a_model_cannot_do_is_refused_by_the_names_of_both():
+    """Whatever its engine, which may be a stranger's, would make of it."""
+    async with running(model=Scripted("yes", capabilities=("text", "grammar"))) as app:
+        slot, model = app.kernel.slot(), app.kernel.slot().model
+        assert isinstance(model, Scripted)
+        wish = Request(prompt="x", grammar="root ::= [a]", logprobs=3, tools=({"name": "t"},))
+        with pytest.raises(Refused, match="scripted in scripted cannot do this: logprobs, tools"):
+            await slot.generate(wish)
+        assert not model.asked
+        await slot.generate(Request(prompt="x", grammar="root ::= [a]"))
+        assert len(model.asked) == 1
+
+
 async def test_the_inspector_sees_each_change():
     async with running(model=Scripted("yes")) as app:
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,7 +16,7 @@ import pytest
 
 from kernel import server
 from kernel.flags import Flags
-from tests.live import ROOT, free_port, live
+from tests.live import ROOT, Live, free_port, live
 
 WITNESS = """
 async def setup(ext):
@@ -58,6 +60,39 @@ async def test_what_starts_and_stops_is_logged_and_a_stranger_in_the_settings_to
         assert states == (["starting", "running", "stopping", "off"] if verbose else [])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="$BROWSER is for others")
+@pytest.mark.parametrize(
+    ("flags", "settings", "opens"),
+    [
+        ((), "", True),
+        (("--no-browser",), "", False),
+        ((), "server:\n  open_browser: false\n", False),
+    ],
+    ids=["usually", "by flag", "by setting"],
+)
+async def test_the_page_is_opened_unless_that_is_not_wanted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: tuple[str, ...],
+    settings: str,
+    opens: bool,
+):
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f"#!/bin/sh\necho once >> '{opened}'\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "settings.yaml").write_text(settings)
+    server = Live(data, tmp_path, "--safe-mode")
+    server.quiet = flags
+    try:
+        await server.start()
+    finally:
+        assert await server.kill(signal.SIGTERM) == 0, server.said
+    assert (opened.exists() and opened.read_text()) == (opens and "once\n"), "all it began is done"
+
+
 async def test_the_page_needs_the_link_and_then_no_more(tmp_path: Path):
     async with (
         live(tmp_path / "data", tmp_path, "--safe-mode") as server,
@@ -76,12 +111,72 @@ async def test_the_page_needs_the_link_and_then_no_more(tmp_path: Path):
             assert asset.status_code == 200
 
 
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A key, and a certificate for this machine that is signed with it."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+        f"-keyout {key} -out {cert} -subj /CN=localhost "
+        "-addext subjectAltName=IP:127.0.0.1".split(),
+        check=True,
+        capture_output=True,
+    )
+    return key, cert
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="on Debian: sudo apt install openssl")
+async def test_with_a_certificate_it_speaks_https_alone(tmp_path: Path):
+    key, cert = certificate(tmp_path)
+    flags = ("--safe-mode", "--tls-cert", str(cert), "--tls-key", str(key))
+    trusts = ssl.create_default_context(cafile=str(cert))
+    async with (
+        live(tmp_path / "data", tmp_path, *flags) as server,
+        httpx.AsyncClient(verify=trusts) as web,
+    ):
+        address = f"https://127.0.0.1:{server.port}"
+        (link,) = re.findall(rf"{address}/\?token=\S+", server.said)
+        assert (await web.get(address)).status_code == 401
+        answer = await web.get(link)
+        assert (answer.status_code, "; Secure" in answer.headers["set-cookie"]) == (303, True)
+        page = await web.get(f"{address}/")
+        assert (page.status_code, "Settings" in page.text) == (200, True)
+        with pytest.raises(httpx.TransportError):
+            await web.get(server.address)
+
+
+async def test_a_password_is_asked_for_and_who_said_it_signs_out(tmp_path: Path):
+    flags = ("--safe-mode", "--password", "hunter2")
+    async with (
+        live(tmp_path / "data", tmp_path, *flags) as server,
+        httpx.AsyncClient(headers={"Accept": "text/html", "Origin": server.address}) as web,
+    ):
+        asked = await web.get(f"{server.address}/settings/access")
+        assert asked.status_code == 401
+        assert "This server asks for its password." in asked.text
+        assert '<label for="token">Password</label>' in asked.text
+        box = re.search(r'<input id="token" [^>]*>', asked.text)
+        assert box
+        assert 'name="password" type="password"' in box[0]
+        assert 'autocomplete="current-password"' in box[0]
+        (next,) = re.findall(r'<input type="hidden" name="next" value="([^"]*)">', asked.text)
+        wrong = await web.post(f"{server.address}/login", data={"password": "hunter"})
+        assert wrong.status_code == 401
+        assert re.search(r'aria-invalid="true".*role="alert">[^<]+</p>', wrong.text, re.DOTALL)
+        said = {"password": "hunter2", "next": next}
+        page = await web.post(f"{server.address}/login", data=said, follow_redirects=True)
+        assert (page.status_code, page.url.path) == (200, "/settings/access")
+        (way,) = re.findall(r'<form method="post" action="(\S+)"><button[^>]*>Sign out<', page.text)
+        assert (await web.post(server.address + way)).status_code == 303
+        assert (await web.get(f"{server.address}/settings/access")).status_code == 401
+
+
 async def test_who_lets_everybody_in_is_not_told_of_a_password(tmp_path: Path):
     flags = ("--safe-mode", "--listen", "--insecure-no-auth")
     async with live(tmp_path / "data", tmp_path, *flags) as server, httpx.AsyncClient() as web:
         assert "Other machines reach it, and nobody needs a password, at" in server.said
         page = await web.get(server.address + "/settings/access")
         assert "Nobody but pages of other sites needs it" in page.text
+        assert "Sign out" not in page.text
 
 
 async def test_others_are_told_names_that_lead_here(tmp_path: Path):
@@ -111,6 +206,8 @@ async def test_a_start_loads_nothing_that_the_first_page_does_not_need(
     assert {"kernel.app", "extensions.workshop.bisect"} <= loaded
     late = {"markdown_it", "pygments", "tarfile", "importlib.metadata", "websockets"}
     assert not loaded & late, "each takes more than a hundredth of a start"
+    heavy = {"torch", "transformers", "numpy", "huggingface_hub", "pydantic", "httpx", "orjson"}
+    assert not loaded & heavy, "they are the engines', the downloads' or the tests'"
 
 
 async def test_two_servers_never_share_a_data_folder_or_a_port(tmp_path: Path):
@@ -139,6 +236,7 @@ def run(*flags: str) -> "subprocess.CompletedProcess[str]":
     [
         (("--data-dir", "/proc/nope"), "cannot be the data folder"),
         (("--tls-cert", "/nope.pem", "--tls-key", "/nope.key"), "There is no /nope.pem"),
+        (("--tls-cert", "README.md", "--tls-key", "README.md"), "README.md are no certificate and"),
         (("--settings", "/nope/settings.yaml"), "There is no /nope"),
         (("--model-dir", "/nope/models"), "There is no folder /nope/models for models. Make it"),
         (("--extensions", "chta"), "did you mean “chat”"),

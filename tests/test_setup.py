@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -235,6 +237,46 @@ def test_engines_without_a_compiler_are_prepared_as_far_as_that_goes(
     assert any(need.startswith("torch==") for need in prepared["torch"])
 
 
+@pytest.mark.parametrize(
+    ("seconds", "long", "said"),
+    [
+        (555.4, False, "It all took 9 min 15 s."),
+        (600, False, "It all took 10 min 0 s."),
+        (661, False, "It all took 11 min 1 s, more than the 10 it may take."),
+        (661, True, "It all took 11 min 1 s."),
+    ],
+)
+def test_the_last_line_says_how_long_the_tests_took(seconds: float, long: bool, said: str) -> None:
+    assert runner.took(seconds, long=long) == said
+
+
+def test_the_time_is_said_at_the_end_and_setting_up_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+
+    def spend(seconds: float, answer: Any) -> Any:
+        now[0] += seconds
+        return answer
+
+    def run(*_: Any, **__: Any) -> Any:
+        return spend(500, SimpleNamespace(returncode=1))
+
+    aside = SimpleNamespace(chdir=lambda _: None, environ={})
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(runner, "os", aside)
+    monkeypatch.setattr(runner, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(sys, "argv", ["tests"])
+    monkeypatch.setattr(runner, "prepare", lambda *_: spend(1000, "python"))
+    monkeypatch.setattr(runner, "prepare_engines", lambda *_: spend(1000, ""))
+    monkeypatch.setattr(runner, "install", lambda *_: spend(50, True))
+    monkeypatch.setattr(runner, "check", lambda *_: spend(10, (0, "passed")))
+    monkeypatch.setattr(runner, "begin_types", lambda _: "pyright")
+    monkeypatch.setattr(runner, "end_types", lambda _: spend(30, 0))
+    assert runner.main() == 1
+    assert capsys.readouterr().out.endswith("It all took 9 min 10 s.\n")
+
+
 def test_a_compiled_wheel_is_found_by_pip(tmp_path: Path) -> None:
     env = Environment("engine", ("tiny",))
 
@@ -247,3 +289,44 @@ def test_a_compiled_wheel_is_found_by_pip(tmp_path: Path) -> None:
     assert places() == [str(tmp_path / "wheels" / "other")]
     (tmp_path / "wheels" / "engine").mkdir()
     assert places() == [str(tmp_path / "wheels" / "engine")], "its own come first"
+
+
+@pytest.mark.parametrize("case", ["root", "user", "there", "no apt-get", "apt-get fails"])
+def test_chromium_is_installed_where_it_is_missing(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the tests run; where that cannot be done, it says what will not run."""
+    bin, ran = tmp_path / "bin", list[list[str]]()
+    bin.mkdir()
+
+    def program(name: str) -> None:
+        (bin / name).touch(mode=0o755)
+
+    def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
+        ran.append(command)
+        if "install" in command and case != "apt-get fails":
+            program("chromium")
+        return subprocess.CompletedProcess(command, int(case == "apt-get fails"))
+
+    for name in (runner.SHELL, *runner.PROGRAMS):
+        program(name)
+    if case != "no apt-get":
+        program("apt-get")
+    if case == "there":
+        program("chromium")
+    monkeypatch.setattr(os, "environ", {"PATH": str(bin)})
+    monkeypatch.setattr(os, "geteuid", lambda: int(case == "user"))
+    monkeypatch.setattr(sys, "argv", ["python -m tests", "--only", "pytest"])
+    monkeypatch.setattr(runner, "prepare", lambda *_: "python")
+    monkeypatch.setattr(runner, "prepare_engines", lambda *_: "")
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.chdir(tmp_path)
+    assert runner.main() == int(case == "apt-get fails")
+    assert ran.pop()[:3] == ["python", "-m", "pytest"]
+    quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+    before = ["sudo", "-n"] if case == "user" else []
+    what = ["install", "-y", "--no-install-recommends", "chromium", "fonts-noto-core"]
+    asks = [[*before, *quiet, "update"], [*before, *quiet, *what]]
+    assert ran == ([] if case in ("there", "no apt-get") else asks)
+    missing = case in ("no apt-get", "apt-get fails")
+    assert ("The browser tests will not run" in capsys.readouterr().out) == missing

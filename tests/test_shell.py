@@ -15,6 +15,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, Response, Route, expect
 
+from extensions.conversations.api import Store
 from kernel.assets import joins
 from kernel.testing import App, running
 from tests.live import Live, Watched, chromium, live
@@ -218,6 +219,8 @@ async def requests(server: Live, page: Page, path: str) -> dict[str, int]:
     fresh.on("response", lambda response: responses.append(response))
     await fresh.goto(server.address + path, wait_until="networkidle")
     await expect(fresh.locator("html")).to_have_attribute("data-ui-link", "online")
+    if path.startswith("/chat/"):
+        await expect(fresh.locator("article.chat-reply pre")).to_be_visible()
     sizes = {}
     for response in responses:
         if response.url.startswith(server.address):
@@ -229,6 +232,17 @@ async def requests(server: Live, page: Page, path: str) -> dict[str, int]:
     return sizes
 
 
+async def conversation(data: Path) -> str:
+    """One with a reply, as it was kept."""
+    data.mkdir()  # noqa: ASYNC240  a test may wait for its disk
+    async with Store.open(data / "chats.sqlite3") as store:
+        asked = await store.add_user("", "How do I print something?")
+        reply = await store.begin_reply(asked.id)
+        words = "Like **this**:\n\n```python\nprint('Hello.')\n```\n\n- And\n- so on.\n"
+        await store.finish(reply.id, "done", words, words)
+    return asked.conversation
+
+
 async def late(route: Route) -> None:
     await asyncio.sleep(0.2)  # Many frames: time enough to see the page undressed.
     await route.continue_()
@@ -238,14 +252,16 @@ class TestInTheBrowser:
     pytestmark = BROWSER
 
     async def test_the_shell_is_small(self, tmp_path: Path):
+        id = await conversation(tmp_path / "data")
         async with opened(tmp_path) as (server, page):
-            tabs = {"/settings", "/characters", "/notebook", "/parameters"}
+            tabs = {"/settings", "/characters", "/notebook", "/parameters", "/models", "/default"}
             listed = await page.locator("#rail > a").evaluate_all(
                 "all => all.map(link => link.pathname)"
             )
             assert tabs < set(listed)
-            for path in ("/", "/chat", *sorted(tabs)):
-                sizes = await requests(server, page, path)
+            paths = ("/", "/chat", f"/chat/{id}", *sorted(tabs))
+            each = await asyncio.gather(*(requests(server, page, path) for path in paths))
+            for path, sizes in zip(paths, each, strict=True):
                 assert len(sizes) <= 8, (path, sizes)
                 assert sum(sizes.values()) <= 150_000, (path, sizes)
 

@@ -88,6 +88,7 @@ async def test_the_whole_story(tmp_path: Path, environments_dir: Path):
         await shoot(page, "4-streaming")
         await page.keyboard.press("Escape")
         await expect(page.locator("#chat-submit")).to_be_visible()
+        await page.evaluate("window.seenBefore = 'no reload since'")
         stopped = await replies(page).nth(1).locator(".chat-body").inner_text()
         assert stopped.strip()
         await expect(page.locator("#say")).to_have_text(
@@ -100,6 +101,7 @@ async def test_the_whole_story(tmp_path: Path, environments_dir: Path):
         await expect(page.locator("#chat-submit")).to_be_visible(timeout=15_000)
         whole = await replies(page).nth(1).locator(".chat-body").inner_text()
         assert len(whole) > len(stopped)
+        assert await page.evaluate("window.seenBefore") == "no reload since"
 
         # Both versions are kept.
         await expect(replies(page).nth(1)).to_contain_text("2/2")
@@ -229,6 +231,22 @@ async def test_settings_work_by_keyboard_and_show_errors_beside_the_field(
         await expect(up).to_be_focused()
         await expect(up).to_have_attribute("aria-disabled", "true")
         assert await up.evaluate("button => getComputedStyle(button).opacity") != "0"
+
+        # By mouse it is dragged by its handle: here below the two that followed it.
+        cards = page.locator("[data-item]")
+        names = "cards => cards.slice(0, 3).map(card => card.dataset.item)"
+        first, *others = await cards.evaluate_all(names)
+        handle, last = cards.first.locator(".handle"), cards.nth(2)
+        await handle.hover()
+        await page.mouse.down()
+        for _ in range(2):  # The others move up, out of its way.
+            box = await last.bounding_box()
+            assert box
+            await page.mouse.move(box["x"] + 20, box["y"] + box["height"] - 5, steps=12)
+        await page.mouse.up()
+        await expect(cards.nth(2)).to_have_attribute("data-item", first)
+        await expect(up).not_to_have_attribute("aria-disabled", "true")  # Drawn by the server.
+        assert await cards.evaluate_all(names) == [*others, first]
 
         # An editor's change shows without a reload; a bad one is told and changes nothing.
         text = file.read_text("utf-8")

@@ -153,6 +153,22 @@ async def test_a_death_fails_what_is_open_after_the_text_so_far(what, words):
         reply.cancel()
 
 
+async def test_a_death_is_told_within_a_second(worker):
+    """Twice that where the machine is busy: the page says it within two."""
+    reply = worker.generate(Request(prompt="one " + "nap " * 5000))
+    assert (await anext(reply)).text == "one "
+    await worker.call("child")  # It holds open what the engine printed to.
+    call = asyncio.create_task(worker.call("wait"))
+    loop = asyncio.get_running_loop()
+    os.kill(worker.pid, signal.SIGKILL)
+    began = loop.time()
+    for told in (text(reply), call):
+        with pytest.raises(WorkerDied):
+            await told
+    assert loop.time() - began < 2
+    assert worker.died.done()
+
+
 async def test_values_that_cannot_be_cost_their_own_request(worker):
     """What an extension's modifier made of a request was checked by nobody."""
     other = worker.generate(Request(prompt="a " * 500))
@@ -444,6 +460,21 @@ async def test_the_environment_of_a_child(monkeypatch):
     assert environ["PYTHONPATH"] == str(Path(__file__).parent.parent)
     assert environ["HF_HUB_OFFLINE"] == "1"
     assert platform_.CHANNEL not in environ
+
+
+async def test_it_spares_processors_and_keeps_quiet_whatever_the_server_was_told(monkeypatch):
+    """Threads that spin while they wait cost a machine with few processors most of its speed."""
+    told = {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GGML_NO_BACKTRACE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+    }
+    for name in told:
+        monkeypatch.setenv(name, "ACTIVE")
+    async with running() as worker:
+        has = await worker.call("environ")
+    assert {name: has[name] for name in told} == told
 
 
 async def test_a_loopback_channel_takes_only_who_knows_the_secret(monkeypatch):

@@ -28,6 +28,14 @@ EVENTS = (
 )  # fmt: skip
 """What the kernel emits; `@ext.on(Event)` listens."""
 
+OTHERS = {
+    "extensions.characters.api": ("LibraryChanged", "Renamed", "WorldRenamed"),
+    "extensions.conversations.api": ("Rearranged", "Restored"),
+    "extensions.downloader.api": ("Downloaded", "DownloadMoved"),
+    "extensions.prompts.api": ("CastChanged", "CastRenamed"),
+}
+"""What extensions emit, by where it is imported from with the extension in `requires`."""
+
 DATA = (
     "Delta", "Turn", "Past", "Draft", "Message", "Text", "Reasoning", "Image", "Audio", "Request",
     "Finish", "Usage", "Timings", "Token", "Mark", "Panel", "Routes", "Everyone", "Conversation",
@@ -62,7 +70,9 @@ MANIFEST = {
     "worker.variants.index": "The package index it comes from.",
     "worker.variants.python": "Its packages.",
     "worker.variants.size": "What it takes on disk.",
+    "worker.variants.title": "Its name on the extension's card; without one it is not chosen.",
     "worker.variables": "Environment variables.",
+    "worker.title": "What the extension's card calls it, where its variants have titles.",
     "worker.size": 'What it takes on disk, such as `"130 MB"`.',
     "flags": "`[[flags]]`: flags of the command line, read with `ext.flag(name)`.",
     "flags.name": "Without the dashes.",
@@ -185,7 +195,8 @@ def text() -> str:
                 "`job.checkpoint` after a restart.", methods(api.Job, "job")),
         section("Points", "`@ext.on(POINT)` modifies, `ext.add(POINT, thing)` contributes, "
                 "`ext.get(POINT)` and `ext.one(POINT)` find.", points()),
-        section("Events", "`@ext.on(Event)` listens; `ext.emit` sends your own.", events()),
+        section("Events", "`@ext.on(Event)` listens; `ext.emit` sends your own. Those of an "
+                "extension want it in `requires`.", events()),
         section("Page regions", "The first argument of a `Panel`.", rows(regions())),
         section("CSS variables", "`var(--name)`; each knows light and dark.", rows(variables())),
         section("Template blocks", "Of the kernel's templates, for yours.", rows(blocks())),
@@ -340,13 +351,21 @@ def takes(name: str, point: Point[Any]) -> str:
     return f"{'async ' * waits}{said}".replace("|", "\\|")
 
 
-def events() -> Iterator[str]:
-    yield from ("| event | fields | |", "|---|---|---|")
+def all_events() -> Iterator[tuple[str, str, Any]]:
+    """Where each event is imported from, its name, and its class."""
     for name in EVENTS:
-        kind: Any = getattr(api, name)
+        yield "kernel.api", name, getattr(api, name)
+    for module, names in OTHERS.items():
+        for name in names:
+            yield module, name, getattr(import_module(module), name)
+
+
+def events() -> Iterator[str]:
+    yield from ("| event | from | fields | |", "|---|---|---|---|")
+    for module, name, kind in all_events():
         names = getattr(kind, "__struct_fields__", ()) or getattr(kind, "__dataclass_fields__", ())
         fields = ", ".join(f"`{field}`" for field in names)
-        yield f"| `{name}` | {fields} | {first(kind)} |"
+        yield f"| `{name}` | `{module}` | {fields} | {first(kind)} |"
 
 
 def regions() -> Iterator[tuple[str, str]]:

@@ -72,7 +72,7 @@ class Model(Scripted):
 @pytest.fixture
 def model() -> Model:
     samplers = ("temperature", "max_new_tokens", "top_k", "custom_stopping_strings")
-    return Model("One two.", samplers=samplers, capabilities=("text", "grammar", "tools"))
+    return Model("One two.", samplers=samplers, capabilities=("text", "grammar", "images", "tools"))
 
 
 @pytest.fixture

@@ -262,6 +262,56 @@ async def test_limits_of_a_key():
         assert (await web.post(address, json=body)).status_code == 200, "others have theirs"
 
 
+async def test_how_much_one_program_may_have_at_once_is_a_setting():
+    model = Scripted("One two.", gate=asyncio.Semaphore(0), capabilities=("text", "batch"))
+    settings = {"api_kit": {"at_once_each": 2}}
+    async with (
+        running("openai_api", "instruct", model=model, settings=settings) as app,
+        serving(app) as served,
+        httpx.AsyncClient(timeout=60) as web,
+    ):
+        words = {name: f"sk-{secrets.token_urlsafe(32)}" for name in ("phone", "tavern")}
+        hashes = {name: hashlib.sha256(each.encode()).hexdigest() for name, each in words.items()}
+        phone = Key("phone", hashes["phone"], "generate")
+        served.keyring.keep([phone, Key("tavern", hashes["tavern"], "generate", at_once=1)])
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        live, under_way = programs.runs.live, list[asyncio.Task[httpx.Response]]()
+
+        async def post(who: str, **more: Any) -> httpx.Response:
+            body = {"messages": [{"role": "user", "content": "Hello?"}], **more}
+            headers = {"authorization": f"Bearer {words[who]}"}
+            return await web.post(f"{served.http}/v1/chat/completions", json=body, headers=headers)
+
+        async def begin(who: str, count: int, **more: Any) -> None:
+            under_way.append(asyncio.create_task(post(who, **more)))
+            await app.until(lambda: len(model.asked) == count)
+
+        async def refused(who: str) -> bool:
+            answer = await post(who)
+            return answer.status_code == 429 and "too_many_requests" in answer.text
+
+        await begin("phone", 1)
+        await begin("phone", 2)
+        assert await refused("phone")
+        await begin("tavern", 3)
+        assert await refused("tavern"), "a key's own limit holds where it is less"
+        await app.configure("api_kit", at_once_each=0)
+        await begin("phone", 4)
+        assert await refused("tavern")
+        await app.configure("api_kit", at_once_each=2)
+        assert model.gate
+        for _ in range(12):
+            model.gate.release()
+        assert {(await each).status_code for each in under_way} == {200}
+        under_way.clear()
+        await begin("phone", 6, n=3)  # Two of the three replies, and the third waits.
+        assert len(live) == 3
+        assert len(model.asked) == 6
+        for _ in range(9):
+            model.gate.release()
+        assert len((await under_way[0]).json()["choices"]) == 3
+
+
 @pytest.mark.parametrize(
     ("able", "together", "room"),
     [(("text",), 0, 1), (("text", "batch"), 0, 16), (("text", "batch"), 3, 3)],

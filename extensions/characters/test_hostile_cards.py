@@ -44,7 +44,7 @@ def bombs() -> dict[bytes, bytes]:
     return {kind: bomb(kind) for kind in (b"zTXt", b"iTXt")}
 
 
-@pytest.mark.parametrize("file", sorted(HOSTILE.glob("*")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(HOSTILE.glob("*.png")), ids=lambda file: file.name)
 def test_every_planted_card_is_read_safely_or_refused(file: Path, tmp_path: Path):
     if file.name not in ("v1.png", "xss-v2.png", "path-name.png"):
         with pytest.raises(Refused, match=r"\.$"):

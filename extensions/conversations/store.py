@@ -222,8 +222,10 @@ class Store(Reshaping):
                 limit,
             )
             c.execute(
-                "UPDATE messages SET text = '', raw = NULL, parts = '', reasoning = '', error = ''"
-                " WHERE deleted < ? AND text || parts || reasoning <> ''",
+                "UPDATE messages SET text = '', raw = NULL, parts = '', reasoning = '', error = '',"
+                " name = '', sampling = '{}'"  # Stopping strings and such are words, too.
+                " WHERE deleted < ? AND (text || parts || reasoning || error || name <> ''"
+                " OR sampling <> '{}')",
                 limit,
             )
 

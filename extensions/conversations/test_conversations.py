@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from extensions.conversations import schema, text, tree
+from extensions.conversations import database, schema, text, tree
 from extensions.conversations.api import STORE, Store, StoredMessage, StoreFailed, Unknown
 from kernel.api import Sampling, Usage
 from kernel.testing import running
@@ -266,13 +266,20 @@ async def test_deleting_a_conversation_hides_it_until_it_is_purged(store: Store,
 
 
 async def test_a_purged_message_leaves_no_words_behind(store: Store, path: Path):
-    first = await exchange(store, "", "A", "secret words")
+    asked = await store.add_user("", "A")
+    first = await store.begin_reply(asked.id)
+    stops = Sampling(custom_stopping_strings=("secret stop",), negative_prompt="secret wish")
+    await store.finish(first.id, "done", "secret words", "secret raw", sampling=stops)
     await exchange(store, first.conversation, "B", "b")
     await store.delete_message(first.id)
     await store.purge(older=-1)
     assert await said(store, first.conversation) == ["A", "B", "b"]
     assert not await store.search("secret")
-    sqlite3.connect(path).execute("INSERT INTO words (words) VALUES ('integrity-check')")
+    file = sqlite3.connect(path)
+    file.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+    file.commit()
+    assert file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    assert b"secret" not in path.read_bytes()  # noqa: ASYNC240
 
 
 # --- finding ----------------------------------------------------------------------------
@@ -360,6 +367,37 @@ async def test_an_interrupted_reply_without_a_word_is_not_to_be_continued(path: 
         reply = await store.begin_reply(asked.id)
     async with Store.open(path) as store:
         assert (await store.message(reply.id)).error.endswith("written. Try again.")
+
+
+async def test_what_a_person_said_waits_for_the_disk_and_what_grows_does_not(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Else a power cut, which no test of a killed process is, could lose a message that was shown.
+
+    Asked is the connection itself, as it begins to write.
+    """
+    NORMAL, FULL = 1, 2
+    transact, seen = database.transact, list[int]()
+
+    def noticed(connection: sqlite3.Connection, work: Any) -> Any:
+        seen.extend(connection.execute("PRAGMA synchronous").fetchone())
+        assert tuple(connection.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+        return transact(connection, work)
+
+    async with Store.open(path, interval=0.02) as store:
+        monkeypatch.setattr(database, "transact", noticed)
+        asked = await store.add_user("", "Hello")
+        assert seen == [FULL]
+        reply = await store.begin_reply(asked.id)
+        assert seen == [FULL, FULL]
+        store.grow(reply.id, "half a reply", "half a reply")
+        await until(lambda: len(seen) > 2)
+        assert seen[2:] == [NORMAL]
+        await store.finish(reply.id, "done", "a whole reply", "a whole reply")
+        assert seen[3:] == [FULL]
+        await store.add_user(asked.conversation, "And then?")
+        await store.rename(asked.conversation, "Greetings")
+        assert seen[4:] == [FULL, FULL], "what grew between them changed nothing of that"
 
 
 async def test_the_first_words_are_saved_at_once_and_the_others_at_the_interval(path: Path):

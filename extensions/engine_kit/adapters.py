@@ -25,9 +25,11 @@ class Callbacks:
         self._outputs: queue.SimpleQueue[Output] = queue.SimpleQueue()
         self._runs: dict[int, Future[None]] = {}
         self._cancelled: set[int] = set()
+        self._begins = threading.Lock()
 
     def submit(self, id: int, request: Request) -> None:
-        self._runs[id] = self._pool.submit(self._run, id, request)
+        with self._begins:  # It may have ended before it is known.
+            self._runs[id] = self._pool.submit(self._run, id, request)
 
     def cancel(self, id: int) -> None:
         if (run := self._runs.get(id)) and run.cancel():  # it was still waiting
@@ -62,7 +64,8 @@ class Callbacks:
 
     def _end(self, id: int, finish: Finish) -> None:
         self._cancelled.discard(id)
-        self._runs.pop(id, None)
+        with self._begins:
+            self._runs.pop(id, None)
         self._outputs.put(Output(id, finish=finish))
 
 

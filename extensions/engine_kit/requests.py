@@ -8,7 +8,6 @@ from kernel.contract import (
     UNSET,
     EngineFailed,
     Finish,
-    Image,
     ModelInfo,
     Refused,
     Request,
@@ -56,17 +55,7 @@ def check_request(
     given = [request.messages, request.prompt, request.token_ids]
     if sum(each is not None for each in given) != 1:
         raise Refused("A request has either messages, or a prompt, or token ids. Send one of them.")
-    wants = {
-        "grammar": request.grammar,
-        "logprobs": request.logprobs is not None,
-        "lora": request.adapters,
-        "processors": request.processors,
-        "tools": request.tools,
-        "images": any(
-            isinstance(part, Image) for message in request.messages or () for part in message.parts
-        ),
-    }
-    lacks = [name for name, wanted in wants.items() if wanted and name not in info.capabilities]
+    lacks: list[str] = [need for need in request.needs() if need not in info.capabilities]
     lacks += unsupported(request.sampling, info.samplers)
     if lacks:
         way = instead(lacks)

@@ -6,6 +6,7 @@ import json
 import struct
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -463,6 +464,23 @@ def test_callbacks_run_together_wait_their_turn_and_are_cancelled():
     assert found[4][-1].finish.error == "No."
     engine.cancel(99)
     engine.close()
+
+
+def test_a_call_that_ends_before_it_is_known_is_forgotten():
+    """The pool may run it before `submit` has gone on."""
+
+    class Eager(ThreadPoolExecutor):
+        def submit(self, *arguments, **named):
+            run = super().submit(*arguments, **named)
+            wait([run], timeout=0.05)
+            return run
+
+    engine = Callbacks(lambda request, emit: Finish("stop"), threads=1)
+    engine._pool = Eager(1)
+    engine.submit(1, Request(prompt="a"))
+    assert ends(drain(engine, 1)) == {1: "stop"}
+    engine.close()
+    assert not engine._runs
 
 
 class Words:

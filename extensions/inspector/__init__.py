@@ -59,7 +59,8 @@ async def setup(ext: Extension[Settings]) -> None:
                 log.info("A record could not be kept: %s", error)
 
     async def tidy() -> None:
-        """What was deleted for good is kept here no longer."""
+        """What was deleted for good is kept here no longer, nor what is too much by now."""
+        await ext.thread(archive.trim)
         for conversation in await ext.thread(archive.conversations):
             try:
                 await store.conversation(conversation)

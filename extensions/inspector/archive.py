@@ -50,13 +50,22 @@ class Archive:
                 "INSERT INTO records (message, conversation, size, data) VALUES (?, ?, ?, ?)",
                 (record.message, record.conversation, len(data), data),
             )
-            (total,) = file.execute("SELECT total(size) FROM records").fetchone()
-            while total > self._most:
-                number, size = file.execute(
-                    "SELECT number, size FROM records ORDER BY number LIMIT 1"
-                ).fetchone()
-                file.execute("DELETE FROM records WHERE number = ?", (number,))
-                total -= size
+            self._trim(file)
+
+    def trim(self) -> None:
+        """Forget the oldest ones where there are too many, as after the limit was lowered."""
+        if self._path.exists():
+            with self._open() as file:
+                self._trim(file)
+
+    def _trim(self, file: sqlite3.Connection) -> None:
+        (total,) = file.execute("SELECT total(size) FROM records").fetchone()
+        while total > self._most:
+            number, size = file.execute(
+                "SELECT number, size FROM records ORDER BY number LIMIT 1"
+            ).fetchone()
+            file.execute("DELETE FROM records WHERE number = ?", (number,))
+            total -= size
 
     def find(self, message: str) -> Trace | None:
         if held := self._held.get(message):

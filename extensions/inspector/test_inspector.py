@@ -3,6 +3,7 @@
 import asyncio
 import html as markup
 import re
+import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -190,6 +191,30 @@ def test_the_archive_has_a_limit_and_forgets(tmp_path: Path):
     archive.keep(Trace("m100", "c"))
     assert archive.find("m100")
     assert Archive(tmp_path / "b", 0).keep(Trace("m", "c")) is None
+
+
+async def test_how_much_is_kept_is_a_setting(app: App):
+    """When it is full the oldest go; nothing is written down where nothing may be."""
+    page = await app.open("/chat")
+    reply = await ask(app, page, "Hello")
+    file = app.extension("inspector").data / "inspector.sqlite3"
+    kept = Archive(file, 10_000_000)
+    await app.until(lambda: bool(kept.find(reply.id)))
+    for name in ("old", "newer"):  # 0.7 MB each
+        request = Request(prompt=secrets.token_hex(600_000))
+        kept.keep(Trace(name, reply.conversation, request))
+    await app.configure("inspector", most_megabytes=1)
+    second = await ask(app, page, "More")
+    await app.until(lambda: bool(kept.find(second.id)))
+    assert not kept.find(reply.id)
+    assert not kept.find("old")
+    assert kept.find("newer")
+    await app.configure("inspector", most_megabytes=0)
+    await app.until(lambda: not kept.conversations())
+    third = await ask(app, page, "Not to be kept")
+    assert "Not to be kept" in text_of(await look(page, third)), "it is at hand"
+    await app.toggle("inspector", on=False)
+    assert not kept.find(third.id)
 
 
 def test_what_differs():

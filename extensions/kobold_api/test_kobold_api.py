@@ -109,6 +109,7 @@ async def test_words_that_must_not_come(app: App, served: Served, model: Scripte
 
 
 async def test_what_is_asked_reaches_the_model(served: Served, model: Scripted):
+    model.info = structs.replace(model.info, capabilities=("text", "grammar"))
     body = {
         **BODY, "memory": "They say: ", "rep_pen": 1.1, "rep_pen_range": 256, "top_a": 0,
         "sampler_order": [6, 0, 1, 3, 4, 2, 5], "stop_sequence": ["END"], "sampler_seed": 7,

@@ -1,6 +1,7 @@
 """llama.cpp on a real, tiny model: stories260K."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest_asyncio
 
 from kernel.api import Message, Request, Sampling, Text, Worker, WorkerError
 from tests.engines.alike import PENALTIES, test_seeds_repeat_and_differ  # noqa: F401
-from tests.engines.real import STORIES, STORY, ask, engine, late_words
+from tests.engines.larger import make
+from tests.engines.real import AT_ONCE, STORIES, STORY, ask, engine, late_words
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 MODEL = STORIES / "stories260K.gguf"
@@ -172,16 +174,22 @@ async def test_requests_run_together_with_the_same_words(worker: Worker):
     assert {text for text, _, _ in replies} == {STORY}
 
 
-async def test_a_cancel_frees_the_engine_at_once(worker: Worker):
-    sampling = Sampling(max_new_tokens=1900, ban_eos_token=True, seed=1)
-    reply = worker.generate(Request(prompt="Once", sampling=sampling))
-    for _ in range(5):
-        await anext(reply)
-    late = await late_words(reply, worker.call("tokenize", text="x"))
-    assert late < 100, "the prebuilt engine hands words on from a thread of its own"
-    assert reply.finish
-    assert reply.finish.reason == "cancelled"
-    assert reply.finish.usage.completion >= 5
+async def test_a_cancel_frees_the_engine_at_once(environment: Path, tmp_path: Path):
+    """In the midst of a reply that would take it ten times as long as it may."""
+    async with engine("llama_cpp", environment) as worker:
+        await worker.load(make(tmp_path, "15m"), {"context_length": 10_000})
+        sampling = Sampling(max_new_tokens=9_900, ban_eos_token=True, temperature=0.0)
+        reply = worker.generate(Request(prompt="Once", sampling=sampling))
+        for _ in range(5):
+            await anext(reply)
+        begun = time.monotonic()
+        late = await late_words(reply, worker.call("tokenize", text="x"))
+        assert time.monotonic() - begun < AT_ONCE
+        assert late < 100, "the prebuilt engine hands words on from a thread of its own"
+        assert reply.finish
+        assert reply.finish.reason == "cancelled"
+        assert 5 <= reply.finish.usage.completion < 5_000
+        assert (await ask(worker, "Once"))[1].reason == "length", "it is free for the next one"
 
 
 async def test_tokens_there_and_back(worker: Worker):

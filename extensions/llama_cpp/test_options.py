@@ -1,11 +1,14 @@
 """The options of llama.cpp: their names, old and new, and what both engines make of them."""
 
 import asyncio
+import itertools
 import socket
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 
 from extensions.engine_kit.api import Gguf
@@ -16,11 +19,12 @@ from extensions.llama_cpp.options import FLAGS, Options, complete, with_flags
 from extensions.llama_cpp.prebuilt_sampling import HONOURED as PREBUILT
 from kernel.api import LOADERS, Message, Text, WorkerError, check, fields
 from kernel.testing import running
-from tests.engines.real import ROOT, STORIES, STORY, ask, engine
+from tests.engines.guide import GGUF as GUIDE
+from tests.engines.guide import answers
+from tests.engines.real import STORIES, STORY, ask, engine
 from tests.engines.tiny import make_lora, make_rwkv
 
 MODEL = STORIES / "stories260K.gguf"
-GUIDE = ROOT / "models" / "guide" / "guide.gguf"
 QUESTION = (Message("user", (Text("What is a GGUF file?"),)),)
 HERE = Path(__file__).parent
 
@@ -256,6 +260,29 @@ async def test_options_reach_the_engine_and_the_story_stays(name: str, environme
         answer, _, _ = await ask(worker, messages=QUESTION)
         await worker.load(GUIDE, {})
         assert (await ask(worker, messages=QUESTION))[0][:20] == answer[:20] != ""
+        await answers(worker)
+        assert len(await worker.call("embed", texts=["Hi"])) == 1  # of a server of its own
+        ports = open_ports(worker.pid)
+        assert bool(ports) == (name == "xllamacpp")
+        async with httpx.AsyncClient(trust_env=False) as stranger:
+            for port, path, headers in itertools.product(ports, PATHS, WRONG):
+                address = f"http://127.0.0.1:{port}{path}"
+                answer = await stranger.post(address, json=SAID, headers=headers)
+                assert answer.status_code in (401, 403), path
+
+
+PATHS = ("/tokenize", "/completion", "/v1/chat/completions", "/embedding", "/slots/0?action=erase")
+SAID = {"content": "Hi", "prompt": "Hi", "messages": [{"role": "user", "content": "Hi"}]}
+WRONG: list[dict[str, str]] = [{}, {"Authorization": "Bearer wrong"}, {"X-Api-Key": ""}]
+
+
+def open_ports(pid: int) -> list[int]:
+    """Where a process and its children can be reached from this machine."""
+    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    connections = [each for process in processes for each in process.net_connections("inet")]
+    listening = [each.laddr for each in connections if each.status == psutil.CONN_LISTEN]
+    assert {address.ip for address in listening} <= {"127.0.0.1"}
+    return [address.port for address in listening]
 
 
 TIGHT: list[tuple[dict[str, Any], str]] = [

@@ -61,7 +61,7 @@ class Model(Scripted):
 
 @pytest.fixture
 def model() -> Model:
-    able = ("text", "grammar", "tools", "images")
+    able = ("text", "grammar", "logprobs", "tools", "images")
     return Model("One two.", capabilities=able, logprobs=(-0.5, -math.inf))
 
 

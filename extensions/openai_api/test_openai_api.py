@@ -49,6 +49,26 @@ async def events(served: Served, **body: Any) -> list[Any]:
     return [json.loads(line) for line in lines[:-1]]
 
 
+async def test_a_model_is_loaded_by_its_name_where_that_is_wanted():
+    said = {"messages": [{"role": "user", "content": "Hello?"}], "model": "another"}
+    model = Scripted("Hi.")
+    async with running("openai_api", "instruct", model=model) as app:
+
+        async def ask() -> Any:
+            return await app.fetch("/v1/chat/completions", "POST", who="key", json=said)
+
+        assert ((await ask()).status, app.kernel.slot().state.name) == (200, "scripted")
+        await app.configure("openai_api", load_by_name=True)
+        missing = await ask()
+        assert (missing.status, missing.json()["error"]["code"]) == (404, "model_not_found")
+        file = app.kernel.models / "another.gguf"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"GGUF")
+        assert (await ask()).status == 200
+        assert app.kernel.slot().state.name == "another"
+        assert len(model.asked) == 2
+
+
 async def test_a_whole_reply(served: Served):
     answer = await post(served, messages=HELLO)
     said = answer.json()

@@ -132,10 +132,9 @@ async def setup(ext: Extension[Any]) -> None:
         if event.slot == ext.slot().name:
             await met()
 
-    @ext.on(Changed)
+    @ext.on(Changed(SAMPLERS))
     async def contributed(event: Changed) -> None:
-        if event.point == SAMPLERS.name:
-            await pages.tell()
+        await pages.tell()
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:

@@ -83,6 +83,22 @@ async def test_a_template_is_kept_chosen_for_the_model_and_deleted_with_a_way_ba
         await told(page, "no instruction template", "use", name="Nowhere")
 
 
+async def test_the_setting_names_the_template_of_a_model_and_no_other():
+    model = Scripted(chat_template="")
+    settings = {"prompts": {"templates": {"scripted": "Mistral", "another": "ChatML"}}}
+    async with running("prompts", "settings", model=model, settings=settings) as app:
+        prompts = app.kernel.registry.values(PROMPTS)[0]
+        assert (prompts.chosen().name, prompts.chosen().how) == ("Mistral", "set")
+        model.info = structs.replace(model.info, name="another")
+        assert prompts.chosen().name == "ChatML"
+        await app.configure("prompts", templates={"another": "Mistral"})
+        assert (prompts.chosen().name, prompts.chosen().how) == ("Mistral", "set")
+        page = await opened(app)
+        await told(page, "as you chose", "use", name="Alpaca")
+        text = (app.kernel.data / "settings.yaml").read_text("utf-8")
+        assert "another: Alpaca" in text, "what is chosen on the page stands there"
+
+
 async def test_the_address_keeps_the_template_that_is_looked_at():
     async with running("prompts", "settings", model=Scripted()) as app:
         page = await opened(app)

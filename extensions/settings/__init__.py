@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from extensions.settings.actions import Appearance, Configure, Move, Reset, Retry, Run, Toggle
+from extensions.settings.builds import choosing
 from extensions.settings.cards import about, access, card, cards, other_problems, problems_of
 from extensions.settings.sections import Sections
 from kernel.api import (
@@ -70,6 +71,8 @@ async def setup(ext: Extension[Any]) -> None:
         errors = await kernel.changes.configure(known(action.id), {action.field: None})
         push_card(action.id, errors)
 
+    choosing(ext, known, push_card)
+
     @ext.on(Move)
     async def move(action: Move, client: Client) -> None:
         order = [id for id in kernel.ordered() if id != known(action.id)]
@@ -116,10 +119,9 @@ async def setup(ext: Extension[Any]) -> None:
             push_card(event.id)
         await sections.follow()
 
-    @ext.on(Changed)
+    @ext.on(Changed(PANELS))
     async def changed(event: Changed) -> None:
-        if event.point == PANELS.name:
-            await sections.follow()
+        await sections.follow()
 
     @ext.on(Failure)
     async def failed(event: Failure) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from extensions.settings.api import in_words
+from extensions.settings.builds import builds
 from kernel.api import Field, Kernel, Record, Status, __version__, fields
 
 REMEDY = "If that goes on, switch it off; after three failures within a minute it is set aside."
@@ -43,6 +44,7 @@ def card(
         "count": len(kernel.records),
         "fixed": record.id == "settings",
         "note": "",
+        "builds": builds(kernel, record),
     }
 
 

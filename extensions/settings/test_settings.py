@@ -130,6 +130,39 @@ async def edited(app: App, tmp_path: Path, text: str) -> None:
     await app.kernel.changes.apply(app.kernel.settings.reload())
 
 
+WITH_BUILDS = """
+[worker]
+environment = "torch"
+title = "All of it"
+[worker.variants.cpu]
+title = "A part"
+[worker.variants.native]
+size = "Built elsewhere"
+"""
+
+
+async def test_the_build_of_an_engine_is_chosen_on_its_card(tmp_path: Path):
+    example(tmp_path)
+    manifest = tmp_path / "example" / "extension.toml"
+    manifest.write_text(manifest.read_text("utf-8") + WITH_BUILDS)
+    async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:
+        ext, page = app.extension("example"), await app.open("/settings")
+        ext.default_variant = "cpu"
+        await page.act("settings.use_build", id="example", variant="")
+        await page.until(
+            '<option value="auto">Automatic: A part</option>'
+            '<option value="" selected>All of it</option><option value="cpu">A part</option>'
+        )
+        assert ext.variant == ""
+        await page.act("settings.use_build", id="example", variant="auto")
+        await page.until('<option value="auto" selected>Automatic: A part</option>')
+        assert not app.kernel.settings.problems
+        assert ext.variant == "cpu"
+        assert "variant" not in (tmp_path / "settings.yaml").read_text("utf-8")
+        await page.act("settings.use_build", id="example", variant="native")
+        await page.until("There is no such build of it")
+
+
 async def test_what_an_editor_changed_shows_on_the_card(tmp_path: Path):
     example(tmp_path)
     async with running("settings", "example", folders=[tmp_path], data=tmp_path) as app:

@@ -9,7 +9,7 @@ import msgspec
 
 from extensions.engine_kit.api import Fit, Memory
 from extensions.transformers.configs import check_config
-from extensions.transformers.weighing import Folders, computes_16_bits, weigh
+from extensions.transformers.weighing import Folders, fast_formats, weigh
 from kernel.api import Extension, Generation, Refused, Request, WorkerLoader, WorkerModel, safe_path
 
 Report = Callable[[float, str], None]
@@ -36,7 +36,7 @@ class Loader(WorkerLoader):
         self._loras = ext.loras
         self.trusts = False
         """Whether models may run programs of their own."""
-        self._folders, self._fast = Folders(), computes_16_bits()
+        self._folders, self._fast = Folders(), fast_formats()
 
     async def open(self, path: Path, options: Any, report: Report) -> WorkerModel:
         opened = await super().open(path, options, report)

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from extensions.transformers import Options, accepts
-from kernel.api import check
+from kernel.api import LOADERS, LoadFailed, check
+from kernel.testing import running
+from tests.engines.real import STORIES
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,20 @@ def test_what_is_gone_says_what_takes_its_place():
     good, bad = check(Options, {"load_in_4bit": True, "cpu": True})
     assert good == {"device": "cpu"}
     assert "Take a GGUF form" in bad["load_in_4bit"]
+
+
+@pytest.mark.parametrize("name", ["trust_remote_code", "trust-remote-code"])
+async def test_who_loads_a_model_cannot_let_it_run_programs(name: str):
+    """That is for who starts Spindle to say, with a flag: a page or a program cannot."""
+    good, bad = check(Options, {name: True, "dtype": "float32"})
+    assert good == {"dtype": "float32"}
+    assert list(bad) == ["trust_remote_code"]
+    async with running("transformers") as app:
+        [loader] = app.kernel.registry.values(LOADERS)
+        with pytest.raises(LoadFailed, match="no setting “trust_remote_code”"):
+            await app.kernel.slot().load(STORIES / "hf", loader.id, {name: True})
+        assert not getattr(loader, "trusts", None)
+        assert not app.kernel.slot().model
 
 
 @pytest.mark.parametrize(

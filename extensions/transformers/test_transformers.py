@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from tests.engines.alike import (  # noqa: F401
     test_a_penalty_changes_the_words,
     test_seeds_repeat_and_differ,
 )
-from tests.engines.real import STORIES, STORY, ask, late_words
+from tests.engines.guide import FOLDER, answers
+from tests.engines.real import AT_ONCE, STORIES, STORY, ask, late_words
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="package")]
 MODEL = STORIES / "hf"
@@ -103,6 +105,24 @@ async def test_an_end_that_the_model_does_not_know_disturbs_nothing(spare: Worke
     assert (await ask(spare, ban_eos_token=True, min_length=3))[0] == STORY
 
 
+async def test_the_guide_says_what_it_was_taught(spare: Worker):
+    await spare.load(FOLDER, {"dtype": "float32"})
+    await answers(spare, ("gguf", "stop_reply"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+async def test_the_weights_are_of_the_format_that_was_chosen(spare: Worker, dtype: str):
+    """The words are the same, as they are the likeliest by far; how likely is rounded otherwise."""
+    info = await spare.load(MODEL, {"dtype": dtype, "device": "cpu"})
+    assert info.description == f"llama, {dtype}, cpu"
+    text, finish, deltas = await ask(spare, logprobs=1)
+    assert (text, finish.reason) == (STORY, "length")
+    whole = -0.031703
+    likely = deltas[0].tokens[0].logprob
+    assert likely == pytest.approx(whole, abs=5e-3)
+    assert (likely == pytest.approx(whole, abs=2e-5)) == (dtype == "float32")
+
+
 async def test_a_least_length(worker: Worker):
     _, finish, _ = await ask(worker, max_new_tokens=400, min_length=350)
     assert finish.usage.completion >= 350
@@ -151,17 +171,6 @@ async def test_a_conversation_is_not_read_again(worker: Worker):
     assert again == second
 
 
-async def test_a_cancel_frees_the_engine_at_once(worker: Worker):
-    sampling = Sampling(max_new_tokens=500, ban_eos_token=True, seed=1)
-    reply = worker.generate(Request(prompt="Once", sampling=sampling))
-    for _ in range(5):
-        await anext(reply)
-    assert await late_words(reply, worker.call("tokenize", text="x")) <= 1, "that under way"
-    assert reply.finish
-    assert reply.finish.reason == "cancelled"
-    assert reply.finish.usage.completion >= 5
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(MODEL, tmp_path / "model"))
@@ -170,6 +179,23 @@ def folder(tmp_path: Path) -> Path:
 def change(folder: Path, **more: object) -> None:
     config = folder / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), **more}))
+
+
+async def test_a_cancel_frees_the_engine_at_once(spare: Worker, folder: Path):
+    """In the midst of a reply that would take it ten times as long as it may."""
+    change(folder, max_position_embeddings=50_000)
+    await spare.load(folder, {"dtype": "float32"})
+    sampling = Sampling(max_new_tokens=49_000, ban_eos_token=True, seed=1)
+    reply = spare.generate(Request(prompt="Once", sampling=sampling))
+    for _ in range(5):
+        await anext(reply)
+    begun = time.monotonic()
+    assert await late_words(reply, spare.call("tokenize", text="x")) <= 1, "that under way"
+    assert time.monotonic() - begun < AT_ONCE
+    assert reply.finish
+    assert reply.finish.reason == "cancelled"
+    assert 5 <= reply.finish.usage.completion < 10_000
+    assert (await ask(spare))[0] == STORY, "it is free for the next one"
 
 
 def without_weights(folder: Path) -> None:
@@ -216,7 +242,7 @@ async def test_a_folder_that_must_not_be_loaded_is_refused(
         copy = Path(shutil.copytree(folder, tmp_path / name))
         spoil(copy)
         with pytest.raises(WorkerError, match=words):
-            await spare.load(copy, {})
+            await spare.load(copy, {"trust_remote_code": True})  # Of which a load knows nothing.
     info = await spare.load(folder, {"context_length": 100})
     assert (info.name, info.context_length) == ("model", 100)
     assert info.special_tokens == {"bos": 1, "eos": 2, "unk": 0}

@@ -9,6 +9,7 @@ import pytest
 
 from extensions.engine_kit.api import Memory, Weighs
 from extensions.transformers.weighing import (
+    BYTES,
     CHUNK,
     CONVERSATIONS,
     ENGINE,
@@ -16,7 +17,7 @@ from extensions.transformers.weighing import (
     Folder,
     Folders,
     caches,
-    computes_16_bits,
+    fast_formats,
     number_format,
     parts,
     weigh,
@@ -94,21 +95,22 @@ def test_layers_with_a_window_remember_no_more_than_it():
 def test_names_of_an_older_kind():
     old = Folder({"n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 1024}, {"F32": 9})
     assert sum(caches(old, "float32", 100)) == 12 * 2 * 768 * 4 * 100
-    assert "1,024 tokens" in weigh(old, {}, [OWN], fast=False).said
+    assert "1,024 tokens" in weigh(old, {}, [OWN], fast={"float32"}).said
 
 
 @pytest.mark.parametrize(
     ("wanted", "fast", "config", "found"),
     [
-        ("auto", True, {"dtype": "float16"}, "float16"),
-        ("auto", True, {"torch_dtype": "float32", "dtype": None}, "float32"),
-        ("auto", True, {"dtype": None}, "bfloat16"),
-        ("auto", False, {}, "float32"),
-        ("float16", False, {}, "float16"),
+        ("auto", {"float32", "bfloat16", "float16"}, {"dtype": "float16"}, "float16"),
+        ("auto", {"float32", "bfloat16"}, {"dtype": "float16"}, "float32"),
+        ("auto", {"float32", "bfloat16"}, {"torch_dtype": "float32", "dtype": None}, "float32"),
+        ("auto", {"float32", "bfloat16"}, {"dtype": None}, "bfloat16"),
+        ("auto", {"float32"}, {}, "float32"),
+        ("float16", {"float32"}, {}, "float16"),
     ],
 )
 def test_the_number_format_that_the_worker_chooses(
-    wanted: str, fast: bool, config: dict[str, Any], found: str
+    wanted: str, fast: set[str], config: dict[str, Any], found: str
 ):
     assert number_format(folder(**config), wanted, fast) == found
 
@@ -120,7 +122,7 @@ def test_weights_are_turned_into_one_format():
 
 
 def test_in_memory_with_the_engine_and_all_conversations_that_are_kept():
-    (share,) = weigh(folder(), {}, [OWN], fast=True).shares
+    (share,) = weigh(folder(), {}, [OWN], fast=BYTES).shares
     assert share.weights == 2 * GB
     assert share.cache == CONVERSATIONS * 16 * A_TOKEN * 8192
     assert share.compute > ENGINE + CHUNK * 2 * (8 * 2048 + 4 * 8192)
@@ -143,23 +145,23 @@ def test_in_memory_with_the_engine_and_all_conversations_that_are_kept():
     ],
 )
 def test_what_is_said(options: dict[str, Any], memories: list[Memory], verdict: str, said: str):
-    fit = weigh(folder(), options, memories, fast=True)
+    fit = weigh(folder(), options, memories, fast=BYTES)
     assert fit.verdict == verdict, fit.said
     assert said in fit.said
 
 
 def test_what_is_advised_fits():
     few = [Memory("", 2_600_000_000)]
-    assert weigh(folder(), {"context_length": 768}, few, fast=True).verdict == "fits"
-    assert weigh(folder(), {"context_length": 768 + 256}, few, fast=True).verdict == "tight"
+    assert weigh(folder(), {"context_length": 768}, few, fast=BYTES).verdict == "fits"
+    assert weigh(folder(), {"context_length": 768 + 256}, few, fast=BYTES).verdict == "tight"
 
 
 def test_a_card_keeps_its_reserve():
     need = sum(parts(folder(), "bfloat16", 8192))
-    full = weigh(folder(), {}, [OWN, card(need + RESERVE)], fast=True)
+    full = weigh(folder(), {}, [OWN, card(need + RESERVE)], fast=BYTES)
     assert full.verdict == "fits"
     assert full.shares[1].total == need
-    assert weigh(folder(), {}, [OWN, card(need + RESERVE - 1)], fast=True).verdict == "tight"
+    assert weigh(folder(), {}, [OWN, card(need + RESERVE - 1)], fast=BYTES).verdict == "tight"
 
 
 # --- files ------------------------------------------------------------------------------
@@ -187,11 +189,12 @@ def test_a_damaged_folder_is_refused(tmp_path: Path):
 
 def test_a_processor_that_knows_16_bits(tmp_path: Path):
     file = tmp_path / "cpuinfo"
-    file.write_text("flags : fpu avx512_bf16 amx_tile\n\nflags : fpu\n")
-    assert computes_16_bits(file)
+    file.write_text("flags : fpu avx512_bf16 amx_tile\n\nflags : fpu avx512_fp16\n")
+    assert fast_formats(file) == {"float32", "bfloat16"}
+    file.write_text("flags : fpu avx512_bf16 avx512_fp16\n")
+    assert fast_formats(file) == {"float32", "bfloat16", "float16"}
     file.write_text("flags : fpu avx2\n")
-    assert not computes_16_bits(file)
-    assert not computes_16_bits(tmp_path / "none")
+    assert fast_formats(file) == fast_formats(tmp_path / "none") == {"float32"}
 
 
 @pytest.mark.parametrize(("variant", "bars"), [("", 2), ("cpu", 1)])

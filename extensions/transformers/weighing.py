@@ -1,7 +1,7 @@
 """What a folder of safetensors would take of the memory, told before it is loaded."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,14 +75,14 @@ def read(path: Path) -> Folder:
 
 
 def weigh(
-    folder: Folder, options: Mapping[str, Any], memories: Sequence[Memory], *, fast: bool
+    folder: Folder, options: Mapping[str, Any], memories: Sequence[Memory], *, fast: Collection[str]
 ) -> Fit:
-    """`fast`: the processor computes with 16 bits as fast as with 32."""
+    """`fast`: the number formats that the processor computes with."""
     device, own, cards = options.get("device", "auto"), memories[0], memories[1:]
     if device == "cuda" and not cards:
         return Fit("not", "PyTorch finds no graphics card here. Choose another device.")
     card = cards[0] if cards and device != "cpu" else None
-    dtype = number_format(folder, options.get("dtype", "auto"), fast or card is not None)
+    dtype = number_format(folder, options.get("dtype", "auto"), BYTES if card else fast)
     trained = folder.number("max_position_embeddings", "n_positions", default=2048)
     cells = min(options.get("context_length", 0) or trained, trained)
     memory, free = (card, card.free - RESERVE) if card else (own, own.free - ENGINE)
@@ -185,21 +185,21 @@ def longest_context(folder: Folder, dtype: str, room: int, most: int) -> int:
 # --- number formats ---------------------------------------------------------------------
 
 
-def number_format(folder: Folder, wanted: str, fast: bool) -> str:
-    """As the worker chooses it: the files' own where that is fast."""
+def number_format(folder: Folder, wanted: str, fast: Collection[str]) -> str:
+    """The files' own where that is among the `fast` ones, as a load chooses it, too."""
     if wanted != "auto":
         return wanted
-    if not fast:
-        return "float32"
     said = folder.config.get("dtype") or folder.config.get("torch_dtype")
-    if said in BYTES:
-        return str(said)
-    return next((NAMES[kind] for kind in folder.numbers if kind in NAMES), "float32")
+    if said not in BYTES:
+        said = next((NAMES[kind] for kind in folder.numbers if kind in NAMES), "float32")
+    return str(said) if said in fast else "float32"
 
 
-def computes_16_bits(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor has instructions for bfloat16, as PyTorch asks it."""
+def fast_formats(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """The number formats that the processor has instructions for, as PyTorch asks it."""
     try:
-        return "avx512_bf16" in cpuinfo.read_text("utf-8", "replace").partition("\n\n")[0]
+        flags = cpuinfo.read_text("utf-8", "replace").partition("\n\n")[0].split()
     except OSError:
-        return False
+        flags = []
+    known = {"avx512_bf16": "bfloat16", "avx512_fp16": "float16"}
+    return frozenset(("float32", *(known[flag] for flag in known if flag in flags)))

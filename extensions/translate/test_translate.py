@@ -18,9 +18,11 @@ class Dictionary:
 
     def __init__(self):
         self.asked = []
+        self.between = set()
 
     async def translate(self, text, source, target):
         self.asked.append(text)
+        self.between.add((source, target))
         if "explode" in text:
             raise RuntimeError("the dictionary burnt")
         pairs = WORDS if target == "en" else {b: a for a, b in WORDS.items()}
@@ -71,6 +73,28 @@ async def test_sentences_come_while_the_reply_is_written(tmp_path: Path):
         reply = app.run(Turn(messages=(hello,)))
         assert [delta.text async for delta in reply] == ["hallo! ", "wetter. ", "und so on"]
         assert reply.raw == "Hello! Weather. And so on"
+
+
+async def test_the_languages_and_the_translator_are_chosen_in_the_settings(tmp_path: Path):
+    chosen = {"mine": "fr", "model": "nl", "translator": "dictionary"}
+    model, hello = Scripted("Hello."), Turn(messages=(Message("user", (Text("Hallo"),)),))
+    async with running(
+        "translate", "chat", "settings", dictionary(tmp_path),
+        model=model, settings={"translate": chosen},
+    ) as app:  # fmt: skip
+        handle: Any = app.extension("offline")
+        dictionary_ = handle.dictionary
+        assert [delta.text async for delta in app.run(hello)] == ["hallo."]
+        assert dictionary_.between == {("fr", "nl"), ("nl", "fr")}
+        page = await app.open("/settings/translate")
+        await page.until("A small dictionary does: what you write from “fr” into “nl”")
+        dictionary_.asked.clear()
+        await app.configure("translate", mine="nl")
+        assert [delta.text async for delta in app.run(hello)] == ["Hello."]
+        assert dictionary_.asked == [], "both speak the same"
+        await app.configure("translate", mine="fr", translator="another")
+        assert [delta.text async for delta in app.run(hello)] == ["Hello."]
+        assert dictionary_.asked == [], "the one that was chosen is not there"
 
 
 async def test_one_that_fails_costs_its_translation(tmp_path: Path):

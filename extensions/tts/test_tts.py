@@ -71,6 +71,27 @@ async def test_sentences_are_spoken_while_the_reply_is_written(espeak: None):
         assert "data-clip" not in other.html
 
 
+@pytest.fixture
+def echo(espeak: None) -> None:
+    """The same program, whose clips are the voice and the speed that it was called with."""
+    program = Path(shutil.which("espeak-ng") or "")
+    code = FAKE.replace("while", 'said="$2 $4"\nwhile').replace("cat", 'echo -n "$said"')
+    program.write_text(code)
+
+
+async def test_who_speaks_and_how_fast_is_a_setting(echo: None):
+    settings = {"tts": {"voice": "de", "variant": "croak", "speed": 300}}
+    model = Scripted("One.", "Two.")
+    async with running("tts", "chat", model=model, settings=settings) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Count.")
+        assert await clips(app, page, 1) == ["de+croak 300"]
+        await app.configure("tts", variant="plain", speed=80)
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Again.")
+        assert await clips(app, page, 1) == ["de 80"]
+
+
 async def test_the_button_reads_a_message_and_hush_ends_it(espeak: None):
     settings = {"tts": {"autoplay": False}}
     async with running("tts", "chat", model=Scripted("One. Two."), settings=settings) as app:

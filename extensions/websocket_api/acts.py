@@ -33,11 +33,11 @@ class Acts:
         """Do it as for a page that nobody looks at; raises Problem."""
         client = Client(f"program-{secrets.token_hex(6)}", self._caller.id, frame.path)
         client.near = self._near
-        notes, errors = list[str](), list[str]()
+        notes, errors, result = list[str](), list[str](), None
         client.hear = lambda text, kind: (errors if kind == "error" else notes).append(text)
         try:
             actions = self._ext.admin.hub.actions
-            await actions.act(client, {**frame.fields, "action": frame.action})
+            result = await actions.act(client, {**frame.fields, "action": frame.action})
         except Refused as refusal:
             errors.append(str(refusal))
         finally:
@@ -45,4 +45,4 @@ class Acts:
         if errors:
             says = " ".join(errors)
             raise Problem(Fault(says, "invalid_request_error", "fields", "action_refused"))
-        return Acted(frame.id, tuple(notes))
+        return Acted(frame.id, tuple(notes), result)

@@ -65,3 +65,5 @@ class Acted(Struct, frozen=True, tag_field="type", tag="acted"):
 
     id: str
     notes: tuple[str, ...] = ()
+    result: Any = None
+    """What its handler answered, where that is a struct."""

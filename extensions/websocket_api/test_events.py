@@ -247,7 +247,7 @@ class Lifting:
         self._hub = served.app.kernel.hub
         served.app.extension("settings").on(Lift)(self.lift)
 
-    async def lift(self, action: Lift, client: Any) -> None:
+    async def lift(self, action: Lift, client: Any) -> Lift | None:
         self.asked.append((action, client))
         match action.what:
             case "stone":
@@ -258,6 +258,8 @@ class Lifting:
                 raise ValueError("a mistake")
             case "slow":
                 await self.gate.wait()
+            case "mirror":
+                return action
             case _:
                 self._hub.tell("Lifted.", client, "note")
 
@@ -272,6 +274,9 @@ async def test_a_program_with_all_rights_does_what_a_page_does(served: Served):
     async with served.connect(**owner(served)) as program:
         answer = await act(program, fields={"what": "it", "times": "3", "id": 7}, path="/chat/c1")
         assert answer == {"type": "acted", "id": "x", "notes": ["Lifted."]}
+        answer = await act(program, fields={"what": "mirror", "times": 2})
+        assert answer == {"type": "acted", "id": "x", "result": {"what": "mirror", "times": 2}}
+        lifting.asked.pop()
         [(action, client)] = lifting.asked
         assert action == Lift(what="it", times=3), "fields are read as those of a form"
         assert (client.tab, client.subject, client.near) == ("chat", "c1", True)

@@ -6,9 +6,9 @@
 import ast
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from kernel.forms import fields
 from kernel.manifest import API, Manifest
@@ -176,9 +176,9 @@ def no_pickles(folder: Path) -> None:
 
 
 def no_module_state(folder: Path) -> None:
-    """No module holds state: it would outlive the extension. CONSTANTS are none."""
+    """No module holds state: it would outlive the extension. CONSTANTS that stay so are none."""
     for file in python_files(folder):
-        lines = state_lines(file)
+        lines = sorted({*state_lines(file), *changing_lines(file)})
         at = ", ".join(map(str, lines))
         _expect(not lines, f"{file.name}, line {at}: state of a module. Keep it in setup.")
 
@@ -205,6 +205,66 @@ CHECKS: dict[str, Check] = {
 
 
 # --- inside -----------------------------------------------------------------------------
+
+CHANGING = {
+    "add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem",
+    "popleft", "remove", "reverse", "setdefault", "sort", "update",
+}  # fmt: skip
+"""Methods that change what they are called on."""
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def changing_lines(file: Path) -> list[int]:
+    """Lines of functions that change what stands at a module's top level, whatever it is called,
+    and functions that keep all that they were ever asked (`@cache` with arguments)."""
+    tree = ast.parse(file.read_text("utf-8"))
+    targets = [
+        target
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    ]
+    held = {target.id for target in targets if isinstance(target, ast.Name)}
+    lines: set[int] = set()
+    for function in _functions(tree):
+        inside = [*ast.walk(function)]
+        own = {node.id for node in inside if isinstance(node, ast.Name) and _is_set(node)}
+        own |= {node.arg for node in inside if isinstance(node, ast.arg)}
+        lines |= {node.lineno for node in inside if _changes(node, held - own)}
+        if isinstance(function, FUNCTIONS[:2]) and any(map(_endless, function.decorator_list)):
+            lines |= {function.lineno} if [*ast.iter_child_nodes(function.args)] else set()
+    return sorted(lines)
+
+
+def _functions(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda]:
+    """Those that lie in no other one."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, FUNCTIONS):
+            yield child
+        else:
+            yield from _functions(child)
+
+
+def _is_set(node: ast.Name | ast.Subscript | ast.Attribute) -> bool:
+    return isinstance(node.ctx, ast.Store | ast.Del)
+
+
+def _changes(node: ast.AST, held: set[str]) -> TypeGuard[ast.expr]:
+    """Whether it sets a part of one of these, deletes it, or calls what does so."""
+    changed = None
+    if isinstance(node, ast.Subscript | ast.Attribute) and _is_set(node):
+        changed = node.value
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        changed = node.func.value if node.func.attr in CHANGING else None
+    elif isinstance(node, ast.Call) and ast.unparse(node.func) == "next":
+        changed = node.args[0] if node.args else None
+    return isinstance(changed, ast.Name) and changed.id in held
+
+
+def _endless(decorator: ast.expr) -> bool:
+    """Whether it is @cache, or @lru_cache without a bound."""
+    said = ast.unparse(decorator).removeprefix("functools.")
+    return said in ("cache", "lru_cache(None)", "lru_cache(maxsize=None)")
 
 
 def _expect(true: bool, sentence: str) -> None:

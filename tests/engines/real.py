@@ -18,6 +18,8 @@ STORIES = ROOT / "tests" / "data" / "stories260K"
 FAULTY = ROOT / "tests" / "engines" / "faulty.py"
 STORY = ", there was a little girl named Lily. She loved to play outside in the p"
 """How both engines go on after "Once upon a time": the likeliest 24 tokens."""
+AT_ONCE = 2
+"""Seconds that a cancelled reply may go on where a machine is busy; else it is 0.2, or a step."""
 
 
 def interpreter(environment: Path, package: str = "") -> Path:

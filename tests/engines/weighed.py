@@ -25,7 +25,7 @@ from extensions.llama_cpp.weighing import Headers
 from extensions.llama_cpp.weighing import weigh as weigh_gguf
 from extensions.llamacpp_hf import ENGINE, HfOptions
 from extensions.transformers import Options as FolderOptions
-from extensions.transformers.weighing import Folders, computes_16_bits
+from extensions.transformers.weighing import Folders, fast_formats
 from extensions.transformers.weighing import weigh as weigh_folder
 from kernel.contract import Request, Sampling
 from kernel.worker import Worker
@@ -141,7 +141,7 @@ def told(case: Case, path: Path) -> int:
     """Bytes of the machine's memory, as the form says."""
     if case.engine == "transformers":
         options = msgspec.structs.asdict(FolderOptions(**case.options))
-        fit = weigh_folder(Folders().of(path), options, memories(), fast=computes_16_bits())
+        fit = weigh_folder(Folders().of(path), options, memories(), fast=fast_formats())
     else:
         kind, prebuilt = (HfOptions if case.engine == "llamacpp_HF" else Options), False
         size = ENGINE if case.engine == "llamacpp_HF" else 0

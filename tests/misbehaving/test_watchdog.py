@@ -495,7 +495,7 @@ async def test_where_sockets_cannot_be_shared_the_terminal_tells_the_command(
     untouched: Any = None
     async with running("bad", folders=[tmp_path]) as app:
         nothing = Rescue(app.kernel, untouched, untouched, untouched, untouched, serves=False)
-        with Watchdog(app.kernel, after=0.1, limit=0.2, rescue=nothing):
+        with Watchdog(app.kernel, after=0.1, limit=lambda: 0.2, rescue=nothing):
             await app.page().act("bad.press", seconds=0.6)
         said = capsys.readouterr().err
         assert "Bad holds everything up, at bad/__init__.py:7, in work." in said
