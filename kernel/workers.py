@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from kernel.contract import ModelInfo, Report, Request
 from kernel.discovery import Discovery
-from kernel.environments import Environment, build, lock_for, python_of, ready
+from kernel.environments import Environment, build, lock_for, python_of, ready, remove
 from kernel.jobs import Job, Jobs
 from kernel.loaders import Generation, Telling, ToInstall
 from kernel.manifest import Manifest, Variant
@@ -87,6 +87,11 @@ class Workers:
             except asyncio.CancelledError:
                 job.cancel()
                 raise
+
+    async def remove(self, name: str) -> None:
+        """Delete an environment that nobody uses; raises EnvironmentFailed."""
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            await asyncio.to_thread(remove, name, self.root)
 
     async def start(
         self, record: Record, code: str, variant: str, report: Report | None, env: Mapping[str, str]

@@ -87,7 +87,7 @@ async def setup(ext: Extension[Settings]) -> None:
         name = ext.admin.name(action.id)
 
         async def work() -> None:
-            await counter.installer.remove(action.id)
+            await counter.installer.remove(action.id, libraries=action.libraries)
             ext.tell(f"{name} is removed. Its settings and data stay.", Everyone())
 
         counter.change(f"Removing {name}", work)

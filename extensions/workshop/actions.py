@@ -32,9 +32,10 @@ class Rollback(Action, frozen=True):
 
 
 class Remove(Action, frozen=True):
-    """Take an installed extension away."""
+    """Take an installed extension away, and the libraries that its engine alone had."""
 
     id: str
+    libraries: bool = False
 
 
 class Begin(Action, frozen=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 from extensions.workshop import checking, terminal
 from extensions.workshop.drafting import draft
 from extensions.workshop.installer import Installer, prepare
+from extensions.workshop.libraries import alone
 from extensions.workshop.review import Review
 from kernel.api import Kernel, Refused
 
@@ -77,11 +78,14 @@ async def update(
     await _bring(installer, source, consent, id)
 
 
-async def remove(kernel: Kernel, id: str) -> None:
+async def remove(kernel: Kernel, id: str, with_libraries: bool = False) -> None:
     """Take an installed extension away."""
-    name = kernel.name(id)
-    await Installer(kernel).remove(id)
+    name, left = kernel.name(id), alone(kernel, id)
+    await Installer(kernel).remove(id, libraries=with_libraries)
     _print(f"{name} is removed. Its settings and data stay, should it come back.")
+    if left and not with_libraries:
+        places = ", ".join(str(kernel.workers.root / each) for each in left)
+        _print(f"So do the libraries of its engine, which nothing else needs: {places}")
 
 
 async def rollback(kernel: Kernel, id: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from extensions.workshop import archives, repository, trees
 from extensions.workshop.finding import Finding
+from extensions.workshop.libraries import alone
 from extensions.workshop.review import Review, review
 from extensions.workshop.shelf import Shelf
 from kernel.api import Kernel, Manifest, Refused
@@ -98,14 +99,18 @@ class Installer:
         await self.finding.refresh()
         return version.version
 
-    async def remove(self, id: str) -> None:
-        """Take an installed extension away; its settings and data stay."""
+    async def remove(self, id: str, *, libraries: bool = False) -> None:
+        """Take an installed extension away; its settings and data stay. With the `libraries` go
+        those that its engine alone had."""
         if not self.shelf.get(id):
             raise Refused(f"{self.kernel.name(id)} was not installed here, so it stays.")
+        free = alone(self.kernel, id) if libraries else []
         pointer = self.shelf.root / f"{id}.json"
         await asyncio.to_thread(pointer.unlink)
         await self.finding.refresh()
         await asyncio.to_thread(self.shelf.remove, id)
+        for environment in free:
+            await self.kernel.workers.remove(environment)
 
     def newest(self, id: str, cancelled: Callable[[], bool]) -> str:
         """Where an update would come from: the newest commit, or the same folder or archive."""

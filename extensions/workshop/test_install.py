@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from extensions.workshop import command_line, trees
+from extensions.workshop import command_line, installer, trees
 from extensions.workshop.installer import Installer
 from extensions.workshop.review import Review
 from extensions.workshop.shelf import Shelf
-from kernel.api import Kernel, Refused, Status
+from kernel.api import Kernel, Manifest, Refused, Status
 from kernel.testing import ROOT, App, Page, running
 
 MANIFEST = 'id = "loom"\nname = "Loom"\nversion = "{version}"\nsummary = "Weaves."\napi = 1\n{more}'
@@ -368,6 +368,42 @@ async def test_f55_f52_what_is_taken_is_refused_at_the_door(tmp_path: Path, toml
             await command_line.install(app.kernel, [str(folder)])
         assert "loom" not in app.kernel.records
         assert app.kernel.records["settings"].folder == ROOT / "extensions" / "settings"
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_the_libraries_of_its_engine_alone_can_go_with_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    shared: bool,
+):
+    async def prepare(kernel: Kernel, manifest: Manifest, say: object) -> None:
+        for name in ("loom", "loom-fast", "another"):
+            (kernel.workers.root / name).mkdir(parents=True)
+
+    monkeypatch.setattr(installer, "prepare", prepare)
+    engine = '[worker]\nenvironment = "loom"\nsize = "3 GB"\n[worker.variants.fast]'
+    source = loom(tmp_path / "src" / "loom", more=engine)
+    other = loom(tmp_path / "more" / "shuttle", more=engine if shared else "") / "extension.toml"
+    other.write_text(other.read_text("utf-8").replace('"loom"', '"shuttle"', 1))
+    folders = [tmp_path / "more"]
+    async with running("workshop", "settings", data=tmp_path / "data", folders=folders) as app:
+        await bring(app, source)
+        root = app.kernel.workers.root
+        page = near(app)
+        await app.web.snapshot(page.client)
+        await page.until("Remove Loom")
+        assert ("libraries (3 GB)" in page.html) is not shared
+        await command_line.remove(app.kernel, "loom")
+        assert ("So do the libraries of its engine" in capsys.readouterr().out) is not shared
+        assert (root / "loom").is_dir()
+        for name in ("loom", "loom-fast", "another"):
+            (root / name).rmdir()
+        await bring(app, source)
+        await page.act("workshop.remove", id="loom", libraries=True)
+        await free(app, page)
+        left = {each.name for each in root.iterdir() if each.is_dir()}
+        assert left == ({"loom", "loom-fast", "another"} if shared else {"another"})
 
 
 async def test_the_packages_of_an_engine_are_compared_with_the_lock_of_its_environment(

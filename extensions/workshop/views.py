@@ -7,6 +7,7 @@ from typing import Any
 from extensions.settings.api import in_words
 from extensions.workshop.bisect import Bisect, ordered, running
 from extensions.workshop.counter import Counter
+from extensions.workshop.libraries import alone
 from kernel.api import Client, Everyone, Extension, Status
 
 
@@ -52,6 +53,8 @@ class Views:
         rows: list[dict[str, Any]] = []
         for id, each in self.counter.installer.shelf.all().items():
             record = self._kernel.records.get(id)
+            table = record.manifest.worker if record and record.manifest else None
+            own = table if table and alone(self._kernel, id) else None
             failed = record and record.is_(Status.FAILED, Status.QUARANTINED, Status.INCOMPATIBLE)
             rows.append(
                 {
@@ -62,6 +65,7 @@ class Views:
                     "source": self._origin(each.now.source),
                     "at": each.now.at[:10],
                     "sha256": each.now.sha256,
+                    "libraries": (own.size or "of unknown size") if own else "",
                     "trouble": record.reason if record and failed else "",
                 }
             )
