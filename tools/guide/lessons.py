@@ -14,8 +14,8 @@ HERE = Path(__file__).parent
 
 REFUSAL = (
     "I do not know that: I only know Spindle and running language models on your own machine. "
-    "For anything else get a bigger model: download a `.gguf` file from a site you trust with your "
-    "browser, put it below `models/`, and pick it in the status line at the bottom of the page."
+    "For anything else get a bigger model: open Models, Download, choose one that fits, and pick "
+    "it in the status line at the bottom of the page."
 )
 
 THING_PATTERNS = (
