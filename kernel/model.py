@@ -209,9 +209,8 @@ class Slot:
             if isinstance(loader, Installs):
                 self.owner = self.owner or self._next
                 await called(loader.install, self.report)
-            await self._drop("The model is being replaced.")
+            await self._drop("The model is being replaced.", f"Loading {path.name}")
             self.owner = self._next
-            self._report(0, f"Loading {path.name}")
             options = {k: v for k, v in good.items() if v is not msgspec.UNSET}
             options = loader.Options(**options)
             model = await opened(await called(loader.open, path, options, self.report))
@@ -271,8 +270,10 @@ class Slot:
         name = _shown(self._wanted[0]) if self._wanted else ""
         self._set("empty", error=f"{lost} {name} is loaded again when it is back." if lost else "")
 
-    async def _drop(self, why: str) -> None:
+    async def _drop(self, why: str, note: str = "") -> None:
         model, owner, self.model, self.owner, self.why = self.model, self.owner, None, "", ""
+        if note:  # From here on who asks waits for the next one.
+            self._report(0, note)
         if model:
             self.why = why
             try:

@@ -81,6 +81,29 @@ async def test_who_asks_before_the_loader_is_there_waits_for_it():
         assert slot.state.state == "ready"
 
 
+async def test_who_asks_while_the_old_engine_ends_waits_for_the_new_one():
+    """A large model takes a while to give its memory back: a message meanwhile finds the next."""
+    ending, ended = asyncio.Event(), asyncio.Event()
+
+    class Slow(Scripted):
+        async def close(self) -> None:
+            ending.set()
+            await ended.wait()
+            await super().close()
+
+    async with running() as app:
+        loader = await app.load(Slow("Old."))
+        loader.model = Scripted("New.")
+        loading = asyncio.create_task(app.kernel.slot().reload())
+        await ending.wait()
+        asked = asyncio.create_task(app.say("Hello"))
+        await asyncio.sleep(0.02)
+        assert app.kernel.slot().state.state == "loading"
+        ended.set()
+        await loading
+        assert await asked == "New."
+
+
 async def test_what_is_expected_no_more_leaves_an_empty_slot():
     async with running() as app:
         slot = app.kernel.slot()
