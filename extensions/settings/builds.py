@@ -22,8 +22,9 @@ def builds(kernel: Kernel, record: Record) -> dict[str, Any] | None:
     if not table or not table.title:
         return None
     titles = {"": table.title} | {id: v.title for id, v in table.variants.items() if v.title}
-    suits = titles[record.handle.default_variant] if record.handle else "what suits this machine"
-    choices = [(AUTOMATIC, f"Automatic: {suits}"), *titles.items()]
+    best = titles.get(record.handle.default_variant) if record.handle else None
+    suits = best or "what suits this machine"
+    choices = [(AUTOMATIC, f"Automatic: {suits[0].lower()}{suits[1:]}"), *titles.items()]
     return {"chosen": kernel.settings.variant(record.id, AUTOMATIC), "choices": choices}
 
 

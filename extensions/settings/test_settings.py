@@ -150,12 +150,12 @@ async def test_the_build_of_an_engine_is_chosen_on_its_card(tmp_path: Path):
         ext.default_variant = "cpu"
         await page.act("settings.use_build", id="example", variant="")
         await page.until(
-            '<option value="auto">Automatic: A part</option>'
+            '<option value="auto">Automatic: a part</option>'
             '<option value="" selected>All of it</option><option value="cpu">A part</option>'
         )
         assert ext.variant == ""
         await page.act("settings.use_build", id="example", variant="auto")
-        await page.until('<option value="auto" selected>Automatic: A part</option>')
+        await page.until('<option value="auto" selected>Automatic: a part</option>')
         assert not app.kernel.settings.problems
         assert ext.variant == "cpu"
         assert "variant" not in (tmp_path / "settings.yaml").read_text("utf-8")
