@@ -25,7 +25,7 @@ from kernel.records import Status, StatusChanged
 from kernel.serving import OWN, nowhere, reads_html, served
 
 log = logging.getLogger(__name__)
-Access = Literal["public", "page", "inference", "admin"]
+Access = Literal["public", "page", "files", "inference", "admin"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Routes:
     """An ASGI application at /ext/<id> and at the paths that the manifest claims.
 
     Who may ask has no default: "public" is anybody, "page" the page and who has the key,
+    "files" the same with bodies of 64 MB and not of 8,
     "inference" programs on this machine too, "admin" what installs, deletes or runs code.
     """
 

@@ -237,6 +237,7 @@ class ModelInfo(Struct, frozen=True):
     chat_template: str = ""
     samplers: tuple[str, ...] = ()  # Names of the `Sampling` fields it honours.
     capabilities: tuple[Capability, ...] = ("text",)
+    """What it can do: who asks for anything else is refused before its engine hears of it."""
     description: str = ""
     defaults: Sampling = Sampling()
     """What the model's own files say of sampling; it applies where a request is silent."""

@@ -94,6 +94,9 @@ def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], 
 def remove(name: str, root: Path) -> None:
     """Delete an environment, after whoever builds it has ended, and give its disk space back."""
     folder = root.resolve() / name
+    made = not folder.exists() or any((folder / f).exists() for f in ("pyvenv.cfg", "install.log"))
+    if folder.parent != root.resolve() or not made:
+        raise EnvironmentFailed(f"{folder} is no environment, so it stays.")
     with _alone(folder, lambda: None):
         _clear(folder)
 

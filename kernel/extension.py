@@ -65,7 +65,8 @@ class Extension(Scope, Generic[S]):
         self.data_root = kernel.data
         self.data = kernel.data / "state" / record.id
         self.models, self.loras, self.characters = kernel.models, kernel.loras, kernel.characters
-        self.live_settings, self.default_variant = False, ""
+        self.live_settings = False
+        self.default_variant: str | None = None  # None: what suits the machine
         self._record = record
         self._kinds: dict[type[JobKind], Run] = {}
 
@@ -180,8 +181,9 @@ class Extension(Scope, Generic[S]):
 
     @property
     def variant(self) -> str:
-        """Which build of its environment the user chose, or the extension's `default_variant`."""
-        return self._kernel.settings.variant(self.id, self.default_variant)
+        """Which build of its environment the user chose, or the extension as `default_variant`, or
+        what suits the machine."""
+        return self._kernel.variant(self._record)
 
     @property
     def environments(self) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kernel.extension import Extension
 from kernel.guard import called
 from kernel.records import NoSettings, Record, Status, told
-from kernel.waiting import at_most
+from kernel.waiting import limited
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
@@ -32,7 +32,8 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             ext = record.handle = Extension(record, settings, kernel, stack)
             stack.push_async_callback(ext.sweep)
             try:
-                await at_most(kernel.patience, called(module.setup, ext))
+                async with limited(kernel.patience):
+                    await called(module.setup, ext)
                 if not record.stop.is_set():  # Nobody switched it off while it was stuck here.
                     kernel.becomes(record, Status.RUNNING)
                 started.set_result(None)

@@ -170,8 +170,14 @@ class Kernel:
         self, record: Record, code: str, report: Report | None, env: Mapping[str, str]
     ) -> Worker:
         """A child process in the extension's environment, which is built first if need be."""
-        variant = record.handle.variant if record.handle else self.settings.variant(record.id)
-        return await self.workers.start(record, code, variant, report, env)
+        return await self.workers.start(record, code, self.variant(record), report, env)
+
+    def variant(self, record: Record) -> str:
+        """Which build of its engine's environment an extension has."""
+        own = record.handle.default_variant if record.handle else None
+        if own is None and record.manifest:
+            own = self.workers.suited(record.manifest)
+        return self.settings.variant(record.id, own or "")
 
     # --- inside ------------------------------------------------------------------------
 

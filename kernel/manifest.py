@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -54,14 +54,16 @@ class Variant(Table, frozen=True):
     size: str = ""
     title: str = ""
     """What the extension's card calls it; without one it is not chosen there."""
+    without: Literal["", "nvidia"] = ""
+    """A card without which it is chosen by itself, on Linux: elsewhere it would save nothing."""
 
 
 class WorkerTable(Table, frozen=True):
     """The environment that the extension's child processes run in."""
 
-    environment: Id
+    environment: Annotated[str, Meta(pattern=r"^(?!wheels$)[a-z][a-z0-9_]{1,30}$")]
     python: tuple[str, ...] = ()
-    variants: dict[str, Variant] = {}
+    variants: dict[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,30}$")], Variant] = {}
     variables: dict[str, str] = {}
     size: str = ""
     """Roughly what it takes on disk, as measured: "130 MB"."""

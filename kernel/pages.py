@@ -11,15 +11,16 @@ from markupsafe import Markup
 from kernel.clients import Client
 from kernel.compiled import Compiled
 from kernel.files import stamp
-from kernel.guard import called
+from kernel.guard import SwitchedOff
 from kernel.points import Entry, Point, Registry
-from kernel.waiting import at_most
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
 
 LARGEST = 32 << 20
 """Characters of one fragment."""
+AGAIN = 3
+"""How often a panel is drawn again whose owner pushed something in that very moment."""
 Region = Literal[
     "tab", "sidebar", "composer", "message_actions", "message_footer", "models", "model_file",
     "status", "settings", "command", "shortcut",
@@ -75,22 +76,33 @@ async def drawn(
 ) -> Markup:
     """A panel as HTML; one that fails or hangs costs its own place, with a sentence in it.
 
-    What it returned is rendered at once, with no pause in which it could become untrue.
+    What it returned is rendered at once. Between that and the caller's next step its owner may push
+    something newer: then it is drawn again.
     """
-    guard, template = kernel.guard, f"{entry.owner}/{entry.value.template}"
+    guard, news = kernel.guard, kernel.hub.news
     record = kernel.records.get(entry.owner)
     handle = record and record.handle
-    try:
-        context: Any = await at_most(guard.budget, called(entry.value.context, client, subject))
+
+    async def draw() -> tuple[Markup, int]:
+        context: Any = await entry.value.context(client, subject)
         if not isinstance(context, Mapping):
             raise TypeError(f"its context gave a {type(context).__name__}, not a dict")
-        return kernel.pages.render(template, **context)
-    except (Exception, SystemExit) as error:
+        html = kernel.pages.render(f"{entry.owner}/{entry.value.template}", **context)
+        return html, news[entry.owner]
+
+    try:
+        html, then = await guard.within(guard.budget, entry, draw)
+        for _ in range(AGAIN):
+            if news[entry.owner] == then:
+                break
+            html, then = await guard.within(guard.budget, entry, draw)
+        return html
+    except SwitchedOff:
+        return Markup()
+    except Exception as error:
         # It was stopped meanwhile, and its templates went; what runs now may be its next life.
         if record and (not handle or record.handle is not handle):
             return Markup()
-        if isinstance(error, TimeoutError):
-            error = TimeoutError(f"took longer than {guard.budget:g} s")
         guard.failed(entry.owner, f"panel {entry.value.template}", error, again=True)
         text = "{} could not draw this. Its card in Settings says more."
         return Markup('<p class="empty">' + text + "</p>").format(kernel.name(entry.owner))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -55,6 +56,12 @@ def end() -> NoReturn:
     if sys.platform == "win32" or os.getpgrp() == os.getpid():
         kill_tree(os.getpid())
     os._exit(0)
+
+
+def has_nvidia(root: Path = Path("/")) -> bool:
+    """Whether a driver of NVIDIA's is there; in a container, or on Windows' Linux, its tool is."""
+    places = ("proc/driver/nvidia/version", "dev/nvidiactl", "usr/lib/wsl/lib/nvidia-smi")
+    return any((root / place).exists() for place in places) or bool(shutil.which("nvidia-smi"))
 
 
 def memory_kills() -> int:

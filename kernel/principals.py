@@ -8,7 +8,9 @@ from starlette.types import Scope
 from kernel.sampling import Struct
 
 MB = 1 << 20
-LIMITS = {"public": MB // 16, "page": 64 * MB, "inference": 64 * MB, "admin": 64 * MB}
+LIMITS = {
+    "public": MB // 16, "page": 8 * MB, "files": 64 * MB, "inference": 64 * MB, "admin": 64 * MB,
+}  # fmt: skip
 """The access classes, and the largest body each takes."""
 ALL, SOME = {*LIMITS}, {"public", "inference"}
 NEEDED = "A key is needed: the server printed it at its start, and Settings shows it."

@@ -152,9 +152,8 @@ class Reply:
         await self._kernel.slot(self.turn.slot).settled()  # Modifiers may ask the model.
         turn = self.turn = await self._each(INPUT, Turn, self.turn)
         past = await self._each(HISTORY, Past, Past(self._history, turn))
-        made = Draft(await self._compose(turn, past.messages), turn)
-        request = (await self._each(REQUEST, Draft, made)).request
-        request = self.request = structs.replace(request, incognito=turn.incognito)
+        made = self._owned(Draft(await self._compose(turn, past.messages), turn))
+        request = self.request = (await self._each(REQUEST, Draft, made)).request
         guard, draft = self._kernel.guard, Draft(request, turn)
         ASKED.set(self._asked)
         for entry in self._kernel.registry.entries(GENERATE):
@@ -174,21 +173,26 @@ class Reply:
         for entry in self._kernel.registry.entries(point):
             before = value
             value = await self._kernel.guard.call(entry, point.name, before, kind, before)
-            if isinstance(value, Turn):
-                value = self._whose(value)
+            value = self._owned(value)
             if self.steps is not None:
                 self.steps.append(Step(entry.owner, point.name, before, value))
         return value
 
-    def _whose(self, turn: Turn) -> Turn:
+    def _owned(self, value: Any) -> Any:
         """Who asks, where, and that nothing may be kept of it are nothing that modifiers change."""
+        if not isinstance(value, Turn):
+            turn = self._owned(value.turn)
+            if isinstance(value, Draft):
+                request = structs.replace(value.request, incognito=turn.incognito)
+                return structs.replace(value, turn=turn, request=request)
+            return structs.replace(value, turn=turn)
         asked = self.turn
         return structs.replace(
-            turn,
+            value,
             principal=asked.principal,
             client=asked.client,
             conversation_id=asked.conversation_id,
-            incognito=asked.incognito or turn.incognito,
+            incognito=asked.incognito or value.incognito,
         )
 
     async def _compose(self, turn: Turn, history: Sequence[Message]) -> Request:

@@ -16,12 +16,17 @@ from kernel.acting import ACTIONS
 from kernel.guard import SwitchedOff, contained
 from kernel.pages import Panel
 from kernel.points import Entry, Phase, Point, Rewrites
-from kernel.waiting import unfinished
+from kernel.waiting import GRACE, comes_true, unfinished
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
 
 T = TypeVar("T")
+
+
+def cancel(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
 
 
 class Scope:
@@ -37,6 +42,7 @@ class Scope:
         self._threads: set[asyncio.Future[Any]] = set()
         self._disposers: list[Callable[[], None]] = []
         self._entries: list[Entry[Any]] = []
+        self._hurry: asyncio.TimerHandle | None = None
 
     async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
         """Open a resource that is closed when the extension stops."""
@@ -83,25 +89,20 @@ class Scope:
             self._disposers.pop()()
         for lease in [lease for entry in self._entries for lease in entry.leases]:
             lease.leave()
-        budget, pause = self._kernel.guard.budget, 0.005
-        for _ in range(int(budget / pause)):
-            if not any(entry.leases for entry in self._entries):
-                break
-            await asyncio.sleep(pause)
-        else:
+        budget = self._kernel.guard.budget
+        if not await comes_true(lambda: not any(e.leases for e in self._entries), budget):
             self.log.warning("%s did not leave a reply in time", self.id)
-        for task in (tasks := {*self._tasks}):
-            task.cancel()
+        cancel(tasks := {*self._tasks})
         self._left(len(await unfinished(tasks, budget)), "has tasks that cannot be cancelled")
         await unfinished(self._threads, budget)
+        later = asyncio.get_running_loop().call_later
+        self._hurry = later(GRACE, cancel, self._strays())  # A group of tasks waits for its own.
 
     async def sweep(self) -> None:
         """End what outlives the resources, too: it was made past the handle."""
-        mine = asyncio.current_task()
-        strays = {t for t in asyncio.all_tasks() if t is not mine and self._wrote(t.get_coro())}
-        strays -= self._tasks  # Those were told of.
-        for task in strays:
-            task.cancel()
+        if self._hurry:
+            self._hurry.cancel()
+        cancel(strays := self._strays())
         await unfinished(strays, self._kernel.guard.budget)
         self._left(len(strays), "made tasks past its handle, which were ended. Use ext.spawn")
         threads = [t for t in threading.enumerate() if self._wrote(getattr(t, "_target", None))]
@@ -110,6 +111,11 @@ class Scope:
     def _left(self, number: int, what: str) -> None:
         if number:
             self._kernel.guard.failed(self.id, "stop", RuntimeError(f"it {what} ({number})"))
+
+    def _strays(self) -> set[asyncio.Task[Any]]:
+        """Tasks that run its code and are not its own by the handle."""
+        mine = {asyncio.current_task(), *self._tasks}
+        return {t for t in asyncio.all_tasks() if t not in mine and self._wrote(t.get_coro())}
 
     def _wrote(self, work: Any) -> bool:
         """Whether a coroutine or function comes from the extension's folder."""

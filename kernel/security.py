@@ -50,8 +50,8 @@ USED = "This link was opened before, or is of an earlier start. Paste the key fr
 class Security:
     """Lets in who may, and says no to everybody else before the application sees the request.
 
-    `access_of` names a request's class: "public", "page", "inference" or "admin", and what is none
-    of these is "admin". `sign_in` renders the page that asks for the token (`error`, `password`).
+    `access_of` names a request's class, one of `LIMITS`; what is none of them is "admin".
+    `sign_in` renders the page that asks for the token (`error`, `password`).
     `refused` says no as an API does that has words of its own: by status, code and sentence.
     """
 
@@ -211,7 +211,7 @@ class Security:
     def _ask(self, scope: Scope, headers: Headers, access: str, who: Principal) -> Response:
         if who.kind == "key":
             return self._no(scope, 403, "insufficient_scope", LESS)
-        if access == "page" and "text/html" in headers.get("accept", [""])[0]:
+        if access in ("page", "files") and "text/html" in headers.get("accept", [""])[0]:
             # From a link on another site the browser withheld the cookie; from here it sends it.
             foreign = headers.get("sec-fetch-site") in (["cross-site"], ["same-site"])
             return self._form("", 401, {"Refresh": "0"} if foreign else {}, _asked(scope))

@@ -39,7 +39,7 @@ from kernel.security import Security
 from kernel.settings import SettingsFile
 from kernel.starting import Late
 from kernel.watchdog import Watchdog
-from kernel.webserver import Patient
+from kernel.webserver import Patient, check_certificate
 from kernel.workers import Engines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +68,7 @@ def kernel_of(flags: Flags, memory: Remembered | None = None) -> Kernel:
         if file and not file.exists():
             raise Refused(f"There is no {file}. Check the path.")
     if flags.tls_cert and flags.tls_key:
-        _check_tls(flags.tls_cert, flags.tls_key)
+        check_certificate(flags.tls_cert, flags.tls_key)
     if flags.model_dir and not flags.model_dir.is_dir():
         raise Refused(f"There is no folder {flags.model_dir} for models. Make it, or give another.")
     file = flags.settings or (data if flags.data_dir else ROOT) / "settings.yaml"
@@ -97,17 +97,6 @@ def kernel_of(flags: Flags, memory: Remembered | None = None) -> Kernel:
     kernel.without = set(flags.without)
     kernel.only = None if flags.only is None else {*flags.only, LEADS}
     return kernel
-
-
-def _check_tls(cert: Path, key: Path) -> None:
-    import ssl  # noqa: PLC0415 - 10 ms, at every start without
-
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
-    except OSError as error:  # ssl's own is one.
-        why = getattr(error, "reason", None) or error.strerror or error
-        says = f"{cert} and {key} are no certificate and its key in PEM form, or cannot be read"
-        raise Refused(f"{says} ({why}). Give others: --tls-cert and --tls-key.") from None
 
 
 async def serve(flags: Flags, memory: Remembered) -> None:

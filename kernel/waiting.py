@@ -4,17 +4,15 @@ What it missed, because the machine slept or somebody else held it up, nobody co
 """
 
 import asyncio
-import types
-from collections.abc import AsyncGenerator, Collection, Coroutine, Generator
-from contextlib import asynccontextmanager, suppress
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Any
 
-T = TypeVar("T")
 STEPS = 8
 """In so many steps a time is waited for: no one of them that came late uses up the others."""
 GRACE = 0.1
 """Seconds in which what was cancelled has to end."""
+PAUSE = 0.005
 
 
 async def unfinished(work: Collection[asyncio.Future[Any]], seconds: float) -> set[Any]:
@@ -24,6 +22,16 @@ async def unfinished(work: Collection[asyncio.Future[Any]], seconds: float) -> s
         if not (waiting := (await asyncio.wait(waiting, timeout=seconds / STEPS))[1]):
             break
     return waiting
+
+
+async def comes_true(what: Callable[[], bool], seconds: float) -> bool:
+    """Look until it is so, for the seconds."""
+    loop = asyncio.get_running_loop()
+    for _ in range(STEPS):
+        end = loop.time() + seconds / STEPS
+        while not what() and loop.time() < end:  # noqa: ASYNC110, nobody tells it
+            await asyncio.sleep(PAUSE)
+    return what()
 
 
 @asynccontextmanager
@@ -43,41 +51,3 @@ async def limited(seconds: float) -> AsyncGenerator[None]:
             yield
         finally:
             timer.cancel()
-
-
-async def at_most(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """Await it in this very task; TimeoutError after the seconds, whether it ends then or not."""
-    async with limited(seconds):
-        return await _left_behind(work)
-
-
-@types.coroutine
-def _left_behind(work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Await it; when it was cancelled and goes on, it is closed where it stands."""
-    task = asyncio.current_task()
-    assert task
-    over, timer, step = False, None, partial(work.send, None)
-
-    def give_up() -> None:
-        nonlocal over
-        over = task.cancel()
-
-    try:
-        while True:
-            try:
-                waits = step()
-            except StopIteration as end:
-                return end.value
-            try:
-                step = partial(work.send, (yield waits))
-            except (asyncio.CancelledError, Exception) as error:
-                if over:
-                    task.uncancel()
-                    raise
-                timer = timer or asyncio.get_running_loop().call_later(GRACE, give_up)
-                step = partial(work.throw, error)
-    finally:
-        if timer:
-            timer.cancel()
-        with suppress(RuntimeError):  # It may go on even then.
-            work.close()

@@ -46,7 +46,7 @@ class Watchdog:
         rescue: Rescue | None = None,
     ) -> None:
         self._kernel, self._after, self._limit, self._rescue = kernel, after, limit, rescue
-        self._pause = after / 2
+        self._pause, self._patience = after / 2, limit()
         self._free, self._end = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -64,9 +64,14 @@ class Watchdog:
     def _run(self) -> None:
         while not self._end.wait(self._pause):
             self._free.clear()
-            self._loop.call_soon_threadsafe(self._free.set)
+            self._loop.call_soon_threadsafe(self._alive)
             if (block := self._await()) and not self._end.is_set():
                 self._loop.call_soon_threadsafe(self._report, block)
+
+    def _alive(self) -> None:
+        """On the loop: reading the settings may have to wait for who reads them already."""
+        self._free.set()
+        self._patience = self._limit()
 
     def _await(self) -> Block | None:
         """Wait for the sign of life; answers what kept it, if anything kept it for long.
@@ -86,7 +91,7 @@ class Watchdog:
                 first, block = not block, self._look()
                 if first or block.owner:
                     self._tell(block)
-            if block and held >= self._limit() and self._rescue:
+            if block and held >= self._patience and self._rescue:
                 self._rescue(self._look(), self._free)
         return block and replace(block, seconds=held)
 

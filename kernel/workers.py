@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from kernel.environments import Environment, build, lock_for, python_of, ready, 
 from kernel.jobs import Job, Jobs
 from kernel.loaders import Generation, Telling, ToInstall
 from kernel.manifest import Manifest, Variant
+from kernel.platform_ import has_nvidia
 from kernel.records import Record
 from kernel.sampling import Struct
 from kernel.worker import Limits, Worker
@@ -53,6 +55,15 @@ class Workers:
         name = f"{table.environment}-{variant}" if variant else table.environment
         lock = lock_for(table.environment, self._discovery.trusted())
         return Environment(name, (*table.python, *chosen.python), lock, chosen.index)
+
+    def suited(self, manifest: Manifest) -> str:
+        """The variant for this machine's hardware, but not beside the other one; blocking."""
+        if not (table := manifest.worker) or sys.platform != "linux" or has_nvidia():
+            return ""
+        variant = next((name for name, each in table.variants.items() if each.without), "")
+        names = (table.environment, f"{table.environment}-{variant}")
+        whole, part = ((self.root / name / "stamp").exists() for name in names)
+        return "" if whole and not part else variant
 
     def missing(self, manifest: Manifest, variant: str) -> ToInstall | None:
         """What is still to be installed, or None; blocking."""

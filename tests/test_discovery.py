@@ -85,6 +85,11 @@ def test_a_strangers_lock_does_not_stand_for_the_built_in_one(tmp_path: Path):
         ("", "the key name is missing"),
         ('name = "Loom"\nnmae = "Loom"', "there is no key nmae"),
         ('name = "Loom"\npaths = ["x"]', r"paths\[0\]: it has signs that cannot stand there"),
+        ('name = "Loom"\n[worker]\nenvironment = "wheels"', "worker.environment: it has signs"),
+        (
+            'name = "Loom"\n[worker]\nenvironment = "loom"\n[worker.variants."x/../../state"]',
+            "it has signs that cannot stand there",
+        ),
     ],
 )
 def test_a_bad_manifest_is_told_in_words(tmp_path: Path, line: str, sentence: str):

@@ -327,6 +327,17 @@ def test_remove(tmp_path: Path, pip_is: Callable[[str], None]) -> None:
     remove("engine", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["wheels", "../state", "wheels/../../state", "", "."])
+def test_what_is_no_environment_is_not_removed(tmp_path: Path, name: str) -> None:
+    """The names come from manifests, which strangers write."""
+    for folder in ("environments/wheels", "state"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "kept").touch()
+    with pytest.raises(EnvironmentFailed, match="is no environment, so it stays"):
+        remove(name, tmp_path / "environments")
+    assert len([*tmp_path.rglob("kept")]) == 2
+
+
 def test_the_lock_of_a_shared_environment(tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     first.mkdir()

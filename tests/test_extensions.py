@@ -253,12 +253,15 @@ async def setup(ext):
             ext.tasks.append(asyncio.current_task())
     async def own():
         await asyncio.sleep(0.02)
+    async def polls():
+        while True:
+            await asyncio.sleep(0.01)
     ext.group = await ext.enter(working())
     {more}
 """
 
 
-@pytest.mark.parametrize("work", ["", "asyncio.sleep(0.02)", "own()"])
+@pytest.mark.parametrize("work", ["", "asyncio.sleep(0.02)", "own()", "polls()"])
 async def test_one_that_holds_a_group_of_tasks_open_is_stopped_from_another_task(
     tmp_path: Path, work: str
 ):

@@ -104,7 +104,7 @@ def settings() -> list[tuple[str, str]]:
     return asyncio.run(read())
 
 
-def test_each_setting_is_tested():
+def test_each_setting_is_set_somewhere_in_the_tests():
     """Its name is used in the extension's tests, or in others close behind the extension's."""
     untested, all_ = list[str](), settings()
     for id, name in all_:

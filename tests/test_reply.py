@@ -77,12 +77,25 @@ async def test_a_modifier_does_not_change_who_asks_and_that_nothing_is_kept():
             seen.append(turn)
             return turn
 
+        async def past(past: Past) -> Past:
+            seen.append(past.turn)
+            return Past((), Turn(prompt="better"))
+
+        async def draft(draft: Draft) -> Draft:
+            assert draft.request.incognito
+            seen.append(draft.turn)
+            return Draft(Request(prompt="better"), Turn(prompt="better"))
+
         add(app, INPUT, anew)
         add(app, INPUT, look)
+        for _ in range(2):
+            add(app, HISTORY, past)
+            add(app, REQUEST, draft)
         whose = {"principal": "page", "client": "1", "conversation_id": "c", "incognito": True}
         reply = app.run(Turn(prompt="good", **whose))
         assert [d.text async for d in reply] == ["yes"]
-        assert seen == [reply.turn] == [Turn(prompt="better", **whose)]
+        assert seen == [reply.turn] * 5
+        assert reply.turn == Turn(prompt="better", **whose)
         model = app.kernel.slot().model
         assert isinstance(model, Scripted)
         assert model.asked[0].incognito

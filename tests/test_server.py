@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from kernel import server
+from kernel.contract import Refused
 from kernel.flags import Flags
 from tests.live import ROOT, Live, free_port, live
 
@@ -142,6 +143,17 @@ async def test_with_a_certificate_it_speaks_https_alone(tmp_path: Path):
         assert (page.status_code, "Settings" in page.text) == (200, True)
         with pytest.raises(httpx.TransportError):
             await web.get(server.address)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="on Debian: sudo apt install openssl")
+def test_a_key_with_a_passphrase_is_told_as_such(tmp_path: Path):
+    key, cert = certificate(tmp_path)
+    locked = tmp_path / "locked.pem"
+    command = f"openssl ec -aes256 -in {key} -out {locked} -passout pass:secret"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    flags = Flags(data_dir=tmp_path / "data", tls_cert=cert, tls_key=locked)
+    with pytest.raises(Refused, match="has a passphrase, which nobody may be there to type"):
+        server.kernel_of(flags)
 
 
 async def test_a_password_is_asked_for_and_who_said_it_signs_out(tmp_path: Path):

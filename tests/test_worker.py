@@ -16,10 +16,11 @@ from kernel import frames, platform_, spawning, worker_host
 from kernel.child import Frames, Process
 from kernel.contract import Request, Sampling
 from kernel.manifest import Manifest
+from kernel.platform_ import has_nvidia
 from kernel.records import Record
 from kernel.worker import Limits, Worker, WorkerDied, WorkerError
 from kernel.workers import Engines, Workers
-from tests.engines.real import late_words
+from tests.engines.real import ROOT, late_words
 
 CODE = f"{Path(__file__).parent / 'engines' / 'scripted.py'}:Engine"
 PYTHON = Path(sys.executable)
@@ -167,6 +168,47 @@ async def test_a_death_is_told_within_a_second(worker):
             await told
     assert loop.time() - began < 2
     assert worker.died.done()
+
+
+@pytest.mark.parametrize(
+    ("system", "card", "there", "variant"),
+    [
+        ("linux", False, (), "cpu"),
+        ("linux", True, (), ""),
+        ("linux", False, ("torch",), ""),  # Nobody wants the same twice.
+        ("linux", False, ("torch-cpu",), "cpu"),
+        ("linux", False, ("torch", "torch-cpu"), "cpu"),
+        ("linux", True, ("torch-cpu",), ""),  # The card came later.
+        ("darwin", False, (), ""),
+        ("win32", False, (), ""),
+    ],
+)
+def test_without_a_card_its_libraries_stay_away(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    system: str,
+    card: bool,
+    there: tuple[str, ...],
+    variant: str,
+):
+    monkeypatch.setattr("kernel.workers.has_nvidia", lambda: card)
+    monkeypatch.setattr(sys, "platform", system)
+    for name in there:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stamp").touch()
+    made = Workers(tmp_path, [], None)  # type: ignore[arg-type]
+    for id, suits in (("transformers", variant), ("llama_cpp", ""), ("chat", "")):
+        assert made.suited(Manifest.read(ROOT / "extensions" / id)) == suits
+
+
+def test_a_driver_of_nvidia_is_seen_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not has_nvidia(tmp_path)
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidiactl").touch()
+    assert has_nvidia(tmp_path)
+    (tmp_path / "nvidia-smi").touch(0o755)
+    assert has_nvidia(tmp_path / "none")
 
 
 async def test_values_that_cannot_be_cost_their_own_request(worker):

@@ -71,6 +71,7 @@ MANIFEST = {
     "worker.variants.python": "Its packages.",
     "worker.variants.size": "What it takes on disk.",
     "worker.variants.title": "Its name on the extension's card; without one it is not chosen.",
+    "worker.variants.without": "`nvidia`: it is chosen by itself on Linux where no such card is.",
     "worker.variables": "Environment variables.",
     "worker.title": "What the extension's card calls it, where its variants have titles.",
     "worker.size": 'What it takes on disk, such as `"130 MB"`.',

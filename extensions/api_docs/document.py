@@ -15,9 +15,12 @@ NAMES = re.compile(r"\{(\w+)(?::\w+)?\}")
 SAYS = {
     "public": "For everybody.",
     "page": "For pages of Spindle, and who may do everything.",
+    "files": "For pages of Spindle, and who may do everything; a body may be as large as a file.",
     "inference": "For programs: on this machine without a key, else with one.",
     "admin": "For who may do everything.",
 }
+FREE = ("public", "inference")
+"""Classes that a program on this machine may ask without a key."""
 
 
 class Refusal(msgspec.Struct):
@@ -100,7 +103,7 @@ def operation(each: Operation, schema: dict[int, Any]) -> dict[str, Any]:
         "tags": [each.tag],
         "summary": each.summary,
         "description": SAYS[each.access],
-        "security": [{"key": []}] if each.access in ("page", "admin") else [{}, {"key": []}],
+        "security": [{}, {"key": []}] if each.access in FREE else [{"key": []}],
         "responses": {
             "200": {"description": "It went well.", "content": contents(each, schema)},
             "default": {

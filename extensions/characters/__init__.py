@@ -123,7 +123,7 @@ async def setup(ext: Extension[Settings]) -> None:
         Route(f"{at}/import", exchange.uploaded, methods=["POST"]),
         Route(f"{at}/portrait/{{kind}}/{{id}}", exchange.portrait, methods=["POST"]),
     ]
-    ext.add(ROUTES, Routes(Router(routes), "page"))
+    ext.add(ROUTES, Routes(Router(routes), "files"))
     ext.add(CHARACTERS, library)
     ext.add(PANELS, Panel("tab", "panel.html", pages.panel, 5, title="Characters", icon=ICON))
     ext.add(PANELS, Panel("command", "command.html", pages.commands, 20, title="Characters"))

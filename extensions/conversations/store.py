@@ -231,6 +231,18 @@ class Store(Reshaping):
 
         await self._write(work)
 
+    async def gone(self, messages: Sequence[str]) -> Sequence[str]:
+        """Which of these messages were deleted for good."""
+
+        def work(c: sqlite3.Connection) -> Sequence[str]:
+            kept = (
+                "SELECT 1 FROM messages WHERE id = ?"
+                " AND (deleted IS NULL OR text || parts || reasoning || error <> '')"
+            )
+            return [id for id in messages if not c.execute(kept, (id,)).fetchone()]
+
+        return await self._read("", work)
+
     # --- messages ----------------------------------------------------------------------
 
     async def message(self, id: str) -> StoredMessage:

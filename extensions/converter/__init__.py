@@ -6,7 +6,6 @@ from typing import Any, Literal
 from extensions.converter.converting import Conversion
 from extensions.converter.plans import plan_of
 from extensions.converter.views import Views
-from extensions.engine_kit.api import suit
 from extensions.models.api import MODELS, watching
 from kernel.api import (
     PANELS,
@@ -44,7 +43,6 @@ class Conversions(JobKind, frozen=True):
 async def setup(ext: Extension[Any]) -> None:
     roots = {"models": ext.models, "loras": ext.loras}
     one_at_a_time = asyncio.Lock()
-    await suit(ext)
     views = Views(ext, roots)
 
     @ext.on(Convert)

@@ -23,7 +23,7 @@ from extensions.engine_kit.gguf_kinds import (
     read_gguf_adapter,
 )
 from extensions.engine_kit.honoured import SAMPLED
-from extensions.engine_kit.machine import Card, cards, held, memories, size, suit
+from extensions.engine_kit.machine import Card, cards, held, memories, size
 from extensions.engine_kit.patterns import Pattern, Unsupported
 from extensions.engine_kit.peft import Peft, check_peft_adapter, misfit, read_config, read_peft
 from extensions.engine_kit.priority import in_order
@@ -115,7 +115,6 @@ __all__ = [
     "size",
     "softmax",
     "stage",
-    "suit",
     "told",
     "unsupported",
     "used",

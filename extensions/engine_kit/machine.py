@@ -4,18 +4,13 @@ import csv
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from extensions.engine_kit.fit import Memory
 from extensions.engine_kit.room import all_memory, free_memory
 from kernel.contract import Struct
-
-if TYPE_CHECKING:
-    from kernel.api import Extension
 
 PATIENCE = 5
 """Seconds that a driver may take to answer; one that hangs has no cards."""
@@ -43,21 +38,6 @@ def cards(root: Path = Path("/"), ask: Ask | None = None) -> list[Card]:
         found = from_smi((ask or smi)([f"--query-gpu={','.join(CARDS)}"]))
         return seen(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
     return from_linux(root)
-
-
-async def suit(ext: "Extension[Any]") -> None:
-    """Let PyTorch come without the libraries of a graphics card, gigabytes, where there is none:
-    the variant "cpu", unless the other was installed already. Elsewhere than on Linux they never
-    come along."""
-    if sys.platform != "linux" or nvidia() or await ext.missing("") is None:
-        return
-    ext.default_variant = "cpu"
-
-
-def nvidia(root: Path = Path("/")) -> bool:
-    """Whether a driver of NVIDIA's is there; also that of Windows below its Linux."""
-    places = ("proc/driver/nvidia/version", "usr/lib/wsl/lib/nvidia-smi")
-    return any((root / place).exists() for place in places)
 
 
 def held(pid: int, ask: Ask | None = None) -> int:

@@ -3,53 +3,17 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from extensions.engine_kit import machine
 from extensions.engine_kit.api import cards, held, memories, used
 from extensions.engine_kit.fit import Memory
-from extensions.engine_kit.machine import from_smi, nvidia, seen, suit
+from extensions.engine_kit.machine import from_smi, seen
 
 MB = 1 << 20
 TWO = """NVIDIA GeForce RTX 3060, 12288, 11000, 7, 41
 NVIDIA A100-SXM4-80GB, 81920, 500, [N/A], 33
 """
-
-
-def test_a_driver_of_nvidia_is_seen_by_its_files(tmp_path: Path):
-    assert not nvidia(tmp_path)
-    (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
-    (tmp_path / "proc/driver/nvidia/version").touch()
-    assert nvidia(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("system", "card", "there", "variant"),
-    [
-        ("linux", False, False, "cpu"),
-        ("linux", True, False, ""),
-        ("linux", False, True, ""),  # Nobody wants the same twice.
-        ("darwin", False, False, ""),
-    ],
-)
-async def test_without_a_card_its_libraries_stay_away(
-    monkeypatch: pytest.MonkeyPatch, system: str, card: bool, there: bool, variant: str
-):
-    monkeypatch.setattr(machine, "nvidia", lambda: card)
-    monkeypatch.setattr(machine.sys, "platform", system)
-    asked: list[str] = []
-
-    async def missing(which: str) -> object:
-        asked.append(which)
-        return None if there else "torch"
-
-    ext: Any = SimpleNamespace(missing=missing, default_variant="")
-    await suit(ext)
-    assert ext.default_variant == variant
-    assert set(asked) <= {""}
 
 
 def test_cards_as_nvidia_smi_tells_them():

@@ -7,7 +7,7 @@ from typing import Annotated
 from weakref import WeakKeyDictionary
 
 from extensions.chat.api import WATCHERS
-from extensions.conversations.api import STORE, StoredMessage, Unknown, is_secret
+from extensions.conversations.api import STORE, StoredMessage, is_secret
 from kernel.api import PANELS, Action, Client, Extension, Meta, ModelInfo, Panel, Reply, Struct
 
 from .archive import Archive
@@ -61,11 +61,8 @@ async def setup(ext: Extension[Settings]) -> None:
     async def tidy() -> None:
         """What was deleted for good is kept here no longer, nor what is too much by now."""
         await ext.thread(archive.trim)
-        for conversation in await ext.thread(archive.conversations):
-            try:
-                await store.conversation(conversation)
-            except Unknown:
-                await ext.thread(archive.forget, conversation)
+        if gone := await store.gone(await ext.thread(archive.messages)):
+            await ext.thread(archive.forget, gone)
 
     @ext.on(Look)
     async def look(action: Look, client: Client) -> None:

@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -80,15 +80,16 @@ class Archive:
         except (OSError, sqlite3.Error, zlib.error, msgspec.DecodeError):
             return None
 
-    def conversations(self) -> list[str]:
+    def messages(self) -> list[str]:
         if not self._path.exists():
             return []
         with self._open() as file:
-            return [id for (id,) in file.execute("SELECT DISTINCT conversation FROM records")]
+            return [id for (id,) in file.execute("SELECT message FROM records")]
 
-    def forget(self, conversation: str) -> None:
+    def forget(self, messages: Sequence[str]) -> None:
         with self._open() as file:
-            file.execute("DELETE FROM records WHERE conversation = ?", (conversation,))
+            rows = [(id,) for id in messages]
+            file.executemany("DELETE FROM records WHERE message = ?", rows)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

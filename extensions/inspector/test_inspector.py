@@ -172,6 +172,21 @@ async def test_incognito_conversations_reach_no_disk(app: App):
         assert Archive(archive, 1_000_000).find(reply.id) is None
 
 
+async def test_what_is_deleted_for_good_is_forgotten_message_by_message(app: App):
+    page, store = await app.open("/chat"), app.extension("inspector").one(STORE)
+    first, second = await ask(app, page, "Hello"), await ask(app, page, "More")
+    kept = Archive(app.extension("inspector").data / "inspector.sqlite3", 10_000_000)
+    await app.until(lambda: {*kept.messages()} == {first.id, second.id})
+    await store.delete_message(second.id)
+    both = {first.id, second.id}
+    for older, left in ((3600, both), (-1, {first.id})):  # It may be undone at first.
+        await store.purge(older=older)
+        await app.toggle("inspector", on=False)
+        await app.toggle("inspector", on=True)
+        await app.settled()
+        await app.until(lambda left=left: {*kept.messages()} == left)
+
+
 def test_the_archive_has_a_limit_and_forgets(tmp_path: Path):
     archive = Archive(tmp_path / "a" / "i.sqlite3", 3_000)
     for n in range(60):
@@ -181,10 +196,11 @@ def test_the_archive_has_a_limit_and_forgets(tmp_path: Path):
     found = archive.find("m59")
     assert found
     assert found.request == Request(prompt="".join(chr(33 + (59 * k) % 90) for k in range(400)))
-    assert sorted(archive.conversations()) == ["c0", "c1"]
-    archive.forget("c1")
+    assert "m58" in archive.messages()
+    archive.forget(["m59", "m0"])
     assert archive.find("m59") is None
-    assert archive.conversations() == ["c0"]
+    assert archive.find("m58")
+    assert "m59" not in archive.messages()
     archive.keep(Trace("m99", "c", Request(prompt="x" * 10)))
     (tmp_path / "a" / "i.sqlite3").write_bytes(b"no database at all, and longer than a header" * 90)
     assert archive.find("m99") is None
@@ -200,17 +216,19 @@ async def test_how_much_is_kept_is_a_setting(app: App):
     file = app.extension("inspector").data / "inspector.sqlite3"
     kept = Archive(file, 10_000_000)
     await app.until(lambda: bool(kept.find(reply.id)))
-    for name in ("old", "newer"):  # 0.7 MB each
+    old, newer = await ask(app, page, "Old"), await ask(app, page, "Newer")
+    await app.until(lambda: bool(kept.find(old.id) and kept.find(newer.id)))
+    for each in (old, newer):  # 0.7 MB each
         request = Request(prompt=secrets.token_hex(600_000))
-        kept.keep(Trace(name, reply.conversation, request))
+        kept.keep(Trace(each.id, each.conversation, request))
     await app.configure("inspector", most_megabytes=1)
     second = await ask(app, page, "More")
     await app.until(lambda: bool(kept.find(second.id)))
     assert not kept.find(reply.id)
-    assert not kept.find("old")
-    assert kept.find("newer")
+    assert not kept.find(old.id)
+    assert kept.find(newer.id)
     await app.configure("inspector", most_megabytes=0)
-    await app.until(lambda: not kept.conversations())
+    await app.until(lambda: not kept.messages())
     third = await ask(app, page, "Not to be kept")
     assert "Not to be kept" in text_of(await look(page, third)), "it is at hand"
     await app.toggle("inspector", on=False)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from extensions.engine_kit.api import BannedStrings, suit
+from extensions.engine_kit.api import BannedStrings
 from extensions.llama_cpp.api import (
     LlamaLoader,
     NotBuilt,
@@ -64,7 +64,6 @@ def accepts(path: Path) -> bool:
 
 async def setup(ext: Extension[Any]) -> None:
     said = flags(ext)
-    await suit(ext)
     loader = LlamaLoader(
         id="llamacpp_hf",
         label="llamacpp_HF",

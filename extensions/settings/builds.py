@@ -18,14 +18,17 @@ class UseBuild(Action, frozen=True):
 
 def builds(kernel: Kernel, record: Record) -> dict[str, Any] | None:
     """The chosen one, and all by what they are called, where there are several."""
-    table = record.manifest.worker if record.manifest else None
-    if not table or not table.title:
+    if not record.manifest or not (table := record.manifest.worker) or not table.title:
         return None
     titles = {"": table.title} | {id: v.title for id, v in table.variants.items() if v.title}
-    best = titles.get(record.handle.default_variant) if record.handle else None
-    suits = best or "what suits this machine"
+    own = record.handle.default_variant if record.handle else None
+    best = kernel.workers.suited(record.manifest) if own is None else own
+    suits = titles.get(best, "what suits this machine")
+    chosen = kernel.settings.variant(record.id, AUTOMATIC)
+    if chosen != AUTOMATIC:  # One that only settings.yaml names is shown by its name.
+        titles.setdefault(chosen, chosen)
     choices = [(AUTOMATIC, f"Automatic: {suits[0].lower()}{suits[1:]}"), *titles.items()]
-    return {"chosen": kernel.settings.variant(record.id, AUTOMATIC), "choices": choices}
+    return {"chosen": chosen, "choices": choices}
 
 
 def choosing(

@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from extensions.settings.actions import Configure
+from extensions.settings.builds import builds
 from kernel.testing import App, running
 
 EXAMPLE = '''"""For the tests of the Settings tab."""
@@ -161,6 +162,15 @@ async def test_the_build_of_an_engine_is_chosen_on_its_card(tmp_path: Path):
         assert "variant" not in (tmp_path / "settings.yaml").read_text("utf-8")
         await page.act("settings.use_build", id="example", variant="native")
         await page.until("There is no such build of it")
+        for mine, shown in (("native", "what suits this machine"), (None, "all of it")):
+            ext.default_variant = mine  # One without a title; what the hardware says.
+            found = builds(app.kernel, app.kernel.records["example"])
+            assert found
+            assert found["choices"][0] == ("auto", f"Automatic: {shown}")
+        await app.kernel.changes.configure("example", {"variant": "by hand"})
+        found = builds(app.kernel, app.kernel.records["example"])
+        assert found
+        assert (found["chosen"], found["choices"][-1]) == ("by hand", ("by hand", "by hand"))
 
 
 async def test_what_an_editor_changed_shows_on_the_card(tmp_path: Path):

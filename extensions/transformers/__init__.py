@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from extensions.engine_kit.api import BannedStrings, suit
+from extensions.engine_kit.api import BannedStrings
 from kernel.api import LOADERS, SAMPLERS, Extension, Meta, Samplers, Struct
 
 from .honoured import HONOURED
@@ -58,6 +58,5 @@ async def setup(ext: Extension[Any]) -> None:
         env={"SPINDLE_TRUST_REMOTE_CODE": "1" if trusts else "0"},  # Whatever the shell says.
     )
     loader.samplers, loader.trusts = HONOURED, trusts
-    await suit(ext)
     ext.add(LOADERS, loader)
     ext.add(SAMPLERS, Samplers("Transformers", BannedStrings))

@@ -196,7 +196,7 @@ def number_format(folder: Folder, wanted: str, fast: Collection[str]) -> str:
 
 
 def fast_formats(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """The number formats that the processor has instructions for, as PyTorch asks it."""
+    """The number formats that the processor has instructions for, as Linux tells them."""
     try:
         flags = cpuinfo.read_text("utf-8", "replace").partition("\n\n")[0].split()
     except OSError:

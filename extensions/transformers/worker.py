@@ -33,7 +33,7 @@ from extensions.transformers.guidance import Guidance, guidance
 from extensions.transformers.honoured import HONOURED
 from extensions.transformers.processes import Tokens
 from extensions.transformers.vocabulary import Vocabulary
-from extensions.transformers.weighing import number_format, read
+from extensions.transformers.weighing import fast_formats, number_format, read
 from extensions.transformers.writer import Writer
 from kernel.contract import Message, ModelInfo, Output, Refused, Report, Request
 from transformers import AutoConfig, AutoModelForCausalLM  # pyright: ignore
@@ -324,12 +324,7 @@ def choose_dtype(wanted: str, device: str, folder: Path) -> Any:
     of 32 bits."""
     if device != "cpu" and wanted == "auto":
         return "auto"
-    fast = {"float32"}
-    if torch.cpu._is_avx512_bf16_supported():
-        fast.add("bfloat16")
-    if torch.ops.mkldnn._is_mkldnn_fp16_supported():
-        fast.add("float16")
-    return getattr(torch, number_format(read(folder), wanted, fast))
+    return getattr(torch, number_format(read(folder), wanted, fast_formats()))
 
 
 def eos_of(model: Any, vocabulary: Vocabulary) -> frozenset[int]:

@@ -109,8 +109,14 @@ class Installer:
         await asyncio.to_thread(pointer.unlink)
         await self.finding.refresh()
         await asyncio.to_thread(self.shelf.remove, id)
+        failures: list[str] = []
         for environment in free:
-            await self.kernel.workers.remove(environment)
+            try:
+                await self.kernel.workers.remove(environment)
+            except Refused as error:
+                failures.append(str(error))
+        if failures:
+            raise Refused(" ".join(failures))
 
     def newest(self, id: str, cancelled: Callable[[], bool]) -> str:
         """Where an update would come from: the newest commit, or the same folder or archive."""
@@ -135,6 +141,7 @@ async def prepare(kernel: Kernel, manifest: Manifest, say: Say) -> None:
     """Build the environment of an extension's engine; raises Refused with what to do."""
     try:
         said: Callable[[float, str], None] = say
-        await kernel.workers.prepare(manifest, kernel.settings.variant(manifest.id), said)
+        variant = kernel.settings.variant(manifest.id, kernel.workers.suited(manifest))
+        await kernel.workers.prepare(manifest, variant, said)
     except RuntimeError as error:
         raise Refused(str(error)) from None

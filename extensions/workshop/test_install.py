@@ -379,7 +379,8 @@ async def test_the_libraries_of_its_engine_alone_can_go_with_it(
 ):
     async def prepare(kernel: Kernel, manifest: Manifest, say: object) -> None:
         for name in ("loom", "loom-fast", "another"):
-            (kernel.workers.root / name).mkdir(parents=True)
+            (kernel.workers.root / name).mkdir(parents=True, exist_ok=True)
+            (kernel.workers.root / name / "pyvenv.cfg").touch()
 
     monkeypatch.setattr(installer, "prepare", prepare)
     engine = '[worker]\nenvironment = "loom"\nsize = "3 GB"\n[worker.variants.fast]'
@@ -397,8 +398,6 @@ async def test_the_libraries_of_its_engine_alone_can_go_with_it(
         await command_line.remove(app.kernel, "loom")
         assert ("So do the libraries of its engine" in capsys.readouterr().out) is not shared
         assert (root / "loom").is_dir()
-        for name in ("loom", "loom-fast", "another"):
-            (root / name).rmdir()
         await bring(app, source)
         await page.act("workshop.remove", id="loom", libraries=True)
         await free(app, page)

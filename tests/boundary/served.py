@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tests.live import ROOT, free_port
 
 HERE = Path(__file__).parent
-CLASSES = ("public", "page", "inference", "admin")
+CLASSES = ("public", "page", "files", "inference", "admin")
 QUIET = "extensions:\n  models:\n    at_start: false\n"
 """No engine is needed where nothing is generated."""
 UPGRADE = {

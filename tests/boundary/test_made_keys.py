@@ -14,13 +14,13 @@ from websockets.exceptions import InvalidStatus
 
 from kernel.testing import ROOT, Scripted, running
 from tests.boundary.places import Place
-from tests.boundary.served import QUIET, Served, served
+from tests.boundary.served import CLASSES, QUIET, Served, served
 from tests.sockets import Served as Nearby
 from tests.sockets import hear, said, serving, tell, until
 
 SITE = "https://app.example.org"
 GENERATE, ADMIN = "sk-for-replies-" + "g" * 30, "sk-for-everything-" + "a" * 30
-OPEN = {"generate": {"public", "inference"}, "admin": {"public", "page", "inference", "admin"}}
+OPEN = {"generate": {"public", "inference"}, "admin": {*CLASSES}}
 WORDS = {"generate": GENERATE, "admin": ADMIN}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.boundary.places import Place
-from tests.boundary.served import Headers, Served
+from tests.boundary.served import CLASSES, Headers, Served
 
 SECRET = "the canary's secret"
 leaves_a_trace = pytest.mark.leaves_a_trace
@@ -135,7 +135,7 @@ def test_a5_an_origin_alone_or_none_is_no_session(server: Served, sockets: list[
 
 @leaves_a_trace
 def test_a6_a_program_needs_only_the_key(server: Served, sockets: list[Place]):
-    assert {place.access for place in sockets} == {"public", "page", "inference", "admin"}
+    assert {place.access for place in sockets} == {*CLASSES}
     for place in sockets:
         assert server.upgrade(place.sample, {"Authorization": f"Bearer {server.key}"}) == 101, place
         wrong = {"Authorization": f"Bearer {server.key[:-1]}"}
@@ -176,7 +176,7 @@ def test_a8_every_answer_is_protected(server: Served, pages: list[Place]):
 # --- A12, A13: who may what ---------------------------------------------------------------
 
 ALLOWED = {
-    "key": {"public", "page", "inference", "admin"},
+    "key": {*CLASSES},
     "program here": {"public", "inference"},
     "browser": {"public"},
     "wrong key": {"public", "inference"},

@@ -40,6 +40,8 @@ def log_is_quiet(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("how", STARTS)
 async def test_a_start_that_fails_is_told_and_tried_again(tmp_path: Path, how: str, where: str):
     """E5, and what else a start can do: others run, and the card offers to try again."""
+    if how == HANGS[1]:
+        pytest.skip("see test_a_setup_that_cannot_be_ended_holds_up_nobody")
     if where == "import" and (how in HANGS or how == "cancels its task"):
         pytest.skip("an import is no coroutine: it can only block, see test_watchdog.py")
     write(tmp_path, "good", GOOD)
@@ -90,50 +92,12 @@ async def test_who_stops_it_a_second_time_cuts_no_undoing_short(tmp_path: Path):
         assert kernel.records["bad"].status is Status.OFF
 
 
-STUBBORN = """
+STUCK = """
 import asyncio
 async def setup(ext):
     while not (ext.folder / "calm").exists():
         try: await asyncio.sleep(0.01)
-        except BaseException: pass
-"""
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_setup_that_goes_on_whatever_happens_is_left_where_it_stands(tmp_path: Path):
-    write(tmp_path, "good", GOOD)
-    write(tmp_path, "bad", STUBBORN)
-    async with running("settings", "good", model=Scripted(WORDS), folders=[tmp_path]) as app:
-        kernel, record = app.kernel, app.kernel.records["bad"]
-        kernel.patience = 0.1
-        await kernel.changes.toggle("bad", on=True)
-        assert record.status is Status.FAILED
-        assert "setup took longer than 0.1 s. Mend it, then try again." in told(app)
-        kernel.patience = 30
-        starting = asyncio.create_task(kernel.changes.toggle("bad", on=True))
-        await app.until(lambda: record.handle is not None)
-        await kernel.changes.toggle("bad", on=False)
-        await starting
-        assert record.status is Status.OFF
-        await reply(app)
-        (record.folder / "calm").touch()
-        await kernel.changes.toggle("bad", on=True)
-        assert record.status is Status.RUNNING
-
-
-STUCK = """
-import asyncio
-from contextlib import asynccontextmanager
-async def setup(ext):
-    @asynccontextmanager
-    async def resource():
-        try: yield
-        finally:
-            while not (ext.folder / "calm").exists():
-                try: await asyncio.sleep(0.01)
-                except asyncio.CancelledError: pass
-    await ext.enter(resource())
-    raise LookupError("no such device")
+        except asyncio.CancelledError: pass
 """
 
 
@@ -149,7 +113,7 @@ async def test_a_setup_that_cannot_be_ended_holds_up_nobody(tmp_path: Path):
         await reply(app)
         await kernel.changes.toggle("bad", on=False)
         (record.folder / "calm").touch()
-        await app.until(lambda: record.status in (Status.OFF, Status.FAILED))
+        await app.until(lambda: record.status is Status.OFF)
 
 
 @pytest.mark.parametrize("how", STARTS)

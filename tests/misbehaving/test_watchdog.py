@@ -26,6 +26,7 @@ import websockets
 from kernel.records import Status
 from kernel.rescue import Rescue, in_words
 from kernel.testing import Scripted, running
+from kernel.waiting import comes_true
 from kernel.watchdog import Block, Watchdog
 from tests.live import Live, live
 
@@ -398,6 +399,127 @@ async def test_panels_setups_and_answers_have_their_time_too(tmp_path: Path):
         assert "drawn 1" in shown
         assert said == "Hello."
         assert app.kernel.trouble == {}
+
+
+PATIENT_PANELS = {
+    "a caught error": """
+        try: await ext.thread(open, "/nonexistent")
+        except OSError: pass
+        await asyncio.sleep(0.15)""",
+    "a limit within": """
+        try:
+            async with asyncio.timeout(0.01): await asyncio.sleep(9)
+        except TimeoutError: pass
+        await asyncio.sleep(0.15)""",
+    "a group within": """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(0.15))""",
+}
+STUBBORN_PANELS = {
+    "itself": "await stubborn()",
+    "a child": "await asyncio.gather(stubborn())",
+    "a task": "await asyncio.shield(asyncio.ensure_future(stubborn()))",
+}
+DRAWS = """
+import asyncio
+from kernel.api import PANELS, Panel
+from pathlib import Path
+async def stubborn():
+    while not Path(__file__).with_name("calm").exists():
+        try: await asyncio.sleep(0.01)
+        except asyncio.CancelledError: pass
+async def setup(ext):
+    async def context(client, subject):
+        {work}
+        return {{}}
+    ext.add(PANELS, Panel("tab", "it.html", context))
+"""
+
+
+def panel(root: Path, id: str, work: str) -> None:
+    write(root, id, DRAWS.format(work=work))
+    (root / id / "templates").mkdir(exist_ok=True)
+    (root / id / "templates" / "it.html").write_text(f"<p>{id} is drawn</p>")
+
+
+@pytest.mark.parametrize("how", PATIENT_PANELS)
+async def test_a_panel_may_catch_what_it_likes_in_its_time(tmp_path: Path, how: str):
+    panel(tmp_path, "good", PATIENT_PANELS[how])
+    async with running("good", folders=[tmp_path]) as app:
+        page = await app.open("/good")
+        await page.until("good is drawn")
+        assert app.kernel.trouble == {}
+
+
+@pytest.mark.parametrize("how", STUBBORN_PANELS)
+async def test_a_panel_that_goes_on_costs_its_own_place(tmp_path: Path, how: str):
+    panel(tmp_path, "bad", STUBBORN_PANELS[how])
+    async with running("bad", folders=[tmp_path]) as app:
+        app.kernel.guard.budget = 0.1
+        page = app.page("/bad")
+        async with asyncio.timeout(2):
+            await app.web.snapshot(page.client)
+        await page.until("bad could not draw this|Bad could not draw this")
+        assert "took longer than 0.1 s" in str(app.kernel.trouble["bad"])
+        (tmp_path / "bad" / "calm").touch()
+        await app.until(lambda: not any("stubborn" in str(t) for t in asyncio.all_tasks()))
+        await app.until(lambda: not any(t.get_name() == "bad:call" for t in asyncio.all_tasks()))
+
+
+PUSHES = """
+import asyncio
+from kernel.api import PANELS, Everyone, Panel
+async def setup(ext):
+    ext.drawn = 0
+    async def context(client, subject):
+        ext.drawn += 1
+        if ext.drawn == 1:  # In the moment between its end and what is made of it.
+            asyncio.get_running_loop().call_soon(ext.push_html, "<p id=x>newer</p>", Everyone())
+        return {}
+    ext.add(PANELS, Panel("tab", "it.html", context))
+"""
+
+
+async def test_a_panel_whose_owner_pushes_meanwhile_is_drawn_again(tmp_path: Path):
+    panel(tmp_path, "good", "pass")
+    (tmp_path / "good" / "__init__.py").write_text(PUSHES)
+    async with running("good", folders=[tmp_path]) as app:
+        page = app.page("/good")
+        await app.web.snapshot(page.client)
+        await page.until("good is drawn")
+        ext: Any = app.extension("good")
+        assert ext.drawn == 2
+
+
+async def test_what_is_looked_for_has_its_seconds_and_no_more():
+    """However long each look takes: what is counted is time, not looks."""
+    began = time.monotonic()
+    looks = 0
+
+    def never() -> bool:
+        nonlocal looks
+        looks += 1
+        time.sleep(0.02)
+        return False
+
+    assert not await comes_true(never, 0.2)
+    assert looks > 5
+    assert 0.2 <= time.monotonic() - began < 1
+    assert await comes_true(lambda: True, 0)
+
+
+async def test_the_settings_are_asked_on_the_loop_alone():
+    """Whoever reads them may be who holds everything up."""
+    asked: list[int] = []
+
+    def limit() -> float:
+        asked.append(threading.get_ident())
+        return 10
+
+    async with running() as app:
+        with Watchdog(app.kernel, after=0.02, limit=limit):
+            await app.until(lambda: len(asked) > 3)
+        assert {*asked} == {threading.get_ident()}
 
 
 ENDING = """

@@ -395,9 +395,6 @@ async def setup(ext): ext.add(LOADERS, Loader())
         draw,
         "panel it.html",
         {"answers another type": "return 5", "answers 100 MB": f"return {{'text': {HUGE}}}"},
-        {
-            "cancels its task": "it cancels the request for the page, which the browser repeats",
-        },
     ),
     "ROUTES": Place(
         ROUTE,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from extensions.prompts.api import CAST, Face
+from kernel import manager
 from kernel.api import (
     LOADERS,
     MODES,
@@ -183,6 +184,7 @@ Settings = form("Settings", read(Path(__file__).parents[2]))
 
 
 async def setup(ext: Extension[Any]) -> None:
+    manager.LEADS = ext.id  # It fails so often that it would be set aside.
     vectors = read(ext.data_root)
     loader = Parrots(vectors, form("Options", vectors))
     ext.add(LOADERS, loader)
