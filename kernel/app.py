@@ -19,7 +19,7 @@ from kernel.assets import Assets, Static
 from kernel.clients import Client, Everyone
 from kernel.jobs import JobProgress
 from kernel.manager import Kernel
-from kernel.pages import PANELS, Panel, in_region, placed
+from kernel.pages import PANELS, Panel, Then, ignored, in_region, placed
 from kernel.points import Changed, Entry, Phase, Point
 from kernel.records import Status, StatusChanged
 from kernel.serving import OWN, nowhere, reads_html, served
@@ -149,13 +149,16 @@ class Application:
         tab, path, dropped = self._tab(client), client.path, set[str]()
         client.shows = tab.serial if tab else client.shows
         for entry in (*self._in("status"), *([tab] if tab else ())):
-            html = await self._panel(entry, client)
-            if client.path != path:
-                continue  # It was shown another one meanwhile, all of it.
-            if entry.owner not in dropped:  # Once: what comes from here on is newer than this.
-                dropped.add(entry.owner)
-                client.outbox.drop(entry.owner)
-            client.outbox.put(entry.owner, placed(entry, html), whole=True)
+
+            def put(html: Markup, entry: Entry[Panel] = entry) -> None:
+                if client.path != path:
+                    return  # It was shown another one meanwhile, all of it.
+                if entry.owner not in dropped:  # Once: what comes from here on is newer than this.
+                    dropped.add(entry.owner)
+                    client.outbox.drop(entry.owner)
+                client.outbox.put(entry.owner, placed(entry, html), whole=True)
+
+            await self._panel(entry, client, put)
         client.outbox.put("kernel", self._tray(), "tray")
 
     async def moved(self, client: Client) -> None:
@@ -224,13 +227,17 @@ class Application:
             return tabs[0] if tabs else None
         return next((tab for tab in tabs if tab.owner == client.tab), None)
 
-    async def _panel(self, entry: Entry[Panel], client: Client) -> Markup:
-        return await self._kernel.draw(entry, client, client.subject)
+    async def _panel(self, entry: Entry[Panel], client: Client, then: Then = ignored) -> Markup:
+        return await self._kernel.draw(entry, client, client.subject, then)
 
     async def _draw(self, entry: Entry[Panel], client: Client) -> None:
-        path, html = client.path, await self._panel(entry, client)
-        if client.path == path:  # Else it was sent elsewhere meanwhile, and is told that.
-            client.outbox.put(entry.owner, placed(entry, html), whole=True)
+        path = client.path
+
+        def put(html: Markup) -> None:
+            if client.path == path:  # Else it was sent elsewhere meanwhile, and is told that.
+                client.outbox.put(entry.owner, placed(entry, html), whole=True)
+
+        await self._panel(entry, client, put)
 
     async def _status(self, client: Client) -> list[dict[str, Any]]:
         return [

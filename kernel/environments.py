@@ -67,7 +67,7 @@ def ready(env: Environment, root: Path) -> bool:
 
 def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], bool]) -> Path:
     """Make an environment ready, at once or in minutes, and return its interpreter."""
-    folder, doubt = root.resolve() / env.name, ""
+    folder, doubt = _folder(env.name, root), ""
 
     def say(fraction: float, note: str) -> None:
         if cancelled():
@@ -93,12 +93,18 @@ def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], 
 
 def remove(name: str, root: Path) -> None:
     """Delete an environment, after whoever builds it has ended, and give its disk space back."""
-    folder = root.resolve() / name
-    made = not folder.exists() or any((folder / f).exists() for f in ("pyvenv.cfg", "install.log"))
-    if folder.parent != root.resolve() or not made:
+    folder = _folder(name, root)
+    if folder.exists() and not folder.with_name(f"{name}.lock").exists():
         raise EnvironmentFailed(f"{folder} is no environment, so it stays.")
     with _alone(folder, lambda: None):
         _clear(folder)
+
+
+def _folder(name: str, root: Path) -> Path:
+    """Where it lies; the name, which may be of a stranger's manifest, leads nowhere else."""
+    if Path(name).name != name or name in ("", "..", "wheels"):
+        raise EnvironmentFailed(f"{name!r} is no environment, so it stays as it is.")
+    return root.resolve() / name
 
 
 def _clear(folder: Path) -> None:

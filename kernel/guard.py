@@ -182,13 +182,18 @@ class Guard:
             return fallback
 
     async def within(
-        self, seconds: float, entry: Entry[Any], function: Callable[..., Any], *arguments: Any
+        self,
+        seconds: float,
+        entry: Entry[Any],
+        function: Callable[..., Any],
+        *arguments: Any,
+        more: Callable[[], float] = lambda: 0,
     ) -> Any:
         """Await a function of an extension, in a task of its own; raises what went wrong.
 
         The seconds are those in which the loop went round: what it missed, because the machine
-        slept or somebody else held it up, nobody could use. One that does not even end when it is
-        cancelled is left to itself.
+        slept or somebody else held it up, nobody could use; `more` is asked for others that
+        were not its own. One that does not even end when it is cancelled is left to itself.
         """
 
         task = asyncio.create_task(called(function, *arguments), name=f"{entry.owner}:call")
@@ -196,10 +201,13 @@ class Guard:
         task.add_done_callback(lease.done)
         try:
             await unfinished({task}, seconds)
+            while not task.done() and (extra := more()):
+                await unfinished({task}, extra)
         finally:
             late = not task.done()
             task.cancel()
         if late:
+            task.add_done_callback(lambda t: t.cancelled() or t.exception())  # Nobody else asks.
             await asyncio.wait({task}, timeout=GRACE)
             raise TimeoutError(f"took longer than {seconds:g} s")
         if lease.left and (task.cancelled() or task.exception()):

@@ -16,7 +16,7 @@ from kernel.discovery import Discovery
 from kernel.guard import Failure, Guard
 from kernel.jobs import Jobs
 from kernel.model import CLOSING, Slot
-from kernel.pages import Pages, Panel, drawn
+from kernel.pages import Pages, Panel, Then, drawn, ignored
 from kernel.points import Entry, Registry
 from kernel.records import LEADS, Access, Appearance, Record, Status, StatusChanged, told
 from kernel.remembered import Remembered
@@ -132,9 +132,11 @@ class Kernel:
             chosen += [need for need in needs if need not in chosen]
         return set(chosen)
 
-    async def draw(self, entry: Entry[Panel], client: Client | None, subject: str) -> Markup:
+    async def draw(
+        self, entry: Entry[Panel], client: Client | None, subject: str, then: Then = ignored
+    ) -> Markup:
         """A panel as HTML; one that fails or hangs costs its own place, with a sentence in it."""
-        return await drawn(self, entry, client, subject)
+        return await drawn(self, entry, client, subject, then)
 
     # --- life of one extension ---------------------------------------------------------
 
@@ -173,11 +175,13 @@ class Kernel:
         return await self.workers.start(record, code, self.variant(record), report, env)
 
     def variant(self, record: Record) -> str:
-        """Which build of its engine's environment an extension has."""
+        """Which build of its engine's environment an extension has: one of its manifest."""
         own = record.handle.default_variant if record.handle else None
+        table = record.manifest.worker if record.manifest else None
         if own is None and record.manifest:
             own = self.workers.suited(record.manifest)
-        return self.settings.variant(record.id, own or "")
+        chosen = self.settings.variant(record.id, own or "")
+        return chosen if table and chosen in table.variants else own or "" if chosen else ""
 
     # --- inside ------------------------------------------------------------------------
 

@@ -31,8 +31,8 @@ KINDS = {
 
 RESERVED = ("ext", "kernel", "login", "logout", "static", "ws")
 """Names and first parts of addresses that are the kernel's own."""
-Id = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,30}$")]
-Prefix = Annotated[str, Meta(pattern=r"^(/[a-zA-Z0-9_.-]+)+$")]
+Id = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,30}\Z")]
+Prefix = Annotated[str, Meta(pattern=r"^(/[a-zA-Z0-9_.-]+)+\Z")]
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,9 +61,9 @@ class Variant(Table, frozen=True):
 class WorkerTable(Table, frozen=True):
     """The environment that the extension's child processes run in."""
 
-    environment: Annotated[str, Meta(pattern=r"^(?!wheels$)[a-z][a-z0-9_]{1,30}$")]
+    environment: Annotated[str, Meta(pattern=r"^(?!wheels\Z)[a-z][a-z0-9_]{1,30}\Z")]
     python: tuple[str, ...] = ()
-    variants: dict[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,30}$")], Variant] = {}
+    variants: dict[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,30}\Z")], Variant] = {}
     variables: dict[str, str] = {}
     size: str = ""
     """Roughly what it takes on disk, as measured: "130 MB"."""
@@ -74,7 +74,7 @@ class WorkerTable(Table, frozen=True):
 class Flag(Table, frozen=True):
     """A command line flag that the extension reads with `ext.flag(name)`."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]+$")]
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]+\Z")]
     help: str
     type: str = "bool"
     metavar: str = ""
@@ -84,7 +84,7 @@ class Flag(Table, frozen=True):
 class Argument(Table, frozen=True):
     """A word that a command takes."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z][a-z_]+$")]
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z_]+\Z")]
     help: str
     many: bool = False
 
@@ -92,9 +92,9 @@ class Argument(Table, frozen=True):
 class Command(Table, frozen=True):
     """A command, `python server.py <name> …`: `code` is called with the kernel and the words."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z][a-z-]+$")]
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z-]+\Z")]
     help: str
-    code: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\.py:[a-z][a-z0-9_]*$")]
+    code: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\.py:[a-z][a-z0-9_]*\Z")]
     arguments: tuple[Argument, ...] = ()
     flags: tuple[Flag, ...] = ()
 

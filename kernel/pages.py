@@ -1,6 +1,9 @@
 """Templates and panels: how contributions become a page."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -13,18 +16,24 @@ from kernel.compiled import Compiled
 from kernel.files import stamp
 from kernel.guard import SwitchedOff
 from kernel.points import Entry, Point, Registry
+from kernel.waiting import GRACE
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
 
 LARGEST = 32 << 20
 """Characters of one fragment."""
-AGAIN = 3
-"""How often a panel is drawn again whose owner pushed something in that very moment."""
 Region = Literal[
     "tab", "sidebar", "composer", "message_actions", "message_footer", "models", "model_file",
     "status", "settings", "command", "shortcut",
 ]  # fmt: skip
+
+
+Then = Callable[[Markup], None]
+
+
+def ignored(html: Markup) -> None:
+    """Nobody has to have it in the very moment."""
 
 
 async def _nothing(client: Client | None, subject: str) -> Mapping[str, Any]:
@@ -71,41 +80,72 @@ def placed(entry: Entry[Panel], html: str) -> str:
     return f'<div id="{name}" hx-swap-oob="innerMorph">{html}</div>'
 
 
+class Inside:
+    """The time of panels that a panel shows within itself: theirs, and not its own."""
+
+    def __init__(self) -> None:
+        self._drawing, self._spent = 0, 0.0
+
+    @contextmanager
+    def one(self) -> Generator[None]:
+        """While another is drawn."""
+        time, self._drawing = asyncio.get_running_loop().time, self._drawing + 1
+        began = time()
+        try:
+            yield
+        finally:
+            self._drawing, self._spent = self._drawing - 1, self._spent + time() - began
+
+    def more(self) -> float:
+        """Seconds that were not the outer one's since this was asked last."""
+        spent, self._spent = self._spent, 0.0
+        return max(spent, GRACE if self._drawing else 0)
+
+
+INSIDE: "ContextVar[Inside | None]" = ContextVar("inside", default=None)
+
+
 async def drawn(
-    kernel: "Kernel", entry: Entry[Panel], client: Client | None, subject: str
+    kernel: "Kernel", entry: Entry[Panel], client: Client | None, subject: str, then: Then = ignored
 ) -> Markup:
     """A panel as HTML; one that fails or hangs costs its own place, with a sentence in it.
 
-    What it returned is rendered at once. Between that and the caller's next step its owner may push
-    something newer: then it is drawn again.
+    What it returned is rendered and handed to `then` at once, with no pause in which it could
+    become untrue.
     """
-    guard, news = kernel.guard, kernel.hub.news
+    guard, inside, outer, over = kernel.guard, Inside(), INSIDE.get(), False
     record = kernel.records.get(entry.owner)
     handle = record and record.handle
 
-    async def draw() -> tuple[Markup, int]:
+    def done(html: Markup) -> Markup:
+        if not over:
+            then(html)
+        return html
+
+    async def draw() -> Markup:
+        INSIDE.set(inside)
         context: Any = await entry.value.context(client, subject)
         if not isinstance(context, Mapping):
             raise TypeError(f"its context gave a {type(context).__name__}, not a dict")
-        html = kernel.pages.render(f"{entry.owner}/{entry.value.template}", **context)
-        return html, news[entry.owner]
+        return done(kernel.pages.render(f"{entry.owner}/{entry.value.template}", **context))
 
     try:
-        html, then = await guard.within(guard.budget, entry, draw)
-        for _ in range(AGAIN):
-            if news[entry.owner] == then:
-                break
-            html, then = await guard.within(guard.budget, entry, draw)
-        return html
+        with outer.one() if outer else nullcontext():
+            return await guard.within(guard.budget, entry, draw, more=inside.more)
     except SwitchedOff:
-        return Markup()
+        html = Markup()
     except Exception as error:
         # It was stopped meanwhile, and its templates went; what runs now may be its next life.
         if record and (not handle or record.handle is not handle):
-            return Markup()
-        guard.failed(entry.owner, f"panel {entry.value.template}", error, again=True)
-        text = "{} could not draw this. Its card in Settings says more."
-        return Markup('<p class="empty">' + text + "</p>").format(kernel.name(entry.owner))
+            html = Markup()
+        else:
+            guard.failed(entry.owner, f"panel {entry.value.template}", error, again=True)
+            text = "{} could not draw this. Its card in Settings says more."
+            text = f'<p class="empty">{text}</p>'
+            html = Markup(text).format(kernel.name(entry.owner))
+    done(html)
+    over = True  # One that was left behind may end yet.
+    return html
 
 
 class Pages:

@@ -12,6 +12,8 @@ LIMITS = {
     "public": MB // 16, "page": 8 * MB, "files": 64 * MB, "inference": 64 * MB, "admin": 64 * MB,
 }  # fmt: skip
 """The access classes, and the largest body each takes."""
+OF_PAGES = ("page", "files")
+"""What a page asks for: who is not signed in is led to the door."""
 ALL, SOME = {*LIMITS}, {"public", "inference"}
 NEEDED = "A key is needed: the server printed it at its start, and Settings shows it."
 UNKNOWN = "This key is not known here, or counts no more. Make one in Settings, under API keys."

@@ -152,8 +152,11 @@ class Reply:
         await self._kernel.slot(self.turn.slot).settled()  # Modifiers may ask the model.
         turn = self.turn = await self._each(INPUT, Turn, self.turn)
         past = await self._each(HISTORY, Past, Past(self._history, turn))
-        made = self._owned(Draft(await self._compose(turn, past.messages), turn))
+        turn = self.turn = structs.replace(turn, incognito=past.turn.incognito)
+        made = await self._compose(turn, past.messages)
+        made = Draft(structs.replace(made, incognito=turn.incognito), turn)
         request = self.request = (await self._each(REQUEST, Draft, made)).request
+        turn = self.turn = structs.replace(turn, incognito=request.incognito)
         guard, draft = self._kernel.guard, Draft(request, turn)
         ASKED.set(self._asked)
         for entry in self._kernel.registry.entries(GENERATE):
@@ -173,26 +176,28 @@ class Reply:
         for entry in self._kernel.registry.entries(point):
             before = value
             value = await self._kernel.guard.call(entry, point.name, before, kind, before)
-            value = self._owned(value)
+            value = self._owned(value, before)
             if self.steps is not None:
                 self.steps.append(Step(entry.owner, point.name, before, value))
         return value
 
-    def _owned(self, value: Any) -> Any:
-        """Who asks, where, and that nothing may be kept of it are nothing that modifiers change."""
+    def _owned(self, value: Any, before: Any) -> Any:
+        """Who asks and where no modifier changes, nor that nothing may be kept, once it is said."""
         if not isinstance(value, Turn):
-            turn = self._owned(value.turn)
+            turn = self._owned(value.turn, before.turn)
             if isinstance(value, Draft):
-                request = structs.replace(value.request, incognito=turn.incognito)
-                return structs.replace(value, turn=turn, request=request)
+                secret = turn.incognito or value.request.incognito
+                request = structs.replace(value.request, incognito=secret)
+                return structs.replace(
+                    value, turn=structs.replace(turn, incognito=secret), request=request
+                )
             return structs.replace(value, turn=turn)
-        asked = self.turn
         return structs.replace(
             value,
-            principal=asked.principal,
-            client=asked.client,
-            conversation_id=asked.conversation_id,
-            incognito=asked.incognito or value.incognito,
+            principal=before.principal,
+            client=before.client,
+            conversation_id=before.conversation_id,
+            incognito=before.incognito or value.incognito,
         )
 
     async def _compose(self, turn: Turn, history: Sequence[Message]) -> Request:

@@ -16,7 +16,7 @@ from kernel.acting import ACTIONS
 from kernel.guard import SwitchedOff, contained
 from kernel.pages import Panel
 from kernel.points import Entry, Phase, Point, Rewrites
-from kernel.waiting import GRACE, comes_true, unfinished
+from kernel.waiting import comes_true, unfinished
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel
@@ -90,13 +90,14 @@ class Scope:
         for lease in [lease for entry in self._entries for lease in entry.leases]:
             lease.leave()
         budget = self._kernel.guard.budget
-        if not await comes_true(lambda: not any(e.leases for e in self._entries), budget):
-            self.log.warning("%s did not leave a reply in time", self.id)
+        held = lambda: sum(len(entry.leases) for entry in self._entries)  # noqa: E731
+        await comes_true(lambda: not held(), budget)
+        self._left(held(), "has work that cannot be ended")
         cancel(tasks := {*self._tasks})
         self._left(len(await unfinished(tasks, budget)), "has tasks that cannot be cancelled")
         await unfinished(self._threads, budget)
         later = asyncio.get_running_loop().call_later
-        self._hurry = later(GRACE, cancel, self._strays())  # A group of tasks waits for its own.
+        self._hurry = later(budget, cancel, self._strays())  # A group of tasks waits for its own.
 
     async def sweep(self) -> None:
         """End what outlives the resources, too: it was made past the handle."""

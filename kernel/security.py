@@ -25,6 +25,7 @@ from kernel.principals import (
     CARRIER,
     LIMITS,
     NEEDED,
+    OF_PAGES,
     UNKNOWN,
     Principal,
     address_of,
@@ -211,7 +212,7 @@ class Security:
     def _ask(self, scope: Scope, headers: Headers, access: str, who: Principal) -> Response:
         if who.kind == "key":
             return self._no(scope, 403, "insufficient_scope", LESS)
-        if access in ("page", "files") and "text/html" in headers.get("accept", [""])[0]:
+        if access in OF_PAGES and "text/html" in headers.get("accept", [""])[0]:
             # From a link on another site the browser withheld the cookie; from here it sends it.
             foreign = headers.get("sec-fetch-site") in (["cross-site"], ["same-site"])
             return self._form("", 401, {"Refresh": "0"} if foreign else {}, _asked(scope))
@@ -240,7 +241,7 @@ class Security:
         query = parse_qsl(scope["query_string"].decode("latin-1"))
         said = next((value for name, value in query if name == "token"), "")
         try:
-            if route[0] == "GET" and said and self._access_of(scope) == "page":
+            if route[0] == "GET" and said and self._access_of(scope) in OF_PAGES:
                 target = _asked(scope)
                 if who.kind == "page":
                     return RedirectResponse(target, 303)

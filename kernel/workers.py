@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from kernel.contract import ModelInfo, Report, Request
+from kernel.contract import ModelInfo, Refused, Report, Request
 from kernel.discovery import Discovery
 from kernel.environments import Environment, build, lock_for, python_of, ready, remove
 from kernel.jobs import Job, Jobs
@@ -51,16 +51,20 @@ class Workers:
         """What an extension's workers need; raises ValueError when it has none."""
         if not (table := manifest.worker):
             raise ValueError(f"{manifest.id} has no [worker] table in its extension.toml")
+        if variant and variant not in table.variants:
+            raise Refused(f"{manifest.name} has no variant {variant!r}. Choose one in Settings.")
         chosen = table.variants.get(variant, Variant())
         name = f"{table.environment}-{variant}" if variant else table.environment
         lock = lock_for(table.environment, self._discovery.trusted())
         return Environment(name, (*table.python, *chosen.python), lock, chosen.index)
 
     def suited(self, manifest: Manifest) -> str:
-        """The variant for this machine's hardware, but not beside the other one; blocking."""
-        if not (table := manifest.worker) or sys.platform != "linux" or has_nvidia():
+        """The variant for this machine's hardware, but not beside the other one."""
+        table = manifest.worker if sys.platform == "linux" else None
+        without = [n for n, each in table.variants.items() if each.without] if table else []
+        if not table or not without or has_nvidia():
             return ""
-        variant = next((name for name, each in table.variants.items() if each.without), "")
+        variant = without[0]
         names = (table.environment, f"{table.environment}-{variant}")
         whole, part = ((self.root / name / "stamp").exists() for name in names)
         return "" if whole and not part else variant

@@ -327,12 +327,13 @@ def test_remove(tmp_path: Path, pip_is: Callable[[str], None]) -> None:
     remove("engine", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["wheels", "../state", "wheels/../../state", "", "."])
+@pytest.mark.parametrize("name", ["wheels", "../state", "wheels/../../state", "", ".", ".."])
 def test_what_is_no_environment_is_not_removed(tmp_path: Path, name: str) -> None:
     """The names come from manifests, which strangers write."""
     for folder in ("environments/wheels", "state"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "kept").touch()
+    (tmp_path / "pyvenv.cfg").touch()
     with pytest.raises(EnvironmentFailed, match="is no environment, so it stays"):
         remove(name, tmp_path / "environments")
     assert len([*tmp_path.rglob("kept")]) == 2

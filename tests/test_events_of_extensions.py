@@ -74,6 +74,13 @@ async def restored(app: App, _: Hub) -> None:
     await act(app, "conversations.restore", backup=backup.name)
 
 
+async def erased(app: App, _: Hub) -> None:
+    [store] = app.kernel.registry.values(STORE)
+    conversation = await store.create("Brass")
+    await store.delete(conversation.id)
+    await act(app, "conversations.erase", id="")
+
+
 async def made(app: App, _: Hub) -> None:
     await act(app, "characters.new", name="Bo")
 
@@ -101,6 +108,7 @@ STORY: Mapping[str, Story] = {
     "WorldRenamed": ("characters", world_renamed, lambda e: (e.old, e.new) == ("Sea", "Ocean")),
     "Rearranged": ("conversations", pinned, lambda e: bool(e.conversation)),
     "Restored": ("conversations", restored, lambda e: True),
+    "Erased": ("conversations", erased, lambda e: True),
     "CastChanged": ("roleplay", made, lambda e: True),
     "CastRenamed": ("roleplay", renamed, lambda e: (e.old, e.new) == ("Ada", "Ada of Brass")),
     "Downloaded": ("downloader", fetched, lambda e: e.plan.repo == "me/it"),

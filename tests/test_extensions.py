@@ -270,6 +270,7 @@ async def test_one_that_holds_a_group_of_tasks_open_is_stopped_from_another_task
     id = write(tmp_path, "holding", HOLDING.format(more=more))
     async with running(id, folders=[tmp_path]) as app:
         record = app.kernel.records[id]
+        app.kernel.guard.budget = 0.2  # So long those have that end by themselves.
         for _ in range(2):
             ext: Any = app.extension(id)
             await app.toggle(id, on=False)
@@ -279,6 +280,38 @@ async def test_one_that_holds_a_group_of_tasks_open_is_stopped_from_another_task
             assert app.kernel.trouble == {}
             await app.toggle(id, on=True)
             assert record.status is Status.RUNNING
+
+
+CLOSING = """
+import asyncio
+from contextlib import asynccontextmanager
+async def setup(ext):
+    ext.written = []
+    queue = asyncio.Queue()
+    async def write():
+        while (number := await queue.get()) is not None:
+            await asyncio.sleep(0.03)
+            ext.written.append(number)
+    @asynccontextmanager
+    async def writer():
+        task = asyncio.create_task(write())
+        try: yield
+        finally:
+            queue.put_nowait(None)
+            await task
+    await ext.enter(writer())
+    for number in range(10): queue.put_nowait(number)
+"""
+
+
+async def test_a_resource_has_its_time_to_close(tmp_path: Path):
+    """Here it waits for a task of its own, which is no stray."""
+    id = write(tmp_path, "closing", CLOSING)
+    async with running(id, folders=[tmp_path]) as app:
+        ext: Any = app.extension(id)
+        await app.toggle(id, on=False)
+        assert ext.written == [*range(10)]
+        assert app.kernel.trouble == {}
 
 
 async def test_an_edit_of_the_file_in_an_editor_switches_it(tmp_path: Path):

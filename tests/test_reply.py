@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from kernel.answer import Answer
 from kernel.contract import Delta, Message, Refused, Request, Text, Turn
@@ -99,6 +100,33 @@ async def test_a_modifier_does_not_change_who_asks_and_that_nothing_is_kept():
         model = app.kernel.slot().model
         assert isinstance(model, Scripted)
         assert model.asked[0].incognito
+
+
+@pytest.mark.parametrize("where", [INPUT, HISTORY, REQUEST])
+async def test_what_a_modifier_keeps_secret_stays_so(where: Point[Any]):
+    async with running(model=Scripted("yes")) as app:
+
+        async def secret(value: Any) -> Any:
+            if isinstance(value, Turn):
+                return structs.replace(value, incognito=True)
+            return structs.replace(value, turn=structs.replace(value.turn, incognito=True))
+
+        async def anew(value: Any) -> Any:
+            if isinstance(value, Turn):
+                return Turn(prompt="x")
+            if isinstance(value, Past):
+                return Past((), Turn(prompt="x"))
+            return Draft(Request(prompt="x"), Turn(prompt="x"))
+
+        add(app, where, secret)
+        for point in (INPUT, HISTORY, REQUEST):
+            add(app, point, anew)
+        reply = app.run(Turn(prompt="x"))
+        assert [d.text async for d in reply] == ["yes"]
+        model = app.kernel.slot().model
+        assert isinstance(model, Scripted)
+        assert model.asked[0].incognito
+        assert reply.turn.incognito
 
 
 async def test_what_a_model_cannot_do_is_refused_by_the_names_of_both():

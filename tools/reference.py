@@ -30,7 +30,7 @@ EVENTS = (
 
 OTHERS = {
     "extensions.characters.api": ("LibraryChanged", "Renamed", "WorldRenamed"),
-    "extensions.conversations.api": ("Rearranged", "Restored"),
+    "extensions.conversations.api": ("Erased", "Rearranged", "Restored"),
     "extensions.downloader.api": ("Downloaded", "DownloadMoved"),
     "extensions.prompts.api": ("CastChanged", "CastRenamed"),
 }

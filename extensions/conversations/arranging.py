@@ -10,7 +10,7 @@ from . import actions as ask
 from .care import day
 from .incoming import Incoming
 from .outgoing import FORMS
-from .records import Rearranged, Unfiled, Unknown
+from .records import Erased, Rearranged, Unfiled, Unknown
 from .store import Store
 from .text import is_secret
 from .titles import Titles
@@ -146,6 +146,7 @@ class Arranging:
         ids = [id] if id else [each.id for each in await shelf.trash(100_000)]
         if not await shelf.erase(ids):
             raise Unknown("This is not in the trash any more.")
+        self._ext.emit(Erased())
         await self.tell_trash()
 
     # --- what pages show ---------------------------------------------------------------

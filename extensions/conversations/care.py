@@ -9,7 +9,7 @@ from weakref import WeakSet
 from kernel.api import Client, Everyone, Extension
 
 from .backups import Backup, Cause
-from .records import Restored, StoreFailed, Unknown
+from .records import Erased, Restored, StoreFailed, Unknown
 from .store import Store
 
 PATIENCE = 2.0
@@ -33,6 +33,7 @@ class Care:
         try:
             await self.back_up("start")
             await self._store.purge()
+            self._ext.emit(Erased())
         except StoreFailed as error:
             self._ext.log.warning("%s", error)
 

@@ -160,6 +160,10 @@ class Restored(Struct, frozen=True):
     """Other conversations than before are in the store now: show everything anew."""
 
 
+class Erased(Struct, frozen=True):
+    """Something was deleted for good: who keeps anything of messages asks `Store.gone`."""
+
+
 class Rearranged(Struct, frozen=True):
     """The list of conversations is another than before: `conversation` was renamed, filed, pinned,
     restored; or, where that is empty, several."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from weakref import WeakKeyDictionary
 
 from extensions.chat.api import WATCHERS
-from extensions.conversations.api import STORE, StoredMessage, is_secret
+from extensions.conversations.api import STORE, Erased, StoredMessage, is_secret
 from kernel.api import PANELS, Action, Client, Extension, Meta, ModelInfo, Panel, Reply, Struct
 
 from .archive import Archive
@@ -61,8 +61,13 @@ async def setup(ext: Extension[Settings]) -> None:
     async def tidy() -> None:
         """What was deleted for good is kept here no longer, nor what is too much by now."""
         await ext.thread(archive.trim)
-        if gone := await store.gone(await ext.thread(archive.messages)):
+        kept = {*await ext.thread(archive.messages), *archive.held()}
+        if gone := await store.gone([id for id in kept if not is_secret(id)]):
             await ext.thread(archive.forget, gone)
+
+    @ext.on(Erased)
+    async def erased(event: Erased) -> None:
+        await tidy()
 
     @ext.on(Look)
     async def look(action: Look, client: Client) -> None:

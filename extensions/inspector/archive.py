@@ -86,7 +86,12 @@ class Archive:
         with self._open() as file:
             return [id for (id,) in file.execute("SELECT message FROM records")]
 
+    def held(self) -> list[str]:
+        return [*self._held]
+
     def forget(self, messages: Sequence[str]) -> None:
+        for id in messages:
+            self._held.pop(id, None)
         with self._open() as file:
             rows = [(id,) for id in messages]
             file.executemany("DELETE FROM records WHERE message = ?", rows)

@@ -25,10 +25,10 @@ def builds(kernel: Kernel, record: Record) -> dict[str, Any] | None:
     best = kernel.workers.suited(record.manifest) if own is None else own
     suits = titles.get(best, "what suits this machine")
     chosen = kernel.settings.variant(record.id, AUTOMATIC)
-    if chosen != AUTOMATIC:  # One that only settings.yaml names is shown by its name.
+    if chosen in table.variants:  # One without a title, that settings.yaml names.
         titles.setdefault(chosen, chosen)
     choices = [(AUTOMATIC, f"Automatic: {suits[0].lower()}{suits[1:]}"), *titles.items()]
-    return {"chosen": chosen, "choices": choices}
+    return {"chosen": chosen if chosen in titles else AUTOMATIC, "choices": choices}
 
 
 def choosing(

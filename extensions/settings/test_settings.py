@@ -9,6 +9,7 @@ from msgspec import structs
 
 from extensions.settings.actions import Configure
 from extensions.settings.builds import builds
+from kernel.api import Refused
 from kernel.testing import App, running
 
 EXAMPLE = '''"""For the tests of the Settings tab."""
@@ -167,10 +168,21 @@ async def test_the_build_of_an_engine_is_chosen_on_its_card(tmp_path: Path):
             found = builds(app.kernel, app.kernel.records["example"])
             assert found
             assert found["choices"][0] == ("auto", f"Automatic: {shown}")
-        await app.kernel.changes.configure("example", {"variant": "by hand"})
-        found = builds(app.kernel, app.kernel.records["example"])
-        assert found
-        assert (found["chosen"], found["choices"][-1]) == ("by hand", ("by hand", "by hand"))
+        record = app.kernel.records["example"]
+        for variant, used, chosen in (
+            ("native", "native", "native"),
+            ("none-such", "cpu", "auto"),
+            ("x/../../state", "cpu", "auto"),
+        ):
+            ext.default_variant = "cpu"
+            await app.kernel.changes.configure("example", {"variant": None})
+            await app.kernel.changes.configure("example", {"variant": variant})
+            found = builds(app.kernel, record)
+            assert found
+            assert (ext.variant, found["chosen"]) == (used, chosen)
+        assert record.manifest
+        with pytest.raises(Refused, match=r"has no variant 'x/\.\./"):
+            app.kernel.workers.environment(record.manifest, "x/../../state")
 
 
 async def test_what_an_editor_changed_shows_on_the_card(tmp_path: Path):

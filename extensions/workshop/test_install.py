@@ -380,7 +380,7 @@ async def test_the_libraries_of_its_engine_alone_can_go_with_it(
     async def prepare(kernel: Kernel, manifest: Manifest, say: object) -> None:
         for name in ("loom", "loom-fast", "another"):
             (kernel.workers.root / name).mkdir(parents=True, exist_ok=True)
-            (kernel.workers.root / name / "pyvenv.cfg").touch()
+            (kernel.workers.root / f"{name}.lock").touch()
 
     monkeypatch.setattr(installer, "prepare", prepare)
     engine = '[worker]\nenvironment = "loom"\nsize = "3 GB"\n[worker.variants.fast]'

@@ -480,15 +480,40 @@ async def setup(ext):
 """
 
 
-async def test_a_panel_whose_owner_pushes_meanwhile_is_drawn_again(tmp_path: Path):
+async def test_what_its_owner_pushes_right_after_it_was_drawn_comes_behind_it(tmp_path: Path):
+    """And it is drawn once: to draw may have effects, as to hand out words that waited."""
     panel(tmp_path, "good", "pass")
     (tmp_path / "good" / "__init__.py").write_text(PUSHES)
     async with running("good", folders=[tmp_path]) as app:
         page = app.page("/good")
         await app.web.snapshot(page.client)
-        await page.until("good is drawn")
+        await page.until("good is drawn.*newer")
         ext: Any = app.extension("good")
-        assert ext.drawn == 2
+        assert ext.drawn == 1
+
+
+OUTER = """
+from kernel.api import PANELS, Panel
+async def setup(ext):
+    async def context(client, subject):
+        return {"inner": await ext.panels("composer", client, subject)}
+    ext.add(PANELS, Panel("tab", "it.html", context))
+"""
+
+
+async def test_what_hangs_within_a_panel_is_blamed_itself(tmp_path: Path):
+    for id in ("one", "two"):
+        panel(tmp_path, id, "await asyncio.sleep(9)")
+        code = tmp_path / id / "__init__.py"
+        code.write_text(code.read_text("utf-8").replace('"tab"', '"composer"'))
+    panel(tmp_path, "outer", "pass")
+    (tmp_path / "outer" / "__init__.py").write_text(OUTER)
+    async with running("one", "two", "outer", folders=[tmp_path]) as app:
+        app.kernel.guard.budget = 0.1
+        page = app.page("/outer")
+        await app.web.snapshot(page.client)
+        await page.until("outer is drawn")
+        assert app.kernel.trouble.keys() == {"one", "two"}
 
 
 async def test_what_is_looked_for_has_its_seconds_and_no_more():
