@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LARGEST = 32 << 20
 """Characters of one fragment."""
+FAILED = '<p class="empty">{} could not draw this. Its card in Settings says more.</p>'
 Region = Literal[
     "tab", "sidebar", "composer", "message_actions", "message_footer", "models", "model_file",
     "status", "settings", "command", "shortcut",
@@ -135,14 +136,11 @@ async def drawn(
     except SwitchedOff:
         html = Markup()
     except Exception as error:
-        # It was stopped meanwhile, and its templates went; what runs now may be its next life.
-        if record and (not handle or record.handle is not handle):
-            html = Markup()
-        else:
+        html = Markup()
+        # Else it was stopped meanwhile, and its templates went; what runs may be its next life.
+        if not record or (handle and record.handle is handle):
             guard.failed(entry.owner, f"panel {entry.value.template}", error, again=True)
-            text = "{} could not draw this. Its card in Settings says more."
-            text = f'<p class="empty">{text}</p>'
-            html = Markup(text).format(kernel.name(entry.owner))
+            html = Markup(FAILED).format(kernel.name(entry.owner))
     done(html)
     over = True  # One that was left behind may end yet.
     return html

@@ -28,9 +28,9 @@ ALLOWED = {
     "kernel/serving.py: return HTMLResponse(html, status, headers)": "the template error.html",
     "kernel/app.py: return HTMLResponse(await self._shell(client, tab))": "the template page.html",
     "kernel/pages.py: autoescape=select_autoescape(),": "on, for every template there is (.html)",
-    """kernel/pages.py: return Markup('<p class="empty">' + text + "</p>").format(""":
+    "kernel/pages.py: html = Markup(FAILED).format(kernel.name(entry.owner))":
         "words of the kernel; Markup.format escapes what it puts in",
-    "kernel/pages.py: return Markup()": "nothing at all",
+    "kernel/pages.py: html = Markup()": "nothing at all",
     'kernel/pages.py: return Markup(html.encode(errors="replace").decode())':
         "what Jinja rendered, with escaping on",
     "kernel/rescue.py: return HTMLResponse(html, 503)": "the template rescue.html",
