@@ -94,7 +94,7 @@ def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], 
 def remove(name: str, root: Path) -> None:
     """Delete an environment, after whoever builds it has ended, and give its disk space back."""
     folder = _folder(name, root)
-    if folder.exists() and not folder.with_name(f"{name}.lock").exists():
+    if name == "wheels" or (folder.exists() and not folder.with_name(f"{name}.lock").exists()):
         raise EnvironmentFailed(f"{folder} is no environment, so it stays.")
     with _alone(folder, lambda: None):
         _clear(folder)
@@ -102,7 +102,7 @@ def remove(name: str, root: Path) -> None:
 
 def _folder(name: str, root: Path) -> Path:
     """Where it lies; the name, which may be of a stranger's manifest, leads nowhere else."""
-    if Path(name).name != name or name in ("", "..", "wheels"):
+    if Path(name).name != name or name in ("", ".."):
         raise EnvironmentFailed(f"{name!r} is no environment, so it stays as it is.")
     return root.resolve() / name
 

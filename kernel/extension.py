@@ -183,7 +183,7 @@ class Extension(Scope, Generic[S]):
     def variant(self) -> str:
         """Which build of its environment the user chose, or the extension as `default_variant`, or
         what suits the machine."""
-        return self._kernel.variant(self._record)
+        return self._kernel.variant(self._record.manifest) if self._record.manifest else ""
 
     @property
     def environments(self) -> Path:

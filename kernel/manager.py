@@ -15,6 +15,7 @@ from kernel.contract import Report
 from kernel.discovery import Discovery
 from kernel.guard import Failure, Guard
 from kernel.jobs import Jobs
+from kernel.manifest import Manifest
 from kernel.model import CLOSING, Slot
 from kernel.pages import Pages, Panel, Then, drawn, ignored
 from kernel.points import Entry, Registry
@@ -172,16 +173,17 @@ class Kernel:
         self, record: Record, code: str, report: Report | None, env: Mapping[str, str]
     ) -> Worker:
         """A child process in the extension's environment, which is built first if need be."""
-        return await self.workers.start(record, code, self.variant(record), report, env)
+        assert record.manifest
+        return await self.workers.start(record, code, self.variant(record.manifest), report, env)
 
-    def variant(self, record: Record) -> str:
-        """Which build of its engine's environment an extension has: one of its manifest."""
-        own = record.handle.default_variant if record.handle else None
-        table = record.manifest.worker if record.manifest else None
-        if own is None and record.manifest:
-            own = self.workers.suited(record.manifest)
-        chosen = self.settings.variant(record.id, own or "")
-        return chosen if table and chosen in table.variants else own or "" if chosen else ""
+    def variant(self, manifest: Manifest) -> str:
+        """Which build of its engine's environment an extension has: one of this manifest."""
+        known = ("", *(manifest.worker.variants if manifest.worker else ()))
+        record = self.records.get(manifest.id)
+        own = record.handle.default_variant if record and record.handle else None
+        best = own if own in known else self.workers.suited(manifest)
+        chosen = self.settings.variant(manifest.id, best)
+        return chosen if chosen in known else best
 
     # --- inside ------------------------------------------------------------------------
 

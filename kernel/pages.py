@@ -84,23 +84,31 @@ def placed(entry: Entry[Panel], html: str) -> str:
 class Inside:
     """The time of panels that a panel shows within itself: theirs, and not its own."""
 
-    def __init__(self) -> None:
-        self._drawing, self._spent = 0, 0.0
+    def __init__(self, entry: Entry[Panel], outer: "Inside | None", most: float) -> None:
+        self.serials = {entry.serial, *(outer.serials if outer else ())}
+        self._drawing, self._began, self._spent, self._left = 0, 0.0, 0.0, most
 
     @contextmanager
     def one(self) -> Generator[None]:
-        """While another is drawn."""
-        time, self._drawing = asyncio.get_running_loop().time, self._drawing + 1
-        began = time()
+        """While another is drawn, or several at once."""
+        self._clock()
+        self._drawing += 1
         try:
             yield
         finally:
-            self._drawing, self._spent = self._drawing - 1, self._spent + time() - began
+            self._clock()
+            self._drawing -= 1
 
     def more(self) -> float:
-        """Seconds that were not the outer one's since this was asked last."""
-        spent, self._spent = self._spent, 0.0
-        return max(spent, GRACE if self._drawing else 0)
+        """Seconds that were not the outer one's since this was asked last, and at most so many."""
+        self._clock()
+        granted = min(max(self._spent, GRACE if self._drawing else 0), self._left)
+        self._spent, self._left = self._spent - granted, self._left - granted
+        return max(0, granted)
+
+    def _clock(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._spent, self._began = self._spent + (now - self._began) * bool(self._drawing), now
 
 
 INSIDE: "ContextVar[Inside | None]" = ContextVar("inside", default=None)
@@ -114,7 +122,10 @@ async def drawn(
     What it returned is rendered and handed to `then` at once, with no pause in which it could
     become untrue.
     """
-    guard, inside, outer, over = kernel.guard, Inside(), INSIDE.get(), False
+    guard, outer, over = kernel.guard, INSIDE.get(), False
+    if outer and entry.serial in outer.serials:
+        raise RuntimeError("shows itself, or one that shows it")
+    inside = Inside(entry, outer, guard.patience)
     record = kernel.records.get(entry.owner)
     handle = record and record.handle
 

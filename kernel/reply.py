@@ -153,8 +153,8 @@ class Reply:
         turn = self.turn = await self._each(INPUT, Turn, self.turn)
         past = await self._each(HISTORY, Past, Past(self._history, turn))
         turn = self.turn = structs.replace(turn, incognito=past.turn.incognito)
-        made = await self._compose(turn, past.messages)
-        made = Draft(structs.replace(made, incognito=turn.incognito), turn)
+        made = Draft(await self._compose(turn, past.messages), turn)
+        made = self._owned(made, made)
         request = self.request = (await self._each(REQUEST, Draft, made)).request
         turn = self.turn = structs.replace(turn, incognito=request.incognito)
         guard, draft = self._kernel.guard, Draft(request, turn)

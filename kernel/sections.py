@@ -1,9 +1,9 @@
 """The sections of settings.yaml: which there are, and in which of them two texts differ."""
 
 import json
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from kernel.checks import unknown
 from kernel.yamltext import at
@@ -19,7 +19,7 @@ class Own(Struct, frozen=True):
     """What the kernel itself keeps in the section of an extension."""
 
     enabled: bool | UnsetType = UNSET
-    variant: Annotated[str, Meta(pattern=r"^[a-z0-9_-]*\Z")] | UnsetType = UNSET
+    variant: str | UnsetType = UNSET
 
 
 def listed(tree: Tree) -> list[str]:

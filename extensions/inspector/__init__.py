@@ -55,12 +55,16 @@ async def setup(ext: Extension[Settings]) -> None:
         if not is_secret(message.conversation):
             try:
                 await ext.thread(archive.keep, record)
+                if await store.gone([message.id]):  # It went while this was written.
+                    await ext.thread(archive.forget, [message.id])
             except (OSError, sqlite3.Error) as error:
                 log.info("A record could not be kept: %s", error)
 
     async def tidy() -> None:
         """What was deleted for good is kept here no longer, nor what is too much by now."""
         await ext.thread(archive.trim)
+        if store.recovered or store.failure:
+            return  # What is not in this store may be in one that comes back.
         kept = {*await ext.thread(archive.messages), *archive.held()}
         if gone := await store.gone([id for id in kept if not is_secret(id)]):
             await ext.thread(archive.forget, gone)

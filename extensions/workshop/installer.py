@@ -141,8 +141,6 @@ async def prepare(kernel: Kernel, manifest: Manifest, say: Say) -> None:
     """Build the environment of an extension's engine; raises Refused with what to do."""
     try:
         said: Callable[[float, str], None] = say
-        record, suited = kernel.records.get(manifest.id), kernel.workers.suited(manifest)
-        variant = kernel.variant(record) if record else kernel.settings.variant(manifest.id, suited)
-        await kernel.workers.prepare(manifest, variant, said)
+        await kernel.workers.prepare(manifest, kernel.variant(manifest), said)
     except RuntimeError as error:
         raise Refused(str(error)) from None

@@ -138,7 +138,7 @@ def _locked(kernel: Kernel, manifest: Manifest) -> dict[str, str]:
     """The versions in the lock of the environment that it names."""
     if not manifest.worker:
         return {}
-    lock = kernel.workers.environment(manifest, kernel.settings.variant(manifest.id)).lock
+    lock = kernel.workers.environment(manifest).lock
     pins: Iterable[tuple[str, str]] = _PIN.findall(lock.read_text("utf-8")) if lock else ()
     return {_plain(name): version for name, version in pins}
 

@@ -370,6 +370,35 @@ async def test_f55_f52_what_is_taken_is_refused_at_the_door(tmp_path: Path, toml
         assert app.kernel.records["settings"].folder == ROOT / "extensions" / "settings"
 
 
+@pytest.mark.parametrize(
+    ("chosen", "builds"), [(None, "cpu_only"), ("cpu", "cpu_only"), ("fast", "fast"), ("", "")]
+)
+async def test_an_update_builds_what_its_new_manifest_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None, builds: str
+):
+    """Whatever was chosen for the version before, or is left of one that was removed."""
+    built: list[str] = []
+
+    async def prepare(manifest: Manifest, variant: str, report: object) -> None:
+        built.append(variant)
+
+    monkeypatch.setattr("kernel.workers.has_nvidia", lambda: False)
+    monkeypatch.setattr("sys.platform", "linux")
+    engine = '[worker]\nenvironment = "loom"\n[worker.variants.{}]\nwithout = "nvidia"\n'
+    old = loom(tmp_path / "old" / "loom", more=engine.format("cpu"))
+    more = engine.format("cpu_only") + "[worker.variants.fast]"
+    new = loom(tmp_path / "new" / "loom", "2", more=more)
+    async with running("workshop", "settings", data=tmp_path / "data") as app:
+        monkeypatch.setattr(app.kernel.workers, "prepare", prepare)
+        for at_first in (True, False):
+            if chosen is not None:
+                await app.kernel.changes.configure("loom", {"variant": chosen})
+            if at_first:
+                await bring(app, old)
+        await bring(app, new)
+        assert built[-1] == builds
+
+
 @pytest.mark.parametrize("shared", [False, True])
 async def test_the_libraries_of_its_engine_alone_can_go_with_it(
     tmp_path: Path,

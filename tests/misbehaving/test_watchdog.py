@@ -547,6 +547,30 @@ async def test_the_settings_are_asked_on_the_loop_alone():
         assert {*asked} == {threading.get_ident()}
 
 
+MIRRORS = {
+    "itself": "await ext.panels('tab', client, subject)",
+    "others for ever": "while True: await ext.panels('composer', client, subject)",
+    "others, and hangs": "await ext.panels('composer', client, subject); await asyncio.sleep(9)",
+}
+
+
+@pytest.mark.parametrize("how", MIRRORS)
+async def test_a_panel_that_shows_others_has_an_end_too(tmp_path: Path, how: str):
+    panel(tmp_path, "inner", "await asyncio.sleep(0.01)")
+    code = tmp_path / "inner" / "__init__.py"
+    code.write_text(code.read_text("utf-8").replace('"tab"', '"composer"'))
+    panel(tmp_path, "outer", MIRRORS[how])
+    async with running("inner", "outer", folders=[tmp_path]) as app:
+        app.kernel.guard.budget, app.kernel.guard.patience = 0.1, 0.5
+        page = app.page("/outer")
+        async with asyncio.timeout(3):
+            await app.web.snapshot(page.client)
+        await page.until("could not draw this")
+        assert app.kernel.trouble.keys() == {"outer"}
+        said = "shows itself" if how == "itself" else "took longer than 0.1 s"
+        assert said in str(app.kernel.trouble)
+
+
 ENDING = """
 import asyncio, time
 from kernel.api import OUTPUT
