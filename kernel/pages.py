@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LARGEST = 32 << 20
 """Characters of one fragment."""
+DEEPEST = 16
+"""So many panels within each other: more is one that shows itself."""
 FAILED = '<p class="empty">{} could not draw this. Its card in Settings says more.</p>'
 Region = Literal[
     "tab", "sidebar", "composer", "message_actions", "message_footer", "models", "model_file",
@@ -84,8 +86,8 @@ def placed(entry: Entry[Panel], html: str) -> str:
 class Inside:
     """The time of panels that a panel shows within itself: theirs, and not its own."""
 
-    def __init__(self, entry: Entry[Panel], outer: "Inside | None", most: float) -> None:
-        self.serials = {entry.serial, *(outer.serials if outer else ())}
+    def __init__(self, outer: "Inside | None", most: float) -> None:
+        self.depth, self.open = 1 + (outer.depth if outer else 0), True
         self._drawing, self._began, self._spent, self._left = 0, 0.0, 0.0, most
 
     @contextmanager
@@ -123,9 +125,11 @@ async def drawn(
     become untrue.
     """
     guard, outer, over = kernel.guard, INSIDE.get(), False
-    if outer and entry.serial in outer.serials:
+    if outer and not outer.open:  # A task that a panel began, and that goes on without it.
+        outer = None
+    if outer and outer.depth == DEEPEST:
         raise RuntimeError("shows itself, or one that shows it")
-    inside = Inside(entry, outer, guard.patience)
+    inside = Inside(outer, guard.patience)
     record = kernel.records.get(entry.owner)
     handle = record and record.handle
 
@@ -136,7 +140,10 @@ async def drawn(
 
     async def draw() -> Markup:
         INSIDE.set(inside)
-        context: Any = await entry.value.context(client, subject)
+        try:
+            context: Any = await entry.value.context(client, subject)
+        finally:
+            inside.open = False
         if not isinstance(context, Mapping):
             raise TypeError(f"its context gave a {type(context).__name__}, not a dict")
         return done(kernel.pages.render(f"{entry.owner}/{entry.value.template}", **context))

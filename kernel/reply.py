@@ -155,6 +155,7 @@ class Reply:
         turn = self.turn = structs.replace(turn, incognito=past.turn.incognito)
         made = Draft(await self._compose(turn, past.messages), turn)
         made = self._owned(made, made)
+        turn = self.turn = made.turn
         request = self.request = (await self._each(REQUEST, Draft, made)).request
         turn = self.turn = structs.replace(turn, incognito=request.incognito)
         guard, draft = self._kernel.guard, Draft(request, turn)

@@ -43,6 +43,7 @@ class Care:
         before, self._kind = self._kind, shown["kind"]
         if before == "memory" and not self._kind:
             self._ext.tell("The conversations are saved again.", Everyone())
+            self._ext.emit(Erased())
         elif self._kind and self._kind != before:
             self._ext.log.warning("%s", shown["text"])
             self._ext.tell(shown["text"], Everyone(), "error")
@@ -98,6 +99,7 @@ class Care:
 
     async def accept(self) -> None:
         await self._store.accept()
+        self._ext.emit(Erased())
         self._ext.tell("You can write again, into the conversations as recovered.", Everyone())
 
     # --- inside ------------------------------------------------------------------------

@@ -161,7 +161,8 @@ class Restored(Struct, frozen=True):
 
 
 class Erased(Struct, frozen=True):
-    """Something was deleted for good: who keeps anything of messages asks `Store.gone`."""
+    """Something was deleted for good, or may have been: who keeps anything of messages asks
+    `Store.gone`."""
 
 
 class Rearranged(Struct, frozen=True):

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 from weakref import WeakKeyDictionary
 
 from extensions.chat.api import WATCHERS
-from extensions.conversations.api import STORE, Erased, StoredMessage, is_secret
+from extensions.conversations.api import STORE, Erased, StoredMessage, StoreFailed, is_secret
 from kernel.api import PANELS, Action, Client, Extension, Meta, ModelInfo, Panel, Reply, Struct
 
 from .archive import Archive
@@ -46,6 +48,13 @@ async def setup(ext: Extension[Settings]) -> None:
         describing[message.id] = asyncio.Event()
         ext.spawn(work, "keep")
 
+    async def gone(messages: Sequence[str]) -> Sequence[str]:
+        """Which were deleted for good, as far as the store can tell that is open now: what a
+        recovered one lacks may be in one that comes back. It says `Erased` when that is settled."""
+        with suppress(StoreFailed):
+            return () if store.recovered else await store.gone(messages)
+        return ()
+
     async def keep(message: StoredMessage, reply: Reply, info: ModelInfo | None) -> None:
         try:
             record = await ext.thread(record_of, message, reply, info)
@@ -55,19 +64,17 @@ async def setup(ext: Extension[Settings]) -> None:
         if not is_secret(message.conversation):
             try:
                 await ext.thread(archive.keep, record)
-                if await store.gone([message.id]):  # It went while this was written.
-                    await ext.thread(archive.forget, [message.id])
+                if lost := await gone([message.id]):  # It went while this was written.
+                    await ext.thread(archive.forget, lost)
             except (OSError, sqlite3.Error) as error:
                 log.info("A record could not be kept: %s", error)
 
     async def tidy() -> None:
         """What was deleted for good is kept here no longer, nor what is too much by now."""
         await ext.thread(archive.trim)
-        if store.recovered or store.failure:
-            return  # What is not in this store may be in one that comes back.
         kept = {*await ext.thread(archive.messages), *archive.held()}
-        if gone := await store.gone([id for id in kept if not is_secret(id)]):
-            await ext.thread(archive.forget, gone)
+        if lost := await gone([id for id in kept if not is_secret(id)]):
+            await ext.thread(archive.forget, lost)
 
     @ext.on(Erased)
     async def erased(event: Erased) -> None:

@@ -492,6 +492,34 @@ async def test_what_its_owner_pushes_right_after_it_was_drawn_comes_behind_it(tm
         assert ext.drawn == 1
 
 
+LATER = """
+import asyncio
+from kernel.api import PANELS, Panel
+async def setup(ext):
+    ext.later = []
+    async def again(client, subject):
+        await asyncio.sleep(0.02)
+        ext.later = await ext.panels("tab", client, "x")
+    async def context(client, subject):
+        if subject == "first": ext.spawn(again(client, subject))
+        elif len(subject) > 1: await ext.panels("tab", client, subject[1:])
+        return {}
+    ext.add(PANELS, Panel("tab", "it.html", context))
+"""
+
+
+async def test_a_panel_may_show_itself_for_less_and_a_task_of_it_may_draw_it_later(tmp_path: Path):
+    panel(tmp_path, "good", "pass")
+    (tmp_path / "good" / "__init__.py").write_text(LATER)
+    async with running("good", folders=[tmp_path]) as app:
+        ext: Any = app.extension("good")
+        assert "good is drawn" in str(await ext.panels("tab", None, "abcdefgh"))
+        await ext.panels("tab", None, "first")
+        await app.until(lambda: bool(ext.later))
+        assert "good is drawn" in str(ext.later)
+        assert app.kernel.trouble == {}
+
+
 OUTER = """
 from kernel.api import PANELS, Panel
 async def setup(ext):
@@ -565,7 +593,7 @@ async def test_a_panel_that_shows_others_has_an_end_too(tmp_path: Path, how: str
         page = app.page("/outer")
         async with asyncio.timeout(3):
             await app.web.snapshot(page.client)
-        await page.until("could not draw this")
+        await page.until("outer is drawn" if how == "itself" else "could not draw this")
         assert app.kernel.trouble.keys() == {"outer"}
         said = "shows itself" if how == "itself" else "took longer than 0.1 s"
         assert said in str(app.kernel.trouble)
