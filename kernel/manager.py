@@ -31,6 +31,11 @@ T = TypeVar("T")
 STOPPING = "Spindle is stopping."
 
 
+def variants(manifest: Manifest) -> tuple[str, ...]:
+    """The builds of its engine's environment; "" is the one without a name."""
+    return ("", *(manifest.worker.variants if manifest.worker else ()))
+
+
 class Kernel:
     """The bus, the registry, the slots, the settings, and the extensions that use them."""
 
@@ -178,12 +183,15 @@ class Kernel:
 
     def variant(self, manifest: Manifest) -> str:
         """Which build of its engine's environment an extension has: one of this manifest."""
-        known = ("", *(manifest.worker.variants if manifest.worker else ()))
+        best = self.best_variant(manifest)
+        chosen = self.settings.variant(manifest.id, best)
+        return chosen if chosen in variants(manifest) else best
+
+    def best_variant(self, manifest: Manifest) -> str:
+        """The one that it has where nobody chose: the extension's own choice, or the machine's."""
         record = self.records.get(manifest.id)
         own = record.handle.default_variant if record and record.handle else None
-        best = own if own in known else self.workers.suited(manifest)
-        chosen = self.settings.variant(manifest.id, best)
-        return chosen if chosen in known else best
+        return own if own in variants(manifest) else self.workers.suited(manifest)
 
     # --- inside ------------------------------------------------------------------------
 

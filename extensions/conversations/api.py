@@ -27,32 +27,9 @@ from .text import is_secret
 from .whole import Said, Whole
 
 __all__ = [
-    "KINDS",
-    "STORE",
-    "Conversation",
-    "Ended",
-    "Erased",
-    "Folder",
-    "Found",
-    "Kept",
-    "Listing",
-    "Opened",
-    "Rearranged",
-    "Restored",
-    "Said",
-    "State",
-    "Store",
-    "StoreFailed",
-    "StoredMessage",
-    "Trashed",
-    "Unfiled",
-    "Unknown",
-    "Whole",
-    "Why",
-    "is_secret",
-    "kind_of",
-    "look_of",
-    "weight_of",
+    "KINDS", "STORE", "Conversation", "Ended", "Erased", "Folder", "Found", "Kept", "Listing",
+    "Opened", "Rearranged", "Restored", "Said", "State", "Store", "StoreFailed", "StoredMessage",
+    "Trashed", "Unfiled", "Unknown", "Whole", "Why", "is_secret", "kind_of", "look_of", "weight_of",
 ]  # fmt: skip
 
 STORE: Point[Store] = Point("conversations", "Where conversations are kept.")

@@ -21,9 +21,7 @@ def builds(kernel: Kernel, record: Record) -> dict[str, Any] | None:
     if not record.manifest or not (table := record.manifest.worker) or not table.title:
         return None
     titles = {"": table.title} | {id: v.title for id, v in table.variants.items() if v.title}
-    own = record.handle.default_variant if record.handle else None
-    best = kernel.workers.suited(record.manifest) if own is None else own
-    suits = titles.get(best, "what suits this machine")
+    suits = titles.get(kernel.best_variant(record.manifest), "what suits this machine")
     chosen = kernel.settings.variant(record.id, AUTOMATIC)
     if chosen in table.variants:  # One without a title, that settings.yaml names.
         titles.setdefault(chosen, chosen)
