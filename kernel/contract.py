@@ -242,6 +242,19 @@ class ModelInfo(Struct, frozen=True):
     defaults: Sampling = Sampling()
     """What the model's own files say of sampling; it applies where a request is silent."""
     together: int = 0  # How many replies it writes at once, where that is known.
+    instead: Mapping[str, str] = {}
+    """By what it cannot do, the sentence about what can."""
+
+    def way(self, lacks: Sequence[str]) -> str:
+        """That sentence, if one is true of all of them, else ""."""
+        ways = {self.instead.get(name, "") for name in lacks}
+        return ways.pop() if len(ways) == 1 else ""
+
+    def refusal(self, lacks: Sequence[str]) -> Refused:
+        """What is raised for a request that wants what it cannot do."""
+        who = f"{self.name} in {self.loader}" if self.loader else self.name
+        way = f". {self.way(lacks)}".rstrip(". ") or ", or load the model with another loader"
+        return Refused(f"{who} cannot do this: {', '.join(lacks)}. Leave it out{way}.", lacks[0])
 
 
 @built

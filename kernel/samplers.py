@@ -30,9 +30,7 @@ def checked(request: Request, info: ModelInfo, kinds: Sequence[type[msgspec.Stru
     """The request with its loader's own parameters as plain data; raises Refused, also for what
     the model cannot do, whatever its engine would make of that."""
     if lacks := [need for need in request.needs() if need not in info.capabilities]:
-        where = f"{info.name} in {info.loader}" if info.loader else info.name
-        no = f"{where} cannot do this: {', '.join(lacks)}. Leave it out, or "
-        raise Refused(no + "load the model with another loader.", lacks[0])
+        raise info.refusal(lacks)
     if not (asked := request.sampling.extra):
         return request
     rest, plain, problems = dict(asked), dict[str, Any](), list[str]()

@@ -142,6 +142,20 @@ async def test_what_a_model_cannot_do_is_refused_by_the_names_of_both():
         assert len(model.asked) == 1
 
 
+async def test_what_can_instead_is_named_where_it_can_all_of_that():
+    ways = {"tools": "The big one can.", "logprobs": "The big one can.", "lora": "The old one can."}
+    async with running(model=Scripted()) as app:
+        slot, model = app.kernel.slot(), app.kernel.slot().model
+        assert model
+        model.info = structs.replace(model.info, instead=ways)
+        both = Request(prompt="x", logprobs=3, tools=({"name": "t"},))
+        with pytest.raises(Refused, match=r"logprobs, tools\. Leave it out\. The big one can\.$"):
+            await slot.generate(both)
+        for more in ({"adapters": (("a", 1.0),)}, {"grammar": "root ::= [a]"}):
+            with pytest.raises(Refused, match=r"or load the model with another loader\.$"):
+                await slot.generate(structs.replace(both, **more))
+
+
 async def test_the_inspector_sees_each_change():
     async with running(model=Scripted("yes")) as app:
 

@@ -1,7 +1,6 @@
 """What an engine checks of every request, and how it says what went wrong."""
 
 import traceback
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from kernel.contract import (
@@ -47,23 +46,15 @@ def unsupported(sampling: Sampling, known: tuple[str, ...]) -> list[str]:
     ]  # fmt: skip
 
 
-def check_request(
-    info: ModelInfo, request: Request, instead: Callable[[Sequence[str]], str] = lambda lacks: ""
-) -> None:
-    """Refuse what the model cannot do, by the names of both; never go on without. `instead` is a
-    sentence about what can."""
+def check_request(info: ModelInfo, request: Request) -> None:
+    """Refuse what the model cannot do, by the names of both; never go on without."""
     given = [request.messages, request.prompt, request.token_ids]
     if sum(each is not None for each in given) != 1:
         raise Refused("A request has either messages, or a prompt, or token ids. Send one of them.")
     lacks: list[str] = [need for need in request.needs() if need not in info.capabilities]
     lacks += unsupported(request.sampling, info.samplers)
     if lacks:
-        way = instead(lacks)
-        other = f". {way}" if way else ", or load the model with another loader."
-        raise Refused(
-            f"{info.name} in {info.loader} cannot do this: {', '.join(lacks)}. Leave it out{other}",
-            lacks[0],
-        )
+        raise info.refusal(lacks)
 
 
 def finish_of(error: BaseException, usage: Usage | None = None) -> Finish:

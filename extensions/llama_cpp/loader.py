@@ -11,13 +11,12 @@ import msgspec
 
 from extensions.engine_kit.api import Fit, Gguf, Memory
 from extensions.llama_cpp.meaning import weighted
-from extensions.llama_cpp.refusals import instead, refuse, runs_native
+from extensions.llama_cpp.refusals import refuse, runs_native
 from extensions.llama_cpp.weighing import Headers, beyond, files_beside, weigh
 from kernel.api import (
     Everyone,
     Extension,
     Generation,
-    ModelInfo,
     Refused,
     Request,
     WorkerDied,
@@ -131,10 +130,6 @@ class LlamaLoader(WorkerLoader):
         _, gone = self._adapters(options.lora, path)
         said = f"{fit.said} {self._without(gone, 'It loads')}" if gone else fit.said
         return msgspec.structs.replace(fit, said=said)
-
-    def instead(self, info: ModelInfo, lacks: Sequence[str]) -> str:
-        """A sentence where the other engine does what a model's lacks, else ""."""
-        return instead(lacks, images="images" in info.capabilities, built=bool(self._ext.variant))
 
     def _tell(self, path: Path, left: list[str]) -> None:
         """Say what was left out, but not again where the same model comes back: after a load that

@@ -97,7 +97,9 @@ class Prebuilt:
         if self._sees:
             more = (*more, "images")
         able = (*CAPABILITIES, *more)
-        self._info = describe(path, file, options, HONOURED, able, together(options))
+        info = describe(path, file, options, HONOURED, able, together(options))
+        ways = instead(images=self._sees, built=find_spec("llama_cpp") is not None)
+        self._info = msgspec.structs.replace(info, instead=ways)
         ids = self._info.special_tokens
         tokens = {f"{role}_token": token_text(file, id) for role, id in ids.items()}
         self._template = ChatTemplate(self._info.chat_template, tokens)
@@ -138,7 +140,7 @@ class Prebuilt:
 
     def _choices(self, request: Request, top: int, cancelled: Callable[[], bool]) -> dict[str, Any]:
         request = with_defaults(request, self._info.defaults)
-        check_request(self._info, request, self._instead)
+        check_request(self._info, request)
         ids = self._ids(request, request.prompt or "")
         if not 0 < len(ids) < self._info.context_length:
             raise Refused(
@@ -151,14 +153,11 @@ class Prebuilt:
                 raise Refused("The question was cancelled.")
             return choices(self._ask, {**given, "prompt": ids}, top)
 
-    def _instead(self, lacks: Sequence[str]) -> str:
-        return instead(lacks, images=self._sees, built=find_spec("llama_cpp") is not None)
-
     # --- a request, on a thread of its own ---
 
     def _generate(self, request: Request, emit: Emit) -> Finish:
         request = with_defaults(request, self._info.defaults)
-        check_request(self._info, request, self._instead)
+        check_request(self._info, request)
         with self._shares.open(kind(request)) as share:
             mark = f"[{secrets.token_hex(16)}]"
             messages, images = marked(request.messages or (), mark)

@@ -1,6 +1,6 @@
 """What a load refuses by its options and by headers alone, told before an engine is started."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,13 @@ def runs_native(wanted: str, *, images: bool, built: bool) -> bool:
     return built and wanted != "prebuilt" and not images
 
 
-def instead(lacks: Iterable[str], *, images: bool, built: bool) -> str:
-    """The way out where the native engine does what the prebuilt one lacks, else ""; `built` as for
+def instead(*, images: bool, built: bool) -> dict[str, str]:
+    """The way out, by what the native engine does and the prebuilt one does not; `built` as for
     `runs_native`."""
-    if images or not NATIVE.issuperset(lacks):
-        return ""
-    wish = "load the model with the engine auto"
-    return f"The native engine can: {wish if built else CHOOSE}."
+    if images:
+        return {}
+    wish = "load the model with the engine auto" if built else CHOOSE
+    return dict.fromkeys(NATIVE, f"The native engine can: {wish}.")
 
 
 def check_prebuilt(options: Mapping[str, Any]) -> None:

@@ -146,6 +146,6 @@ async def test_what_a_load_leaves_out_is_told(
 def test_the_native_engine_is_named_where_it_is_the_way_out(
     lacks: list[str], images: bool, built: bool, said: str
 ):
-    found = instead(lacks, images=images, built=built)
+    found = ModelInfo("tiny", instead=instead(images=images, built=built)).way(lacks)
     assert found.startswith(said)
     assert bool(found) == bool(said)

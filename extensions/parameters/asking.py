@@ -6,7 +6,6 @@ from typing import Any
 from msgspec import UNSET, structs
 
 from kernel.api import (
-    LOADERS,
     Conversation,
     Draft,
     Everyone,
@@ -120,12 +119,9 @@ class Asking:
         if not names or key in self._told:
             return
         self._told.add(key)
-        found = (each for each in self._ext.get(LOADERS) if each.label == info.loader)
-        instead = getattr(next(found, None), "instead", None)
-        way = instead(info, names) if instead else ""
         text = (
             f"{info.name} in {info.loader} cannot do this: {', '.join(names)}. The reply is "
-            f"made without. {way or 'The Parameters tab shows what it can do.'}"
+            f"made without. {info.way(names) or 'The Parameters tab shows what it can do.'}"
         )
         to: Any = Conversation(turn.conversation_id) if turn.conversation_id else Everyone()
         self._ext.tell(text, to)
