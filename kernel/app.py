@@ -19,7 +19,7 @@ from kernel.assets import Assets, Static
 from kernel.clients import Client, Everyone
 from kernel.jobs import JobProgress
 from kernel.manager import Kernel
-from kernel.pages import PANELS, Panel, Then, ignored, in_region, placed
+from kernel.pages import PANELS, Panel, Then, drawn, ignored, in_region, placed
 from kernel.points import Changed, Entry, Phase, Point
 from kernel.records import Status, StatusChanged
 from kernel.serving import OWN, nowhere, reads_html, served
@@ -228,7 +228,7 @@ class Application:
         return next((tab for tab in tabs if tab.owner == client.tab), None)
 
     async def _panel(self, entry: Entry[Panel], client: Client, then: Then = ignored) -> Markup:
-        return await self._kernel.draw(entry, client, client.subject, then)
+        return await drawn(self._kernel, entry, client, client.subject, then)
 
     async def _draw(self, entry: Entry[Panel], client: Client) -> None:
         path = client.path

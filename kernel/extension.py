@@ -17,7 +17,7 @@ from kernel.jobs import Job, JobKind, Kept, Run
 from kernel.loaders import Generation, ToInstall
 from kernel.manifest import Manifest
 from kernel.model import Slot
-from kernel.pages import Panel, Region, in_region
+from kernel.pages import Panel, Region, current, in_region
 from kernel.pipeline import modified
 from kernel.points import Changed, Phase, Point, Rewrites
 from kernel.records import SectionChanged, SettingsChanged
@@ -229,7 +229,7 @@ class Extension(Scope, Generic[S]):
         """The same as HTML, or those of them that are wanted."""
         entries = in_region(self._kernel.registry, region)
         wanted = [entry for entry in entries if not only or only(entry.owner, entry.value)]
-        return [await self._kernel.draw(entry, client, subject) for entry in wanted]
+        return await current(self._kernel, wanted, client, subject)
 
     def news(self, region: Region) -> int:
         """Another number when who has a panel there pushed: what was drawn before may be old."""

@@ -6,19 +6,17 @@ from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from markupsafe import Markup
-
 from kernel.bus import Bus
 from kernel.changes import Changes
-from kernel.clients import Client, Hub
+from kernel.clients import Hub
 from kernel.contract import Report
 from kernel.discovery import Discovery
 from kernel.guard import Failure, Guard
 from kernel.jobs import Jobs
 from kernel.manifest import Manifest
 from kernel.model import CLOSING, Slot
-from kernel.pages import Pages, Panel, Then, drawn, ignored
-from kernel.points import Entry, Registry
+from kernel.pages import Pages
+from kernel.points import Registry
 from kernel.records import LEADS, Access, Appearance, Record, Status, StatusChanged, told
 from kernel.remembered import Remembered
 from kernel.settings import SettingsFile
@@ -137,12 +135,6 @@ class Kernel:
             needs = self.records[id].needs if id in self.records else ()
             chosen += [need for need in needs if need not in chosen]
         return set(chosen)
-
-    async def draw(
-        self, entry: Entry[Panel], client: Client | None, subject: str, then: Then = ignored
-    ) -> Markup:
-        """A panel as HTML; one that fails or hangs costs its own place, with a sentence in it."""
-        return await drawn(self, entry, client, subject, then)
 
     # --- life of one extension ---------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Templates and panels: how contributions become a page."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 LARGEST = 32 << 20
 """Characters of one fragment."""
 DEEPEST = 16
-"""So many panels within each other: more is one that shows itself."""
+"""So many panels within each other: one of them that is shown again there shows itself for ever."""
+AGAIN = 1000
+"""How often panels within one may be such as show themselves."""
 FAILED = '<p class="empty">{} could not draw this. Its card in Settings says more.</p>'
 Region = Literal[
     "tab", "sidebar", "composer", "message_actions", "message_footer", "models", "model_file",
@@ -86,9 +88,19 @@ def placed(entry: Entry[Panel], html: str) -> str:
 class Inside:
     """The time of panels that a panel shows within itself: theirs, and not its own."""
 
-    def __init__(self, outer: "Inside | None", most: float) -> None:
-        self.depth, self.open = 1 + (outer.depth if outer else 0), True
+    def __init__(self, outer: "Inside | None", entry: Entry[Panel], most: float) -> None:
+        self.open = True
+        self._chain: tuple[int, ...] = (*(outer._chain if outer else ()), entry.serial)
+        self._again: list[int] = outer._again if outer else []
+        """Those that were shown within themselves, by all that is drawn here."""
         self._drawing, self._began, self._spent, self._left = 0, 0.0, 0.0, most
+
+    def check(self, entry: Entry[Panel]) -> None:
+        """Raise where a panel shows itself without an end."""
+        if entry.serial in self._chain:
+            self._again.append(entry.serial)
+            if len(self._chain) >= DEEPEST or len(self._again) > AGAIN:
+                raise RuntimeError("shows itself, or one that shows it")
 
     @contextmanager
     def one(self) -> Generator[None]:
@@ -127,9 +139,9 @@ async def drawn(
     guard, outer, over = kernel.guard, INSIDE.get(), False
     if outer and not outer.open:  # A task that a panel began, and that goes on without it.
         outer = None
-    if outer and outer.depth == DEEPEST:
-        raise RuntimeError("shows itself, or one that shows it")
-    inside = Inside(outer, guard.patience)
+    if outer:
+        outer.check(entry)
+    inside = Inside(outer, entry, guard.patience)
     record = kernel.records.get(entry.owner)
     handle = record and record.handle
 
@@ -162,6 +174,24 @@ async def drawn(
     done(html)
     over = True  # One that was left behind may end yet.
     return html
+
+
+async def current(
+    kernel: "Kernel", entries: Sequence[Entry[Panel]], client: Client | None, subject: str
+) -> list[Markup]:
+    """Panels as they are when all are drawn: where an owner told news meanwhile, once more."""
+    news, old, found = kernel.hub.news, list(range(len(entries))), dict[int, tuple[Markup, int]]()
+    for _ in range(3):  # One that tells news all the time is told of by these.
+        for n in old:
+            owner = entries[n].owner
+
+            def put(html: Markup, n: int = n, owner: str = owner) -> None:
+                found[n] = html, news[owner]
+
+            await drawn(kernel, entries[n], client, subject, put)
+        if not (old := [n for n, (_, seen) in found.items() if seen != news[entries[n].owner]]):
+            break
+    return [html for _, (html, _) in sorted(found.items())]
 
 
 class Pages:

@@ -57,6 +57,8 @@ class Reply:
         self._answer: Answer | None = None
         self._carriers: list[Lease] = []
         self._stopped, self._why = False, ""
+        self._asks = asyncio.Event()
+        """Its turn is as the modifiers before the model made it, or it is over."""
 
     raw = property(lambda self: self._raw.get())
     """The engine's words so far: what the model sees again."""
@@ -99,6 +101,7 @@ class Reply:
         self._task = asyncio.create_task(self._generate(source), name="reply")
         entries, guard = self._kernel.registry.entries(OUTPUT), self._kernel.guard
         try:
+            await self._asks.wait()
             async for delta in modified(guard, "output", entries, source, self.turn, stages):
                 self._output.add(delta)
                 yield delta
@@ -141,6 +144,7 @@ class Reply:
             if self._answer:
                 await self._answer.close()
             source.close()
+            self._asks.set()
             self.written()
             if self._generation and self.finish:
                 said, theirs = self.finish, self._generation.finish  # An answer may not count.
@@ -158,6 +162,7 @@ class Reply:
         turn = self.turn = made.turn
         request = self.request = (await self._each(REQUEST, Draft, made)).request
         turn = self.turn = structs.replace(turn, incognito=request.incognito)
+        self._asks.set()
         guard, draft = self._kernel.guard, Draft(request, turn)
         ASKED.set(self._asked)
         for entry in self._kernel.registry.entries(GENERATE):

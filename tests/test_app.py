@@ -9,6 +9,7 @@ import httpx
 
 from kernel.api import PANELS
 from kernel.clients import Everyone
+from kernel.pages import drawn
 from kernel.testing import App, running
 
 TAB = """
@@ -198,7 +199,7 @@ async def test_a_panel_whose_extension_stops_meanwhile_is_no_failure(tmp_path: P
             return {}
 
         panel = replace(entry, value=replace(entry.value, context=slow))
-        drawing = asyncio.create_task(app.kernel.draw(panel, None, ""))
+        drawing = asyncio.create_task(drawn(app.kernel, panel, None, ""))
         await asked.wait()
         await app.toggle("mine", on=False)
         await app.settled()

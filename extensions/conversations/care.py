@@ -28,7 +28,7 @@ class Care:
     async def begin(self) -> None:
         """What every start does: a backup, and only then what was deleted long ago goes."""
         await asyncio.sleep(PATIENCE)
-        if self._store.recovered or self._store.failure:
+        if self._store.partial:
             return
         try:
             await self.back_up("start")
@@ -84,7 +84,10 @@ class Care:
         [backup] = [b for b in await self._store.backups() if b.name == name] or [None]
         if not backup:
             raise Unknown("This backup is not there any more. Choose another one.")
+        partial = self._store.partial
         await self._store.restore(name)
+        if partial:
+            self._ext.emit(Erased())
         when = described(backup)["when"]
         self._ext.tell(
             f"The conversations are as they were on {when}. What was there until now is the "

@@ -49,6 +49,11 @@ class Keeping:
         return self._database.recovered
 
     @property
+    def partial(self) -> bool:
+        """Whether there may be more than what can be read now."""
+        return bool(self.failure or self.damaged or self.recovered)
+
+    @property
     def original(self) -> Path | None:
         """Where the last damaged file is kept."""
         path = self._database.path

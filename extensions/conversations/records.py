@@ -1,6 +1,6 @@
 """What the store hands out: conversations, messages, search hits, and its two errors."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from kernel.api import Message, Part, Refused, Role, Sampling, Struct, Text, Timings, Usage
 
@@ -163,6 +163,8 @@ class Restored(Struct, frozen=True):
 class Erased(Struct, frozen=True):
     """Something was deleted for good, or may have been: who keeps anything of messages asks
     `Store.gone`."""
+
+    idempotent: ClassVar[bool] = True
 
 
 class Rearranged(Struct, frozen=True):

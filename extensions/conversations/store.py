@@ -232,7 +232,8 @@ class Store(Reshaping):
         await self._write(work)
 
     async def gone(self, messages: Sequence[str]) -> Sequence[str]:
-        """Which of these messages were deleted for good."""
+        """Which of these messages were deleted for good; none while that cannot be told, because
+        this is not all that there is. `Erased` says when it can."""
 
         def work(c: sqlite3.Connection) -> Sequence[str]:
             kept = (
@@ -241,7 +242,8 @@ class Store(Reshaping):
             )
             return [id for id in messages if not c.execute(kept, (id,)).fetchone()]
 
-        return await self._read("", work)
+        found = () if self.partial else await self._read("", work)
+        return () if self.partial else found  # It may have become so meanwhile.
 
     # --- messages ----------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Annotated
 from weakref import WeakKeyDictionary
 
@@ -48,12 +47,13 @@ async def setup(ext: Extension[Settings]) -> None:
         describing[message.id] = asyncio.Event()
         ext.spawn(work, "keep")
 
-    async def gone(messages: Sequence[str]) -> Sequence[str]:
-        """Which were deleted for good, as far as the store can tell that is open now: what a
-        recovered one lacks may be in one that comes back. It says `Erased` when that is settled."""
-        with suppress(StoreFailed):
-            return () if store.recovered else await store.gone(messages)
-        return ()
+    async def forget(messages: Sequence[str]) -> None:
+        """Those of them that were deleted for good; where the disk takes nothing, later."""
+        try:
+            if lost := await store.gone(messages):
+                await ext.thread(archive.forget, lost)
+        except (OSError, sqlite3.Error, StoreFailed) as error:
+            log.info("Records could not be forgotten: %s", error)
 
     async def keep(message: StoredMessage, reply: Reply, info: ModelInfo | None) -> None:
         try:
@@ -61,20 +61,22 @@ async def setup(ext: Extension[Settings]) -> None:
             archive.hold(record)
         finally:
             describing.pop(message.id).set()
-        if not is_secret(message.conversation):
+        if not is_secret(message.conversation) and not reply.turn.incognito:
             try:
                 await ext.thread(archive.keep, record)
-                if lost := await gone([message.id]):  # It went while this was written.
-                    await ext.thread(archive.forget, lost)
             except (OSError, sqlite3.Error) as error:
                 log.info("A record could not be kept: %s", error)
+            await forget([message.id])  # It may have gone while this was written.
 
     async def tidy() -> None:
         """What was deleted for good is kept here no longer, nor what is too much by now."""
-        await ext.thread(archive.trim)
-        kept = {*await ext.thread(archive.messages), *archive.held()}
-        if lost := await gone([id for id in kept if not is_secret(id)]):
-            await ext.thread(archive.forget, lost)
+        kept = {*archive.held()}
+        try:
+            await ext.thread(archive.trim)
+            kept |= {*await ext.thread(archive.messages)}
+        except (OSError, sqlite3.Error) as error:
+            log.info("The records could not be looked through: %s", error)
+        await forget([id for id in kept if not is_secret(id)])
 
     @ext.on(Erased)
     async def erased(event: Erased) -> None:

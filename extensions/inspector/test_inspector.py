@@ -4,14 +4,16 @@ import asyncio
 import html as markup
 import re
 import secrets
+import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import structs
 
+from extensions.conversations import care
 from extensions.conversations.api import STORE, Erased, StoredMessage
 from extensions.inspector.archive import Archive
 from extensions.inspector.describing import compared, described
@@ -188,6 +190,111 @@ async def test_what_is_deleted_for_good_is_forgotten_message_by_message(app: App
     await page.act("chat.delete", conversation=first.conversation)
     await page.act("conversations.erase", id="")
     await app.until(lambda: not kept.messages())
+
+
+@pytest.mark.parametrize("why", ["failure", "damaged", "recovered"])
+async def test_nothing_is_forgotten_while_the_store_cannot_tell(
+    app: App, monkeypatch: pytest.MonkeyPatch, why: str
+):
+    """What is in a backup, or not yet on the disk, comes back."""
+    page, store = await app.open("/chat"), app.extension("inspector").one(STORE)
+    reply = await ask(app, page, "Hello")
+    kept = Archive(app.extension("inspector").data / "inspector.sqlite3", 10_000_000)
+    await app.until(lambda: bool(kept.messages()))
+    await page.act("chat.delete", conversation=reply.conversation)
+    real, told = type(store).gone, list[Sequence[str]]()
+
+    async def gone(self: Any, messages: Sequence[str]) -> Sequence[str]:
+        told.append(found := await real(self, messages))
+        return found
+
+    monkeypatch.setattr(type(store), "gone", gone)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), why, "The disk is full.")
+        await page.act("conversations.erase", id="")
+        await app.until(lambda: bool(told))
+    assert (told, kept.messages()) == ([()], [reply.id])
+    app.extension("conversations").emit(Erased())
+    await app.until(lambda: not kept.messages())
+
+
+async def test_a_full_disk_costs_the_inspector_nothing(app: App, monkeypatch: pytest.MonkeyPatch):
+    page, tries = await app.open("/chat"), list[Archive]()
+
+    def full(self: Archive, *_: object) -> None:
+        tries.append(self)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        for name in ("keep", "trim", "messages", "forget"):
+            patch.setattr(Archive, name, full)
+        reply = await ask(app, page, "Hello")
+        for _ in range(4):
+            before = len(tries)
+            app.extension("conversations").emit(Erased())
+            await app.until(lambda before=before: len(tries) > before)
+        assert "Hello" in text_of(await look(page, reply)), "it is at hand"
+        assert tries[0].held() == [reply.id]
+        await page.act("chat.delete", conversation=reply.conversation)
+        await page.act("conversations.erase", id="")
+        for _ in range(4):
+            before = len(tries)
+            app.extension("conversations").emit(Erased())
+            await app.until(lambda before=before: len(tries) >= before + 2)
+    app.extension("conversations").emit(Erased())
+    await app.until(lambda: not tries[0].held())
+    assert app.kernel.trouble == {}
+
+
+async def test_what_goes_while_it_is_written_down_is_not_kept(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+):
+    loop, real, gone = asyncio.get_running_loop(), Archive.keep, list[str]()
+
+    async def erase(message: str) -> None:
+        await app.extension("inspector").one(STORE).delete_message(message)
+        await app.extension("inspector").one(STORE).purge(older=-1)
+
+    def keep(self: Archive, record: Trace) -> None:
+        real(self, record)
+        asyncio.run_coroutine_threadsafe(erase(record.message), loop).result(5)
+        gone.append(record.message)
+
+    monkeypatch.setattr(Archive, "keep", keep)
+    monkeypatch.setattr(care, "PATIENCE", 3600)  # The first look through all comes later.
+    async with running("instruct", "chat", "inspector", model=model) as app:
+        page = await app.open("/chat")
+        reply = asyncio.create_task(ask(app, page, "Hello"))
+        await app.until(lambda: bool(gone))
+        reply.cancel()
+        kept = Archive(app.extension("inspector").data / "inspector.sqlite3", 10_000_000)
+        await app.until(lambda: not kept.messages())
+
+
+@pytest.mark.parametrize("point", [INPUT, REQUEST])
+async def test_what_a_modifier_calls_secret_reaches_no_disk_by_the_inspector(
+    app: App, model: Model, point: Any
+):
+    told = list[bool]()
+
+    async def secret(value: Any) -> Any:
+        if isinstance(value, Turn):
+            return structs.replace(value, incognito=True)
+        return structs.replace(value, request=structs.replace(value.request, incognito=True))
+
+    async def output(deltas: AsyncIterator[Any], turn: Turn) -> AsyncIterator[Any]:
+        told.append(turn.incognito)
+        async for delta in deltas:
+            yield delta
+
+    modify(app, point, secret, "chat")
+    modify(app, OUTPUT, output, "chat")
+    page = await app.open("/chat")
+    reply = await ask(app, page, "A secret of mine")
+    assert "A secret of mine" in text_of(await look(page, reply))
+    await app.until(lambda: not any("keep" in task.get_name() for task in asyncio.all_tasks()))
+    assert [model.asked[-1].incognito, *told] == [True, True]
+    assert not Archive(app.extension("inspector").data / "inspector.sqlite3", 1_000_000).messages()
 
 
 def test_the_archive_has_a_limit_and_forgets(tmp_path: Path):

@@ -4,7 +4,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from kernel.api import PANELS, Client, Everyone, Extension, Status
+from kernel.api import PANELS, Client, Everyone, Extension, Panel, Status
 
 BUILT_IN = (
     ("extensions", "Extensions"),
@@ -34,13 +34,13 @@ class Sections:
 
     async def html(self, client: Client | None, section: str, subject: str) -> Markup:
         """All panels of one extension; empty when it brings none, or does not run."""
-        return Markup("").join(
-            [
-                await self._kernel.draw(entry, client, subject)
-                for entry in self._entries()
-                if entry.owner == section
-            ]
-        )
+        if section not in self._found():
+            return Markup("")
+
+        def mine(owner: str, panel: Panel) -> bool:
+            return owner == section
+
+        return Markup("").join(await self._ext.panels("settings", client, subject, mine))
 
     def missing(self, section: str) -> str:
         """Why there is no such section, in words."""

@@ -399,12 +399,12 @@ async def test_an_update_builds_what_its_new_manifest_has(
         assert built[-1] == builds
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("other", ["", "shares them", "cannot be read"])
 async def test_the_libraries_of_its_engine_alone_can_go_with_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    shared: bool,
+    other: str,
 ):
     async def prepare(kernel: Kernel, manifest: Manifest, say: object) -> None:
         for name in ("loom", "loom-fast", "another"):
@@ -414,8 +414,9 @@ async def test_the_libraries_of_its_engine_alone_can_go_with_it(
     monkeypatch.setattr(installer, "prepare", prepare)
     engine = '[worker]\nenvironment = "loom"\nsize = "3 GB"\n[worker.variants.fast]'
     source = loom(tmp_path / "src" / "loom", more=engine)
-    other = loom(tmp_path / "more" / "shuttle", more=engine if shared else "") / "extension.toml"
-    other.write_text(other.read_text("utf-8").replace('"loom"', '"shuttle"', 1))
+    more = {"": "", "shares them": engine, "cannot be read": "[worker"}[other]
+    manifest = loom(tmp_path / "more" / "shuttle", more=more) / "extension.toml"
+    manifest.write_text(manifest.read_text("utf-8").replace('"loom"', '"shuttle"', 1))
     folders = [tmp_path / "more"]
     async with running("workshop", "settings", data=tmp_path / "data", folders=folders) as app:
         await bring(app, source)
@@ -423,15 +424,15 @@ async def test_the_libraries_of_its_engine_alone_can_go_with_it(
         page = near(app)
         await app.web.snapshot(page.client)
         await page.until("Remove Loom")
-        assert ("libraries (3 GB)" in page.html) is not shared
+        assert ("libraries (3 GB)" in page.html) is not bool(other)
         await command_line.remove(app.kernel, "loom")
-        assert ("So do the libraries of its engine" in capsys.readouterr().out) is not shared
+        assert ("So do the libraries of its engine" in capsys.readouterr().out) is not bool(other)
         assert (root / "loom").is_dir()
         await bring(app, source)
         await page.act("workshop.remove", id="loom", libraries=True)
         await free(app, page)
         left = {each.name for each in root.iterdir() if each.is_dir()}
-        assert left == ({"loom", "loom-fast", "another"} if shared else {"another"})
+        assert left == ({"loom", "loom-fast", "another"} if other else {"another"})
 
 
 async def test_the_packages_of_an_engine_are_compared_with_the_lock_of_its_environment(

@@ -11,7 +11,7 @@ from playwright.async_api import expect
 
 from extensions.conversations import backups as backups_module
 from extensions.conversations import care
-from extensions.conversations.api import STORE, Store, StoreFailed, Unknown
+from extensions.conversations.api import STORE, Erased, Store, StoreFailed, Unknown
 from extensions.conversations.backups import Backup, Backups
 from kernel.testing import App, Page, Scripted, running
 from tests.live import Watched, chromium, live, shoot
@@ -259,7 +259,8 @@ async def test_all_pages_follow_a_restore(tmp_path: Path):
         await app.until(lambda: len(model.asked) == 3)
 
 
-async def test_damage_met_while_running_is_told_and_recovered_on_a_click(tmp_path: Path):
+@pytest.mark.parametrize("how", ["accept", "restore"])
+async def test_damage_met_while_running_is_told_and_recovered_on_a_click(tmp_path: Path, how: str):
     data = tmp_path / "data"
     async with running("conversations", "chat", model=Scripted("Answer."), data=data) as app:
         page = app.page("/chat")
@@ -267,6 +268,8 @@ async def test_damage_met_while_running_is_told_and_recovered_on_a_click(tmp_pat
         for n in range(30):
             store = app.kernel.registry.values(STORE)[0]
             await store.add_user("", f"question {n} " * 200)
+            if n == 28:
+                await store.backup("asked")
         with closing(sqlite3.connect(data / "chats.sqlite3")) as other:
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             query = "SELECT rootpage FROM sqlite_schema WHERE name = 'conversations'"
@@ -276,11 +279,19 @@ async def test_damage_met_while_running_is_told_and_recovered_on_a_click(tmp_pat
             file.write(b"\xff" * 8)
         await page.act("conversations.back_up")
         await page.until("Conversations damaged")
+        told, _ = app.kernel.bus.open(Erased)
         await page.act("conversations.recover")
         await page.until("Conversations recovered")
-        await page.act("conversations.accept")
         store = app.kernel.registry.values(STORE)[0]
-        assert len(await store.list()) == 30
+        assert await store.gone(["never there"]) == (), "it may be in what comes back"
+        if how == "accept":
+            await page.act("conversations.accept")
+        else:
+            backup = next(each for each in await store.backups() if each.cause == "asked")
+            await page.act("conversations.restore", backup=backup.name)
+        assert await store.gone(["never there"]) == ["never there"]
+        assert [told.get_nowait(), told.qsize()] == [Erased(), 0]
+        assert len(await store.list()) == (30 if how == "accept" else 29)
         assert list(data.glob("*.corrupt-*"))
 
 

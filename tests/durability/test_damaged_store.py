@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from extensions.conversations import recovery
-from extensions.conversations.api import Store, StoreFailed
+from extensions.conversations.api import Erased, Store, StoreFailed
 from extensions.conversations.records import StoredMessage
 from kernel.testing import Scripted, running
 
@@ -308,8 +308,10 @@ async def test_r8_the_page_says_so_and_lets_a_person_go_on(sound: Path, tmp_path
         assert str(beside(path)[0].name) in html + page.html
         await page.act("chat.send", conversation="", text="Hello")
         await page.until("then write")
+        told, _ = app.kernel.bus.open(Erased)
         await page.act("conversations.accept")
         await page.until("You can write again")
+        assert [told.get_nowait(), told.qsize()] == [Erased(), 0]
         await page.act("chat.send", conversation="", text="Hello again")
         await page.until("Yes.")
     assert "Hello again" in texts(path).values()

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import websockets
 
-from extensions.conversations.api import Store
+from extensions.conversations.api import Erased, Store
 from kernel.testing import Scripted, running
 from tests.durability.test_chats import mounted
 from tests.live import free_port, live
@@ -53,8 +53,10 @@ async def test_k2_a_folder_that_is_read_only_from_the_start(tmp_path: Path):
                 sqlite3.connect(f"file:{data}/chats.sqlite3?immutable=1", uri=True)
             ) as old:
                 assert old.execute("SELECT count(*) FROM messages").fetchone() == (2,)
+            told, _ = app.kernel.bus.open(Erased)
             remount(data, "rw")
             await page.until("The conversations are saved again")
+            assert [told.get_nowait(), told.qsize()] == [Erased(), 0]
     async with Store.open(data / "chats.sqlite3") as store:
         assert [c.title for c in await store.list()] == ["meanwhile", "before"]
 
