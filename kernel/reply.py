@@ -99,10 +99,12 @@ class Reply:
             return
         source, stages = Pipe(), list[Stage]()
         self._task = asyncio.create_task(self._generate(source), name="reply")
-        entries, guard = self._kernel.registry.entries(OUTPUT), self._kernel.guard
+        entries, guard = self._kernel.registry.entries, self._kernel.guard
+        mine = {entry.serial for entry in entries(OUTPUT)}  # A later one waits for the next reply.
         try:
             await self._asks.wait()
-            async for delta in modified(guard, "output", entries, source, self.turn, stages):
+            stay = tuple(entry for entry in entries(OUTPUT) if entry.serial in mine)
+            async for delta in modified(guard, "output", stay, source, self.turn, stages):
                 self._output.add(delta)
                 yield delta
                 if self._stopped:  # Modifiers may still hold what the engine said long ago.

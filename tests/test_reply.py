@@ -11,13 +11,14 @@ from msgspec import structs
 from kernel.answer import Answer
 from kernel.contract import Delta, Message, Refused, Request, Text, Turn
 from kernel.guard import Guard, SwitchedOff, check, sendable
-from kernel.points import Entry, Phase, Point
+from kernel.points import Disposer, Entry, Phase, Point
 from kernel.testing import App, Scripted, running
 from kernel.turn import GENERATE, HISTORY, INPUT, MODES, OUTPUT, REQUEST, Draft, Past, whole_text
 
 
-def add(app: App, point: Point, value: object, rewrites: bool = False) -> None:
-    app.kernel.registry.add(point, value, "test", phase=Phase.NORMAL, rank=0, rewrites=rewrites)
+def add(app: App, point: Point, value: object, rewrites: bool = False) -> Disposer:
+    how: Any = {"phase": Phase.NORMAL, "rank": 0, "rewrites": rewrites}
+    return app.kernel.registry.add(point, value, "test", **how)[1]
 
 
 class Plain:
@@ -100,6 +101,34 @@ async def test_a_modifier_does_not_change_who_asks_and_that_nothing_is_kept():
         model = app.kernel.slot().model
         assert isinstance(model, Scripted)
         assert model.asked[0].incognito
+
+
+async def test_modifiers_of_a_reply_are_those_of_its_beginning_that_are_left():
+    async with running(model=Scripted("yes")) as app:
+        asked, go = asyncio.Event(), asyncio.Event()
+
+        async def wait(turn: Turn) -> Turn:
+            asked.set()
+            await go.wait()
+            return structs.replace(turn, begun="seen")
+
+        def adds(what: str) -> Any:
+            async def modify(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+                yield Delta(f"{what} {turn.begun} ")
+                async for delta in deltas:
+                    yield delta
+
+            return modify
+
+        add(app, INPUT, wait)
+        goes = add(app, OUTPUT, adds("gone"))
+        add(app, OUTPUT, adds("left"))
+        reply = asyncio.create_task(app.say("Hello"))
+        await asked.wait()
+        goes()
+        add(app, OUTPUT, adds("late"))
+        go.set()
+        assert await reply == "left seen yes"
 
 
 @pytest.mark.parametrize("where", [INPUT, HISTORY, REQUEST])
