@@ -1,4 +1,4 @@
-"""docs/reference.md is what the sources say, and nothing that authors use is untested."""
+"""docs/reference.md and docs/map.md say what the sources say; what authors use is tested."""
 
 import ast
 import asyncio
@@ -12,6 +12,7 @@ from extensions.settings.api import WORDS
 from kernel import api
 from kernel.pages import Region
 from kernel.testing import running
+from tools import map as plan
 from tools import reference
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +25,13 @@ USED = TESTED + "\n".join(file.read_text("utf-8") for file in PYTHON)
 def test_it_is_current():
     said = reference.FILE.read_text("utf-8")
     assert said == reference.text(), "run python -m tools.reference"
+
+
+def test_the_map_is_current_and_every_module_of_the_kernel_has_one_place():
+    assert plan.FILE.read_text("utf-8") == plan.text(), "run python -m tools.map"
+    named = [name for _, modules in plan.KERNEL.values() for name in modules]
+    there = [file.stem for file in (ROOT / "kernel").glob("*.py")]
+    assert sorted(named) == sorted(there), "give it a place in tools/map.py"
 
 
 @pytest.mark.parametrize(("module", "name"), [(m, n) for m, n, _ in reference.all_points()])
