@@ -88,7 +88,8 @@ class Extension(Scope, Generic[S]):
         self, what: Any, /, *, phase: Phase = Phase.NORMAL, rewrites: Rewrites = False
     ) -> Callable[[Any], Any]:
         """Decorate a modifier of a point, or the handler of an action, job kind or event class;
-        of `Changed(POINT)` too. What an action's handler answers, a struct, is for programs."""
+        of `Changed(POINT)` too. What an action's handler answers, a struct, is for programs.
+        `rewrites`: it may replace earlier text, or a function that tells of a turn as asked."""
 
         if not isinstance(cast(object, what), Point | type | Changed):
             raise TypeError(f"ext.on takes a point, as OUTPUT, or a class, not {what!r:.99}")

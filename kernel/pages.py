@@ -1,6 +1,7 @@
 """Templates and panels: how contributions become a page."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 LARGEST = 32 << 20
 """Characters of one fragment."""
 DEEPEST = 16
-"""So many panels within each other: one of them that is shown again there shows itself for ever."""
+"""How often a panel may stand within itself: more is one that shows itself for ever."""
 AGAIN = 1000
-"""How often panels within one may be such as show themselves."""
+"""How often it may do so anywhere within what is drawn."""
 FAILED = '<p class="empty">{} could not draw this. Its card in Settings says more.</p>'
 Region = Literal[
     "tab", "sidebar", "composer", "message_actions", "message_footer", "models", "model_file",
@@ -91,16 +92,19 @@ class Inside:
     def __init__(self, outer: "Inside | None", entry: Entry[Panel], most: float) -> None:
         self.open = True
         self._chain: tuple[int, ...] = (*(outer._chain if outer else ()), entry.serial)
-        self._again: list[int] = outer._again if outer else []
-        """Those that were shown within themselves, by all that is drawn here."""
+        self._again: Counter[int] = outer._again if outer else Counter()
+        """How often which were shown within themselves, in all that is drawn here."""
         self._drawing, self._began, self._spent, self._left = 0, 0.0, 0.0, most
+
+    deep = property(lambda self: len(self._chain) > 1)
+    """Whether the panel itself is shown by another."""
 
     def check(self, entry: Entry[Panel]) -> None:
         """Raise where a panel shows itself without an end."""
-        if entry.serial in self._chain:
-            self._again.append(entry.serial)
-            if len(self._chain) >= DEEPEST or len(self._again) > AGAIN:
-                raise RuntimeError("shows itself, or one that shows it")
+        depth = self._chain.count(entry.serial)
+        self._again[entry.serial] += bool(depth)
+        if depth >= DEEPEST or self._again[entry.serial] > AGAIN:
+            raise RuntimeError("shows itself, or one that shows it")
 
     @contextmanager
     def one(self) -> Generator[None]:
@@ -181,7 +185,8 @@ async def current(
 ) -> list[Markup]:
     """Panels as they are when all are drawn: where an owner told news meanwhile, once more."""
     news, old, found = kernel.hub.news, list(range(len(entries))), dict[int, tuple[Markup, int]]()
-    for _ in range(3):  # One that tells news all the time is told of by these.
+    outer = INSIDE.get()
+    for _ in range(1 if outer and outer.deep else 3):  # Each level would multiply it.
         for n in old:
             owner = entries[n].owner
 
@@ -189,7 +194,9 @@ async def current(
                 found[n] = html, news[owner]
 
             await drawn(kernel, entries[n], client, subject, put)
-        if not (old := [n for n, (_, seen) in found.items() if seen != news[entries[n].owner]]):
+        here = {entry.serial for entry in kernel.registry.entries(PANELS)}
+        old = [n for n, (_, seen) in found.items() if seen != news[entries[n].owner]]
+        if not (old := [n for n in old if entries[n].serial in here]):
             break
     return [html for _, (html, _) in sorted(found.items())]
 

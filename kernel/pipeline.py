@@ -73,14 +73,20 @@ class Stage:
     """One modifier between two pipes."""
 
     def __init__(
-        self, guard: Guard, point: str, entry: Entry[OutputModifier], upstream: Pipe, turn: Turn
+        self,
+        guard: Guard,
+        point: str,
+        entry: Entry[OutputModifier],
+        upstream: Pipe,
+        turn: Turn,
+        asked: Turn,
     ) -> None:
         self.since = 0.0
         self.idle = False
         """Whether its modifier answered with the very deltas it was given: it takes no part."""
         self.owner, self.heard, self.pipe = entry.owner, Transcript(), Pipe()
         self._guard, self._point, self._entry, self._turn = guard, point, entry, turn
-        self._upstream = upstream
+        self._upstream, self._asked = upstream, asked
         self._ended = self._replaced = self._closed = self._left = self._bypassing = False
         self._owed: set[tuple[int, Channel]] = set()
         self._length = 0
@@ -136,7 +142,11 @@ class Stage:
     async def _modify(self) -> None:
         self.since = time.monotonic()
         tap = self._tap()
-        modified = self._entry.value(tap, self._turn)
+
+        async def begun() -> AsyncIterator[Delta]:
+            return self._entry.value(tap, self._turn)
+
+        modified = await contained(begun())
         if modified is tap:
             self.idle = True
             return self._upstream.lead(self.pipe)
@@ -170,7 +180,7 @@ class Stage:
 
     def _check(self, delta: Delta) -> None:
         checked(delta)
-        if delta.replace and not (self._replaced or self._entry.may_rewrite(self._turn)):
+        if delta.replace and not (self._replaced or self._entry.may_rewrite(self._asked)):
             raise ValueError("replaced text without ext.on(..., rewrites=True)")
 
     def _after(self, task: "asyncio.Task[None] | None") -> None:
@@ -206,16 +216,19 @@ async def modified(
     entries: tuple[Entry[OutputModifier], ...],
     source: AsyncIterator[Delta],
     turn: Turn,
+    asked: Turn | None = None,
     watch: "list[Stage] | None" = None,
 ) -> AsyncGenerator[Delta]:
-    """`source` as the modifiers leave it; `watch` collects the stages for the prompt inspector."""
+    """`source` as the modifiers leave it; `watch` collects the stages for the prompt inspector.
+    `asked` is the turn as it was asked: by that one, which is known before a stream begins, they
+    say whether they may rewrite."""
     stages: list[Stage] = [] if watch is None else watch
     pumping: asyncio.Task[None] | None = None
     pipe = source if isinstance(source, Pipe) else Pipe()
     if entries and pipe is not source:  # A stage that is cancelled must not end it.
         pumping = asyncio.create_task(pump(source, pipe), name=f"kernel:{point}")
     for entry in entries:
-        stages.append(stage := Stage(guard, point, entry, pipe, turn))
+        stages.append(stage := Stage(guard, point, entry, pipe, turn, asked or turn))
         pipe = stage.pipe
     last = pipe if entries else source
     try:

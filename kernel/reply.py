@@ -47,7 +47,7 @@ class Reply:
         self.model = ""
         self.request: Request | None = None
         begun = history[-1].text if turn.continue_ and history else ""
-        self.turn = structs.replace(turn, begun=begun) if begun else turn
+        self.turn = self._as_asked = structs.replace(turn, begun=begun) if begun else turn
         self.steps: list[Step] | None = [] if record else None
         self.written: Callable[[], None] = lambda: None  # Called at the engine's end, read or not.
         self._kernel, self._history = kernel, tuple(history)
@@ -73,13 +73,15 @@ class Reply:
 
     def _may_rewrite(self, entry: Entry[Any]) -> bool:
         try:
-            return entry.may_rewrite(self.turn)
-        except Exception as error:  # It may, then.
+            return entry.may_rewrite(self._as_asked)
+        except (Exception, SystemExit) as error:  # It may, then.
             self._kernel.guard.failed(entry.owner, "output: rewrites", error)
             return True
 
     def cancel(self) -> None:
         """Stop this reply and no other; what was said stays."""
+        if self._stopped:  # A second stop would end its ends.
+            return
         self._stopped = True
         if self._generation:
             self._generation.cancel()
@@ -104,7 +106,8 @@ class Reply:
         try:
             await self._asks.wait()
             stay = tuple(entry for entry in entries(OUTPUT) if entry.serial in mine)
-            async for delta in modified(guard, "output", stay, source, self.turn, stages):
+            turns = self.turn, self._as_asked
+            async for delta in modified(guard, "output", stay, source, *turns, watch=stages):
                 self._output.add(delta)
                 yield delta
                 if self._stopped:  # Modifiers may still hold what the engine said long ago.
@@ -156,16 +159,14 @@ class Reply:
     async def _begin(self) -> AsyncIterator[Delta]:
         sendable(self.turn, self._history)
         await self._kernel.slot(self.turn.slot).settled()  # Modifiers may ask the model.
-        turn = self.turn = await self._each(INPUT, Turn, self.turn)
-        past = await self._each(HISTORY, Past, Past(self._history, turn))
-        turn = self.turn = structs.replace(turn, incognito=past.turn.incognito)
-        made = Draft(await self._compose(turn, past.messages), turn)
+        self.turn = await self._each(INPUT, Turn, self.turn)
+        past = await self._each(HISTORY, Past, Past(self._history, self.turn))
+        made = Draft(await self._compose(self.turn, past.messages), self.turn)
         made = self._owned(made, made)
-        turn = self.turn = made.turn
+        self.turn = made.turn
         request = self.request = (await self._each(REQUEST, Draft, made)).request
-        turn = self.turn = structs.replace(turn, incognito=request.incognito)
         self._asks.set()
-        guard, draft = self._kernel.guard, Draft(request, turn)
+        guard, draft = self._kernel.guard, Draft(request, self.turn)
         ASKED.set(self._asked)
         for entry in self._kernel.registry.entries(GENERATE):
             deltas = await guard.call(entry, "generate", draft, AsyncIterator | None, None)
@@ -174,6 +175,9 @@ class Reply:
                 self._answer = Answer(guard, entry, deltas, self._kernel.name(entry.owner))
                 if await self._answer.begins():
                     return self._answer
+                await self._answer.close()  # It carries nothing.
+                self._answer = None
+                self._carriers.pop().done()
         return await self._kernel.slot(request.slot).generate(request)
 
     def _asked(self, generation: Generation, model: str) -> None:
@@ -185,6 +189,8 @@ class Reply:
             before = value
             value = await self._kernel.guard.call(entry, point.name, before, kind, before)
             value = self._owned(value, before)
+            turn = value if isinstance(value, Turn) else value.turn
+            self.turn = structs.replace(self.turn, incognito=turn.incognito)  # Stopped or not.
             if self.steps is not None:
                 self.steps.append(Step(entry.owner, point.name, before, value))
         return value

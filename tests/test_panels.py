@@ -84,6 +84,64 @@ SHY = """
 """
 
 
+@pytest.mark.parametrize("deep", [True, False])
+async def test_one_that_shows_itself_for_less_is_never_blamed(tmp_path: Path, deep: bool):
+    """Neither within one that does so for ever, nor beside one that hides that it does."""
+    less = 'await ext.panels("sidebar", client, subject[1:]) if subject else None'
+    bad = 'await ext.panels("composer", client, subject)'
+    panel(tmp_path, "bad", "composer", bad if deep else SHY, count=1 if deep else 2)
+    panel(tmp_path, "tree", "sidebar", less)
+    both = [f'await ext.panels("{region}", client, subject)' for region in ("composer", "sidebar")]
+    panel(tmp_path, "root", "models", "; ".join(both))
+    if deep:
+        panel(tmp_path, "shown", "composer", both[1])
+    ids = ["bad", "tree", "root", *(["shown"] if deep else [])]
+    async with running(*ids, folders=[tmp_path]) as app:
+        await app.extension("root").panels("models", None, "xxx")
+        assert app.kernel.trouble.keys() == ({"bad"} if deep else set())
+
+
+LIVES = """
+import asyncio
+from kernel.api import PANELS, Everyone, Panel
+
+async def setup(ext):
+    closed = []
+    ext.defer(lambda: closed.append(1))
+    async def context(client, subject):
+        if closed:
+            raise RuntimeError("its database is closed")
+        return {}
+    ext.add(PANELS, Panel("composer", "it.html", context))
+    ext.push_html('<p id="x" hx-swap-oob="innerHTML">news</p>', Everyone())
+"""
+
+
+async def test_what_began_anew_meanwhile_is_not_asked_for_its_former_life(tmp_path: Path):
+    write(tmp_path, "quick", LIVES)
+    panel(tmp_path, "slow", "composer", "await asyncio.sleep(0.1)")
+    async with running("quick", "slow", folders=[tmp_path]) as app:
+        slow: Any = app.extension("slow")
+        drawing = asyncio.create_task(slow.panels("composer", None, ""))
+        await app.until(lambda: bool(slow.drawn))
+        await app.kernel.restart("quick")
+        assert (await drawing)[-1] == "<p>slow 1</p>"
+        assert app.kernel.trouble == {}
+
+
+async def test_draws_do_not_multiply_with_each_level(tmp_path: Path):
+    busy = NEWS.replace("ext.drawn == 1", "True")
+    levels = ["composer", "sidebar", "message_actions", "models"]
+    for at, region in enumerate(levels):
+        below = "".join(f"await ext.panels('{each}', client, '')" for each in levels[at + 1 :][:1])
+        panel(tmp_path, f"at{at}", region, below + busy)
+    async with running("at0", "at1", "at2", "at3", folders=[tmp_path]) as app:
+        first: Any = app.extension("at0")
+        await first.panels("composer", None, "")
+        drawn = [cast(Any, app.extension(f"at{at}")).drawn for at in range(4)]
+        assert drawn == [3, 9, 9, 9]
+
+
 @pytest.mark.parametrize("work", ['await ext.panels("composer", client, subject)', SHY])
 async def test_panels_that_show_each_other_have_an_end(tmp_path: Path, work: str):
     panel(tmp_path, "mirror", "composer", work, count=2)
@@ -91,7 +149,7 @@ async def test_panels_that_show_each_other_have_an_end(tmp_path: Path, work: str
         mirror: Any = app.extension("mirror")
         async with asyncio.timeout(20):
             await mirror.panels("composer", None, "")
-        assert mirror.drawn <= 2 * (1 + AGAIN)
+        assert mirror.drawn <= 2 * 2 * (1 + AGAIN), "each of both, within each of both"
 
 
 async def test_a_panel_may_show_itself_for_less(tmp_path: Path):

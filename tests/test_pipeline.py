@@ -69,7 +69,7 @@ async def test_one_that_answers_what_it_was_given_takes_no_part_and_costs_nothin
     bench, pipe, stages = Bench(), Pipe(), list[Stage]()
     entries = (entry(nothing, "a"), entry(shout, "b"), entry(nothing, "c"), entry(nothing, "d"))
     pipe.put(Delta("One"))
-    stream = modified(bench.guard, "output", entries, pipe, Turn(), stages)
+    stream = modified(bench.guard, "output", entries, pipe, Turn(), watch=stages)
     assert (await anext(stream)).text == "ONE"
     names = {task.get_name() for task in asyncio.all_tasks()}
     assert "b:output" in names

@@ -1,6 +1,7 @@
 """A whole turn: five points and one instead of it, and an end that is always told."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from msgspec import structs
 from kernel.answer import Answer
 from kernel.contract import Delta, Message, Refused, Request, Text, Turn
 from kernel.guard import Guard, SwitchedOff, check, sendable
-from kernel.points import Disposer, Entry, Phase, Point
+from kernel.points import Disposer, Entry, Phase, Point, Rewrites
 from kernel.testing import App, Scripted, running
 from kernel.turn import GENERATE, HISTORY, INPUT, MODES, OUTPUT, REQUEST, Draft, Past, whole_text
 
 
-def add(app: App, point: Point, value: object, rewrites: bool = False) -> Disposer:
+def add(app: App, point: Point, value: object, rewrites: Rewrites = False) -> Disposer:
     how: Any = {"phase": Phase.NORMAL, "rank": 0, "rewrites": rewrites}
     return app.kernel.registry.add(point, value, "test", **how)[1]
 
@@ -330,6 +331,147 @@ async def test_stop_cuts_what_a_slow_modifier_still_holds():
         assert reply.text == "one"
         assert reply.finish
         assert reply.finish.reason == "cancelled"
+
+
+@pytest.mark.parametrize("stops", [1, 2])
+async def test_stops_end_a_reply_that_takes_a_while_to_end(stops: int):
+    """An answer that closes a connection; a second stop may not end that end."""
+    async with running(model=Scripted()) as app:
+        closing, told = asyncio.Event(), list[str]()
+
+        async def words() -> AsyncIterator[Delta]:
+            try:
+                for _ in range(10_000):
+                    yield Delta("word ")
+                    await asyncio.sleep(0)
+            finally:
+                closing.set()
+                await asyncio.sleep(0.02)
+
+        async def generate(draft: Draft) -> AsyncIterator[Delta]:
+            return words()
+
+        add(app, GENERATE, generate)
+        reply = app.run(Turn(prompt="x"))
+        reply.written = lambda: told.append("written")
+
+        async def read() -> None:
+            async for _ in reply:
+                reply.cancel()
+
+        reading = asyncio.create_task(read())
+        await closing.wait()
+        for _ in range(stops - 1):
+            reply.cancel()
+        async with asyncio.timeout(5):
+            await reading
+        assert told == ["written"]
+        assert reply.finish
+        assert reply.finish.reason == "cancelled"
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+async def test_an_answer_that_was_none_takes_no_part_any_more(how: str):
+    async with running(model=Scripted("one two three", gate=(gate := asyncio.Semaphore(1)))) as app:
+        app.kernel.guard.silence = 0.05
+        ended = list[str]()
+
+        async def words() -> AsyncIterator[Delta]:
+            try:
+                await asyncio.sleep(60 if how == "hangs" else 0)
+                raise RuntimeError("no")
+                yield Delta("never")
+            finally:
+                ended.append(how)
+
+        async def generate(draft: Draft) -> AsyncIterator[Delta]:
+            return words()
+
+        taken = add(app, GENERATE, generate)
+        [entry] = app.kernel.registry.entries(GENERATE)
+        reply, said = app.run(Turn(prompt="x")), list[str]()
+        async for delta in reply:
+            said.append(delta.text)
+            assert ended == [how]
+            assert not entry.leases, "its extension may be switched off"
+            gate.release()
+        taken()
+        assert said == ["one", " two", " three"]
+        assert reply.finish
+        assert reply.finish.reason == "stop"
+
+
+async def test_whether_words_may_change_is_known_before_the_first_of_them():
+    """By the turn as it was asked: a stream that was promised to be append-only stays so."""
+    async with running(model=Scripted("yes")) as app:
+
+        async def polish(turn: Turn) -> Turn:
+            return structs.replace(turn, options={"polish": True})
+
+        async def better(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+            async for delta in deltas:
+                yield delta
+            if turn.options.get("polish"):
+                yield Delta("BETTER", replace=True)
+
+        def wanted(turn: Turn) -> bool:
+            return bool(turn.options.get("polish"))
+
+        add(app, INPUT, polish)
+        add(app, OUTPUT, better, rewrites=wanted)
+        for options, told in (({}, ["yes"]), ({"polish": True}, ["yes", "BETTER"])):
+            reply = app.run(Turn(prompt="x", options=options))
+            assert reply.rewritten == bool(options)
+            assert [delta.text async for delta in reply][: len(told)] == told
+            assert reply.text == told[-1]
+            assert reply.rewritten == bool(options), "whatever became of the turn"
+
+
+async def test_a_modifier_that_exits_when_it_is_called_ends_no_server():
+    async with running(model=Scripted("yes")) as app:
+
+        def leave(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+            sys.exit(3)
+
+        def asked(turn: Turn) -> bool:
+            sys.exit(3)
+
+        add(app, OUTPUT, leave, rewrites=asked)
+        reply = app.run(Turn(prompt="x"))
+        assert reply.rewritten
+        assert [delta.text async for delta in reply][-1] == "yes"
+        assert "called sys.exit" in str(app.kernel.trouble)
+
+
+@pytest.mark.parametrize("point", [INPUT, HISTORY, REQUEST])
+async def test_what_is_secret_stays_so_when_it_is_stopped_at_once(point: Point[Any]):
+    async with running(model=Scripted("yes")) as app:
+        asked = asyncio.Event()
+
+        async def secret(value: Any) -> Any:
+            if isinstance(value, Draft):
+                request = structs.replace(value.request, incognito=True)
+                return structs.replace(value, request=request)
+            if isinstance(value, Past):
+                return structs.replace(value, turn=structs.replace(value.turn, incognito=True))
+            return structs.replace(value, incognito=True)
+
+        async def slow(value: Any) -> Any:
+            asked.set()
+            await asyncio.sleep(60)
+
+        add(app, point, secret)
+        add(app, point, slow)
+        reply = app.run(Turn(prompt="x"))
+
+        async def read() -> None:
+            assert [delta async for delta in reply] == []
+
+        reading = asyncio.create_task(read())
+        await asked.wait()
+        reply.cancel()
+        await reading
+        assert reply.turn.incognito
 
 
 async def test_a_reply_that_was_stopped_before_it_began_asks_no_engine():

@@ -76,7 +76,7 @@ class Pages:
             if client and client.id:
                 self._ext.spawn(self._begin_anew(client, subject), "begin anew")
         drafted = dict[str, str]()
-        if client and client.id:
+        if client and client.id and client.subject == subject:  # Else it went on meanwhile.
             drafted = self._drafted(subject)
             if self._later(client, look) or news != self._ext.news("composer"):
                 self._ext.spawn(self.tell_composer(client), "composer")  # After what is drawn now.

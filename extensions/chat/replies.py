@@ -3,13 +3,20 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
-from extensions.conversations.api import Ended, Store, StoredMessage, StoreFailed, is_secret
+from extensions.conversations.api import (
+    Ended,
+    Store,
+    StoredMessage,
+    StoreFailed,
+    Unknown,
+    is_secret,
+)
 from extensions.prompts.api import Prompts
 from kernel.api import (
     Client,
@@ -248,7 +255,10 @@ class Replies:
         model, page = self._ext.slot().model, Conversation(running.conversation)
         left_out = self._prompts.left_out(running.conversation)
         first = left_out.first  # More may stand before it than a model is ever given.
-        unseen = await self._store.above(first) if first else left_out.messages
+        unseen = left_out.messages
+        if first:
+            with suppress(StoreFailed, Unknown):  # It only counts; the words come first.
+                unseen = await self._store.above(first)
         states: dict[str, Ended] = {"cancelled": "stopped", "error": "error"}
         state = states.get(finish.reason, "done")
         raw = heard_of(reply) if state == "stopped" else reply.raw

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from extensions.conversations.api import STORE, Store, StoredMessage
+from extensions.conversations.api import STORE, Store, StoredMessage, StoreFailed
 from kernel.api import (
     DISPLAY,
     OUTPUT,
@@ -1063,6 +1063,24 @@ async def test_what_no_longer_fits_is_left_out_and_that_is_said(counts: bool):
         assert [text.count("no longer fit") for text in notes][1::2] == [0, 0, 1, 1]
         await tab.ask(" ".join([words] * 20))
         assert [m.text[:8] for m in model.asked[-1].messages or ()] == ["Be brief", words[:8]]
+
+
+async def test_words_are_kept_where_what_did_not_fit_cannot_be_counted(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def unread(self: Store, id: str) -> int:
+        raise StoreFailed("The disk cannot be read.")
+
+    monkeypatch.setattr(Store, "above", unread)
+    words = " ".join(["word"] * 20)
+    async with running("conversations", "chat", model=Counting(words, context=140)) as app:
+        tab = await Tab(app).connect()
+        for _ in range(4):
+            await tab.ask(words)
+        assert "no longer fit into" in tab.look().having("chat-note")[-1].text
+        found = await kept(app, tab.conversation)
+        assert [(each.state, each.text) for each in found[1::2]] == [("done", words)] * 4
+        assert app.kernel.trouble == {}
 
 
 async def test_of_very_many_messages_all_that_do_not_fit_are_counted():

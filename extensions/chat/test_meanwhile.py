@@ -315,6 +315,25 @@ async def test_the_words_wait_for_a_page_that_comes_later(app: App, tab: Tab, mo
     assert not box(later), "once"
 
 
+async def test_the_words_wait_where_a_page_goes_on_before_it_has_them(
+    app: App, tab: Tab, model: Scripted
+):
+    gate = await impersonated(tab, model)
+    path, pages = tab.page.client.path, pages_of(app)
+    tab.page.close()
+    for _ in range(4):
+        gate.release()
+    await app.until(lambda: not pages._views._running)
+    opened, passing = Held(pages._views, "open"), Tab(app, path)
+    coming = asyncio.create_task(passing.connect())
+    await opened.called.wait()
+    await pages.move(passing.page.client, "")
+    opened.gate.set()
+    await coming
+    assert not box(passing)
+    assert box(await Tab(app, path).connect()) == "One two three four."
+
+
 async def test_the_words_stay_out_of_another_conversation(app: App, tab: Tab, model: Scripted):
     short = await grown(app, 1)
     gate = await impersonated(tab, model)

@@ -21,7 +21,7 @@ class Care:
 
     def __init__(self, ext: Extension[Any], store: Store) -> None:
         self._ext, self._store = ext, store
-        self._problem, self._kind = "", ""
+        self._problem, self._kind, self._partial = "", "", False
         self._looking: WeakSet[Client] = WeakSet()
         """The pages that have the list of backups."""
 
@@ -40,10 +40,12 @@ class Care:
     def tell(self) -> None:
         """Show how things stand, on every page."""
         shown = self._shown()
+        partial, self._partial = self._partial, self._store.partial
+        if partial and not self._partial:
+            self._ext.emit(Erased())  # What could not be told until now.
         before, self._kind = self._kind, shown["kind"]
         if before == "memory" and not self._kind:
             self._ext.tell("The conversations are saved again.", Everyone())
-            self._ext.emit(Erased())
         elif self._kind and self._kind != before:
             self._ext.log.warning("%s", shown["text"])
             self._ext.tell(shown["text"], Everyone(), "error")
@@ -84,10 +86,7 @@ class Care:
         [backup] = [b for b in await self._store.backups() if b.name == name] or [None]
         if not backup:
             raise Unknown("This backup is not there any more. Choose another one.")
-        partial = self._store.partial
         await self._store.restore(name)
-        if partial:
-            self._ext.emit(Erased())
         when = described(backup)["when"]
         self._ext.tell(
             f"The conversations are as they were on {when}. What was there until now is the "
@@ -102,7 +101,6 @@ class Care:
 
     async def accept(self) -> None:
         await self._store.accept()
-        self._ext.emit(Erased())
         self._ext.tell("You can write again, into the conversations as recovered.", Everyone())
 
     # --- inside ------------------------------------------------------------------------
