@@ -97,7 +97,7 @@ class Changes:
         # Also one that was switched on again while what needs it was leaving.
         if self._kernel.enabled(record.id) and not record.is_(Status.RUNNING, Status.QUARANTINED):
             await self._kernel.start(record.id)
-        elif record.handle:
+        if record.handle:  # Also one whose start was under way, which may have read the old ones.
             new = self._kernel.settings.extension(record.id, record.kind)
             if new == record.handle.settings:
                 return

@@ -65,6 +65,7 @@ class Extension(Scope, Generic[S]):
         self.data_root = kernel.data
         self.data = kernel.data / "state" / record.id
         self.models, self.loras, self.characters = kernel.models, kernel.loras, kernel.characters
+        self._loop = asyncio.get_running_loop()
         self.live_settings = False
         self.default_variant: str | None = None  # None: what suits the machine
         self._record = record
@@ -144,11 +145,12 @@ class Extension(Scope, Generic[S]):
         return self._kernel.flag(self.id, name)
 
     def configure(self, values: Mapping[str, Any]) -> None:
-        """Change the extension's own settings, in the user's file; UNSET goes back to default."""
+        """Change the extension's own settings, in the user's file; UNSET goes back to default.
+        It waits for the disk: `await ext.thread(ext.configure, values)`."""
         self._kernel.settings.update(values, "extensions", self.id)
         self.settings = cast(S, self._kernel.settings.extension(self.id, self._record.kind))
-        self.emit(SettingsChanged(self.id))
-        self.emit(SectionChanged(f"extensions.{self.id}"))
+        for event in (SettingsChanged(self.id), SectionChanged(f"extensions.{self.id}")):
+            self._loop.call_soon_threadsafe(self.emit, event)
 
     @property
     def admin(self) -> "Kernel":

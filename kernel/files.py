@@ -15,7 +15,10 @@ from kernel.crash import kill_at
 log = logging.getLogger(__name__)
 HELD = os.name == "nt"
 """Whether a file that somebody has open, as guards against viruses do, cannot be replaced."""
-LACKS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, *([errno.EACCES] if HELD else [])}
+ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""A disk that takes nothing, whoever writes."""
+ALWAYS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, *ROOM}
+LACKS = {*ALWAYS, errno.EACCES} if HELD else ALWAYS
 
 
 def write(path: Path, data: bytes, mode: int = 0, still: Callable[[], bool] = lambda: True) -> None:
@@ -71,7 +74,8 @@ def stamp(path: Path) -> object:
 
 
 def passing(error: BaseException) -> bool:
-    """Whether it tells of a lack of the moment (open files, memory), which is no damage."""
+    """Whether it tells of a lack of the moment (open files, memory, room on the disk), which is no
+    damage, and nobody's fault."""
     return isinstance(error, OSError) and error.errno in LACKS
 
 

@@ -85,6 +85,8 @@ def describe(info: FieldInfo, value: Any = UNSET) -> Field:
     label = words.get("title") or info.name.replace("_", " ").capitalize()
     show: Any = bool if kind == "switch" else as_text
     shown, plain, changed = show(value), show(default), value != default
+    if kind == "text" and "\n" in f"{shown}{plain}":
+        kind = "area"  # One line of a form would lose it.
     help, group = words.get("description", ""), extra.get("group", "")
     return Field(
         info.name, label, help, kind, shown, plain, changed, wants, choices, low, high, step, group

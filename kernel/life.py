@@ -60,6 +60,9 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             started.set_result(None)
         if record.is_(Status.STUCK):
             kernel.becomes(record, Status.OFF, "It stopped late.")
+            here = kernel.records.get(record.id) is record and kernel.enabled(record.id)
+            if record.again and here:
+                kernel.later(kernel.start(record.id))
 
 
 async def run_module(record: Record) -> ModuleType:

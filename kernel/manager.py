@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,10 @@ STOPPING = "Spindle is stopping."
 def variants(manifest: Manifest) -> tuple[str, ...]:
     """The builds of its engine's environment; "" is the one without a name."""
     return ("", *(manifest.worker.variants if manifest.worker else ()))
+
+
+THREADS = 64
+"""For blocking code of extensions; the kernel's own is not held up where all of them hang."""
 
 
 class Kernel:
@@ -77,6 +82,7 @@ class Kernel:
         """Until all that the user wants were started for the first time."""
         self.patience = 30.0
         """Seconds that a `setup` may take."""
+        self.threads = ThreadPoolExecutor(THREADS, "extension")
         self.slots: dict[str, Slot] = {}
         self._doomed: set[asyncio.Task[Any]] = set()
         self._switching, self.changes = Switching(self), Changes(self)
@@ -149,7 +155,7 @@ class Kernel:
         self, id: str, then: Status = Status.OFF, reason: str = "", why: str = ""
     ) -> None:
         """Stop an extension, and first those that need it; what it carries can tell `why`."""
-        await self._switching.stop(id, then, reason, why)
+        await asyncio.shield(self.later(self._switching.stop(id, then, reason, why)))
 
     async def restart(self, id: str) -> bool:
         """Stop and start an extension, and those that need it with it."""
@@ -165,6 +171,7 @@ class Kernel:
             await self.stop(id, why=STOPPING)
         if self._doomed:
             await asyncio.wait(self._doomed, timeout=LEAVING)
+        self.threads.shutdown(wait=False)
 
     async def start_worker(
         self, record: Record, code: str, report: Report | None, env: Mapping[str, str]

@@ -178,5 +178,5 @@ def _installed(requirement: str) -> bool:
     name, _, version = requirement.partition("==")
     try:
         return metadata.version(name.strip()) == version.strip() or not version
-    except metadata.PackageNotFoundError:
+    except (metadata.PackageNotFoundError, ValueError):  # or it names none
         return False

@@ -1,5 +1,6 @@
 """What must be there before an extension can run, and in words why it cannot."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from itertools import product
 
@@ -18,7 +19,8 @@ def unfit(record: Record, records: Records) -> str:
     if manifest.api != API:
         return f"It was made for API {manifest.api}; this is API {API}. Look for an update."
     if missing := manifest.missing():
-        return f"It needs {', '.join(missing)}. Run: python server.py install {record.id}"
+        run = f"{sys.executable} -m pip install {' '.join(missing)}"
+        return f"It needs {', '.join(missing)}, beside Spindle itself. Run: {run}"
     if clash := path_clash(manifest, records.values()):
         return clash
     if circle := _circle(record.id, records):

@@ -57,6 +57,8 @@ class Record:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    again: bool = False
+    """It is to start as soon as it has stopped, which takes it long."""
     stamp: object = None
     """Of the manifest's file when it was read."""
     memory: Remembered = field(default_factory=Remembered)

@@ -78,7 +78,8 @@ class Scope:
     async def thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run blocking code off the event loop; the extension has stopped when it has ended."""
         run = copy_context().run
-        work = asyncio.get_running_loop().run_in_executor(None, run, partial(function, *args))
+        pool = self._kernel.threads
+        work = asyncio.get_running_loop().run_in_executor(pool, run, partial(function, *args))
         self._threads.add(work)
         work.add_done_callback(self._threads.discard)
         return await asyncio.shield(work)

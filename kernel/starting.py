@@ -41,7 +41,8 @@ async def start_enabled(
     behind += await _start(kernel, late, slow)
     ready()
     await asyncio.gather(*slow)
-    await _start(kernel, behind, slow)
+    there = [r.id for r in behind if r.id in kernel.records and kernel.enabled(r.id)]
+    await asyncio.gather(*map(kernel.start, there))  # What it needs is waited for there.
     kernel.starting = False
     kernel.bus.emit(Started())
 

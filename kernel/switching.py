@@ -31,6 +31,9 @@ class Switching:
         says whether it runs then."""
         kernel, record = self._kernel, self._kernel.records[id]
         async with record.lock:
+            if kernel.records.get(id) is not record:  # Removed, or another one has its place.
+                return id in kernel.records and await kernel.start(id)
+            record.again = record.is_(Status.STUCK)
             if record.is_(Status.RUNNING, Status.STUCK):
                 return record.is_(Status.RUNNING)
             record.read()
@@ -87,7 +90,7 @@ class Switching:
                 await self.stop(needy.id, Status.OFF, needs, why)
                 continue
             async with record.lock:
-                if self._needy(id):  # It began while this waited for the lock.
+                if self._needy(id) or record.is_(Status.STUCK):  # Meanwhile.
                     continue
                 if record.is_(Status.RUNNING) and record.task:
                     return await self._leave(record, record.task, then, reason, why)
@@ -101,9 +104,11 @@ class Switching:
         """End a start that is under way; says whether one was."""
         if not record.is_(Status.STARTING):
             return False
+        again = record.stop.is_set()
         record.stop.set()
         if record.task and not record.task.done():
-            record.task.cancel()
+            if not again:  # A second time would cut its leaving short.
+                record.task.cancel()
             if (await asyncio.wait({record.task}, timeout=LEAVING))[1]:
                 self._kernel.becomes(record, Status.STUCK, STUCK.format(record.id))
         elif not record.lock.locked():  # Its turn has not come yet.

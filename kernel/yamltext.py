@@ -13,7 +13,14 @@ from kernel.yamltree import Malformed, dump_yaml, read_yaml
 
 Tree = dict[str, Any]
 _KEY = re.compile(r"""(["']?)([\w.-]+)\1 *:(?=\s|$)""")
-_COMMENT = re.compile(r"""[^"'#]*?:[^"'#]*?(\s*#.*)""")
+_COMMENT = re.compile(
+    r"""\s* (?: "[\w.-]+" | '[\w.-]+' | [\w.-]+ ) \ *:  # a name, and what may stand behind it:
+    (?: \s+ (?: "(?:[^"\\]|\\.)*" | '(?:[^']|'')*'      # a value in quotes,
+    | [^\s"'\#\[{] (?:[^\#]|(?<!\s)\#)*?                # a plain one, with # within words,
+    | [\[{][^"'\#]*? ))?                                # a list or mapping,
+    (\s+\#.*)""",
+    re.VERBOSE,
+)
 
 
 class _Entry(NamedTuple):
@@ -40,7 +47,7 @@ def at(tree: Any, path: Sequence[str]) -> Any:
 
 def put(text: str, path: Sequence[str], value: Any, note: str = "") -> str:
     """Set the entry at `path`, or remove it (UNSET). A new entry gets `note` as its comment."""
-    wanted = deepcopy(load(text))
+    wanted, note = deepcopy(load(text)), " ".join(note.split())
     if not _change(wanted, path, value):
         return text
     lines = text.split("\n") if text.strip() else [""]

@@ -1,6 +1,8 @@
 """What every extension must satisfy, and what the kernel does for those that do not."""
 
 import asyncio
+import errno
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -105,8 +107,9 @@ async def test_three_failures_set_it_aside_and_a_new_start_forgives(tmp_path: Pa
         assert await app.kernel.start(id)
 
 
-async def test_a_lack_of_open_files_is_nobodys_fault(tmp_path: Path):
-    lack = 'OSError(24, "Too many open files")'
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+async def test_a_lack_of_open_files_or_room_is_nobodys_fault(tmp_path: Path, number: int):
+    lack = f"OSError({number}, {os.strerror(number)!r})"
     lacking = RAISING.replace('ZeroDivisionError("on purpose")', lack)
     id = write(tmp_path, "lacking", lacking)
     async with running(id, model=Scripted("Hi."), folders=[tmp_path]) as app:
@@ -115,7 +118,7 @@ async def test_a_lack_of_open_files_is_nobodys_fault(tmp_path: Path):
             assert "".join([delta.text async for delta in reply]) == "Hi."
         await app.settled()
         assert app.kernel.records[id].status is Status.RUNNING
-        assert "Too many open files" in app.kernel.trouble[id][-1]
+        assert os.strerror(number) in app.kernel.trouble[id][-1]
 
 
 DEAF = """

@@ -167,6 +167,7 @@ def render(now: Settings, errors: Mapping[str, str] = {}, id: str = "tts") -> Re
             on=False, voice="bran", mood=Mood.LOUD, perhaps=False, speed=1.2345, threads=3, seed=-1,
             ratio=0.1, name="", prompt="\n\nline\n  two", stop=(), bias={1: -0.5},
         ),
+        Settings(name="of two\nlines"),
         Settings(name='"><script>x', prompt="</textarea><img x>", stop=("<",)),
     ],
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """A writing session in a real browser: two tabs, a real model, files."""
 
+import asyncio
 import re
 import shutil
 from collections.abc import AsyncGenerator
@@ -204,3 +205,40 @@ async def test_it_is_written_without_its_tab_until_it_is_stopped(
         assert text.startswith(BEGIN)
         await page.reload()
         await expect(page.locator("#writing-text")).to_have_value(text)
+
+
+HELD = """() => { const box = document.querySelector('writing-box');
+    box.held = []; box.say = values => box.held.push(values); }"""
+FREE = "() => { delete document.querySelector('writing-box').say }"
+
+
+async def until(page: Page, true: str) -> None:
+    """Wait until an expression is true; the page's policy lets no string be evaluated in it."""
+    async with asyncio.timeout(20):
+        while not await page.evaluate(true):
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_typed_while_the_text_is_renamed_elsewhere_is_saved(tmp_path: Path):
+    data = tmp_path / "data"
+    (data / "notebook").mkdir(parents=True)
+    (data / "notebook" / "story.txt").write_text("Once")
+    async with live(data, tmp_path / "environments") as server, chromium() as browser:
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        page, other = await context.new_page(), await context.new_page()
+        await page.goto(server.link)
+        for each in (page, other):
+            await each.goto(f"{server.address}/notebook/story")
+            await expect(each.locator("#writing-text")).to_have_value("Once")
+        await page.evaluate(HELD)
+        await page.locator("#writing-text").press("End")
+        await page.locator("#writing-text").type(" upon")
+        await until(page, "document.querySelector('writing-box').held.length > 0")
+        await page.evaluate(FREE)  # On its way under the old name, it comes too late.
+        rename = other.locator('#writing-list form:has(input[name="name"][value="story"])')
+        await rename.evaluate(
+            "form => { form.elements.title.value = 'tale'; form.requestSubmit() }"
+        )
+        await until(page, "document.querySelector('writing-box').name === 'tale'")
+        await expect(other.locator("#writing-text")).to_have_value("Once upon")
+        assert await page.evaluate("document.querySelector('writing-box').settled")

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -701,3 +701,37 @@ def test_a_secret_that_cannot_be_kept_changes_nothing(
     with pytest.raises(SettingsError, match="A secret was not kept: No space"):
         file.update({"speed": 1.5, "token": "sk-1"}, "extensions", "tts")
     assert path.read_bytes() == before
+
+
+SAID = """a:
+  url: http://x/y#frag
+  quoted: "Anna # not this"  # mine
+  plain: it's  # mine
+  flow: [a, b]  # mine
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("url", "http://x/z#other", "  url: http://x/z#other  # of two lines"),
+        ("quoted", "Bob", "  quoted: Bob  # mine"),
+        ("plain", "is", "  plain: is  # mine"),
+        ("flow", 1, "  flow: 1  # mine"),
+        ("new", 2, "  new: 2  # of two lines"),
+    ],
+)
+def test_a_sign_within_a_value_begins_no_comment(name: str, value: Any, line: str) -> None:
+    text = put(SAID, ("a", name), value, "of two\n  lines")
+    assert line in text.split("\n")
+    others = [each for each in SAID.split("\n") if f" {name}:" not in each]
+    assert [each for each in text.split("\n") if f" {name}:" not in each] == others
+    assert load(put(text, ("a", name), UNSET)).get("a", {}).get(name) is None
+
+
+@pytest.mark.parametrize("value", ["x:y " * 20_000 + "z", "x" + ":" * 60_000 + "y"])
+def test_a_long_value_is_looked_through_once(value: str) -> None:
+    """What backtracks would take hours."""
+    began = time.process_time()
+    assert "b: 2" in put(f"a:\n  b: {value}\n", ("a", "b"), 2)
+    assert time.process_time() - began < 5

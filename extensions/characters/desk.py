@@ -131,7 +131,7 @@ class Desk:
     async def choose_persona(self, id: str) -> None:
         if id:
             await self._ext.thread(self._library.people.get, id)
-        self._ext.configure({"persona": id})
+        await self._ext.thread(self._ext.configure, {"persona": id})
         self._changed()
 
     async def _go(self, client: Client, id: str) -> None:

@@ -88,7 +88,9 @@ class Lorebooks:
         if new == id:
             return
         if id in (told := self._ext.settings.worlds):
-            self._ext.configure({"worlds": [new if name == id else name for name in told]})
+            await self._ext.thread(
+                self._ext.configure, {"worlds": [new if name == id else name for name in told]}
+            )
         self._ext.emit(WorldRenamed(id, new))
         if client.tab == "characters":
             await self._pages.move(client, LORE + new)
@@ -100,7 +102,7 @@ class Lorebooks:
         """Tell a lorebook in every conversation, or no longer."""
         await self._ext.thread(self._worlds.place, id)
         others = [name for name in self._ext.settings.worlds if name != id]
-        self._ext.configure({"worlds": [*others, id] if on else others})
+        await self._ext.thread(self._ext.configure, {"worlds": [*others, id] if on else others})
         self._pages.tell_everywhere(client, id)
         self._changed()
 

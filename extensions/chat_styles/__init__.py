@@ -49,7 +49,7 @@ async def setup(ext: Extension[Settings]) -> None:
     async def choose(action: Choose, client: Client) -> None:
         if action.style not in await ext.thread(styles.names):
             raise Refused(f"There is no style {action.style!r}. Choose one of the list.")
-        ext.configure({"style": action.style})
+        await ext.thread(ext.configure, {"style": action.style})
 
     @ext.on(SettingsChanged)
     async def changed(_: SettingsChanged) -> None:

@@ -117,7 +117,7 @@ class Desk:
             await self._loading.cancel()
 
     async def at_start(self, action: a.AtStart, client: Client) -> None:
-        self._ext.configure({"at_start": action.on})
+        await self._ext.thread(self._ext.configure, {"at_start": action.on})
 
     async def autoload(self, action: a.Autoload, client: Client) -> None:
-        self._ext.configure({"autoload": action.on})
+        await self._ext.thread(self._ext.configure, {"autoload": action.on})

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import structs
 
-from kernel.api import Sampling, Struct, built, write
+from kernel.api import Refused, Sampling, Struct, built, write
 
 log = logging.getLogger(__name__)
+UNKEPT = "This holds until Spindle ends; it cannot be kept: {}. Free some space."
 Constraint = Literal["", "grammar", "schema"]
 
 
@@ -64,4 +65,7 @@ class Keeper:
         """Make a choice; the newest is written, whoever else chooses meanwhile."""
         self.now = structs.replace(self.now, **fields)
         async with self._lock:
-            await asyncio.to_thread(write, self._file, msgspec.json.encode(self.now))
+            try:
+                await asyncio.to_thread(write, self._file, msgspec.json.encode(self.now))
+            except OSError as error:
+                raise Refused(UNKEPT.format(error.strerror or error)) from error

@@ -1,8 +1,10 @@
 """Every control at the level where it can break: form, file, turn and request."""
 
 import asyncio
+import errno
 import json
 import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -206,6 +208,23 @@ async def test_a_damaged_file_costs_the_choices_and_is_kept(tmp_path: Path):
     async with running("parameters", model=model, data=tmp_path) as app:
         assert (await asked(app, model)).temperature is UNSET
     assert file.with_name("parameters.json.damaged").exists()
+
+
+async def test_a_choice_that_cannot_be_kept_holds_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    model = Knowing("Hi.")
+    async with running("parameters", model=model, data=tmp_path) as app:
+        page = await app.open("/parameters")
+        monkeypatch.setattr(sys.modules["extensions.parameters.state"], "write", full)
+        for value in ("0.1", "0.2", "0.3"):
+            await page.act("parameters.set", name="temperature", value=value)
+        await page.until("it cannot be kept: No space left on device")
+        assert (await asked(app, model)).temperature == 0.3
+        assert app.kernel.trouble == {}
 
 
 # --- what a model cannot do ----------------------------------------------------------------

@@ -60,8 +60,8 @@ class Use(Action, frozen=True):
 async def setup(ext: Extension[Any]) -> None:
     folder = ext.data_root / "instruction-templates"
     library = Library(folder, lambda: ext.settings.templates, lambda: ext.get(TEMPLATES))
-    editor = Editor(ext, library)
     prompts = ext.add(PROMPTS, Prompts(ext, library))
+    editor = Editor(ext, library, prompts.choose_for)
     ext.add(PANELS, Panel("settings", "editor.html", editor.context, title="Instruction templates"))
 
     ext.on(Connected)(lambda _: ext.thread(prompts.prepare))

@@ -1,6 +1,6 @@
 """The page of instruction templates: choosing, editing, and what a sample conversation becomes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -39,8 +39,10 @@ class Looking(Struct, frozen=True):
 class Editor:
     """The panel in Settings."""
 
-    def __init__(self, ext: Extension[Any], library: Library) -> None:
-        self._ext, self._library = ext, library
+    def __init__(
+        self, ext: Extension[Any], library: Library, choose: Callable[[str, str], None]
+    ) -> None:
+        self._ext, self._library, self._choose = ext, library, choose
         self._sandbox = Sandbox(TOKENS)
         self._asked = 0
         ext.defer(lambda: ext.thread(self._sandbox.close))
@@ -98,10 +100,7 @@ class Editor:
         model = self._ext.slot().model
         if not model:
             raise Refused("No model is loaded. Choose one first.")
-        if name:
-            await self._ext.thread(self._library.read, name)
-        templates = {k: v for k, v in self._ext.settings.templates.items() if k != model.info.name}
-        self._ext.configure({"templates": templates | ({model.info.name: name} if name else {})})
+        await self._ext.thread(self._choose, model.info.name, name)
         name = client.subject.partition("/")[2]
         context = self._common(await self._ext.thread(self._looked, name))
         self._ext.push_html(self._ext.render("_used.html", **context, oob=True), client, "used")

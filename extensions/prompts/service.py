@@ -1,5 +1,6 @@
 """What modes ask for: a request that fits, its stopping strings, a template's text."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -31,6 +32,7 @@ class Prompts:
         self._fitting = Fitting(ext)
         self._sandbox = Sandbox(UNKNOWN)
         self._stops: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._choosing = threading.Lock()
         ext.defer(lambda: ext.thread(self._sandbox.close))
 
     def prepare(self) -> None:
@@ -60,9 +62,10 @@ class Prompts:
         """Choose one for a model; no name: as if nothing was chosen. Blocking; raises Refused."""
         if name:
             self._library.read(name)
-        others = {k: v for k, v in self._ext.settings.templates.items() if k != model}
-        if others != self._ext.settings.templates or name:
-            self._ext.configure({"templates": others | ({model: name} if name else {})})
+        with self._choosing:
+            others = {k: v for k, v in self._ext.settings.templates.items() if k != model}
+            if others != self._ext.settings.templates or name:
+                self._ext.configure({"templates": others | ({model: name} if name else {})})
 
     def names(self) -> list[str]:
         """All instruction templates."""

@@ -1,5 +1,6 @@
 """What modes share: a prompt that fits, stopping strings, instruction templates."""
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -509,3 +510,13 @@ def test_the_options_of_a_turn():
     assert alternating([said("system", "A"), said("system", "B")]) == (
         said("system", "A"), said("system", "B"),
     )  # fmt: skip
+
+
+async def test_templates_chosen_at_once_are_both_kept(tmp_path: Path):
+    async with running("prompts", data=tmp_path) as app:
+        [prompts] = app.kernel.registry.values(PROMPTS)
+        models = [f"model {n}" for n in range(8)]
+        await asyncio.gather(
+            *(asyncio.to_thread(prompts.choose_for, each, "Alpaca") for each in models)
+        )
+        assert [prompts.set_for(each) for each in models] == ["Alpaca"] * 8

@@ -51,7 +51,7 @@ class Settings(Struct, frozen=True):
 
 async def setup(ext: Extension[Settings]) -> None:
     views = Views(ext)
-    finding = Finding(ext.admin)
+    finding = Finding(ext.admin, ext.id)
     counter = views.counter = Counter(ext, finding, views.push)
     bisect = views.bisect = Bisect(ext.admin, ext.data / "bisect.json", views.push)
     editing = Editing(ext, finding)

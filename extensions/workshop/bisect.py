@@ -139,8 +139,8 @@ class Bisect:
                 await self._go_on(replace(self.search, only=chosen))
 
     async def _go_on(self, search: Search) -> None:
-        self.search = search
         await asyncio.to_thread(write, self._file, msgspec.json.encode(search))
+        self.search = search
         kernel, on = self._kernel, set(search.on)
         if search.ended:
             on = set(search.order) - {search.culprit}

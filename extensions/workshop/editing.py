@@ -60,6 +60,8 @@ class Editing:
                 await self._restart(id)
 
     async def _restart(self, id: str) -> None:
+        if id not in self._kernel.records:  # It went while another one was restarted.
+            return
         self._kernel.trouble.pop(id, None)
         await self._kernel.stop(id, why=f"{self._kernel.name(id)} was edited.")
         await self._finding.refresh()  # its manifest may be what was edited

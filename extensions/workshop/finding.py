@@ -14,8 +14,10 @@ SETTLED = 10
 class Finding:
     """Looks into the folders, and takes up what differs."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, by: str = "") -> None:
         self._kernel, self._looking = kernel, asyncio.Lock()
+        self._fixed = {by, *kernel.records[by].needs} if by else set[str]()
+        """What does this itself: another one of it is taken up at the next start."""
         self._seen: tuple[tuple[Path, int], ...] = ()
         self._places: tuple[tuple[str, int], ...] = ()
         self._packaged: list[Path] = []
@@ -27,9 +29,17 @@ class Finding:
             serving = any(r.is_(Status.RUNNING) for r in kernel.records.values())  # or a command
             found = {r.id: r for r in await asyncio.to_thread(list, kernel.discovery.found())}
             ids = [id for id in {**kernel.records, **found} if _differs(kernel, id, found.get(id))]
-            for id in ids:
+            ids = [id for id in ids if id not in self._fixed]
+            for id in [*ids]:
                 if id in kernel.records:
-                    await kernel.stop(id, why=f"{kernel.name(id)} was removed or replaced.")
+                    why = f"{kernel.name(id)} was removed or replaced."
+                    await kernel.stop(id, why=why)
+                    while kernel.records[id].is_(Status.STARTING, Status.RUNNING):  # Meanwhile.
+                        await kernel.stop(id, why=why)
+                    if kernel.records[id].is_(Status.STUCK):  # Its modules would be the new one's.
+                        ids.remove(id)
+                        self._seen = ()  # Looked for again.
+                        continue
                     del kernel.records[id]
                 if id in found:
                     kernel.records[id] = found[id]
@@ -41,7 +51,6 @@ class Finding:
 
     async def watch(self, every: float) -> None:
         """Refresh whenever a folder or a manifest is another one, for ever."""
-        self._seen = self._look()  # some thirty files, once
         while True:
             await asyncio.sleep(every)
             latest = await asyncio.to_thread(self._look)
@@ -54,7 +63,8 @@ class Finding:
         seen: list[tuple[Path, int]] = []
         for _, folder in self._kernel.discovery.folders(self._packages()):
             try:
-                seen.append((folder, (folder / "extension.toml").stat().st_mtime_ns))
+                at = (folder / "extension.toml").stat().st_mtime_ns
+                seen.append((folder, at + (folder / "__init__.py").is_file()))
             except OSError:
                 continue  # It is going just now.
         return tuple(seen)
@@ -83,5 +93,6 @@ def _differs(kernel: Kernel, id: str, found: Record | None) -> bool:
         return True
     busy = known.is_(Status.RUNNING, Status.STARTING, Status.STOPPING, Status.STUCK)
     if known.manifest and found.manifest:
-        return known.manifest != found.manifest and not busy
+        other = known.manifest != found.manifest or known.is_(Status.INCOMPATIBLE)
+        return other and not busy
     return not busy and (known.manifest or known.reason) != (found.manifest or found.reason)

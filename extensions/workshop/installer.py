@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -11,11 +12,10 @@ from extensions.workshop import archives, repository, trees
 from extensions.workshop.finding import Finding
 from extensions.workshop.libraries import alone
 from extensions.workshop.review import Review, review
-from extensions.workshop.shelf import Shelf
+from extensions.workshop.shelf import CHANGED, Shelf
 from kernel.api import Kernel, Manifest, Refused
 
 Say = Callable[[float | None, str], None]
-CHANGED = "What lies there is not what you were shown, so it was not installed. Look at it again."
 
 
 class Installer:
@@ -27,7 +27,8 @@ class Installer:
     def __init__(self, kernel: Kernel, finding: Finding | None = None) -> None:
         self.kernel, self.finding = kernel, finding or Finding(kernel)
         self.shelf = Shelf(kernel.data / "installed")
-        self.staging = kernel.data / "state" / "workshop" / "staging"
+        name = "staging" if finding else f"staging-{os.getpid()}"  # A terminal has its own.
+        self.staging = kernel.data / "state" / "workshop" / name
 
     def fetch(
         self, source: str, say: Say, cancelled: Callable[[], bool], id: str = "", called: str = ""
@@ -57,6 +58,8 @@ class Installer:
         if id and manifest.id != id:
             raise Refused(f"That is {manifest.id}, not {id}. Look at the address.")
         current = self.shelf.get(manifest.id)
+        if current and not self.shelf.folder(manifest.id, current.now).is_dir():
+            current = None  # Its files went: it comes anew.
         before = None
         if current:
             with contextlib.suppress(ValueError):
@@ -88,8 +91,8 @@ class Installer:
             await prepare(self.kernel, manifest, say)
         say(None, f"Taking {manifest.name} in")
         permissions = list(manifest.permissions)
-        put = self.shelf.put
-        await asyncio.to_thread(put, shown.id, tree, manifest.version, shown.source, permissions)
+        said = manifest.version, shown.source, permissions
+        await asyncio.to_thread(self.shelf.put, shown.id, tree, *said, agreed=consent)
         shutil.rmtree(self.staging, ignore_errors=True)
         await self.finding.refresh()
 

@@ -16,6 +16,8 @@ import msgspec
 from extensions.workshop.trees import digest
 from kernel.api import Refused, Struct, built, safe_path, write
 
+CHANGED = "What lies there is not what you were shown, so it was not installed. Look at it again."
+
 
 class Version(Struct, frozen=True):
     """One version on the shelf."""
@@ -57,14 +59,18 @@ class Shelf:
     def folder(self, id: str, version: Version) -> Path:
         return safe_path(self.root, version.tree, id)
 
-    def put(self, id: str, tree: Path, version: str, source: str, permissions: list[str]) -> None:
-        """Take a tree in, whose folder `<id>` was looked at and agreed to, and use it from now."""
+    def put(
+        self, id: str, tree: Path, version: str, source: str, permissions: list[str], *, agreed: str
+    ) -> None:
+        """Take a tree in, whose folder `<id>` has the digest that was `agreed` to, and use it from
+        now; raises Refused where it is another by now."""
         self.root.mkdir(parents=True, exist_ok=True)
-        sha256 = digest(tree / id)
+        if (sha256 := digest(tree / id)) != agreed:
+            raise Refused(CHANGED)
         place = self.root / f"{id}-{sha256[:12]}"
         old = self.get(id)
         used = (old.now.tree, old.before and old.before.tree) if old else ()
-        if place.name not in used or digest(place / id) != sha256:
+        if place.name not in used or not (place / id).is_dir() or digest(place / id) != sha256:
             shutil.rmtree(place, ignore_errors=True)  # half of a tree, of an earlier try
             _flush(tree)
             os.rename(tree, place)

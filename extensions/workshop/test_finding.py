@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,3 +213,71 @@ async def test_without_the_setting_a_saved_file_changes_nothing_that_runs(tmp_pa
             return app.kernel.records["loom"].task is not task
 
         await app.until(seen)
+
+
+async def test_one_is_edited_while_another_goes(tmp_path: Path):
+    """As a checkout of another branch does; what is edited later is seen, too."""
+    own = tmp_path / "own"
+    make(own, "loom")
+    make(own, "mill")
+    async with running("workshop", "loom", "mill", folders=[own], settings=EDITED) as app:
+        looms = app.kernel.records["loom"]
+        began = looms.since
+        shutil.rmtree(own / "mill")
+        saved(own / "loom" / "__init__.py", NOTHING + "\n")
+        await app.until(lambda: looms.since != began and status(app, "mill") is None)
+        await app.until(lambda: status(app, "loom") == Status.RUNNING)
+        saved(own / "loom" / "__init__.py", "torn +")
+        await app.until(lambda: status(app, "loom") == Status.FAILED)
+        assert app.kernel.trouble.keys() == {"loom"}
+
+
+async def test_a_folder_that_is_copied_slowly_starts_when_it_is_there(tmp_path: Path):
+    own = tmp_path / "data" / "extensions"
+    async with running("workshop", folders=[own], data=tmp_path / "data") as app:
+        app.kernel.only = None
+        (make(own, "loom") / "__init__.py").unlink()
+        await app.until(lambda: status(app, "loom") == Status.INCOMPATIBLE)
+        (own / "loom" / "__init__.py").write_text(NOTHING)
+        await app.until(lambda: status(app, "loom") == Status.RUNNING)
+
+
+async def test_what_this_itself_needs_is_taken_up_at_the_next_start(tmp_path: Path):
+    own = tmp_path / "data" / "extensions"
+    async with running("workshop", "settings", folders=[own], data=tmp_path / "data") as app:
+        app.kernel.only = None
+        folder = app.kernel.records["settings"].folder
+        shutil.copytree(folder, own / "settings")
+        make(own, "loom")
+        await app.until(lambda: status(app, "loom") == Status.RUNNING)
+        assert app.kernel.records["settings"].folder == folder
+        assert status(app, "workshop") == status(app, "settings") == Status.RUNNING
+
+
+LEAVES = """
+import asyncio
+from contextlib import asynccontextmanager
+@asynccontextmanager
+async def thing(ext):
+    yield
+    await ext.admin.gate.wait()
+async def setup(ext):
+    await ext.enter(thing(ext))
+"""
+
+
+async def test_the_workshop_goes_while_it_takes_up_another(tmp_path: Path):
+    own = tmp_path / "data" / "extensions"
+    folder = make(own, "loom", code=LEAVES)
+    manifest = folder / "extension.toml"
+    manifest.write_text(manifest.read_text() + 'permissions = ["kernel:admin"]\n')
+    async with running("workshop", "loom", folders=[own], data=tmp_path / "data") as app:
+        kernel: Any = app.kernel
+        kernel.only, kernel.gate = None, asyncio.Event()
+        shutil.rmtree(folder)
+        await app.until(lambda: status(app, "loom") == Status.STOPPING)
+        await kernel.stop("workshop")
+        kernel.gate.set()
+        await app.until(lambda: status(app, "loom") == Status.OFF)
+        await kernel.start("workshop")
+        await app.until(lambda: status(app, "loom") is None)

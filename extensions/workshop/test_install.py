@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from extensions.workshop import command_line, installer, trees
+from extensions.workshop.finding import Finding
 from extensions.workshop.installer import Installer
 from extensions.workshop.review import Review
 from extensions.workshop.shelf import Shelf
@@ -145,6 +147,45 @@ async def test_f54_what_changed_after_it_was_shown_is_refused(tmp_path: Path):
             with pytest.raises(Refused, match="not what you were shown"):
                 await installer.use(shown, consent, lambda f, n: None)
         assert "loom" not in app.kernel.records
+
+
+async def test_what_changed_while_its_libraries_came_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As another installer would, which began in the same folder."""
+    source = loom(tmp_path / "src" / "loom", more='[worker]\nenvironment = "loom"')
+    async with running("workshop", data=tmp_path / "data") as app:
+        mine = Installer(app.kernel)
+        shown = mine.fetch(str(source), lambda f, n: None, lambda: False)
+
+        async def prepare(kernel: Kernel, manifest: Manifest, say: object) -> None:
+            with (mine.staging / "tree" / "loom" / "__init__.py").open("a") as file:
+                file.write("import os\n")
+
+        monkeypatch.setattr(installer, "prepare", prepare)
+        with pytest.raises(Refused, match="not what you were shown"):
+            await mine.use(shown, shown.sha256, lambda f, n: None)
+        assert "loom" not in app.kernel.records
+        assert not used(app.kernel)
+        page = Installer(app.kernel, mine.finding)
+        assert page.staging != mine.staging, "a terminal and the page take nothing from each other"
+
+
+async def test_what_was_installed_and_went_can_come_again(tmp_path: Path):
+    source = loom(tmp_path / "src" / "loom")
+    async with running("workshop", data=tmp_path / "data") as app:
+        app.kernel.only = None
+        await bring(app, source)
+        shelf = Shelf(app.kernel.data / "installed")
+        installed = shelf.get("loom")
+        assert installed
+        shutil.rmtree(shelf.folder("loom", installed.now).parent)
+        await Finding(app.kernel).refresh()
+        assert "loom" not in app.kernel.records
+        shown = Installer(app.kernel).fetch(str(source), lambda f, n: None, lambda: False)
+        assert not shown.same
+        await bring(app, source)
+        assert app.kernel.records["loom"].is_(Status.RUNNING)
 
 
 @pytest.mark.parametrize(
@@ -476,7 +517,8 @@ root, what = Path(sys.argv[1]), sys.argv[2]
 
 def run(shelf, work):
     if what == "update":
-        shelf.put("loom", work / "staged", "2", "src", [])
+        staged = work / "staged"
+        shelf.put("loom", staged, "2", "src", [], agreed=trees.digest(staged / "loom"))
     elif what == "rollback":
         shelf.back("loom")
     else:
@@ -514,7 +556,7 @@ while True:
         assert trees.digest(found["loom"]) in hashes, k
         assert not shelf.touched("loom"), k
         again = shutil.copytree(root / "base" / "staged", work / "again")
-        shelf.put("loom", again, "2", "src", [])
+        shelf.put("loom", again, "2", "src", [], agreed=trees.digest(again / "loom"))
         assert dict(Discovery([], work / "installed").folders())["loom"], k
     shutil.rmtree(work)
     if status == 0:
@@ -531,7 +573,7 @@ def test_e8_a_kill_at_each_step_leaves_the_old_version_or_the_new_one(tmp_path: 
     for version in ("0", "1") if what != "update" else ("1",):
         staged = tmp_path / "base" / "first"
         loom(staged / "loom", version)
-        shelf.put("loom", staged, version, "src", [])
+        shelf.put("loom", staged, version, "src", [], agreed=trees.digest(staged / "loom"))
     loom(tmp_path / "base" / "staged" / "loom", "2")
     said = subprocess.run(
         [sys.executable, "-c", KILLS, str(tmp_path), what],

@@ -124,7 +124,13 @@ class Desk:
         sheet.busy, sheet.error = True, ""
         region = sheet.begin()
         sheet.tell()
-        self._ext.spawn(self._write(sheet, region, turn), f"writing {sheet.name}")
+        task = self._ext.spawn(self._write(sheet, region, turn), f"writing {sheet.name}")
+        task.add_done_callback(lambda task: self._never(sheet) if task.cancelled() else None)
+
+    def _never(self, sheet: Sheet) -> None:
+        """The extension was switched off before the first step of `_write`."""
+        sheet.busy, sheet.error = False, self._ext.why
+        sheet.tell()
 
     async def _write(self, sheet: Sheet, region: Region, turn: Turn) -> None:
         reply = sheet.reply = self._ext.run(turn)

@@ -5,6 +5,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,18 @@ TAKEN = "There is a text called “{}” already. Choose another name."
 BUSY = "This text is being written. Stop it first."
 TOO_LARGE = "“{}” has {:,} bytes, too many for a text box."
 UNSAVED = "“{}” cannot be saved: {}. Its words stay here while Spindle runs."
+FOREIGN = -1
+"""In a stamp's place, of a file that is no UTF-8: it is kept as it is before it is written."""
 OTHER = "“{}” was changed by another program. Its version is among the deleted texts."
+
+
+def words_of(data: bytes) -> tuple[str, bool]:
+    """The words of a file, and whether it was UTF-8: else older programs wrote it, most likely."""
+    marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ("utf-16",) if marked else ("utf-8", "cp1252"):
+        with suppress(UnicodeError):
+            return data.decode(encoding), encoding == "utf-8"
+    return data.decode("latin-1"), False
 
 
 class Library:
@@ -133,11 +145,12 @@ class Library:
 
     async def new(self, text: str, name: str = "") -> str:
         """Begin a text; answers its name."""
-        await self.list()
-        name = self._free(files.possible(name) or time.strftime("%Y-%m-%d %H.%M"))
-        path = files.path_of(self.own, name)
-        await self.ext.thread(write, path, text.encode("utf-8", "replace"))
-        await self.list()
+        async with self._filing:  # Who begins two at once gets two.
+            await self.list()
+            name = self._free(files.possible(name) or time.strftime("%Y-%m-%d %H.%M"))
+            path = files.path_of(self.own, name)
+            await self.ext.thread(write, path, text.encode("utf-8", "replace"))
+            await self.list()
         self._changed("", name)
         return name
 
@@ -178,11 +191,12 @@ class Library:
 
     async def undelete(self, id: str) -> str:
         """Take a text out of the trash; answers its name, another one where that is taken."""
-        await self.list()
-        name = self._free(files.kept_as(await self.ext.thread(self.trash.name, id)))
-        to = [files.path_of(folder, name) for folder in (self.own, self.outputs)]
-        await self.ext.thread(self.trash.take, id, *to)
-        await self.list()
+        async with self._filing:
+            await self.list()
+            name = self._free(files.kept_as(await self.ext.thread(self.trash.name, id)))
+            to = [files.path_of(folder, name) for folder in (self.own, self.outputs)]
+            await self.ext.thread(self.trash.take, id, *to)
+            await self.list()
         self._changed("", name)
         return name
 
@@ -227,8 +241,10 @@ class Library:
         sheet.saved = True  # What is typed while it is written is saved by the next turn.
         try:
             stamp = self._stamps.get(path, 0)
-            if stamp and await self.ext.thread(files.stamp, path) not in (stamp, 0):
+            there = await self.ext.thread(files.stamp, path) if stamp else 0
+            if there not in (stamp, 0):
                 await self.ext.thread(self.trash.copy, sheet.name, path)
+                self._stamps[path] = there  # It is kept: once is enough, however often this fails.
                 log.warning("%s", OTHER.format(sheet.name))
             await self._written(path, text.encode("utf-8", "replace"))
             self._stamps[path] = await self.ext.thread(files.stamp, path)
@@ -293,7 +309,10 @@ class Library:
             if (size := path.stat().st_size) > 4 * MOST:
                 raise Refused(TOO_LARGE.format(path.stem, size))
             stamp = files.stamp(path)
-            return path.read_text("utf-8", "replace")[:MOST], stamp
+            text, plain = words_of(path.read_bytes())
+            if len(text) > MOST:
+                raise Refused(TOO_LARGE.format(path.stem, size))
+            return text, stamp if plain else FOREIGN
 
         text, stamp = await self.ext.thread(read)
         return text.removeprefix("\ufeff"), stamp

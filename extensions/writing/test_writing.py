@@ -12,7 +12,17 @@ import pytest
 
 from extensions.writing.api import WRITING, Library
 from extensions.writing.library import STARTER
-from kernel.api import INPUT, OUTPUT, PANELS, Delta, Phase, Sampling, Turn
+from kernel.api import (
+    INPUT,
+    OUTPUT,
+    PANELS,
+    Delta,
+    Extension,
+    Phase,
+    Refused,
+    Sampling,
+    Turn,
+)
 from kernel.testing import App, Page, Scripted, running
 
 
@@ -50,7 +60,7 @@ async def written(app: App, name: str, box: str = "text") -> None:
 
 
 async def saved(app: App, file: Path, words: str) -> None:
-    await app.until(lambda: file.is_file() and file.read_text() == words)
+    await app.until(lambda: file.is_file() and file.read_bytes() == words.encode())
 
 
 class Slow:
@@ -560,3 +570,85 @@ async def test_a_page_that_comes_back_shows_the_sub_tab_that_it_showed(tmp_path:
         for path, view in (("other", "raw"), ("story", "markdown"), ("story", "raw")):
             page = await app.open(f"/notebook/{path}")
             await page.until(f'data-view="{view}"')
+
+
+async def test_texts_that_begin_or_come_back_at_once_are_two(tmp_path: Path):
+    async with running("notebook", data=texts(tmp_path, story="Once")) as app:
+        texts_of, folder = library(app), tmp_path / "notebook"
+        names = await asyncio.gather(texts_of.new("first", "t"), texts_of.new("second", "t"))
+        said = {(folder / f"{name}.txt").read_text() for name in names}
+        assert said == {"first", "second"}
+        kept = [await texts_of.delete(name) for name in names]
+        again = await texts_of.new("third", names[0])
+        kept.append(await texts_of.delete(again))
+        back = await asyncio.gather(*map(texts_of.undelete, kept))
+        assert {(folder / f"{name}.txt").read_text() for name in back} == {*said, "third"}
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp1252", "gb18030"])
+async def test_a_file_of_another_encoding_is_read_and_kept_before_it_is_written(
+    tmp_path: Path, encoding: str
+):
+    words = "中文" if encoding == "gb18030" else "Grüße aus Köln"
+    file = texts(tmp_path, alt="") / "notebook" / "alt.txt"
+    file.write_bytes(old := words.encode(encoding))
+    async with running("notebook", data=tmp_path) as app:
+        page = await app.open("/notebook/alt")
+        shown = text(app, "alt")
+        assert (shown == words) == (encoding != "gb18030"), "what it is nobody can know"
+        await typed(page, app, "alt", "!")
+        await saved(app, file, shown + "!")
+        await typed(page, app, "alt", "?")
+        await saved(app, file, shown + "!?")
+    kept = [each for each in (tmp_path / "notebook" / "trash").rglob("*") if each.is_file()]
+    assert [each.read_bytes() for each in kept] == [old]
+
+
+async def test_a_text_that_is_too_long_for_a_box_is_not_cut(tmp_path: Path):
+    file = texts(tmp_path, novel="x" * 2_000_001) / "notebook" / "novel.txt"
+    async with running("notebook", data=tmp_path) as app:
+        with pytest.raises(Refused, match="too many for a text box"):
+            await library(app).sheet("novel")
+    assert file.stat().st_size == 2_000_001
+
+
+async def test_a_version_of_another_program_is_kept_once_however_often_saving_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = texts(tmp_path, story="Once") / "notebook" / "story.txt"
+    async with running("notebook", data=tmp_path) as app:
+        page, module = await app.open("/notebook/story"), sys.modules["extensions.writing.library"]
+        tries = list[Path]()
+
+        def full(path: Path, data: bytes) -> None:
+            tries.append(path)
+            raise OSError(28, "No space left on device")
+
+        file.write_text("another program's")
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "write", full)
+            patch.setattr(module, "AGAIN", 0)
+            await typed(page, app, "story", "!")
+            await app.until(lambda: len(tries) > 3)
+        await saved(app, file, "Once!")
+    kept = [each for each in (tmp_path / "notebook" / "trash").rglob("*") if each.is_file()]
+    assert [each.read_text() for each in kept] == ["another program's"]
+
+
+async def test_a_text_is_free_again_where_generating_ended_before_it_began(tmp_path: Path):
+    data = texts(tmp_path, story="Once")
+    async with running("notebook", model=Scripted(" upon"), data=data) as app:
+        page, real = await app.open("/notebook/story"), Extension.spawn
+
+        def spawn(self: Any, work: Any, name: str = "") -> Any:
+            task = real(self, work, name)
+            if name.startswith("writing "):
+                task.cancel()  # Before its first step.
+            return task
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Extension, "spawn", spawn)
+            await page.act("notebook.generate", name="story")
+            await written(app, "story")
+        await page.act("notebook.generate", name="story")
+        await app.until(lambda: text(app, "story") == "Once upon")

@@ -105,6 +105,7 @@ async def test_a_missing_adapter_is_a_null_pointer_that_is_not_none(fenced: Work
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("fenced")  # Its loop, which is not the first one's to close.
 @pytest.mark.parametrize(
     "what",
     ["adapter", "row", "no row", "tokens", "threads", "sequence", "copied sequence", "two threads",

@@ -57,7 +57,8 @@ class WritingBox extends HTMLElement {
   // Whether leaving the page would lose words: what can be sent is, at the last moment.
   unsaved() {
     this.send();
-    return !this.settled && document.documentElement.dataset.uiLink !== 'online';
+    const lost = this.sent != null && Date.now() - this.since > 3000;                // no answer comes any more
+    return !this.settled && (lost || document.documentElement.dataset.uiLink !== 'online');
   }
 
   // A button that is about the text waits until the text has arrived.
@@ -82,6 +83,7 @@ class WritingBox extends HTMLElement {
     const change = between(this.base, this.box.value);
     if (change.put.length > LONGEST) change.put = change.put.slice(0, LONGEST - half(change.put, LONGEST));
     this.sent = made(this.base, change);
+    this.since = Date.now();
     this.id_ = Math.random().toString(36).slice(2) + Date.now().toString(36);
     this.say({...change, revision: this.revision, id: this.id_});
   }
@@ -116,7 +118,7 @@ class WritingBox extends HTMLElement {
       this.sent = null;
     } else {
       if (this.sent != null && (taken.split(' ').includes(this.id_) || text === this.sent)) { this.base = this.sent; this.sent = null; }
-      if (refused === this.id_) this.sent = null;                // it is made anew, of this text
+      if (refused === this.id_ || name !== this.name) this.sent = null;            // it is made anew, of this text
       this.apply(between(this.base, text), text);
     }
     if (!text && this.fresh) {
