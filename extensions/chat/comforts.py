@@ -81,11 +81,11 @@ class Comforts:
 
     async def remove(self, action: actions.RemoveLast, client: Client) -> None:
         """Cut off the last reply and what it answers, which goes back to the text box."""
-        self._replies.refuse_if_busy(action.conversation)
-        *before, last = await self._last(action.conversation)
-        asked = before[-1] if before and last.role == "assistant" else last
-        asked = asked if asked.role == "user" else last
-        await self._store.cut(asked.id)
+        with self._replies.round(action.conversation):
+            *before, last = await self._last(action.conversation)
+            asked = before[-1] if before and last.role == "assistant" else last
+            asked = asked if asked.role == "user" else last
+            await self._store.cut(asked.id)
         await self._pages.tell_log(action.conversation)
         await self._pages.tell_list()
         if asked.role == "user":

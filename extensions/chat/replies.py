@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 BUSY = "A reply is being written in this conversation. Stop it or wait for its end, then try again."
 BROKEN = "Spindle failed at this reply; its log says how. Try again."
 NOTHING = "The model has nothing to add."
+PAUSE = 0.005
+"""Seconds between two looks at a conversation that is held without a reply."""
 
 
 class Replies:
@@ -109,12 +111,28 @@ class Replies:
         else:
             del self.running[running.conversation]
 
+    def _free(self, running: Running) -> None:
+        """Free what a task left behind that was cancelled before its first step."""
+        if self.running.get(running.conversation) is running:
+            self._over(running)
+
+    def _forsaken(self, running: Running, begun: StoredMessage, reply: Attempts) -> None:
+        """End a reply whose task was cancelled before its first step, or before it kept the end."""
+        self._free(running)
+        if begun.id in self._store.running:
+            text, raw = running.text + reply.text, running.raw + heard_of(reply)
+            said = {"text": text, "raw": raw, "reasoning": running.reasoning + reply.reasoning}
+            self._store.forsake(structs.replace(begun, **said))
+
     async def stop(self, conversation: str) -> None:
-        """Stop the reply and wait until it is kept."""
-        if running := self.running.get(conversation):
+        """Stop what is being written, and wait until it is kept and nobody holds the conversation:
+        it may be about to begin, or the last of a round."""
+        while running := self.running.get(conversation):
             running.stop()
-            if running.task:
+            if running.task and not running.task.done():
                 await asyncio.wait({running.task})
+            else:
+                await asyncio.sleep(PAUSE)
 
     async def answer(
         self,
@@ -141,7 +159,8 @@ class Replies:
         if not old:
             start = await self._sheet.begins(running.conversation, who)
             options = structs.replace(options, start_reply_with=start)
-        begun = await self._store.begin_reply(
+        places = await self._kept.of(old) if old else ()
+        begun = await self._store.begin_reply(  # From here on nothing waits: it must get its task.
             question,
             text=old.text if old else start,
             model=model.info.name if model else "",
@@ -149,7 +168,7 @@ class Replies:
             name=who.name,
         )
         running.text, running.raw = (old.text, old.raw) if old else (start, start)
-        running.reasoning, places = (old.reasoning, await self._kept.of(old)) if old else ("", ())
+        running.reasoning = old.reasoning if old else ""
         running.places = Places(running.text, places)
         told = structs.replace(begun, reasoning=running.reasoning)
         running.drawing = Drawing(self._ext, told, self._markdown, places)
@@ -176,6 +195,7 @@ class Replies:
         )
         work = self._write(running, running.drawing, attempts)
         running.task = self._ext.spawn(work, f"reply {begun.id}")
+        running.task.add_done_callback(lambda _: self._forsaken(running, begun, attempts))
 
     async def impersonate(self, running: Running, client: Client, text: str) -> None:
         """Begin to write the user's next message."""
@@ -192,6 +212,7 @@ class Replies:
             self._ext, self._pages, self._prompts, running, client, turn, history, self.running
         )
         running.task = self._ext.spawn(work, f"impersonating {client.id}")
+        running.task.add_done_callback(lambda _: self._free(running))
 
     # --- inside ------------------------------------------------------------------------
 
@@ -231,7 +252,8 @@ class Replies:
             await self._tell_watchers(ended, reply.first)
             await self._pages.tell_ended(ended, html)
         else:
-            await self._pages.tell_log(running.conversation)
+            with suppress(Unknown):  # Its conversation may be gone, too.
+                await self._pages.tell_log(running.conversation)
 
     async def _tell_watchers(self, ended: StoredMessage, reply: Reply) -> None:
         for watcher in self._ext.get(WATCHERS):
@@ -288,6 +310,8 @@ class Replies:
             if reply.request:
                 await self._pages.tell_unseen(running.conversation, first)
             return ended
+        except Unknown:  # It was deleted while it was written.
+            return None
         except StoreFailed as error:
             self._ext.tell(str(error), page, "error")
             return await self._store.message(running.message)

@@ -79,8 +79,7 @@ class Setups:
             value = msgspec.to_builtins(setup)
             await self._store.set_state(conversation, "chat", "setup", value)
         if setup != self._last and not is_secret(conversation):
-            self._last = setup
-            await self._ext.thread(write, self._file, msgspec.json.encode(setup))
+            await self._begin_with(setup)
 
     async def begin(self, conversation: str) -> None:
         """A conversation that has just begun keeps what it began with."""
@@ -98,8 +97,15 @@ class Setups:
 
         await self._store.change_states("chat", "setup", change)
         if changed := change(msgspec.to_builtins(self._last)):
-            self._last = msgspec.convert(changed, Setup)
-            await self._ext.thread(write, self._file, msgspec.json.encode(self._last))
+            await self._begin_with(msgspec.convert(changed, Setup))
+
+    async def _begin_with(self, setup: Setup) -> None:
+        """What the next new conversation begins with, after a restart too if the disk takes it."""
+        self._last = setup
+        try:
+            await self._ext.thread(write, self._file, msgspec.json.encode(setup))
+        except OSError as error:
+            self._ext.log.warning("%s was not written: %s", self._file, error)
 
     async def take(self, action: SetUp) -> Setup:
         """What the sheet of the page says, over what was so; raises Refused."""

@@ -241,7 +241,8 @@ class Talk:
     async def delete(self, client: Client, id: str) -> None:
         """Delete a conversation, and stop what is being written in it; its pages begin anew."""
         await self._replies.stop(id)
-        deleted = await self._store.delete(id)
+        with self._replies.round(id):
+            deleted = await self._store.delete(id)
         self._left[id] = WeakSet(page for page in self._pages.open if page.subject == id)
         await self._pages.tell_list()
         for page in list(self._left[id]):
@@ -260,8 +261,8 @@ class Talk:
 
     async def keep(self, client: Client, id: str) -> None:
         """Put an incognito conversation among the others; its pages go along."""
-        self._replies.refuse_if_busy(id)
-        kept = await self._store.keep(id)
+        with self._replies.round(id):  # What is said meanwhile would be gone with the other one.
+            kept = await self._store.keep(id)
         await self._pages.tell_list()
         for page in [page for page in self._pages.open if page.subject == id]:
             await self._pages.move(page, kept.id)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,9 @@ import pytest
 
 from extensions.chat.pages import Pages
 from extensions.chat.test_chat import Tab, grown, kept, store_of
+from extensions.chat.thoughts import Keeping
+from extensions.conversations.api import StoredMessage
+from extensions.prompts.api import PROMPTS, LeftOut
 from kernel.api import OUTPUT, PANELS, Client, Delta, Refused, Turn
 from kernel.testing import App, Scripted, running
 
@@ -23,6 +27,20 @@ def model() -> Scripted:
 async def app(model: Scripted) -> AsyncIterator[App]:
     async with running("conversations", "chat", model=model) as app:
         yield app
+
+
+def ending(app: App, patch: pytest.MonkeyPatch, what: str) -> None:
+    """From now on tasks of this name are cancelled before their first step."""
+    chat = app.extension("chat")
+    spawn = chat.spawn
+
+    def ends(work: Any, name: str = "") -> Any:
+        task = spawn(work, name)
+        if name.startswith(f"{what} "):
+            task.cancel()
+        return task
+
+    patch.setattr(chat, "spawn", ends)
 
 
 @pytest.fixture
@@ -346,3 +364,223 @@ async def test_the_words_stay_out_of_another_conversation(app: App, tab: Tab, mo
     assert not box(tab)
     await pages_of(app).move(tab.page.client, here)
     assert box(tab) == "One two three four."
+
+
+# --- what goes while something is written in it -----------------------------------------
+
+
+def well(app: App) -> bool:
+    return not app.kernel.guard._history
+
+
+async def test_what_is_deleted_as_a_reply_begins_waits_for_its_end(app: App, tab: Tab):
+    await tab.ask("Hello")
+    id, store = tab.conversation, store_of(app)
+    other = await Tab(app, f"/chat/{id}").connect()
+    begun = Held(store, "begin_reply")
+    sending = asyncio.create_task(other.send("And then?"))
+    await begun.called.wait()
+    deleting = asyncio.create_task(tab.act("delete", conversation=id))
+    stopped = pages_of(app)._views._running[id]
+    await app.until(lambda: stopped.stopped)
+    begun.gate.set()
+    await asyncio.gather(sending, deleting)
+    assert not await store.list()
+    await store.undelete(id)
+    said = [(m.text, m.state) for m in await kept(app, id)]
+    assert said[2:] == [("And then?", "done"), ("", "stopped")]
+    assert well(app)
+
+
+async def test_nobody_writes_under_what_is_being_deleted(app: App, tab: Tab, model: Scripted):
+    await tab.ask("Hello")
+    id, store = tab.conversation, store_of(app)
+    other = await Tab(app, f"/chat/{id}").connect()
+    deleted = Held(store, "delete")
+    deleting = asyncio.create_task(tab.act("delete", conversation=id))
+    await deleted.called.wait()
+    await other.send("precious words")
+    assert box(other) == "precious words"
+    deleted.gate.set()
+    await deleting
+    assert len(model.asked) == 1
+    assert well(app)
+
+
+async def test_what_is_said_while_the_last_reply_is_removed_goes_back(app: App, tab: Tab):
+    await tab.ask("Hello")
+    id, store = tab.conversation, store_of(app)
+    other = await Tab(app, f"/chat/{id}").connect()
+    looked = Held(store, "get")
+    removing = asyncio.create_task(tab.act("remove_last", conversation=id))
+    await looked.called.wait()
+    await other.send("precious words")
+    looked.gate.set()
+    await removing
+    assert box(other) == "precious words"
+    assert other.said == [] == await kept(app, id)
+    await other.ask("It goes on")
+    assert other.said == ["It goes on", "Five."]
+
+
+async def test_a_reply_that_is_deleted_while_it_is_written_is_gone(
+    app: App, tab: Tab, model: Scripted
+):
+    """As a program may do, which asks nobody."""
+    model.gate = asyncio.Semaphore(1)
+    await tab.send("Hello")
+    await app.until(lambda: tab.said[-1:] == ["One"])
+    [_, reply] = await kept(app, tab.conversation)
+    await store_of(app).delete_message(reply.id)
+    for _ in range(4):
+        model.gate.release()
+    await tab.idle()
+    await app.until(lambda: tab.said == ["Hello"])
+    assert well(app)
+
+
+async def test_a_conversation_that_is_deleted_under_its_reply_is_gone(
+    app: App, tab: Tab, model: Scripted
+):
+    model.gate = asyncio.Semaphore(1)
+    await tab.send("Hello")
+    await app.until(lambda: tab.said[-1:] == ["One"])
+    running = pages_of(app)._views._running
+    task = running[tab.conversation].task
+    assert task
+    await store_of(app).delete(tab.conversation)
+    for _ in range(4):
+        model.gate.release()
+    await task
+    assert not running
+    assert well(app)
+
+
+# --- replies that never come to their first word ----------------------------------------
+
+
+async def test_a_reply_that_was_begun_as_the_chat_went_is_interrupted(app: App, tab: Tab):
+    await tab.ask("Hello")
+    id, store = tab.conversation, store_of(app)
+    writing, free = threading.Event(), threading.Event()
+
+    def busy(_: object) -> bool:
+        writing.set()
+        return free.wait(10)
+
+    begun = asyncio.Event()
+    begin = store.begin_reply
+
+    async def begins(*args: Any, **more: Any) -> Any:
+        blocking = asyncio.create_task(store._database.write(busy))
+        await asyncio.to_thread(writing.wait, 10)
+        begun.set()
+        try:
+            return await begin(*args, **more)
+        finally:
+            free.set()
+            await blocking
+
+    store.begin_reply = begins
+    sending = asyncio.create_task(tab.send("And then?"))
+    await begun.wait()
+    await app.kernel.stop("chat")
+    await asyncio.gather(sending, return_exceptions=True)
+    store.begin_reply = begin
+    await app.kernel.start("chat")
+    query = "SELECT error FROM messages WHERE state = 'interrupted'"
+    while not (found := await store._database.read(lambda c: c.execute(query).fetchall())):
+        await asyncio.sleep(0.005)
+    assert [row["error"] for row in found] == ["This reply was stopped before its end. Try again."]
+    assert not store.running
+    assert (await kept(app, id))[-1].state == "interrupted"
+
+
+async def test_a_reply_whose_task_never_began_is_interrupted(
+    app: App, tab: Tab, monkeypatch: pytest.MonkeyPatch
+):
+    await tab.ask("Hello")
+    store, ended = store_of(app), list[StoredMessage]()
+    store.ended.append(ended.append)
+    ending(app, monkeypatch, "reply")
+    await tab.send("And then?")
+    await app.until(lambda: not pages_of(app)._views._running)
+    last = (await kept(app, tab.conversation))[-1]
+    assert (last.state, last.error) == (
+        "interrupted",
+        "This reply was stopped before its end. Try again.",
+    )
+    assert [m.id for m in ended] == [last.id], "a title that waits for its end need not wait on"
+    assert not store.running
+
+
+async def test_words_for_the_user_that_never_began_leave_the_conversation_free(
+    app: App, tab: Tab, monkeypatch: pytest.MonkeyPatch
+):
+    await tab.ask("Hello")
+    ending(app, monkeypatch, "impersonating")
+    await tab.act("impersonate", conversation=tab.conversation, text="")
+    await tab.act("delete", conversation=tab.conversation)
+    assert not await store_of(app).list()
+
+
+async def test_a_reply_that_is_cut_off_before_its_end_is_kept_has_its_words(
+    app: App, tab: Tab, monkeypatch: pytest.MonkeyPatch
+):
+    store, above = store_of(app), asyncio.Event()
+    prompts: Any = app.kernel.registry.values(PROMPTS)[0]
+    monkeypatch.setattr(prompts, "left_out", lambda _: LeftOut(first="a message"))
+
+    async def counts(_: str) -> int:
+        above.set()
+        return await asyncio.Event().wait()
+
+    monkeypatch.setattr(store, "above", counts)
+    await tab.send("Hello")
+    await above.wait()
+    task = pages_of(app)._views._running[tab.conversation].task
+    assert task
+    task.cancel()
+    await asyncio.wait({task})
+    await app.until(lambda: not store.running)
+    last = (await kept(app, tab.conversation))[-1]
+    assert (last.text, last.state) == ("One two three four.", "interrupted")
+    assert last.error == "This reply was stopped before its end. Continue it, or try again."
+
+
+async def test_a_reply_that_cannot_be_gone_on_with_is_not_begun(
+    app: App, tab: Tab, monkeypatch: pytest.MonkeyPatch
+):
+    await tab.ask("Hello")
+    [_, reply] = await kept(app, tab.conversation)
+
+    async def fails(*_: object) -> Any:
+        raise Refused("Its thoughts cannot be read.")
+
+    monkeypatch.setattr(Keeping, "of", fails)
+    await tab.act("continue_", message=reply.id)
+    assert "Its thoughts cannot be read." in tab.toasts
+    assert [m.id for m in await kept(app, tab.conversation)][1:] == [reply.id]
+    assert not tab.busy
+
+
+# --- an incognito conversation that is kept ---------------------------------------------
+
+
+async def test_what_is_said_while_a_conversation_is_kept_goes_back(app: App, tab: Tab):
+    await tab.act("incognito")
+    await tab.ask("Hello")
+    id, store = tab.conversation, store_of(app)
+    other = await Tab(app, f"/chat/{id}").connect()
+    read = Held(store, "whole")
+    keeping = asyncio.create_task(tab.act("keep", conversation=id))
+    await read.called.wait()
+    await other.send("precious words")
+    assert box(other) == "precious words"
+    await tab.act("keep", conversation=id)
+    read.gate.set()
+    await keeping
+    assert len(await store.list()) == 1, "two clicks keep it once"
+    assert other.conversation == tab.conversation != id
+    await other.ask("precious words")
+    assert other.said[2:] == ["precious words", "Five."]

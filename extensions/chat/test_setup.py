@@ -1,6 +1,8 @@
 """How a conversation is set up: kept with it, told to the mode, shown in the page."""
 
 import asyncio
+import errno
+import importlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -484,3 +486,21 @@ async def test_the_page_shows_from_where_on_the_model_sees(app: App, tab: Tab, m
     model.info = structs.replace(model.info, context_length=8000)
     await tab.ask("Short")
     assert not tab.look().having("chat-unseen")
+
+
+async def test_a_full_disk_keeps_nobody_from_setting_up(
+    app: App, tab: Tab, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    await tab.ask("Hello")
+    monkeypatch.setattr(importlib.import_module("extensions.chat.setup"), "write", full)
+    for command in ("One.", "Two.", "Three.", "Four."):
+        await tab.act("set_up", conversation=tab.conversation, command=command)
+    setups = app.kernel.registry.values(SETUPS)[0]
+    for conversation in (tab.conversation, ""):
+        assert (await setups.of(conversation)).options.command == "Four."
+    await setups.renamed("ada", "eva")
+    assert app.kernel.records["chat"].status == "running"
+    assert not app.kernel.guard._history

@@ -5,9 +5,10 @@ A name tells when it was made and why; the number in front orders them, because 
 
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -23,6 +24,13 @@ NAME = re.compile(r"chats-(\d{4,})-(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)-([a-z]+)\.sq
 KEPT = 7
 """Backups made at starts; of the others, the last three of each cause."""
 OTHERS = 3
+ALL = (
+    "SELECT * FROM conversations ORDER BY seq",
+    "SELECT * FROM folders ORDER BY seq",
+    "SELECT * FROM states ORDER BY conversation, extension, key",
+    "SELECT count(*), max(seq), sum(length(text)), sum(length(reasoning)) FROM messages",
+)
+"""What two states differ in; a change of a message counts in its conversation."""
 
 
 class Backup(Struct, frozen=True):
@@ -56,9 +64,22 @@ class Backups:
 
     def __init__(self, folder: Path, clock: Callable[[], str] = now) -> None:
         self.folder, self._clock = folder, clock
+        self._one = threading.Lock()
+        """Held while a copy is made: another one would take its number, and its draft away."""
 
     def make(self, source: sqlite3.Connection, cause: Cause) -> Path | None:
         """Copy what `source` shows now; None when there is nothing to keep."""
+        with self._one:
+            return self._made(source, cause)
+
+    def spare(self, present: sqlite3.Connection) -> None:
+        """Copy what another one takes the place of, unless there is a copy like it: who goes
+        through them, back and forth, pushes none out."""
+        with self._one:
+            if not any(self._is_like(backup, present) for backup in self._named()):
+                self._made(present, "restore")
+
+    def _made(self, source: sqlite3.Connection, cause: Cause) -> Path | None:
         if not _count(source, "conversations"):
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -147,6 +168,13 @@ class Backups:
         except (OSError, sqlite3.Error, StoreFailed, Unknown):
             return None
 
+    def _is_like(self, backup: Backup, present: sqlite3.Connection) -> bool:
+        """Whether it holds the same; not if it cannot be read, or is of another schema."""
+        unread = suppress(OSError, sqlite3.Error, StoreFailed, Unknown)
+        with unread, closing(self.open(backup.name)) as connection:
+            return all(_rows(connection, query) == _rows(present, query) for query in ALL)
+        return False
+
     def _rotate(self) -> None:
         """Keep the newest, the first of today beside it, and the last of each day before."""
         kept: list[Backup] = []
@@ -164,6 +192,10 @@ class Backups:
         for backup in backups:
             if backup not in kept:
                 (self.folder / backup.name).unlink(missing_ok=True)
+
+
+def _rows(connection: sqlite3.Connection, query: str) -> list[tuple[object, ...]]:
+    return [tuple(row) for row in connection.execute(query)]
 
 
 def _count(connection: sqlite3.Connection, table: str) -> int:

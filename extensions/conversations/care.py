@@ -89,8 +89,8 @@ class Care:
         await self._store.restore(name)
         when = described(backup)["when"]
         self._ext.tell(
-            f"The conversations are as they were on {when}. What was there until now is the "
-            "newest backup.",
+            f"The conversations are as they were on {when}. What was there until now is "
+            "among the backups.",
             Everyone(),
         )
         await self._follow()

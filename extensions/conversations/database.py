@@ -1,6 +1,7 @@
 """One SQLite file behind two threads: one that writes, one that reads without waiting for it."""
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from .recovery import RECOVERED, is_sound, recover
 from .refuge import Refuge
 from .replacement import finish
 from .schema import upgrade, version_of
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -203,6 +206,8 @@ class Database:
             self._again = time.monotonic() + PAUSE
             if isinstance(error, StoreFailed):
                 self.trouble = str(error)
+            elif not takes_nothing(error):
+                self.trouble = sentence(error, self.path)
             return
         self._refuge, self.trouble = None, ""
         refuge.connection.close()
@@ -249,6 +254,8 @@ class Database:
 
     def _end(self) -> None:
         self._return()
+        if self._refuge and self._refuge.changed:
+            log.error("What was said since then is lost: %s", self.trouble)
         for connection in (self._refuge and self._refuge.connection, self._writing):
             if connection:
                 connection.close()

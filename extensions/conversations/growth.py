@@ -8,6 +8,7 @@ from kernel.api import Sampling, Timings, Usage
 from . import tree
 from .records import Ended, Why
 
+FORSAKEN = "This reply was stopped before its end. "
 INTERRUPTED = "Spindle was stopped while this reply was being written. "
 ON, AGAIN = "Continue it, or try again.", "Try again."
 """A reply without a word cannot be continued."""

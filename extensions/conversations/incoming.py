@@ -23,6 +23,7 @@ MOST_FILES, MOST_BYTES, MOST_BATCHES = 50_000, 4_000_000_000, 20
 """Of one import; and how many may be on their way at once."""
 TOLD = 50
 """Files that could not be read and are named."""
+NO_ROOM = "The files could not be kept: {}. Mend that, then choose them again."
 
 
 class Imported(msgspec.Struct):
@@ -63,22 +64,28 @@ class Incoming:
             return PlainTextResponse("The page sent something unreadable. Reload it.", 400)
         if why := self._too_much(batch, int(number[:9])):
             return PlainTextResponse(why, 413)
+        while batch not in self._names and len(self._names) >= MOST_BATCHES:
+            await self._forget(next(iter(self._names)))  # The oldest: its page is gone, or gave up.
         data = await request.body()
         self._sizes[batch] = self._sizes.get(batch, 0) + len(data)
         self._names.setdefault(batch, {})[int(number[:9])] = name[:1000]
         file = self._folder / batch / str(int(number[:9]))
-        if await self._ext.thread(_append, file, int(at[:15]), data):
-            return Response(status_code=204)
+        try:
+            if await self._ext.thread(_append, file, int(at[:15]), data):
+                return Response(status_code=204)
+        except OSError as error:
+            await self._forget(batch)
+            return PlainTextResponse(NO_ROOM.format(error.strerror), 507)
         return PlainTextResponse("A part of this file is missing. Choose it again.", 409)
 
     def take(self, batch: str) -> None:
         """Read what has come of a batch, as a job."""
-        names = self._names.pop(batch, {})
-        self._sizes.pop(batch, None)
-        if not names:
+        if batch not in self._names:
             raise Refused("No file has come. Choose the files again.")
         if self.last and not self.last.over:
             raise Refused("Conversations are being imported already. Wait for the end of that.")
+        names = self._names.pop(batch)
+        del self._sizes[batch]
         self.last = result = Imported()
 
         async def work(job: Job) -> None:
@@ -96,11 +103,15 @@ class Incoming:
     # --- inside ------------------------------------------------------------------------
 
     def _too_much(self, batch: str, number: int) -> str:
-        if batch not in self._names and len(self._names) >= MOST_BATCHES:
-            return "Too many imports are on their way. Reload the page and try again."
         if number >= MOST_FILES or self._sizes.get(batch, 0) > MOST_BYTES:
             return "This is more than can be imported at once. Choose fewer files."
         return ""
+
+    async def _forget(self, batch: str) -> None:
+        """Leave out what has come of a batch."""
+        self._names.pop(batch, None)
+        self._sizes.pop(batch, None)
+        await self._ext.thread(shutil.rmtree, self._folder / batch, True)
 
     async def _read(self, job: Job, batch: str, names: dict[int, str], result: Imported) -> None:
         from .archives import Unreadable, members  # noqa: PLC0415 - 8 ms of every start
@@ -144,6 +155,9 @@ class Incoming:
                 id, new = await self._store.take(whole)
             except StoreFailed as error:
                 result.refuse(member.name, str(error))
+                continue
+            except ValueError:  # Half a character, where no words stand.
+                result.refuse(member.name, "It holds something that cannot be kept.")
                 continue
             result.new += new
             result.known += not new

@@ -16,6 +16,7 @@ from .secret import Secret
 from .text import is_secret
 
 T = TypeVar("T")
+BEING_WRITTEN = "A reply is being written. Stop it or wait for its end; then restore."
 
 
 class Keeping:
@@ -80,14 +81,18 @@ class Keeping:
             await self._save(durable=True)
         query = "SELECT 1 FROM messages WHERE state = 'running'"
         if self._growing or await self._database.read(lambda c: c.execute(query).fetchone()):
-            raise StoreFailed(
-                "A reply is being written. Stop it or wait for its end; then restore."
-            )
+            raise StoreFailed(BEING_WRITTEN)
         backups, path = self._database.backups, self._database.path
 
         def replace(present: sqlite3.Connection) -> Callable[[], None]:
-            backups.make(present, "restore")
+            if present.execute(query).fetchone():  # It has begun since.
+                raise StoreFailed(BEING_WRITTEN)
             new = backups.prepare(backup, path)
+            try:
+                backups.spare(present)  # Which may push out the one that is wanted.
+            except BaseException:
+                new.unlink()
+                raise
             return lambda: put_in_place(path, new)
 
         await self._swap(replace)
@@ -105,10 +110,14 @@ class Keeping:
     async def _swap(self, replace: Callable[[sqlite3.Connection], Callable[[], object]]) -> None:
         try:
             await self._database.swap(replace)
-        finally:
             self._growing.clear()
+        finally:
             self._changes += 1
             self._notice()
+
+    async def _read(self, id: str, work: Work[T]) -> T:
+        """Read where what bears this id is kept."""
+        return await (self.secret.read(work) if is_secret(id) else self._database.read(work))
 
     def _notice(self) -> None:
         if self.failure:

@@ -13,6 +13,7 @@ from kernel.api import Extension, Struct, safe_name
 
 from .records import Unknown
 from .store import Store
+from .tree import ALL
 from .whole import Whole
 
 
@@ -69,19 +70,18 @@ class Outgoing:
     async def _zipped(self, form: Form) -> AsyncIterator[bytes]:
         import zipfile  # noqa: PLC0415 - 2 ms of every start
 
-        pieces, before, used, write = _Pieces(), None, set[str](), form.found()
+        pieces, used, write = _Pieces(), set[str](), form.found()
+        ids = [kept.id for kept in await self._store.list(ALL)]  # Who is written to moves up in it.
         with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[arg-type]
-            while listed := await self._store.list(100, before):
-                for kept in listed:
-                    try:
-                        whole = await self._store.whole(kept.id)
-                    except Unknown:  # Deleted meanwhile.
-                        continue
-                    data = await self._ext.thread(write, whole)
-                    name = _free(_path(whole, form.ending), form.ending, used)
-                    await self._ext.thread(archive.writestr, name, data)
-                    yield pieces.take()
-                before = listed[-1].touched
+            for id in ids:
+                try:
+                    whole = await self._store.whole(id)
+                except Unknown:  # Deleted meanwhile.
+                    continue
+                data = await self._ext.thread(write, whole)
+                name = _free(_path(whole, form.ending), form.ending, used)
+                await self._ext.thread(archive.writestr, name, data)
+                yield pieces.take()
         yield pieces.take()
 
 

@@ -21,6 +21,9 @@ JOURNAL = "CREATE TEMP TABLE changed (name, seq, PRIMARY KEY (name, seq));" + ""
     for verb, row in (("INSERT", "new"), ("UPDATE", "new"), ("DELETE", "old"))
 )
 
+FREE = {"conversations": "touched = -seq", "folders": "name = '/' || seq"}
+"""What stands in for a value that no two rows may share, until each has its own."""
+
 Print = tuple[int, int | None, int | None]
 
 
@@ -39,7 +42,7 @@ class Refuge:
         self.connection.executescript("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;")
         upgrade(self.connection)
         self.connection.executescript(JOURNAL)
-        self._was = _print(self.connection)
+        self._was, self._before = _print(self.connection), self.connection.total_changes
 
     @classmethod
     def of(cls, path: Path) -> "Refuge":
@@ -56,6 +59,11 @@ class Refuge:
                 fill(connection, copy)
                 return cls(connection)
 
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything that the disk does not have."""
+        return self.connection.total_changes > self._before
+
     def back(self, disk: sqlite3.Connection) -> None:
         """Write what was changed meanwhile, all or nothing; raises what the disk says."""
         disk.execute("PRAGMA synchronous = FULL")
@@ -64,9 +72,12 @@ class Refuge:
             if _print(disk) != self._was:
                 raise StoreFailed("Other conversations lie there now. Restart Spindle.")
             disk.execute("PRAGMA defer_foreign_keys = ON")  # A row may come before what it names.
-            for name, seq in self.connection.execute(
-                "SELECT name, seq FROM changed ORDER BY name, seq"
-            ).fetchall():
+            query = "SELECT name, seq FROM changed ORDER BY name, seq"
+            changed = self.connection.execute(query).fetchall()
+            for name, seq in changed:  # What one of them had before another may have by now.
+                if name in FREE:
+                    disk.execute(f"UPDATE {name} SET {FREE[name]} WHERE seq = ?", (seq,))
+            for name, seq in changed:
                 self._copy(disk, name, seq)
             self._copy_states(disk)
             disk.execute("COMMIT")

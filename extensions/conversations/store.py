@@ -14,9 +14,10 @@ import msgspec
 from kernel.api import Part, Sampling, Text, Timings, Usage
 
 from . import enclosed, tree
-from .database import Database, Work
+from .database import Database
 from .enclosed import Kept
-from .growth import Growth, interrupt
+from .erasing import Erasing
+from .growth import AGAIN, FORSAKEN, ON, Growth, interrupt
 from .query import read
 from .records import (
     Conversation,
@@ -28,7 +29,6 @@ from .records import (
     Titled,
     Why,
 )
-from .reshaping import Reshaping
 from .search import search
 from .shelf import Shelf, brought_back
 from .text import clean, is_secret, title_of
@@ -36,19 +36,17 @@ from .whole import Whole, add, dump, known
 
 FIRST = 0.04
 """Seconds between a reply's first words and their being saved, at most."""
-PURGE_AFTER = 30 * 24 * 3600.0
-"""Seconds between a deletion and its being final."""
 
 T = TypeVar("T")
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
-class Store(Reshaping):
+class Store(Erasing):
     """Conversations as trees of messages: adding never overwrites, deleting is a mark.
 
-    Every method but `grow` returns when its change is on the disk; or, while the disk takes
-    nothing and `failure` says so, when it is in memory, from where it is saved later. They raise
-    `StoreFailed` if neither is possible, `Unknown` for an id that is not (or no longer) there.
+    Every method but `grow` and `forsake` returns when its change is on the disk; or, while the disk
+    takes nothing and `failure` says so, when it is in memory, from where it is saved later. They
+    raise `StoreFailed` if neither is possible, `Unknown` for an id that is not there (any more).
     """
 
     def __init__(self, database: Database, interval: float) -> None:
@@ -210,41 +208,6 @@ class Store(Reshaping):
     async def undelete(self, id: str) -> Conversation:
         return await self._mark(id, None)
 
-    async def purge(self, older: float = PURGE_AFTER) -> None:
-        """Make deletions final that are `older` seconds old."""
-        limit = (time.time() - older,)
-
-        def work(c: sqlite3.Connection) -> None:
-            c.execute("DELETE FROM conversations WHERE deleted < ?", limit)
-            c.execute(
-                "DELETE FROM enclosures WHERE message IN"
-                " (SELECT id FROM messages WHERE deleted < ? AND parts <> '')",
-                limit,
-            )
-            c.execute(
-                "UPDATE messages SET text = '', raw = NULL, parts = '', reasoning = '', error = '',"
-                " name = '', sampling = '{}'"  # Stopping strings and such are words, too.
-                " WHERE deleted < ? AND (text || parts || reasoning || error || name <> ''"
-                " OR sampling <> '{}')",
-                limit,
-            )
-
-        await self._write(work)
-
-    async def gone(self, messages: Sequence[str]) -> Sequence[str]:
-        """Which of these messages were deleted for good; none while that cannot be told, because
-        this is not all that there is. `Erased` says when it can."""
-
-        def work(c: sqlite3.Connection) -> Sequence[str]:
-            kept = (
-                "SELECT 1 FROM messages WHERE id = ?"
-                " AND (deleted IS NULL OR text || parts || reasoning || error <> '')"
-            )
-            return [id for id in messages if not c.execute(kept, (id,)).fetchone()]
-
-        found = () if self.partial else await self._read("", work)
-        return () if self.partial else found  # It may have become so meanwhile.
-
     # --- messages ----------------------------------------------------------------------
 
     async def message(self, id: str) -> StoredMessage:
@@ -336,12 +299,33 @@ class Store(Reshaping):
                 model=model, loader=loader, sampling=sampling, name=name,
             )  # fmt: skip
 
-        begun = await self._write(work, parent)
+        writing = asyncio.ensure_future(self._write(work, parent))
+        try:
+            begun = await asyncio.shield(writing)
+        except asyncio.CancelledError:  # It is written all the same, and nobody goes on with it.
+            writing.add_done_callback(self._forsaken)
+            raise
         self._wordless.add(begun.id)
         self.running.add(begun.id)
         for tell in self.began:
             tell()
         return begun
+
+    def _forsaken(self, writing: "asyncio.Task[StoredMessage]") -> None:
+        if not writing.cancelled() and not writing.exception():
+            self.forsake(writing.result())
+
+    def forsake(self, begun: StoredMessage) -> None:
+        """End a reply that nobody writes any more, with the words it has: who began it was stopped.
+        It never waits, and is committed within a second."""
+        self._wordless.discard(begun.id)
+        self.running.discard(begun.id)
+        error = FORSAKEN + (ON if begun.text else AGAIN)
+        said = clean(begun.text), clean(begun.raw), clean(begun.reasoning)
+        self._growing[begun.id] = Growth(*said, "interrupted", error)
+        self._news.set()
+        for tell in self.ended:
+            tell(self._grown(begun))
 
     def grow(self, id: str, text: str, raw: str, reasoning: str = "") -> None:
         """Say what a running reply amounts to by now; committed within a second, never waits."""
@@ -456,10 +440,6 @@ class Store(Reshaping):
             await self.secret.write(work)
 
     # --- inside ------------------------------------------------------------------------
-
-    async def _read(self, id: str, work: Work[T]) -> T:
-        """Read where what bears this id is kept."""
-        return await (self.secret.read(work) if is_secret(id) else self._database.read(work))
 
     async def _mark(self, id: str, deleted: float | None) -> Conversation:
         def work(c: sqlite3.Connection) -> Conversation:

@@ -15,8 +15,16 @@ from typing import Any
 
 import pytest
 
-from extensions.conversations import database, schema, text, tree
-from extensions.conversations.api import STORE, Store, StoredMessage, StoreFailed, Unknown
+from extensions.conversations import database, refuge, schema, text, tree
+from extensions.conversations.api import (
+    STORE,
+    Said,
+    Store,
+    StoredMessage,
+    StoreFailed,
+    Unknown,
+    Whole,
+)
 from kernel.api import Sampling, Usage
 from kernel.testing import running
 
@@ -699,3 +707,81 @@ async def test_what_extensions_keep_is_changed_in_every_conversation_at_once(sto
     found = [(await store.state(id, "notes", "who"))["name"] for id in (*here, secret)]
     assert found == ["Eva", "Bo", "Eva", "Eva"]
     assert await store.state(here[0], "other", "who") == {"name": "Ada"}
+
+
+# --- what a full disk must not lose -----------------------------------------------------
+
+
+async def fill_disk(store: Store) -> None:
+    await on_disk(store, "PRAGMA max_page_count = 1")
+    await store.add_user("", random.randbytes(100_000).hex())
+    assert "disk is full" in store.failure
+
+
+def fails(*_: object) -> None:
+    raise sqlite3.IntegrityError("UNIQUE constraint failed")
+
+
+async def test_folders_that_took_each_other_s_names_come_back_to_the_disk(store: Store, path: Path):
+    for name in ("A", "B"):
+        await store.shelf.make(name)
+    await fill_disk(store)
+    await store.shelf.remove("B")
+    await store.shelf.rename("A", "B")
+    await store.shelf.make("A")
+    await store.add_user("", "precious words")
+    await on_disk(store, "PRAGMA max_page_count = 1000000")
+    await until(lambda: not store.failure)
+    with closing(sqlite3.connect(path)) as disk:
+        assert disk.execute("SELECT name FROM folders ORDER BY name").fetchall() == [("A",), ("B",)]
+        assert disk.execute("SELECT 1 FROM messages WHERE text = 'precious words'").fetchone()
+
+
+async def test_conversations_that_changed_places_come_back_to_the_disk(store: Store):
+    wholes = [Whole(f"{n}", (Said("user", f"{n}"),), updated=1e9 + n) for n in range(6)]
+    first, _ = await exchange(store, "", "A", "a"), await exchange(store, "", "B", "b")
+    ids = [(await store.take(whole))[0] for whole in wholes[:3]]
+    await fill_disk(store)
+    ids += [(await store.take(whole))[0] for whole in wholes[3:]]
+    await store.shelf.sort_in(ids)
+    await store.add_user(first.conversation, "precious words")
+    before = [(c.id, c.touched) for c in await store.list()]
+    await on_disk(store, "PRAGMA max_page_count = 1000000")
+    await until(lambda: not store.failure)
+    assert [(c.id, c.touched) for c in await store.list()] == before
+    assert (await said(store, first.conversation))[-1] == "precious words"
+
+
+async def test_what_keeps_words_from_the_disk_and_that_they_are_lost_is_said(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(refuge.Refuge, "back", fails)
+    async with Store.open(path, interval=0.02) as store:
+        await fill_disk(store)
+        await until(lambda: "UNIQUE constraint failed" in store.failure)
+    assert "What was said since then is lost" in caplog.text
+
+
+async def test_an_end_without_the_disk_loses_nothing_where_nothing_was_said(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(refuge.Refuge, "back", fails)
+    async with Store.open(path) as store:
+        await exchange(store, "", "A", "a")
+        database = store._database
+        disk = database._writing
+        assert disk
+        database._refuge = await database._on(database._writer, refuge.Refuge, disk)
+    assert not caplog.text
+
+
+async def test_deleted_messages_take_no_others_place(store: Store):
+    first = await exchange(store, "", "A", "a")
+    last = await exchange(store, first.conversation, "B", "b")
+    await store.delete_message(last.id)
+    await store.delete_message(last.parent)
+    opened = await store.get(first.conversation, limit=2)
+    assert ([m.text for m in opened.messages], opened.earlier) == (["A", "a"], False)
+    opened = await store.get(first.conversation, limit=1)
+    assert ([m.text for m in opened.messages], opened.earlier) == (["a"], True)
+    assert [m.text for m in await store.history(last.id, limit=1)] == ["a"]

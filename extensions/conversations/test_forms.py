@@ -1,5 +1,8 @@
 """Every form comes in as it should; our own comes back exactly; hostile files cost nobody else."""
 
+import asyncio
+import errno
+import importlib
 import io
 import json
 import random
@@ -19,6 +22,7 @@ from extensions.conversations.archives import members
 from extensions.conversations.forms import branches, ours, prose, tavern, webui
 from extensions.conversations.forms.moments import iso, named, seconds
 from extensions.conversations.forms.reading import LARGEST, Unreadable, read
+from extensions.conversations.incoming import MOST_BATCHES
 from extensions.conversations.outgoing import FORMS, file_name
 from kernel.api import Text
 from kernel.testing import App, running
@@ -345,6 +349,23 @@ async def test_what_has_gone_on_since_is_taken_in_as_another_once(store: Store):
     assert await store.take(before) == (copy, False)
 
 
+async def test_what_went_on_elsewhere_is_taken_in_beside_what_it_came_from(store: Store):
+    """Both came from the same file, on two machines."""
+    [whole] = read("chat.json", b'{"internal": [["Hi", "Hello."]], "visible": [["Hi", "Hello."]]}')
+    there, _ = await store.take(whole)
+    await store.add_user(there, "weeks of work")
+    [more] = read("x.spindle.json", ours.write(await store.whole(there)))
+    await store.delete(there)
+    await store.shelf.erase([there])
+    here, _ = await store.take(whole)
+    id, new = await store.take(more)
+    assert (id != here, new) == (True, True)
+    assert (await store.get(id)).messages[-1].text == "weeks of work"
+    await store.add_user(here, "which goes on, too")
+    assert await store.take(whole) in ((here, False), (id, False))
+    assert await store.take(more) == (id, False)
+
+
 async def test_an_import_is_listed_where_its_time_belongs(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ):
@@ -586,6 +607,97 @@ async def test_what_is_sent_wrongly_is_refused():
         assert (await app.fetch(gap, "POST", who="nobody", body=b"x")).status in (401, 403)
         await page.act("conversations.take", batch="../..")
         await page.until("No file has come")
+
+
+async def test_imports_that_were_given_up_make_room_for_others():
+    async with running("chat") as app:
+        for number in range(MOST_BATCHES + 1):
+            await send(app, f"{number:024x}", {"x.txt": b"You: Hello"})
+        folder = app.kernel.data / "state" / "conversations" / "incoming"
+        left = sorted(path.name for path in folder.iterdir())
+        assert left == [f"{number:024x}" for number in range(1, MOST_BATCHES + 1)]
+
+
+async def test_what_the_disk_does_not_take_is_told_and_given_up(monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with running("chat") as app:
+        module = importlib.import_module("extensions.conversations.incoming")
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "_append", full)
+            path = f"/ext/conversations/incoming/{'a' * 24}/0?name=x.txt&at=0"
+            answer = await app.fetch(path, "POST", body=b"You: Hello")
+        assert (answer.status, "No space left on device" in answer.text) == (507, True)
+        assert not app.kernel.guard._history
+        page = await app.open("/chat")
+        await page.act("conversations.take", batch="a" * 24)
+        await page.until("No file has come")
+
+
+async def test_files_that_came_during_an_import_wait_for_its_end():
+    async with running("settings", "chat") as app:
+        [store] = app.kernel.registry.values(STORE)
+        for letter in "ab":
+            whole = Whole(letter, (Said("user", letter),))
+            await send(app, letter * 24, {f"{letter}.json": ours.write(whole)})
+        take, taking, free = store.take, asyncio.Event(), asyncio.Event()
+
+        async def waits(whole: Whole) -> tuple[str, bool]:
+            taking.set()
+            await free.wait()
+            return await take(whole)
+
+        store.take = waits
+        page = await app.open("/settings/conversations")
+        await page.act("conversations.take", batch="a" * 24)
+        await taking.wait()
+        await page.act("conversations.take", batch="b" * 24)
+        await page.until("being imported already")
+        free.set()
+        await page.until("1 conversation imported")
+        page.html = ""
+        await page.act("conversations.take", batch="b" * 24)
+        await page.until("1 conversation imported")
+        assert len(await store.list()) == 2
+
+
+async def test_one_file_with_half_a_character_does_not_end_the_import():
+    ones = [
+        {"title": title, "messages": [{"role": "user", "text": title}]}
+        for title in ("zero", "one", "two")
+    ]
+    ones[1]["states"] = {"chat": {"key": "\ud800"}}
+    files = {
+        f"{number}.json": json.dumps({"spindle": 1, "conversation": one}).encode()
+        for number, one in enumerate(ones)
+    }
+    async with running("settings", "chat") as app:
+        page = await app.open("/settings/conversations")
+        await send(app, "a" * 24, files)
+        await page.act("conversations.take", batch="a" * 24)
+        await page.until("1.json</b>: It holds something that cannot be kept")
+        [store] = app.kernel.registry.values(STORE)
+        assert {c.title for c in await store.list()} == {"zero", "two"}
+
+
+async def test_an_archive_has_what_was_written_to_meanwhile():
+    async with running("chat") as app:
+        [store] = app.kernel.registry.values(STORE)
+        ids = [(await store.create(f"number {number}")).id for number in range(120)]
+        whole, given = store.whole, 0
+
+        async def writes(id: str) -> Whole:
+            nonlocal given
+            given += 1
+            if given == 50:
+                await store.add_user(ids[0], "still talking")
+            return await whole(id)
+
+        store.whole = writes
+        archive = await app.fetch("/ext/conversations/library.zip?form=text")
+        with zipfile.ZipFile(io.BytesIO(archive.body)) as opened:
+            assert len(opened.namelist()) == 120
 
 
 def test_a_title_becomes_the_name_of_a_file():

@@ -36,6 +36,15 @@ UP = """
         WHERE depth < :limit
     )
 """
+SHOWN = """
+    WITH RECURSIVE up (id, parent, depth, shown) AS (
+        SELECT id, parent, 0, deleted IS NULL FROM messages WHERE id = :start
+        UNION ALL
+        SELECT m.id, m.parent, depth + 1, shown + (m.deleted IS NULL)
+        FROM up JOIN messages m ON m.id = up.parent WHERE shown < :limit
+    )
+"""
+"""The same, with a limit for what is not deleted."""
 
 ATTACHMENT_LOST = "What was attached to this message can no longer be read. Its words are here."
 
@@ -128,9 +137,9 @@ def conversation_with(connection: Connection, message: str) -> str:
 
 def branch(connection: Connection, end: str, limit: int) -> tuple[list[StoredMessage], bool]:
     """The last messages up to and with `end`, oldest first; and whether there are earlier ones."""
-    query = f"""{UP} SELECT m.*, depth, {VERSIONS} FROM up JOIN messages m USING (id)
+    query = f"""{SHOWN} SELECT m.*, depth, {VERSIONS} FROM up JOIN messages m USING (id)
         ORDER BY depth DESC"""
-    rows = connection.execute(query, {"start": end, "limit": limit - 1}).fetchall()
+    rows = connection.execute(query, {"start": end, "limit": limit}).fetchall()
     earlier = bool(rows) and rows[0]["parent"] is not None
     return [message_of(row) for row in rows if row["deleted"] is None], earlier
 

@@ -3,6 +3,7 @@
 import hashlib
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -163,12 +164,19 @@ def known(connection: sqlite3.Connection, whole: Whole) -> str:
     query = (
         "SELECT id FROM conversations WHERE source IN (?, ?) AND source <> '' AND deleted IS NULL"
     )
-    row = connection.execute(query, (whole.source, fingerprint(whole))).fetchone()
-    if row:
-        return row["id"]
+    for row in connection.execute(query, (whole.source, fingerprint(whole))).fetchall():
+        if _holds(connection, row["id"], whole):  # It may have gone on elsewhere since.
+            return row["id"]
     query = "SELECT id FROM conversations WHERE id = ? AND deleted IS NULL"
     row = connection.execute(query, (whole.id,)).fetchone()
     return whole.id if row and dump(connection, whole.id).messages == whole.messages else ""
+
+
+def _holds(connection: sqlite3.Connection, id: str, whole: Whole) -> bool:
+    """Whether all that is said in it was said in a conversation, deleted or not."""
+    query = "SELECT role, text FROM messages WHERE conversation = ?"
+    there = Counter((row["role"], row["text"]) for row in connection.execute(query, (id,)))
+    return Counter((said.role, clean(said.text)) for said in whole.messages) <= there
 
 
 def add(connection: sqlite3.Connection, whole: Whole) -> str:

@@ -3,15 +3,23 @@
 import asyncio
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
 from extensions.conversations import backups as backups_module
 from extensions.conversations import care
-from extensions.conversations.api import STORE, Erased, Store, StoreFailed, Unknown
+from extensions.conversations.api import (
+    STORE,
+    Erased,
+    Store,
+    StoredMessage,
+    StoreFailed,
+    Unknown,
+)
 from extensions.conversations.backups import Backup, Backups
 from kernel.testing import App, Page, Scripted, running
 from tests.live import Watched, chromium, live, shoot
@@ -95,6 +103,78 @@ async def test_a_reply_under_way_is_not_restored_over(store: Store):
         await store.restore(backup.name)
     await store.finish(reply.id, "done", "whole", "whole")
     await store.restore(backup.name)
+
+
+async def test_a_reply_that_begins_as_one_restores_is_not_restored_over(store: Store):
+    asked = await store.add_user("", "first")
+    await store.backup("start")
+    [backup] = await store.backups()
+    read, begun = store._database.read, list[StoredMessage]()
+
+    async def reads(work: Any) -> Any:
+        found = await read(work)
+        store._database.read = read
+        begun.append(await store.begin_reply(asked.id))
+        store.grow(begun[0].id, "half", "half")
+        return found
+
+    store._database.read = reads
+    with pytest.raises(StoreFailed, match="Stop it or wait"):
+        await store.restore(backup.name)
+    assert (await store.message(begun[0].id)).text == "half", "nor are its words forgotten"
+    await store.finish(begun[0].id, "done", "whole", "whole")
+    assert (await store.message(begun[0].id)).text == "whole"
+    assert [b.name for b in await store.backups()] == [backup.name]
+
+
+async def test_going_through_backups_costs_none_of_them_and_not_the_present(store: Store):
+    await store.add_user("", "first")
+    await store.backup("asked")
+    await store.add_user("", "second")
+    await store.backup("asked")
+    last = await store.add_user("", "the present")
+    await store.set_state(last.conversation, "notes", "key", "on")
+    names = [backup.name for backup in await store.backups()]
+    for name in names * 3:
+        await store.restore(name)
+    [present, *others] = await store.backups()
+    assert (present.cause, [backup.name for backup in others]) == ("restore", names)
+    await store.restore(present.name)
+    assert await titles(store) == ["the present", "second", "first"]
+    await store.set_state(last.conversation, "notes", "key", "no")  # It counts nowhere else.
+    await store.restore(names[0])
+    assert len(await store.backups()) == 4
+    await store.restore((await store.backups())[0].name)
+    assert await store.state(last.conversation, "notes", "key") == "no"
+
+
+async def test_the_backup_that_is_wanted_is_not_pushed_out_before(store: Store):
+    await store.add_user("", "0")
+    await store.backup("asked")
+    [base] = await store.backups()
+    for number in range(1, 4):
+        await store.add_user("", str(number))
+        await store.restore(base.name)
+    await store.add_user("", "4")
+    [oldest] = [backup for backup in await store.backups() if backup.cause == "restore"][2:]
+    await store.restore(oldest.name)
+    assert await titles(store) == ["1", "0"]
+    kept = [await store.look(backup.name) for backup in await store.backups()]
+    assert [listed[0].title for listed in kept] == ["4", "3", "2", "0"]
+
+
+async def test_two_backups_at_once_are_two(store: Store, monkeypatch: pytest.MonkeyPatch):
+    await store.add_user("", "first")
+    both = threading.Barrier(2)
+
+    def meets(place: str) -> None:
+        if place == "backup.copied":
+            with suppress(threading.BrokenBarrierError):
+                both.wait(0.1)
+
+    monkeypatch.setattr(backups_module, "kill_at", meets)
+    await asyncio.gather(store.backup("asked"), store.backup("start"))
+    assert [backup.number for backup in await store.backups()] == [2, 1]
 
 
 @pytest.mark.parametrize("name", ["../chats.sqlite3", "nothing", "chats-0001-x-start.sqlite3", ""])
@@ -247,7 +327,7 @@ async def test_all_pages_follow_a_restore(tmp_path: Path):
         await away.until("kept question · 2 messages")
         page.html = other.html = away.html = ""
         await away.act("conversations.restore", backup=name)
-        await away.until("What was there until now is the newest backup")
+        await away.until("What was there until now is among the backups")
         await away.until("Made before another backup was restored")
         await page.until("kept question.*Answer")
         assert page.client.subject == kept
