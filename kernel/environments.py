@@ -84,11 +84,17 @@ def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], 
         if env.index and not _answers(env.index):
             doubt = f" (without {env.index}: no answer)"
         _run(_pip(env, folder, not doubt), folder, lock, say, "Asking the package index")
-        stamp = stamps.identity(*env.at(folder)) + "\n".join(
-            sorted({*held, *BASE, *env.requirements})
-        )
+        new = {*BASE, *env.requirements}
+        replaced = set(map(_project, new))  # pip put these in place of what was there of them
+        kept = {each for each in held if _project(each) not in replaced}
+        stamp = stamps.identity(*env.at(folder)) + "\n".join(sorted(kept | new))
         (folder / "stamp").write_text(stamp, "utf-8")
     return python_of(folder)
+
+
+def _project(requirement: str) -> str:
+    """Whose version it names: of one project an environment holds one."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\s\[<>=!~;@]", requirement)[0]).lower()
 
 
 def remove(name: str, root: Path) -> None:

@@ -1,6 +1,7 @@
 """What loads a model, and what is loaded: the protocols that loaders of extensions keep to."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -150,6 +151,32 @@ async def opened(model: Any) -> Model:
     with suppress(Exception):  # It may have a process all the same.
         await called(model.close)
     raise TypeError(f"expected a Model, got {type(model).__name__}")
+
+
+async def closed(model: Model, seconds: float, failed: Callable[[Exception], None]) -> None:
+    """End a model in so many seconds; what goes wrong is told."""
+    try:
+        async with asyncio.timeout(seconds):
+            await called(model.close)
+    except Exception as error:
+        failed(error)
+
+
+async def ended(task: "asyncio.Task[Any]") -> bool:
+    """Wait for its end even when that is cancelled; tells whether it was."""
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
+
+
+def shown(path: Path) -> str:
+    """A model's name: of a file without its ending, of a folder with all its dots."""
+    folder = os.path.isdir(path)  # Path.is_dir raises where a disk went away.
+    return path.name if folder else path.stem
 
 
 def loader_for(path: Path, wish: str, registry: Registry, failed: Failed) -> tuple[str, Loader]:

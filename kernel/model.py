@@ -25,8 +25,11 @@ from kernel.loaders import (
     News,
     SlotChanged,
     Telling,
+    closed,
+    ended,
     loader_for,
     opened,
+    shown,
 )
 from kernel.points import Registry
 from kernel.records import told
@@ -41,6 +44,8 @@ ASKED: "ContextVar[Callable[[Generation, str], None] | None]" = ContextVar("aske
 """Set where an extension answers a reply: it hears of the generation that the answer asks for."""
 DEATHS, MINUTE = 4, 60
 """An engine that dies so often in so many seconds is started again only by hand."""
+LASTING = 600
+"""Seconds of life that prove an engine which came back, whatever it was asked for."""
 EMPTY = "No model is loaded. Choose one in the status line at the bottom of the page."
 
 
@@ -60,6 +65,7 @@ class Slot:
         self._bus, self._registry, self._failed = bus, registry, failed
         self._news = News(bus)
         self._work: asyncio.Task[Any] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._doing: Work | None = None
         self._wanted: Wish | None = None
         self._loaded: Wish | None = None
@@ -115,7 +121,10 @@ class Slot:
 
     async def leave(self, owner: str, why: str) -> None:
         """Do without an extension that stops: what it runs or loads goes, to come back with it."""
-        if owner == self.owner:
+        if owner == self.owner and self._next not in ("", owner):  # The load of another goes on.
+            await self._drop(f"{why} It ran this model.", self.state.note or why)
+            self.owner = self._next or self.owner
+        elif owner == self.owner:
             await self._instead(partial(self._empty, f"{why} It ran this model.", why))
         elif owner == self._next:
             await self.cancel()
@@ -174,10 +183,7 @@ class Slot:
     async def _after(self, before: "asyncio.Task[Any] | None", work: Work) -> None:
         if before and not before.done():
             before.cancel()
-            waiting = asyncio.ensure_future(asyncio.wait({before}))
-            while not waiting.done():  # Even when a newer wish cancels this one: never two at once.
-                with suppress(asyncio.CancelledError):
-                    await asyncio.shield(waiting)
+            await ended(before)  # Even when a newer wish cancels this one: never two at once.
         if self._work is asyncio.current_task():
             await work()
         else:
@@ -229,7 +235,7 @@ class Slot:
         finally:
             self._next = ""
         self.model, self.why, self._loaded, self._lost = model, "", self._wanted, False
-        self._set("ready", info=model.info, error=said and f"{said}{_shown(path)} is loaded again.")
+        self._set("ready", info=model.info, error=said and f"{said}{shown(path)} is loaded again.")
 
     def _stay(self, state: str, error: str) -> None:
         """After a load that came to nothing: with the model that is still there, or without."""
@@ -254,6 +260,8 @@ class Slot:
         self.model, why = None, died.result()
         log.error("The model %s is gone: %s", model.info.name, why)
         now = time.monotonic()
+        if self._deaths and now - self._deaths[-1] > LASTING:
+            self._proven = True
         self._deaths = [at for at in self._deaths if at > now - MINUTE] + [now]
         again = f"{len(self._deaths)} times in a minute" if self._proven else "again"
         if not self._proven or len(self._deaths) >= DEATHS:
@@ -267,7 +275,7 @@ class Slot:
     async def _empty(self, why: str, lost: str = "") -> None:
         await self._drop(why)
         self._lost = bool(lost) and self._wanted is not None
-        name = _shown(self._wanted[0]) if self._wanted else ""
+        name = shown(self._wanted[0]) if self._wanted else ""
         self._set("empty", error=f"{lost} {name} is loaded again when it is back." if lost else "")
 
     async def _drop(self, why: str, note: str = "") -> None:
@@ -276,19 +284,13 @@ class Slot:
             self._report(0, note)
         if model:
             self.why = why
-            try:
-                async with asyncio.timeout(CLOSING):
-                    await called(model.close)
-            except Exception as error:
-                self._failed(owner, "loader: closing its model", error)
+            failed = partial(self._failed, owner, "loader: closing its model")
+            self._ending = asyncio.create_task(closed(model, CLOSING, failed))
+        if self._ending and await ended(self._ending):
+            raise asyncio.CancelledError
 
     def _set(self, state: str, **fields: Any) -> None:
-        name = _shown(self._wanted[0]) if self._wanted and state != "empty" else ""
+        name = shown(self._wanted[0]) if self._wanted and state != "empty" else ""
         lines = self.report.tail() if fields.get("error") and state != "ready" else ()
         self.state = SlotChanged(self.name, state, name, lines=lines, **fields)
         self._news.tell(self.state)
-
-
-def _shown(path: Path) -> str:
-    """A model's name: of a file without its ending, of a folder with all its dots."""
-    return path.name if path.is_dir() else path.stem

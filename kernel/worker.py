@@ -47,7 +47,7 @@ class Worker:
         self._pipe = Frames(self._hear, partial(self._kill, garbage), self._gone)
         self._left = {"process", "log", "pipe"}
         self._limits, self._alive = limits, limits.loading
-        self._heard = self._news = self._loop.time()
+        self._heard = self._news = self._answered = self._loop.time()
         self._reason = ""
         self._ids = itertools.count(1)
         self._replies: dict[int, Generation] = {}
@@ -178,13 +178,16 @@ class Worker:
                 self._reason = error
             case frames.Failed(id, error, _, refused):
                 if reply := self._replies.pop(id, None):
+                    self._news = self._heard
                     reply.close(WorkerError(error, refused))
                 self._answer(id, WorkerError(error, refused))
             case frames.Alive():
                 pass  # it was heard
 
     def _answer(self, id: int, value: Any) -> None:
-        self._news = self._loop.time()
+        self._answered = self._heard
+        if not self._replies:  # Of them it is no news: a step may hang beside what is answered.
+            self._news = self._heard
         answer, _ = self._calls.get(id, (None, None))
         if answer and not answer.done():
             failed = isinstance(value, Exception)
@@ -212,9 +215,10 @@ class Worker:
         """Seconds for which it may say nothing of what it was asked."""
         if 0 in self._calls:  # A library may hang in a load and let the sign of life go on.
             return max(self._limits.reading, self._limits.loading)
-        if self._calls or not self._replies:
+        if not self._replies:
             return float("inf")
-        writing = all(reply.began for reply in self._replies.values())
+        called = self._calls or self._answered > self._news  # It may hold up what is being written.
+        writing = not called and all(reply.began for reply in self._replies.values())
         return self._limits.silence if writing else self._limits.reading
 
     def _kill(self, reason: str) -> None:

@@ -121,6 +121,20 @@ def test_what_it_was_made_for_has_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_of_two_versions_it_holds_the_one_that_came_last(tmp_path: Path) -> None:
+    """As after an update of an extension was taken back."""
+    old, new = (Environment("engine", (f"tiny=={n}.0", "other")) for n in (1, 2))
+    for env, gone in ((old, new), (new, old), (old, new)):
+        build(env, tmp_path, quiet, never)
+        assert python(tmp_path / "engine", "import tiny; print(tiny.version)") == (
+            env.requirements[0].removeprefix("tiny==")
+        )
+        assert ready(env, tmp_path)
+        assert not ready(gone, tmp_path)
+        assert ready(Environment("engine", ("other",)), tmp_path)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_moved_environment_is_made_again(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     build(TINY, old, quiet, never)

@@ -1,11 +1,15 @@
 """The model slot under fire: load, unload, reload, switch, death."""
 
 import asyncio
+import errno
+import os
 import random
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
+from unittest.mock import AsyncMock, Mock
 
 import msgspec
 import pytest
@@ -14,7 +18,7 @@ from kernel.contract import UNSET, Finish, Meta, Report, Request, Sampling, Stru
 from kernel.environments import EnvironmentFailed
 from kernel.generation import WorkerError
 from kernel.loaders import LOADERS, Installs, Loader, Telling, ToInstall
-from kernel.model import LoadFailed, NoModel, SlotChanged
+from kernel.model import LASTING, LoadFailed, NoModel, SlotChanged
 from kernel.points import Phase
 from kernel.samplers import SAMPLERS, Samplers
 from kernel.testing import App, Options, Scripted, ScriptedLoader, running
@@ -104,6 +108,35 @@ async def test_who_asks_while_the_old_engine_ends_waits_for_the_new_one():
         assert await asked == "New."
 
 
+async def test_a_newer_wish_waits_until_the_old_engine_has_ended():
+    ending, ended = asyncio.Event(), asyncio.Event()
+    opened: list[tuple[str, bool]] = []
+
+    class Slow(Scripted):
+        async def close(self) -> None:
+            ending.set()
+            await ended.wait()
+            await super().close()
+
+    async with running() as app:
+        loader, slot = await app.load(Slow("Old.")), app.kernel.slot()
+        loader.model, first = Scripted("New."), loader.open
+
+        async def watched(path: Path, options: Options, report: Report) -> Scripted:
+            opened.append((path.name, ended.is_set()))
+            return await first(path, options, report)
+
+        loader.open = watched
+        wishes = [asyncio.create_task(slot.load(Path("one"), "scripted"))]
+        await ending.wait()
+        for name in ("two", "three"):
+            wishes.append(asyncio.create_task(slot.load(Path(name), "scripted")))
+            await asyncio.sleep(0.01)
+        ended.set()
+        await asyncio.gather(*wishes, return_exceptions=True)
+        assert opened == [("three", True)]
+
+
 async def test_what_is_expected_no_more_leaves_an_empty_slot():
     async with running() as app:
         slot = app.kernel.slot()
@@ -154,6 +187,37 @@ async def test_a_reply_that_ends_well_earns_the_engine_another_chance():
             await slot.wait()
             assert loader.loads == expected
             slot.ended(Finish("stop"), 0.1)
+
+
+async def test_an_engine_that_lived_for_long_earns_another_chance(monkeypatch: pytest.MonkeyPatch):
+    """One that is only called, as for embeddings, writes no reply that could prove it."""
+    async with running() as app:
+        model = Scripted("Hi.")
+        loader = await app.load(model)
+        slot, now = app.kernel.slot(), time.monotonic()
+        for expected in (2, 3):
+            monkeypatch.setattr("kernel.model.time", Mock(monotonic=Mock(return_value=now)))
+            model.die("It was killed.")
+            await asyncio.sleep(0)
+            await slot.wait()
+            assert (slot.state.state, loader.loads) == ("ready", expected)
+            now += LASTING + 1
+
+
+async def test_a_disk_that_goes_away_fails_the_load(monkeypatch: pytest.MonkeyPatch):
+    async with running() as app:
+        loader, stat = await app.load(Scripted("Hi.")), os.stat
+
+        def gone(path: Any, *args: Any, **more: Any) -> os.stat_result:
+            if "usb" in str(path):
+                raise OSError(errno.EIO, "Input/output error")
+            return stat(path, *args, **more)
+
+        monkeypatch.setattr(os, "stat", gone)
+        loader.open = AsyncMock(side_effect=OSError("Input/output error"))
+        with pytest.raises(LoadFailed, match="Input/output error"):
+            await app.kernel.slot().load(Path("usb/m.gguf"), "scripted")
+        assert app.kernel.slot().state.state == "failed"
 
 
 async def test_a_load_that_fails_says_why():
@@ -383,6 +447,33 @@ async def test_a_newer_wish_ends_an_installation():
         with pytest.raises(LoadFailed, match="Another choice"):
             await loading
         assert (slot.state.state, slot.state.name) == ("ready", "scripted")
+
+
+async def test_an_old_engine_that_is_switched_off_meanwhile_leaves_the_new_one():
+    async with running(model=Scripted("Old.")) as app:
+        slot = app.kernel.slot()
+        loader, loading = await installing(app)
+        slot.owner = "older"
+        await slot.leave("older", "Older was switched off.")
+        assert (slot.model, slot.state.state) == (None, "loading")
+        assert slot.why == "Older was switched off. It ran this model."
+        asking = asyncio.create_task(said(app))
+        loader.going.set()
+        await loading
+        assert await asking == "Anew."
+
+
+async def test_of_two_extensions_that_are_switched_off_the_newer_comes_back_with_its_model():
+    async with running(model=Scripted("Old.")) as app:
+        slot = app.kernel.slot()
+        _, loading = await installing(app)
+        slot.owner = "older"
+        await slot.leave("older", "Older was switched off.")
+        await slot.leave("kernel", "Newer was switched off.")
+        with pytest.raises(LoadFailed):
+            await loading
+        told = "Newer was switched off. new is loaded again when it is back."
+        assert (slot.state.state, slot.state.error) == ("empty", told)
 
 
 async def test_an_old_engine_that_dies_meanwhile_leaves_the_new_one():

@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -343,6 +344,46 @@ async def test_a_load_that_says_nothing_for_long_is_a_hang_though_its_process_li
             await asyncio.wait_for(worker.load("hang", {}), 30)
 
 
+@pytest.mark.parametrize("beside", ["answered", "waiting"])
+async def test_a_reply_that_hangs_is_ended_whatever_else_the_engine_is_asked(beside: str):
+    """A program that counts tokens all the time is answered on a thread of its own."""
+    async with running(limits=Limits(silence=0.3, reading=0.6)) as worker:
+        await worker.load("m", {})
+
+        async def ask() -> None:
+            while beside == "answered":
+                await worker.call("echo")
+                await asyncio.sleep(0.05)
+            await worker.call("adapters")  # It waits for the step.
+
+        reply = worker.generate(Request(prompt="one hang"))
+        assert (await anext(reply)).text == "one "
+        asking = asyncio.create_task(ask())
+        async with asyncio.timeout(10):
+            with pytest.raises(WorkerDied, match="silent for"):
+                await text(reply)
+            with pytest.raises(WorkerDied):
+                await asking
+
+
+async def test_a_long_call_costs_no_reply_that_it_holds_up(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import time\n"
+        "from tests.engines.scripted import Engine as Scripted\n"
+        "class Engine(Scripted):\n"
+        "    def pause(self):\n"
+        "        time.sleep(0.15)\n"
+        "    def work(self):\n"
+        "        time.sleep(0.4)\n"
+    )
+    async with running(f"{tmp_path / 'slow.py'}:Engine", limits=Limits(silence=0.2)) as worker:
+        await worker.load("m", {})
+        reply = worker.generate(Request(prompt="one pause pause two"))
+        assert (await anext(reply)).text == "one "
+        await worker.call("work")
+        assert await text(reply) == "two "
+
+
 async def test_no_sign_of_life_is_a_hang():
     async with running(limits=Limits(silence=60, alive=1.5)) as worker:
         await worker.load("m", {})
@@ -350,6 +391,23 @@ async def test_no_sign_of_life_is_a_hang():
         frozen = asyncio.create_task(worker.call("freeze"))
         with pytest.raises(WorkerDied, match="hung while working"):
             await asyncio.wait_for(frozen, 20)
+
+
+async def test_an_engine_that_is_asked_all_the_time_gives_its_sign_of_life(monkeypatch):
+    """Else an alarm ends it after three minutes, as one whose interpreter hangs."""
+    calls = []
+    monkeypatch.setattr(worker_host, "die_unless_called_again", calls.append)
+    here, there = socket.socketpair()
+    with here, there:
+        host = worker_host.Host(there, None)  # type: ignore[arg-type]
+        here.sendall(b"once")
+        assert host.exactly(4) == b"once"
+        assert calls == [], "a second has not passed"
+        host.told -= 1
+        here.sendall(b"moreagain")
+        assert (host.exactly(4), host.exactly(5)) == (b"more", b"again")
+        assert here.recv(1000) == frames.pack(frames.Alive())
+    assert calls == [180]
 
 
 async def test_an_engine_imports_from_others_without_running_them(tmp_path):

@@ -17,6 +17,7 @@ from kernel.api import (
     LoadFailed,
     NoModel,
     Refused,
+    Replaced,
 )
 
 SLOTS = ("chat", "embedding")
@@ -91,21 +92,24 @@ class Choosing:
         await self.look()
         if variant and variant not in self._built:
             raise Refused("That engine is not built. Build it first.")
-        self._set(variant)
+        await self._set(variant)
         for name in SLOTS:
             slot = self._ext.slot(name)
             if not slot.model or slot.owner != self._ext.id:
                 continue
             try:
                 await slot.reload()
+            except Replaced:  # By another model, which came with this engine.
+                continue
             except (LoadFailed, NoModel) as error:
-                self._set(before)
+                await self._set(before)
                 if not slot.model:
                     await slot.reload()
                 raise Refused(f"{error} The engine from before is in use again.") from error
 
-    def _set(self, variant: str) -> None:
-        self._ext.configure({"variant": variant})  # "" too: never chosen means what is built
+    async def _set(self, variant: str) -> None:
+        values = {"variant": variant}  # "" too: never chosen means what is built
+        await self._ext.thread(self._ext.configure, values)
         self._tell()
         self.push()
 

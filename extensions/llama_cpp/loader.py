@@ -96,8 +96,12 @@ class LlamaLoader(WorkerLoader):
         model.loras = self._loras
         if options.keep_cache and "state" in opened.info.capabilities:
             model.states = self._states
-            with suppress(WorkerError):
-                await opened.worker.call("restore", folder=str(self._states))
+            try:
+                with suppress(WorkerError):
+                    await opened.worker.call("restore", folder=str(self._states))
+            except BaseException:  # Given up: as in the load itself, no process is left.
+                await asyncio.shield(opened.worker.close(grace=0))
+                raise
         return model
 
     def refuse(self, path: Path, options: Any) -> None:

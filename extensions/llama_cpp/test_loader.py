@@ -3,10 +3,12 @@
 import asyncio
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from extensions.llama_cpp.loader import PATIENCE, LlamaModel, adapter
+from extensions.llama_cpp.loader import PATIENCE, LlamaLoader, LlamaModel, adapter
+from extensions.llama_cpp.options import Options
 from kernel.api import Refused, Request, Sampling
 from kernel.contract import ModelInfo
 from tests.engines.real import STORIES, STORY, engine
@@ -53,11 +55,16 @@ class Hung:
 
     def __init__(self) -> None:
         self.died, self.closed = asyncio.Future[str](), False
+        self.called = asyncio.Event()
+
+    async def load(self, path: Path, options: Any, report: Any) -> ModelInfo:
+        return ModelInfo("hung", capabilities=("text", "state"))
 
     async def call(self, name: str, **data: Any) -> None:
+        self.called.set()
         await asyncio.Future[None]()
 
-    async def close(self) -> None:
+    async def close(self, grace: float = 3) -> None:
         self.closed = True
 
 
@@ -71,6 +78,22 @@ async def test_an_engine_that_hangs_is_ended_with_its_model(tmp_path: Path):
     assert worker.closed
     closing = 10.0  # seconds that the kernel waits; a worker is given three, its killing takes one
     assert closing > PATIENCE + 4
+
+
+async def test_a_load_that_is_given_up_while_it_reads_the_cache_leaves_no_engine(tmp_path: Path):
+    worker = Hung()
+    ext: Any = Mock(loras=tmp_path, data=tmp_path, worker=AsyncMock(return_value=worker))
+    loader = LlamaLoader(
+        ext, id="llama_cpp", label="llama.cpp", engine="", Options=Options, accepts=Path.is_file
+    )
+    options = Options(keep_cache=True)
+    opening = asyncio.create_task(loader.open(tmp_path / "m.gguf", options, lambda *_: None))
+    await worker.called.wait()
+    assert not worker.closed
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert worker.closed
 
 
 @pytest.mark.engine

@@ -94,6 +94,8 @@ async def setup(ext: Extension[Settings]) -> None:
                 await views.loaded()
             if event.state in ("empty", "ready") and event.error:  # Else the status line says it.
                 ext.tell(event.error, views.everyone)
+            if event.state == "ready":
+                await loading.came()
 
     @ext.on(Generated)
     async def generated(event: Generated) -> None:

@@ -1,9 +1,10 @@
 """What other extensions may know of the models that are there, and do with them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from kernel.api import Extension, Point, Refused
+from kernel.api import Extension, LoadFailed, Point, Refused
 
 from .beside import BESIDE, Beside
 from .catalogue import Catalogue
@@ -79,9 +80,10 @@ class Models:
         return bool(model) and name in (model.info.name, file and file.name, file and shown(file))
 
     async def load(self, name: str, loader: str = "", options: Mapping[str, Any] = {}) -> None:
-        """Load one as the picker does. Raises Refused where there is none, LoadFailed when it does
-        not load."""
-        await self._loading.load(name, loader, options)
+        """Load one as the picker does, or wait for a load of it that is under way. Raises Refused
+        where there is none, LoadFailed when it does not load."""
+        if loader or options or not await self._loading.joined(name):
+            await self._loading.load(name, loader, options)
 
     async def reload(self, changes: Mapping[str, Any]) -> None:
         """Load the chat slot's model again, with some of its options changed; they stay with it.
@@ -98,8 +100,9 @@ class Models:
             self._views.push_pickers()
 
     async def unload(self) -> None:
-        """Empty the chat slot."""
-        await self._ext.slot().unload("The model was unloaded.")
+        """Empty the chat slot, unless a newer wish comes meanwhile."""
+        with suppress(LoadFailed):
+            await self._ext.slot().unload("The model was unloaded.")
 
     def said(self, name: str, what: str) -> tuple[str, bool]:
         """What is saved with a model beside its options, such as its preset, and whether only the

@@ -106,7 +106,8 @@ class Desk:
     async def unload(self, action: a.Unload, client: Client) -> None:
         self._views.say("")
         self._rest.forget()
-        await self._ext.slot().unload("The model was unloaded.")
+        with suppress(LoadFailed):  # A newer wish took its place.
+            await self._ext.slot().unload("The model was unloaded.")
 
     async def reload(self, action: a.Reload, client: Client) -> None:
         with suppress(LoadFailed, NoModel):

@@ -1,8 +1,9 @@
 """Load a model by its name below models/, now or when Spindle starts."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,6 +30,8 @@ from kernel.api import (
 
 GUIDE = "guide/guide.gguf"
 """What a first start loads."""
+Then = Callable[[], Awaitable[None]]
+"""What follows a load, once the model is there."""
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -59,8 +62,12 @@ class Loading:
         """Why, where that was told before the load began: the slot knows nothing of it."""
         self._ext, self._memory, self.ways = ext, memory, ways
         self._expecting: asyncio.Task[None] | None = None
+        self._under_way: asyncio.Task[None] | None = None
+        """The load that was begun last."""
         self._newest: object = None
         """The load that was asked for last."""
+        self._then: Then = _nothing
+        """What follows the load that was begun last."""
         self._there = Loaded()
         """What is loaded, or was when the load that is under way began."""
 
@@ -114,23 +121,33 @@ class Loading:
         expecting, empty = self._expecting, self._ext.slot().state.state == "empty"
         if start and (expecting.done() if expecting else not empty):
             return  # Somebody chose another, or none, while this looked.
-        await self._open(name, path, loader.id if loader else wish, said)
-        if not instead:
-            with suppress(OSError):  # A convenience.
-                await self._ext.thread(self._memory.loaded, name, self._memory.choice(name))
+        then = _nothing if instead else partial(self._remember, name)
+        await self._open(name, path, loader.id if loader else wish, said, then)
 
     async def load_so(self, name: str, loader: Loader, options: Mapping[str, Any]) -> None:
         """Load it with just these options, and save them once it is there; raises as `load`."""
         path = self.path(name)
-        await self._open(name, path, loader.id, options)
-        choice: Choice | None = None
-        try:
-            await self._ext.thread(self.ways.keep, name, loader, options)
-        except Refused as error:  # A folder of models may be read-only.
-            self._ext.log.warning("%s Until then it is kept in the data folder.", error)
-            choice = Choice(loader.id, msgspec.to_builtins(dict(options)))
-        with suppress(OSError):
-            await self._ext.thread(self._memory.loaded, name, choice)
+        then = partial(self._keep, name, loader, options)
+        await self._open(name, path, loader.id, options, then)
+
+    async def joined(self, name: str) -> bool:
+        """Wait for a load of this model that is under way, if one is; raises as that one."""
+        name = await self.meant(name)
+        if not (loading := self._under_way) or loading.done() or self.last.name != name:
+            return False
+        await asyncio.wait({loading})
+        loading.result()
+        return True
+
+    async def came(self) -> None:
+        """What did not load is there, for the slot was asked for it again: that counts as well."""
+        mine, model = self.last, self._ext.slot().model
+        if not model or mine is self._there or self.failed != (mine.name, mine.loader):
+            return
+        with suppress(Refused):  # It may be gone from the folder by now.
+            if model.info.path == str(self.path(mine.name)):
+                self.failed, self._there = None, mine
+                await self._then()
 
     def settled(self, name: str) -> None:
         """Another way was saved for it: what was tried before shows no more."""
@@ -171,7 +188,8 @@ class Loading:
         replaced = slot.state.state == "loading" and before.name and before is not self.last
         await slot.cancel("The loading was cancelled.")
         if replaced and slot.state.state == "empty":
-            await self._open(before.name, self.path(before.name), before.loader, before.options)
+            path = self.path(before.name)
+            await self._open(before.name, path, before.loader, before.options, _nothing)
 
     def expect(self) -> None:
         """Say what `at_start` will load: its loader, and others, are not there yet."""
@@ -229,6 +247,21 @@ class Loading:
             return self._wish
         return self._memory.last or GUIDE
 
+    async def _remember(self, name: str) -> None:
+        with suppress(OSError):  # A convenience.
+            await self._ext.thread(self._memory.loaded, name, self._memory.choice(name))
+
+    async def _keep(self, name: str, loader: Loader, options: Mapping[str, Any]) -> None:
+        """Save how it was loaded, and that it was the last."""
+        choice: Choice | None = None
+        try:
+            await self._ext.thread(self.ways.keep, name, loader, options)
+        except Refused as error:  # A folder of models may be read-only.
+            self._ext.log.warning("%s Until then it is kept in the data folder.", error)
+            choice = Choice(loader.id, msgspec.to_builtins(dict(options)))
+        with suppress(OSError):
+            await self._ext.thread(self._memory.loaded, name, choice)
+
     async def _way(self, name: str, path: Path, wish: str) -> Loader | None:
         """The loader, after a look at what is saved; none where the slot has to say why not."""
         await self._ext.thread(self.ways.look, name)
@@ -236,8 +269,11 @@ class Loading:
             return None
         return self.ways.loader(name, path, wish)
 
-    async def _open(self, name: str, path: Path, loader: str, options: Mapping[str, Any]) -> None:
-        """Load it; what would be refused in any case costs the model that is there nothing."""
+    async def _open(
+        self, name: str, path: Path, loader: str, options: Mapping[str, Any], then: Then
+    ) -> None:
+        """Load it, and then what follows; what would be refused in any case costs the model that
+        is there nothing."""
         slot = self._ext.slot()
         self._newest = wish = object()
         self.refused = ""
@@ -248,15 +284,19 @@ class Loading:
         if not slot.model and slot.state.state != "loading":
             self._there = Loaded()
         mine = self.last = Loaded(name, loader, dict(options))
-        self.failed = None
+        self.failed, self._then = None, then
+        loading = self._under_way = asyncio.create_task(slot.load(path, loader, options))
+        loading.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            await slot.load(path, loader, options)
+            await asyncio.wait({loading})  # Others may wait for it, too.
+            loading.result()
         except BaseException:
             if self.last is mine:  # Else a newer choice replaced this one.
                 self.failed = name, loader
                 self.last = self._there if slot.model else mine  # That stays, or came back.
             raise
         self._there = mine
+        await then()
 
     async def _refusal(self, path: Path, loader: str, options: Mapping[str, Any]) -> str:
         """Why a load will be refused, where its loader says that beforehand."""
@@ -311,6 +351,10 @@ class Loading:
             return ""
         size = f" (on disk {what.size})" if what and what.size else ""
         return f"{loader.label}{size}" if what and loader else ""
+
+
+async def _nothing() -> None:
+    """What follows a load that is not to be remembered."""
 
 
 def models_in(folder: Path, loaders: Sequence[Loader]) -> list[str]:

@@ -4,11 +4,13 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kernel.api import LoadFailed, Refused, WorkerDied
 from kernel.testing import Page, Scripted, running
 from tests.ggufs import a_gguf
 
-from .test_loading import Engine, Options, having, picking, with_models
+from .test_loading import Engine, Options, file, having, picking, with_models
 
 
 class Choosy(Engine):
@@ -109,3 +111,94 @@ async def test_a_reload_that_is_cancelled_is_not_begun_again():
         await page.act("models.cancel")
         await reloading
         assert (slot.state.state, len(loader.asked)) == ("empty", 2)
+
+
+async def test_what_comes_at_the_second_try_is_saved_and_remembered():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        await with_models(app, "one.gguf")
+        await app.kernel.slot().unload()
+        page = await picking(app, "one.gguf")
+        loader.fails = RuntimeError("The card was busy.")
+        await page.act("models.load", file="one.gguf", threads="7")
+        assert not file(app).exists()
+        loader.fails = None
+        await page.act("models.reload")
+        memory = app.extension("models").data / "models.json"
+        await app.until(lambda: memory.exists() and "one.gguf" in memory.read_text())
+        assert "one.gguf$:\n  loader: llama.cpp\n  threads: 7\n" in file(app).read_text()
+
+
+async def test_what_a_program_asked_for_is_not_saved_at_the_second_try():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        models = await with_models(app, "one.gguf")
+        await app.kernel.slot().unload()
+        loader.fails = RuntimeError("The card was busy.")
+        with pytest.raises(LoadFailed):
+            await models.load("one.gguf", options={"threads": 7})
+        loader.fails = None
+        await app.kernel.slot().reload()
+        memory = app.extension("models").data / "models.json"
+        await app.until(lambda: memory.exists() and "one.gguf" in memory.read_text())
+        assert loader.asked[-1] == Options(threads=7)
+        assert not file(app).exists()
+
+
+async def test_a_model_that_two_programs_want_is_loaded_once():
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, loader := Engine(model))
+        models = await with_models(app, "one.gguf")
+        await app.kernel.slot().unload()
+        page = await picking(app, "one.gguf")
+        loader.gate = asyncio.Event()
+        chosen = asyncio.create_task(page.act("models.load", file="one.gguf", threads="7"))
+        await app.until(lambda: bool(loader.asked))
+        wanted = [asyncio.create_task(models.load("one.gguf")) for _ in range(2)]
+        wanted[0].cancel()  # It has no patience, and asks again.
+        wanted.append(asyncio.create_task(models.load("one.gguf")))
+        await asyncio.wait(wanted, timeout=0.05)
+        loader.gate.set()
+        await asyncio.gather(chosen, *wanted[1:])
+        assert loader.asked == [Options(threads=7)]
+
+        loader.gate, loader.fails = asyncio.Event(), Refused("It is cut short.")
+        wanted = [asyncio.create_task(models.load("one.gguf"))]
+        await app.until(lambda: len(loader.asked) == 2)
+        wanted.append(asyncio.create_task(models.load("one.gguf")))
+        await asyncio.wait(wanted, timeout=0.05)
+        loader.gate.set()
+        told = await asyncio.gather(*wanted, return_exceptions=True)
+        assert [str(each) for each in told] == ["one.gguf did not load. It is cut short."] * 2
+
+
+@pytest.mark.parametrize("then", ["models.unload", "models.load"])
+async def test_an_unload_that_is_overtaken_is_no_failure(then: str):
+    ending, ended = asyncio.Event(), asyncio.Event()
+
+    class Slow(Scripted):
+        async def close(self) -> None:
+            ending.set()
+            await ended.wait()
+            await super().close()
+
+    async with running("models", model=(model := Slow("Hi."))) as app:
+        having(app, Engine(model))
+        models = await with_models(app, "one.gguf", "two.gguf")
+        ended.set()
+        await models.load("one.gguf")
+        page = await picking(app, "one.gguf")
+        ended.clear()
+        ending.clear()
+        unloading = asyncio.create_task(page.act("models.unload"))
+        await ending.wait()
+        if then == "models.unload":
+            asked = [asyncio.create_task(models.unload()), asyncio.create_task(page.act(then))]
+        else:
+            asked = [asyncio.create_task(page.act(then, file="two.gguf"))]
+        await asyncio.wait(asked, timeout=0.05)
+        ended.set()
+        await asyncio.gather(unloading, *asked)
+        assert "models" not in app.kernel.trouble
+        assert "Another choice replaced this one" not in page.html
+        assert app.kernel.slot().state.state == ("ready" if then == "models.load" else "empty")
