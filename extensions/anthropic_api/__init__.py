@@ -25,8 +25,8 @@ class Settings(Struct, frozen=True):
 
 
 async def setup(ext: Extension[Settings]) -> None:
-    programs = ext.one(PROGRAMS)
-    loader = Loader(ext.slot(), ext.one(MODELS), lambda: ext.settings.load_by_name)
+    programs, may = ext.one(PROGRAMS), lambda: ext.settings.load_by_name
+    loader = Loader(ext.slot(), programs.holding, ext.one(MODELS), may)
 
     @ext.on(SettingsChanged)
     async def settings_changed(_: SettingsChanged) -> None:
@@ -34,14 +34,14 @@ async def setup(ext: Extension[Settings]) -> None:
 
     async def message(call: Call) -> Response | None:
         body, wish = asking.asked(call, asking.Body)
-        await loader.want(body.model or "")
+        await loader.want(call, body.model or "")
         if body.stream:
             return await replies.streamed(programs, call, body, wish)
         return await replies.whole(programs, call, body, wish)
 
     async def count(call: Call) -> Response:
         body, wish = asking.asked(call, asking.Question)
-        await loader.want(body.model or "")
+        await loader.want(call, body.model or "")
         request = await programs.request(call, wish)
         return json(answers.Counted(input_tokens=await programs.count(request)))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
 
@@ -52,6 +52,8 @@ class Asking:
 
     patient = False
     """Whether it waits for a model that is loading, instead of being told of it."""
+    entered = False
+    """Whether the turn of one of its replies has come."""
 
     def __init__(self, api: str, caller: Caller) -> None:
         self.api, self.caller = api, caller
@@ -74,6 +76,8 @@ class Call(Asking):
         """The stream it is answered with, if it is one."""
         self.stopping = False
         """Whether the server ends it, and not its program."""
+        self.ends: list[Callable[[], None]] = []
+        """What is called when it has ended."""
         self.send = send
 
     def queued(self, run: Any, position: int) -> None:
@@ -96,6 +100,11 @@ class Call(Asking):
         except HTTPException as error:
             says = f"{error.detail} Send a shorter conversation."
             raise Problem(Fault(says, "too_large_error", None, "body_too_large")) from None
+
+    def end(self) -> None:
+        """It has been carried out, or was given up."""
+        for each in self.ends:
+            each()
 
     def form(self) -> AbstractAsyncContextManager[FormData]:
         """The body as the form that it is."""
@@ -170,11 +179,22 @@ class Out:
             self.begun = True
 
     async def _live(self) -> None:
-        while True:
+        """Signs of life, until the program takes nothing any more."""
+        taken = True
+        while taken:
             await asyncio.sleep(max(0.25, self._last + self.QUIET - self._now()))
-            quiet = self._now() - self._last
-            if quiet >= self.QUIET and not self._sending:
+            taken = await self._taken()
+        if self._writer:
+            self._writer.cancel()
+
+    async def _taken(self) -> bool:
+        """Whether the program takes what it is sent; where it was sent nothing, a sign."""
+        quiet = self._now() - self._last
+        if quiet < self.QUIET or self._sending:
+            return quiet < self.QUIET + self.STALL
+        try:
+            async with asyncio.timeout(self.STALL):
                 await self.write(self._sign)
-            elif quiet >= self.QUIET + self.STALL and self._writer:
-                self._writer.cancel()
-                return
+        except TimeoutError:
+            return False
+        return True

@@ -134,6 +134,7 @@ class Served:
         except Problem as problem:
             return await self._refuse(call, problem)
         answer = asyncio.create_task(self._answer(call), name=self._endpoint.path)
+        answer.add_done_callback(lambda _: call.end())
         gone = asyncio.create_task(left(receive))
         try:
             await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)

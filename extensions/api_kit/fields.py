@@ -1,6 +1,7 @@
 """The sampling fields of all APIs, under every name that programs give them."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,7 +68,11 @@ def _spread(body: Mapping[str, Any]) -> Mapping[str, Any]:
     numbers = all(isinstance(each, int | float) for each in (wide, middle))
     if not wide or not numbers or body.get("dynamic_temperature") is not None:
         return body
-    low, high = max(0.01, middle - wide), min(5.0, middle + wide)
+    try:
+        low, high = max(0.01, middle - wide), min(5.0, middle + wide)
+    except OverflowError:
+        says = "dynatemp_range: A number of it, or of the temperature, is too large."
+        raise refused(says, "dynatemp_range", "invalid_value") from None
     ends = {"dynatemp_low": low, "dynatemp_high": high}
     return {**ends, **body, "dynamic_temperature": True}
 
@@ -116,6 +121,8 @@ def _strings(written: str, value: Any) -> Any:
             value = json.loads(value)
         except ValueError:
             value = [value]
+        except RecursionError:
+            value = None  # Refused below: there is no text among so many brackets.
     found: list[Any] = [value] if isinstance(value, str) else value
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise refused(f"{written}: Expected a text or a list of texts.", written, "invalid_value")
@@ -157,8 +164,10 @@ def _biases(written: str, value: Any) -> Any:
     pairs = value.items() if isinstance(value, Mapping) else value
     try:
         read = {int(id): -100.0 if bias is False else float(bias) for id, bias in pairs}
+        if any(math.isnan(bias) for bias in read.values()):
+            raise ValueError("nan")
         return {id: min(max(bias, -STRONGEST), STRONGEST) for id, bias in read.items()}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         says = f'{written}: Expected numbers of tokens and what to add, such as {{"12": -5}}.'
         raise refused(says, written, "invalid_value") from None
 

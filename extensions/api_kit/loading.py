@@ -1,15 +1,17 @@
 """A request that names a model loads it, where the user wants that."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 from kernel.api import LoadFailed, NoModel, Refused, Replaced, Slot, WorkerError
 
+from .calls import Call
+from .holding import Holding
 from .problems import Fault, Problem, no_such_model, refused
 
-Want = Callable[[str], Awaitable[None]]
-"""Have the model of this name loaded, where that is wanted; raises Problem."""
+Want = Callable[[Call, str], Awaitable[None]]
+"""Have the model of this name loaded for a request, where that is wanted; raises Problem."""
 
 
 class Shelf(Protocol):
@@ -47,21 +49,24 @@ def not_loaded(error: Exception, param: str | None = None) -> Problem:
 
 
 class Loader:
-    """Loads what requests name, one at a time."""
+    """Loads what requests name, when the replies to those before have been written."""
 
-    def __init__(self, slot: Slot, models: Shelf, may: Callable[[], bool]) -> None:
-        self._slot, self._models, self._may = slot, models, may
-        self._one = asyncio.Lock()
+    def __init__(
+        self, slot: Slot, holding: Holding, models: Shelf, may: Callable[[], bool]
+    ) -> None:
+        self._slot, self._holding, self._models, self._may = slot, holding, models, may
 
     def loading(self) -> str:
         """The name of the model that is being loaded, if one is."""
         state = self._slot.state
         return state.name if state.state == "loading" else ""
 
-    async def want(self, name: str) -> None:
-        """Have this model loaded when the setting is on; raises Problem where that cannot be."""
+    async def want(self, call: Call, name: str) -> None:
+        """Have this model loaded when the setting is on, and kept until the replies to this request
+        are written; raises Problem where that cannot be."""
         if not name or not self._may():
             return
-        async with self._one:
-            if not self._models.is_loaded(name):
-                await load(self._models, name)
+        there = partial(self._models.is_loaded, name)
+        if not there() and not await self._models.find(name):
+            raise no_such_model(name)  # Nobody waits for what never comes.
+        await self._holding.want(call, there, partial(load, self._models, name))

@@ -22,6 +22,8 @@ LATER = (429, 503)
 NO_MODEL = "no_model"
 """The word for a model that neither is there nor comes: asking again is in vain until a person
 loads one."""
+CANCELLED = "cancelled"
+"""The word for what somebody stopped while it waited, who does not want it asked again."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -39,7 +41,7 @@ class Fault(msgspec.Struct, frozen=True):
     @property
     def headers(self) -> dict[str, str]:
         """When to ask again, or that this would be in vain (openai-python reads the second)."""
-        if self.status in LATER and self.code != NO_MODEL:
+        if self.status in LATER and self.code not in (NO_MODEL, CANCELLED):
             return {"retry-after": "1"}
         return {"x-should-retry": "false"}
 

@@ -1,7 +1,7 @@
 """The service that API extensions use: replies, tokens, and the models there are."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from msgspec import structs
@@ -24,6 +24,7 @@ from kernel.api import (
 from .calls import Asking, Call
 from .composing import composed
 from .fields import sampling_of
+from .holding import Holding
 from .problems import Fault, Problem, no_model, refused, unavailable
 from .runs import TOO_LONG, Run, Runs
 from .wishes import Wish
@@ -36,7 +37,7 @@ class Programs:
     """What is contributed to PROGRAMS."""
 
     def __init__(self, ext: Extension[Any], runs: Runs) -> None:
-        self._ext, self.runs = ext, runs
+        self._ext, self.runs, self.holding = ext, runs, Holding()
         loaded = ext.slot().model
         self._last = {"chat": loaded.info} if loaded else dict[str, ModelInfo]()
         """By slot, what was loaded last."""
@@ -46,15 +47,18 @@ class Programs:
         if event.info:
             self._last[event.slot] = event.info
 
-    def run(
-        self, call: Asking, wish: Wish, *, hold: bool = False
-    ) -> AbstractAsyncContextManager[Run]:
+    @asynccontextmanager
+    async def run(self, call: Asking, wish: Wish, *, hold: bool = False) -> AsyncGenerator[Run]:
         """A reply: `async with programs.run(call, wish) as run: async for delta in run: ...`.
 
         Raises Problem when it cannot begin; `finished` tells how it ended. With `hold`, text that
         modifiers may still replace comes at the end, so that a stream only appends.
         """
-        return self.runs.run(call, wish, hold=hold)
+        async with (
+            self.holding.reply(call) as let_go,
+            self.runs.run(call, wish, let_go, hold=hold) as run,
+        ):
+            yield run
 
     async def finished(self, run: Run) -> None:
         """Raises Problem when a run that has come to its end failed."""

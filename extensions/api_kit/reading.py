@@ -10,16 +10,32 @@ import msgspec
 from .problems import Problem, refused
 
 T = TypeVar("T")
+PARTS = 1_000_000
+"""Lists and objects in one text: with more, reading it would hold up the replies of others."""
+STRETCH = 1 << 20
+"""So much is looked through at once: what has far too many is known soon."""
 
 
 def read(text: str | bytes | bytearray, kind: type[T] | Any, hint: str = "") -> Any:
     """A body or a frame; raises Problem. Fields that `kind` does not know are let through."""
+    bound(text)
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.ValidationError as error:
         raise invalid(error, hint) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise refused(f"This is no JSON that can be read: {error}.", None, "bad_json") from None
+
+
+def bound(text: Any) -> None:
+    """Raises Problem for a text that may hold too many parts, which is told before it is read."""
+    opening: Any = ("[", "{") if isinstance(text, str) else (b"[", b"{")
+    parts = 0
+    for at in range(0, len(text), STRETCH):
+        parts += sum(text.count(each, at, at + STRETCH) for each in opening)
+        if parts > PARTS:
+            says = f"This has more than {PARTS:,} lists and objects in it. Send less at once."
+            raise refused(says, None, "too_many_parts")
 
 
 def converted(data: Any, kind: type[T] | Any, where: str = "") -> Any:

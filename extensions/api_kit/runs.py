@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Literal
 
+from msgspec import structs
+
 from extensions.prompts.api import rendered
 from kernel.api import MODES, UNSET, Delta, Extension, Finish, Model, Reply, Request, Sampling
 
 from .calls import Asking
 from .gate import Gate, Ticket
-from .problems import Fault, Problem, no_model, refused, unavailable
+from .problems import CANCELLED, Fault, Problem, no_model, refused, unavailable
 from .spending import Spending
 from .wishes import Wish
 
@@ -32,7 +34,7 @@ State = Literal["waiting", "reading", "writing", "done", "cancelled", "failed"]
 class Run:
     """A reply while it is made, and how it ended; iterate over it for its deltas.
 
-    With `hold`, text that a modifier may still replace comes at the end: the stream only appends.
+    With `hold`, the stream only appends: text that a modifier may still replace comes at the end.
     """
 
     def __init__(self, call: Asking, wish: Wish, *, hold: bool) -> None:
@@ -48,6 +50,8 @@ class Run:
         self.reply: Reply | None = None
         self.held = self.counted = False
         self._hold = hold
+        self._told: dict[tuple[int, str], int] = {}
+        """By choice and channel, the characters that were told; see `_further`."""
         self._cancelled = False
 
     @property
@@ -85,10 +89,22 @@ class Run:
             self.tokens += len(delta.tokens) or 1
             if self.held and delta.channel == "text":
                 held[delta.choice] = delta.onto(held.get(delta.choice, ""))
-            else:
+            elif not self._hold:
                 yield delta
+            elif (further := self._further(delta)).text or not delta.replace:
+                yield further
         for choice, text in held.items():
             yield Delta(text, choice=choice)
+
+    def _further(self, delta: Delta) -> Delta:
+        """For who only appends: of what makes good a modifier that failed or left, and so stands
+        instead of all that was told, only what lies beyond."""
+        key = delta.choice, delta.channel
+        told = self._told.get(key, 0)
+        if delta.replace:
+            delta = structs.replace(delta, text=delta.text[told:], replace=False)
+        self._told[key] = told + len(delta.text)
+        return delta
 
     def start(self, reply: Reply) -> None:
         """Its turn has come."""
@@ -111,13 +127,16 @@ class Runs:
         """Called with each run that has ended."""
 
     @asynccontextmanager
-    async def run(self, call: Asking, wish: Wish, *, hold: bool = False) -> AsyncGenerator[Run]:
-        """A reply, when its turn has come; leaving the block before its end cancels it.
+    async def run(
+        self, call: Asking, wish: Wish, written: Callable[[], None], *, hold: bool = False
+    ) -> AsyncGenerator[Run]:
+        """A reply, when its turn has come; leaving the block before its end cancels it. `written`
+        is called when the model is done with it, read or not.
 
         Raises Problem when it cannot begin. `hold`: see Run.
         """
         self.check(wish, patient=call.patient)
-        self.spending.check(call.caller.owner, call.caller.tokens)
+        self._afford(call)
         run = Run(call, wish, hold=hold)
         self.live[run] = None
         self.busy.set()
@@ -135,17 +154,17 @@ class Runs:
             turn = self.gate.turn(owner, tokens, most, queued, call, fit)
             async with turn as leave:
                 run.ticket = None
-                self.spending.check(owner, per_minute)  # What was before it has ended since.
+                self._afford(call)  # What was before it has ended since.
+                call.entered = True
                 reply = self._ext.run(*wish.turn(call.caller.owner))
-                reply.written = partial(self._written, run, leave)
+                reply.written = partial(self._written, run, leave, written)
                 run.start(reply)
                 yield run
         except asyncio.CancelledError:
             if not (run._cancelled and not run.reply):
                 raise
-            raise unavailable(
-                "It was cancelled while it waited for its turn.", "cancelled"
-            ) from None
+            says = "It was cancelled while it waited for its turn."
+            raise unavailable(says, CANCELLED) from None
         finally:
             if not (run.reply and run.reply.finish):
                 run.cancel()
@@ -203,10 +222,17 @@ class Runs:
 
     # --- inside ------------------------------------------------------------------------
 
-    def _written(self, run: Run, leave: Callable[[], None]) -> None:
+    def _afford(self, call: Asking) -> None:
+        """Raises Problem where nothing is left of the tokens a minute. A request whose first reply
+        was let in has the others too: they are asked for in one, and answered in one."""
+        if not call.entered:
+            self.spending.check(call.caller.owner, call.caller.tokens)
+
+    def _written(self, run: Run, *leave: Callable[[], None]) -> None:
         """Who reads slowly keeps nobody from the model; who is next knows what was used."""
         self._count(run)
-        leave()
+        for each in leave:
+            each()
 
     def _count(self, run: Run) -> None:
         if run.caller.tokens and not run.counted:

@@ -4,15 +4,32 @@ import asyncio
 import hashlib
 import json
 import secrets
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
 
 import httpx
 import pytest
 from msgspec import structs
 
-from extensions.api_kit.api import PROGRAMS, Calls, Gate, Problem, sampling_of
+from extensions.api_kit import reading
+from extensions.api_kit.api import (
+    PROGRAMS,
+    Asked,
+    Asking,
+    Call,
+    Caller,
+    Calls,
+    Gate,
+    Out,
+    Problem,
+    Wish,
+    nothing,
+    sampling_of,
+    unavailable,
+)
+from extensions.api_kit.holding import Holding
 from extensions.api_kit.spending import Spending
-from kernel.api import UNSET, Key
+from kernel.api import OUTPUT, UNSET, Delta, Key, Phase
 from kernel.contract import Capability
 from kernel.testing import Scripted, running
 from tests.sockets import serving
@@ -72,6 +89,11 @@ def test_fields_by_all_their_names(body: dict[str, Any], name: str, value: Any):
         ({"logit_bias": {"x": 1}}, "logit_bias"),
         ({"custom_token_bans": "x"}, "custom_token_bans"),
         ({"temperature": True}, "temperature"),
+        ({"stop": "[" * 100_000}, "stop"),
+        ({"dry_multiplier": 1, "dry_sequence_breakers": "[" * 100_000}, "dry_sequence_breakers"),
+        ({"logit_bias": {"5": 10**400}}, "logit_bias"),
+        ({"logit_bias": {"5": "nan"}}, "logit_bias"),
+        ({"dynatemp_range": 10**400}, "dynatemp_range"),
     ],
 )
 def test_a_wrong_field_is_named_as_it_was_written(body: dict[str, Any], param: str):
@@ -383,3 +405,172 @@ def test_calls_are_told_in_parts_wherever_their_lines_are_cut():
     heard = Calls()
     assert [part.id for part in heard.hear(text[:60])] == ["call_1"]
     assert heard.open, "the reply was cut off"
+
+
+# --- replies --------------------------------------------------------------------------------
+
+
+def test_no_program_writes_where_the_kit_keeps_what_was_asked():
+    said = {"asked": 5, "persona": "me"}
+    turn, _ = Wish(prompt="x", options=said).turn("me")
+    assert turn.options == {"persona": "me"}
+    turn, _ = Wish(prompt="x", options=said, asked=Asked(grammar="root ::= x")).turn("me")
+    assert turn.options == {"persona": "me", "asked": {"grammar": "root ::= x"}}
+
+
+@pytest.mark.parametrize("hold", [True, False])
+async def test_a_modifier_that_fails_makes_who_only_appends_say_nothing_twice(hold: bool):
+    async def fails(deltas: AsyncIterator[Delta], turn: Any) -> AsyncIterator[Delta]:
+        count = 0
+        async for delta in deltas:
+            count += 1
+            if count == 3:
+                raise ValueError("It fails at the third word.")
+            yield structs.replace(delta)
+
+    async with running("api_kit", model=Scripted("One two three four.")) as app:
+        app.kernel.registry.add(OUTPUT, fails, "test", phase=Phase.NORMAL, rank=0, rewrites=False)
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        call = Asking("test", Caller("local"))
+        async with programs.run(call, Wish(prompt="x"), hold=hold) as run:
+            said = [(delta.text, delta.replace) async for delta in run]
+        three = (" three", False) if hold else ("One two three", True)
+        assert said == [("One", False), (" two", False), three, (" four.", False)]
+
+
+async def test_a_request_that_began_has_all_its_replies():
+    async with (
+        running("openai_api", "instruct", model=Scripted("One two.")) as app,
+        serving(app) as served,
+        httpx.AsyncClient(timeout=60) as web,
+    ):
+        words = f"sk-{secrets.token_urlsafe(32)}"
+        digest = hashlib.sha256(words.encode()).hexdigest()
+        served.keyring.keep([Key("phone", digest, "generate", tokens=25)])
+        body = {"messages": [{"role": "user", "content": "Hello?"}], "max_tokens": 2}
+        headers = {"authorization": f"Bearer {words}"}
+        address = f"{served.http}/v1/chat/completions"
+        four = await web.post(address, json={**body, "n": 4}, headers=headers)
+        assert len(four.json()["choices"]) == 4, "twelve tokens each, and all are told"
+        assert (await web.post(address, json=body, headers=headers)).status_code == 429
+
+
+# --- bodies and answers -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_what_has_too_many_parts_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, kind: Callable[[str], Any]
+):
+    monkeypatch.setattr(reading, "PARTS", 10)
+    monkeypatch.setattr(reading, "STRETCH", 8)
+    assert len(reading.read(kind(f"[{'[],' * 4}{'{},' * 4}[]]"), list[Any])) == 9
+    with pytest.raises(Problem, match="more than 10 lists and objects") as problem:
+        reading.read(kind(f"[{'[],' * 5}{'{},' * 4}[]]"), list[Any])
+    assert problem.value.fault.code == "too_many_parts"
+
+
+def test_what_was_stopped_is_not_to_be_asked_again():
+    assert unavailable("Try again.").fault.headers == {"retry-after": "1"}
+    stopped = unavailable("It was stopped.", "cancelled").fault
+    assert stopped.headers == {"x-should-retry": "false"}
+
+
+async def test_who_does_not_even_take_a_sign_of_life_is_let_go(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Out, "QUIET", 0.01)
+    monkeypatch.setattr(Out, "STALL", 0.01)
+    sent = list[bytes]()
+
+    async def send(message: Any) -> None:
+        if len(sent) == 2:  # As where what is sent waits for a reader who takes nothing.
+            await asyncio.Future()
+        sent.append(message.get("body", b""))
+
+    call = Call("test", {"type": "http", "headers": []}, nothing, send)
+
+    async def answer() -> None:
+        async with asyncio.timeout(10), call.stream() as out:
+            await out.write(b"One")
+            await asyncio.Future()  # The model reads.
+
+    with pytest.raises(asyncio.CancelledError):
+        await answer()
+    assert sent == [b"", b"One"]
+
+
+# --- models by name -------------------------------------------------------------------------
+
+
+class Shelved:
+    """A model that is loaded, and requests that want others."""
+
+    def __init__(self) -> None:
+        self.holding, self.name, self.loads = Holding(), "a", 0
+
+    async def want(self, name: str) -> Call:
+        call = Call("test", {"type": "http", "headers": []}, nothing, cast(Any, nothing))
+
+        async def load() -> None:
+            self.name, self.loads = name, self.loads + 1
+
+        await self.holding.want(call, lambda: self.name == name, load)
+        return call
+
+
+async def test_another_model_comes_when_nobody_holds_the_one_there_is():
+    shelved = Shelved()
+    first, second = await shelved.want("a"), await shelved.want("a")
+    another = asyncio.create_task(shelved.want("b"))
+    async with shelved.holding.reply(first) as let_go, shelved.holding.reply(first):
+        second.end()
+        first.end()
+        let_go()
+        let_go()
+        later = asyncio.create_task(shelved.want("a"))
+        await asyncio.sleep(0)
+        assert (another.done(), later.done()) == (False, False), "the second reply is not written"
+    third = await another
+    assert (shelved.name, later.done()) == ("b", False)
+    third.end()
+    (await later).end()
+    assert (shelved.name, shelved.loads, shelved.holding.held) == ("a", 2, False)
+
+
+async def test_who_names_no_model_comes_after_those_who_wait_for_one():
+    shelved = Shelved()
+    first = await shelved.want("a")
+    another = asyncio.create_task(shelved.want("b"))
+    await asyncio.sleep(0)
+
+    async def reply() -> str:
+        async with shelved.holding.reply(Asking("test", Caller("local"))):
+            return shelved.name
+
+    said = asyncio.create_task(reply())
+    await asyncio.sleep(0)
+    first.end()
+    (await another).end()
+    assert (await said, shelved.holding.held) == ("b", False)
+
+
+async def test_who_goes_while_another_model_is_waited_for_leaves_no_trace():
+    shelved = Shelved()
+    first = await shelved.want("a")
+    another = asyncio.create_task(shelved.want("b"))
+    await asyncio.sleep(0)
+    another.cancel()
+    await asyncio.gather(another, return_exceptions=True)
+    (await shelved.want("a")).end()
+    first.end()
+    assert (shelved.loads, shelved.holding.held, shelved.holding.waiting) == (0, False, False)
+
+
+async def test_who_reads_slowly_holds_no_model():
+    async with running("api_kit", model=Scripted("One two.")) as app:
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        asking = Asking("test", Caller("local"))
+        async with programs.run(asking, Wish(prompt="x")) as run:
+            said = aiter(run)
+            assert (await anext(said)).text == "One"
+            await app.until(lambda: not programs.holding.held)
+            assert (await anext(said)).text == " two."

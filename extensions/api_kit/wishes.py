@@ -56,7 +56,9 @@ class Wish(Struct, frozen=True):
     def turn(self, principal: str) -> tuple[Turn, Sequence[Message]]:
         """The turn, and what came before it."""
         asked = msgspec.to_builtins(self.asked)
-        options = {**self.options, ASKED: asked} if asked else self.options
+        options = {name: said for name, said in self.options.items() if name != ASKED}
+        if asked:  # This name is ours: what a program writes under it says nothing.
+            options[ASKED] = asked
         new = 0 if self.continue_ or not self.messages else 1
         split = len(self.messages) - new
         tokens = bool(self.asked.token_ids)

@@ -43,6 +43,8 @@ class Whole(msgspec.Struct):
     multimodal_data: list[Any] | None = None
 
 
+MOST = 256
+"""Prompts that one request may have, as with OpenAI's."""
 Prompt = str | list[Any] | dict[str, Any]
 
 
@@ -113,6 +115,9 @@ def split(prompt: Prompt) -> tuple[list[Any], bool]:
         return [prompt], False
     if not prompt:
         raise refused("prompt: The list is empty. Send a text.", "prompt", "empty_array")
+    if len(prompt) > MOST:
+        says = f"prompt: This asks for more than {MOST} texts at once. Send several requests."
+        raise refused(says, "prompt", "invalid_value")
     return prompt, True
 
 

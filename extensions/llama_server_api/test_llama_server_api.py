@@ -372,3 +372,9 @@ async def test_a_failure_after_the_first_word_is_an_event():
         model.die("The engine stopped.")
         rest = [json.loads(line.removeprefix("data: ")) async for line in lines if line]
         assert list(rest[-1]) == ["error"]
+
+
+async def test_only_so_many_texts_at_once(served: Served, model: Scripted):
+    answer = await post(served, prompt=["a"] * 257)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
+    assert not model.asked

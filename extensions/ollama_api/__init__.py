@@ -47,7 +47,7 @@ async def setup(ext: Extension[Settings]) -> None:
         if not body.messages:
             return await keeper.load_or_unload(call, body, replies.CHAT)
         wish = asking.chat(body)
-        spent = await keeper.want(body.model)
+        spent = await keeper.want(call, body.model)
         after = partial(keeper.after, call, body)
         return await replies.answered(programs, call, body, wish, replies.CHAT, spent, after)
 
@@ -56,7 +56,7 @@ async def setup(ext: Extension[Settings]) -> None:
         if not (body.prompt or body.suffix or body.images):
             return await keeper.load_or_unload(call, body, replies.GENERATE)
         wish = asking.generate(body)
-        spent = await keeper.want(body.model)
+        spent = await keeper.want(call, body.model)
         wish = await asking.with_suffix(programs, body, wish)
         after = partial(keeper.after, call, body)
         return await replies.answered(programs, call, body, wish, replies.GENERATE, spent, after)

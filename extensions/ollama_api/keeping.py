@@ -35,14 +35,14 @@ class Keeper:
         self, slot: Slot, programs: Programs, models: Models, may: Callable[[], bool]
     ) -> None:
         self._programs, self._models, self._may = programs, models, may
-        self._loader = Loader(slot, models, may)
+        self._loader = Loader(slot, programs.holding, models, may)
 
-    async def want(self, name: str | None) -> int:
+    async def want(self, call: Call, name: str | None) -> int:
         """Have this model loaded; answers the nanoseconds it took. Raises Problem."""
         began, wanted = time.monotonic_ns(), plain(name)
         if wanted and self._may() and not await self._known(wanted):
             raise missing(UNKNOWN.format(name), "model", "model_not_found")
-        await self._loader.want(wanted)
+        await self._loader.want(call, wanted)
         return time.monotonic_ns() - began
 
     async def load_or_unload(self, call: Call, body: Body, form: Form) -> Response:
@@ -52,7 +52,7 @@ class Keeper:
             await self._unload(call, plain(body.model))
             said = form(model=body.model or "", done=True, done_reason="unload")
         else:
-            await self.want(body.model)
+            await self.want(call, body.model)
             name = self._programs.model().info.name
             spent = time.monotonic_ns() - began
             more = {"total_duration": spent, "load_duration": spent}

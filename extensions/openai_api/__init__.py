@@ -57,7 +57,7 @@ class Settings(Struct, frozen=True):
 
 async def setup(ext: Extension[Settings]) -> None:
     programs, models = ext.one(PROGRAMS), ext.one(MODELS)
-    loader = Loader(ext.slot(), models, lambda: ext.settings.load_by_name)
+    loader = Loader(ext.slot(), programs.holding, models, lambda: ext.settings.load_by_name)
     standing, adapters = Standing(ext.slot()), Adapters(ext.one(LORAS))
     rest = chat.Rest(programs, ext.one(PARAMETERS), loader.want, lambda: ext.get(MODES), standing)
     catalogue = Catalogue(programs, models, loader.loading)

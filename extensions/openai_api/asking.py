@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from extensions.api_kit.api import MESSAGES, TOOLS, Asked, Wish, converted, refused
+from extensions.api_kit.api import MESSAGES, TOOLS, Asked, Call, Wish, converted, refused
 from kernel.api import Message, Meta, Struct, Text
 
 from .chat import Rest, efforts
@@ -76,12 +76,13 @@ class Ask(Struct, frozen=True):
     """The whole conversation without the instructions, for who goes on with it."""
 
 
-async def asked(rest: Rest, kept: Kept, owner: str, said: Mapping[str, Any]) -> Ask:
+async def asked(rest: Rest, kept: Kept, call: Call, said: Mapping[str, Any]) -> Ask:
     """The body, and the wish for its reply; raises Problem."""
     body: Create = converted(said, Create)
     refuse(body)
-    await rest.want(body.model or "")
-    past = kept.before(owner, body.previous_response_id) if body.previous_response_id else ()
+    await rest.want(call, body.model or "")
+    before = body.previous_response_id
+    past = kept.before(call.caller.owner, before) if before else ()
     messages = (*past, *conversation(body.input or []))
     if not messages:
         raise refused("input: There is none. Send a text, or items.", "input", "missing_input")

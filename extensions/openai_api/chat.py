@@ -89,7 +89,7 @@ async def asked(rest: Rest, call: Call) -> tuple[Chat, Wish]:
     if body.top_logprobs is not None and not body.logprobs:
         says = "top_logprobs: It needs logprobs to be true."
         raise refused(says, "top_logprobs", "invalid_value")
-    await rest.want(body.model or "")
+    await rest.want(call, body.model or "")
     options = {**options_of(body), **told(body, rest.modes(), rest.standing)}
     sampling = rest.programs.sampling(said)
     wish = Wish(

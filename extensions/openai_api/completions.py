@@ -75,7 +75,7 @@ async def asked(rest: Rest, call: Call) -> Asks:
     body: Body = converted(said, Body)
     check(body, said)
     programs = rest.programs
-    await rest.want(body.model or "")
+    await rest.want(call, body.model or "")
     prompts = prompts_of(body.prompt)
     if (body.n or 1) * len(prompts) > MOST:
         says = f"prompt: This asks for more than {MOST} texts at once. Send several requests."

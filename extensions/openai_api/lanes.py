@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -41,6 +42,8 @@ class Lanes:
         self._works: dict[str, asyncio.Task[None]] = {}
         self._one = asyncio.Lock()
         self._strikes = 0
+        self._failed: asyncio.Future[BaseException] = asyncio.Future()
+        """What was the end of a lane, and is the connection's: its program takes nothing."""
 
     async def serve(self) -> None:
         """Until either side has had enough; what is under way then ends."""
@@ -48,12 +51,7 @@ class Lanes:
         hearing = asyncio.create_task(self._hear())
         stopping = False
         try:
-            while not hearing.done():
-                work = [hearing, *self._works.values()]
-                done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-                if any(task.exception() for task in done):  # Its program takes nothing any more.
-                    break
-                self._works = {k: task for k, task in self._works.items() if not task.done()}
+            await asyncio.wait({hearing, self._failed}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             stopping = True
             raise
@@ -71,8 +69,9 @@ class Lanes:
                 async with asyncio.timeout(1):
                     last = {"type": "websocket.send", "texts": [], "over": FLOODED}
                     await self._socket.send(last)
-        for task in works:
-            error = None if task.cancelled() else task.exception()
+        errors = [None if hearing.cancelled() else hearing.exception()]
+        errors += [self._failed.result()] if self._failed.done() else []
+        for error in errors:
             if error and not isinstance(error, (WebSocketDisconnect, TimeoutError)):
                 raise error
 
@@ -103,7 +102,16 @@ class Lanes:
         lane = frame.stream_id or ""
         self._lanes.setdefault(lane, asyncio.Queue()).put_nowait(said)
         if lane not in self._works or self._works[lane].done():
-            self._works[lane] = asyncio.create_task(self._work(lane), name="lane")
+            work = self._works[lane] = asyncio.create_task(self._work(lane), name="lane")
+            work.add_done_callback(partial(self._over, lane))
+
+    def _over(self, lane: str, work: "asyncio.Task[None]") -> None:
+        """A lane is empty, or was cut off."""
+        if self._works.get(lane) is work:
+            del self._works[lane]
+        error = None if work.cancelled() else work.exception()
+        if error and not self._failed.done():
+            self._failed.set_result(error)
 
     async def _work(self, lane: str) -> None:
         """What waits in a lane, one after another."""
@@ -122,12 +130,15 @@ class Lanes:
         scope = {**self._socket.scope, "type": "http", "method": "POST"}
         call = Call("openai", scope, nothing, self._nowhere)
         said = {key: value for key, value in said.items() if key not in ("type", "stream_id")}
-        ask = await asked(here.rest, here.kept, call.caller.owner, said)
-        telling = here.telling(call, ask)
-        if said.get("generate") is False:
-            await self._tell([*telling.begin(), *telling.prepared()], lane)
-            return here.keep(call, ask, telling)
-        await self._reply(call, ask, telling, lane)
+        try:
+            ask = await asked(here.rest, here.kept, call, said)
+            telling = here.telling(call, ask)
+            if said.get("generate") is False:
+                await self._tell([*telling.begin(), *telling.prepared()], lane)
+                return here.keep(call, ask, telling)
+            await self._reply(call, ask, telling, lane)
+        finally:
+            call.end()
 
     async def _reply(self, call: Call, ask: Ask, telling: Telling, lane: str) -> None:
         programs, first = self._responses.rest.programs, [*telling.begin()]

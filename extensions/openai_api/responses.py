@@ -27,7 +27,7 @@ class Responses:
         )  # fmt: skip
 
     async def create(self, call: Call) -> Response | None:
-        ask = await asked(self.rest, self.kept, call.caller.owner, read(call.body, dict))
+        ask = await asked(self.rest, self.kept, call, read(call.body, dict))
         telling = self.telling(call, ask)
         if ask.body.stream:
             return await self._stream(call, ask, telling)

@@ -3,14 +3,15 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
 from msgspec import structs
 
 from extensions.api_kit.api import PROGRAMS
-from kernel.api import GENERATE, OUTPUT, Draft, Phase, whole_text
+from kernel.api import GENERATE, LOADERS, OUTPUT, Draft, Phase, Request, whole_text
 from kernel.testing import App, Scripted, running
 from tests.sockets import Served, serving
 
@@ -67,6 +68,58 @@ async def test_a_model_is_loaded_by_its_name_where_that_is_wanted():
         assert (await ask()).status == 200
         assert app.kernel.slot().state.name == "another"
         assert len(model.asked) == 2
+
+
+async def test_a_request_for_another_model_takes_none_away_and_gets_its_own():
+    model = Scripted("One two.")
+    settings = {"openai_api": {"load_by_name": True}}
+    ids = ("openai_api", "instruct")
+    async with running(*ids, model=model, settings=settings) as app, serving(app) as served:
+        app.kernel.models.mkdir(parents=True, exist_ok=True)
+        for name in "ab":
+            (app.kernel.models / f"{name}.gguf").write_bytes(b"GGUF")
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        [loader] = cast(list[Any], app.kernel.registry.values(LOADERS))
+        scripted = loader.open
+
+        async def named(path: Path, *more: Any) -> Scripted:
+            opened = await scripted(path, *more)
+            opened.info = structs.replace(opened.info, name=path.stem)
+            return opened
+
+        loader.open = named
+        wrong = await post(served, messages=[], model="a")
+        assert wrong.status_code == 400
+        await app.until(lambda: not programs.holding.held)
+        model.gate = gate = asyncio.Semaphore(0)
+        begun, generate = list[tuple[str, str]](), model.generate
+
+        def noting(request: Request) -> Any:
+            assert request.messages
+            begun.append((request.messages[-1].text, app.kernel.slot().state.name))
+            return generate(request)
+
+        model.generate = noting
+
+        def ask(words: str, **more: Any) -> asyncio.Task[httpx.Response]:
+            said = [{"role": "user", "content": words}]
+            return asyncio.create_task(post(served, messages=said, **more))
+
+        asked = [ask("First.", model="a")]
+        await app.until(lambda: bool(begun))
+        asked.append(ask("Second.", model="a"))
+        await app.until(lambda: len(programs.runs.live) == 2)
+        asked.append(ask("Third.", model="b"))
+        await app.until(lambda: programs.holding.waiting)
+        assert (await ask("No.", model="gone")).status_code == 404, "which nobody waits for"
+        asked.append(ask("Fourth.", model="a", n=2))
+        for _ in range(15):
+            gate.release()
+        assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200] * 4
+        assert begun == [
+            ("First.", "a"), ("Second.", "a"), ("Third.", "b"), ("Fourth.", "a"), ("Fourth.", "a"),
+        ]  # fmt: skip
+        await app.until(lambda: not programs.holding.held)
 
 
 async def test_a_whole_reply(served: Served):

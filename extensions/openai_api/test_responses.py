@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -333,3 +334,49 @@ async def test_who_hangs_up_frees_the_engine(app: App, served: Served, model: Kn
         await app.toggle("openai_api", on=False)
         await program.wait_closed()
         assert program.close_code == 1012
+
+
+def lanes() -> Any:
+    """The class as the server has it."""
+    return sys.modules["extensions.openai_api.lanes"].Lanes
+
+
+async def test_a_lane_that_fails_ends_its_connection(
+    app: App, served: Served, monkeypatch: pytest.MonkeyPatch
+):
+    async def fail(*_: Any) -> None:
+        raise ValueError("A lane fell over.")
+
+    monkeypatch.setattr(lanes(), "_respond", fail)
+    async with socket(served) as program:
+        await tell(program, type="response.create", input="Count.")
+        async with asyncio.timeout(20):
+            await program.wait_closed()
+
+
+async def test_a_lane_that_is_empty_leaves_nothing_behind(
+    app: App, served: Served, monkeypatch: pytest.MonkeyPatch
+):
+    made, hear_all = list[Any](), lanes()._hear
+
+    def heard(one: Any) -> Any:
+        made.append(one)
+        return hear_all(one)
+
+    monkeypatch.setattr(lanes(), "_hear", heard)
+    async with socket(served) as program:
+        for lane in "abc":
+            how = {"input": "Wait.", "generate": False, "stream_id": lane}
+            await tell(program, type="response.create", **how)
+            await ending(program)
+        await app.until(lambda: not made[0]._works and not made[0]._lanes)
+
+
+async def test_a_socket_holds_no_model_after_its_responses(app: App, served: Served):
+    await app.configure("openai_api", load_by_name=True)
+    [programs] = app.kernel.registry.values(PROGRAMS)
+    async with socket(served) as program:
+        how = {"model": "scripted", "input": "Wait."}
+        await tell(program, type="response.create", generate=False, **how)
+        await ending(program)
+        await app.until(lambda: not programs.holding.held)

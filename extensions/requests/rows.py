@@ -22,11 +22,12 @@ class Rows:
     def __init__(self, runs: Runs, labels: Callable[[], Mapping[str, str]]) -> None:
         """`labels` tells what APIs are called, by their ids."""
         self._runs, self._labels = runs, labels
-        self._ended: deque[Run] = deque(maxlen=LAST)
+        self._ended: deque[dict[str, Any]] = deque(maxlen=LAST)
+        """Without their runs, which hold whole conversations."""
 
     def ended(self, run: Run) -> None:
         """One that has come to its end."""
-        self._ended.appendleft(run)
+        self._ended.appendleft(self._row(run, self._labels()))
 
     def find(self, id: str) -> Run | None:
         """One that is under way."""
@@ -37,7 +38,7 @@ class Rows:
         labels = self._labels()
         return {
             "live": [self._row(run, labels) for run in self._runs.live],
-            "ended": [self._row(run, labels) for run in self._ended],
+            "ended": [*self._ended],
         }
 
     def _row(self, run: Run, labels: Mapping[str, str]) -> dict[str, Any]:

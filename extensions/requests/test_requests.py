@@ -1,7 +1,9 @@
 """What the page shows of requests, and what Prometheus reads."""
 
 import asyncio
+import gc
 import re
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from extensions.api_kit.api import PROGRAMS
 from kernel.testing import App, Scripted, running
 from tests.sockets import Served, serving
 
@@ -101,3 +104,23 @@ async def test_prometheus_reads_the_counts(app: App, served: Served, gate: async
     assert after["spindle_first_token_seconds_count"] == 1
     assert after["spindle_request_seconds_bucket +Inf"] == 1
     assert after["spindle_request_seconds_sum"] > 0
+
+
+def gone(kept: "weakref.ref[Any]") -> bool:
+    gc.collect()
+    return kept() is None
+
+
+async def test_what_is_shown_of_ended_requests_keeps_no_conversation(
+    app: App, served: Served, gate: asyncio.Semaphore
+):
+    [programs] = app.kernel.registry.values(PROGRAMS)
+    asking = asyncio.create_task(ask(served))
+    await app.until(lambda: len(programs.runs.live) == 1)
+    kept = weakref.ref(next(iter(programs.runs.live)))
+    for _ in range(3):
+        gate.release()
+    await asking
+    page = await app.open("/settings/requests")
+    await page.until("A program on this machine")
+    await app.until(lambda: gone(kept))

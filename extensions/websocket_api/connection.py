@@ -72,6 +72,8 @@ class Connection:
         except asyncio.CancelledError:
             if self._streams.stopping:
                 await self._goodbye()
+            for stream in self._at:  # Its key was revoked: nobody comes back for them.
+                stream.cancel()
             raise
         finally:
             for task in work:

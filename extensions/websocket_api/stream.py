@@ -31,6 +31,8 @@ class Stream(Asking):
         self.events: list[bytes] = []
         self.size = 0
         self.begun = self.cancelled = False
+        self.held = False
+        """Whether its text waits for the end because a modifier may still replace it."""
         self.over = asyncio.Event()
         self.finish: protocol.Done | protocol.Failed | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -48,11 +50,6 @@ class Stream(Asking):
         self._partial: dict[int, str] = {}
         self._calling: set[int] = set()
         """The choices that want tools called."""
-
-    @property
-    def held(self) -> bool:
-        """Whether its text waits for the end because a modifier may still replace it."""
-        return any(run.held for run in self.runs.values())
 
     @property
     def denied(self) -> bool:
@@ -100,6 +97,7 @@ class Stream(Asking):
     def begin(self, index: int, run: Run) -> None:
         """The turn of this choice has come."""
         self.runs[index] = run
+        self.held |= run.held
         self._queued.pop(run, None)
         self._placed()
 
@@ -146,6 +144,9 @@ class Stream(Asking):
         self.begun, self.position = True, 0
         self.over.set()
         self.say(self.finish)
+        self.runs.clear()  # They hold the conversation, which nobody needs for a resume.
+        self.work.clear()
+        self._queued.clear()
 
     def _done(self, ends: list[Finish], model: str) -> protocol.Done:
         first, usages, timings = ends[0], [e.usage for e in ends], [e.timings for e in ends]

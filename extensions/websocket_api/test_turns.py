@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import gc
 import hashlib
 import json
 import secrets
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -273,3 +275,44 @@ async def test_one_choice_that_fails_fails_the_reply(served: Served, gate: async
         assert "The engine was killed." in error["error"]["message"]
         assert len(model.asked) == 1, "the other, which waited, is not made any more"
     await served.app.until(lambda: not live(served))
+
+
+async def test_an_option_of_the_kits_own_name_says_nothing(quick: Served):
+    for _ in range(3):
+        answer = await post(quick, **ASK, options={"asked": 5})
+        assert (answer.status_code, answer.json()["text"]) == (200, "One two.")
+    assert quick.app.kernel.records["api_kit"].handle
+
+
+async def test_a_key_that_is_revoked_takes_its_replies_with_it(
+    served: Served, gate: asyncio.Semaphore
+):
+    async with served.connect(additional_headers=limited(served)) as program:
+        await tell(program, type="start", id="a", linger=3600, **ASK)
+        free(gate, 1)
+        await until(program, "delta")
+        assert len(live(served)) == 1
+        served.keyring.keep([])
+        door: Any = served.app.kernel.access.door
+        door.drop_keys()
+        await program.wait_closed()
+        await served.app.until(lambda: not live(served))
+
+
+def gone(kept: "weakref.ref[Any]") -> bool:
+    gc.collect()
+    return kept() is None
+
+
+async def test_a_reply_that_ended_keeps_its_words_and_not_the_conversation(
+    served: Served, gate: asyncio.Semaphore
+):
+    async with served.connect() as program:
+        await tell(program, type="start", id="a", **ASK)
+        await served.app.until(lambda: len(live(served)) == 1)
+        kept = weakref.ref(live(served)[0])
+        free(gate, 3)
+        await until(program, "done")
+        await served.app.until(lambda: gone(kept))
+        await tell(program, type="resume", stream="a")
+        assert said(await until(program, "done")) == "One two."
