@@ -131,7 +131,7 @@ class Application:
         return self._kernel.pages.render(
             "page.html",
             title=tab.value.title,
-            theme=self._kernel.theme.replace("system", ""),
+            theme=self._theme,
             path=client.path,
             safe=self._kernel.safe,
             tabs=self._in("tab"),
@@ -148,6 +148,7 @@ class Application:
         client.outbox.put("kernel", self._now_brought(), "assets")
         tab, path, dropped = self._tab(client), client.path, set[str]()
         client.shows = tab.serial if tab else client.shows
+        await self._around(client)
         for entry in (*self._in("status"), *([tab] if tab else ())):
 
             def put(html: Markup, entry: Entry[Panel] = entry) -> None:
@@ -159,7 +160,9 @@ class Application:
                 client.outbox.put(entry.owner, placed(entry, html), whole=True)
 
             await self._panel(entry, client, put)
-        client.outbox.put("kernel", self._tray(), "tray")
+        if not tab:
+            self._gone(client)
+        client.outbox.put("kernel", "", "alive")  # A page on a slow wire waits for it in patience.
 
     async def moved(self, client: Client) -> None:
         """Tell a page that was sent elsewhere what its status line says there."""
@@ -196,25 +199,35 @@ class Application:
 
     async def _panels_changed(self) -> None:
         for client in list(self._kernel.hub.clients):
-            tab, tabs = self._tab(client), self._in("tab")
-            rail = self._kernel.pages.render("_rail.html", tabs=tabs, current=tab, oob=True)
-            client.outbox.put("kernel", rail, "rail")
-            news, path = self._kernel.hub.news.copy(), client.path
-            parts = {"status": await self._status(client), "jobs": self._jobs()}
-            footer = self._kernel.pages.render("_status.html", oob=True, **parts)
-            client.outbox.put("kernel", footer, "status")
-            for entry in self._in("status"):
-                old = self._kernel.hub.news[entry.owner] != news[entry.owner]
-                if old or client.path != path:  # It has news since, or the page is elsewhere.
-                    await self._draw(entry, client)
+            await self._around(client)
             tab = self._tab(client)
             if tab and tab.serial != client.shows:
                 await self.snapshot(client)
             if not tab:
-                client.shows = -1
-                text = "This tab was switched off. Switch it on in Settings."
-                html = f'<main id="main" hx-swap-oob="innerHTML"><p class="empty">{text}</p></main>'
-                client.outbox.put("kernel", html, "main")
+                self._gone(client)
+
+    async def _around(self, client: Client) -> None:
+        """What stands around the tab: the theme, the rail and the status line with its jobs."""
+        theme = '<span id="page-theme" hidden data-theme="{}" hx-swap-oob="true"></span>'
+        client.outbox.put("kernel", theme.format(self._theme), "theme")
+        tab, tabs = self._tab(client), self._in("tab")
+        rail = self._kernel.pages.render("_rail.html", tabs=tabs, current=tab, oob=True)
+        client.outbox.put("kernel", rail, "rail")
+        news, path = self._kernel.hub.news.copy(), client.path
+        parts = {"status": await self._status(client), "jobs": self._jobs()}
+        footer = self._kernel.pages.render("_status.html", oob=True, **parts)
+        client.outbox.put("kernel", footer, "status")
+        for entry in self._in("status"):
+            old = self._kernel.hub.news[entry.owner] != news[entry.owner]
+            if old or client.path != path:  # It has news since, or the page is elsewhere.
+                await self._draw(entry, client)
+
+    def _gone(self, client: Client) -> None:
+        """Say in the place of a tab that it is no more."""
+        client.shows = -1
+        text = "This tab was switched off. Switch it on in Settings."
+        html = f'<main id="main" hx-swap-oob="innerHTML"><p class="empty">{text}</p></main>'
+        client.outbox.put("kernel", html, "main")
 
     # --- parts -------------------------------------------------------------------------
 
@@ -247,6 +260,10 @@ class Application:
 
     def _jobs(self) -> list[JobProgress]:
         return [job.progress for job in self._kernel.jobs.running.values()]
+
+    @property
+    def _theme(self) -> str:
+        return self._kernel.theme.replace("system", "")
 
     def _tray(self) -> str:
         return self._kernel.pages.render("_tray.html", jobs=self._jobs(), oob=True)

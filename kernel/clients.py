@@ -121,16 +121,23 @@ class Outbox:
         self._clock = loop.call_later(self._stall / 4, self._look, sending)
 
 
+class Fragment(bytes):
+    """A piece of a text, the rest of which follows: pings may come between."""
+
+
 def portions(parts: Iterable[str]) -> Iterator[list[bytes]]:
-    """A little at once, and what is larger alone: a slow page that takes some is not dead."""
+    """A little at once, of what is larger too: a slow page that takes some is not dead."""
     texts, size = list[bytes](), 0
     for part in parts:
         text = part.encode(errors="replace")  # no half surrogates
         if texts and size + len(text) > PORTION:
             yield texts
             texts, size = [], 0
-        texts.append(text)
-        size += len(text)
+        last = max(len(text) - 1, 0) // PORTION * PORTION
+        for at in range(0, last, PORTION):
+            yield [Fragment(text[at : at + PORTION])]
+        texts.append(text[last:])
+        size += len(texts[-1])
     if texts:
         yield texts
 

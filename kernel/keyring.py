@@ -105,13 +105,18 @@ class Keyring:
         owner = hashlib.sha256(self.key.encode()).hexdigest()
         return id in {owner[:12], *(key.id for key in self._made.values())}
 
-    async def watch(self, changed: Callable[[str], None]) -> None:
-        """Follow the key's file for ever: another key in it counts; without one a new is made."""
+    async def watch(self, changed: Callable[[str], None], every: float = 1) -> None:
+        """Follow the key's file for ever: another key in it counts; when it goes a new is made."""
+        file = self._folder / "api_key"
+        there = file.exists()
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(every)
             with suppress(OSError, UnicodeError):
+                if not there and not file.exists():  # It was never written, as on a full disk.
+                    write(file, self.key.encode(), 0o600)
+                there = True
                 if (key := self._kept("api_key", "[!-~]+", new_key)) != self.key:
-                    self.key = key
+                    self.key, there = key, file.exists()
                     changed(key)
 
     @property

@@ -6,11 +6,13 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 
+from kernel.clients import Fragment
+
 
 class ManyTexts(WebSocketsSansIOProtocol):
     """Takes `websocket.send` with `texts`, a list of bytes: the frames of many replies in one call
-    of the system; and `over`, which is why no more come. Nobody fills the memory or holds up others
-    by pings, or by fragments without an end."""
+    of the system, or a `Fragment` of one; and `over`, which is why no more come. Nobody fills the
+    memory or holds up others by pings, or by fragments without an end."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -34,7 +36,9 @@ class ManyTexts(WebSocketsSansIOProtocol):
             raise ClientDisconnected
         try:
             for text in texts:
-                self.conn.send_text(text)
+                begun = self.conn.expect_continuation_frame
+                say = self.conn.send_continuation if begun else self.conn.send_text
+                say(text, not isinstance(text, Fragment))
             if over := message.get("over"):
                 self.conn.send_close(1008, over)
         except InvalidState:

@@ -118,7 +118,9 @@ async def test_a_snapshot_holds_everything_and_drops_what_it_contains(tmp_path: 
         page = app.page("/mine/7")
         app.kernel.hub.push("mine", "<p>old</p>", Everyone())
         await app.web.snapshot(page.client)
-        sent = "".join(page.client.outbox.take())
+        parts = page.client.outbox.take()
+        sent = "".join(parts)
+        assert parts[-1] == "", "by which the page knows that it has all of it"
         assert "<p>old</p>" not in sent
         assert '<main id="main" hx-swap-oob="innerMorph"><p id=mine-p>Subject 7</p></main>' in sent
         assert "<i>mine</i>" in sent
@@ -171,6 +173,26 @@ async def test_a_tab_switched_off_and_on_needs_no_reload(tmp_path: Path):
         await page.until("data-styles")
         assert re.findall(r'data-styles="([^"]*)"', page.html)[-1] != off
         await page.until("Subject")
+
+
+async def test_a_page_that_comes_back_sees_what_changed_meanwhile(tmp_path: Path):
+    write(tmp_path)
+    async with running("mine", folders=[tmp_path]) as app:
+        page, there = app.page("/mine"), app.page("/mine")
+        await app.web.snapshot(page.client)
+        for part in ('href="/mine"', 'id="status-mine-', 'id="page-theme" hidden data-theme=""'):
+            assert part in page.html
+        page.close()
+        await app.kernel.changes.toggle("mine", on=False)
+        await app.kernel.changes.section("appearance", {"theme": "dark"})
+        await there.until("This tab was switched off")
+        back = await app.open("/mine")
+        assert 'id="rail"' in back.html
+        assert 'href="/mine"' not in back.html
+        assert 'id="status"' in back.html
+        assert 'id="status-mine-' not in back.html
+        assert "This tab was switched off" in back.html
+        assert 'id="page-theme" hidden data-theme="dark"' in back.html
 
 
 async def test_jobs_are_shown_and_can_be_cancelled():

@@ -10,7 +10,16 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 
 from kernel.acting import ACTIONS, Action, Handler, wire_name
-from kernel.clients import PORTION, Client, Conversation, Everyone, Outbox, Refused, portions
+from kernel.clients import (
+    PORTION,
+    Client,
+    Conversation,
+    Everyone,
+    Fragment,
+    Outbox,
+    Refused,
+    portions,
+)
 from kernel.points import Phase
 from kernel.testing import App, running
 from tests.sockets import serving
@@ -165,13 +174,32 @@ async def test_a_slow_page_gets_the_newest_of_each_part_in_order():
     assert len(frames) < 30
 
 
-def test_small_parts_leave_together_and_a_large_one_alone():
-    large, half = "x" * (PORTION + 1), "y" * (PORTION // 2)
-    parts = ["a", "ö", large, "", half, half, "z"]
+def test_small_parts_leave_together_and_a_large_one_in_fragments():
+    large, half = "x" * (2 * PORTION + 1), "y" * (PORTION // 2)
+    parts = ["a", "ö", large, "", half, half, "z", "x" * PORTION]
     found = [*portions(parts)]
-    assert [text.decode() for texts in found for text in texts] == parts
-    assert [len(texts) for texts in found] == [2, 1, 3, 1]
+    assert max(sum(map(len, texts)) for texts in found) == PORTION
+    assert [len(texts) for texts in found] == [2, 1, 1, 3, 2, 1]
+    fragments = [isinstance(text, Fragment) for texts in found for text in texts]
+    assert fragments == [False, False, True, True, *[False] * 6]
+    assert b"".join(text for texts in found for text in texts).decode() == "".join(parts)
     assert [*portions([])] == []
+
+
+async def test_a_slow_page_that_takes_a_large_part_piece_by_piece_is_not_cut_off():
+    """All of it takes twice the time that is given to each piece."""
+    box, taken = Outbox(rate=1000, stall=0.5), list[bytes]()
+
+    async def send(texts: list[bytes]) -> None:
+        await asyncio.sleep(0.05 * sum(map(len, texts)) / PORTION)
+        taken.extend(texts)
+
+    box.put("x", "x" * (20 * PORTION), whole=True)
+    task = asyncio.create_task(sending(box, send))
+    while sum(map(len, taken)) < 20 * PORTION:
+        assert not task.done()
+        await asyncio.sleep(0.01)
+    task.cancel()
 
 
 async def test_a_stalled_page_is_let_go_and_holds_little():

@@ -863,3 +863,32 @@ async def test_a_full_disk_keeps_nobody_signed_in(
     await asyncio.wait({page.task})
     assert (await door.ask("GET", "/", cookie)).status == 401
     assert "A sign-out counts until the next start" in caplog.text
+
+
+async def test_a_key_that_cannot_be_written_stays_the_one_that_was_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the disappearance of a file that was there asks for a new one."""
+    file, heard, tried = tmp_path / "api_key", list[str](), list[Path]()
+
+    def full(path: Path, *_: object) -> None:
+        tried.append(path)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keyring, "write", full)
+        ring = Keyring(tmp_path)
+        printed = ring.key
+        watching = asyncio.create_task(ring.watch(heard.append, every=0.01))
+        while tried.count(file) < 4:
+            await asyncio.sleep(0.01)
+        assert (ring.key, heard) == (printed, [])
+    while not file.exists():
+        await asyncio.sleep(0.01)
+    assert (file.read_text(), heard) == (printed, [])
+    file.unlink()
+    while not heard:
+        await asyncio.sleep(0.01)
+    assert heard == [ring.key] != [printed]
+    assert file.read_text() == ring.key
+    watching.cancel()

@@ -11,7 +11,10 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol
 
+from kernel.clients import PORTION, Fragment, portions
 from kernel.flags import Flags
 from kernel.server import _config, _listening
 from kernel.webserver import Patient
@@ -68,6 +71,42 @@ async def test_texts_come_as_they_were_sent_and_left_in_one_piece(monkeypatch: p
         heard = [await client.recv() for _ in range(len(texts) + 1)]
     assert heard == [*(text.decode() for text in texts), "alone"]
     assert len(pieces) == 2
+
+
+async def test_a_text_in_fragments_comes_whole_and_pings_are_answered_between(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    frames = list[tuple[Opcode, bool]]()
+    say = Protocol.send_frame
+
+    def noted(self: Protocol, frame: Frame) -> None:
+        frames.append((frame.opcode, frame.fin))
+        say(self, frame)
+
+    monkeypatch.setattr("websockets.server.ServerProtocol.send_frame", noted)
+    large = "zwölf " * 10_000
+
+    async def talk(socket: WebSocket) -> None:
+        for texts in portions(["first", large, "last"]):
+            await socket.send({"type": "websocket.send", "texts": texts})
+            if isinstance(texts[0], Fragment):
+                await socket.receive()  # The client had a pong before it said something.
+
+    async def heartbeat(client: ClientConnection) -> None:
+        while True:
+            await (await client.ping())
+            await client.send("go on")
+
+    async with talking(talk) as client:
+        beating = asyncio.create_task(heartbeat(client))
+        assert [await client.recv() for _ in range(3)] == ["first", large, "last"]
+        beating.cancel()
+    assert (Opcode.TEXT, False) in frames
+    begun = frames.index((Opcode.TEXT, False))
+    ended = frames.index((Opcode.CONT, True))
+    between = frames[begun:ended]
+    assert between.count((Opcode.CONT, False)) == len(large.encode()) // PORTION - 1
+    assert (Opcode.PONG, True) in between
 
 
 async def test_who_reads_nothing_is_waited_for_until_the_line_is_cut():

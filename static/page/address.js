@@ -10,15 +10,11 @@ const here = () => {
   }
 };
 // Only when a swap has to do with such a list: in a long chat, looking through the page 60 times a second costs.
-on('htmx:before:swap', ({detail: {ctx, tasks}}) => {
-  const lists = ({target, fragment}) => target?.closest?.('[data-here]') || fragment?.querySelector?.('[data-here]');
-  ctx.links = tasks.some(lists);
-});
+const lists = ({target, fragment}) => target?.closest?.('[data-here]') || fragment?.querySelector?.('[data-here]');
+on('htmx:before:swap', ({detail: {ctx, tasks}}) => { ctx.links = tasks.some(lists); });
 on('htmx:after:swap', ({detail: {ctx}}) => { if (ctx.links) here(); });
-on('DOMContentLoaded', () => {
-  here();
-  document.querySelector('.strip [aria-current]')?.scrollIntoView({inline: 'center', block: 'nearest'});
-});
+on('DOMContentLoaded', here);
+on('DOMContentLoaded', () => document.querySelector('.strip [aria-current]')?.scrollIntoView({inline: 'center', block: 'nearest'}));
 
 // What the server tells the page as a whole: its new address, its theme.
 on('htmx:ws:after:message:incoming', () => {

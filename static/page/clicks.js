@@ -25,8 +25,7 @@ function leaving(button) {
   if (dismiss != null) button.closest('.toast')?.remove();
 }
 on('htmx:ws:after:message:outgoing', ({target}) => {
-  const button = target.matches('form') ? target.querySelector('[data-close]:not([type=button])') : target;
-  if (button) leaving(button);
+  leaving((target.matches('form') && target.querySelector('[data-close]:not([type=button])')) || target);
 });
 
 on('click', event => { if (event.target.closest?.('a[hx-ws\\:send]') && !event.ctrlKey && !event.metaKey) event.preventDefault(); });

@@ -1,9 +1,9 @@
 // The connection: its address follows this page's, its state is html[data-ui-link].
 
-let tries = 0, heard, link;                      // when the server last said something, and the socket
-on('htmx:ws:before:message:incoming', ({detail}) => { heard = Date.now(); detail.cancelled = !detail.message.data; });
+let tries = 0, heard, patience, link;            // when the server last said something, how long it may not, and the socket
+on('htmx:ws:before:message:incoming', ({detail}) => { heard = Date.now(); if (!detail.message.data) { detail.cancelled = true; patience = 40_000; } });
 setInterval(() => {                             // a wire may die without a word; a server that lives says something every few seconds
-  if (root.dataset.uiLink === 'online' && Date.now() - heard > 40_000) link.dispatchEvent(new CloseEvent('close', {code: 1006}));
+  if (root.dataset.uiLink === 'online' && Date.now() - heard > patience) link.dispatchEvent(new CloseEvent('close', {code: 1006}));
 }, 5_000);
 on('htmx:ws:before:connection', ({detail}) => {
   const url = new URL('/ws', location.href);
@@ -14,7 +14,7 @@ on('htmx:ws:before:connection', ({detail}) => {
 on('htmx:ws:after:connection', ({detail}) => {
   if (root.dataset.uiLink === 'offline') say('online');
   root.dataset.uiLink = 'online';
-  delete root.dataset.uiNudge; tries = 0; heard = Date.now(); link = detail.connection.socket;
+  delete root.dataset.uiNudge; tries = 0; heard = Date.now(); patience = 180_000; link = detail.connection.socket;
 });
 on('htmx:ws:close', async ({detail}) => {
   const {config} = detail.connection ?? {};

@@ -11,7 +11,7 @@ const watching = new MutationObserver(changes => {
   for (const {addedNodes} of changes) for (const toast of addedNodes) {
     if (!(toast instanceof Element)) continue;
     leave(toast, toast.matches('.error') ? 20 : 7);
-    if (toast.matches('.error')) for (const form of document.querySelectorAll('[data-ui-dirty=sent]')) form.dataset.uiDirty = '';
+    if (toast.matches('.error')) unsend();
   }
   const all = at('toasts'), free = [...all.children].filter(toast => !held(toast));
   while (all.childElementCount > 3 && free.length > 1) free.shift().remove();

@@ -1,5 +1,5 @@
 // What is typed into form[data-guard] and is not saved, data-ui-dirty, is kept when the form is drawn anew; leaving it asks.
-// What is sent (data-ui-dirty="sent") is taken to be saved, unless a notice or the form itself says soon that it was refused.
+// What is sent (data-ui-dirty="sent") is taken to be saved, unless a notice, the form or the end of the connection says otherwise.
 
 const TYPED = '[data-ui-dirty=""], [data-guard]:has([data-unsaved], [aria-invalid=true])';
 const unsaved = () => document.querySelector(TYPED) || [...document.querySelectorAll('[data-guard]')].some(part => part.unsaved?.());
@@ -14,6 +14,11 @@ on('input', ({target}) => { const form = target.closest?.('form[data-guard]'); i
 on('htmx:ws:after:message:outgoing', ({target}) => {
   if (target.dataset.uiDirty === undefined) return;
   target.dataset.uiDirty = 'sent';
-  setTimeout(() => { if (target.dataset.uiDirty === 'sent') delete target.dataset.uiDirty; }, 4000);
+  taken(target, target.sentAt = Date.now());
 });
+const taken = (form, sent) => setTimeout(() => {   // when nothing was heard since, the wire may be dead
+  if (form.dataset.uiDirty === 'sent' && form.sentAt === sent) heard > sent ? delete form.dataset.uiDirty : taken(form, sent);
+}, 4000);
+const unsend = () => { for (const form of document.querySelectorAll('[data-ui-dirty=sent]')) form.dataset.uiDirty = ''; };
+on('htmx:ws:close', unsend);
 addEventListener('beforeunload', event => { if (unsaved()) event.preventDefault(); });

@@ -49,12 +49,18 @@ class ChatLog extends HTMLElement {
     this.addEventListener('input', this);
     this.edited = new MutationObserver(changes => this.editing(changes));
     this.edited.observe(this, {childList: true, subtree: true, attributeFilter: ['data-ui-edit']});
+    this.sent = new Set();                                        // edits that nobody has answered yet
+    this.addEventListener('htmx:ws:after:message:outgoing', this);
+    document.addEventListener('htmx:ws:close', this);
     this.editing([]);
   }
   disconnectedCallback() {
     this.follow.disconnect();
     this.name.disconnect();
     this.edited.disconnect();
+    clearTimeout(this.timer);
+    document.removeEventListener('htmx:ws:close', this);
+    this.removeEventListener('htmx:ws:after:message:outgoing', this);
     this.removeEventListener('input', this);
     this.removeEventListener('scroll', this);
     this.removeEventListener('click', this);
@@ -76,7 +82,8 @@ class ChatLog extends HTMLElement {
     button.click();
   }
   entitle() { document.title = document.getElementById('chat-title').textContent; }
-  // What is typed into an edit outlives its message's going out of sight, and a reload; it ends with Save, Send and Cancel.
+  // What is typed into an edit outlives its message's going out of sight, and a reload; it ends with Cancel,
+  // or when it was sent and another version of its message came; if none does, the edit opens again.
   keep(field) {
     if (!field.matches('.chat-edit textarea')) return;
     const key = `edit:${field.closest('article').id}`;
@@ -88,13 +95,29 @@ class ChatLog extends HTMLElement {
     if (!this.edits.size) return;
     for (const {type, target} of changes) if (type === 'attributes') {
       const key = `edit:${target.id}`, field = target.querySelector('.chat-edit textarea');
-      if (target.dataset.uiEdit == null) { this.edits.delete(key); sessionStorage.removeItem(key); }
-      else if (this.edits.has(key) && field) field.value = this.edits.get(key);
+      if (target.dataset.uiEdit != null) this.sent.delete(key);
+      else if (!this.sent.has(key)) this.forget(key);
+      if (this.edits.has(key) && field) field.value = this.edits.get(key);
     }
     for (const key of this.edits.keys()) {
       const message = document.getElementById(key.slice(5));
-      if (message?.dataset.uiEdit === undefined) message?.querySelector('.chat-tools [data-edit]')?.click();
+      if (this.sent.has(key)) { if (!message) this.forget(key); }
+      else if (message?.dataset.uiEdit === undefined) message?.querySelector('.chat-tools [data-edit]')?.click();
     }
+  }
+  forget(key) { this.edits.delete(key); this.sent.delete(key); sessionStorage.removeItem(key); }
+  sending(edit) {
+    if (!edit) return;
+    this.sent.add(`edit:${edit.closest('article').id}`);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.again(), 4000);
+  }
+  again() {                                                       // it was refused, or lost on the way
+    if (!this.sent.size) return;
+    const {activeElement, body} = document;
+    this.sent.clear();
+    this.editing([]);
+    if (activeElement !== body) activeElement?.focus({preventScroll: true});     // whoever went on to write elsewhere stays there
   }
   // Enter keeps an edit, as it sends a message; Shift+Enter is a new line.
   enter(event) {
@@ -106,6 +129,8 @@ class ChatLog extends HTMLElement {
     const {type, target} = event;
     if (type === 'keydown') return this.enter(event);
     if (type === 'input') return this.keep(target);
+    if (type === 'htmx:ws:close') return this.again();
+    if (type === 'htmx:ws:after:message:outgoing') return this.sending(target.closest('.chat-edit'));
     if (target.closest?.('[popovertarget=chat-menu]')) document.getElementById('chat-menu-list').replaceChildren();   // of another message
     if (target.closest?.('#chat-later button')) this.pinned = false;
     if (target.closest?.('#chat-earlier button')) { this.pinned = false; this.first = this.querySelector('article'); }
