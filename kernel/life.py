@@ -47,7 +47,7 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
         if started.done():
             return kernel.guard.failed(record.id, "stop", error)
         if record.stop.is_set():  # Nobody wants it any more: whatever it raised, it is off.
-            return kernel.becomes(record, Status.OFF)
+            return None if record.is_(Status.STUCK) else kernel.becomes(record, Status.OFF)
         log.exception("Extension %s failed", record.id)
         if isinstance(error, TimeoutError) and not error.args:
             error = TimeoutError(f"setup took longer than {kernel.patience:g} s")

@@ -127,7 +127,7 @@ class Kernel:
 
     def wished(self, id: str) -> bool:
         """Whether the user's file wants it on, whatever may run just now."""
-        manifest = self.records[id].manifest
+        manifest = self.records[id].manifest if id in self.records else None
         return self.settings.enabled(id, default=bool(manifest and manifest.enabled))
 
     def ordered(self) -> list[str]:

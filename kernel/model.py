@@ -73,6 +73,8 @@ class Slot:
         """The extension that installs an engine while another model is still there."""
         self._lost = self._proven = False
         self._deaths: list[float] = []
+        self._since = 0.0
+        """When it became ready (monotonic)."""
 
     async def load(self, path: Path, loader: str = "", options: Mapping[str, Any] = {}) -> None:
         """Replace what is loaded; raises LoadFailed, also when a newer wish came meanwhile."""
@@ -235,6 +237,7 @@ class Slot:
         finally:
             self._next = ""
         self.model, self.why, self._loaded, self._lost = model, "", self._wanted, False
+        self._since = time.monotonic()
         self._set("ready", info=model.info, error=said and f"{said}{shown(path)} is loaded again.")
 
     def _stay(self, state: str, error: str) -> None:
@@ -260,7 +263,7 @@ class Slot:
         self.model, why = None, died.result()
         log.error("The model %s is gone: %s", model.info.name, why)
         now = time.monotonic()
-        if self._deaths and now - self._deaths[-1] > LASTING:
+        if self._deaths and now - self._since > LASTING:
             self._proven = True
         self._deaths = [at for at in self._deaths if at > now - MINUTE] + [now]
         again = f"{len(self._deaths)} times in a minute" if self._proven else "again"

@@ -47,8 +47,12 @@ class Switching:
             await self._live(record)
         for slot in kernel.slots.values() if record.is_(Status.RUNNING) else ():
             kernel.later(slot.recover())
-        for other in () if needed else map(kernel.records.__getitem__, kernel.ordered()):
-            if waits(other, kernel.records) and all(map(kernel.enabled, (other.id, *other.needs))):
+        for other in () if needed else map(kernel.records.get, kernel.ordered()):
+            if (
+                other
+                and waits(other, kernel.records)
+                and all(map(kernel.enabled, (other.id, *other.needs)))
+            ):
                 await kernel.start(other.id)
         return record.is_(Status.RUNNING)
 

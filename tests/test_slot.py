@@ -189,19 +189,33 @@ async def test_a_reply_that_ends_well_earns_the_engine_another_chance():
             slot.ended(Finish("stop"), 0.1)
 
 
-async def test_an_engine_that_lived_for_long_earns_another_chance(monkeypatch: pytest.MonkeyPatch):
-    """One that is only called, as for embeddings, writes no reply that could prove it."""
+@pytest.mark.parametrize("slow", [False, True])
+async def test_an_engine_that_lived_for_long_earns_another_chance(
+    monkeypatch: pytest.MonkeyPatch, slow: bool
+):
+    """One that is only called, as for embeddings, writes no reply that could prove it. A load that
+    takes long is no life."""
     async with running() as app:
         model = Scripted("Hi.")
-        loader = await app.load(model)
-        slot, now = app.kernel.slot(), time.monotonic()
+        loader, slot = await app.load(model), app.kernel.slot()
+        now, real = time.monotonic(), loader.open
+
+        async def opening(*said: Any) -> Scripted:
+            nonlocal now
+            now += LASTING + 1 if slow else 0
+            return await real(*said)
+
+        monkeypatch.setattr(loader, "open", opening)
+        monkeypatch.setattr("kernel.model.time", Mock(monotonic=lambda: now))
         for expected in (2, 3):
-            monkeypatch.setattr("kernel.model.time", Mock(monotonic=Mock(return_value=now)))
             model.die("It was killed.")
             await asyncio.sleep(0)
             await slot.wait()
+            if slow and expected == 3:
+                assert (slot.state.state, loader.loads) == ("failed", 2)
+                break
             assert (slot.state.state, loader.loads) == ("ready", expected)
-            now += LASTING + 1
+            now += 0 if slow else LASTING + 1
 
 
 async def test_a_disk_that_goes_away_fails_the_load(monkeypatch: pytest.MonkeyPatch):

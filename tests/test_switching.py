@@ -224,3 +224,38 @@ async def test_threads_that_hang_hold_up_no_switch(tmp_path: Path):
                 await kernel.changes.toggle("loom", on=False)
         finally:
             kernel.ends.set()
+
+
+async def test_one_whose_start_ended_late_starts_again_where_that_is_wished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(switching, "LEAVING", 0.05)
+    write(tmp_path, "loom", STUCK_START.replace("await asyncio.Event().wait()", STAYS), more=ADMIN)
+    async with running(folders=[tmp_path]) as app:
+        gate, kernel = gated(app), app.kernel
+        start = asyncio.create_task(kernel.start("loom"))
+        await app.until(lambda: bool(lives("loom")) and kernel.records["loom"].handle is not None)
+        await asyncio.sleep(0.01)
+        await kernel.stop("loom")
+        assert status(app, "loom") == [Status.STUCK]
+        await kernel.start("loom")
+        gate.set()
+        await app.until(lambda: status(app, "loom") == [Status.RUNNING])
+        await start
+
+
+STAYS = "if not ext.admin.gate.is_set():\n        await asyncio.Event().wait()"
+
+
+async def test_what_goes_while_others_start_is_not_looked_for(tmp_path: Path):
+    write(tmp_path, "aa", PLAIN)
+    for id in ("bb", "cc"):
+        write(tmp_path, id, SLOW_START, more=f'{ADMIN}[requires]\nextensions = ["aa"]')
+    async with running(folders=[tmp_path]) as app:
+        gate, kernel = gated(app), app.kernel
+        start = asyncio.create_task(kernel.start("aa"))
+        await app.until(lambda: bool(lives("bb")))
+        kernel.records.pop("cc")
+        gate.set()
+        assert await start
+        assert status(app, "aa", "bb") == [Status.RUNNING] * 2

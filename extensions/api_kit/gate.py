@@ -20,6 +20,11 @@ FULL = (
 BUSY = "This key may have {} under way at once, and has so many. Wait until one has ended."
 
 
+def full(waiting: int) -> Problem:
+    """What is said to who comes while so many wait as are kept."""
+    return Problem(Fault(FULL.format(waiting), "rate_limit_error", None, "queue_full"))
+
+
 class Ticket:
     """A place in the queue, of who may have so many replies at once (0: any number)."""
 
@@ -53,6 +58,11 @@ class Gate:
         return self._room()
 
     @property
+    def longest(self) -> int:
+        """Requests that may be in the queue."""
+        return self._longest()
+
+    @property
     def waiting(self) -> int:
         """Requests in the queue."""
         return sum(not ticket.called.done() for _, _, ticket in self._waiting)
@@ -82,9 +92,8 @@ class Gate:
         others = sum(whose == owner for whose, _ in self._requests)
         if most and mine not in self._requests and others >= most:
             raise Problem(Fault(BUSY.format(most), "rate_limit_error", None, "too_many_requests"))
-        if not self._may(ticket) and self.waiting >= self._longest():
-            says = FULL.format(self.waiting)
-            raise Problem(Fault(says, "rate_limit_error", None, "queue_full"))
+        if not self._may(ticket) and self.waiting >= self.longest:
+            raise full(self.waiting)
         self._requests[mine] += 1
         try:
             await self._enter(ticket, tokens, queued)

@@ -54,10 +54,7 @@ class Programs:
         Raises Problem when it cannot begin; `finished` tells how it ended. With `hold`, text that
         modifiers may still replace comes at the end, so that a stream only appends.
         """
-        async with (
-            self.holding.reply(call) as let_go,
-            self.runs.run(call, wish, let_go, hold=hold) as run,
-        ):
+        async with self.runs.run(call, wish, self.holding.reply(call), hold=hold) as run:
             yield run
 
     async def finished(self, run: Run) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from extensions.prompts.api import rendered
 from kernel.api import MODES, UNSET, Delta, Extension, Finish, Model, Reply, Request, Sampling
 
 from .calls import Asking
-from .gate import Gate, Ticket
+from .gate import Gate, Ticket, full
 from .problems import CANCELLED, Fault, Problem, no_model, refused, unavailable
 from .spending import Spending
 from .wishes import Wish
@@ -29,6 +29,9 @@ TOO_LONG = "prompt is too long: {}"
 """By these words programs know that they have to shorten the conversation: Anthropic's, and those
 of LangChain and litellm (so Aider), whom OpenAI's SDK tells no code."""
 State = Literal["waiting", "reading", "writing", "done", "cancelled", "failed"]
+
+Having = AbstractAsyncContextManager[Callable[[], None]]
+"""A model that is there as long as the block lasts, or until it is let go."""
 
 
 class Run:
@@ -128,15 +131,17 @@ class Runs:
 
     @asynccontextmanager
     async def run(
-        self, call: Asking, wish: Wish, written: Callable[[], None], *, hold: bool = False
+        self, call: Asking, wish: Wish, model: Having, *, hold: bool = False
     ) -> AsyncGenerator[Run]:
-        """A reply, when its turn has come; leaving the block before its end cancels it. `written`
-        is called when the model is done with it, read or not.
+        """A reply, when its turn has come; leaving the block before its end cancels it. It has the
+        `model`, and lets it go when that is done with it, read or not.
 
         Raises Problem when it cannot begin. `hold`: see Run.
         """
         self.check(wish, patient=call.patient)
         self._afford(call)
+        if (waiting := sum(not run.reply for run in self.live)) > self.gate.longest:
+            raise full(waiting)  # Before the queue, too, where they wait for a model.
         run = Run(call, wish, hold=hold)
         self.live[run] = None
         self.busy.set()
@@ -152,12 +157,12 @@ class Runs:
             most = self._limit(call)
             fit = self.spending.at_once(owner, per_minute, tokens, most)
             turn = self.gate.turn(owner, tokens, most, queued, call, fit)
-            async with turn as leave:
+            async with model as let_go, turn as leave:
                 run.ticket = None
                 self._afford(call)  # What was before it has ended since.
                 call.entered = True
                 reply = self._ext.run(*wish.turn(call.caller.owner))
-                reply.written = partial(self._written, run, leave, written)
+                reply.written = partial(self._written, run, leave, let_go)
                 run.start(reply)
                 yield run
         except asyncio.CancelledError:

@@ -1,6 +1,7 @@
 """What a person can do with lorebooks of their own, and what the page shows of them."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -38,6 +39,7 @@ class Lorebooks:
         self._ext, self._library, self._trash = ext, library, trash
         self._pages, self._changed = pages, changed
         self._worlds = library.worlds
+        self._telling = asyncio.Lock()
 
     async def new(self, client: Client, name: str) -> None:
         if not name.strip():
@@ -87,10 +89,7 @@ class Lorebooks:
         new = await self._ext.thread(work)
         if new == id:
             return
-        if id in (told := self._ext.settings.worlds):
-            await self._ext.thread(
-                self._ext.configure, {"worlds": [new if name == id else name for name in told]}
-            )
+        await self._tell(lambda told: [new if name == id else name for name in told])
         self._ext.emit(WorldRenamed(id, new))
         if client.tab == "characters":
             await self._pages.move(client, LORE + new)
@@ -101,10 +100,16 @@ class Lorebooks:
     async def everywhere(self, client: Client, id: str, on: bool) -> None:
         """Tell a lorebook in every conversation, or no longer."""
         await self._ext.thread(self._worlds.place, id)
-        others = [name for name in self._ext.settings.worlds if name != id]
-        await self._ext.thread(self._ext.configure, {"worlds": [*others, id] if on else others})
+        await self._tell(lambda told: [*(n for n in told if n != id), *([id] if on else [])])
         self._pages.tell_everywhere(client, id)
         self._changed()
+
+    async def _tell(self, change: Callable[[Sequence[str]], list[str]]) -> None:
+        """Change which are told everywhere; of two changes at once none is lost."""
+        async with self._telling:
+            told = self._ext.settings.worlds
+            if (now := change(told)) != [*told]:
+                await self._ext.thread(self._ext.configure, {"worlds": now})
 
     async def set_free(self, client: Client, id: str, stamp: str, form: Form) -> None:
         """Make the lorebook of a character one of its own, which goes with the character."""

@@ -1,5 +1,6 @@
 """Lorebooks of their own: SillyTavern's worlds come in, are changed, told, and go out again."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -424,3 +425,16 @@ async def test_a_file_that_is_no_lorebook_costs_nothing(odd: str):
         await other.until("role=.alert.>[^<]*(JSON|lorebook|nested)")
         library = app.extension("characters").one(CHARACTERS)
         assert [*library.worlds.books(["Odd", "Middle", "Gone"])] == ["Middle"]
+
+
+async def test_two_that_are_told_everywhere_at_once_both_are():
+    async with running("characters") as app:
+        pages = [await app.open("/characters") for _ in range(2)]
+        for name in ("A", "B"):
+            await pages[0].act("characters.new_world", name=name)
+        told = [
+            page.act("characters.tell_everywhere", id=name, on=True)
+            for page, name in zip(pages, ("A", "B"), strict=True)
+        ]
+        await asyncio.gather(*told)
+        assert {*app.extension("characters").settings.worlds} == {"A", "B"}

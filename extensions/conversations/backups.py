@@ -28,9 +28,10 @@ ALL = (
     "SELECT * FROM conversations ORDER BY seq",
     "SELECT * FROM folders ORDER BY seq",
     "SELECT * FROM states ORDER BY conversation, extension, key",
-    "SELECT count(*), max(seq), sum(length(text)), sum(length(reasoning)) FROM messages",
+    "SELECT seq, parent, child, deleted, length(text), length(reasoning) FROM messages"
+    " ORDER BY seq",
 )
-"""What two states differ in; a change of a message counts in its conversation."""
+"""What two states differ in; other words of a message count in its conversation, too."""
 
 
 class Backup(Struct, frozen=True):
@@ -76,8 +77,17 @@ class Backups:
         """Copy what another one takes the place of, unless there is a copy like it: who goes
         through them, back and forth, pushes none out."""
         with self._one:
-            if not any(self._is_like(backup, present) for backup in self._named()):
+            if not any(self._is_like(backup, present) for backup in self._lasting()):
                 self._made(present, "restore")
+
+    def _lasting(self) -> list[Backup]:
+        """Those that no further start of today takes away."""
+        today, last = self._clock()[:10], dict[str, Backup]()
+        for backup in (named := self._named()):  # The newest first.
+            if backup.cause == "start":
+                last.setdefault(backup.made[:10], backup)
+        last.pop(today, None)
+        return [b for b in named if b.cause != "start" or b is last.get(b.made[:10])]
 
     def _made(self, source: sqlite3.Connection, cause: Cause) -> Path | None:
         if not _count(source, "conversations"):

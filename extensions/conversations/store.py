@@ -138,9 +138,8 @@ class Store(Erasing):
         def read(c: sqlite3.Connection) -> tuple[Conversation, list[StoredMessage], str]:
             found = tree.find_conversation(c, id)
             end = tree.below(c, message, limit)
-            messages, _ = tree.branch(c, end, limit + 1)
-            known = next((n for n, m in enumerate(messages, 1) if m.id == message), 0)
-            return found, messages[known:] if end != message else [], end
+            messages, _ = tree.branch(c, end, limit, message)
+            return found, messages if end != message else [], end
 
         while True:
             changes = self._changes

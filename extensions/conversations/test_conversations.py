@@ -785,3 +785,11 @@ async def test_deleted_messages_take_no_others_place(store: Store):
     opened = await store.get(first.conversation, limit=1)
     assert ([m.text for m in opened.messages], opened.earlier) == (["a"], True)
     assert [m.text for m in await store.history(last.id, limit=1)] == ["a"]
+
+
+async def test_what_follows_a_deleted_message_is_no_more_than_that(store: Store):
+    first = await store.add_user("", "0")
+    ids = [(await store.add_user(first.conversation, f"{n}")).id for n in range(1, 6)]
+    await store.delete_message(ids[2])
+    found = await store.after(first.conversation, ids[2], 3)
+    assert [message.text for message in found.messages] == ["4", "5"]

@@ -366,6 +366,15 @@ async def test_what_went_on_elsewhere_is_taken_in_beside_what_it_came_from(store
     assert await store.take(more) == (id, False)
 
 
+async def test_what_was_deleted_for_good_does_not_come_again(store: Store):
+    [whole] = read("chat.json", b'{"internal": [["Hi", "Hello."]], "visible": [["Hi", "Hello."]]}')
+    id, _ = await store.take(whole)
+    [_, last] = (await store.get(id)).messages
+    await store.delete_message(last.id)
+    await store.purge(older=-1)
+    assert await store.take(whole) == (id, False)
+
+
 async def test_an_import_is_listed_where_its_time_belongs(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ):

@@ -41,7 +41,7 @@ SHOWN = """
         SELECT id, parent, 0, deleted IS NULL FROM messages WHERE id = :start
         UNION ALL
         SELECT m.id, m.parent, depth + 1, shown + (m.deleted IS NULL)
-        FROM up JOIN messages m ON m.id = up.parent WHERE shown < :limit
+        FROM up JOIN messages m ON m.id = up.parent WHERE shown < :limit AND up.parent <> :above
     )
 """
 """The same, with a limit for what is not deleted."""
@@ -135,11 +135,14 @@ def conversation_with(connection: Connection, message: str) -> str:
     return find_conversation(connection, row["conversation"] if row else "").id
 
 
-def branch(connection: Connection, end: str, limit: int) -> tuple[list[StoredMessage], bool]:
-    """The last messages up to and with `end`, oldest first; and whether there are earlier ones."""
+def branch(
+    connection: Connection, end: str, limit: int, above: str = ""
+) -> tuple[list[StoredMessage], bool]:
+    """The last messages up to and with `end`, oldest first, of those that follow `above`; and
+    whether there are earlier ones."""
     query = f"""{SHOWN} SELECT m.*, depth, {VERSIONS} FROM up JOIN messages m USING (id)
         ORDER BY depth DESC"""
-    rows = connection.execute(query, {"start": end, "limit": limit}).fetchall()
+    rows = connection.execute(query, {"start": end, "limit": limit, "above": above}).fetchall()
     earlier = bool(rows) and rows[0]["parent"] is not None
     return [message_of(row) for row in rows if row["deleted"] is None], earlier
 

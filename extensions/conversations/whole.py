@@ -173,10 +173,14 @@ def known(connection: sqlite3.Connection, whole: Whole) -> str:
 
 
 def _holds(connection: sqlite3.Connection, id: str, whole: Whole) -> bool:
-    """Whether all that is said in it was said in a conversation, deleted or not."""
-    query = "SELECT role, text FROM messages WHERE conversation = ?"
-    there = Counter((row["role"], row["text"]) for row in connection.execute(query, (id,)))
-    return Counter((said.role, clean(said.text)) for said in whole.messages) <= there
+    """Whether all that is said in it was said in a conversation, deleted or not; what was deleted
+    for good may have been any."""
+    query = "SELECT role, text, deleted FROM messages WHERE conversation = ?"
+    rows = connection.execute(query, (id,)).fetchall()
+    there = Counter((row["role"], row["text"]) for row in rows)
+    emptied = Counter(row["role"] for row in rows if row["deleted"] and not row["text"])
+    missing = Counter((said.role, clean(said.text)) for said in whole.messages) - there
+    return Counter(role for role, _ in missing.elements()) <= emptied
 
 
 def add(connection: sqlite3.Connection, whole: Whole) -> str:

@@ -63,7 +63,9 @@ class Keeper:
 
     async def after(self, call: Call, body: Body) -> None:
         """The reply has ended: unload the model where that was said and nobody else has it."""
-        if body.unloads and self._allowed(call) and not self._programs.runs.live:
+        holding = self._programs.holding
+        others = self._programs.runs.live or holding.held or holding.waiting
+        if body.unloads and self._allowed(call) and not others:
             await self._models.unload()
 
     # --- inside ------------------------------------------------------------------------

@@ -537,3 +537,40 @@ def test_a_configuration_that_is_none_is_listed_all_the_same(tmp_path: Path, con
     (tmp_path / "config.json").write_text(config)
     header = read(tmp_path)
     assert (header.facts, header.family.encode().strip(b"?")) == ({}, b"")
+
+
+async def test_an_unload_ends_no_load_that_somebody_waits_for(
+    library: Served, app: App, model: Model, monkeypatch: pytest.MonkeyPatch
+):
+    await app.configure("ollama_api", load_by_name=True)
+    [programs] = app.kernel.registry.values(PROGRAMS)
+    await lines(library, messages=HELLO, model="other")
+    [loader] = [each for each in app.kernel.registry.values(LOADERS) if isinstance(each, Any_)]
+    opens, begun, go = loader.open, asyncio.Event(), asyncio.Event()
+
+    async def slow(*said: Any) -> Scripted:
+        begun.set()
+        await go.wait()
+        return await opens(*said)
+
+    keeping = sys.modules["extensions.ollama_api.keeping"].Keeper
+    after = keeping.after
+
+    async def late(*said: Any) -> None:
+        await begun.wait()
+        await after(*said)
+
+    monkeypatch.setattr(keeping, "after", late)
+    loader.open = slow
+    model.gate, asked = (gate := asyncio.Semaphore(0)), len(model.asked)
+    first = asyncio.create_task(lines(library, messages=HELLO, model="other", keep_alive=0))
+    await app.until(lambda: len(model.asked) == asked + 1)
+    more = {"messages": HELLO, "model": "tiny-1.5B-Q4_K_M", "stream": False}
+    second = asyncio.create_task(ask(library, "chat", **more))
+    await app.until(lambda: programs.holding.waiting)
+    for _ in range(200):
+        gate.release()
+    await first
+    await begun.wait()
+    go.set()
+    assert (await second).status_code == 200

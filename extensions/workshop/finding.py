@@ -19,6 +19,8 @@ class Finding:
         self._fixed = {by, *kernel.records[by].needs} if by else set[str]()
         """What does this itself: another one of it is taken up at the next start."""
         self._seen: tuple[tuple[Path, int], ...] = ()
+        self._late = set[str]()
+        """What is another one by now, and does not stop."""
         self._places: tuple[tuple[str, int], ...] = ()
         self._packaged: list[Path] = []
 
@@ -26,6 +28,7 @@ class Finding:
         """Take up what is there now; what ran in another folder starts again from the new one."""
         async with self._looking:
             kernel = self._kernel
+            self._late.clear()
             serving = any(r.is_(Status.RUNNING) for r in kernel.records.values())  # or a command
             found = {r.id: r for r in await asyncio.to_thread(list, kernel.discovery.found())}
             ids = [id for id in {**kernel.records, **found} if _differs(kernel, id, found.get(id))]
@@ -38,7 +41,7 @@ class Finding:
                         await kernel.stop(id, why=why)
                     if kernel.records[id].is_(Status.STUCK):  # Its modules would be the new one's.
                         ids.remove(id)
-                        self._seen = ()  # Looked for again.
+                        self._late.add(id)
                         continue
                     del kernel.records[id]
                 if id in found:
@@ -54,10 +57,15 @@ class Finding:
         while True:
             await asyncio.sleep(every)
             latest = await asyncio.to_thread(self._look)
-            if latest != self._seen:
+            if latest != self._seen or self._came_to_an_end():
                 await asyncio.sleep(every)  # A copy may be under way.
                 self._seen = await asyncio.to_thread(self._look)
                 await self.refresh()
+
+    def _came_to_an_end(self) -> bool:
+        """Whether one stopped at last that could not be taken up before."""
+        records = (self._kernel.records.get(id) for id in self._late)
+        return any(not record or not record.is_(Status.STUCK) for record in records)
 
     def _look(self) -> tuple[tuple[Path, int], ...]:
         seen: list[tuple[Path, int]] = []

@@ -166,10 +166,12 @@ class Library:
             path = await self._idle(name)
             new = files.path_of(path.parent, title)
             output = files.path_of(self.outputs, title)
-            await self.ext.thread(files.move, path, new)
-            await self.ext.thread(files.move, self._path(name, OUTPUT), output)
-            for box, at in ((TEXT, new), (OUTPUT, output)):
-                self._stamps[at] = await self.ext.thread(files.stamp, at)
+            moves = ((TEXT, path, new), (OUTPUT, self._path(name, OUTPUT), output))
+            for _, old, at in moves:
+                await self.ext.thread(files.move, old, at)
+            for box, old, at in moves:
+                stamp, was = await self.ext.thread(files.stamp, at), self._stamps.pop(old, 0)
+                self._stamps[at] = FOREIGN if was == FOREIGN else stamp
                 if sheet := self._sheets.pop((name, box), None):
                     sheet.name = title
                     self._sheets[title, box] = sheet
@@ -247,7 +249,6 @@ class Library:
                 self._stamps[path] = there  # It is kept: once is enough, however often this fails.
                 log.warning("%s", OTHER.format(sheet.name))
             await self._written(path, text.encode("utf-8", "replace"))
-            self._stamps[path] = await self.ext.thread(files.stamp, path)
             if sheet.box == TEXT and sheet.name not in self._files:
                 await self.list()
                 self._changed("", sheet.name)
@@ -261,7 +262,12 @@ class Library:
 
     async def _written(self, path: Path, data: bytes) -> None:
         """Write a file; who is cancelled waits, too, so that nothing newer is overtaken."""
-        writing = asyncio.ensure_future(self.ext.thread(write, path, data))
+
+        def work() -> None:
+            write(path, data)
+            self._stamps[path] = files.stamp(path)  # Else it might be taken for another program's.
+
+        writing = asyncio.ensure_future(self.ext.thread(work))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:

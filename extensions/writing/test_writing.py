@@ -604,6 +604,19 @@ async def test_a_file_of_another_encoding_is_read_and_kept_before_it_is_written(
     assert [each.read_bytes() for each in kept] == [old]
 
 
+async def test_a_file_of_another_encoding_is_kept_also_where_it_is_renamed_first(tmp_path: Path):
+    file = texts(tmp_path, alt="") / "notebook" / "alt.txt"
+    file.write_bytes(old := "中文".encode("gb18030"))
+    async with running("notebook", data=tmp_path) as app:
+        page = await app.open("/notebook/alt")
+        await library(app).rename("alt", "new")
+        await page.act("notebook.open", name="new")
+        await typed(page, app, "new", "!")
+        await saved(app, file.with_name("new.txt"), text(app, "new"))
+    kept = [each for each in (tmp_path / "notebook" / "trash").rglob("*") if each.is_file()]
+    assert [each.read_bytes() for each in kept] == [old]
+
+
 async def test_a_text_that_is_too_long_for_a_box_is_not_cut(tmp_path: Path):
     file = texts(tmp_path, novel="x" * 2_000_001) / "notebook" / "novel.txt"
     async with running("notebook", data=tmp_path) as app:

@@ -148,6 +148,28 @@ async def test_going_through_backups_costs_none_of_them_and_not_the_present(stor
     assert await store.state(last.conversation, "notes", "key") == "no"
 
 
+async def test_the_present_outlives_the_starts_of_the_day(store: Store):
+    first = await store.add_user("", "one")
+    await store.backup("start")
+    await store.add_user(first.conversation, "two")
+    await store.backup("start")  # Like the present, and gone with the next start of today.
+    await store.restore((await store.backups())[-1].name)
+    await store.backup("start")
+    kept = [backup for backup in await store.backups() if backup.messages == 2]
+    assert [backup.cause for backup in kept] == ["restore"]
+
+
+async def test_of_two_that_lack_different_messages_both_are_kept(store: Store):
+    first = await store.add_user("", "one")
+    ids = [(await store.add_user(first.conversation, f"m{n}")).id for n in range(2)]
+    await store.backup("asked")
+    [whole] = await store.backups()
+    for id in ids:
+        await store.delete_message(id)
+        await store.restore(whole.name)
+    assert [b.cause for b in await store.backups()] == ["restore", "restore", "asked"]
+
+
 async def test_the_backup_that_is_wanted_is_not_pushed_out_before(store: Store):
     await store.add_user("", "0")
     await store.backup("asked")
