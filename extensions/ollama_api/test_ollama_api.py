@@ -561,7 +561,7 @@ async def test_an_unload_ends_no_load_that_somebody_waits_for(
         await after(*said)
 
     monkeypatch.setattr(keeping, "after", late)
-    loader.open = slow
+    monkeypatch.setattr(loader, "open", slow)
     model.gate, asked = (gate := asyncio.Semaphore(0)), len(model.asked)
     first = asyncio.create_task(lines(library, messages=HELLO, model="other", keep_alive=0))
     await app.until(lambda: len(model.asked) == asked + 1)
