@@ -145,22 +145,15 @@ class Application:
 
     async def snapshot(self, client: Client) -> None:
         """Send a page everything it shows; what was queued for it before is contained in that."""
+        tab = self._tab(client)
+        for entry in (*self._in("status"), *([tab] if tab else ())):
+            client.outbox.drop(entry.owner)
         client.outbox.put("kernel", self._now_brought(), "assets")
-        tab, path, dropped = self._tab(client), client.path, set[str]()
         client.shows = tab.serial if tab else client.shows
         await self._around(client)
-        for entry in (*self._in("status"), *([tab] if tab else ())):
-
-            def put(html: Markup, entry: Entry[Panel] = entry) -> None:
-                if client.path != path:
-                    return  # It was shown another one meanwhile, all of it.
-                if entry.owner not in dropped:  # Once: what comes from here on is newer than this.
-                    dropped.add(entry.owner)
-                    client.outbox.drop(entry.owner)
-                client.outbox.put(entry.owner, placed(entry, html), whole=True)
-
-            await self._panel(entry, client, put)
-        if not tab:
+        if tab:
+            await self._draw(tab, client)
+        else:
             self._gone(client)
         client.outbox.put("kernel", "", "alive")  # A page on a slow wire waits for it in patience.
 

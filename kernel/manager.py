@@ -82,7 +82,7 @@ class Kernel:
         """Until all that the user wants were started for the first time."""
         self.patience = 30.0
         """Seconds that a `setup` may take."""
-        self.threads = ThreadPoolExecutor(THREADS, "extension")
+        self.threads = ThreadPoolExecutor(THREADS, "extension-pool")
         self.slots: dict[str, Slot] = {}
         self._doomed: set[asyncio.Task[Any]] = set()
         self._switching, self.changes = Switching(self), Changes(self)

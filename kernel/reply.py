@@ -175,9 +175,9 @@ class Reply:
                 self._answer = Answer(guard, entry, deltas, self._kernel.name(entry.owner))
                 if await self._answer.begins():
                     return self._answer
-                await self._answer.close()  # It carries nothing.
+                self._carriers.pop().done()  # It carries nothing.
+                await self._answer.close()
                 self._answer = None
-                self._carriers.pop().done()
         return await self._kernel.slot(request.slot).generate(request)
 
     def _asked(self, generation: Generation, model: str) -> None:

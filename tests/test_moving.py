@@ -129,7 +129,7 @@ async def test_a_page_that_was_too_far_behind_is_told_its_address_again(tmp_path
                 hub.push("slow", "<p>" + "x" * (500 << 10) + "</p>", page.client)
             taking.set()
             await app.until(lambda: any(b"main" in text for text in sent))
-        assert all(sent)
+        assert all(sent[:-1]), "and at the end a sign of life, perhaps"
         assert any(b'data-path="/slow/b"' in text for text in sent) is (at == "b")
         assert any(f"at {at}.</main>".encode() in text for text in sent)
         assert max(map(len, sent)) < 30 * PORTION

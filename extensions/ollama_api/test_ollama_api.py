@@ -548,7 +548,7 @@ async def test_an_unload_ends_no_load_that_somebody_waits_for(
     [loader] = [each for each in app.kernel.registry.values(LOADERS) if isinstance(each, Any_)]
     opens, begun, go = loader.open, asyncio.Event(), asyncio.Event()
 
-    async def slow(*said: Any) -> Scripted:
+    async def slow(*said: Any) -> Any:
         begun.set()
         await go.wait()
         return await opens(*said)

@@ -34,13 +34,13 @@ class Sections:
 
     async def html(self, client: Client | None, section: str, subject: str) -> Markup:
         """All panels of one extension; empty when it brings none, or does not run."""
-        if section not in self._found():
-            return Markup("")
+        here = section in self._found()
 
         def mine(owner: str, panel: Panel) -> bool:
-            return owner == section
+            return here and owner == section
 
-        return Markup("").join(await self._ext.panels("settings", client, subject, mine))
+        panels = await self._ext.panels("settings", client, subject, mine)
+        return Markup("").join(panels)
 
     def missing(self, section: str) -> str:
         """Why there is no such section, in words."""

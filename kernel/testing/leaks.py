@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-POOLS = ("asyncio_", "AnyIO")
-"""Threads of pools that belong to the event loop, and end with it."""
+POOLS = ("asyncio_", "AnyIO", "extension-pool")
+"""Threads of pools that belong to the event loop or the kernel, and end with it."""
 TASKS, SOCKETS = Path("/proc/self/task"), Path("/dev/fd")
 
 

@@ -277,6 +277,7 @@ TEXTS = {
     "data ModelInfo.name": SAID,
     "data ModelInfo.description": SAID,
     "data ModelInfo.chat_template": SAID,
+    "data ModelInfo.instead": ENGINE,
     "data ModelInfo.loader": SAID,
     "data ModelInfo.path": FILES,
     "data ModelInfo.samplers": ENGINE,

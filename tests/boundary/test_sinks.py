@@ -60,7 +60,7 @@ ALLOWED = {
     "extensions/writing/__init__.py: html=Markup(html)": "markup of the chat's renderer, as there",
     'extensions/writing/views.py: "html": Markup(html),':
         "a whole text as the chat's renderer leaves it",
-    'extensions/settings/sections.py: return Markup("").join(':
+    'extensions/settings/sections.py: return Markup("").join(panels)':
         "panels, each rendered; join escapes what is not",
     "extensions/chat/static/chat.js: import(`${KATEX}.js`)":
         "a constant of its own: KaTeX, which Spindle brings",
