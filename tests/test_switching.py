@@ -233,6 +233,7 @@ async def test_one_whose_start_ended_late_starts_again_where_that_is_wished(
     write(tmp_path, "loom", STUCK_START.replace("await asyncio.Event().wait()", STAYS), more=ADMIN)
     async with running(folders=[tmp_path]) as app:
         gate, kernel = gated(app), app.kernel
+        kernel.patience = 0.5  # Whoever starts it waits no longer than a second more.
         start = asyncio.create_task(kernel.start("loom"))
         await app.until(lambda: bool(lives("loom")) and kernel.records["loom"].handle is not None)
         await asyncio.sleep(0.01)
