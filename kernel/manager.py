@@ -28,15 +28,13 @@ from kernel.workers import Engines, Workers
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 STOPPING = "Spindle is stopping."
+THREADS = 64
+"""For blocking code of extensions; the kernel's own is not held up where all of them hang."""
 
 
 def variants(manifest: Manifest) -> tuple[str, ...]:
     """The builds of its engine's environment; "" is the one without a name."""
     return ("", *(manifest.worker.variants if manifest.worker else ()))
-
-
-THREADS = 64
-"""For blocking code of extensions; the kernel's own is not held up where all of them hang."""
 
 
 class Kernel:

@@ -30,6 +30,7 @@ class Do(Action, frozen=True):
 
 @asynccontextmanager
 async def thing(ext):
+    ext.admin.trouble["opened"] = ["yes"]
     try:
         yield
     finally:
@@ -132,7 +133,8 @@ async def test_a_start_that_waited_for_one_that_is_gone_begins_nothing(tmp_path:
         stop = asyncio.create_task(kernel.stop("loom"))
         await app.until(lambda: status(app, "loom") == [Status.STOPPING])
         start = asyncio.create_task(kernel.start("loom"))
-        await asyncio.sleep(0.01)  # It waits for the lock of what stops.
+        lock: Any = kernel.records["loom"].lock
+        await app.until(lambda: bool(lock._waiters))
         gone = kernel.records.pop("loom")
         gate.set()
         await stop
@@ -191,8 +193,7 @@ async def test_a_second_stop_of_a_start_cuts_no_undoing_short(tmp_path: Path):
     async with running(folders=[tmp_path]) as app:
         gate, kernel = gated(app), app.kernel
         start = asyncio.create_task(kernel.start("loom"))
-        await app.until(lambda: bool(lives("loom")) and kernel.records["loom"].handle is not None)
-        await asyncio.sleep(0.01)
+        await app.until(lambda: "opened" in kernel.trouble)
         stops = [asyncio.create_task(kernel.stop("loom"))]
         await app.until(lambda: kernel.trouble.get("closing") == ["begun"])
         stops.append(asyncio.create_task(kernel.stop("loom")))
@@ -235,8 +236,7 @@ async def test_one_whose_start_ended_late_starts_again_where_that_is_wished(
         gate, kernel = gated(app), app.kernel
         kernel.patience = 0.5  # Whoever starts it waits no longer than a second more.
         start = asyncio.create_task(kernel.start("loom"))
-        await app.until(lambda: bool(lives("loom")) and kernel.records["loom"].handle is not None)
-        await asyncio.sleep(0.01)
+        await app.until(lambda: "opened" in kernel.trouble)
         await kernel.stop("loom")
         assert status(app, "loom") == [Status.STUCK]
         await kernel.start("loom")

@@ -5,7 +5,7 @@ import bisect
 import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 from .problems import Fault, Problem
 
@@ -97,18 +97,9 @@ class Gate:
         self._requests[mine] += 1
         try:
             await self._enter(ticket, tokens, queued)
-            inside = True
-
-            def leave() -> None:
-                nonlocal inside
-                if inside:
-                    inside = False
-                    self._leave(owner)
-
-            try:
-                yield leave
-            finally:
-                leave()
+            with ExitStack() as leaving:
+                leaving.callback(self._leave, owner)
+                yield leaving.close
         finally:
             self._requests[mine] -= 1
             self._requests += Counter()  # Forgets what is not under way any more.

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 from .calls import Asking, Call
 
@@ -57,18 +57,9 @@ class Holding:
             self._early.remove(call)
         else:
             self._hold(call)
-        held = True
-
-        def let_go() -> None:
-            nonlocal held
-            if held:
-                held = False
-                self._let_go(call)
-
-        try:
-            yield let_go
-        finally:
-            let_go()
+        with ExitStack() as leaving:
+            leaving.callback(self._let_go, call)
+            yield leaving.close
 
     # --- inside ------------------------------------------------------------------------
 
