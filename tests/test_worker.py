@@ -367,7 +367,7 @@ async def test_a_reply_that_hangs_is_ended_whatever_else_the_engine_is_asked(bes
 
 
 async def test_a_long_call_costs_no_reply_that_it_holds_up(tmp_path):
-    """The engine's own steps: one is shorter than what a reply may be silent, the call is longer."""
+    """Its engine's steps: one shorter than a reply may be silent, and a call that is longer."""
     (tmp_path / "slow.py").write_text(
         "import time\n"
         "from tests.engines.scripted import Engine as Scripted\n"
