@@ -5,7 +5,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.realpath(__file__))
 LOCK = os.path.join(ROOT, "requirements.lock")
-PARENT, NAME = os.path.split(os.path.abspath(os.environ.get("SPINDLE_VENV", f"{ROOT}/.venv")))
+PARENT, NAME = os.path.split(os.path.abspath(os.environ.get("SPINDLE_VENV") or f"{ROOT}/.venv"))
 VENV = os.path.join(os.path.realpath(PARENT), NAME)
 
 if sys.version_info < (3, 11):

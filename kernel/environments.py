@@ -68,6 +68,8 @@ def ready(env: Environment, root: Path) -> bool:
 def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], bool]) -> Path:
     """Make an environment ready, at once or in minutes, and return its interpreter."""
     folder, doubt = _folder(env.name, root), ""
+    if _strange(folder):
+        raise EnvironmentFailed(f"{folder} holds other files, so it stays. Choose a new folder.")
 
     def say(fraction: float, note: str) -> None:
         if cancelled():
@@ -111,6 +113,12 @@ def _folder(name: str, root: Path) -> Path:
     if Path(name).name != name or name in ("", ".."):
         raise EnvironmentFailed(f"{name!r} is no environment, so it stays as it is.")
     return root.resolve() / name
+
+
+def _strange(folder: Path) -> bool:
+    """Whether somebody else's files are in it: each of ours was begun with a lock and a log."""
+    ours = folder.with_name(f"{folder.name}.lock"), folder / "install.log"
+    return folder.is_dir() and any(folder.iterdir()) and not any(map(Path.exists, ours))
 
 
 def _clear(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import gc
-import shutil
 import socket
 import sys
 import webbrowser
@@ -74,7 +73,7 @@ def kernel_of(flags: Flags, memory: Remembered | None = None) -> Kernel:
     file = flags.settings or (data if flags.data_dir else ROOT) / "settings.yaml"
     if not flags.settings and not file.exists():
         with suppress(OSError):  # A folder that takes no file: all stays as it is by default.
-            shutil.copyfile(ROOT / "settings.default.yaml", file)
+            write(file, (ROOT / "settings.default.yaml").read_bytes())
     told = {n: getattr(flags, n) for n in ("model", "loader", "listen", "safe_mode")}
     told["allow-remote-install"] = flags.allow_remote_install
     kernel = Kernel(
@@ -158,6 +157,10 @@ def _elsewhere(address: str, flags: Flags) -> list[str]:
         return []
     (scheme, _, rest), end = address.partition("://"), address[address.rindex(":") :]
     names = sorted(name for name in own_names() if name[:4] not in ("127.", "[::1"))
+    if flags.listen == "::":
+        names = [name for name in names if name.strip(".0123456789")]
+    else:
+        names = [name for name in names if name[0] != "["]
     return [f"{scheme}://{name}{end}" for name in names if name + end != rest]
 
 
@@ -255,7 +258,7 @@ def _listening(flags: Flags) -> Generator[socket.socket]:
 
 def _address(listener: socket.socket, flags: Flags) -> str:
     host, port = listener.getsockname()[:2]
-    host = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     name = f"[{host}]" if ":" in host else host
     return f"{'https' if flags.tls_cert else 'http'}://{name}:{port}"
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,9 @@ import uvicorn
 
 from kernel.contract import Refused
 from kernel.listener import WAITING
+
+MEANT = 0.1
+"""Seconds after which a second signal is a second wish: some things send two at once."""
 
 
 class WebServer(uvicorn.Server):
@@ -52,15 +56,18 @@ class Patient(WebServer):
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        loop, ends = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+        loop, ends = asyncio.get_running_loop(), {signal.SIGINT, signal.SIGTERM}
+        closed = getattr(signal, "SIGHUP", signal.SIGTERM)  # Its terminal; Windows has no such.
+        if signal.getsignal(closed) is signal.SIG_DFL:  # With nohup it is ignored.
+            ends.add(closed)
         before = {number: signal.getsignal(number) for number in ends}
-        asked = False
+        asked = 0.0
 
         def end(number: int, frame: FrameType | None) -> None:
             nonlocal asked
-            if asked and not self.should_exit:  # The loop stands still and hears nothing.
+            asked = asked or time.monotonic()
+            if not self.should_exit and time.monotonic() - asked > MEANT:  # The loop stands still.
                 os._exit(130)
-            asked = True
             loop.call_soon_threadsafe(self.end)
 
         for number in ends:

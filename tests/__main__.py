@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,10 +59,10 @@ def main() -> int:
         if options.only in (None, command[0])
     ]
     if options.only == "ruff":
-        return max(code for code, _ in results)
+        return failed(code for code, _ in results)
     types = begin_types(python) if options.only in (None, "pyright") else None
     if types and options.only:
-        return end_types(types)
+        return failed([end_types(types)])
 
     sets_up = time.monotonic()
     not_built = prepare_engines(python, options.environments_dir.resolve())
@@ -92,7 +93,12 @@ def main() -> int:
     if types:
         codes.append(end_types(types))
     print(took(time.monotonic() - began, long=options.long), flush=True)
-    return max(codes)
+    return failed(codes)
+
+
+def failed(codes: "Iterable[int]") -> int:
+    """1 if any check failed; that of one which a signal ended is below 0."""
+    return int(any(codes))
 
 
 def took(seconds: float, *, long: bool) -> str:

@@ -75,6 +75,12 @@ class Live:
                 ready.set()
         ready.set()
 
+    def tell(self, *signals: signal.Signals) -> None:
+        """Send it signals, at once."""
+        assert self._process
+        for each in signals:
+            self._process.send_signal(each)
+
     async def kill(self, how: signal.Signals = signal.SIGKILL) -> int:
         """End it; answers its exit status."""
         assert self._process

@@ -353,6 +353,21 @@ def test_what_is_no_environment_is_not_removed(tmp_path: Path, name: str) -> Non
     assert len([*tmp_path.rglob("kept")]) == 2
 
 
+def test_no_folder_of_a_users_own_is_made_an_environment(
+    tmp_path: Path, pip_is: Callable[[str], None]
+) -> None:
+    pip_is("")
+    photos = tmp_path / "engine"
+    photos.mkdir()
+    (photos / "pyvenv.cfg").touch()
+    for _ in range(2):
+        with pytest.raises(EnvironmentFailed, match="holds other files, so it stays"):
+            build(TINY, tmp_path, quiet, never)
+    assert [*tmp_path.iterdir()] == [photos]
+    (photos / "pyvenv.cfg").unlink()
+    build(TINY, tmp_path, quiet, never)
+
+
 def test_the_lock_of_a_shared_environment(tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     first.mkdir()

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -37,13 +38,18 @@ def witness(data: Path) -> None:
     (folder / "__init__.py").write_text(WITNESS)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_it_in_peace(tmp_path: Path, how: signal.Signals):
+@pytest.mark.parametrize(
+    "how",
+    [(signal.SIGTERM,), (signal.SIGINT,), (signal.SIGHUP,), (signal.SIGINT, signal.SIGTERM)],
+)
+async def test_a_signal_ends_it_in_peace(tmp_path: Path, how: tuple[signal.Signals, ...]):
+    """The third is what a terminal sends that is closed; some send two at once."""
     data = tmp_path / "data"
     witness(data)
     flags = ("--extensions", "witness", "conversations")
     async with live(data, tmp_path, *flags) as server:
-        assert await server.kill(how) == 0, server.said
+        server.tell(*how[:-1])
+        assert await server.kill(how[-1]) == 0, server.said
     assert (data / "ended").read_text() == "in peace"
     assert not (data / "chats.sqlite3-wal").exists()
 
@@ -180,6 +186,31 @@ async def test_a_password_is_asked_for_and_who_said_it_signs_out(tmp_path: Path)
         (way,) = re.findall(r'<form method="post" action="(\S+)"><button[^>]*>Sign out<', page.text)
         assert (await web.post(server.address + way)).status_code == 303
         assert (await web.get(f"{server.address}/settings/access")).status_code == 401
+
+
+def test_settings_that_do_not_fit_on_the_disk_are_copied_when_there_is_room(tmp_path: Path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        server.kernel_of(Flags(data_dir=tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    server.kernel_of(Flags(data_dir=tmp_path))
+    shipped = server.ROOT / "settings.default.yaml"
+    assert (tmp_path / "settings.yaml").read_bytes() == shipped.read_bytes()
+
+
+async def test_what_listens_at_ipv6_names_an_address_that_answers(tmp_path: Path):
+    flags = ("--safe-mode", "--listen", "::", "--insecure-no-auth")
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("This machine has no IPv6.")
+    async with live(tmp_path / "data", tmp_path, *flags) as server, httpx.AsyncClient() as web:
+        (link,) = re.findall(r"^ +(http://\S+)$", server.said, re.MULTILINE)
+        assert (await web.get(link)).status_code == 200
+        told = re.search("Other machines reach it, .* at (.*)", server.said)
+        assert not told or not re.search(r"//[\d.]+:", told[1])
 
 
 async def test_who_lets_everybody_in_is_not_told_of_a_password(tmp_path: Path):

@@ -121,6 +121,14 @@ def test_a_broken_environment_is_made_again(checkout: Path) -> None:
     assert "Setting up Spindle" not in start(checkout / "server.py")
 
 
+def test_an_empty_name_of_a_folder_is_none(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an unset variable of a compose file is: it would be the folder that one stands in."""
+    monkeypatch.setenv("SPINDLE_VENV", "")
+    assert str(checkout / ".venv") in start(checkout / "server.py", cwd=tmp_path)
+
+
 def test_an_old_python_is_told_so() -> None:
     said = refuse("sys.version_info = (3, 8)")
     assert "needs Python 3.11 or newer; this is 3.8" in said
@@ -250,8 +258,9 @@ def test_the_last_line_says_how_long_the_tests_took(seconds: float, long: bool, 
     assert runner.took(seconds, long=long) == said
 
 
+@pytest.mark.parametrize("code", [1, -9])
 def test_the_time_is_said_at_the_end_and_setting_up_is_not_counted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int
 ) -> None:
     now = [0.0]
 
@@ -260,7 +269,7 @@ def test_the_time_is_said_at_the_end_and_setting_up_is_not_counted(
         return answer
 
     def run(*_: Any, **__: Any) -> Any:
-        return spend(500, SimpleNamespace(returncode=1))
+        return spend(500, SimpleNamespace(returncode=code))
 
     aside = SimpleNamespace(chdir=lambda _: None, environ={})
     monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: now[0]))

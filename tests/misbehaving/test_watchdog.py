@@ -252,8 +252,7 @@ async def test_two_signals_end_what_stands_still(tmp_path: Path):
     async with live(data, tmp_path, "--extensions", "bad") as server, httpx.AsyncClient() as web:
         await web.get(server.link)
         await press(server, web, "bad.press")
-        assert server._process
-        server._process.send_signal(signal.SIGINT)
+        server.tell(signal.SIGINT)
         await asyncio.sleep(0.2)
         assert await server.kill(signal.SIGINT) == 130
 
