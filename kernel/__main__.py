@@ -12,21 +12,42 @@ from contextlib import suppress
 try:
     gc.disable()  # What is imported stays; collecting among it is a tenth of a start.
     from kernel.contract import Refused
-except ModuleNotFoundError as missing:
+    from kernel.flags import Flags, parse
+    from kernel.life import run_module
+    from kernel.logs import Crowded, Discreet, discreet
+    from kernel.remembered import Remembered
+    from kernel.server import FOLDERS, ROOT, kernel_of, serve
+except ImportError as missing:
+    if (missing.name or "kernel").partition(".")[0] in ("kernel", "extensions"):
+        raise
+    if os.environ.get("PYTHONPATH") == os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
+        with suppress(OSError):  # server.py chose this Python, for its stamp.
+            os.unlink(f"{sys.prefix}/stamp")
+            sys.exit(f"{sys.prefix} is spoilt ({missing}). Start again: it is made anew then.")
     words = " ".join(["python server.py", *sys.argv[1:]])
     sys.exit(f"This Python has no {missing.name}, Spindle's own has it. In its folder run: {words}")
-from kernel.flags import Flags, parse
-from kernel.life import run_module
-from kernel.logs import Crowded, Discreet, discreet
-from kernel.remembered import Remembered
-from kernel.server import FOLDERS, ROOT, kernel_of, serve
 
 ENDING = 3.0
 """Seconds that tasks and threads which extensions left behind may hold up the end."""
 
 
 def main() -> int:
-    """Run one command; answers the exit status."""
+    """Do what was asked for; answers the exit status."""
+    try:
+        run()
+    except Refused as error:
+        print("\n".join(map(discreet, str(error).split("\n"))), file=sys.stderr)
+        return 1
+    except PermissionError as error:
+        logging.debug("What may not be read or written:", exc_info=True)
+        said = f"{error.filename} may not be read or written, as after a start with sudo. Make it"
+        print(f"{said} and all that lies with it yours, then start again.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run() -> None:
+    """Run one command."""
     memory = Remembered()
     flags = parse(sys.argv[1:], ROOT, FOLDERS, memory)
     handler = logging.StreamHandler()
@@ -34,13 +55,8 @@ def main() -> int:
     handler.addFilter(Crowded())
     logging.basicConfig(level="DEBUG" if flags.verbose else "WARNING", handlers=[handler])
     logging.getLogger("uvicorn.error").setLevel(max(logging.INFO, logging.root.level))  # No words.
-    try:
-        with suppress(KeyboardInterrupt):
-            asyncio.run(carry_out(flags) if flags.code else serve_and_end(flags, memory))
-    except Refused as error:
-        print("\n".join(map(discreet, str(error).split("\n"))), file=sys.stderr)
-        return 1
-    return 0
+    with suppress(KeyboardInterrupt):
+        asyncio.run(carry_out(flags) if flags.code else serve_and_end(flags, memory))
 
 
 async def serve_and_end(flags: Flags, memory: Remembered) -> None:

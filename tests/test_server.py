@@ -1,6 +1,7 @@
 """The server as a process: how it starts, what it says when it cannot, and how it ends."""
 
 import asyncio
+import os
 import re
 import resource
 import shutil
@@ -198,6 +199,24 @@ def test_settings_that_do_not_fit_on_the_disk_are_copied_when_there_is_room(tmp_
     server.kernel_of(Flags(data_dir=tmp_path))
     shipped = server.ROOT / "settings.default.yaml"
     assert (tmp_path / "settings.yaml").read_bytes() == shipped.read_bytes()
+
+
+@pytest.mark.parametrize("closed", ["", "secrets", "secrets/session_key"])
+def test_what_a_start_with_sudo_left_is_named(tmp_path: Path, closed: str):
+    if not os.geteuid() and not shutil.which("setpriv"):
+        pytest.skip("Nothing is closed to root.")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "session_key").touch()
+    (tmp_path / closed).chmod(0)
+    meek = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    command = [*(meek * (not os.geteuid())), sys.executable, "-m", "kernel", "serve"]
+    command += ["--no-browser", "--safe-mode", "--port", "0", "--data-dir", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    (tmp_path / closed).chmod(0o700)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(str(tmp_path / closed))
+    assert "Make it and all that lies with it yours, then start again." in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 async def test_what_listens_at_ipv6_names_an_address_that_answers(tmp_path: Path):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,11 +88,24 @@ def test_a_command_is_handed_on(checkout: Path, tmp_path: Path) -> None:
 
 def test_a_python_without_what_the_kernel_needs_names_the_command() -> None:
     command = [sys.executable, "-S", "-m", "kernel", "check", "tts"]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, check=False)
     assert ran.returncode == 1
     assert ran.stderr.startswith("This Python has no msgspec, ")
     assert ran.stderr.endswith("run: python server.py check tts\n")
     assert ran.stderr.count("\n") == 1
+
+
+def test_an_environment_that_lost_a_package_is_made_anew_at_the_next_start(tmp_path: Path) -> None:
+    folder = tmp_path / ".venv"
+    venv.create(folder, symlinks=True)
+    (folder / "stamp").touch()
+    command = [python_of(folder), "-P", "-m", "kernel", "serve"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(f"{folder} is spoilt (No module named 'msgspec'). Start again")
+    assert not (folder / "stamp").exists()
 
 
 def test_started_with_the_python_inside(checkout: Path) -> None:
