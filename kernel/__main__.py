@@ -7,11 +7,13 @@ import logging
 import os
 import sys
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from pathlib import Path
 
 try:
     gc.disable()  # What is imported stays; collecting among it is a tenth of a start.
     from kernel.contract import Refused
+    from kernel.environments import hold
     from kernel.flags import Flags, parse
     from kernel.life import run_module
     from kernel.logs import Crowded, Discreet, discreet
@@ -48,14 +50,14 @@ def main() -> int:
 
 def run() -> None:
     """Run one command."""
-    memory = Remembered()
+    memory, used = Remembered(), hold(Path(sys.prefix))
     flags = parse(sys.argv[1:], ROOT, FOLDERS, memory)
     handler = logging.StreamHandler()
     handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
     handler.addFilter(Crowded())
     logging.basicConfig(level="DEBUG" if flags.verbose else "WARNING", handlers=[handler])
     logging.getLogger("uvicorn.error").setLevel(max(logging.INFO, logging.root.level))  # No words.
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), used or nullcontext():
         asyncio.run(carry_out(flags) if flags.code else serve_and_end(flags, memory))
 
 

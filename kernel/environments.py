@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from kernel import stamps
 from kernel.failures import Refused
@@ -220,7 +221,24 @@ def _alone(folder: Path, waiting: Callable[[], None]) -> Generator[int]:
         ) from error
 
 
-def try_lock(file: int) -> bool:
+def hold(folder: Path) -> IO[bytes] | None:
+    """Say that a process runs in an environment, until the file is closed or the process ends."""
+    with suppress(OSError):  # None of ours, or a place that takes no file: it is not made anew.
+        (folder / "stamp").stat()
+        file = folder.with_name(f"{folder.name}.used").open("ab")
+        try_lock(file.fileno(), shared=True)
+        return file
+    return None
+
+
+def in_use(folder: Path) -> bool:
+    """Whether one does."""
+    with suppress(OSError), folder.with_name(f"{folder.name}.used").open("rb") as file:
+        return not try_lock(file.fileno())
+    return False
+
+
+def try_lock(file: int, *, shared: bool = False) -> bool:
     """Lock an open file against other processes, until it is closed or its holder dies."""
     try:
         if sys.platform == "win32":
@@ -230,7 +248,8 @@ def try_lock(file: int) -> bool:
         else:
             import fcntl  # noqa: PLC0415 - only where it exists
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(file, how | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     return True

@@ -5,7 +5,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from kernel.environments import Environment, EnvironmentFailed, build
+from kernel.environments import Environment, EnvironmentFailed, build, in_use
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +28,8 @@ def compiling() -> AbstractContextManager[object]:
 
 def set_up(folder: Path, lock: Path) -> None:
     """Make the server's own environment in this folder."""
+    if in_use(folder):
+        sys.exit(f"Spindle runs in {folder}, which has to be made anew. Stop it, then start again.")
     print(f"Setting up Spindle in {folder}: once, in less than a minute.", flush=True)
     try:
         with compiling():  # beside pip, which waits for the network most of the time

@@ -1,5 +1,6 @@
 """What must be there before an extension can run, and in words why it cannot."""
 
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from itertools import product
@@ -19,7 +20,7 @@ def unfit(record: Record, records: Records) -> str:
     if manifest.api != API:
         return f"It was made for API {manifest.api}; this is API {API}. Look for an update."
     if missing := manifest.missing():
-        run = f"{sys.executable} -m pip install {' '.join(missing)}"
+        run = shlex.join([sys.executable, "-m", "pip", "install", *missing])
         return f"It needs {', '.join(missing)}, beside Spindle itself. Run: {run}"
     if clash := path_clash(manifest, records.values()):
         return clash

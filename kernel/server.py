@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import gc
+import os
 import socket
 import sys
 import webbrowser
@@ -177,7 +178,14 @@ def _greet(kernel: Kernel, address: str, elsewhere: list[str], token: str, flags
     if flags.settings and not kernel.settings.path.exists():
         print(f"{kernel.settings.path} is not there: all is as by default until a first change.")
     if not flags.no_browser and kernel.settings.section("server", Server).open_browser:
-        asyncio.get_running_loop().run_in_executor(None, webbrowser.open, link)
+        asyncio.get_running_loop().run_in_executor(None, _open, link)
+
+
+def _open(link: str) -> None:
+    """In a browser with a window: one for terminals would take Spindle's own, and Ctrl+C."""
+    with suppress(webbrowser.Error):
+        if "BROWSER" in os.environ or type(webbrowser.get()) is not webbrowser.GenericBrowser:
+            webbrowser.open(link)
 
 
 def _all_started(kernel: Kernel, web: Application, starting: asyncio.Task[None]) -> None:
@@ -258,7 +266,7 @@ def _listening(flags: Flags) -> Generator[socket.socket]:
 
 def _address(listener: socket.socket, flags: Flags) -> str:
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host: str = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     name = f"[{host}]" if ":" in host else host
     return f"{'https' if flags.tls_cert else 'http'}://{name}:{port}"
 

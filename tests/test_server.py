@@ -101,6 +101,27 @@ async def test_the_page_is_opened_unless_that_is_not_wanted(
     assert (opened.exists() and opened.read_text()) == (opens and "once\n"), "all it began is done"
 
 
+async def test_no_browser_that_would_take_the_terminal_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """w3m stands for all of those that are found where nothing shows a window."""
+    opened, folder = tmp_path / "opened", tmp_path / "bin"
+    folder.mkdir()
+    (folder / "w3m").write_text(f"#!/bin/sh\necho once >> '{opened}'\n")
+    (folder / "w3m").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "data").mkdir()
+    server = Live(tmp_path / "data", tmp_path, "--safe-mode")
+    server.quiet = ()
+    try:
+        await server.start()
+    finally:
+        assert await server.kill(signal.SIGTERM) == 0, server.said
+    assert not opened.exists()
+
+
 async def test_the_page_needs_the_link_and_then_no_more(tmp_path: Path):
     async with (
         live(tmp_path / "data", tmp_path, "--safe-mode") as server,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from extensions.llama_cpp.building import PACKAGE
-from kernel.environments import BASE, Environment, _pip, python_of
+from kernel.environments import BASE, Environment, _pip, hold, python_of
 from tests import __main__ as runner
 from tests.__main__ import COMPILED
 from tests.wheels import wheelhouse
@@ -133,6 +133,54 @@ def test_a_broken_environment_is_made_again(checkout: Path) -> None:
     python_of(checkout / ".venv").unlink()
     assert "Setting up Spindle" in start(checkout / "server.py")
     assert "Setting up Spindle" not in start(checkout / "server.py")
+
+
+RUNS = """
+import sys
+from pathlib import Path
+from kernel import __main__ as kernel
+from kernel.environments import in_use
+
+async def serve(*_):
+    print(in_use(Path(sys.prefix)))
+
+kernel.serve, sys.prefix, sys.argv = serve, sys.argv[1], ["kernel", "serve"]
+kernel.main()
+print(in_use(Path(sys.prefix)))
+"""
+
+
+def test_who_runs_holds_its_environment(tmp_path: Path) -> None:
+    folder = tmp_path / ".venv"
+    folder.mkdir()
+    command, env = (
+        [sys.executable, "-c", RUNS, str(folder)],
+        {**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    for said in ("False\nFalse\n", "True\nFalse\n"):
+        ran = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
+        assert ran.stdout == said
+        (folder / "stamp").touch()  # Now it is one of ours.
+
+
+def test_the_environment_of_a_running_server_is_not_taken_away(checkout: Path) -> None:
+    """As after `git pull`: its lock is another one now."""
+    lock = checkout / "requirements.lock"
+    before = lock.read_text()
+    first, second = (hold(checkout / ".venv") for _ in range(2))
+    assert first
+    assert second
+    first.close()  # Of two that run in it one is left.
+    with second:
+        lock.write_text(f"{before}\n")
+        command = [sys.executable, checkout / "server.py"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ran.returncode == 1
+        assert ran.stderr.endswith("has to be made anew. Stop it, then start again.\n")
+        lock.write_text(before)
+        assert "Setting up" not in start(checkout / "server.py")
+    lock.write_text(f"{before}\n")
+    assert "Setting up" in start(checkout / "server.py")
 
 
 def test_an_empty_name_of_a_folder_is_none(

@@ -34,7 +34,9 @@ async def search(kernel: Kernel) -> None:
 
 
 @asynccontextmanager
-async def serving(kernel: Kernel, ids: Sequence[str], *more: str) -> AsyncGenerator[None]:
+async def serving(
+    kernel: Kernel, ids: Sequence[str], *more: str
+) -> AsyncGenerator[asyncio.subprocess.Process]:
     """A server with these extensions, on the user's data."""
     flags = ("--data-dir", str(kernel.data), "--settings", str(kernel.settings.path))
     command = ("-m", "kernel", "serve", "--no-browser", *more, *flags, "--extensions", *ids)
@@ -42,7 +44,9 @@ async def serving(kernel: Kernel, ids: Sequence[str], *more: str) -> AsyncGenera
         sys.executable, *command, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL
     )
     try:
-        yield
+        yield child
+        if child.returncode is not None:  # As where another one has the folder.
+            raise Refused("That server did not run, so the search ended: it says why above.")
     finally:
         if child.returncode is None:
             child.send_signal(signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -246,6 +247,22 @@ async def test_the_server_of_a_step_runs_with_what_is_on_and_ends(tmp_path: Path
         async with terminal.serving(app.kernel, ["e1"], "--port", "0"):
             await app.until((data / "e1").exists, 20)
         assert not (data / "e2").exists()
+
+
+async def test_an_answer_about_a_server_that_did_not_run_ends_the_search(tmp_path: Path):
+    data = tmp_path / "data"
+    data.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        async with running(data=data) as app:
+            app.kernel.settings.path.touch()
+            port = str(taken.getsockname()[1])
+
+            async def step() -> None:
+                async with terminal.serving(app.kernel, ["settings"], "--port", port) as child:
+                    await child.wait()
+
+            with pytest.raises(Refused, match="That server did not run, so the search ended"):
+                await step()
 
 
 LEAVES = "async def setup(ext): (ext.data_root / ext.id).touch()"
