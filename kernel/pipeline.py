@@ -88,6 +88,7 @@ class Stage:
         self._guard, self._point, self._entry, self._turn = guard, point, entry, turn
         self._upstream, self._asked = upstream, asked
         self._ended = self._replaced = self._closed = self._left = self._bypassing = False
+        self._said: set[tuple[int, Channel]] = set()
         self._owed: set[tuple[int, Channel]] = set()
         self._length = 0
         self._why: BaseException | None = None
@@ -165,7 +166,9 @@ class Stage:
             if self._bypassing:
                 return
             self._check(delta)
-            if self._owed and (key := (delta.choice, delta.channel)) in self._owed:
+            key = delta.choice, delta.channel
+            self._said.add(key)
+            if key in self._owed:
                 self._owed.remove(key)  # What is said first after a replacement replaces too.
                 delta = structs.replace(delta, replace=True)
             self.pipe.put(delta)
@@ -200,14 +203,14 @@ class Stage:
         if ended or (error and self._guard.strict):
             return self.pipe.close(error)
         self._bypassing = True
-        for delta in self.heard.replay():
+        heard = self.heard.replay()
+        own = self._said - {(delta.choice, delta.channel) for delta in heard}
+        for delta in (*(Delta("", each, replace=True, choice=n) for n, each in own), *heard):
             self.pipe.put(delta)
         self._task = asyncio.create_task(self._bypass(), name=f"kernel:{self._point}")
 
     async def _bypass(self) -> None:
-        async for delta in self._upstream:
-            self.pipe.put(delta)
-        self.pipe.close()
+        await pump(self._upstream, self.pipe)
 
 
 async def modified(

@@ -146,15 +146,17 @@ class Reply:
         finally:
             for carrier in self._carriers:
                 carrier.done()
-            if self._answer:
-                await self._answer.close()
-            source.close()
-            self._asks.set()
-            self.written()
-            if self._generation and self.finish:
-                said, theirs = self.finish, self._generation.finish  # An answer may not count.
-                said = said if said.usage.completion else theirs or said
-                self._kernel.slot(self.turn.slot).ended(said, time.monotonic() - started)
+            try:
+                if self._answer:
+                    await self._answer.close()
+            finally:  # A stop may come in just that moment.
+                source.close()
+                self._asks.set()
+                self.written()
+                if self._generation and self.finish:
+                    said, theirs = self.finish, self._generation.finish  # An answer may not count.
+                    said = said if said.usage.completion else theirs or said
+                    self._kernel.slot(self.turn.slot).ended(said, time.monotonic() - started)
 
     async def _begin(self) -> AsyncIterator[Delta]:
         sendable(self.turn, self._history)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec import structs
 
 from kernel.contract import Delta, Turn
 from kernel.guard import Failure, Guard
@@ -34,7 +35,9 @@ class Bench:
         self.failures: list[Failure] = []
         self.guard = Guard(self.failures.append, budget=budget)
 
-    async def run(self, *entries: Entry[OutputModifier], upstream: Pipe | None = None) -> str:
+    async def run(
+        self, *entries: Entry[OutputModifier], upstream: AsyncIterator[Delta] | None = None
+    ) -> str:
         heard = Transcript()
         stream = modified(self.guard, "output", entries, upstream or source(), Turn())
         async for delta in stream:
@@ -205,6 +208,42 @@ async def test_switched_off_midway_it_leaves_at_once_and_no_text_is_lost():
     await reading
     assert heard.get() == "One two"
     assert not bench.failures
+
+
+async def test_what_it_said_elsewhere_goes_with_it():
+    """As the thought of a reply: what had found it brings it back into the text."""
+
+    async def thinks(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
+        async for delta in deltas:
+            yield structs.replace(delta, channel="reasoning")
+
+    bench, pipe, modifier, heard = Bench(), Pipe(), entry(thinks), Transcript()
+
+    async def read() -> None:
+        async for delta in modified(bench.guard, "output", (modifier,), pipe, Turn()):
+            heard.add(delta)
+
+    reading = asyncio.create_task(read())
+    pipe.put(Delta("One"))
+    while heard.get("reasoning") != "One":
+        await asyncio.sleep(0)
+    for stage in list(modifier.leases):
+        stage.leave()
+    pipe.close()
+    await reading
+    assert (heard.get("reasoning"), heard.get()) == ("", "One")
+
+
+async def test_a_source_that_fails_fails_its_reader():
+    bench = Bench()
+
+    async def failing() -> AsyncIterator[Delta]:
+        yield Delta("One")
+        raise ValueError("mine")
+
+    async with asyncio.timeout(5):
+        with pytest.raises(ValueError, match="mine"):
+            await bench.run(entry(shout), upstream=failing())
 
 
 async def test_a_reader_who_leaves_takes_the_stages_along():

@@ -370,6 +370,38 @@ async def test_stops_end_a_reply_that_takes_a_while_to_end(stops: int):
         assert reply.finish.reason == "cancelled"
 
 
+async def test_a_stop_while_a_wrong_answer_closes_ends_the_reply():
+    async with running(model=Scripted()) as app:
+        closing, ended = asyncio.Event(), asyncio.Event()
+
+        async def words() -> AsyncIterator[Any]:
+            try:
+                yield Delta("word ")
+                yield "nonsense"
+            finally:
+                closing.set()
+                await ended.wait()
+
+        async def generate(draft: Draft) -> AsyncIterator[Delta]:
+            return words()
+
+        add(app, GENERATE, generate)
+        reply, told = app.run(Turn(prompt="x")), list[str]()
+        reply.written = lambda: told.append("written")
+
+        async def read() -> None:
+            async for _ in reply:
+                pass
+
+        reading = asyncio.create_task(read())
+        await closing.wait()
+        reply.cancel()
+        async with asyncio.timeout(5):
+            await reading
+        ended.set()
+        assert told == ["written"]
+
+
 @pytest.mark.parametrize("how", ["fails", "hangs"])
 async def test_an_answer_that_was_none_takes_no_part_any_more(how: str):
     async with running(model=Scripted("one two three", gate=(gate := asyncio.Semaphore(1)))) as app:
