@@ -1,6 +1,6 @@
 """Talk in your language to a model that is better in another."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated
 
 from msgspec.structs import replace
@@ -27,6 +27,7 @@ from kernel.api import (
 )
 
 from .api import TRANSLATORS, Translator
+from .attempt import Attempt
 from .memory import Memory
 
 Code = Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
@@ -68,15 +69,20 @@ async def setup(ext: Extension[Settings]) -> None:
             return False
         return True
 
-    memory = Memory(translator)
+    memory = Memory(ext, translator)
 
-    async def for_model(message: Message) -> Message:
-        mine, model = ext.settings.mine, ext.settings.model
-        parts = [
-            Text(await memory.translate(part.text, mine, model)) if isinstance(part, Text) else part
+    async def for_model(messages: Sequence[Message], turn: Turn) -> tuple[Message, ...]:
+        """The newest first, should there not be time for all."""
+        words = [
+            part.text
+            for message in reversed(messages)
+            if message.role == "user"
             for part in message.parts
+            if isinstance(part, Text)
         ]
-        return replace(message, parts=tuple(parts)) if message.role == "user" else message
+        attempt = Attempt(ext, memory, turn)
+        said = await attempt.translate(words, ext.settings.mine, ext.settings.model)
+        return tuple(_saying(said, each) if each.role == "user" else each for each in messages)
 
     async def for_me(text: str) -> str:
         return await memory.translate(text, ext.settings.model, ext.settings.mine)
@@ -85,13 +91,13 @@ async def setup(ext: Extension[Settings]) -> None:
     async def mine(turn: Turn) -> Turn:
         if not ready():
             return turn
-        return replace(turn, messages=tuple([await for_model(each) for each in turn.messages]))
+        return replace(turn, messages=await for_model(turn.messages, turn))
 
     @ext.on(HISTORY, phase=Phase.EARLY)
     async def before(past: Past) -> Past:
         if not ready():
             return past
-        return replace(past, messages=tuple([await for_model(each) for each in past.messages]))
+        return replace(past, messages=await for_model(past.messages, past.turn))
 
     @ext.on(OUTPUT, phase=Phase.LATE)
     async def reply(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
@@ -118,3 +124,9 @@ async def setup(ext: Extension[Settings]) -> None:
         return {"translators": known, "chosen": chosen, "mine": now.mine, "model": now.model}
 
     ext.add(PANELS, Panel("settings", "section.html", context, title="Translate"))
+
+
+def _saying(said: Mapping[str, str], message: Message) -> Message:
+    """The message with the translations of its texts."""
+    parts = (Text(said[p.text]) if isinstance(p, Text) else p for p in message.parts)
+    return replace(message, parts=tuple(parts))

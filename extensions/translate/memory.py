@@ -1,29 +1,59 @@
 """Translations that were made, so that a conversation is not translated again with every turn."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
+
+from kernel.api import Extension
 
 from .api import Translator
 
 KEPT = 2000
+LONGEST = 30
+"""Seconds after which no answer of a translator is waited for any more."""
+Key = tuple[str, str, str, str]
+"""Who is asked, from which language, into which, and the words."""
 
 
 class Memory:
-    """Asks the translator once for each text; the space around a text stays as it is."""
+    """Asks the translator once for each text; the space around a text stays as it is.
 
-    def __init__(self, translator: Callable[[], Translator]) -> None:
-        self._translator = translator
-        self._known: OrderedDict[tuple[str, str, str, str], str] = OrderedDict()
+    Who leaves before it has answered finds the answer the next time.
+    """
+
+    def __init__(self, ext: Extension[Any], translator: Callable[[], Translator]) -> None:
+        self._ext, self._translator = ext, translator
+        self._known: OrderedDict[Key, str] = OrderedDict()
+        self._asked: dict[Key, asyncio.Task[Exception | None]] = {}
 
     async def translate(self, text: str, source: str, target: str) -> str:
+        """Raises what the translator raises."""
         words = text.strip()
         if not words or source == target:
             return text
         translator = self._translator()
         key = translator.id, source, target, words
-        if key not in self._known:
-            self._known[key] = await translator.translate(words, source, target)
-            if len(self._known) > KEPT:
-                self._known.popitem(last=False)
+        if key not in self._known and (error := await asyncio.shield(self._ask(translator, key))):
+            raise error
         self._known.move_to_end(key)
         return text.replace(words, self._known[key], 1)
+
+    def _ask(self, translator: Translator, key: Key) -> "asyncio.Task[Exception | None]":
+        if key not in self._asked:
+            self._asked[key] = self._ext.spawn(self._answer(translator, key), "translate")
+            self._asked[key].add_done_callback(lambda _: self._asked.pop(key))
+        return self._asked[key]
+
+    async def _answer(self, translator: Translator, key: Key) -> Exception | None:
+        """Keep what it answers. Its error is answered: raised here, it would be told by the kernel
+        as well as by who asked."""
+        _, source, target, words = key
+        try:
+            async with asyncio.timeout(LONGEST):
+                self._known[key] = await translator.translate(words, source, target)
+        except Exception as error:
+            return error
+        if len(self._known) > KEPT:
+            self._known.popitem(last=False)
+        return None

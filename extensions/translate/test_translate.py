@@ -1,13 +1,18 @@
 """Each side reads its own language; the model's own words are what is kept for it."""
 
 import re
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 from kernel.api import Message, Text, Turn
 from kernel.testing import Scripted, running
 
 OFFLINE = '''"""A dictionary: what a translator is, without a network."""
+import asyncio
+
 from extensions.translate.api import TRANSLATORS
 
 WORDS = {"hallo": "hello", "wetter": "weather", "und": "and", "morgen": "tomorrow"}
@@ -19,12 +24,15 @@ class Dictionary:
     def __init__(self):
         self.asked = []
         self.between = set()
+        self.opened = asyncio.Event()
 
     async def translate(self, text, source, target):
         self.asked.append(text)
         self.between.add((source, target))
         if "explode" in text:
             raise RuntimeError("the dictionary burnt")
+        if "slowly" in text:
+            await self.opened.wait()
         pairs = WORDS if target == "en" else {b: a for a, b in WORDS.items()}
         return " ".join(_word(word, pairs) for word in text.split(" "))
 
@@ -48,6 +56,12 @@ def dictionary(root: Path) -> Path:
     return folder
 
 
+def seen(model: Scripted, time: int) -> list[str]:
+    """What the model was sent."""
+    request: Any = model.asked[time]
+    return [message.text for message in request.messages]
+
+
 async def test_a_chat_in_two_languages(tmp_path: Path):
     model = Scripted("Hello. Weather and hello.", "Tomorrow.")
     async with running("translate", "chat", dictionary(tmp_path), model=model) as app:
@@ -57,13 +71,46 @@ async def test_a_chat_in_two_languages(tmp_path: Path):
         await page.until('data-busy="true".*data-busy="false"')
         await page.act("chat.send", conversation=page.client.subject, text="Und morgen?")
         await page.until(r"<p>morgen\.")
-        second: Any = model.asked[1]
-        seen = [message.text for message in second.messages]
-        assert seen == ["weather!", "Hello. Weather and hello.", "and tomorrow?"]
+        assert seen(model, 1) == ["weather!", "Hello. Weather and hello.", "and tomorrow?"]
         handle: Any = app.extension("offline")
         asked = handle.dictionary.asked
         assert asked.count("Wetter!") == 1  # remembered, not asked again with the second turn
         assert "Wetter!" in (await app.open(page.client.path)).html
+
+
+async def test_the_model_s_own_words_cost_no_translation(tmp_path: Path):
+    model = Scripted("Hello. And weather.", "Tomorrow.")
+    async with running("translate", "chat", dictionary(tmp_path), model=model) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Wetter!")
+        await page.until('data-busy="true".*data-busy="false"')
+        await page.act("chat.send", conversation=page.client.subject, text="Und morgen?")
+        await page.until(r"<p>morgen\.")
+        handle: Any = app.extension("offline")
+        assert handle.dictionary.asked == [
+            "Wetter!", "Hello.", "And weather.", "Und morgen?", "Tomorrow."
+        ]  # fmt: skip
+
+
+async def test_of_a_long_history_the_newest_is_translated_first_and_the_rest_by_the_next_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = Scripted("Hello.", "Hello.")
+    hm = Message("assistant", (Text("Hm."),))
+    asked = [Message("user", (Text(text),)) for text in ("Hallo", "slowly Wetter", "Morgen")]
+    past = [message for each in asked for message in (each, hm)]
+    turn = Turn(messages=(Message("user", (Text("Und"),)),))
+    async with running("translate", "chat", dictionary(tmp_path), model=model) as app:
+        monkeypatch.setattr(sys.modules["extensions.translate.attempt"], "PATIENCE", 0.3)
+        page, handle = await app.open("/chat"), cast(Any, app.extension("offline"))
+        _ = [delta async for delta in app.run(turn, past)]
+        assert seen(model, 0)[::2] == ["Hallo", "slowly Wetter", "tomorrow", "and"]
+        assert "took too long" in page.html
+        handle.dictionary.opened.set()
+        _ = [delta async for delta in app.run(turn, past)]
+        assert seen(model, 1)[::2] == ["hello", "slowly weather", "tomorrow", "and"]
+        assert handle.dictionary.asked.count("slowly Wetter") == 1, "it was not asked again"
+        assert app.kernel.records["translate"].reason == ""
 
 
 async def test_sentences_come_while_the_reply_is_written(tmp_path: Path):

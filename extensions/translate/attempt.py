@@ -1,0 +1,53 @@
+"""What one turn, or one reply, asks of the translator, and how long it waits for that."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from kernel.api import Conversation, Everyone, Extension, Turn
+
+from .memory import Memory
+
+PATIENCE = 1.5
+"""Seconds for a turn, its history or a piece of its reply: the kernel has two for a modifier."""
+FAILED = (
+    "The translator failed, so some of this is not translated. "
+    "Try again, or choose another one in Settings."
+)
+LATE = (
+    "The translator took too long, so some of this is not translated. "
+    "Try again: what it has done by then is used."
+)
+
+
+class Attempt:
+    """A text that the translator fails at stays as it is, and so does all that comes after one
+    for which it takes too long; a person is told once."""
+
+    def __init__(self, ext: Extension[Any], memory: Memory, turn: Turn) -> None:
+        self._ext, self._memory = ext, memory
+        here = turn.conversation_id
+        self._page = Conversation(here) if here else Everyone()
+        self._late = self._told = False
+
+    async def translate(self, texts: Iterable[str], source: str, target: str) -> dict[str, str]:
+        """Each of the texts, by what it was."""
+        found = {text: text for text in texts}
+        until = asyncio.get_running_loop().time() + PATIENCE
+        for text in () if self._late else found:
+            try:
+                async with asyncio.timeout_at(until):
+                    found[text] = await self._memory.translate(text, source, target)
+            except TimeoutError as error:
+                self._late = True
+                self._tell(LATE, error)
+                break
+            except Exception as error:
+                self._tell(FAILED, error)
+        return found
+
+    def _tell(self, says: str, error: Exception) -> None:
+        self._ext.log.warning("Not all was translated: %r", error)
+        if not self._told:
+            self._ext.tell(says, self._page)
+        self._told = True
