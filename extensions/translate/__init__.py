@@ -84,9 +84,6 @@ async def setup(ext: Extension[Settings]) -> None:
         said = await attempt.translate(words, ext.settings.mine, ext.settings.model)
         return tuple(_saying(said, each) if each.role == "user" else each for each in messages)
 
-    async def for_me(text: str) -> str:
-        return await memory.translate(text, ext.settings.model, ext.settings.mine)
-
     @ext.on(INPUT, phase=Phase.EARLY)
     async def mine(turn: Turn) -> Turn:
         if not ready():
@@ -105,7 +102,12 @@ async def setup(ext: Extension[Settings]) -> None:
             async for delta in deltas:
                 yield delta
             return
-        sentences = Sentences()
+        attempt, sentences = Attempt(ext, memory, turn), Sentences()
+
+        async def for_me(*texts: str) -> list[Delta]:
+            said = await attempt.translate(texts, ext.settings.model, ext.settings.mine)
+            return [Delta(said[text]) for text in texts if text]
+
         async for delta in deltas:
             if delta.channel != "text" or delta.choice:
                 yield delta
@@ -113,10 +115,10 @@ async def setup(ext: Extension[Settings]) -> None:
             if delta.replace:
                 sentences = Sentences()
                 yield Delta(replace=True)
-            for sentence in sentences.hear(replace(delta, replace=False)):
-                yield Delta(await for_me(sentence))
-        if rest := sentences.end():
-            yield Delta(await for_me(rest))
+            for said in await for_me(*sentences.hear(replace(delta, replace=False))):
+                yield said
+        for said in await for_me(sentences.end()):
+            yield said
 
     async def context(client: Client | None, subject: str) -> dict[str, object]:
         known, now = ext.get(TRANSLATORS), ext.settings

@@ -144,12 +144,27 @@ async def test_the_languages_and_the_translator_are_chosen_in_the_settings(tmp_p
         assert dictionary_.asked == [], "the one that was chosen is not there"
 
 
-async def test_one_that_fails_costs_its_translation(tmp_path: Path):
+async def test_one_that_fails_costs_one_sentence_its_translation(tmp_path: Path):
     model = Scripted("Hello! This will explode. And so on.")
     async with running("translate", "chat", dictionary(tmp_path), model=model) as app:
+        page = await app.open("/chat")
         reply = app.run(Turn(messages=(Message("user", (Text("Hallo"),)),)))
-        _ = [delta async for delta in reply]
-        assert "This will explode. And so on." in reply.text
+        said = [delta.text async for delta in reply]
+        assert said == ["hallo! ", "This will explode. ", "und so on."]
+        assert page.html.count("The translator failed") == 1
+
+
+async def test_one_that_takes_too_long_costs_the_rest_of_a_reply_its_translation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = Scripted("Hello! This goes slowly. And so on.")
+    async with running("translate", "chat", dictionary(tmp_path), model=model) as app:
+        monkeypatch.setattr(sys.modules["extensions.translate.attempt"], "PATIENCE", 0.3)
+        page = await app.open("/chat")
+        reply = app.run(Turn(messages=(Message("user", (Text("Hallo"),)),)))
+        said = [delta.text async for delta in reply]
+        assert said == ["hallo! ", "This goes slowly. ", "And so on."]
+        assert page.html.count("The translator took too long") == 1
 
 
 async def test_without_a_translator_nothing_changes_and_it_says_so_once():
