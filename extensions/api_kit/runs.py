@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from msgspec import structs
 from extensions.prompts.api import rendered
 from kernel.api import MODES, UNSET, Delta, Extension, Finish, Model, Reply, Request, Sampling
 
+from .appending import Appended
 from .calls import Asking
 from .gate import Gate, Ticket, full
 from .problems import CANCELLED, Fault, Problem, no_model, refused, unavailable
@@ -53,8 +55,8 @@ class Run:
         self.reply: Reply | None = None
         self.held = self.counted = False
         self._hold = hold
-        self._told: dict[tuple[int, str], int] = {}
-        """By choice and channel, the characters that were told; see `_further`."""
+        self._told: defaultdict[tuple[int, str], Appended] = defaultdict(Appended)
+        """By choice and channel."""
         self._cancelled = False
 
     @property
@@ -100,14 +102,11 @@ class Run:
             yield Delta(text, choice=choice)
 
     def _further(self, delta: Delta) -> Delta:
-        """For who only appends: of what makes good a modifier that failed or left, and so stands
-        instead of all that was told, only what lies beyond."""
-        key = delta.choice, delta.channel
-        told = self._told.get(key, 0)
-        if delta.replace:
-            delta = structs.replace(delta, text=delta.text[told:], replace=False)
-        self._told[key] = told + len(delta.text)
-        return delta
+        """For who only appends."""
+        text = self._told[delta.choice, delta.channel].hear(delta)
+        if text == delta.text and not delta.replace:
+            return delta
+        return structs.replace(delta, text=text, replace=False)
 
     def start(self, reply: Reply) -> None:
         """Its turn has come."""

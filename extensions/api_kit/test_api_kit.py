@@ -27,6 +27,7 @@ from extensions.api_kit.api import (
     sampling_of,
     unavailable,
 )
+from extensions.api_kit.appending import Appended
 from extensions.api_kit.holding import Holding
 from extensions.api_kit.spending import Spending
 from kernel.api import OUTPUT, UNSET, Delta, Key, Phase
@@ -436,6 +437,40 @@ async def test_a_modifier_that_fails_makes_who_only_appends_say_nothing_twice(ho
             said = [(delta.text, delta.replace) async for delta in run]
         three = (" three", False) if hold else ("One two three", True)
         assert said == [("One", False), (" two", False), three, (" four.", False)]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (["One", " two", "=One two three", " four"], "One two three four"),
+        (["Eins und", "=One, and two", " three"], "Eins und\n\nOne, and two three"),
+        (["Eins zwei drei", "=One", "=One two", " three"], "Eins zwei drei\n\nOne two three"),
+        (["Eins zwei", "=", "Eins ", "zwei ", "drei"], "Eins zwei drei"),
+        (["Eins zwei", "=", "Eins ", "drei"], "Eins zwei\n\nEins drei"),
+        (["One two", "=One"], "One two"),
+        (["=One", " two"], "One two"),
+    ],
+)
+def test_who_only_appends_loses_no_word_of_a_text_that_is_replaced(said: list[str], told: str):
+    appended = Appended()
+    deltas = [Delta(text.removeprefix("="), replace=text.startswith("=")) for text in said]
+    assert "".join(appended.hear(delta) for delta in deltas) == told
+
+
+async def test_a_modifier_that_made_it_longer_and_fails_costs_a_program_no_word():
+    async def fails(deltas: AsyncIterator[Delta], turn: Any) -> AsyncIterator[Delta]:
+        async for delta in deltas:
+            yield structs.replace(delta, text=delta.text * 5)
+            if "two" in delta.text:
+                raise ValueError("It fails at the second word.")
+
+    async with running("api_kit", model=Scripted("One two three four.")) as app:
+        app.kernel.registry.add(OUTPUT, fails, "test", phase=Phase.NORMAL, rank=0, rewrites=False)
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        call = Asking("test", Caller("local"))
+        async with programs.run(call, Wish(prompt="x"), hold=True) as run:
+            said = "".join([delta.text async for delta in run])
+        assert said == f"{'One' * 5}{' two' * 5}\n\nOne two three four."
 
 
 async def test_a_request_that_began_has_all_its_replies():
