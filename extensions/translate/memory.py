@@ -51,7 +51,10 @@ class Memory:
         _, source, target, words = key
         try:
             async with asyncio.timeout(LONGEST):
-                self._known[key] = await translator.translate(words, source, target)
+                said: object = await translator.translate(words, source, target)
+            if not isinstance(said, str) or not said.strip():
+                raise TypeError(f"the translator {translator.id} gave no words, but {said!r:.40}")
+            self._known[key] = said
         except Exception as error:
             return error
         if len(self._known) > KEPT:

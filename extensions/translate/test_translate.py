@@ -24,6 +24,7 @@ class Dictionary:
     def __init__(self):
         self.asked = []
         self.between = set()
+        self.nothing = None
         self.opened = asyncio.Event()
 
     async def translate(self, text, source, target):
@@ -31,6 +32,8 @@ class Dictionary:
         self.between.add((source, target))
         if "explode" in text:
             raise RuntimeError("the dictionary burnt")
+        if text == "Nichts":
+            return self.nothing
         if "slowly" in text:
             await self.opened.wait()
         pairs = WORDS if target == "en" else {b: a for a, b in WORDS.items()}
@@ -152,6 +155,20 @@ async def test_one_that_fails_costs_one_sentence_its_translation(tmp_path: Path)
         said = [delta.text async for delta in reply]
         assert said == ["hallo! ", "This will explode. ", "und so on."]
         assert page.html.count("The translator failed") == 1
+
+
+@pytest.mark.parametrize("nothing", [None, "", " "])
+async def test_nothing_is_no_translation_and_is_not_remembered(tmp_path: Path, nothing: Any):
+    model = Scripted("Hello.", "Hello.")
+    async with running("translate", "chat", dictionary(tmp_path), model=model) as app:
+        handle: Any = app.extension("offline")
+        turn = Turn(messages=(Message("user", (Text("Nichts"),)),))
+        handle.dictionary.nothing = nothing
+        _ = [delta async for delta in app.run(turn)]
+        handle.dictionary.nothing = "nothing"
+        _ = [delta async for delta in app.run(turn)]
+        assert seen(model, 0) == ["Nichts"]
+        assert seen(model, 1) == ["nothing"]
 
 
 async def test_one_that_takes_too_long_costs_the_rest_of_a_reply_its_translation(
