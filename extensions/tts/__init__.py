@@ -60,7 +60,7 @@ class Hush(Action, frozen=True):
 
 async def setup(ext: Extension[Settings]) -> None:
     store = ext.one(STORE)
-    speech = await ext.enter(Speech.open(ext.data / "clips"))
+    speech = Speech.found()
     clients: dict[str, Client] = {}
     reading: dict[str, asyncio.Task[Any]] = {}
     numbers = itertools.count(1)

@@ -6,15 +6,12 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse
+from starlette.responses import Response
 
-from kernel.api import NotAvailable, safe_path
+from kernel.api import NotAvailable, Struct
 
 MISSING = (
     "The program espeak-ng is missing. Run: sudo apt install espeak-ng "
@@ -22,7 +19,8 @@ MISSING = (
 )
 WINDOWS = r"C:\Program Files\eSpeak NG"
 """Where its installer puts it, without telling the system."""
-KEPT, SECONDS = 100, 600
+KEPT, SECONDS = 64 << 20, 600
+"""Bytes of all clips, some 25 minutes; and how long each of them stays."""
 LONGEST = 2000
 """Characters of one clip."""
 SILENT = re.compile(
@@ -35,55 +33,52 @@ def spoken(text: str) -> str:
     return " ".join(SILENT.sub(" ", text).split())
 
 
-class Speech:
-    """Speaks into files of a folder of its own."""
+class Clip(Struct, frozen=True):
+    """A recording, and when it was made (monotonic)."""
 
-    def __init__(self, program: str, folder: Path) -> None:
-        self._program, self._folder = program, folder
+    wav: bytes
+    made: float
+
+
+class Speech:
+    """Speaks into memory alone: what is said may be of a conversation that no disk must have."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._clips: dict[str, Clip] = {}
+        """By their names, the oldest first."""
         self._one = asyncio.Lock()
 
     @classmethod
-    @asynccontextmanager
-    async def open(cls, folder: Path) -> "AsyncIterator[Speech]":
+    def found(cls) -> "Speech":
         """Raises NotAvailable, with the command to run, where there is no espeak-ng."""
         windows = WINDOWS if sys.platform == "win32" else None
-        found = shutil.which("espeak-ng") or (windows and shutil.which("espeak-ng", path=windows))
-        if not (program := found):
+        program = shutil.which("espeak-ng") or (windows and shutil.which("espeak-ng", path=windows))
+        if not program:
             raise NotAvailable(MISSING)
-        shutil.rmtree(folder, ignore_errors=True)
-        await asyncio.to_thread(folder.mkdir, parents=True)
-        try:
-            yield cls(program, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return cls(program)
 
     async def say(self, text: str, voice: str, speed: int) -> str:
         """Make a clip; answers its name, or nothing where there is nothing to say."""
-        return await self._clip(spoken(text)[:LONGEST], voice, speed)
+        if not (wav := await self.recorded(spoken(text)[:LONGEST], voice, speed)):
+            return ""
+        name = f"{secrets.token_hex(8)}.wav"
+        self._clips[name] = Clip(wav, time.monotonic())
+        self._forget_old()
+        return name
 
     async def recorded(self, words: str, voice: str, speed: int) -> bytes:
         """The recording of a whole text, as it is, or nothing where there is nothing to say."""
-        if not (name := await self._clip(words, voice, speed)):
-            return b""
-        file = self._folder / name
-        try:
-            return await asyncio.to_thread(file.read_bytes)
-        finally:
-            file.unlink(missing_ok=True)
-
-    async def _clip(self, words: str, voice: str, speed: int) -> str:
         if not re.search(r"\w", words):
-            return ""
-        name = f"{secrets.token_hex(8)}.wav"
+            return b""
+        command = ("-v", voice, "-s", str(speed), "--stdout", "--stdin")
         async with self._one:  # one at a time, in the order of the sentences
-            self._forget_old()
-            command = ("-v", voice, "-s", str(speed), "-w", str(self._folder / name), "--stdin")
             process = await asyncio.create_subprocess_exec(
-                self._program, *command, stdin=-1, stderr=-1
+                self._program, *command, stdin=-1, stdout=-1, stderr=-1
             )
             try:
                 async with asyncio.timeout(20):
-                    _, problem = await process.communicate(words.encode(errors="replace"))
+                    wav, problem = await process.communicate(words.encode(errors="replace"))
             finally:
                 if process.returncode is None:
                     process.kill()
@@ -92,19 +87,41 @@ class Speech:
             raise RuntimeError(
                 f"espeak-ng failed: {problem.decode(errors='replace').strip()[:200]}"
             )
-        return name
+        return measured(wav)
 
-    async def serve(self, request: Request) -> FileResponse:
-        try:
-            file = safe_path(self._folder, request.path_params["name"])
-        except ValueError:
-            raise HTTPException(404, "There is no such clip.") from None
-        if not file.is_file():
+    async def serve(self, request: Request) -> Response:
+        if not (clip := self._clips.get(request.path_params["name"])):
             raise HTTPException(404, "This clip is gone. Press Read aloud again.")
-        return FileResponse(file, media_type="audio/wav")
+        return part_of(clip.wav, request.headers.get("range", ""))
 
     def _forget_old(self) -> None:
-        clips = sorted(self._folder.glob("*.wav"), key=lambda clip: clip.stat().st_mtime)
-        old = [clip for clip in clips if clip.stat().st_mtime < time.time() - SECONDS]
-        for clip in {*old, *clips[: max(0, len(clips) + 1 - KEPT)]}:
-            clip.unlink(missing_ok=True)
+        kept = sum(len(clip.wav) for clip in self._clips.values())
+        for name, clip in [*self._clips.items()]:
+            if kept <= KEPT and clip.made > time.monotonic() - SECONDS:
+                return
+            kept -= len(self._clips.pop(name).wav)
+
+
+def measured(wav: bytes) -> bytes:
+    """A recording whose header tells its size, which the program does not know when it begins."""
+    if not wav.startswith(b"RIFF"):
+        return wav
+    size = len(wav)
+    return wav[:4] + _u32(size - 8) + wav[8:40] + _u32(size - 44) + wav[44:]
+
+
+def part_of(wav: bytes, asked: str) -> Response:
+    """The bytes that a Range header asks for, or all. Safari plays nothing that has no parts."""
+    headers = {"accept-ranges": "bytes"}
+    found = re.fullmatch(r"bytes=([0-9]{1,9})-([0-9]{0,9})", asked)
+    first, end = 0, len(wav)
+    if found:
+        first, end = int(found[1]), min(int(found[2] or end) + 1, end)
+    if not found or first >= end:
+        return Response(wav, headers=headers, media_type="audio/wav")
+    headers["content-range"] = f"bytes {first}-{end - 1}/{len(wav)}"
+    return Response(wav[first:end], 206, headers, "audio/wav")
+
+
+def _u32(number: int) -> bytes:
+    return number.to_bytes(4, "little")

@@ -5,7 +5,6 @@ import io
 import os
 import re
 import shutil
-import time
 import wave
 from pathlib import Path
 
@@ -14,15 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from extensions.api_kit.api import SPEECH
-from extensions.tts.speech import KEPT, Speech, spoken
+from extensions.tts.speech import Speech, part_of, spoken
 from kernel.api import NotAvailable, Refused
 from kernel.testing import App, Page, Scripted, running
 
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="apt install espeak-ng")
-FAKE = """#!/bin/sh
-while [ $# -gt 1 ]; do [ "$1" = -w ] && file=$2; shift; done
-cat > "$file"
-"""
+FAKE = "#!/bin/sh\ncat\n"
 
 
 @pytest.fixture
@@ -75,8 +71,7 @@ async def test_sentences_are_spoken_while_the_reply_is_written(espeak: None):
 def echo(espeak: None) -> None:
     """The same program, whose clips are the voice and the speed that it was called with."""
     program = Path(shutil.which("espeak-ng") or "")
-    code = FAKE.replace("while", 'said="$2 $4"\nwhile').replace("cat", 'echo -n "$said"')
-    program.write_text(code)
+    program.write_text('#!/bin/sh\ncat > /dev/null\nprintf %s "$2 $4"\n')
 
 
 async def test_who_speaks_and_how_fast_is_a_setting(echo: None):
@@ -107,36 +102,71 @@ async def test_the_button_reads_a_message_and_hush_ends_it(espeak: None):
         await page.act("tts.hush")
 
 
-async def test_clips_are_served_to_the_page_alone_and_only_they(espeak: None, tmp_path: Path):
-    async with running("tts", "chat", model=Scripted("One."), data=tmp_path / "d") as app:
-        (tmp_path / "d" / "secret.wav").write_text("no")
-        for name in ("..%2Fsecret.wav", "none.wav"):
-            assert (await app.fetch(f"/ext/tts/clips/{name}")).status in (400, 404)
-        assert (await app.fetch("/ext/tts/clips/none.wav", who="nobody")).status == 401
+async def test_clips_are_served_to_the_page_alone(espeak: None):
+    async with running("tts", "chat", model=Scripted("One.")) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Count.")
+        await clips(app, page, 1)
+        [path] = re.findall(r'data-clip="([^"]+)"', page.html)
+        answer = await app.fetch(path)
+        assert answer.headers["content-type"] == "audio/wav"
+        assert answer.headers["cache-control"] == "no-store"
+        assert (await app.fetch(path, who="nobody")).status == 401
+        assert (await app.fetch("/ext/tts/clips/none.wav")).status == 404
 
 
-@pytest.mark.parametrize("name", ["../secret.wav", "..", "con", "link.wav"])
-async def test_no_name_leads_out_of_the_folder(espeak: None, tmp_path: Path, name: str):
-    (tmp_path / "secret.wav").write_text("no")
-    async with Speech.open(tmp_path / "clips") as speech:
-        (tmp_path / "clips" / "link.wav").symlink_to(tmp_path / "secret.wav")
-        with pytest.raises(HTTPException):
-            await speech.serve(Request({"type": "http", "path_params": {"name": name}}))
+async def test_no_word_of_what_is_spoken_comes_to_the_disk(espeak: None):
+    async with running("tts", "chat", model=Scripted("A persimmon.")) as app:
+        page = await app.open("/chat")
+        await page.act("chat.incognito")
+        await page.act("chat.send", conversation=page.client.subject, text="Tell.")
+        assert await clips(app, page, 1) == ["A persimmon."]
+        files = [path for path in app.kernel.data.rglob("*") if path.is_file()]
+        assert [path for path in files if b"persimmon" in path.read_bytes()] == []
 
 
-async def test_old_clips_go_and_so_do_all_when_it_stops(espeak: None, tmp_path: Path):
-    folder = tmp_path / "clips"
-    async with Speech.open(folder) as speech:
-        first = await speech.say("One.", "en", 175)
-        os.utime(folder / first, (0, time.time() - 3600))
-        for number in range(KEPT + 5):
-            (folder / f"{number}.wav").write_text("x")
-        second = await speech.say("Two.", "en", 175)
-        assert not (folder / first).exists()
-        assert (folder / second).read_text() == "Two."
-        assert len(list(folder.iterdir())) == KEPT
-        assert await speech.say("***", "en", 175) == ""
-    assert not folder.exists()
+@pytest.mark.parametrize(
+    ("asked", "part", "tells"),
+    [
+        ("", b"0123456789", None),
+        ("bytes=0-1", b"01", "bytes 0-1/10"),
+        ("bytes=4-", b"456789", "bytes 4-9/10"),
+        ("bytes=8-99", b"89", "bytes 8-9/10"),
+        ("bytes=10-", b"0123456789", None),
+        ("bytes=3-1", b"0123456789", None),
+        ("bytes=-2", b"0123456789", None),
+    ],
+)
+def test_a_part_of_a_clip_can_be_asked_for(asked: str, part: bytes, tells: str | None):
+    answer = part_of(b"0123456789", asked)
+    assert (bytes(answer.body), answer.headers.get("content-range")) == (part, tells)
+    assert answer.status_code == (206 if tells else 200)
+
+
+async def test_old_clips_go_and_so_do_those_that_are_too_much(
+    espeak: None, monkeypatch: pytest.MonkeyPatch
+):
+    speech = Speech.found()
+
+    async def is_there(name: str) -> bool:
+        try:
+            await speech.serve(
+                Request({"type": "http", "headers": [], "path_params": {"name": name}})
+            )
+        except HTTPException:
+            return False
+        return True
+
+    first = await speech.say("One.", "en", 175)
+    monkeypatch.setattr("extensions.tts.speech.KEPT", 10)
+    second = await speech.say("Two.", "en", 175)
+    assert [await is_there(name) for name in (first, second)] == [True, True]
+    third = await speech.say("Three.", "en", 175)
+    assert [await is_there(name) for name in (first, second, third)] == [False, True, True]
+    monkeypatch.setattr("extensions.tts.speech.SECONDS", 0)
+    await speech.say("Four.", "en", 175)
+    assert not await is_there(third)
+    assert await speech.say("***", "en", 175) == ""
 
 
 async def test_where_the_program_is_missing_the_card_says_the_command(
@@ -144,19 +174,18 @@ async def test_where_the_program_is_missing_the_card_says_the_command(
 ):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NotAvailable, match="apt install espeak-ng"):
-        async with Speech.open(tmp_path / "clips"):
-            pass
+        Speech.found()
     async with running("conversations", "api_kit") as app:
         await app.toggle("tts", on=True)
         assert "Run: sudo apt install espeak-ng" in app.kernel.records["tts"].reason
 
 
 @needs_espeak
-async def test_the_real_program_speaks(tmp_path: Path):
-    async with Speech.open(tmp_path / "clips") as speech:
-        name = await speech.say("Hello, this is Spindle.", "en-us+f2", 175)
-        with wave.open(io.BytesIO((tmp_path / "clips" / name).read_bytes())) as clip:
-            assert clip.getnframes() / clip.getframerate() > 0.8
+async def test_the_real_program_speaks():
+    data = await Speech.found().recorded("Hello, this is Spindle.", "en-us+f2", 175)
+    with wave.open(io.BytesIO(data)) as clip:
+        assert 0.8 < clip.getnframes() / clip.getframerate() < 10
+        assert clip.getnframes() * clip.getsampwidth() == len(data) - 44
 
 
 async def test_programs_borrow_the_voice(espeak: None):
@@ -168,4 +197,3 @@ async def test_programs_borrow_the_voice(espeak: None):
         assert (await voice.speak(long, "de", 4.0, "wav")).data == long.encode()
         with pytest.raises(Refused, match="nothing to say"):
             await voice.speak("...", "de", 1.0, "wav")
-        assert not [*app.extension("tts").data.rglob("*.wav")]
