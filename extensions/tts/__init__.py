@@ -28,7 +28,7 @@ from kernel.api import (
 )
 
 from .lending import Lent
-from .speech import Speech
+from .speech import Speech, without_code
 
 Voice = Literal[
     "en-us", "en-gb", "ar", "cmn", "cs", "da", "de", "el", "es", "fi", "fr-fr", "he", "hi", "hu",
@@ -70,7 +70,7 @@ async def setup(ext: Extension[Settings]) -> None:
         text = next(numbers)
         s = ext.settings
         voice = s.voice if s.variant == "plain" else f"{s.voice}+{s.variant}"
-        async for sentence in sentences:
+        async for sentence in without_code(sentences):
             if clip := await speech.say(sentence, voice, s.speed):
                 await ext.push("_clip.html", client, clip=clip, text=text)
 

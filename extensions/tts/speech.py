@@ -6,6 +6,7 @@ import secrets
 import shutil
 import sys
 import time
+from collections.abc import AsyncIterator
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -26,11 +27,25 @@ LONGEST = 2000
 SILENT = re.compile(
     r"```.*?(```|\Z)|<[^>]*>|https?://\S+|(?<=\])\([^)]*\)|[*_`#>|~\[\]]+", re.DOTALL
 )
+FENCE = re.compile(r"(`{3,})")
 
 
 def spoken(text: str) -> str:
     """The words of markdown that one would say."""
     return " ".join(SILENT.sub(" ", text).split())
+
+
+async def without_code(sentences: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Sentences without what stands in blocks of code, of which each line ends a sentence."""
+    fence = ""
+    async for sentence in sentences:
+        words = ""
+        for part in FENCE.split(sentence):
+            if FENCE.fullmatch(part) and len(part) >= len(fence):
+                fence = "" if fence else part
+            elif not fence:
+                words += part
+        yield words
 
 
 class Clip(Struct, frozen=True):

@@ -18,7 +18,7 @@ from kernel.api import NotAvailable, Refused
 from kernel.testing import App, Page, Scripted, running
 
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="apt install espeak-ng")
-FAKE = "#!/bin/sh\ncat\n"
+FAKE = "#!/bin/sh\nexec cat\n"
 
 
 @pytest.fixture
@@ -65,6 +65,20 @@ async def test_sentences_are_spoken_while_the_reply_is_written(espeak: None):
         assert await clips(app, page, 3) == ["One two.", "Three four.", "Five"]
         assert 'data-text="1"' in page.html
         assert "data-clip" not in other.html
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "```python\nimport os\n\nprint(os)  # Done. Or not.\n```",
+        "````markdown\nSo it is:\n```python\nprint(1)\n```\nNo more.\n````",
+    ],
+)
+async def test_no_line_of_code_is_spoken(espeak: None, code: str):
+    async with running("tts", "chat", model=Scripted(f"Look:\n\n{code}\n\nThat is all.")) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Code.")
+        assert await clips(app, page, 2) == ["Look:", "That is all."]
 
 
 @pytest.fixture
