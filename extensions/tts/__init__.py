@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal, get_args
 
@@ -63,7 +64,8 @@ async def setup(ext: Extension[Settings]) -> None:
     speech = Speech.found()
     clients: dict[str, Client] = {}
     reading: dict[str, asyncio.Task[Any]] = {}
-    numbers = itertools.count(1)
+    numbers = itertools.count(time.time_ns() // 1_000_000)
+    """Of texts: a page stays when this starts anew, and plays none with a lower number."""
 
     async def read(sentences: AsyncIterator[str], client: Client) -> None:
         """Send the clips of one text; the page leaves the one before when a new one begins."""
