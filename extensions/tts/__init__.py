@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal, get_args
 
@@ -37,6 +38,9 @@ Voice = Literal[
 ]  # fmt: skip
 Variant = Literal["plain", "f1", "f2", "f3", "f4", "m1", "m2", "m3", "m4", "croak", "whisper"]
 
+AHEAD = 5
+"""Clips that wait for a page to take them."""
+
 
 class Settings(Struct, frozen=True):
     """Who speaks, and when."""
@@ -68,13 +72,19 @@ async def setup(ext: Extension[Settings]) -> None:
     """Of texts: a page stays when this starts anew, and plays none with a lower number."""
 
     async def read(sentences: AsyncIterator[str], client: Client) -> None:
-        """Send the clips of one text; the page leaves the one before when a new one begins."""
-        text = next(numbers)
+        """Send the clips of one text; the page leaves the one before when a new one begins.
+
+        They are made as the page takes them: those of a long text would not all be kept so long.
+        """
+        text, ahead = next(numbers), deque[str]()
         s = ext.settings
         voice = s.voice if s.variant == "plain" else f"{s.voice}+{s.variant}"
         async for sentence in without_code(sentences):
             if clip := await speech.say(sentence, voice, s.speed):
                 await ext.push("_clip.html", client, clip=clip, text=text)
+                ahead.append(clip)
+            if len(ahead) == AHEAD:
+                await speech.taken(ahead.popleft())
 
     def begin(sentences: AsyncIterator[str], client: Client) -> None:
         hush(client)

@@ -49,10 +49,11 @@ async def without_code(sentences: AsyncIterator[str]) -> AsyncIterator[str]:
 
 
 class Clip(Struct, frozen=True):
-    """A recording, and when it was made (monotonic)."""
+    """A recording, when it was made (monotonic), and whether a page took it or it is gone."""
 
     wav: bytes
     made: float
+    taken: asyncio.Event
 
 
 class Speech:
@@ -78,9 +79,14 @@ class Speech:
         if not (wav := await self.recorded(spoken(text)[:LONGEST], voice, speed)):
             return ""
         name = f"{secrets.token_hex(8)}.wav"
-        self._clips[name] = Clip(wav, time.monotonic())
+        self._clips[name] = Clip(wav, time.monotonic(), asyncio.Event())
         self._forget_old()
         return name
+
+    async def taken(self, name: str) -> None:
+        """Wait until a page takes this clip, or it is gone."""
+        if clip := self._clips.get(name):
+            await clip.taken.wait()
 
     async def recorded(self, words: str, voice: str, speed: int) -> bytes:
         """The recording of a whole text, as it is, or nothing where there is nothing to say."""
@@ -107,6 +113,7 @@ class Speech:
     async def serve(self, request: Request) -> Response:
         if not (clip := self._clips.get(request.path_params["name"])):
             raise HTTPException(404, "This clip is gone. Press Read aloud again.")
+        clip.taken.set()
         return part_of(clip.wav, request.headers.get("range", ""))
 
     def _forget_old(self) -> None:
@@ -114,7 +121,9 @@ class Speech:
         for name, clip in [*self._clips.items()]:
             if kept <= KEPT and clip.made > time.monotonic() - SECONDS:
                 return
-            kept -= len(self._clips.pop(name).wav)
+            del self._clips[name]
+            kept -= len(clip.wav)
+            clip.taken.set()
 
 
 def measured(wav: bytes) -> bytes:

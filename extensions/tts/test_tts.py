@@ -100,6 +100,21 @@ async def test_who_speaks_and_how_fast_is_a_setting(echo: None):
         assert await clips(app, page, 1) == ["de 80"]
 
 
+async def test_a_long_text_is_spoken_no_faster_than_the_page_takes_it(espeak: None):
+    words = [f"Sentence {number}." for number in range(8)]
+    async with running("tts", "chat", model=Scripted(" ".join(words))) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Count.")
+        await page.until(".*".join(["data-clip="] * 5))
+        await page.until('data-busy="true".*data-busy="false"')
+        [voice] = app.kernel.registry.values(SPEECH)
+        for _ in range(3):  # By turns with the reply, if that were still read.
+            await voice.speak("Between.", "de", 1.0, "wav")
+        assert page.html.count("data-clip=") == 5
+        for count in (5, 8):
+            assert await clips(app, page, count) == words[:count]
+
+
 async def test_a_page_that_stays_open_hears_what_comes_after_a_change_of_voice(espeak: None):
     async with running("tts", "chat", model=Scripted("One. Two.", "Three.")) as app:
         page = await app.open("/chat")
@@ -192,9 +207,12 @@ async def test_old_clips_go_and_so_do_those_that_are_too_much(
     assert [await is_there(name) for name in (first, second)] == [True, True]
     third = await speech.say("Three.", "en", 175)
     assert [await is_there(name) for name in (first, second, third)] == [False, True, True]
+    fourth = await speech.say("Four.", "en", 175)
+    waits = asyncio.ensure_future(speech.taken(fourth))
     monkeypatch.setattr("extensions.tts.speech.SECONDS", 0)
-    await speech.say("Four.", "en", 175)
-    assert not await is_there(third)
+    await speech.say("Five.", "en", 175)
+    await waits
+    assert not await is_there(fourth)
     assert await speech.say("***", "en", 175) == ""
 
 
