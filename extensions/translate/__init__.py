@@ -72,17 +72,19 @@ async def setup(ext: Extension[Settings]) -> None:
     memory = Memory(ext, translator)
 
     async def for_model(messages: Sequence[Message], turn: Turn) -> tuple[Message, ...]:
-        """The newest first, should there not be time for all."""
+        """The newest first, should there not be time for all. A page keeps the model's own words;
+        a program knows only what it was told, and sends that back."""
+        roles = ("user",) if turn.conversation_id else ("user", "assistant")
         words = [
             part.text
             for message in reversed(messages)
-            if message.role == "user"
+            if message.role in roles
             for part in message.parts
             if isinstance(part, Text)
         ]
         attempt = Attempt(ext, memory, turn)
         said = await attempt.translate(words, ext.settings.mine, ext.settings.model)
-        return tuple(_saying(said, each) if each.role == "user" else each for each in messages)
+        return tuple(_saying(said, each) if each.role in roles else each for each in messages)
 
     @ext.on(INPUT, phase=Phase.EARLY)
     async def mine(turn: Turn) -> Turn:
@@ -103,6 +105,7 @@ async def setup(ext: Extension[Settings]) -> None:
                 yield delta
             return
         attempt, sentences = Attempt(ext, memory, turn), Sentences()
+        heard = told = ""
 
         async def for_me(*texts: str) -> list[Delta]:
             said = await attempt.translate(texts, ext.settings.model, ext.settings.mine)
@@ -112,13 +115,18 @@ async def setup(ext: Extension[Settings]) -> None:
             if delta.channel != "text" or delta.choice:
                 yield delta
                 continue
+            heard = delta.onto(heard)
             if delta.replace:
-                sentences = Sentences()
+                sentences, told = Sentences(), ""
                 yield Delta(replace=True)
             for said in await for_me(*sentences.hear(replace(delta, replace=False))):
+                told += said.text
                 yield said
         for said in await for_me(sentences.end()):
+            told += said.text
             yield said
+        if not turn.conversation_id and ready():
+            memory.know(told, ext.settings.mine, ext.settings.model, heard)
 
     async def context(client: Client | None, subject: str) -> dict[str, object]:
         known, now = ext.get(TRANSLATORS), ext.settings

@@ -39,6 +39,10 @@ class Memory:
         self._known.move_to_end(key)
         return text.replace(words, self._known[key], 1)
 
+    def know(self, text: str, source: str, target: str, said: str) -> None:
+        """Keep a translation that needs no translator: of a reply, what the model itself said."""
+        self._keep((self._translator().id, source, target, text.strip()), said.strip())
+
     def _ask(self, translator: Translator, key: Key) -> "asyncio.Task[Exception | None]":
         if key not in self._asked:
             self._asked[key] = self._ext.spawn(self._answer(translator, key), "translate")
@@ -54,9 +58,12 @@ class Memory:
                 said: object = await translator.translate(words, source, target)
             if not isinstance(said, str) or not said.strip():
                 raise TypeError(f"the translator {translator.id} gave no words, but {said!r:.40}")
-            self._known[key] = said
+            self._keep(key, said)
         except Exception as error:
             return error
+        return None
+
+    def _keep(self, key: Key, said: str) -> None:
+        self._known[key] = said
         if len(self._known) > KEPT:
             self._known.popitem(last=False)
-        return None

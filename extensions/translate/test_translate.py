@@ -95,6 +95,26 @@ async def test_the_model_s_own_words_cost_no_translation(tmp_path: Path):
         ]  # fmt: skip
 
 
+async def test_what_a_program_sends_back_of_a_reply_is_the_model_s_own_words_again(tmp_path: Path):
+    model = Scripted("Hello. And WEATHER.", "Tomorrow.", "Tomorrow.")
+    extensions = ("translate", "openai_api", "instruct", dictionary(tmp_path))
+    async with running(*extensions, model=model) as app:
+
+        async def ask(*messages: str) -> str:
+            roles = ("user", "assistant", "user")
+            said = [{"role": r, "content": m} for r, m in zip(roles, messages, strict=False)]
+            body = {"messages": said}
+            answer = await app.fetch("/v1/chat/completions", "POST", who="key", json=body)
+            return answer.json()["choices"][0]["message"]["content"]
+
+        reply = await ask("Wetter!")
+        assert reply == "hallo. und wetter."
+        await ask("Wetter!", reply, "Und?")
+        assert seen(model, 1) == ["weather!", "Hello. And WEATHER.", "and?"]
+        await ask("Wetter!", "Hallo Wetter.", "Und?")
+        assert seen(model, 2) == ["weather!", "hello weather.", "and?"], "it was edited there"
+
+
 async def test_of_a_long_history_the_newest_is_translated_first_and_the_rest_by_the_next_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
