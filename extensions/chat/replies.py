@@ -32,7 +32,7 @@ from kernel.api import (
 )
 
 from . import impersonating
-from .api import WATCHERS
+from .api import WATCHERS, Watcher
 from .attempts import Attempts
 from .drawing import Drawing
 from .markdown import Markdown, plain
@@ -249,18 +249,12 @@ class Replies:
         finally:
             self._over(running)
         if ended:
-            await self._tell_watchers(ended, reply.first)
+            for watcher in self._ext.get(WATCHERS):  # Whom the page does not wait for.
+                self._ext.spawn(_tell(watcher, ended, reply.first), f"watching {ended.id}")
             await self._pages.tell_ended(ended, html)
         else:
             with suppress(Unknown):  # Its conversation may be gone, too.
                 await self._pages.tell_log(running.conversation)
-
-    async def _tell_watchers(self, ended: StoredMessage, reply: Reply) -> None:
-        for watcher in self._ext.get(WATCHERS):
-            try:
-                await watcher(ended, reply)
-            except Exception:
-                log.exception("A reply could not be looked at")
 
     async def _drawn(self, drawing: Drawing, text: str) -> str:
         """The whole reply as HTML, or its words as they are."""
@@ -315,6 +309,13 @@ class Replies:
         except StoreFailed as error:
             self._ext.tell(str(error), page, "error")
             return await self._store.message(running.message)
+
+
+async def _tell(watcher: Watcher, ended: StoredMessage, reply: Reply) -> None:
+    try:
+        await watcher(ended, reply)
+    except Exception:
+        log.exception("A reply could not be looked at")
 
 
 def _is_worth(message: StoredMessage) -> bool:

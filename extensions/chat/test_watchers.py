@@ -1,5 +1,6 @@
 """Who is told of replies that have ended, and what that may cost the others."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -46,3 +47,21 @@ async def test_watchers_get_each_reply_with_its_steps_and_harm_none(app: App):
     second()
     await tab.ask("Who looks?")
     assert len(told) == 1
+
+
+async def test_a_page_waits_for_no_watcher_and_no_watcher_for_another(app: App):
+    told = asyncio.Event()
+
+    async def hangs(message: StoredMessage, reply: Reply) -> None:
+        await asyncio.Event().wait()
+
+    async def watches(message: StoredMessage, reply: Reply) -> None:
+        told.set()
+
+    how: Any = {"phase": Phase.NORMAL, "rank": 0, "rewrites": False}
+    app.kernel.registry.add(WATCHERS, hangs, "test", **how)
+    app.kernel.registry.add(WATCHERS, watches, "test", **how)
+    tab = await Tab(app).connect()
+    await tab.ask("Hello")
+    assert tab.said == ["Hello", "One."]
+    await asyncio.wait_for(told.wait(), 20)
