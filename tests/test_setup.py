@@ -16,6 +16,7 @@ import pytest
 
 from extensions.llama_cpp.building import PACKAGE
 from kernel.environments import BASE, Environment, _pip, hold, python_of
+from kernel.stamps import held
 from tests import __main__ as runner
 from tests.__main__ import COMPILED
 from tests.wheels import wheelhouse
@@ -129,10 +130,12 @@ def test_a_current_environment_costs_little(checkout: Path) -> None:
     assert sorted(ran.stdout.splitlines()[-1].split()) == ["kernel", "kernel.stamps"]
 
 
-def test_a_broken_environment_is_made_again(checkout: Path) -> None:
-    python_of(checkout / ".venv").unlink()
-    assert "Setting up Spindle" in start(checkout / "server.py")
-    assert "Setting up Spindle" not in start(checkout / "server.py")
+def test_a_broken_environment_is_not_ready(checkout: Path) -> None:
+    folder, lock = str(checkout / ".venv"), str(checkout / "requirements.lock")
+    assert held(folder, lock)
+    python_of(checkout / ".venv").rename(checkout / "away")
+    assert not held(folder, lock)
+    (checkout / "away").rename(python_of(checkout / ".venv"))
 
 
 RUNS = """
@@ -163,24 +166,22 @@ def test_who_runs_holds_its_environment(tmp_path: Path) -> None:
         (folder / "stamp").touch()  # Now it is one of ours.
 
 
-def test_the_environment_of_a_running_server_is_not_taken_away(checkout: Path) -> None:
+def test_an_environment_is_made_anew_but_under_no_running_server(checkout: Path) -> None:
     """As after `git pull`: its lock is another one now."""
     lock = checkout / "requirements.lock"
-    before = lock.read_text()
     first, second = (hold(checkout / ".venv") for _ in range(2))
     assert first
     assert second
     first.close()  # Of two that run in it one is left.
     with second:
-        lock.write_text(f"{before}\n")
+        with lock.open("a") as file:
+            file.write("\n")
         command = [sys.executable, checkout / "server.py"]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ran.returncode == 1
         assert ran.stderr.endswith("has to be made anew. Stop it, then start again.\n")
-        lock.write_text(before)
-        assert "Setting up" not in start(checkout / "server.py")
-    lock.write_text(f"{before}\n")
-    assert "Setting up" in start(checkout / "server.py")
+    assert "Setting up Spindle" in start(checkout / "server.py")
+    assert "Setting up Spindle" not in start(checkout / "server.py")
 
 
 def test_an_empty_name_of_a_folder_is_none(

@@ -65,6 +65,8 @@ class Engine:
             return "cancelled"
         if name == "report":
             report(0.5, "half")
+        if name == "write":
+            return self.write(data["size"])
         if name == "large":
             return "x" * data["size"]
         return getattr(self, name)() if hasattr(self, name) else data
@@ -123,9 +125,9 @@ class Engine:
         """Hold the interpreter, as a native library may."""
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    def gigabyte(self):
+    def write(self, size):
         block = b"All work and no play.\n" * 50_000
-        for _ in range(10**9 // len(block)):
+        for _ in range(size // len(block)):
             os.write(2, block)
 
     def long_line(self):
