@@ -47,15 +47,21 @@ class Workers:
         self._discovery, self._jobs = discovery, jobs
         self._locks: dict[str, asyncio.Lock] = {}
 
-    def environment(self, manifest: Manifest, variant: str = "") -> Environment:
-        """What an extension's workers need; raises ValueError when it has none."""
+    def environment(
+        self, manifest: Manifest, variant: str = "", folder: Path | None = None
+    ) -> Environment:
+        """What an extension's workers need, also of one in this `folder` that takes the place of
+        what is here of it; raises ValueError when it has none."""
         if not (table := manifest.worker):
             raise ValueError(f"{manifest.id} has no [worker] table in its extension.toml")
         if variant and variant not in table.variants:
             raise Refused(f"{manifest.name} has no variant {variant!r}. Choose one in Settings.")
         chosen = table.variants.get(variant, Variant())
         name = f"{table.environment}-{variant}" if variant else table.environment
-        lock = lock_for(table.environment, self._discovery.trusted())
+        places = self._discovery.trusted()
+        if folder:
+            places = [*(each for each in places if each.name != manifest.id), folder]
+        lock = lock_for(table.environment, places)
         return Environment(name, (*table.python, *chosen.python), lock, chosen.index)
 
     def suited(self, manifest: Manifest) -> str:
@@ -77,9 +83,11 @@ class Workers:
         chosen = table.variants.get(variant, Variant())
         return ToInstall(env.requirements, chosen.size or table.size)
 
-    async def prepare(self, manifest: Manifest, variant: str, report: Report | None) -> Path:
+    async def prepare(
+        self, manifest: Manifest, variant: str, report: Report | None, folder: Path | None = None
+    ) -> Path:
         """The interpreter of the extension's environment, after building it if need be."""
-        env = self.environment(manifest, variant)
+        env = self.environment(manifest, variant, folder)
         async with self._locks.setdefault(env.name, asyncio.Lock()):
             if await asyncio.to_thread(ready, env, self.root):
                 return python_of(self.root / env.name)

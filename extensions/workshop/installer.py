@@ -88,7 +88,7 @@ class Installer:
         if not same:
             raise Refused(CHANGED)
         if manifest.worker:
-            await prepare(self.kernel, manifest, say)
+            await prepare(self.kernel, manifest, say, tree / shown.id)
         say(None, f"Taking {manifest.name} in")
         permissions = list(manifest.permissions)
         said = manifest.version, shown.source, permissions
@@ -140,10 +140,11 @@ class Installer:
         return source
 
 
-async def prepare(kernel: Kernel, manifest: Manifest, say: Say) -> None:
-    """Build the environment of an extension's engine; raises Refused with what to do."""
+async def prepare(kernel: Kernel, manifest: Manifest, say: Say, folder: Path | None = None) -> None:
+    """Build the environment of an extension's engine, or of one that is about to come and lies in
+    this `folder`; raises Refused with what to do."""
     try:
         said: Callable[[float, str], None] = say
-        await kernel.workers.prepare(manifest, kernel.variant(manifest), said)
+        await kernel.workers.prepare(manifest, kernel.variant(manifest), said, folder)
     except RuntimeError as error:
         raise Refused(str(error)) from None

@@ -158,7 +158,7 @@ async def test_what_changed_while_its_libraries_came_is_refused(
         mine = Installer(app.kernel)
         shown = mine.fetch(str(source), lambda f, n: None, lambda: False)
 
-        async def prepare(kernel: Kernel, manifest: Manifest, say: object) -> None:
+        async def prepare(kernel: Kernel, manifest: Manifest, *_: object) -> None:
             with (mine.staging / "tree" / "loom" / "__init__.py").open("a") as file:
                 file.write("import os\n")
 
@@ -169,6 +169,31 @@ async def test_what_changed_while_its_libraries_came_is_refused(
         assert not used(app.kernel)
         page = Installer(app.kernel, mine.finding)
         assert page.staging != mine.staging, "a terminal and the page take nothing from each other"
+
+
+async def test_an_environment_is_made_with_the_lock_that_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """At first and with an update; that of another extension is nobody's but theirs."""
+    source = loom(tmp_path / "src" / "loom", more='[worker]\nenvironment = "loom"')
+    made: list[str] = []
+    async with running("workshop", data=tmp_path / "data") as app:
+        workers = app.kernel.workers
+
+        async def prepare(manifest: Manifest, variant: str, _: object, folder: Path) -> None:
+            env = workers.environment(manifest, variant, folder)
+            made.append(env.lock.read_text() if env.lock else "")
+
+        monkeypatch.setattr(workers, "prepare", prepare)
+        for version in ("1", "2"):
+            loom(source, version, more='[worker]\nenvironment = "loom"')
+            (source / "requirements-loom.lock").write_text(f"yarn=={version}\n")
+            await bring(app, source)
+            record = app.kernel.records["loom"]
+            assert record.manifest
+            lock = workers.environment(record.manifest).lock
+            assert lock
+            assert made[-1] == lock.read_text() == f"yarn=={version}\n"
 
 
 async def test_what_was_installed_and_went_can_come_again(tmp_path: Path):
@@ -420,7 +445,7 @@ async def test_an_update_builds_what_its_new_manifest_has(
     """Whatever was chosen for the version before, or is left of one that was removed."""
     built: list[str] = []
 
-    async def prepare(manifest: Manifest, variant: str, report: object) -> None:
+    async def prepare(manifest: Manifest, variant: str, *_: object) -> None:
         built.append(variant)
 
     monkeypatch.setattr("kernel.workers.has_nvidia", lambda: False)
@@ -447,7 +472,7 @@ async def test_the_libraries_of_its_engine_alone_can_go_with_it(
     capsys: pytest.CaptureFixture[str],
     other: str,
 ):
-    async def prepare(kernel: Kernel, manifest: Manifest, say: object) -> None:
+    async def prepare(kernel: Kernel, manifest: Manifest, *_: object) -> None:
         for name in ("loom", "loom-fast", "another"):
             (kernel.workers.root / name).mkdir(parents=True, exist_ok=True)
             (kernel.workers.root / f"{name}.lock").touch()
