@@ -5,6 +5,7 @@ is asked by another (worker.py), and Xet's client is one more process (xet_clien
 """
 
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -69,6 +70,7 @@ class Fetcher:
         raise Refused("The fetcher holds no model.")
 
     def poll(self, timeout: float) -> Sequence[Output]:
+        time.sleep(timeout)  # While a call is open the host polls again at once.
         return ()
 
     def cancel(self, id: int) -> None:

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from extensions.downloader import fetcher
+from extensions.downloader import fetcher, worker
 from extensions.downloader.api import DOWNLOADS, Downloads
 from extensions.downloader.line import Line
 from extensions.downloader.news import News
@@ -25,6 +25,7 @@ from extensions.downloader.plan import Item, Plan
 from extensions.downloader.records import Entry, Kept, Records, duration
 from extensions.downloader.trouble import Stopped
 from kernel.api import Refused
+from kernel.contract import Engine
 from kernel.testing import App, running
 from tests.hub import Hub, Made, Repo
 from tests.test_names import HOSTILE
@@ -137,10 +138,10 @@ async def test_what_was_given_up_has_left_before_its_folder_is_removed(
         raise Stopped
 
     monkeypatch.setattr(fetcher, "download", slow_to_leave)
-    worker = fetcher.Fetcher()
+    engine = fetcher.Fetcher()
 
     def call(name: str, id: str) -> "asyncio.Task[Any]":
-        said = asyncio.to_thread(worker.call, name, lambda *_: None, lambda: True, id=id)
+        said = asyncio.to_thread(engine.call, name, lambda *_: None, lambda: True, id=id)
         return asyncio.create_task(said)
 
     fetching = call("fetch", "one")
@@ -158,6 +159,14 @@ def test_what_was_given_up_before_it_began_leaves_no_folder(hub: Hub, tmp_path: 
     data = {"plan": plan, "root": str(tmp_path / "models"), "endpoint": hub.address, "id": "one"}
     assert fetcher.Fetcher().call("fetch", lambda *_: None, lambda: True, **data) is None
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("engine", [fetcher.Fetcher, worker.Hub])
+def test_a_processor_is_left_alone_while_a_call_is_open(engine: type[Engine]):
+    """The host polls again at once for as long as one is."""
+    began = time.monotonic()
+    assert engine().poll(0.05) == ()
+    assert time.monotonic() - began >= 0.05
 
 
 async def test_the_end_of_the_server_is_a_pause(hub: Hub, tmp_path: Path):
