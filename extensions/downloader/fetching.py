@@ -1,9 +1,11 @@
 """A whole download in the worker: room for it, the files of each group, and their publication."""
 
+import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,16 @@ class Space:
     """Who has still to write how much: several downloads together must fit, too."""
 
     def __init__(self) -> None:
-        self._lock, self._claims = threading.Lock(), dict[int, int]()
+        self._lock = threading.Lock()
+        self._claims: dict[int, tuple[int, Callable[[], int]]] = {}
 
-    def claim(self, who: int, folder: Path, count: int) -> None:
-        """Raises Refused where there is not enough room."""
+    def claim(self, who: int, folder: Path, to_come: Callable[[], int]) -> None:
+        """`to_come` tells how many bytes, at any time. Raises Refused where there is not enough
+        room on the folder's disk."""
+        disk = folder.stat().st_dev
         with self._lock:
-            others = sum(claim for key, claim in self._claims.items() if key != who)
+            same = [claim for key, (at, claim) in self._claims.items() if key != who and at == disk]
+            count, others = to_come(), sum(claim() for claim in same)
             free = shutil.disk_usage(folder).free - others - SPARE
             if count > free:
                 more = " (other downloads need room as well)" if others else ""
@@ -44,7 +50,7 @@ class Space:
                     f"{size_of(max(free, 0))} are free{more}. Free at least "
                     f"{size_of(count - free)}, then start it again; nothing is lost."
                 )
-            self._claims[who] = count
+            self._claims[who] = disk, to_come
 
     def release(self, who: int) -> None:
         with self._lock:
@@ -115,12 +121,12 @@ class Download:
         way = Way(self._home, self._pace, *wishes.patience, xet)
         files = [File(i, group.target(i), group.part(i), way) for i in group.items]
         self._files += files
-        self._space.claim(id(self), self.root, self._to_come(files))
+        self._space.claim(id(self), self.root, lambda: _to_come(files))
         board = Board(files, way)
         board.run(tick)
         if board.full:
             self._full = (
-                f"The disk is full. Free {size_of(self._to_come(files) + SPARE)}, then let it go "
+                f"The disk is full. Free {size_of(_to_come(files) + SPARE)}, then let it go "
                 "on; what was fetched is kept."
             )
         else:
@@ -144,18 +150,6 @@ class Download:
                 f"({error.strerror}). Look at the folder, then start it again."
             ) from error
         group.clear()
-
-    def _to_come(self, files: list[File]) -> int:
-        """Bytes that have still to be written, as far as the parts tell."""
-        count = 0
-        for file in files:
-            there = file.target.stat().st_size if file.target.is_file() else -1
-            if there != file.item.size:
-                used = file.part_file.stat() if file.part_file.is_file() else None
-                full = -(-used.st_size // 512) if used else 0
-                blocks = getattr(used, "st_blocks", full) * 512  # Windows counts none
-                count += max(file.item.size - blocks, 0)
-        return count
 
     def _describe(self) -> None:
         if any(item.path == METADATA for item in self.plan.items):
@@ -190,6 +184,27 @@ class Download:
             aside=self._xet.trouble if self._xet else "",
             full=self._full,
         )
+
+
+def _to_come(files: Sequence[File]) -> int:
+    """Bytes that have still to be written, as far as the disk tells; any thread may ask."""
+    return sum(_missing(file) for file in files)
+
+
+def _missing(file: File) -> int:
+    there, used = _stat(file.target), _stat(file.part_file)
+    if file.state in ("right", "here") or (there and there.st_size == file.item.size):
+        return 0
+    full = -(-used.st_size // 512) if used else 0
+    blocks = getattr(used, "st_blocks", full) * 512  # Windows counts none
+    return max(file.item.size - blocks, 0)
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    """None where there is no such file, or none any more."""
+    with suppress(OSError):
+        return file.stat()
+    return None
 
 
 def _told(news: News) -> str:

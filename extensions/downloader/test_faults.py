@@ -20,7 +20,7 @@ import pytest
 from msgspec import structs
 
 from extensions.downloader import fetching, parts
-from extensions.downloader.fetching import Space
+from extensions.downloader.fetching import Download, Space
 from extensions.downloader.files import File
 from extensions.downloader.news import Wishes
 from extensions.downloader.pace import Pace, pause_after
@@ -200,11 +200,48 @@ def test_two_downloads_need_room_together(tmp_path: Path, monkeypatch: pytest.Mo
     usage = shutil.disk_usage(tmp_path)._replace(free=fetching.SPARE + 150)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     space = Space()
-    space.claim(1, tmp_path, 100)
+    space.claim(1, tmp_path, lambda: 100)
     with pytest.raises(Refused, match="other downloads"):
-        space.claim(2, tmp_path, 100)
+        space.claim(2, tmp_path, lambda: 100)
     space.release(1)
-    space.claim(2, tmp_path, 100)
+    space.claim(2, tmp_path, lambda: 100)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no second disk to be sure of")
+def test_downloads_to_two_disks_need_no_room_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    usage = shutil.disk_usage(tmp_path)._replace(free=fetching.SPARE + 150)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    space = Space()
+    space.claim(1, tmp_path, lambda: 100)
+    space.claim(2, Path("/dev"), lambda: 100)
+
+
+def test_what_a_download_wrote_already_is_not_kept_free_for_it(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A disk that holds both of two models just so takes the second while the first comes."""
+    empty, second = shutil.disk_usage(tmp_path), SIZE // 4
+
+    def usage(path: Path) -> object:
+        written = sum(file.stat().st_blocks * 512 for file in path.rglob("*.part"))
+        return empty._replace(free=fetching.SPARE + SIZE + 2 * second - written)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    said: list[str] = []
+    pace, space = Pace(), Space()
+    pace.limit(10e6)
+    first = Download(plan_of(hub), tmp_path, Home(hub.address), QUICK, pace, space)
+    begun = stop_at(said, SIZE // 2).is_set
+
+    def begin_the_second() -> bool:
+        if begun():
+            space.claim(2, tmp_path, lambda: second)
+        return begun()
+
+    with pytest.raises(Stopped):
+        first.run(lambda fraction, note: said.append(note), begin_the_second)
 
 
 def test_a_disk_that_fills_up_pauses_it(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
