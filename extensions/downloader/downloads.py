@@ -71,7 +71,8 @@ class Downloads:
         await asyncio.sleep(0)  # The jobs that the kernel kept begin first.
         for entry in self.entries:
             if entry.state in OPEN and entry.id not in self._jobs:
-                self._begin(entry)
+                with suppress(Refused):  # Its row says so.
+                    await self._begin(entry)
 
     # --- what a person can do ---
 
@@ -91,16 +92,18 @@ class Downloads:
         check_names(plan.items)
         for name in plan.folder.split("/") if plan.folder else ():
             safe(name)
-        for other in [*self._records.of(plan)]:
+        others = [*self._records.of(plan)]
+        for other in others:
             if other.state in OPEN and other.plan == plan:
                 return other
             if other.state in OPEN:
                 raise Refused(
                     f"“{other.name}” is being fetched to the same place. Wait for it or cancel it."
                 )
-            await self._ext.thread(self._records.drop, other)  # What it had is taken up.
         entry = await self._ext.thread(self._records.add, Kept(plan, endpoint))
-        self._begin(entry)
+        for other in others:
+            await self._ext.thread(self._records.drop, other)  # What it had is taken up.
+        await self._begin(entry)
         return entry
 
     async def pause(self, id: str) -> None:
@@ -121,7 +124,7 @@ class Downloads:
             self._line.join(entry.id)
         elif entry.state in ("failed", "cancelled"):
             await self._set(entry, "waiting")
-            self._begin(entry)
+            await self._begin(entry)
 
     retry = resume
 
@@ -152,9 +155,14 @@ class Downloads:
 
     # --- the job ---
 
-    def _begin(self, entry: Entry) -> None:
+    async def _begin(self, entry: Entry) -> None:
+        """Raises Refused where its job cannot be noted, as on a full disk."""
         entry.still()
-        self._ext.job(f"Downloading {entry.name}", Fetch(entry.id))
+        try:
+            self._ext.job(f"Downloading {entry.name}", Fetch(entry.id))
+        except Refused as refusal:
+            await self._set(entry, "failed", str(refusal))
+            raise
 
     async def _run(self, job: Job, params: Fetch) -> None:
         if not (entry := self._records.entries.get(params.id)) or entry.state not in OPEN:

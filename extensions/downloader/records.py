@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from kernel.api import Struct, built, write
+from kernel.api import Refused, Struct, built, write
 
 from .news import News
 from .plan import Plan
@@ -117,12 +117,18 @@ class Records:
                 self.entries[file.stem] = Entry(file.stem, kept)
 
     def add(self, kept: Kept) -> Entry:
-        """Keep a new one. Blocking."""
+        """Keep a new one; raises Refused where it cannot be written down. Blocking."""
         numbers = (str(number) for number in itertools.count(int(time.time() * 10)))
-        id = next(number for number in numbers if number not in self.entries)
-        self.entries[id] = Entry(id, kept)
-        self.keep(self.entries[id])
-        return self.entries[id]
+        entry = Entry(next(number for number in numbers if number not in self.entries), kept)
+        try:
+            self.keep(entry)
+        except OSError as error:
+            raise Refused(
+                f"{entry.name} was not begun: its record could not be written "
+                f"({error.strerror}). Free some space or check the data folder, then try again."
+            ) from error
+        self.entries[entry.id] = entry
+        return entry
 
     def keep(self, entry: Entry) -> None:
         """Write it down; one that is done needs no file any more. Blocking."""

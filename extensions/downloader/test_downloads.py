@@ -8,8 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +215,53 @@ async def test_what_failed_is_told_and_tried_again(hub: Hub, tmp_path: Path):
         await app.until(lambda: entry.state == "done")
         assert {asked.path.rpartition("/")[2] for asked in hub.asked} == {"one.gguf"}
         assert is_whole(app, hub, "one")
+
+
+@contextmanager
+def unwritable(folder: Path) -> Generator[None]:
+    """A folder in which nothing can be written, as on a full disk."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text("")
+    yield
+    folder.unlink()
+
+
+async def test_what_cannot_be_noted_is_not_in_the_list(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path) as (app, downloads):
+        with (
+            unwritable(tmp_path / "state" / "downloader" / "downloads"),
+            pytest.raises(Refused, match=r"me/one was not begun: .* Free some space"),
+        ):
+            await downloads.start(plan_of(hub, "one"))
+        assert downloads.entries == []
+        entry = await downloads.start(plan_of(hub, "one"))
+        await app.until(lambda: entry.state == "done")
+
+
+async def test_what_cannot_be_begun_has_failed_and_is_tried_again(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path) as (app, downloads):
+        with unwritable(tmp_path / "jobs"):
+            with pytest.raises(Refused, match="was not begun"):
+                await downloads.start(plan_of(hub, "one"))
+            [entry] = downloads.entries
+            with pytest.raises(Refused, match="was not begun"):
+                await downloads.retry(entry.id)
+            assert entry.state == "failed"
+            assert "Free some space" in entry.kept.why
+        await downloads.retry(entry.id)
+        await app.until(lambda: entry.state == "done")
+        assert is_whole(app, hub, "one")
+
+
+async def test_what_cannot_be_taken_up_after_a_restart_has_failed(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, limit=1.0) as (app, downloads):
+        entry = await downloads.start(plan_of(hub, "one"))
+        await app.until(lambda: entry.state == "running")
+    with unwritable(tmp_path / "jobs"):
+        async with downloading(tmp_path) as (app, downloads):
+            [entry] = downloads.entries
+            await app.until(lambda: entry.state == "failed")
 
 
 async def test_nothing_is_said_to_be_kept_where_nothing_came(hub: Hub, tmp_path: Path):
