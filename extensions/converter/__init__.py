@@ -42,16 +42,17 @@ class Conversions(JobKind, frozen=True):
 
 async def setup(ext: Extension[Any]) -> None:
     roots = {"models": ext.models, "loras": ext.loras}
-    one_at_a_time = asyncio.Lock()
+    beginning, one_at_a_time = asyncio.Lock(), asyncio.Lock()
     views = Views(ext, roots)
 
     @ext.on(Convert)
     async def convert(action: Convert, client: Client) -> None:
         name = (action.place, action.file)
-        if name in views.running:
-            raise Refused(f"{action.file} is being converted already. Wait until it is done.")
-        await ext.thread(plan_of, path_of(*name))  # What cannot be begun is told at once.
-        views.running[name] = ext.job(f"Converting {action.file}", Conversions(*name))
+        async with beginning:  # Else two clicks at once would begin it twice.
+            if name in views.running:
+                raise Refused(f"{action.file} is being converted already. Wait until it is done.")
+            await ext.thread(plan_of, path_of(*name))  # What cannot be begun is told at once.
+            views.running[name] = ext.job(f"Converting {action.file}", Conversions(*name))
         views.failed.pop(name, None)
         await views.tell()
 

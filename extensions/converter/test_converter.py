@@ -352,6 +352,20 @@ async def test_cancelled_by_a_person_it_leaves_nothing(tmp_path: Path):
         assert worker.closed == 1
 
 
+async def test_two_clicks_at_once_begin_one_conversion(tmp_path: Path):
+    async with running(HERE, "models", data=tmp_path) as app:
+        models = app.kernel.models
+        models.mkdir(exist_ok=True)
+        plain(models / "small.pt")
+        worker = lends(app, Waiting())
+        page, other = await app.open("/models"), await app.open("/models")
+        clicks = [each.act("converter.convert", file="small.pt") for each in (page, other)]
+        await asyncio.gather(*clicks)
+        assert len(app.kernel.jobs.running) == 1
+        await other.until("is being converted already")
+        await app.until(lambda: worker.calls == ["small.pt"])
+
+
 async def test_the_page_of_a_model_offers_it(tmp_path: Path):
     async with running(HERE, "models", "transformers", data=tmp_path) as app:
         model = app.kernel.models / "mine"

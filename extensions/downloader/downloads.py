@@ -55,7 +55,8 @@ class Downloads:
         self._jobs: dict[str, Job] = {}
         self._going: dict[str, asyncio.Task[Any]] = {}
         self._worker: Worker | None = None
-        self._starting, self._writing = asyncio.Lock(), asyncio.Lock()
+        self._adding, self._starting = asyncio.Lock(), asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._unwritten: set[str] = set()
         self._resting: asyncio.TimerHandle | None = None
         self._ended = False
@@ -92,16 +93,24 @@ class Downloads:
         check_names(plan.items)
         for name in plan.folder.split("/") if plan.folder else ():
             safe(name)
-        others = [*self._records.of(plan)]
-        for other in others:
+        async with self._adding:  # Else two clicks at once would begin it twice.
+            return self._same(plan) or await self._add(Kept(plan, endpoint))
+
+    def _same(self, plan: Plan) -> Entry | None:
+        """What is under way already; raises Refused where another is, to the same place."""
+        for other in self._records.of(plan):
             if other.state in OPEN and other.plan == plan:
                 return other
             if other.state in OPEN:
                 raise Refused(
                     f"“{other.name}” is being fetched to the same place. Wait for it or cancel it."
                 )
-        entry = await self._ext.thread(self._records.add, Kept(plan, endpoint))
-        for other in others:
+        return None
+
+    async def _add(self, kept: Kept) -> Entry:
+        ended = [*self._records.of(kept.plan)]
+        entry = await self._ext.thread(self._records.add, kept)
+        for other in ended:
             await self._ext.thread(self._records.drop, other)  # What it had is taken up.
         await self._begin(entry)
         return entry

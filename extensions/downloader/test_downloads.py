@@ -359,6 +359,15 @@ async def test_the_same_is_not_fetched_twice(hub: Hub, tmp_path: Path):
         assert len(downloads.entries) == 1
 
 
+async def test_two_clicks_at_once_begin_one_download(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path) as (app, downloads):
+        plan = plan_of(hub, "one")
+        entry, same = await asyncio.gather(downloads.start(plan), downloads.start(plan))
+        assert downloads.entries == [entry]
+        assert same is entry
+        await app.until(lambda: entry.state == "done")
+
+
 async def test_hostile_names_are_refused_before_a_byte_comes(hub: Hub, tmp_path: Path):  # B16, B21
     url = f"{hub.address}/me/one/resolve/main/config.json"
     async with downloading(tmp_path) as (app, downloads):
