@@ -205,7 +205,7 @@ class File:
                 filled += count
                 if filled == len(buffer) or at + filled == stop or time.monotonic() >= due:
                     written, filled = filled, 0
-                    if not part.write(key, buffer[:written]):
+                    if not part.write(key, buffer[:written], self._still):
                         return
                     self._fault = ""
                     at, due = at + written, time.monotonic() + OFTEN
@@ -213,7 +213,11 @@ class File:
                     way.rest(pause)
         finally:
             if filled:
-                part.write(key, buffer[:filled])
+                part.write(key, buffer[:filled], self._still)
+
+    def _still(self, _: int) -> None:
+        """What was there before may take minutes to hash: a wish for the end ends that."""
+        self._way.rest(0)
 
     def _anew(self, part: Part, change: Changed, before: int) -> None:
         """Begin again, once for all threads that find the change."""
@@ -271,7 +275,7 @@ class File:
     def check(self) -> None:
         """Compare the hash; a file that came damaged is fetched anew, a few times."""
         assert self.part
-        found = self.part.digest(lambda _: self._way.rest(0))
+        found = self.part.digest(self._still)
         if self._wanted and found != self._wanted:
             self._damages += 1
             if self._way.xet and self._chunks:

@@ -18,6 +18,9 @@ from .trouble import Full
 if TYPE_CHECKING:
     from hashlib import _Hash
 
+Step = Callable[[int], None]
+"""Hears of bytes that had to be read to be hashed; it may raise, and so end that."""
+
 BUFFER = 1 << 18
 RECORD = 2048
 """Bytes that the record is filled up to, so that a shorter one replaces a longer one whole."""
@@ -175,8 +178,9 @@ class Part:
             taken = self._taken.get(key)
             return (taken[0], taken[1]) if taken else None
 
-    def write(self, key: int, data: memoryview) -> bool:
-        """Write on where a range is; False when the part began anew meanwhile. Raises Full."""
+    def write(self, key: int, data: memoryview, step: Step = lambda count: None) -> bool:
+        """Write on where a range is; False when the part began anew meanwhile. Raises Full, and
+        what `step` does, once the bytes are written and kept."""
         with self._lock:
             if key not in self._taken or self._closed:
                 return False
@@ -194,7 +198,7 @@ class Part:
                 return False
             self._taken[key][0] = at + len(data)
             self._keep()
-        self._follow(at, data)
+        self._follow(at, data, step)
         return True
 
     def give_back(self, key: int) -> None:
@@ -223,7 +227,7 @@ class Part:
             starts += [at for at, stop in self._taken.values() if at < stop]
             return min(starts, default=self.size)
 
-    def _follow(self, at: int, data: memoryview) -> None:
+    def _follow(self, at: int, data: memoryview, step: Step) -> None:
         """Hash what can be hashed now, unless another thread does that."""
         if not self._hashing.acquire(blocking=False):
             return
@@ -234,11 +238,11 @@ class Part:
                 self._hash.update(data)
                 self._hashed += len(data)
             if self._frontier() - self._hashed >= BUFFER:
-                self._hash_to(self._frontier())
+                self._hash_to(self._frontier(), step)
         finally:
             self._hashing.release()
 
-    def _hash_to(self, stop: int, step: Callable[[int], None] = lambda count: None) -> None:
+    def _hash_to(self, stop: int, step: Step) -> None:
         view = memoryview(bytearray(min(BUFFER, max(stop - self._hashed, 1))))
         while self._hashed < stop:
             count = self._bytes.read(self._hashed, view[: stop - self._hashed])
@@ -248,8 +252,8 @@ class Part:
             self._hashed += count
             step(count)
 
-    def digest(self, step: Callable[[int], None] = lambda count: None) -> str:
-        """The hash of the whole file; `step` hears of the bytes that had still to be read."""
+    def digest(self, step: Step = lambda count: None) -> str:
+        """The hash of the whole file."""
         with self._hashing:
             self._hash_to(self.size, step)
             return self._hash.hexdigest()

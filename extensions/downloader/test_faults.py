@@ -19,13 +19,13 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from extensions.downloader import fetching, parts
+from extensions.downloader import fetching, files, parts
 from extensions.downloader.fetching import Download, Space
 from extensions.downloader.files import File
 from extensions.downloader.news import Wishes
 from extensions.downloader.pace import Pace, pause_after
 from extensions.downloader.plan import Item, Plan
-from extensions.downloader.staging import HIDDEN
+from extensions.downloader.staging import HIDDEN, groups
 from extensions.downloader.test_fetching import (
     QUICK,
     fetch,
@@ -36,7 +36,7 @@ from extensions.downloader.test_fetching import (
 )
 from extensions.downloader.trouble import Again, Stopped, seconds
 from extensions.downloader.way import Way
-from extensions.downloader.wire import Home
+from extensions.downloader.wire import Home, Wire
 from kernel.api import Refused
 from tests.hub import Hub, Made, Repo, answering, listening, serving
 
@@ -534,6 +534,37 @@ def test_a_stop_does_not_wait_for_a_silent_server(hub: Hub, tmp_path: Path):
     with pytest.raises(Stopped):
         fetch(hub, tmp_path, wishes=Wishes(), cancelled=wished)
     assert time.monotonic() - began < 4, "not the twenty seconds after which it would be left"
+
+
+def test_a_stop_does_not_wait_until_what_was_there_is_hashed(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    half(hub, tmp_path)
+    way, plan, hashed = Way(Home(hub.address), Pace(), *QUICK.patience), plan_of(hub), list[int]()
+
+    class Stopping:
+        """Somebody wishes the end while it hashes."""
+
+        def update(self, data: memoryview) -> None:
+            hashed.append(len(data))
+            way.stop.set()
+
+    monkeypatch.setattr(files, "hash_of", lambda *_: (Stopping, ""))
+    [model] = groups(plan, tmp_path)
+    [item] = (item for item in plan.items if item.size == SIZE)
+    file = File(item, model.target(item), model.part(item), way)
+    file.begin()
+    assert file.have > SIZE // 3
+    wire = Wire(way.home, way.stall)
+    with pytest.raises(Stopped):
+        file.fetch(file.take() or 0, wire, memoryview(bytearray(files.WRITE)))
+    wire.close()
+    assert file.part
+    file.part.close()
+    assert sum(hashed) <= parts.BUFFER
+    monkeypatch.undo()
+    assert fetch(hub, tmp_path).failed == {}
+    assert whole(hub, tmp_path)
 
 
 def test_clean_forgets_what_was_begun(hub: Hub, tmp_path: Path):
