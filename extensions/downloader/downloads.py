@@ -24,7 +24,7 @@ from .hub import xet_of
 from .line import Line
 from .news import Downloaded, DownloadMoved, News, Wishes
 from .plan import Plan
-from .planning import check_names, safe
+from .planning import asked_at, check_names, safe
 from .records import Entry, Kept, Records, State
 from .staging import groups
 
@@ -231,6 +231,7 @@ class Downloads:
             self._tell(entry)
 
         address, token = self._where(entry.kept.endpoint)
+        plan = asked_at(entry.plan, address)
         settings = self._ext.settings
         wishes = Wishes(settings.threads, settings.retries, xet=xet_of(settings.xet))
         root = self._ext.loras if entry.plan.root == "loras" else self._ext.models
@@ -239,7 +240,7 @@ class Downloads:
             "fetch",
             report,
             id=entry.id,
-            plan=msgspec.to_builtins(entry.plan),
+            plan=msgspec.to_builtins(plan),
             root=str(root),
             endpoint=address,
             token=token,

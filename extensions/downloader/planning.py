@@ -89,6 +89,18 @@ def _plan(
     )
 
 
+def asked_at(plan: Plan, endpoint: str) -> Plan:
+    """The same files at another hub, as a mirror that was set since they were chosen."""
+    source = f"{endpoint}/{plan.repo}"
+    before, after = f"{plan.source}/", f"{source}/"
+    if before == after or not all(item.url.startswith(before) for item in plan.items):
+        return plan
+    items = tuple(
+        structs.replace(item, url=item.url.replace(before, after, 1)) for item in plan.items
+    )
+    return structs.replace(plan, items=items, source=source)
+
+
 def check_names(items: Sequence[Item]) -> None:
     """Raises Refused, before a byte is fetched, where a name leads elsewhere or is there twice."""
     if not items:

@@ -264,6 +264,31 @@ async def test_what_cannot_be_taken_up_after_a_restart_has_failed(hub: Hub, tmp_
             await app.until(lambda: entry.state == "failed")
 
 
+async def test_another_try_asks_the_mirror_that_was_set_meanwhile(hub: Hub, tmp_path: Path):
+    hub["me/one"].private = True
+    hub.tokens["hf_mine"] = {"me/one"}
+    away = "http://127.0.0.1:9"
+    plan = plan_of(hub, "one")
+    items = [structs.replace(i, url=i.url.replace(hub.address, away)) for i in plan.items]
+    plan = structs.replace(plan, items=tuple(items), source=f"{away}/me/one")
+    async with downloading(tmp_path, retries=0, endpoint=away) as (app, downloads):
+        entry = await downloads.start(plan)
+        await app.until(lambda: entry.state == "failed")
+        await app.configure("downloader", endpoint=hub.address, token="hf_mine")
+        await downloads.retry(entry.id)
+        await app.until(lambda: entry.state == "done")
+        assert is_whole(app, hub, "one")
+
+
+async def test_a_hub_that_a_link_named_stays_the_one_and_is_told_no_token(hub: Hub, tmp_path: Path):
+    plan = structs.replace(plan_of(hub, "one"), source=f"{hub.address}/me/one")
+    async with downloading(tmp_path, endpoint="http://127.0.0.1:9") as (app, downloads):
+        await app.configure("downloader", token="hf_mine")
+        entry = await downloads.start(plan, hub.address)
+        await app.until(lambda: entry.state == "done")
+        assert not any("authorization" in asked.headers for asked in hub.asked)
+
+
 async def test_nothing_is_said_to_be_kept_where_nothing_came(hub: Hub, tmp_path: Path):
     hub.misbehave("status", "*", status=404, times=1000)
     async with downloading(tmp_path) as (app, downloads):
