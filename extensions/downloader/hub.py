@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,15 @@ def token_of(setting: str) -> str:
     """The token in the settings, or where huggingface_hub has it: HF_TOKEN, or its file."""
     named = setting or os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") or ""
     if named.strip():
-        return named.strip()
+        return visible(named)
     home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
     file = Path(os.environ.get("HF_TOKEN_PATH") or Path(home) / "token")
     with suppress(OSError, UnicodeError, ValueError):
         if file.stat().st_size < 1000:
-            return file.read_text("utf-8").strip()
+            return visible(file.read_text("utf-8"))
     return ""
+
+
+def visible(token: str) -> str:
+    """Its first line, without what is not seen and was pasted along: no header takes that."""
+    return "".join(re.findall("[!-~]", token.strip().partition("\n")[0]))

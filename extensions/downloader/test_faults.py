@@ -485,6 +485,12 @@ def test_the_token_goes_to_the_hub_alone(hub: Hub, tmp_path: Path):  # G61
     assert not Home().owns("https://huggingface.co")
 
 
+def test_a_token_that_cannot_be_told_stands_in_no_sentence(hub: Hub, tmp_path: Path):
+    failed = fetch(hub, tmp_path, auth="Bearer hf_mine\nhf_old").failed
+    assert "cannot be asked" in failed["config.json"]
+    assert "hf_" not in str(failed)
+
+
 def test_who_may_not_have_it_is_told_what_to_do(hub: Hub, tmp_path: Path):
     hub["me/mine"].private = True
     why = fetch(hub, tmp_path).failed["config.json"]

@@ -259,6 +259,20 @@ def test_where_models_are_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert token_of("hf_set") == "hf_set"
 
 
+@pytest.mark.parametrize("unseen", ["\u200b{}", "{}\ufeff", " {}\u200d ", "“{}”", "{}\nhf_old"])
+def test_a_token_is_told_without_what_was_pasted_along(
+    unseen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """No header takes such letters: nothing could be asked at all."""
+    pasted = unseen.format("hf_mine")
+    assert token_of(pasted) == "hf_mine"
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "token").write_text(pasted, "utf-8")
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+    assert token_of("") == "hf_mine"
+
+
 async def test_the_guide_s_row_says_whether_it_is_loaded(tmp_path: Path):
     model = Scripted("Hi.")
     async with running("downloader", model=model, data=tmp_path) as app:

@@ -106,7 +106,8 @@ class Wire:
     def _again(self, parts: SplitResult, error: Exception) -> Exception:
         host = parts.hostname or parts.geturl()
         if isinstance(error, ValueError) and not isinstance(error, OSError):
-            return Refused(f"“{host}” cannot be asked: {error}. Check the address.")
+            # What the error says may hold the token.
+            return Refused(f"“{host}” cannot be asked. Check the address, and your token.")
         if isinstance(error, socket.gaierror):
             why = f"{host} was not found"
         elif isinstance(error, TimeoutError):
