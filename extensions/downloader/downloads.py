@@ -111,7 +111,7 @@ class Downloads:
         ended = [*self._records.of(kept.plan)]
         entry = await self._ext.thread(self._records.add, kept)
         for other in ended:
-            await self._ext.thread(self._records.drop, other)  # What it had is taken up.
+            await self._strike(other)  # What it had is taken up.
         await self._begin(entry)
         return entry
 
@@ -129,8 +129,8 @@ class Downloads:
         """Go on, also with one that failed or was cancelled."""
         entry = self.get(id)
         if entry.state == "paused":
+            self._line.join(entry.id)  # Before a wait, in which it may be paused again.
             await self._set(entry, "waiting")
-            self._line.join(entry.id)
         elif entry.state in ("failed", "cancelled"):
             await self._set(entry, "waiting")
             await self._begin(entry)
@@ -274,7 +274,8 @@ class Downloads:
 
     async def _write(self, entry: Entry) -> None:
         with suppress(OSError):  # A full disk is told of by who fills it.
-            await self._ext.thread(self._records.keep, entry)
+            if entry.id in self._records.entries:  # Else it was removed meanwhile.
+                await self._ext.thread(self._records.keep, entry)
         self._unwritten.discard(entry.id)
 
     def _tell(self, entry: Entry) -> None:
@@ -289,14 +290,18 @@ class Downloads:
             for group in groups(entry.plan, Path(root).resolve()):
                 with group.alone(lambda: time.sleep(0.1)):
                     group.clear()
-            self._records.drop(entry)
 
-        if entry.state == "done":
-            return await self._ext.thread(self._records.drop, entry)
-        if self._worker:
-            with suppress(WorkerDied):  # Then nothing of it is at work, either.
-                await self._worker.call("left", id=entry.id)
-        await self._ext.thread(remove)
+        if entry.state != "done":
+            if self._worker:
+                with suppress(WorkerDied):  # Then nothing of it is at work, either.
+                    await self._worker.call("left", id=entry.id)
+            await self._ext.thread(remove)
+        await self._strike(entry)
+
+    async def _strike(self, entry: Entry) -> None:
+        """Take it out of the list, and its file away, after what is being written of it."""
+        async with self._writing:
+            await self._ext.thread(self._records.drop, entry)
 
     async def _working(self, report: Callable[[float, str], None]) -> Worker:
         async with self._starting:

@@ -359,6 +359,55 @@ async def test_a_pause_while_it_waits_lasts(hub: Hub, tmp_path: Path):
         await app.until(lambda: two.state == "running")
 
 
+@contextmanager
+def held(downloads: Downloads) -> Generator[None]:
+    """What is to be written of them waits until the end of this, as for a slow disk."""
+    gate, keep = threading.Event(), downloads._records.keep
+
+    def late(entry: Entry) -> None:
+        gate.wait(20)
+        keep(entry)
+
+    downloads._records.keep = late
+    yield
+    downloads._records.keep = keep
+    gate.set()
+
+
+async def test_a_pause_while_it_is_noted_that_it_goes_on_lasts(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, at_once=1, limit=8.0) as (app, downloads):
+        one = await downloads.start(plan_of(hub, "one"))
+        await begun(app, one)
+        await downloads.pause(one.id)
+        await app.until(lambda: not downloads._going)
+        with held(downloads):
+            wishes = [asyncio.create_task(downloads.resume(one.id))]
+            await app.until(lambda: one.state != "paused")
+            wishes += [asyncio.create_task(downloads.pause(one.id))]
+            await app.until(lambda: one.state == "paused")
+        await asyncio.gather(*wishes)
+        await app.configure("downloader", limit=0.0)
+        two = await downloads.start(plan_of(hub, "two"))
+        await app.until(lambda: two.state == "done")
+        assert one.state == "paused"
+        await downloads.resume(one.id)
+        await app.until(lambda: one.state == "done")
+
+
+async def test_what_is_removed_while_its_end_is_noted_does_not_come_back(hub: Hub, tmp_path: Path):
+    async with downloading(tmp_path, limit=8.0) as (app, downloads):
+        entry = await downloads.start(plan_of(hub, "one"))
+        await begun(app, entry)
+        with held(downloads):
+            wishes = [asyncio.create_task(downloads.cancel(entry.id))]
+            await app.until(lambda: entry.state == "cancelled")
+            wishes += [asyncio.create_task(downloads.forget(entry.id))]
+            await app.until(lambda: not (models(app) / ".downloads").exists())
+        await asyncio.gather(*wishes)
+    async with downloading(tmp_path) as (app, downloads):
+        assert downloads.entries == []
+
+
 async def test_the_pace_is_for_all_together(hub: Hub, tmp_path: Path):
     async with downloading(tmp_path, limit=4.0) as (app, downloads):
         clock = asyncio.get_running_loop().time
