@@ -341,6 +341,19 @@ def test_a_server_with_a_problem_is_asked_again(hub: Hub, tmp_path: Path, status
     assert whole(hub, tmp_path)
 
 
+@pytest.mark.parametrize("store", ["http://store.test:99999", "http://[store.test"])
+def test_a_file_that_is_sent_on_to_no_address_fails_alone(
+    hub: Hub, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hub, "store", store)
+    news = fetch(hub, tmp_path, wishes=IMPATIENT)
+    assert news.done == 1
+    assert "sends the download on to no address" in news.failed["model.safetensors"]
+    monkeypatch.undo()
+    assert fetch(hub, tmp_path).failed == {}
+    assert whole(hub, tmp_path)
+
+
 def test_a_silent_connection_is_left(hub: Hub, tmp_path: Path):
     hub.misbehave("stall", "*.safetensors", at=SIZE // 2, times=2)
     began = time.monotonic()

@@ -79,7 +79,11 @@ class Wire:
             if response.status not in REDIRECTS or not where:
                 return Answer(response, url, linked)
             self._pass_over(response)
-            url = urljoin(url, where)
+            try:
+                url = urljoin(url, where)
+                _origin(urlsplit(url))
+            except ValueError as error:
+                raise Again("The server sends the download on to no address") from error
         raise Refused("The server sends the download in circles. Try another address.")
 
     def _ask(self, url: str, headers: Mapping[str, str]) -> HTTPResponse:
