@@ -193,7 +193,6 @@ class Downloads:
             self._line.leave(entry.id)
             del self._jobs[entry.id]
             self._tell(entry)
-            self._rest_later()
 
     async def _fetch_in_turns(self, job: Job, entry: Entry) -> None:
         deaths = 0
@@ -214,6 +213,7 @@ class Downloads:
                 task.cancel()
                 await asyncio.wait({task})
                 del self._going[entry.id]
+                self._rest_later()
                 entry.still()
                 if entry.state == "paused":
                     self._line.leave(entry.id)
@@ -318,7 +318,7 @@ class Downloads:
             self._resting = asyncio.get_running_loop().call_later(IDLE, self._rest)
 
     def _rest(self) -> None:
-        if not self._jobs:
+        if not self._going:
             self._ext.spawn(self._close(), "rest")
 
     async def _end(self) -> None:

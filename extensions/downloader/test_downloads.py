@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from extensions.downloader import downloads as work
 from extensions.downloader import fetcher, worker
 from extensions.downloader.api import DOWNLOADS, Downloads
 from extensions.downloader.line import Line
@@ -105,6 +106,23 @@ async def test_paused_and_resumed(hub: Hub, tmp_path: Path):
         await app.until(lambda: entry.state == "done")
         assert is_whole(app, hub, "one")
         assert entry.news.fetched < SIZE
+
+
+async def test_while_all_are_paused_nothing_runs_for_them(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(work, "IDLE", 0.05)
+    async with downloading(tmp_path, limit=8.0) as (app, downloads):
+        entry = await downloads.start(plan_of(hub, "one"))
+        await begun(app, entry)
+        fetching = downloads._worker
+        assert fetching
+        await downloads.pause(entry.id)
+        await app.until(fetching.died.done)
+        await app.configure("downloader", limit=0.0)
+        await downloads.resume(entry.id)
+        await app.until(lambda: entry.state == "done")
+        assert is_whole(app, hub, "one")
 
 
 async def test_cancelled_and_taken_up_or_forgotten(hub: Hub, tmp_path: Path):
