@@ -65,14 +65,14 @@ class Hub:
         """One of the worker's calls; raises Refused."""
         if self._idle:
             self._idle.cancel()
+        address, token = self.where(endpoint)
         self._asking += 1
         try:
             worker = await self._started()
-            address, token = self.where(endpoint)
             async with asyncio.timeout(PATIENCE):
                 return await worker.call(name, endpoint=address, token=token, **data)
         except TimeoutError:
-            raise Refused(f"{self.endpoint} does not answer. Try again later.") from None
+            raise Refused(f"{address} does not answer. Try again later.") from None
         except (WorkerError, WorkerDied) as error:
             raise Refused(str(error)) from error
         finally:

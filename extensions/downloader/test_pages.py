@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from extensions.models.api import MODELS
+from kernel.api import Refused
 from kernel.testing import App, Scripted, running
 from tests.hub import Hub, Repo
 
+from . import hub as asking
 from .hub import endpoint_of, token_of
 from .plan import HUB
 from .starters import NAME, SHIPPED, read
@@ -116,6 +119,17 @@ async def test_who_is_not_let_in_is_told_what_to_do(
         await app.until(lambda: (ext.models / "m-Q4_0.gguf").is_file())
         assert SECRET not in page.html
         assert {file.parent.name for file in holding(tmp_path, SECRET.encode())} <= {"secrets"}
+
+
+async def test_the_hub_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(asking, "PATIENCE", 0.0)
+    python = Path(sys.executable)
+    async with running("downloader", data=tmp_path, python=python) as app:
+        asked = asking.Hub(app.extension("downloader"))
+        with pytest.raises(Refused, match=r"^http://mirror.test does not answer"):
+            await asked.card("me/mine", "main", "http://mirror.test")
 
 
 @pytest.mark.parametrize("said", ["hf-mirror.com", "not an address", "ftp://x.org", "https://"])
