@@ -4,6 +4,7 @@ It works without the server and beside it: what one has begun, the other goes on
 """
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +127,21 @@ async def _check(worker: Worker, plan: Plan, root: Path) -> None:
     bar.finish("Compared")
     for path, how in found.items():
         say(f"{how:8} {path}")
-    if bad := sum(how != "right" for how in found.values()):
-        verb = "is" if bad == 1 else "are"
-        raise Refused(
-            f"{bad:,} of {len(found):,} file{'s' * (len(found) > 1)} {verb} not what the hub has. "
-            "The same command without --check fetches anew what is not right."
-        )
+    if any(how != "right" for how in found.values()):
+        raise Refused(differing(plan, found))
     say("All files are right.")
+
+
+def differing(plan: Plan, found: Mapping[str, str]) -> str:
+    """How many files are not what the hub has, and what to do about it."""
+    bad = sum(how != "right" for how in found.values())
+    anew = "The same command without --check fetches anew what is not right."
+    if not plan.folder and "wrong" in found.values():  # It may be another model: it stays.
+        anew = "Move it away; the same command without --check then fetches it anew."
+    return (
+        f"{bad:,} of {len(found):,} file{'s' * (len(found) > 1)} {'is' if bad == 1 else 'are'} "
+        f"not what the hub has. {anew}"
+    )
 
 
 def missed(failed: int, files: int) -> str:

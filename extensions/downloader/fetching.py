@@ -119,7 +119,10 @@ class Download:
                 wishes.stall,
             )  # fmt: skip
         way = Way(self._home, self._pace, *wishes.patience, xet)
-        files = [File(i, group.target(i), group.part(i), way) for i in group.items]
+        files = [
+            File(i, group.target(i), group.part(i), way, alone=not self.plan.folder)
+            for i in group.items
+        ]
         self._files += files
         self._space.claim(id(self), self.root, lambda: _to_come(files))
         board = Board(files, way)

@@ -25,14 +25,22 @@ OFTEN = 0.25
 """Seconds after which even little is written: what is on the disk is what is told."""
 DAMAGED = 3
 """So many times a file may come damaged."""
+TAKEN = (
+    "There is a file of this name already: another one, or this one with damage. Move it away, "
+    "then try again."
+)
 
 
 class File:
     """A file on its way. `state` is new, open, right, here (it was in its place already) or
-    failed; until `ready` (seconds of the clock) it rests after a fault."""
+    failed; until `ready` (seconds of the clock) it rests after a fault. What lies in its place
+    gives way, unless it is `alone`: then that may be another model."""
 
-    def __init__(self, item: Item, target: Path, part: Path, way: Way) -> None:
+    def __init__(
+        self, item: Item, target: Path, part: Path, way: Way, *, alone: bool = False
+    ) -> None:
         self.item, self.target, self.part_file = item, target, part
+        self._alone = alone
         self.state, self.why = "new", ""
         self.ready = 0.0
         self.away = False
@@ -71,7 +79,7 @@ class File:
     # --- beginning ---
 
     def begin(self) -> None:
-        """Look at what is there already, and take that up."""
+        """Look at what is there already, and take that up. Raises Refused."""
         self.part = Part(self.part_file, self.item.path, self.item.size, self._make)
         if self.part.right and not self._is_still_right(self.part):
             self.part.restart()
@@ -80,6 +88,8 @@ class File:
             self._close("right")
         elif self._in_place():
             self._close("here")
+        elif self._alone and self.target.exists():
+            raise Refused(TAKEN)
         else:
             with self._lock:  # It may have been given up meanwhile, with all others.
                 if self.state == "new":

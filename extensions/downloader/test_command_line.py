@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from extensions.downloader.addresses import Address
-from extensions.downloader.command_line import missed
+from extensions.downloader.command_line import differing, missed
 from extensions.downloader.plan import Item, Plan, Repository
 from extensions.downloader.planning import Places
 from extensions.downloader.terminal import Bar
@@ -89,6 +89,15 @@ def test_how_many_failed_is_said_in_whole_sentences():
     assert missed(8, 8) == "None of the 8 files could be fetched."
     assert missed(1, 8) == "1 of 8 files could not be fetched; the others are kept."
     assert missed(1002, 10_002).startswith("1,002 of 10,002 files")
+
+
+def test_what_differs_is_fetched_anew_or_moved_away_first():
+    model, gguf = plan(repository("config.json", "model.safetensors")), plan(repository("m.gguf"))
+    said = differing(model, {"config.json": "right", "model.safetensors": "wrong"})
+    assert said.startswith("1 of 2 files is not what the hub has. The same command without --check")
+    said = differing(gguf, {"m.gguf": "missing"})
+    assert said.startswith("1 of 1 file is not what the hub has. The same command without --check")
+    assert "Move it away; the same" in differing(gguf, {"m.gguf": "wrong"})
 
 
 def test_the_last_word_of_progress_is_that_all_is_done(capsys: pytest.CaptureFixture[str]):

@@ -321,6 +321,24 @@ def test_the_folder_goes_while_it_is_filled(hub: Hub, tmp_path: Path):
     assert whole(hub, tmp_path)
 
 
+@pytest.mark.parametrize("size", [1000, 2000])
+def test_another_models_file_of_the_same_name_is_not_written_over(
+    hub: Hub, tmp_path: Path, size: int
+):
+    """As of two fine-tunes of one model, which may even have one size."""
+    for who, seed in (("ann", 1), ("bob", 2)):
+        hub.add(Repo(f"{who}/tune")).commit({"tune.gguf": Made(1000, seed)})
+    plan = plan_of(hub, "bob/tune", folder="")
+    hers = b"".join(Made(size, 1).pieces(0, size))
+    (tmp_path / "tune.gguf").write_bytes(hers)
+    assert "There is a file of this name already" in fetch(hub, tmp_path, plan).failed["tune.gguf"]
+    assert (tmp_path / "tune.gguf").read_bytes() == hers
+    (tmp_path / "tune.gguf").rename(tmp_path / "hers.gguf")
+    assert fetch(hub, tmp_path, plan).failed == {}
+    assert whole(hub, tmp_path, "bob/tune", folder="")
+    assert left(tmp_path) == ["hers.gguf", "tune.gguf"]
+
+
 # --- D7: a hub that is busy, slow or silent ---
 
 
