@@ -104,6 +104,7 @@ class Host:
         self.calls: dict[int, threading.Event] = {}
         self.told = time.monotonic()
         """When it last said that it lives."""
+        self.steps = hasattr(engine, "poll")
         self.rests = False
         """Whether the engine may have left something that can wait."""
 
@@ -174,7 +175,7 @@ class Host:
     def serve(self) -> None:
         threading.Thread(target=self.read, daemon=True).start()
         while True:
-            if (self.requests or self.calls) and self.jobs.empty():
+            if (self.requests or (self.steps and self.calls)) and self.jobs.empty():
                 self.step()
                 continue
             try:

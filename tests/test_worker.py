@@ -497,6 +497,29 @@ async def test_much_output_costs_neither_memory_nor_time(size: int):
         assert len(worker.log_tail) == 200
 
 
+CALLED = """
+import time
+
+class Engine:
+    concurrent, asked = ("steps",), 0
+
+    def __getattr__(self, name):
+        self.asked += name == "poll"
+        raise AttributeError(name)
+
+    def call(self, name, report, cancelled):
+        before = self.asked
+        time.sleep(0.1)
+        return self.asked - before
+"""
+
+
+async def test_what_is_no_model_and_so_has_no_steps_rests_while_it_is_called(tmp_path: Path):
+    (tmp_path / "called.py").write_text(CALLED)
+    async with running(f"{tmp_path / 'called.py'}:Engine") as worker:
+        assert await worker.call("steps") == 0
+
+
 async def test_frames_have_a_largest_size(worker):
     with pytest.raises(WorkerError, match="more than"):
         await worker.call("large", size=70_000_000)

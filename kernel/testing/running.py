@@ -200,5 +200,7 @@ class Here(Workers):
         super().__init__(kernel.workers.root, kernel.discovery, kernel.jobs)
         self._python = python
 
-    async def prepare(self, manifest: Manifest, variant: str, report: Report | None) -> Path:
+    async def prepare(
+        self, manifest: Manifest, variant: str, report: Report | None, folder: Path | None = None
+    ) -> Path:
         return self._python
