@@ -45,7 +45,7 @@ async def setup(ext: Extension[Any]) -> None:
     @ext.on(SlotChanged)
     async def slot_changed(event: SlotChanged) -> None:
         if event.slot == slot.name and event.state != "loading":
-            await met()
+            ext.spawn(met(), "met")  # As long as an engine reads: nothing here has so long.
 
     @ext.on(Apply)
     async def apply(action: Apply, client: Client) -> None:

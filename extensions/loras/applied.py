@@ -42,7 +42,13 @@ class Applied:
         self._known: object = None
         self._met: object = None
         """The life of the model that all of this is true of; `_known` is one that is being met."""
+        self._reading: Weighted = ()
+        """Those that the engine reads at this moment."""
         self._changing = asyncio.Lock()
+        self._meeting: asyncio.Task[None] | None = None
+        self.moment = 1.0
+        """Seconds that a request, or a page, waits for adapters that are being read: both have two
+        for all that they do."""
         self.able = engine.Able()
         self.base: Base | None = None
 
@@ -58,11 +64,14 @@ class Applied:
 
     async def add(self, draft: Draft) -> Draft:
         """The `REQUEST` modifier: a request that names adapters itself keeps its own."""
-        request = draft.request
-        if request.slot != self._slot.name or request.adapters or not self._slot.model:
+        request, model = draft.request, self._slot.model
+        if request.slot != self._slot.name or request.adapters or not model:
             return draft
-        await self.meet()
-        adapters = self.now or tuple((name, 0.0) for name, _ in self.able.own[:1])
+        await self.meet(self.moment)
+        if self._life() is self._met:
+            adapters = self.now or tuple((name, 0.0) for name, _ in self.able.own[:1])
+        else:
+            adapters = self._coming(model)
         return structs.replace(draft, request=structs.replace(request, adapters=adapters))
 
     async def apply(self, wish: Sequence[tuple[str, float]], *, reload: bool = False) -> None:
@@ -72,22 +81,32 @@ class Applied:
         async with self._changing:
             await self._apply(wish, reload=reload)
 
-    async def meet(self) -> None:
-        """Be up to date with the model that is loaded: what was applied to it comes back, what was
-        for another goes."""
+    async def meet(self, seconds: float | None = None) -> None:
+        """Be up to date with the model that is loaded, or wait for that so long: what was applied
+        to it comes back, what was for another goes."""
         if not self._slot.model or self._life() is self._met:
             return
-        async with self._changing:
-            model = self._slot.model
-            if model and self._life() is not self._met:
-                await self._meet(model)
-                self._met = self._known
+        if not self._meeting or self._meeting.done():
+            self._meeting = self._ext.spawn(self._follow(), "meet")
+        await asyncio.wait({self._meeting}, timeout=seconds)  # Who gives up breaks nothing off.
 
     # --- inside -------------------------------------------------------------------------
 
     def _life(self) -> object:
         """What is another thing after each load, also of the same model."""
         return self._slot.model.died if self._slot.model else None
+
+    def _coming(self, model: Model) -> Weighted:
+        """Those of a model that is still being met: its engine reads them before what is asked."""
+        same = self._kept.model and self._kept.model == model.info.path
+        return self._reading or (self._kept.adapters if same else ())
+
+    async def _follow(self) -> None:
+        """Meet the model that is there, and the one that came meanwhile."""
+        async with self._changing:
+            while (model := self._slot.model) and self._life() is not self._met:
+                await self._meet(model)
+                self._met = self._known
 
     async def _apply(self, wish: Sequence[tuple[str, float]], *, reload: bool) -> None:
         model = self._slot.model
@@ -222,7 +241,11 @@ class Applied:
         """Let the engine read them now: what it has to say is told here, not at the next reply."""
         paths = [str(found.path) for name, _ in chosen if (found := self._shelf.find(name))]
         if self.able.asked and paths:
-            await engine.read(model, paths)
+            self._reading = chosen
+            try:
+                await engine.read(model, paths)
+            finally:
+                self._reading = ()
 
     async def _keep(self, model: Model, adapters: Weighted) -> None:
         kept = Kept(model.info.path, model.info.name, adapters, self.able.own)

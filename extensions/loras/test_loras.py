@@ -1,5 +1,6 @@
-"""Adapters on the page: listed, checked, applied, kept with their model and dropped with it."""
+"""Adapters on the page: listed, checked and applied."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
@@ -11,15 +12,12 @@ import pytest
 from msgspec import structs
 
 from extensions.loras.api import LORAS
+from extensions.loras.conftest import LORA
 from extensions.models.api import MODELS
 from kernel.api import LOADERS, Loader, Phase, Refused, Struct
 from kernel.testing import App, Scripted, ScriptedLoader, running
 from tests.engines.tiny import make_lora
 from tests.sockets import hear, serving, tell
-
-HERE = Path(__file__).parent
-DATA = HERE.parents[1] / "tests" / "data"
-LORA, STORIES = DATA / "lora-stories260K", DATA / "stories260K"
 
 
 class Options(Struct, frozen=True):
@@ -35,12 +33,17 @@ class Adaptable(Scripted):
         super().__init__("Hi.", capabilities=("text", "lora") if more else ("text",))
         self.more, self.own, self.read = more, list[tuple[str, float]](), list[str]()
         self.refuses = ""
+        self.reads = asyncio.Event()
+        """Set where reading an adapter takes no time."""
+        self.reads.set()
 
     async def call(self, name: str, **data: Any) -> Any:
         if name != "adapters":
             return await super().call(name, **data)
         if self.refuses and data.get("paths"):
             raise Refused(self.refuses)
+        if data.get("paths"):
+            await self.reads.wait()
         self.read += data.get("paths", ())
         return {"own": self.own, "more": self.more}
 
@@ -53,7 +56,7 @@ class Adapting(ScriptedLoader):
 
     def __init__(self, loras: Path, *, more: bool = True) -> None:
         super().__init__(Scripted())
-        self.more, self._loras = more, loras
+        self.more, self.quick, self._loras = more, True, loras
 
     def accepts(self, path: Path) -> bool:
         return path.suffix == ".gguf" or path.is_dir()
@@ -61,6 +64,8 @@ class Adapting(ScriptedLoader):
     async def open(self, path: Path, options: Any, report: Any) -> Adaptable:
         self.model = model = Adaptable(more=self.more)
         self.loads += 1
+        if not self.quick:
+            model.reads.clear()
         for line in options.lora:
             name, _, weight = line.partition(" = ")
             file = self._loras / name
@@ -70,27 +75,6 @@ class Adapting(ScriptedLoader):
             model.info = structs.replace(model.info, capabilities=("text", "lora"))
         model.info = structs.replace(model.info, name=path.stem, loader=self.id, path=str(path))
         return model
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Two models of the same shape, one in the other form, and adapters of all kinds."""
-    models, loras = tmp_path / "models", tmp_path / "loras"
-    models.mkdir()
-    for name in ("one.gguf", "two.gguf"):
-        shutil.copyfile(STORIES / "stories260K-f16.gguf", models / name)
-    shutil.copytree(STORIES / "hf", models / "hf")
-    shutil.copytree(LORA, loras / "plays", ignore=shutil.ignore_patterns("*.gguf"))
-    (loras / "deep" / "er").mkdir(parents=True)
-    for name in ("deep/er/bard.gguf", "plays.gguf", "verse.gguf"):
-        shutil.copyfile(LORA / "lora-shakespeare-f32.gguf", loras / name)
-    (loras / "cut.gguf").write_bytes((loras / "plays.gguf").read_bytes()[:5000])
-    (loras / "notes.txt").write_text("x")
-    (loras / ".hidden.gguf").write_text("x")
-    (loras / "pickled").mkdir()
-    shutil.copyfile(LORA / "adapter_config.json", loras / "pickled" / "adapter_config.json")
-    (loras / "pickled" / "adapter_model.bin").write_bytes(b"x")
-    return tmp_path
 
 
 @asynccontextmanager
@@ -406,87 +390,6 @@ async def test_a_model_without_adapters_says_so(data: Path):
         await page.until("scripted takes no adapters with its loader")
         with pytest.raises(Refused, match=r"takes no adapters\. Load it with another loader"):
             await loras.apply([("verse", 1.0)])
-
-
-# --- kept, and dropped --------------------------------------------------------------------------
-
-
-async def test_it_stays_with_the_model_over_a_restart(data: Path):
-    async with served(data) as (app, loader, loras):
-        await load(app, "one.gguf")
-        await loras.apply([("verse", 0.5)])
-        await app.kernel.slot().unload()
-        assert loras.applied == ()
-        await app.kernel.slot().reload()
-        assert await asked(app, loader) == (("verse", 0.5),)
-        await app.kernel.restart("loras")
-        assert await asked(app, loader) == (("verse", 0.5),)
-    async with served(data) as (app, loader, _):
-        await load(app, "one.gguf")
-        assert await asked(app, loader) == (("verse", 0.5),)
-        assert [Path(path).name for path in loader.model.read] == ["verse.gguf"]
-
-
-async def test_another_model_drops_it_and_says_so(data: Path):
-    async with served(data) as (app, loader, loras):
-        await load(app, "one.gguf")
-        await loras.apply([("verse", 1.0)])
-        page = await app.open("/models/loras")
-        await load(app, "two.gguf")
-        await page.until("verse belonged to one and is no longer applied.")
-        assert await asked(app, loader) == ()
-        await load(app, "one.gguf")
-        assert await asked(app, loader) == ()
-
-
-async def test_an_adapter_that_went_meanwhile_is_dropped_and_told(data: Path):
-    async with served(data) as (app, loader, loras):
-        await load(app, "one.gguf")
-        await loras.apply([("verse", 1.0), ("deep/er/bard", 0.5)])
-        await app.kernel.slot().unload()
-        (data / "loras" / "verse.gguf").unlink()
-        page = await app.open("/models/loras")
-        await app.kernel.slot().reload()
-        await page.until("verse is not below loras/ and no longer applied.")
-        assert await asked(app, loader) == (("deep/er/bard", 0.5),), "the others come back"
-        await app.kernel.slot().unload()
-        (data / "loras" / "deep" / "er" / "bard.gguf").write_bytes(b"GGUF")
-        await app.kernel.slot().reload()
-        await page.until("deep/er/bard cannot be applied again. bard.gguf cannot be loaded")
-        assert await asked(app, loader) == ()
-
-
-async def test_a_damaged_memory_is_begun_anew(data: Path, caplog: pytest.LogCaptureFixture):
-    (data / "state" / "loras").mkdir(parents=True)
-    (data / "state" / "loras" / "applied.json").write_text("{")
-    async with served(data) as (app, loader, _):
-        await load(app, "one.gguf")
-        assert await asked(app, loader) == ()
-    assert "Choose the adapters anew" in caplog.text
-
-
-# --- the command line ---------------------------------------------------------------------------
-
-
-async def test_the_command_line_applies_to_the_first_model(data: Path):
-    async with served(data, lora=["verse", "deep/er/bard=0.5"]) as (app, loader, loras):
-        await load(app, "one.gguf")
-        assert await asked(app, loader) == (("verse", 1.0), ("deep/er/bard", 0.5))
-        await loras.apply([])
-        await app.kernel.slot().reload()
-        assert await asked(app, loader) == ()
-
-
-async def test_it_loads_again_where_needed_and_says_what_is_wrong(data: Path):
-    async with served(data, more=False, lora=["verse"]) as (app, loader, _):
-        await load(app, "one.gguf")
-        assert await asked(app, loader) == (("verse", 1.0),)
-        assert loader.loads == 2
-    async with served(data, lora=["nobody"]) as (app, loader, _):
-        page = await app.open("/models/loras")
-        await load(app, "two.gguf")
-        await page.until("--lora: There is no adapter “nobody”")
-        assert await asked(app, loader) == ()
 
 
 async def test_nothing_is_added_to_other_slots(data: Path):

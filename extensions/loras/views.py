@@ -33,7 +33,7 @@ class Views:
 
     async def context(self, client: Client | None, subject: str) -> Mapping[str, Any]:
         """The context of panel.html."""
-        await self._applied.meet()
+        await self._applied.meet(self._applied.moment)
         await self.look()
         return self.shown()
 
