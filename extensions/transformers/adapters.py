@@ -92,7 +92,9 @@ class Loras:
         with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
             for module, factors in adapter.factors.items():
                 like = modules[module].weight
-                first, second = (file.get_tensor(name).to(like) for name in factors.parts)
+                first, second = (  # Copied: else they are the file, which may be written anew.
+                    file.get_tensor(name).to(like, copy=True) for name in factors.parts
+                )
                 scale = adapter.scale(module)
                 found[module] = Product(first, second, scale, factors.embedding)
         return found

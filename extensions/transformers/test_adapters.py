@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -131,6 +132,14 @@ class TestRows:
             with pytest.raises(WorkerError, match=words):
                 await worker.call("adapters", paths=[path])
         assert (await ask(worker))[0] == STORY
+
+    async def test_a_file_that_is_cut_short_after_it_was_read_ends_nothing(
+        self, worker: Worker, copy: Path
+    ):
+        lora = ((str(copy), 1.0),)
+        before = (await ask(worker, adapters=lora))[0]
+        os.truncate(copy / "adapter_model.safetensors", 100)
+        assert (await ask(worker, adapters=lora))[0] == before
 
     async def test_it_is_read_before_a_request_asks(self, worker: Worker):
         assert await worker.call("adapters") == {"own": [], "more": True}
