@@ -18,6 +18,7 @@ from kernel.api import (
     Model,
     NoModel,
     Refused,
+    WorkerDied,
 )
 
 from . import engine
@@ -153,13 +154,10 @@ class Applied:
     async def _meet(self, model: Model) -> None:
         before = self._kept
         await self._know(model)
-        asked, self._asked = self._asked, ()
-        if asked:
-            await self._keep(model, self.able.own)
-            try:
-                return await self._apply([weighted(line) for line in asked], reload=True)
-            except (Refused, LoadFailed, NoModel) as error:
-                return self._say(f"--lora: {error}")
+        if model is not self._slot.model:
+            return  # It is gone already, and what it could do is not known.
+        if self._asked:
+            return await self._apply_asked(model)
         same = before.model == model.info.path and before.model
         if same and before.own == self.able.own:
             return await self._restore(model, before.adapters)
@@ -170,6 +168,17 @@ class Applied:
                 f"{_listed(before.adapters)} belonged to {before.name} and "
                 f"{'is' if one else 'are'} no longer applied."
             )
+
+    async def _apply_asked(self, model: Model) -> None:
+        """Apply what the command line names, which is for the first model alone."""
+        await self._keep(model, self.able.own)
+        try:
+            await self._apply([weighted(line) for line in self._asked], reload=True)
+        except (Refused, LoadFailed, NoModel) as error:
+            if self._taken_away(error):
+                return
+            self._say(f"--lora: {error}")
+        self._asked = ()
 
     async def _restore(self, model: Model, adapters: Weighted) -> None:
         """Apply what was applied to this model before, as far as that is still possible."""
@@ -189,8 +198,16 @@ class Applied:
                 raise Refused(f"{model.info.name} takes adapters only while it is loaded.")
             await self._read(model, adapters)
         except Refused as error:
+            if self._taken_away(error):
+                return  # They wait for the next one.
             await self._keep(model, self.able.own)
             self._say(f"{_listed(adapters)} cannot be applied again. {error}")
+
+    def _taken_away(self, error: Exception) -> bool:
+        """Whether somebody took the model away meanwhile. Where its engine crashed, adapters that
+        it was reading may be why: with them it might crash at each load."""
+        crashed = str(error) in self._slot.state.error
+        return isinstance(error.__cause__, WorkerDied) and not crashed
 
     async def _know(self, model: Model) -> None:
         """What the model that came can do."""

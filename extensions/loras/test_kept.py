@@ -129,3 +129,43 @@ async def test_a_page_opens_while_adapters_are_read(data: Path):
         loader.model.reads.set()
         await page.until("Applied to <b>one</b>: verse")
         assert not app.kernel.guard._history
+
+
+async def test_what_was_being_read_when_the_model_was_taken_away_comes_back_with_it(data: Path):
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("verse", 0.5)])
+        await app.kernel.slot().unload()
+        loader.quick = False
+        await app.kernel.slot().reload()
+        await app.until(lambda: loras._applied._reading)
+        await app.kernel.slot().unload()
+        loader.quick = True
+        await app.kernel.slot().reload()
+        assert await asked(app, loader) == (("verse", 0.5),)
+
+
+async def test_an_adapter_that_crashes_its_engine_does_not_come_back(data: Path):
+    async with served(data) as (app, loader, loras):
+        page = await app.open("/models/loras")
+        await load(app, "one.gguf")
+        await loras.apply([("verse", 0.5)])
+        await app.kernel.slot().unload()
+        loader.quick = False
+        await app.kernel.slot().reload()
+        await app.until(lambda: loras._applied._reading)
+        loader.quick = True
+        loader.model.die("The engine crashed.")
+        await page.until("verse cannot be applied again. The engine crashed.")
+        assert await asked(app, loader) == ()
+
+
+async def test_the_command_line_waits_for_a_model_that_stays(data: Path):
+    async with served(data, lora=["verse"]) as (app, loader, loras):
+        loader.quick = False
+        await load(app, "one.gguf")
+        await app.until(lambda: loras._applied._reading)
+        await app.kernel.slot().unload()
+        loader.quick = True
+        await app.kernel.slot().reload()
+        assert await asked(app, loader) == (("verse", 1.0),)

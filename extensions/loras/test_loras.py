@@ -14,7 +14,7 @@ from msgspec import structs
 from extensions.loras.api import LORAS
 from extensions.loras.conftest import LORA
 from extensions.models.api import MODELS
-from kernel.api import LOADERS, Loader, Phase, Refused, Struct
+from kernel.api import LOADERS, Loader, Phase, Refused, Struct, WorkerDied
 from kernel.testing import App, Scripted, ScriptedLoader, running
 from tests.engines.tiny import make_lora
 from tests.sockets import hear, serving, tell
@@ -44,8 +44,14 @@ class Adaptable(Scripted):
             raise Refused(self.refuses)
         if data.get("paths"):
             await self.reads.wait()
+        if self.died.done():
+            raise WorkerDied(self.died.result())
         self.read += data.get("paths", ())
         return {"own": self.own, "more": self.more}
+
+    def die(self, why: str) -> None:
+        super().die(why)
+        self.reads.set()
 
 
 class Adapting(ScriptedLoader):
