@@ -22,7 +22,7 @@ from kernel.api import (
 )
 
 from . import engine
-from .files import Shelf
+from .files import Shelf, Stamp
 from .fitting import Base, base_of, form_for, misfit
 from .memory import Kept, Weighted, keep, read
 
@@ -45,6 +45,8 @@ class Applied:
         """The life of the model that all of this is true of; `_known` is one that is being met."""
         self._reading: Weighted = ()
         """Those that the engine reads at this moment."""
+        self._as_read: dict[str, Stamp] = {}
+        """The files of those that it has read, as they were then: it reads each once."""
         self._changing = asyncio.Lock()
         self._meeting: asyncio.Task[None] | None = None
         self.moment = 1.0
@@ -182,7 +184,6 @@ class Applied:
 
     async def _restore(self, model: Model, adapters: Weighted) -> None:
         """Apply what was applied to this model before, as far as that is still possible."""
-        await self._ext.thread(self._shelf.look)
         there = tuple(each for each in adapters if self._shelf.find(each[0]))
         if gone := tuple(each for each in adapters if each not in there):
             are, folder = "is" if len(gone) == 1 else "are", self._ext.loras.name
@@ -213,6 +214,9 @@ class Applied:
         """What the model that came can do."""
         self._known = model.died
         self.able = await engine.able(model, self._ext.loras)
+        await self._ext.thread(self._shelf.look)
+        own = (self._shelf.find(name) for name, _ in self.able.own)
+        self._as_read = {each.name: each.stamp for each in own if each}
         path = model.info.path
         self.base = await self._ext.thread(base_of, Path(path)) if path else None
 
@@ -243,8 +247,8 @@ class Applied:
         return tuple(chosen.items())
 
     def _without_reload(self, chosen: Weighted) -> bool:
-        own = {name for name, _ in self.able.own}
-        return self.able.more or not chosen or {name for name, _ in chosen} <= own
+        own, names = {name for name, _ in self.able.own}, {name for name, _ in chosen}
+        return self.able.more or (names <= own and not any(map(self._changed, names)))
 
     def _takes_at_load(self) -> bool:
         """Whether the loader of what is loaded has an option for adapters."""
@@ -256,13 +260,25 @@ class Applied:
 
     async def _read(self, model: Model, chosen: Weighted) -> None:
         """Let the engine read them now: what it has to say is told here, not at the next reply."""
-        paths = [str(found.path) for name, _ in chosen if (found := self._shelf.find(name))]
-        if self.able.asked and paths:
+        found = [each for name, _ in chosen if (each := self._shelf.find(name))]
+        for each in found:
+            if self._changed(each.name):
+                raise Refused(
+                    f"{each.name} was changed since the model read it. Load the model again to "
+                    "use it as it is now."
+                )
+        if self.able.asked and found:
             self._reading = chosen
             try:
-                await engine.read(model, paths)
+                await engine.read(model, [str(each.path) for each in found])
             finally:
                 self._reading = ()
+        self._as_read |= {each.name: each.stamp for each in found}
+
+    def _changed(self, name: str) -> bool:
+        """Whether another file is there than the engine has read."""
+        found, before = self._shelf.find(name), self._as_read.get(name)
+        return bool(found and before and found.stamp != before)
 
     async def _keep(self, model: Model, adapters: Weighted) -> None:
         kept = Kept(model.info.path, model.info.name, adapters, self.able.own)

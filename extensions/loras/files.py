@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from msgspec import structs
+
 from extensions.engine_kit.api import read_config, read_gguf_adapter, read_peft
 from kernel.api import Refused, Struct
 
@@ -33,6 +35,8 @@ class Adapter(Struct, frozen=True):
     targets: tuple[str, ...] = ()
     """What it changes in each layer."""
     trouble: str = ""
+    stamp: Stamp = ()
+    """What tells it from another that has its place later."""
 
 
 class Shelf:
@@ -41,20 +45,18 @@ class Shelf:
     def __init__(self, root: Path) -> None:
         self.adapters: tuple[Adapter, ...] = ()
         self._root = root
-        self._known: dict[Path, tuple[Stamp, Adapter]] = {}
+        self._known: dict[Path, Adapter] = {}
 
     def look(self) -> bool:
         """List them anew, reading only what changed; says whether anything did."""
-        before, known = self.adapters, dict[Path, tuple[Stamp, Adapter]]()
+        before, known = self.adapters, dict[Path, Adapter]()
         for path, name in named(found(self._root), self._root).items():
-            stamp = _stamp(path)
-            seen = self._known.get(path)
-            if not seen or seen[0] != stamp or seen[1].name != name:
-                seen = stamp, described(path, name, self._root)
+            stamp, seen = _stamp(path), self._known.get(path)
+            if not seen or (seen.stamp, seen.name) != (stamp, name):
+                seen = structs.replace(described(path, name, self._root), stamp=stamp)
             known[path] = seen
         self._known = known
-        both = (adapter for _, adapter in known.values())
-        self.adapters = tuple(sorted(both, key=lambda adapter: adapter.name.lower()))
+        self.adapters = tuple(sorted(known.values(), key=lambda adapter: adapter.name.lower()))
         return before != self.adapters
 
     def find(self, name: str) -> Adapter | None:

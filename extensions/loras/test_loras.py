@@ -320,6 +320,19 @@ async def test_what_the_engine_says_is_told_and_changes_nothing(data: Path):
         assert await asked(app, loader) == ()
 
 
+async def test_an_adapter_that_was_changed_since_it_was_read_needs_the_model_anew(data: Path):
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("verse", 1.0)])
+        make_lora(data / "loras" / "verse.gguf", seed=5)
+        with pytest.raises(Refused, match="verse was changed since the model read it"):
+            await loras.apply([("verse", 0.5)])
+        await loras.apply([("deep/er/bard", 1.0)])
+        await app.kernel.slot().reload()
+        await loras.apply([("verse", 0.5)])
+        assert await asked(app, loader) == (("verse", 0.5),)
+
+
 # --- engines that take them only while they load ------------------------------------------------
 
 
@@ -347,6 +360,17 @@ async def test_the_model_is_loaded_again_where_the_engine_needs_it(data: Path):
         await load(app, "one.gguf", lora=["verse = 0.5", "deep/er/bard = 1"])
         assert await asked(app, loader) == (("verse", 0.0),), "they stay removed"
         assert loader.loads == 1
+
+
+async def test_it_is_loaded_again_for_an_adapter_that_was_changed_meanwhile(data: Path):
+    async with served(data, more=False) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("verse", 1.0)], reload=True)
+        await loras.apply([("verse", 0.5)], reload=True)
+        assert loader.loads == 2
+        make_lora(data / "loras" / "verse.gguf", seed=5)
+        await loras.apply([("verse", 0.5)], reload=True)
+        assert loader.loads == 3
 
 
 async def test_what_was_removed_there_stays_removed_after_another_model(data: Path):
