@@ -1,14 +1,18 @@
 """What other extensions save with a model: rows of their own in the form of how it is loaded."""
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
 
-from kernel.api import Field, Point
+from kernel.api import Field, Point, Refused
 
+from .asking import answered
 from .files import ModelFile
 
+log = logging.getLogger(__name__)
 GROUP = "What comes with it"
 
 
@@ -28,14 +32,28 @@ BESIDE: Point[Beside] = Point("beside_models", "What else is saved with a model.
 
 async def rows(every: Iterable[Beside], model: ModelFile) -> list[Field]:
     """All rows, below a heading of their own."""
-    return [
-        structs.replace(field, group=GROUP) for one in every for field in await one.fields(model)
-    ]
+    found = await asyncio.gather(*(_fields(one, model) for one in every))
+    return [structs.replace(field, group=GROUP) for fields in found for field in fields]
 
 
 async def keep(every: Iterable[Beside], model: ModelFile, typed: Mapping[str, Any]) -> None:
     """Save what was typed into these rows; raises Refused."""
     for one in every:
-        names = {field.name for field in await one.fields(model)}
+        names = {field.name for field in await _fields(one, model)}
         if mine := {name: value for name, value in typed.items() if name in names}:
-            await one.save(model, mine)
+            await _save(one, model, mine)
+
+
+async def _save(one: Beside, model: ModelFile, values: Mapping[str, Any]) -> None:
+    try:
+        await one.save(model, values)
+    except Refused:
+        raise
+    except Exception as error:
+        log.exception("What comes with %s could not be saved", model.name)
+        why = f"{', '.join(values)} could not be saved with {model.name}: {error}"
+        raise Refused(f"{why}. The log says more.") from error
+
+
+async def _fields(one: Beside, model: ModelFile) -> Sequence[Field]:
+    return await answered(one.fields, model, otherwise=())

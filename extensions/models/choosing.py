@@ -20,6 +20,7 @@ from kernel.api import (
 )
 
 from .advice import Advice, advice
+from .asking import answered
 from .beside import BESIDE, keep, rows
 from .files import ModelFile
 from .loading import Loading
@@ -105,7 +106,8 @@ class Choosing:
         await self._ext.thread(self._ways.look, name)
         model = self._file(name)
         loader = self.loader(model, wish) if model else None
-        installs = await loader.missing() if isinstance(loader, Installs) else None
+        asks = isinstance(loader, Installs)
+        installs = await answered(loader.missing, otherwise=None) if asks else None
         beside = tuple(await rows(self._ext.get(BESIDE), model)) if model else ()
         return structs.replace(chosen, installs=installs, beside=beside)
 
