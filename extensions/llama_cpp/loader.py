@@ -194,7 +194,7 @@ def adapter(folder: Path, name: str) -> str:
         raise Refused(str(unsafe)) from None
     for found in (path, path.with_name(f"{path.name}.gguf"), *sorted(path.glob("*.gguf"))):
         if found.is_file() and found.suffix == ".gguf":
-            return str(found)
+            return str(found.resolve())  # As an engine knows those that it was loaded with.
     files = (*folder.glob("*.gguf"), *folder.glob("*/*.gguf"))
     there = sorted(each.relative_to(folder).as_posix() for each in files)
     raise Missing(

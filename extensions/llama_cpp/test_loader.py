@@ -34,6 +34,11 @@ def test_an_adapter_is_found_by_its_name(loras: Path, name: str, file: str):
     assert adapter(loras, name) == str(loras / file)
 
 
+def test_a_link_to_an_adapter_is_called_as_the_engine_calls_what_it_loaded(loras: Path):
+    (loras / "near.gguf").symlink_to(loras / "one.gguf")
+    assert adapter(loras, "near") == str((loras / "one.gguf").resolve())
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

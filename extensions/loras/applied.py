@@ -213,8 +213,8 @@ class Applied:
     async def _know(self, model: Model) -> None:
         """What the model that came can do."""
         self._known = model.died
-        self.able = await engine.able(model, self._ext.loras)
         await self._ext.thread(self._shelf.look)
+        self.able = await engine.able(model, self._shelf)
         own = (self._shelf.find(name) for name, _ in self.able.own)
         self._as_read = {each.name: each.stamp for each in own if each}
         path = model.info.path

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kernel.api import Model, Refused, Struct, WorkerDied, WorkerError
 
+from .files import Shelf
 from .memory import Weighted
 
 CALL = "adapters"
@@ -18,17 +19,17 @@ class Able(Struct, frozen=True):
     more: bool = False
     """Whether any adapter can come while it is loaded."""
     own: Weighted = ()
-    """Those below loras/ that it was loaded with."""
+    """Those of the list that it was loaded with."""
     asked: bool = False
     """Whether its engine knows the call."""
 
 
-async def able(model: Model, loras: Path) -> Able:
+async def able(model: Model, shelf: Shelf) -> Able:
     """Ask its engine; one that does not know the call is taken by what its model says."""
     try:
         said = await model.call(CALL)
         own = tuple((path, float(weight)) for path, weight in said["own"])
-        return Able(bool(said["more"]), _named(own, loras), True)
+        return Able(bool(said["more"]), _named(own, shelf), True)
     except (WorkerError, WorkerDied, Refused, LookupError, TypeError, ValueError):
         return Able("lora" in model.info.capabilities)
 
@@ -41,12 +42,8 @@ async def read(model: Model, paths: Sequence[str]) -> None:
         raise Refused(str(error)) from error
 
 
-def _named(own: Weighted, loras: Path) -> Weighted:
-    """By their names below loras/; what lies elsewhere has none."""
-    root = loras.resolve()
+def _named(own: Weighted, shelf: Shelf) -> Weighted:
+    """By the names that the list has; what lies elsewhere has none."""
+    names = {each.path.resolve(): each.name for each in reversed(shelf.adapters)}
     paths = [(Path(path).resolve(), weight) for path, weight in own]
-    return tuple(
-        (path.relative_to(root).as_posix().removesuffix(".gguf"), weight)
-        for path, weight in paths
-        if path.is_relative_to(root)
-    )
+    return tuple((names[path], weight) for path, weight in paths if path in names)

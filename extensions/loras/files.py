@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec import structs
 
 from extensions.engine_kit.api import read_config, read_gguf_adapter, read_peft
-from kernel.api import Refused, Struct
+from kernel.api import Refused, Struct, safe_path
 
 CONFIG = "adapter_config.json"
 DEEPEST = 5
@@ -109,6 +109,10 @@ def described(path: Path, name: str, root: Path) -> Adapter:
     if not _within(path, root):
         says = f"It is a link that leads out of {root.name}/. Copy the adapter here, or start "
         return Adapter(name, path, form, trouble=f"{says}Spindle with --lora-dir.")
+    try:
+        safe_path(root, *name.split("/"))
+    except ValueError as unsafe:  # No request could name it.
+        return Adapter(name, path, form, plain.size, trouble=str(unsafe))
     try:
         return _peft(plain) if form == "PEFT" else _gguf(plain)
     except Refused as error:

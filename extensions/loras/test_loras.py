@@ -163,6 +163,18 @@ async def test_links_that_lead_out_are_refused_and_a_loop_ends(data: Path, tmp_p
             await offered.apply([("file", 1.0)])
 
 
+async def test_a_name_that_no_request_could_have_is_told_in_the_list(data: Path):
+    for name in ("what?.gguf", "-x.gguf"):
+        shutil.copyfile(data / "loras" / "verse.gguf", data / "loras" / name)
+    async with served(data) as (app, _, loras):
+        there = {each.name: each for each in await loras.there()}
+        await load(app, "one.gguf")
+        for name in ("what?", "-x"):
+            assert "cannot be the name of a file" in there[name].trouble
+            with pytest.raises(Refused, match="cannot be the name of a file"):
+                await loras.apply([(name, 1.0)])
+
+
 async def test_what_comes_and_goes_shows_on_the_page(data: Path):
     async with served(data) as (app, _, _):
         page = await app.open("/models/loras")
@@ -371,6 +383,18 @@ async def test_it_is_loaded_again_for_an_adapter_that_was_changed_meanwhile(data
         make_lora(data / "loras" / "verse.gguf", seed=5)
         await loras.apply([("verse", 0.5)], reload=True)
         assert loader.loads == 3
+
+
+async def test_a_model_tells_its_adapters_by_the_names_of_the_list(data: Path):
+    (data / "loras" / "near.gguf").symlink_to(data / "loras" / "verse.gguf")
+    async with served(data, more=False) as (app, loader, loras):
+        await load(app, "one.gguf")
+        for name in ("plays.gguf", "near"):
+            await loras.apply([(name, 1.0)], reload=True)
+            await loras.apply([(name, 0.5)])
+            assert loras.applied == ((name, 0.5),)
+            await app.kernel.slot().reload()
+            assert await asked(app, loader) == ((name, 0.5),)
 
 
 async def test_what_was_removed_there_stays_removed_after_another_model(data: Path):
