@@ -413,6 +413,18 @@ async def test_what_was_removed_there_stays_removed_after_another_model(data: Pa
         assert loader.model.own == []
 
 
+async def test_what_was_removed_there_stays_removed_where_the_form_was_saved_before(data: Path):
+    async with served(data, more=False) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("verse", 0.5)], reload=True)
+        page = await app.open("/models/loras")
+        await page.act("models.save", file="one.gguf", loader="adapting", lora="verse = 0.5")
+        await page.act("loras.remove")
+        await load(app, "two.gguf")
+        await load(app, "one.gguf")
+        assert await asked(app, loader) == ()
+
+
 async def test_what_was_removed_there_and_applied_again_comes_back_after_another_model(data: Path):
     async with served(data, more=False) as (app, loader, _):
         await load(app, "one.gguf")

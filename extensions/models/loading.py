@@ -172,14 +172,17 @@ class Loading:
 
     async def keep(self, name: str, changes: Mapping[str, Any]) -> None:
         """As `Models.keep`, if it is the model that is loaded; raises Refused."""
-        loader = self.ways.named(self.last.loader)
-        if self.last.name != name or not loader:
+        there = self._there  # `last` may be forgotten: the form was saved meanwhile.
+        loader = self.ways.named(there.loader)
+        if there.name != name or not loader:
             return
         saved, (good, _) = self.ways.options(name, loader), check(loader.Options, changes)
-        if changed := {k: v for k, v in good.items() if k in saved or k in self.last.options}:
+        if changed := {k: v for k, v in good.items() if k in saved or k in there.options}:
             await self._ext.thread(self.ways.keep, name, loader, saved | changed)
-            options = {**self.last.options, **changed}
-            self.last = self._there = msgspec.structs.replace(self.last, options=options)
+            options = {**there.options, **changed}
+            self._there = msgspec.structs.replace(there, options=options)
+            if self.last is there:
+                self.last = self._there
 
     async def cancel(self) -> None:
         """Give up a load; what it was to replace comes back, as after one that is refused. Raises
