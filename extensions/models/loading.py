@@ -160,15 +160,16 @@ class Loading:
         return self.last.options if same and self._ext.slot().state.state != "empty" else None
 
     async def again(self, name: str, changes: Mapping[str, Any]) -> None:
-        """Load a model as it is loaded, with some options changed, and save that; raises as
+        """Load a model as it is loaded, with some options changed, and save these; raises as
         `load`."""
         wish = self.last.loader if self.last.name == name else ""
         loader = await self._way(name, self.path(name), wish)
         if not loader:
             raise Refused(f"Nothing that is switched on loads {name}. See Settings.")
-        now = self.tried(name, loader)
-        now = self.ways.options(name, loader) if now is None else now
-        await self.load_so(name, loader, {**now, **changes})
+        saved, now = self.ways.options(name, loader), self.tried(name, loader)
+        options = {**(saved if now is None else now), **changes}
+        then = partial(self._keep, name, loader, {**saved, **changes})
+        await self._open(name, self.path(name), loader.id, options, then)
 
     async def keep(self, name: str, changes: Mapping[str, Any]) -> None:
         """As `Models.keep`, if it is the model that is loaded; raises Refused."""
