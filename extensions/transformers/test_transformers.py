@@ -63,6 +63,11 @@ async def test_a_thought_that_the_template_began_is_said_first(worker: Worker):
     assert finish.usage.completion == 5
 
 
+async def test_a_folder_that_is_a_link_is_called_by_its_own_name(spare: Worker, tmp_path: Path):
+    (tmp_path / "mine").symlink_to(MODEL)
+    assert (await spare.load(tmp_path / "mine", {})).name == "mine"
+
+
 async def test_d40_a_pattern_that_takes_for_ever_costs_one_request(spare: Worker, tmp_path: Path):
     folder = tmp_path / "slow"
     shutil.copytree(MODEL, folder)

@@ -109,7 +109,7 @@ class Engine:
         )
         self._grammars = Grammars(self._vocabulary, self._tokens.size, self._tokens.ends)
         self._info = ModelInfo(
-            name=folder.resolve().name,
+            name=folder.absolute().name,
             loader="Transformers",
             path=path,
             context_length=min(options.get("context_length", 0) or own, own),
