@@ -44,7 +44,8 @@ async def setup(ext: Extension[Any]) -> None:
 
     @ext.on(SlotChanged)
     async def slot_changed(event: SlotChanged) -> None:
-        if event.slot == slot.name and event.state != "loading":
+        came = event.state != "loading" and not event.note  # Else it only goes on.
+        if event.slot == slot.name and came:
             ext.spawn(met(), "met")  # As long as an engine reads: nothing here has so long.
 
     @ext.on(Apply)

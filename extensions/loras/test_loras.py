@@ -190,6 +190,24 @@ async def test_what_comes_and_goes_shows_on_the_page(data: Path):
         await page.until("There are no adapters yet.")
 
 
+async def test_the_folder_is_left_alone_while_an_engine_is_installed_for_another_model(data: Path):
+    async with served(data) as (app, _, loras):
+        await load(app, "one.gguf")
+        await app.until(lambda: loras._views._base)
+        looks, views = list[str](), loras._views
+
+        async def look() -> bool:
+            looks.append("a look")
+            return False
+
+        views.look, state = look, app.kernel.slot().state
+        for share in range(3):
+            app.kernel.bus.emit(structs.replace(state, note="Installing", fraction=share / 3))
+        app.kernel.bus.emit(state)
+        await app.until(lambda: looks)
+        assert len(looks) == 1, "when it had come"
+
+
 # --- applying ---------------------------------------------------------------------------------
 
 
