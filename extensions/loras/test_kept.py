@@ -73,6 +73,15 @@ async def test_the_command_line_applies_to_the_first_model(data: Path):
         assert await asked(app, loader) == ()
 
 
+async def test_the_command_line_does_not_come_back_when_the_extension_does(data: Path):
+    async with served(data, lora=["verse"]) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("deep/er/bard", 1.0)])
+        await app.toggle("loras", on=False)
+        await app.toggle("loras", on=True)
+        assert await asked(app, loader) == (("deep/er/bard", 1.0),)
+
+
 async def test_it_loads_again_where_needed_and_says_what_is_wrong(data: Path):
     async with served(data, more=False, lora=["verse"]) as (app, loader, _):
         await load(app, "one.gguf")
