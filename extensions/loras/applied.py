@@ -284,7 +284,10 @@ class Applied:
         kept = Kept(model.info.path, model.info.name, adapters, self.able.own)
         if kept != self._kept:
             self._kept = kept
-            await self._ext.thread(keep, self._file, kept)
+            try:
+                await self._ext.thread(keep, self._file, kept)
+            except OSError as error:  # It counts all the same, until Spindle ends.
+                self._say(f"What is applied cannot be kept for the next start: {error}.")
 
     def _say(self, sentence: str) -> None:
         self._ext.log.warning("%s", sentence)

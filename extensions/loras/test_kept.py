@@ -23,6 +23,19 @@ async def test_it_stays_with_the_model_over_a_restart(data: Path):
         assert [Path(path).name for path in loader.model.read] == ["verse.gguf"]
 
 
+async def test_what_cannot_be_written_is_applied_all_the_same_and_told(data: Path):
+    async with served(data) as (app, loader, _):
+        await load(app, "one.gguf")
+        page = await app.open("/models/loras")
+        (data / "state" / "loras" / "applied.json").unlink()
+        (data / "state" / "loras" / "applied.json").mkdir()
+        await page.act("loras.apply", **{"use verse": "on"})
+        await page.until("What is applied cannot be kept for the next start: .* directory")
+        await page.until("Applied to <b>one</b>: verse")
+        assert await asked(app, loader) == (("verse", 1.0),)
+        assert not app.kernel.guard._history
+
+
 async def test_another_model_drops_it_and_says_so(data: Path):
     async with served(data) as (app, loader, loras):
         await load(app, "one.gguf")
