@@ -105,7 +105,7 @@ def _told(
                 clock.begin(number, at)
         found |= left
         more = [search.named(entries[n].content) for n in left if entries[n].brings]
-        if not more and not levels:
+        if search.late() or not (more or levels):
             break
         if not more:  # What waits for a later turn of recursion has its own.
             level = levels.pop(0)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from . import lore
 from .books import book_of
 from .lore import fitted, found_in
 from .macros import Macros
@@ -130,6 +131,19 @@ def test_levels_of_recursion_come_one_after_another():
     read = book(gold, third, first, recursive_scanning=True)
     order = [entry.id for entry, _ in found_in(read, Said(("a",)), MACROS, 0)]
     assert order == ["0", "2", "1"], "the lower level before the higher one"
+
+
+def test_no_turn_of_recursion_begins_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch):
+    """Each level has a turn over all entries: a book of 12,000 levels took over a minute."""
+    turns: list[object] = []
+    monkeypatch.setattr(lore, "one_of_each", lambda new, *_: turns.append(new) or new)
+    monkeypatch.setattr(lore, "PATIENCE", -1)
+    levels = [
+        {"keys": ["a"], "content": "a", "extensions": {"delay_until_recursion": n + 1}}
+        for n in range(50)
+    ]
+    assert names(book(*levels, recursive_scanning=True), "a") == set()
+    assert len(turns) == 1
 
 
 def test_chance_is_the_seeds():
