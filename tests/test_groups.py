@@ -12,6 +12,7 @@ import pytest
 from extensions.chat.api import SPEAKERS
 from extensions.chat.test_chat import Tab, store_of
 from extensions.chat.test_meanwhile import Held, pages_of
+from kernel.api import Refused
 from kernel.testing import App, Scripted, running
 
 CARDS = {
@@ -127,6 +128,16 @@ async def test_macros_say_who_is_there(app: App, tab: Tab, model: Scripted):
     await tab.act("send", conversation=tab.conversation, text="And now?")
     await app.until(lambda: not tab.busy)
     assert words(model)[0].startswith("Ada; Ada; Ada; not You\n")
+
+
+async def test_the_greetings_of_a_group_grow_together(app: App, tab: Tab):
+    await gather(tab)
+    file = app.kernel.data / "characters" / "Ada.json"
+    many = ["{{description}}"] * 50
+    card = {"name": "Ada", "description": "x" * 100_000, "group_only_greetings": many}
+    file.write_text(json.dumps({"data": card}), "utf-8")
+    with pytest.raises(Refused, match="grows without end"):
+        await app.extension("chat").one(SPEAKERS).faces(tab.conversation)
 
 
 @pytest.mark.parametrize("mode", ["chat", "chat-instruct"])

@@ -14,6 +14,8 @@ MOST = 10_000
 """Macros in one text."""
 DEEPEST = 20
 """Macros inside of one another."""
+TOGETHER = 4 * LONGEST
+"""Characters by which all texts of one moment may grow together."""
 _OLD = "user|bot|char|group|charifnotgroup"
 _TOKEN = re.compile(rf"\{{\{{|\}}\}}|<\|?(?:{_OLD})\|?>", re.IGNORECASE)
 _DICE = re.compile(r"\s*(\d{0,3})\s*d?\s*(\d{1,6})\s*([+-]\s*\d{1,6})?\s*", re.IGNORECASE)
@@ -52,7 +54,7 @@ class Macros:
         alone = {"group": char, "groupnotmuted": char, "charifnotgroup": char, "notchar": user}
         self.values = {"user": user, "char": char, "bot": char, **alone, **(values or {})}
         self._dice, self._now, self._idle = random.Random(f"dice {seed}"), now, idle
-        self._picked = 0
+        self._picked = self._grown = 0
 
     def say(self, values: Mapping[str, str]) -> None:
         """Put in more texts by these names, as they are."""
@@ -76,18 +78,21 @@ class Macros:
             at, token = found.end(), found.group()
             if token == "{{" and len(open_) <= DEEPEST:
                 open_.append([])
-            elif token == "}}" and len(open_) > 1:
-                inside = _joined(open_.pop())
-                said = self._said(inside, values, every)
-                open_[-1].append("{{" + inside + "}}" if said is None else said)
+                continue
+            said = None
+            if token == "}}" and len(open_) > 1:
+                token = "{{" + _joined(open_.pop()) + "}}"
+                said = self._said(token[2:-2], values, every)
             elif token[0] == "<":
                 old = token.strip("<|>").lower()
-                open_[-1].append(values.get(OLD.get(old, old), token))
-            else:
-                open_[-1].append(token)
-            last = open_[-1][-1] if open_[-1] else ""
-            size += len(last) if isinstance(last, str) else 0
-            if count > MOST or size > LONGEST:
+                said = values.get(OLD.get(old, old))
+            piece = token if said is None else said
+            open_[-1].append(piece)
+            length = len(piece) if isinstance(piece, str) else 0
+            size += length
+            self._grown += length - len(token)
+            # What somebody said may be any JSON or LaTeX: there only what is put in counts.
+            if self._grown > TOGETHER or (every and (count > MOST or size > LONGEST)):
                 raise Refused("A text of the character grows without end. Look at its macros.")
         rest = text[at:]
         while len(open_) > 1:  # Never closed: no macro.

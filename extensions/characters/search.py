@@ -43,6 +43,7 @@ class Search:
         self._exact: dict[int, bool] = {}
         self._folded = [line.casefold() for line in said.lines]
         self._tests: dict[tuple[object, ...], Callable[[str], bool]] = {}
+        self._named: dict[str, str] = {}
 
     def why(self, entry: Entry, brought: str, turn: int, level: int) -> str:
         """Why an entry is told at this turn of recursion and its level, or "" if it is not."""
@@ -82,7 +83,10 @@ class Search:
         return keys + sum(self._is_in(key, text, entry) for key in entry.secondary)
 
     def named(self, text: str) -> str:
-        return self._macros.names(text)
+        """A text with the names it speaks of; once, for each turn of before asks again."""
+        if text not in self._named:
+            self._named[text] = self._macros.names(text)
+        return self._named[text]
 
     def late(self) -> bool:
         return time.monotonic() > self._until

@@ -102,6 +102,24 @@ def test_growing_has_an_end(text: str):
         macros(values={"big": "x" * 50_000}).expand(text)
 
 
+def test_all_texts_of_one_moment_grow_together():
+    some = macros(values={"big": "x" * 1_000_000})
+    for _ in range(4):
+        some.expand("{{big}}")
+    with pytest.raises(Refused, match="grows without end"):
+        some.expand("{{big}}")
+    long = Macros("Ann", "x" * 1_000_000)
+    with pytest.raises(Refused, match="grows without end"):
+        long.names("<BOT>" * 5)
+
+
+def test_what_was_said_may_have_any_braces():
+    """A pasted JSON must not end the conversation in which it was said."""
+    pasted = "<p>" + '{"a":{"b":{"c":1}}}' * 11_000
+    latex = "{{" + "x" * 2_000_000 + "}}"
+    assert macros().names(pasted + latex) == pasted + latex
+
+
 def test_a_value_never_is_expanded_again():
     some = macros(values={"a": "{{a}}{{a}}"})
     assert some.expand("{{a}}") == "{{a}}{{a}}"

@@ -133,6 +133,17 @@ async def test_settings_stand_in_for_what_a_book_does_not_say():
         assert scene.left_out == ("wood",)
 
 
+@pytest.mark.parametrize("texts", ["alternate_greetings", "character_book"])
+async def test_a_small_card_does_not_become_gigabytes(texts: str):
+    many = ["{{description}}"] * 50
+    book = {"entries": [{"constant": True, "content": text} for text in many]}
+    card = {"name": "Bo", "description": "x" * 100_000}
+    async with running("characters") as app:
+        put(app, "Bo.json", {**card, texts: many if texts == "alternate_greetings" else book})
+        with pytest.raises(Refused, match="grows without end"):
+            await library(app).scene("Bo")
+
+
 async def test_personas_and_the_default_one():
     async with running("characters") as app:
         users = app.kernel.data / "users"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from extensions.characters.api import Character, Company, Library
 from extensions.chat.api import Setups, Speaker
@@ -105,10 +106,9 @@ class Groups:
             tuple(known[member.id].char for member in here),
             tuple(known[member.id].char for member in here if member.muted),
         )
-        expanded = [
-            await self._library.expand(text, first, persona, company=company) for text in greetings
-        ]
-        begins = Face(first, known[first].char, known[first].picture, tuple(expanded))
+        greeting = structs.replace(known[first], greetings=greetings)
+        scene = await self._library.scene(greeting, persona, company=company)
+        begins = Face(first, known[first].char, known[first].picture, scene.greetings)
         return (begins, *(face for face in faces if face.id != first))
 
     async def shown(self, conversation: str) -> dict[str, Any]:
