@@ -67,6 +67,13 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
         await expect(rows.nth(1).locator("img")).to_have_js_property("naturalWidth", 40)
         await shoot(page, "characters-1-gallery")
 
+        # That the server takes none of them is told as well.
+        await page.route("**/characters/import", lambda route: route.fulfill(status=503))
+        await page.set_input_files("#characters-files", files)
+        await expect(page.locator("#toast-untaken")).to_contain_text("did not take these files")
+        await page.unroute("**/characters/import")
+        assert "503" in watched.complaints.pop()
+
         # Search and tags.
         await page.fill("#characters-find", "mar")
         await expect(rows.filter(visible=True)).to_have_count(1)

@@ -108,6 +108,9 @@ class Exchange:
                 odd += deaf(title, character_of(id, card).book)
             except (Refused, OSError) as error:
                 refused.append(f"{name[:80] or 'A file'}: {error}")
+            except Exception:
+                self._ext.log.exception("%s cannot be imported.", name[:80])
+                refused.append(f"{name[:80] or 'A file'}: it cannot be read. The log says why.")
         refused += [f"{stem[:80]}: it is a picture without a character." for stem in pictures]
         if made:
             names = ", ".join(made[:TOLD]) + (f" and {len(made) - TOLD} more" * (len(made) > TOLD))

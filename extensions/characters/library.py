@@ -228,6 +228,9 @@ class Library:
             found = character_of(place.id, self.folder.read(place), address(CHARACTERS, place))
         except Unreadable as trouble:
             found = Unreadable(str(trouble))
+        except Exception:  # Whatever a file does to its reader, the others are shown.
+            self._ext.log.exception("%s cannot be read.", place.file)
+            found = Unreadable(f"{place.file.name} cannot be read. The log says why.")
         self._known[place.id] = stamp, found
         return found
 

@@ -1,6 +1,7 @@
 """The tab and its addresses: gallery, editor, trash, personas, import and export."""
 
 import asyncio
+import importlib
 import json
 import re
 import threading
@@ -361,6 +362,43 @@ async def test_files_are_imported_several_at_once():
         await page.until("broken.png: This picture is damaged")
         await page.until("lonely: it is a picture without a character")
         await page.until("/characters/evil")
+
+
+async def test_a_number_without_end_as_a_key_costs_its_own_file_alone():
+    endless = b"name: Evil\n? 0x" + b"F" * 5_000 + b"\n: 1\n"
+    async with running("characters") as app:
+        page = await app.open("/characters")
+        files = multipart(("evil.yaml", endless), ("ok.yaml", b"name: Ok\ncontext: x\n"))
+        answer = await app.fetch("/ext/characters/import", "POST", **files)
+        assert answer.status == 204
+        await page.until("evil.yaml: This file holds a number that is too large")
+        assert on_disk(app) == ["Ok.yaml"]
+        put(app, "Evil.yaml", endless)
+        page = await app.open("/characters")
+        await page.until("Evil.yaml: This file holds a number that is too large")
+        await page.until("/characters/Ok")
+
+
+@pytest.mark.parametrize("reader", ["library", "exchange"])
+async def test_a_file_that_its_reader_fails_at_costs_the_others_nothing(
+    reader: str, monkeypatch: pytest.MonkeyPatch
+):
+    async with running("characters") as app:
+        module = importlib.import_module(f"extensions.characters.{reader}")
+        character_of = module.character_of
+
+        def failing(id: str, card: Card, *more: str) -> object:
+            if card.data["name"] == "Odd":
+                raise RuntimeError("what nobody thought of")
+            return character_of(id, card, *more)
+
+        monkeypatch.setattr(module, "character_of", failing)
+        page = await app.open("/characters")
+        files = multipart(("odd.yaml", b"name: Odd\n"), ("ok.yaml", b"name: Ok\n"))
+        answer = await app.fetch("/ext/characters/import", "POST", **files)
+        assert answer.status == 204
+        await page.until("(?i)odd.yaml:? [^<]*cannot be read. The log says why")
+        await page.until("/characters/Ok")
 
 
 async def test_keys_that_are_never_found_are_named():

@@ -104,5 +104,5 @@ def _key(key: Any) -> str:
     if isinstance(key, str):
         return _plain(key, 0, [0])
     if key is None or isinstance(key, bool | int | float | date):
-        return str(key)
+        return str(_plain(key, 0, [0]))
     raise Refused("This file has a name that is no text. Mend it in an editor.")

@@ -1,7 +1,7 @@
 // The gallery: search, tags, files that are dropped. The editor: rows that come and go.
 // No words in here: they stand in the templates.
 
-const unsent = () => document.dispatchEvent(new CustomEvent('page:notice', {detail: 'page-unsent'}));
+const notice = detail => document.dispatchEvent(new CustomEvent('page:notice', {detail}));
 const LARGEST = 40 << 20, MOST = 100;             // of one upload; the server takes 64 MB and 200 files
 
 class Gallery extends HTMLElement {
@@ -55,7 +55,8 @@ class Gallery extends HTMLElement {
         form.append('file', files.shift());
       }
       this.ariaBusy = 'true';
-      await fetch('/ext/characters/import', {method: 'POST', body: form}).catch(unsent);
+      await fetch('/ext/characters/import', {method: 'POST', body: form})
+        .then(({ok}) => ok || notice('characters-untaken'), () => notice('page-unsent'));
     }
     this.ariaBusy = 'false';
   }
