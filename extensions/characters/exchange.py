@@ -35,7 +35,7 @@ TYPES = {
     ".json": "application/json",
 }
 TOLD = 3
-"""Refusals of one upload that are told in full."""
+"""Refusals of one upload, or of one change, that are told in full."""
 
 
 class Exchange:

@@ -10,6 +10,7 @@ from kernel.api import Client, Extension, Refused
 from . import rows
 from .cards import Card
 from .conversion import to_book, to_world
+from .exchange import TOLD
 from .folder import Place
 from .forms import taken
 from .library import Library
@@ -77,18 +78,24 @@ class Lorebooks:
             raise Refused("A lorebook needs a name. Write one.")
 
         having = [each.id for each in await self._library.all() if id in each.worlds]
-        folder = self._library.folder
+        folder, left = self._library.folder, list[str]()
 
         def work() -> str:
             new = self._worlds.folder.rename(self._worlds.place(id), to)
-            for place in map(folder.place, having if new != id else ()):
-                card = folder.read(place)
-                folder.update(place, Card(_with_renamed(card.data, id, new), card.beside))
+            for each in having if new != id else ():
+                try:
+                    place = folder.place(each)
+                    card = folder.read(place)
+                    folder.update(place, Card(_with_renamed(card.data, id, new), card.beside))
+                except (Refused, OSError) as error:  # All others have it by its new name.
+                    left.append(f"“{each}” could not be told of the lorebook's new name: {error}")
             return new
 
         new = await self._ext.thread(work)
         if new == id:
             return
+        for sentence in left[:TOLD]:
+            self._ext.tell(sentence, client, "error")
         await self._tell(lambda told: [new if name == id else name for name in told])
         self._ext.emit(WorldRenamed(id, new))
         if client.tab == "characters":

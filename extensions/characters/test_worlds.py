@@ -13,12 +13,14 @@ from kernel.testing import App, running
 
 from .api import CHARACTERS
 from .books import book_of
+from .cards import Card, in_png
 from .conversion import AMONG, BESIDE, to_book, to_world
 from .lore import fitted, found_in
 from .macros import Macros
 from .records import Book, Character, Entry
 from .rows import entries, taken
 from .search import Said
+from .test_cards import BLANK
 from .test_characters import as_sent, multipart
 from .test_scenes import said
 from .together import about, together
@@ -382,6 +384,25 @@ async def test_who_has_it_has_it_by_its_new_name():
             await page.until(says)
         await page.act("characters.rename_world", id="The east", to="Middle")
         assert of("Kim")["world"] == ["Sea", "Middle"]
+
+
+async def test_who_cannot_be_told_of_its_new_name_holds_up_nobody_else():
+    async with running("characters") as app:
+        put(app, WORLD)
+        folder = app.kernel.characters
+        folder.mkdir(exist_ok=True)
+        card = {"name": "Ann", "extensions": {"world": "Middle"}}
+        picture = in_png(Card(card), BLANK)
+        at = picture.index(b"IDAT") + 6  # What is read is whole, but not the picture around it.
+        (folder / "Ann.png").write_bytes(picture[:at] + b"\xff" + picture[at + 1 :])
+        (folder / "Zoe.json").write_text(json.dumps({**card, "name": "Zoe"}))
+        page = await app.open("/characters/lore%3AMiddle")
+        await page.act("characters.tell_everywhere", id="Middle", on=True)
+        await page.act("characters.rename_world", id="Middle", to="East")
+        await page.until("“Ann” could not be told of the lorebook&#39;s new name: [^<]*damaged")
+        assert '"world": "East"' in (folder / "Zoe.json").read_text()
+        assert [*app.extension("characters").settings.worlds] == ["East"]
+        await page.until("“Middle” is called “East” now")
 
 
 async def test_the_lorebook_of_a_card_is_set_free_and_taken_in_again():
