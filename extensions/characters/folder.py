@@ -74,8 +74,8 @@ class Folder:
                     kinds[suffix] = file
             if place := self._place(id, kinds):
                 return place
-            if id in (places := self.places()):  # Its ending is in capitals.
-                return places[id]
+        if id in (places := self.places()):  # Its ending is in capitals, or its name is odd.
+            return places[id]
         raise Refused(GONE.format(self._what, id[:80]), self._what)
 
     def _files(self) -> Iterator[Path]:
@@ -175,15 +175,16 @@ class Folder:
         taken = {file.stem.casefold() for file in self.root.iterdir()} - {place.id.casefold()}
         if id.casefold() in taken:
             raise Refused(f"There is a file called {id} already. Choose another name.")
-        for file in place.files:
-            self.own(file)
+        for file in place.files:  # Their names may be odd: they get a good one.
+            _no_link(file)
         for file in place.files:  # The picture last: the character is there all the time.
             file.rename(self.own(self.root / f"{id}{file.suffix}"))
         return id
 
-    def free(self, name: str) -> str:
-        """An id that no file has, like the name as far as files may be called so."""
-        base = file_name(name)
+    def free(self, name: str, *, exact: bool = False) -> str:
+        """An id that no file has, like the name as far as files may be called so; with `exact`
+        the name of a file that was here."""
+        base = name if exact else file_name(name)
         taken = set[str]()
         with suppress(OSError):
             taken = {file.stem.casefold() for file in self.root.iterdir()}
@@ -199,9 +200,7 @@ class Folder:
             safe_path(self.root, file.name)
         except ValueError as error:
             raise Refused(str(error)) from None
-        if file.is_symlink():
-            raise Refused(f"{file.name} is a link. Only files of this folder are changed.")
-        return file
+        return _no_link(file)
 
     def tree(self, file: Path) -> tuple[Tree, str]:
         """What a file of texts holds, and the text where its comments count; raises Refused."""
@@ -267,6 +266,13 @@ def of_charx(file: BinaryIO) -> tuple[Card, bytes]:
         return card, picture if picture and sniffed(picture) else b""
     except Refused:  # One of a kind that no page shows.
         return card, b""
+
+
+def _no_link(file: Path) -> Path:
+    """The file, if it is no link; raises Refused."""
+    if file.is_symlink():
+        raise Refused(f"{file.name} is a link. Only files of this folder are changed.")
+    return file
 
 
 def _is_own(root: Path, file: Path) -> bool:

@@ -312,6 +312,33 @@ async def test_a_file_gets_another_name_and_its_old_one_back():
 # --- the trash ----------------------------------------------------------------------------
 
 
+async def test_what_comes_back_is_called_as_before():
+    """Conversations know it by that name, whatever we would have called its file."""
+    async with running("characters") as app:
+        for name in ("Dr. Watson", "Who am I?"):
+            put(app, f"{name}.yaml", b"name: Somebody\n")
+            page = await app.open("/characters/" + name)
+            await page.act("characters.delete", id=name)
+            token = (await page.until(r'"token": "([\w-]+)"')).split('"')[3]
+            assert on_disk(app) == []
+            await page.act("characters.restore", token=token)
+            assert on_disk(app) == [f"{name}.yaml"]
+            (app.kernel.characters / f"{name}.yaml").unlink()
+
+
+async def test_a_file_whose_name_we_would_not_give_is_opened():
+    async with running("characters") as app:
+        put(app, "Who am I?.yaml", b"name: Nobody\n")
+        page = await app.open("/characters/Who am I?")
+        await page.until("<h1[^>]*>Nobody")
+        await page.act("characters.save", id="Who am I?", description="Nobody yet.")
+        await page.until("“Who am I\\?.yaml” cannot be the name of a file: .*Choose another name")
+        await page.act("characters.rename", id="Who am I?", to="Who")
+        await page.act("characters.save", id="Who", description="Nobody yet.")
+        await page.until("Saved")
+        assert on_disk(app) == ["Who.yaml"]
+
+
 async def test_what_is_deleted_comes_back():
     async with running("characters") as app:
         put(app, "Bo.yaml", b"name: Bo\n# mine\n")

@@ -54,7 +54,7 @@ class Trash:
         """Bring it back, under another name if its own is taken by now; answers what it is."""
         deleted = self._find(token)
         home, folder = self._homes[deleted.kind], self._root / deleted.token
-        id = home.free(deleted.id)
+        id = home.free(deleted.id, exact=True)
         for file in sorted(folder.iterdir()):
             write(home.root / f"{id}{file.suffix}", file.read_bytes())
         shutil.rmtree(folder)
