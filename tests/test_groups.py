@@ -315,6 +315,16 @@ async def test_a_group_may_begin_with_nothing(app: App, tab: Tab):
     await app.until(lambda: "You are all late, You." in tab.look().root.text)
 
 
+async def test_of_two_clicks_at_once_none_is_lost(app: App, tab: Tab):
+    await tab.act("start", character="Ada")
+    await asyncio.gather(*(act(tab, "add", character=name) for name in ("Bo", "Cy")))
+    kept = await store_of(app).state(tab.conversation, "group_chat", "group")
+    assert {member["id"] for member in kept["members"]} == {"Ada", "Bo", "Cy"}
+    await asyncio.gather(*(act(tab, "mute", character=name, on=True) for name in ("Bo", "Cy")))
+    kept = await store_of(app).state(tab.conversation, "group_chat", "group")
+    assert {member["id"] for member in kept["members"] if member.get("muted")} == {"Bo", "Cy"}
+
+
 async def test_who_was_alone_is_the_first_member(app: App, tab: Tab):
     await tab.act("start", character="Bo")
     id = tab.conversation

@@ -402,20 +402,25 @@ class Store(Erasing):
 
     async def state(self, conversation: str, extension: str, key: str) -> Any:
         """What an extension keeps with a conversation under `key`: plain data, or None."""
-        query = "SELECT value FROM states WHERE conversation = ? AND extension = ? AND key = ?"
-        values = (conversation, extension, key)
-        row = await self._read(conversation, lambda c: c.execute(query, values).fetchone())
-        return msgspec.json.decode(row["value"]) if row else None
+        return await self._read(conversation, partial(_kept, where=(conversation, extension, key)))
 
     async def set_state(self, conversation: str, extension: str, key: str, value: Any) -> None:
         """Keep plain data with a conversation; it stays while the extension is off."""
+        await self.change_state(conversation, extension, key, lambda _: value)
+
+    async def change_state(
+        self, conversation: str, extension: str, key: str, change: Callable[[Any], Any]
+    ) -> None:
+        """Change what an extension keeps with a conversation in one step: of two changes at once
+        none is lost. `change` gets None where nothing was kept; what it raises changes nothing."""
+        where = conversation, extension, key
 
         def work(c: sqlite3.Connection) -> None:
             tree.find_conversation(c, conversation)
             c.execute(
                 "INSERT INTO states VALUES (?, ?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET value = excluded.value",
-                (conversation, extension, key, tree.as_json(value)),
+                (*where, tree.as_json(change(_kept(c, where)))),
             )
 
         await self._write(work, conversation)
@@ -478,3 +483,10 @@ class Store(Erasing):
             with suppress(StoreFailed):
                 await self._save(durable=False)
             self._notice()
+
+
+def _kept(c: sqlite3.Connection, where: tuple[str, str, str]) -> Any:
+    """What is kept with a conversation by an extension under a key; None where nothing is."""
+    query = "SELECT value FROM states WHERE conversation = ? AND extension = ? AND key = ?"
+    row = c.execute(query, where).fetchone()
+    return msgspec.json.decode(row["value"]) if row else None

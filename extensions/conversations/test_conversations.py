@@ -25,7 +25,7 @@ from extensions.conversations.api import (
     Unknown,
     Whole,
 )
-from kernel.api import Sampling, Usage
+from kernel.api import Refused, Sampling, Usage
 from kernel.testing import running
 
 
@@ -707,6 +707,21 @@ async def test_what_extensions_keep_is_changed_in_every_conversation_at_once(sto
     found = [(await store.state(id, "notes", "who"))["name"] for id in (*here, secret)]
     assert found == ["Eva", "Bo", "Eva", "Eva"]
     assert await store.state(here[0], "other", "who") == {"name": "Ada"}
+
+
+@pytest.mark.parametrize("incognito", [False, True])
+async def test_of_changes_at_once_of_what_is_kept_none_is_lost(store: Store, incognito: bool):
+    where = (await store.create(incognito=incognito)).id, "notes", "key"
+
+    def change(kept: list[int] | None) -> list[int]:
+        if kept and len(kept) == 9:
+            raise Refused("There are enough.")
+        return [*(kept or []), 1]
+
+    await asyncio.gather(*(store.change_state(*where, change) for _ in range(9)))
+    with pytest.raises(Refused, match="enough"):
+        await store.change_state(*where, change)
+    assert await store.state(*where) == [1] * 9
 
 
 # --- what a full disk must not lose -----------------------------------------------------

@@ -80,7 +80,7 @@ async def setup(ext: Extension[Any]) -> None:
 
     async def change(conversation: str, how: Callable[[Group], Group]) -> None:
         """Keep a changed group, and show it on every page of its conversation."""
-        await groups.keep(conversation, how(await groups.of(conversation)))
+        await groups.change(conversation, how)
         await talk.recast(conversation)
 
     @ext.on(Add)
@@ -91,11 +91,13 @@ async def setup(ext: Extension[Any]) -> None:
         await library.get(action.character)
         conversation = action.conversation or await talk.empty(client)
         alone = (await setups.of(conversation)).options.character
-        group = await groups.of(conversation)
-        if not group.members and alone and alone != action.character:
-            group = group.with_(alone)
-        group = group.with_(action.character)
-        await change(conversation, lambda _: group)
+
+        def joined(group: Group) -> Group:
+            if not group.members and alone and alone != action.character:
+                group = group.with_(alone)
+            return group.with_(action.character)
+
+        await change(conversation, joined)
 
     def on_member(kind: type[InGroup], how: Callable[[Group, Any], Group]) -> None:
         @ext.on(kind)

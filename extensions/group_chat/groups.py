@@ -1,6 +1,6 @@
 """The groups of all conversations: kept with each, and told to the chat."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -32,16 +32,17 @@ class Groups:
 
     async def of(self, conversation: str) -> Group:
         """The group of a conversation; empty where there is none."""
-        kept = await self._store.state(conversation, *HERE) if conversation else None
-        try:
-            return msgspec.convert(kept or {}, Group)
-        except msgspec.ValidationError:
-            return Group()
+        return _group(await self._store.state(conversation, *HERE) if conversation else None)
 
-    async def keep(self, conversation: str, group: Group) -> None:
-        """Keep another group; raises Refused where the conversation is gone."""
+    async def change(self, conversation: str, how: Callable[[Group], Group]) -> None:
+        """Keep a changed group; raises Refused where the conversation is gone, and what `how`
+        raises."""
+
+        def change(kept: Any) -> Any:
+            return msgspec.to_builtins(how(_group(kept)))
+
         try:
-            await self._store.set_state(conversation, *HERE, msgspec.to_builtins(group))
+            await self._store.change_state(conversation, *HERE, change)
         except Unknown:
             raise Refused("This conversation is gone. Begin another one.") from None
 
@@ -133,3 +134,10 @@ class Groups:
             "order": group.order,
             "others": [(c.id, c.char) for c in everybody if c.id not in here],
         }
+
+
+def _group(kept: Any) -> Group:
+    try:
+        return msgspec.convert(kept or {}, Group)
+    except msgspec.ValidationError:
+        return Group()

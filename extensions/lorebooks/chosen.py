@@ -19,8 +19,7 @@ class Chosen:
 
     async def worlds(self, conversation: str) -> Sequence[str]:
         """The names that were chosen for a conversation."""
-        kept: Any = await self._store.state(conversation, *HERE) if conversation else None
-        return [name for name in kept if isinstance(name, str)] if isinstance(kept, list) else []
+        return _names(await self._store.state(conversation, *HERE) if conversation else None)
 
     async def rename(self, old: str, new: str) -> None:
         """A lorebook is called otherwise now, in every conversation."""
@@ -33,10 +32,18 @@ class Chosen:
 
     async def choose(self, conversation: str, world: str, *, on: bool) -> None:
         """Tell one more there, or one less; raises Refused where the conversation is gone."""
-        others = [name for name in await self.worlds(conversation) if name != world]
-        if on and len(others) >= MOST:
-            raise Refused(f"A conversation has {MOST} lorebooks at most. Take one away first.")
+
+        def change(kept: Any) -> list[str]:
+            others = [name for name in _names(kept) if name != world]
+            if on and len(others) >= MOST:
+                raise Refused(f"A conversation has {MOST} lorebooks at most. Take one away first.")
+            return [*others, world] if on else others
+
         try:
-            await self._store.set_state(conversation, *HERE, [*others, world] if on else others)
+            await self._store.change_state(conversation, *HERE, change)
         except Unknown:
             raise Refused("This conversation is gone. Begin another one.") from None
+
+
+def _names(kept: Any) -> list[str]:
+    return [name for name in kept if isinstance(name, str)] if isinstance(kept, list) else []

@@ -1,5 +1,7 @@
 """What is kept of a choice; tests/test_lore_choices.py has the conversations."""
 
+import asyncio
+
 import pytest
 
 from extensions.conversations.api import STORE
@@ -18,7 +20,10 @@ async def test_a_choice_is_kept_with_its_conversation():
         await chosen.choose(id, "Sea", on=True)
         await chosen.choose(id, "Birds", on=True)
         assert await chosen.worlds(id) == ["Sea", "Birds"]
-        await chosen.choose(id, "Sea", on=False)
+        await asyncio.gather(*(chosen.choose(id, name, on=True) for name in ("Wood", "Hill")))
+        assert set(await chosen.worlds(id)) == {"Sea", "Birds", "Wood", "Hill"}
+        for name in ("Sea", "Wood", "Hill"):
+            await chosen.choose(id, name, on=False)
         assert await chosen.worlds(id) == ["Birds"]
         await store.set_state(id, *HERE, [f"W{n}" for n in range(MOST)])
         with pytest.raises(Refused, match="50 lorebooks at most"):
