@@ -38,11 +38,11 @@ class Desk:
         if not name.strip():
             raise Refused("A character needs a name. Write one.")
         card = Card({"name": name.strip(), "description": "", "first_mes": ""})
-        id = await self._ext.thread(self._library.folder.create, name, card)
+        id = await self._library.change(self._library.folder.create, name, card)
         await self._go(client, id)
 
     async def paste(self, client: Client, text: str) -> None:
-        await self._go(client, await self._ext.thread(self._exchange.pasted, text))
+        await self._go(client, await self._library.change(self._exchange.pasted, text))
 
     async def save(self, client: Client, id: str, stamp: str, form: Mapping[str, Any]) -> None:
         folder = self._library.folder
@@ -59,7 +59,7 @@ class Desk:
                 folder.update(place, new)
             return redrawn(form, card, new)
 
-        fresh = await self._ext.thread(write)
+        fresh = await self._library.change(write)
         if fresh is None:
             return await self._pages.tell_form(client, id, note=CHANGED, fresh=False, saved=False)
         await self._pages.tell_form(client, id, note="Saved.", fresh=fresh)
@@ -79,13 +79,13 @@ class Desk:
                 folder.show(folder.place(new), picture)
             return new
 
-        await self._go(client, await self._ext.thread(copy))
+        await self._go(client, await self._library.change(copy))
 
     async def rename(self, client: Client, id: str, to: str) -> None:
         if not to.strip():
             raise Refused("A file needs a name. Write one.")
         folder = self._library.folder
-        new = await self._ext.thread(lambda: folder.rename(folder.place(id), to))
+        new = await self._library.change(lambda: folder.rename(folder.place(id), to))
         if new == id:
             return
         self._ext.emit(Renamed(id, new))
@@ -96,35 +96,35 @@ class Desk:
         self._pages.offer_undo(f"The file of “{id}” is called “{new}” now.", client, back)
 
     async def delete(self, client: Client, id: str) -> None:
-        place = await self._ext.thread(self._library.folder.place, id)
-        deleted = await self._ext.thread(self._trash.put, "character", place)
+        folder = self._library.folder
+        deleted = await self._library.change(lambda: self._trash.put("character", folder.place(id)))
         if client.subject:
             await self._pages.move(client, "")
         self._changed()
         self._pages.offer_undo(f"“{id}” is in the trash.", client, _restored(deleted.token))
 
     async def restore(self, client: Client, token: str) -> None:
-        deleted = await self._ext.thread(self._trash.restore, token)
+        deleted = await self._library.change(self._trash.restore, token)
         self._changed()
         self._ext.tell(f"“{deleted.id}” is back.", client)
 
     async def empty_trash(self) -> None:
-        await self._ext.thread(self._trash.empty)
+        await self._library.change(self._trash.empty)
         self._changed()
 
     # --- personas -------------------------------------------------------------------------
 
     async def new_persona(self, name: str, description: str) -> None:
-        await self._ext.thread(self._library.people.create, name, description)
+        await self._library.change(self._library.people.create, name, description)
         self._changed()
 
     async def keep_persona(self, id: str, name: str, description: str) -> None:
-        await self._ext.thread(self._library.people.update, id, name, description)
+        await self._library.change(self._library.people.update, id, name, description)
         self._changed()
 
     async def delete_persona(self, client: Client, id: str) -> None:
-        place = await self._ext.thread(self._library.people.folder.place, id)
-        deleted = await self._ext.thread(self._trash.put, "persona", place)
+        folder = self._library.people.folder
+        deleted = await self._library.change(lambda: self._trash.put("persona", folder.place(id)))
         self._changed()
         self._pages.offer_undo(f"“{id}” is in the trash.", client, _restored(deleted.token))
 

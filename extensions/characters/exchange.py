@@ -65,7 +65,7 @@ class Exchange:
         try:
             if len(data) > LARGEST:
                 raise Refused(f"The picture is larger than {LARGEST >> 20} MB. Make it smaller.")
-            await self._ext.thread(lambda: folder.show(folder.place(id), data))
+            await self._library.change(lambda: folder.show(folder.place(id), data))
         except Refused as refusal:
             self._ext.tell(str(refusal), Everyone(), "error")
         self._changed()
@@ -95,7 +95,8 @@ class Exchange:
                 continue
             try:
                 if (world := _world(name, data)) is not None:
-                    id = self._library.worlds.create(str(world.get("name") or stem), world)
+                    with self._library.alone:
+                        id = self._library.worlds.create(str(world.get("name") or stem), world)
                     made.append(id)
                     odd += deaf(id, book_of(world))
                     continue
@@ -103,7 +104,8 @@ class Exchange:
                 title = character_of(stem or "character", card).name
                 picture = picture or pictures.pop(stem, b"")
                 embed = data.startswith(png.SIGNATURE)
-                id = self._library.folder.create(title, card, picture, embed=embed)
+                with self._library.alone:
+                    id = self._library.folder.create(title, card, picture, embed=embed)
                 made.append(title[:80])
                 odd += deaf(title, character_of(id, card).book)
             except (Refused, OSError) as error:

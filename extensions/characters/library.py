@@ -1,9 +1,9 @@
 """The library: every character and persona as its file says now, and the scenes made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from threading import Lock
-from typing import Any
+from threading import Lock, RLock
+from typing import Any, TypeVar
 
 from msgspec import structs
 
@@ -17,6 +17,8 @@ from .records import Character, Company, Count, Note, Persona, Scene
 from .scenes import ALONE, guessed, macros_of, scene_of
 from .together import about, together
 from .worlds import SHELVES, Worlds
+
+T = TypeVar("T")
 
 
 class LibraryChanged(Struct, frozen=True):
@@ -41,10 +43,21 @@ class Library:
         self._known: dict[str, tuple[object, Character | Unreadable]] = {}
         """What was read last, with the stamp that its files had then."""
         self._looking, self._closed = Lock(), False
+        self.alone = RLock()
+        """Held, in a thread, by whoever changes files: of two changes at once none is lost."""
 
     def close(self) -> None:
         """Read no further."""
         self._closed = True
+
+    async def change(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run in a thread what changes files, and nothing else of that kind meanwhile."""
+
+        def changing() -> T:
+            with self.alone:
+                return work(*arguments)
+
+        return await self._ext.thread(changing)
 
     # --- characters ---------------------------------------------------------------------
 

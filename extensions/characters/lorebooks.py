@@ -45,7 +45,7 @@ class Lorebooks:
     async def new(self, client: Client, name: str) -> None:
         if not name.strip():
             raise Refused("A lorebook needs a name. Write one.")
-        id = await self._ext.thread(self._worlds.create, name, {"entries": {}})
+        id = await self._library.change(self._worlds.create, name, {"entries": {}})
         await self._go(client, LORE + id)
 
     async def save(self, client: Client, id: str, stamp: str, form: Form) -> None:
@@ -56,15 +56,15 @@ class Lorebooks:
             self._worlds.update(id, lambda world: rows.taken(world, form))
             return rows.redrawn(form, before, len(rows.entries(self._worlds.tree(id))))
 
-        fresh = await self._ext.thread(write)
+        fresh = await self._library.change(write)
         if fresh is None:
             return await self._pages.tell_world(client, id, note=CHANGED, fresh=False, saved=False)
         await self._pages.tell_world(client, id, note="Saved.", fresh=fresh)
         self._changed()
 
     async def delete(self, client: Client, id: str) -> None:
-        place = await self._ext.thread(self._worlds.place, id)
-        deleted = await self._ext.thread(self._trash.put, "lorebook", place)
+        place = self._worlds.place
+        deleted = await self._library.change(lambda: self._trash.put("lorebook", place(id)))
         if client.subject:
             await self._pages.move(client, "")
         self._changed()
@@ -91,7 +91,7 @@ class Lorebooks:
                     left.append(f"“{each}” could not be told of the lorebook's new name: {error}")
             return new
 
-        new = await self._ext.thread(work)
+        new = await self._library.change(work)
         if new == id:
             return
         for sentence in left[:TOLD]:
@@ -132,7 +132,7 @@ class Lorebooks:
             folder.update(place, Card(_with_world(data, name), card.beside))
             return name
 
-        name = await self._ext.thread(work)
+        name = await self._library.change(work)
         await self._pages.tell_form(client, id, note=f"Its lore is the lorebook “{name}” now.")
         self._changed()
 
@@ -151,7 +151,7 @@ class Lorebooks:
                 data = _with_world(data, "")
             folder.update(place, Card(data, card.beside))
 
-        await self._ext.thread(work)
+        await self._library.change(work)
         await self._pages.tell_form(client, id, note=f"“{world}” is in its own lorebook now.")
         self._changed()
 

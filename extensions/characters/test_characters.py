@@ -130,6 +130,41 @@ async def test_an_edit_is_kept_and_what_is_not_shown_stays():
         assert tree["data"] == {**BO, "description": "A grey fox.", "tags": ["a", "b"]}
 
 
+async def test_of_two_changes_at_once_none_is_lost():
+    async with running("characters") as app:
+        one, other = await app.open("/characters"), await app.open("/characters")
+        for n in range(8):
+            file = put(app, f"Bo{n}.png", in_png(Card(BO), BLANK))
+            old = await stamp(await app.open(f"/characters/Bo{n}"))
+            one.html = other.html = ""
+            await asyncio.gather(
+                one.act("characters.save", id=f"Bo{n}", stamp=old, description="One."),
+                other.act("characters.save", id=f"Bo{n}", stamp=old, scenario="Other."),
+            )
+            assert sorted("changed elsewhere" in page.html for page in (one, other)) == [0, 1]
+
+            await asyncio.gather(
+                one.act("characters.save", id=f"Bo{n}", description="Mine."),
+                other.act("characters.rename", id=f"Bo{n}", to=f"Kim{n}"),
+            )
+            assert not file.exists()
+
+            put(app, f"Ash{n}.yaml", b"name: Ash\n")
+            await asyncio.gather(
+                one.act("characters.save", id=f"Ash{n}", description="Mine."),
+                other.act("characters.delete", id=f"Ash{n}"),
+            )
+            assert not (app.kernel.characters / f"Ash{n}.yaml").exists()
+
+            await asyncio.gather(
+                *(
+                    app.fetch("/ext/characters/import", "POST", **multipart(("Cy.yaml", data)))
+                    for data in (b"name: Cy\n", b"name: Cy\nscenario: x\n")
+                )
+            )
+            assert len([name for name in on_disk(app) if name.startswith("Cy")]) == 2 * (n + 1)
+
+
 async def test_a_file_that_was_changed_elsewhere_is_not_written_over_unasked():
     async with running("characters") as app:
         file = put(app, "Bo.yaml", b"name: Bo\n")
