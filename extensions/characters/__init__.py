@@ -78,7 +78,7 @@ async def setup(ext: Extension[Settings]) -> None:
     def changed() -> None:
         ext.emit(LibraryChanged())
 
-    exchange = Exchange(ext, library, changed)
+    exchange = Exchange(ext, library, pages, changed)
     lore = Lorebooks(ext, library, trash, pages, changed)
     desk = Desk(ext, library, trash, pages, exchange, changed)
 

@@ -49,9 +49,9 @@ class Desk:
 
         def write() -> bool | None:
             place = folder.place(id)
-            if stamp and stamp != stamp_of(place):
-                return None
             card = folder.read(place)
+            if stamp and stamp != stamp_of(card.data):
+                return None
             new = taken(card, form)
             if "name" in form and not str(new.data.get("name") or "").strip():
                 raise Refused("A character needs a name. Write one.")

@@ -20,6 +20,7 @@ from .conversion import to_book
 from .folder import CHARX, LARGEST, bounded, sniffed
 from .incoming import read_bytes
 from .library import Library
+from .pages import Pages
 from .reading import character_of, worlds_of
 from .records import Book
 from .search import LOOKED, never_found
@@ -39,10 +40,12 @@ TOLD = 3
 
 
 class Exchange:
-    """The routes of import and export; `changed` tells the pages."""
+    """The routes of import and export; `changed` tells the galleries."""
 
-    def __init__(self, ext: Extension[Any], library: Library, changed: Callable[[], None]) -> None:
-        self._ext, self._library, self._changed = ext, library, changed
+    def __init__(
+        self, ext: Extension[Any], library: Library, pages: Pages, changed: Callable[[], None]
+    ) -> None:
+        self._ext, self._library, self._pages, self._changed = ext, library, pages, changed
 
     # --- in -----------------------------------------------------------------------------
 
@@ -66,7 +69,9 @@ class Exchange:
             if len(data) > LARGEST:
                 raise Refused(f"The picture is larger than {LARGEST >> 20} MB. Make it smaller.")
             await self._library.change(lambda: folder.show(folder.place(id), data))
-        except Refused as refusal:
+            if folder is self._library.folder:
+                await self._pages.tell_face(id)
+        except (Refused, OSError) as refusal:
             self._ext.tell(str(refusal), Everyone(), "error")
         self._changed()
         return Response(status_code=204)

@@ -50,7 +50,7 @@ class Lorebooks:
 
     async def save(self, client: Client, id: str, stamp: str, form: Form) -> None:
         def write() -> bool | None:
-            if stamp and stamp != stamp_of(self._worlds.place(id)):
+            if stamp and stamp != stamp_of(self._worlds.tree(id)):
                 return None
             before = len(rows.entries(self._worlds.tree(id)))
             self._worlds.update(id, lambda world: rows.taken(world, form))
@@ -158,9 +158,10 @@ class Lorebooks:
     def _open(self, id: str, stamp: str, form: Form) -> tuple[Place, Card]:
         """A character with what was written into its form; raises Refused."""
         place = self._library.folder.place(id)
-        if stamp and stamp != stamp_of(place):
+        card = self._library.folder.read(place)
+        if stamp and stamp != stamp_of(card.data):
             raise Refused("This character was changed elsewhere. Reload the page to see it.")
-        return place, taken(self._library.folder.read(place), form)
+        return place, taken(card, form)
 
     async def _go(self, client: Client, subject: str) -> None:
         await self._pages.move(client, subject)

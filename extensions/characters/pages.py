@@ -1,6 +1,7 @@
 """The tab: what a page shows of the library, and what it is told when that changes."""
 
 import asyncio
+import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Mapping
@@ -8,6 +9,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from kernel.api import Client, Extension, Refused
 
@@ -108,6 +111,15 @@ class Pages:
         context = {"world": world, "character": world, "note": note, "unsaved": not saved}
         self._ext.push_html(self._ext.render(part, oob=True, **context), client)
 
+    async def tell_face(self, id: str) -> None:
+        """The picture of one character, on every page with its editor; what is typed stays."""
+        pages = [page for page in self.open if page.tab == "characters" and page.subject == id]
+        if pages:
+            character = await self._library.get(id)
+            html = self._ext.render("_face.html", character=character, oob=True)
+            for page in pages:
+                self._ext.push_html(html, page)
+
     def tell_everywhere(self, client: Client, id: str) -> None:
         """The switch of a lorebook that is told everywhere; what is typed below it stays."""
         world = {"id": id, "everywhere": id in self._library.everywhere}
@@ -162,7 +174,7 @@ class Pages:
             "address": quote(id, safe=""),
             "file": place.file.name,
             "kind": place.file.suffix.lower().lstrip("."),
-            "stamp": stamp_of(place),
+            "stamp": stamp_of(card.data),
             "picture": self._library.picture(place),
             "drawn": not place.picture,
             "worlds": self._library.worlds.names(),
@@ -178,7 +190,7 @@ class Pages:
             "id": id,
             "address": quote(id, safe=""),
             "file": place.file.name,
-            "stamp": stamp_of(place),
+            "stamp": stamp_of(tree),
             "everywhere": id in self._ext.settings.worlds,
             "of": [(quote(each.id, safe=""), each.name) for each in known if id in each.worlds],
             **rows.shown(tree),
@@ -261,6 +273,6 @@ def brief(text: str, character: Character, persona: Persona) -> str:
     return line if len(line) <= SHORT else line[:SHORT].rstrip() + "…"
 
 
-def stamp_of(place: Any) -> str:
-    """What a form says its file was."""
-    return ":".join(map(str, place.stamp()[1:]))
+def stamp_of(words: Mapping[str, Any]) -> str:
+    """What a form says the words of its file were; another picture changes none of them."""
+    return hashlib.sha256(msgspec.json.encode(words)).hexdigest()

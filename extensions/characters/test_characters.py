@@ -15,9 +15,9 @@ import pytest
 from kernel.api import Message, Text
 from kernel.testing import ROOT, App, running
 
-from . import png
+from . import charx, png
 from .api import CHARACTERS
-from .cards import Card, in_png
+from .cards import Card, in_png, tree_of
 from .incoming import read_bytes
 from .test_cards import BLANK, REAL
 
@@ -563,6 +563,28 @@ async def test_a_portrait():
 
 
 # --- personas -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("Bo.yaml", b"name: Bo\n"),
+        ("Bo.png", in_png(Card(BO), BLANK)),
+        ("Bo.charx", charx.packed(tree_of(Card(BO)), b"", "")),
+    ],
+)
+async def test_another_picture_is_shown_and_is_no_change_of_the_words(name: str, data: bytes):
+    async with running("characters") as app:
+        put(app, name, data)
+        page = await app.open("/characters/Bo")
+        old = await stamp(page)
+        page.html = ""
+        sent = multipart(("x.png", png.drawn(20, 40, 60)))
+        await app.fetch("/ext/characters/portrait/character/Bo", "POST", **sent)
+        await page.until('<img src="/ext/characters/picture/Bo[^>]*id="characters-face"[^>]*oob')
+        await page.act("characters.save", id="Bo", stamp=old, description="Yours.")
+        await page.until("Saved.")
+        assert "characters-form" not in page.html
 
 
 async def test_personas_are_kept_chosen_and_deleted():

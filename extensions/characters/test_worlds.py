@@ -285,10 +285,10 @@ async def test_it_is_edited_in_its_own_form():
         }  # fmt: skip
         assert now["mine"] == WORLD["mine"]
         assert now["recursive_scanning"] is True
-        file.write_text(json.dumps(WORLD))
+        file.write_text(json.dumps({**WORLD, "name": "Other"}))
         await page.act("characters.save_world", **{**as_sent(html), "entry_0_keys": "x"})
         await page.until("was changed elsewhere")
-        assert json.loads(file.read_text()) == WORLD
+        assert json.loads(file.read_text()) == {**WORLD, "name": "Other"}
 
 
 def test_a_card_keeps_time_and_groups_among_its_extensions():
@@ -414,7 +414,7 @@ async def test_the_lorebook_of_a_card_is_set_free_and_taken_in_again():
         page = await app.open("/characters/Bo")
         html = await page.until("<form class=.characters-form.*</form>")
         form = as_sent(html)
-        file.write_text(file.read_text() + " ")
+        file.write_text(json.dumps({"data": {"name": "Bo!", "character_book": BOOK}}))
         await page.act("characters.set_free", **form)
         await page.until("This character was changed elsewhere")
         form["stamp"] = ""
