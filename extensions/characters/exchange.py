@@ -138,7 +138,9 @@ class Exchange:
             if not kind:
                 raise Refused("There is no such form.")
             data = await self._ext.thread(self._export, id, dot + suffix)
-        except (Refused, OSError):
+        except Refused as refusal:
+            return PlainTextResponse(str(refusal), 404)
+        except OSError:
             return PlainTextResponse("There is no such character.", 404)
         return _file(f"{id}{dot}{suffix}", data, kind)
 

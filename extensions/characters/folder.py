@@ -130,8 +130,8 @@ class Folder:
 
     def create(self, name: str, card: Card, picture: bytes = b"", *, embed: bool = True) -> str:
         """A new file for a card: the picture with the card in it, if that is a PNG file and it is
-        to be embedded; else YAML, and the picture beside it; or a CharX file in the place of a
-        picture, as it is. Answers its id."""
+        to be embedded; else YAML, or JSON where that is too much, and the picture beside it; or a
+        CharX file in the place of a picture, as it is. Answers its id."""
         id = self.free(name)
         if is_charx(picture):  # Whoever has it looked at it before.
             write(self.own(self.root / f"{id}{CHARX}"), picture)
@@ -140,9 +140,13 @@ class Folder:
         if suffix == ".png" and embed:
             write(self.own(self.root / f"{id}.png"), in_png(card, picture))
             return id
+        try:
+            ending, data = ".yaml", trees.to_yaml(flat_of(card))
+        except Refused:  # It is too much for YAML; JSON may be larger.
+            ending, data = ".json", trees.to_json(tree_of(card))
+        write(self.own(self.root / f"{id}{ending}"), data)
         if suffix:
             write(self.own(self.root / f"{id}{suffix}"), picture)
-        write(self.own(self.root / f"{id}.yaml"), trees.to_yaml(flat_of(card)))
         return id
 
     def picture(self, place: Place) -> bytes:

@@ -426,6 +426,23 @@ async def test_files_are_imported_several_at_once():
         await page.until("/characters/evil")
 
 
+async def test_a_large_card_stays_json(monkeypatch: pytest.MonkeyPatch):
+    large = json.dumps({"data": {**BO, "description": "A fox. " * 2_000}}).encode()
+    async with running("characters") as app:
+        trees = importlib.import_module("extensions.characters.trees")
+        monkeypatch.setattr(trees, "LARGEST_YAML", 10_000)  # Writing a megabyte takes seconds.
+        page = await app.open("/characters")
+        files = multipart(("Bo.json", large), ("Bo.png", BLANK))
+        await app.fetch("/ext/characters/import", "POST", **files)
+        await page.until("Imported Bo.")
+        assert on_disk(app) == ["Bo.json", "Bo.png"]
+        await page.act("characters.duplicate", id="Bo")
+        assert on_disk(app) == ["Bo.json", "Bo.png", "Bo_001.json", "Bo_001.png"]
+        answer = await app.fetch("/ext/characters/export/Bo.yaml")
+        assert answer.status == 404
+        assert b"larger than 1 MB" in answer.body
+
+
 async def test_a_number_without_end_as_a_key_costs_its_own_file_alone():
     endless = b"name: Evil\n? 0x" + b"F" * 5_000 + b"\n: 1\n"
     async with running("characters") as app:

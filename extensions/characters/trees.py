@@ -42,7 +42,7 @@ def from_yaml(data: bytes) -> Any:
 def yaml_text(data: bytes) -> str:
     """The text of a YAML file; raises Refused."""
     if len(data) > LARGEST_YAML:
-        raise Refused("This YAML file is larger than 1 MB. Make it smaller, or a JSON file of it.")
+        raise Refused("As YAML this is larger than 1 MB. Make it smaller, or a JSON file of it.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
