@@ -81,13 +81,15 @@ class Talk:
         """Another mode, character, template … of a conversation, from the next reply on."""
         id = action.conversation
         face = await self._sheet.face(id)
-        before = face, await self._sheet.me(id)
+        before, new = (face, await self._sheet.me(id)), await self._setups.of("")
         if action.character is not UNSET and action.character != (face.id if face else ""):
             self._sheet.greetings.forget(id or client.id)
         try:
             await self._setups.take(action)
         finally:
             await self._pages.tell_setup(id)
+        if id and new != await self._setups.of(""):  # A new one begins with the same.
+            await self._pages.tell_setup("")
         if id and before != (await self._sheet.face(id), await self._sheet.me(id)):
             await self._pages.tell_log(id)
 

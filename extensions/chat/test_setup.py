@@ -342,6 +342,16 @@ async def test_it_is_begun_from_another_tab(app: App, tab: Tab):
     assert (setup.mode, setup.options.character) == ("played", "ada")
 
 
+async def test_a_tab_that_begins_is_told_what_another_chose(app: App, tab: Tab):
+    """A new conversation begins as the last that was set up, in whichever tab that is."""
+    await set_up(tab, mode="played", character="ada")
+    await tab.act("start", character="ada")
+    other = await Tab(app).connect()
+    assert offered(other) == "Good evening."
+    await set_up(tab, character="bea")
+    assert offered(other) == "One."
+
+
 async def test_it_needs_a_mode_with_characters():
     async with running("chat", "instruct", model=Scripted("One.")) as app:
         tab = await Tab(app, "/chat").connect()
