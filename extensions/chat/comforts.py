@@ -99,6 +99,7 @@ class Comforts:
         message = await self._store.uncut(action.message, shown=shown)
         if message.role == "user":
             self._pages.tell_draft(client, message.text, "out")
+            await self._enclosures.sent(client, message.parts)
         await self._pages.tell_log(message.conversation)
         await self._pages.tell_list()
 

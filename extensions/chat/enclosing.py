@@ -36,7 +36,7 @@ class Enclosing(Protocol):
         ...
 
     async def sent(self, client: Client, parts: Sequence[Part]) -> None:
-        """These are kept with a message now."""
+        """These are kept with a message now, or are again."""
         ...
 
     async def back(self, client: Client, parts: Sequence[Part]) -> None:

@@ -55,8 +55,12 @@ class Boxes:
         self._keep(box, tuple(each for each in self.of(box) if each.id != id))
 
     def sent(self, box: str, parts: Sequence[Part]) -> None:
-        """These are a message's now; what came meanwhile stays."""
-        self._keep(box, tuple(e for e in self.of(box) if not any(e.image is p for p in parts)))
+        """These are a message's now, one of each; what came meanwhile stays."""
+        left = list(self.of(box))
+        for part in parts:
+            if same := [e for e in left if isinstance(part, Image) and e.image.data == part.data]:
+                left.remove(same[0])
+        self._keep(box, tuple(left))
 
     def _keep(self, box: str, pictures: tuple[Waiting, ...]) -> None:
         self._boxes.pop(box, None)

@@ -81,7 +81,7 @@ class Desk:
 
     async def sent(self, client: Client, parts: Sequence[Part]) -> None:
         box = self._pages.get(client, "")
-        self.boxes.sent(box, parts)
+        self.boxes.sent(box, await self._store.with_bytes(parts))
         self._refused.pop(box, None)
         self._tell(box)
 

@@ -321,6 +321,21 @@ async def test_a_message_that_is_taken_back_gives_its_pictures_back():
         assert await parts(app, asked) == [image(), pictures.picture(GIF), Text("Look again")]
 
 
+async def test_what_is_brought_back_after_all_does_not_wait_any_more():
+    async with running("images", model=Scripted("Yes.", capabilities=SEES)) as app:
+        page = await attached(app, png())
+        await sent(page, "Look")
+        at = page.client.subject
+        await page.act("chat.remove_last", conversation=at)
+        undo = await page.until(r'chat.unremove_last", "message": "\w+')
+        await app.fetch(f"/ext/images/waiting/{BOX}", "POST", body=GIF)
+        await page.act("chat.unremove_last", message=undo.rpartition('"')[2])
+        await sent(page, "And this?")
+        (first, _, second, _) = (await store_of(app).get(at)).messages
+        assert await parts(app, first) == [image(), Text("Look")]
+        assert await parts(app, second) == [pictures.picture(GIF), Text("And this?")]
+
+
 async def test_a_page_draws_anew_what_engines_cannot_read_and_says_what_it_made_smaller():
     async with running("images", model=Scripted()) as app:
         page, at = await attached(app), f"/ext/images/waiting/{BOX}"
