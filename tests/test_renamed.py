@@ -32,3 +32,23 @@ async def test_conversations_follow_a_character_whose_file_is_renamed():
         await page.act("characters.rename", id="Countess", to="Ada")
         await app.until(lambda: setups._last.options.character == "Ada")
         assert await characters() == ["Ada", "Ada", "Bo", "Ada", "Ada"]
+
+
+async def test_they_follow_it_though_their_mode_was_switched_off_meanwhile():
+    async with running("chat", "roleplay", model=Scripted("Hi.")) as app:
+        folder = app.kernel.characters
+        folder.mkdir(exist_ok=True)
+        (folder / "Ada.yaml").write_text("name: Ada\nfirst_mes: Good evening.\n")
+        page = await app.open("/chat")
+        [setups] = app.kernel.registry.values(SETUPS)
+        await page.act("chat.start", character="Ada")
+        await page.act("chat.begin", conversation=page.client.subject)
+        id = page.client.subject
+        await app.toggle("roleplay", on=False)
+        await page.act("characters.rename", id="Ada", to="Countess")
+        await page.act("characters.rename", id="Countess", to="Duchess")
+        await app.toggle("roleplay", on=True)
+        await page.act("chat.send", conversation=id, text="Hello?")
+        await app.until(lambda: setups._last.options.character == "Duchess")
+        assert (await setups.of(id)).options.character == "Duchess"
+        await page.until("Hi\\.")

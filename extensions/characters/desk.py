@@ -84,8 +84,7 @@ class Desk:
     async def rename(self, client: Client, id: str, to: str) -> None:
         if not to.strip():
             raise Refused("A file needs a name. Write one.")
-        folder = self._library.folder
-        new = await self._library.change(lambda: folder.rename(folder.place(id), to))
+        new = await self._library.change(self._library.rename, id, to)
         if new == id:
             return
         self._ext.emit(Renamed(id, new))

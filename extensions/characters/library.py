@@ -1,6 +1,7 @@
 """The library: every character and persona as its file says now, and the scenes made of them."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Lock, RLock
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from .personas import Personas
 from .pictures import CHARACTERS, address
 from .reading import character_of
 from .records import Character, Company, Count, Note, Persona, Scene
+from .renames import Renames
 from .scenes import ALONE, guessed, macros_of, scene_of
 from .together import about, together
 from .worlds import SHELVES, Worlds
@@ -42,6 +44,7 @@ class Library:
         self._ext = ext
         self._known: dict[str, tuple[object, Character | Unreadable]] = {}
         """What was read last, with the stamp that its files had then."""
+        self._renames = Renames(ext.data / "renamed.json")
         self._looking, self._closed = Lock(), False
         self.alone = RLock()
         """Held, in a thread, by whoever changes files: of two changes at once none is lost."""
@@ -77,7 +80,19 @@ class Library:
 
     async def get(self, id: str) -> Character:
         """One character; raises Refused, with a sentence, where there is none or it is damaged."""
-        return await self._ext.thread(self._get, id)
+        found = await self._ext.thread(self._get, id)
+        if found.id != id:  # Whoever keeps the old one was not there when it was told.
+            self._ext.emit(Renamed(id, found.id))
+        return found
+
+    def rename(self, id: str, to: str) -> str:
+        """Give a character another id, as near to it as files may have; answers that. Blocking:
+        for `change`."""
+        new = self.folder.rename(self.folder.place(id), to)
+        if new != id:
+            with suppress(OSError):  # A full disk: who listens now hears of it all the same.
+                self._renames.keep(id, new)
+        return new
 
     def picture(self, place: Place) -> str:
         """The address of a character's picture, or ""."""
@@ -216,7 +231,16 @@ class Library:
         return structs.replace(character, book=about(book, character) if book else None)
 
     def _get(self, id: str) -> Character:
-        found = self._read(self.folder.place(id))
+        try:
+            place = self.folder.place(id)
+        except Refused:
+            if not (new := self._renames.new(id)):
+                raise
+            place = self.folder.place(new)
+        else:
+            with suppress(OSError):
+                self._renames.forget(id)
+        found = self._read(place)
         if isinstance(found, Unreadable):
             raise found
         return found

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kernel.api import Message, Text
+from kernel.api import Message, Refused, Text
 from kernel.testing import ROOT, App, running
 
 from . import charx, png
@@ -342,6 +342,27 @@ async def test_a_file_gets_another_name_and_its_old_one_back():
         assert on_disk(app) == ["Bo.jpg", "Bo.yaml", "Kim.yaml"]
         await page.act("characters.rename", id="Bo", to="bo")
         assert on_disk(app) == ["Kim.yaml", "bo.jpg", "bo.yaml"]
+
+
+async def test_an_old_name_is_known_until_somebody_else_has_it():
+    async with running("characters") as app:
+        put(app, "Bo.yaml", b"name: Bo\n")
+        library = app.extension("characters").one(CHARACTERS)
+        page = await app.open("/characters")
+        await page.act("characters.rename", id="Bo", to="Fox")
+        await page.act("characters.rename", id="Fox", to="Reynard")
+        assert {(await library.get(id)).id for id in ("Bo", "Fox", "Reynard")} == {"Reynard"}
+        await app.toggle("characters", on=False)
+        await app.toggle("characters", on=True)
+        library = app.extension("characters").one(CHARACTERS)
+        assert (await library.get("Bo")).id == "Reynard", "after a start, too"
+        file = put(app, "Bo.yaml", b"name: Another Bo\n")
+        assert (await library.get("Bo")).name == "Another Bo"
+        file.unlink()
+        with pytest.raises(Refused, match="There is no character “Bo” any more"):
+            await library.get("Bo")
+        await page.act("characters.rename", id="Reynard", to="Fox")
+        assert (await library.get("Reynard")).id == "Fox"
 
 
 # --- the trash ----------------------------------------------------------------------------
