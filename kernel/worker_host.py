@@ -165,7 +165,7 @@ class Host:
             case frames.Call(id, name):
                 self.calls[id] = threading.Event()
                 if beside := name in getattr(self.engine, "concurrent", ()):
-                    threading.Thread(target=self.call, args=(frame,), daemon=True).start()
+                    threading.Thread(target=self.beside, args=(frame,), daemon=True).start()
                 self.jobs.put(None if beside else frame)  # It may wait for steps, as a request.
             case frames.Load():
                 self.jobs.put(frame)
@@ -187,6 +187,8 @@ class Host:
                 self.load(job)
             elif job:
                 self.call(job)
+                if self.requests:  # However many calls wait, replies go on.
+                    self.step()
 
     def rest(self) -> None:
         rest = getattr(self.engine, "rest", bool)
@@ -232,15 +234,24 @@ class Host:
             self.send(failure(0, error))
 
     def call(self, job: frames.Call) -> None:
-        """Also on a thread of its own, for the names that the engine says are concurrent."""
+        """One at a time, but for the names that the engine says are concurrent."""
         try:
             report, cancelled = self.reporter(job.id), self.calls[job.id].is_set
+            if cancelled():
+                raise Refused("It was cancelled before it began.")
             value = self.engine.call(job.name, report, cancelled, **job.data)
             self.send(frames.Result(job.id, value))
         except Exception as error:
             self.send(failure(job.id, error))
         finally:
             del self.calls[job.id]
+
+    def beside(self, job: frames.Call) -> None:
+        """On a thread of its own: what ends that would end without a word."""
+        try:
+            self.call(job)
+        except BaseException as error:
+            self.send(failure(job.id, RuntimeError(f"{type(error).__name__} {error}")))
 
     def reporter(self, id: int) -> Report:
         return lambda fraction, note: self.send(frames.Progress(id, fraction, note))

@@ -498,19 +498,33 @@ async def test_much_output_costs_neither_memory_nor_time(size: int):
 
 
 CALLED = """
+import sys
 import time
 
 class Engine:
-    concurrent, asked = ("steps",), 0
+    concurrent, asked, worked = ("steps", "leave"), 0, 0
 
     def __getattr__(self, name):
         self.asked += name == "poll"
         raise AttributeError(name)
 
     def call(self, name, report, cancelled):
+        return getattr(self, f"_{name}")()
+
+    def _steps(self):
         before = self.asked
         time.sleep(0.1)
         return self.asked - before
+
+    def _leave(self):
+        sys.exit("now")
+
+    def _work(self):
+        time.sleep(0.05)
+        self.worked += 1
+
+    def _so_far(self):
+        return self.worked
 """
 
 
@@ -518,6 +532,31 @@ async def test_what_is_no_model_and_so_has_no_steps_rests_while_it_is_called(tmp
     (tmp_path / "called.py").write_text(CALLED)
     async with running(f"{tmp_path / 'called.py'}:Engine") as worker:
         assert await worker.call("steps") == 0
+
+
+async def test_a_call_that_ends_its_thread_is_told(tmp_path: Path):
+    (tmp_path / "called.py").write_text(CALLED)
+    async with running(f"{tmp_path / 'called.py'}:Engine") as worker, asyncio.timeout(10):
+        with pytest.raises(WorkerError, match="SystemExit now"):
+            await worker.call("leave")
+
+
+async def test_calls_that_nobody_waits_for_any_more_are_not_begun(tmp_path: Path):
+    (tmp_path / "called.py").write_text(CALLED)
+    async with running(f"{tmp_path / 'called.py'}:Engine") as worker:
+        calls = [asyncio.create_task(worker.call("work")) for _ in range(10)]
+        await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        assert await worker.call("so_far") < 10
+
+
+async def test_replies_go_on_however_many_calls_there_are(worker):
+    calls = [asyncio.create_task(worker.call("pause")) for _ in range(50)]
+    reply = worker.generate(Request(prompt="word " * 20))
+    assert await text(reply) == "word " * 20
+    assert not all(call.done() for call in calls)
+    await asyncio.gather(*calls)
 
 
 async def test_frames_have_a_largest_size(worker):

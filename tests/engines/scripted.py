@@ -71,6 +71,9 @@ class Engine:
             return "x" * data["size"]
         return getattr(self, name)() if hasattr(self, name) else data
 
+    def pause(self):
+        time.sleep(0.005)
+
     def environ(self):
         return dict(os.environ)
 
