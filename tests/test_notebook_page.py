@@ -219,6 +219,40 @@ async def until(page: Page, true: str) -> None:
             await asyncio.sleep(0.01)
 
 
+PASTE_HALF_A_LETTER = """() => { const box = document.querySelector('#writing-text');
+    box.value = 'Once \\ud83d';
+    box.dispatchEvent(new Event('input', {bubbles: true})); }"""
+
+
+async def test_what_is_refused_stays_here_and_what_is_typed_then_is_saved(tmp_path: Path):
+    data = tmp_path / "data"
+    (data / "notebook").mkdir(parents=True)
+    file = data / "notebook" / "story.txt"
+    file.write_text(("x" * 79 + "\n") * 25_000, "utf-8")
+    async with live(data, tmp_path / "environments") as server, chromium() as browser:
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        page = await context.new_page()
+        await page.goto(server.link)
+        await page.goto(f"{server.address}/notebook/story")
+        await until(page, "document.querySelector('#writing-text').value.length === 2_000_000")
+        await page.locator("#writing-text").focus()
+        await page.keyboard.type("y")
+        for _ in range(2):  # Who asks for more is told again.
+            said = page.get_by_text("A text has at most 2,000,000 characters").first
+            await expect(said).to_be_visible()
+            await said.evaluate("each => each.remove()")
+            await page.click("#writing-generate")
+        assert await asks_to_leave(page)
+        await page.evaluate(PASTE_HALF_A_LETTER)
+        await until(page, "document.querySelector('writing-box').settled")
+        await expect(page.locator("#writing-text")).to_have_value("Once \ufffd")
+        await page.locator("#writing-text").press("Control+End")
+        await page.keyboard.type("!")
+        async with asyncio.timeout(20):
+            while file.read_text("utf-8") != "Once \ufffd!":
+                await asyncio.sleep(0.05)
+
+
 async def test_what_is_typed_while_the_text_is_renamed_elsewhere_is_saved(tmp_path: Path):
     data = tmp_path / "data"
     (data / "notebook").mkdir(parents=True)

@@ -31,8 +31,13 @@ class Desk:
         sheet = await self._sheet(action.name, action.box)
         change = Splice(action.at, action.cut, action.put)
         if action.id in sheet.taken:
-            self._pages.tell_whole(sheet, client)
-        elif not sheet.edit(action.revision, change, action.id, client.id):
+            return self._pages.tell_whole(sheet, client)
+        try:
+            known = sheet.edit(action.revision, change, action.id, client.id)
+        except Refused:
+            self._pages.tell_stuck(sheet, client, action.id)
+            raise
+        if not known:
             self._pages.tell_whole(sheet, client, action.id or "-")
 
     async def generate(self, action: a.Generate, client: Client) -> None:

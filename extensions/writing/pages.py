@@ -154,7 +154,12 @@ class Pages:
     def tell_whole(self, sheet: Sheet, client: Client, refused: str = "") -> None:
         box = self.views.box(sheet)
         html = self._library.render("_text.html", box=box, refused=refused, oob=True)
-        self._ext.push_html(html, client, f"whole {sheet.box}")
+        self._ext.push_html(html, client, f"whole {sheet.box}", whole=True)
+
+    def tell_stuck(self, sheet: Sheet, client: Client, id: str) -> None:
+        """Tell a page that its change is refused: else it waits for it, and sends nothing more."""
+        html = self._library.render("_stuck.html", sheet=sheet, id=id)
+        self._ext.push_html(html, client)
 
     def listed(self, old: str, new: str) -> None:
         """A text came, went or got another name."""

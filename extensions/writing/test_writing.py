@@ -198,8 +198,20 @@ async def test_a_change_that_arrives_twice_or_too_late_is_not_made_twice(tmp_pat
         await typed(page, app, "story", "?", revision=17, id="two")
         await page.until('<writing-now[^>]*data-refused="two"[^>]*>Once!</writing-now>')
         assert sheet.text == "Once!"
-        await typed(page, app, "story", "x" * 2_000_001, id="three")
+
+
+async def test_a_page_hears_that_its_change_is_refused_and_of_a_text_of_any_length(tmp_path: Path):
+    data = texts(tmp_path, story="x" * 1_999_999)
+    async with running("notebook", data=data) as app:
+        page = await app.open("/notebook/story")
+        await page.until("writing-now")
+        await typed(page, app, "story", "yy", id="one")
         await page.until("at most 2,000,000 characters")
+        await page.until('id="writing-news-text"[^>]*><writing-stuck data-id="one">')
+        await typed(page, app, "story", "y", revision=17, id="two")
+        await page.until('<writing-now[^>]*data-refused="two"')
+        await typed(page, app, "story", "y", id="three")
+        await page.until("<writing-done")
 
 
 async def test_what_a_modifier_replaces_is_replaced(tmp_path: Path):

@@ -37,6 +37,7 @@ class WritingBox extends HTMLElement {
     this.button = this.querySelector(':scope > button');
     this.base ??= null;         // the text as the server has it, as far as we know
     this.sent ??= null;         // the same with the change that is on its way
+    this.refused ??= null;      // what stood here when a change was refused: only another text is tried by itself
     this.waiting = [];
     this.stop = new AbortController();
     const {signal} = this.stop;
@@ -57,7 +58,8 @@ class WritingBox extends HTMLElement {
   // Whether leaving the page would lose words: what can be sent is, at the last moment.
   unsaved() {
     this.send();
-    const lost = this.sent != null && Date.now() - this.since > 3000;                // no answer comes any more
+    const silent = this.sent != null && Date.now() - this.since > 3000;              // no answer comes any more
+    const lost = silent || this.box.value === this.refused;
     return !this.settled && (lost || document.documentElement.dataset.uiLink !== 'online');
   }
 
@@ -68,6 +70,7 @@ class WritingBox extends HTMLElement {
     if (!button || this.settled) return;
     event.preventDefault();
     event.stopImmediatePropagation();
+    this.refused = null;
     this.waiting = [() => document.getElementById(button.id)?.click()];
     this.send();
   }
@@ -79,13 +82,19 @@ class WritingBox extends HTMLElement {
   send() {
     clearTimeout(this.timer);
     if (this.base == null || this.sent != null || this.box.value === this.base) return;
-    if (document.documentElement.dataset.uiLink !== 'online') return;
+    if (this.box.value === this.refused || document.documentElement.dataset.uiLink !== 'online') return;
+    this.mend();
+    this.tried = this.box.value;
     const change = between(this.base, this.box.value);
     if (change.put.length > LONGEST) change.put = change.put.slice(0, LONGEST - half(change.put, LONGEST));
     this.sent = made(this.base, change);
     this.since = Date.now();
     this.id_ = Math.random().toString(36).slice(2) + Date.now().toString(36);
     this.say({...change, revision: this.revision, id: this.id_});
+  }
+  mend() {                      // half a letter, as a paste may have it, no message carries
+    const {at, cut, put} = between(this.box.value, this.box.value.toWellFormed());
+    if (put) this.box.setRangeText(put, at, at + cut, 'preserve');
   }
   say(values) {
     const action = `${this.dataset.tab}.edit`, box = this.box.id.replace('writing-', '');
@@ -100,8 +109,9 @@ class WritingBox extends HTMLElement {
     const now = this.querySelector('writing-now');
     const key = now && `${now.dataset.revision} ${now.dataset.name} ${now.dataset.refused ?? ''}`;
     if (key && key !== this.key) { this.key = key; this.whole(now.dataset, now.textContent); }
-    for (const news of this.querySelectorAll('writing-change, writing-done')) {
+    for (const news of this.querySelectorAll('writing-change, writing-done, writing-stuck')) {
       news.remove();
+      if (news.matches('writing-stuck')) { this.stick(news.dataset.id); continue; }
       const revision = Number(news.dataset.revision);
       if (revision <= this.revision) continue;
       if (revision > this.revision + 1) { this.say({at: 0, cut: 0, put: '', revision: 0, id: ''}); continue; }   // missed one
@@ -110,6 +120,12 @@ class WritingBox extends HTMLElement {
       else this.apply({at: Number(news.dataset.at), cut: Number(news.dataset.cut), put: news.textContent});
     }
     this.go();
+  }
+  stick(id) {                   // what is here stays; who waited for it must not go on without
+    if (id !== this.id_) return;
+    this.sent = null;
+    this.refused = this.tried;
+    this.waiting = [];
   }
   whole({name, revision, taken, refused}, text) {
     const other = name !== this.name && text !== this.base;
