@@ -111,8 +111,10 @@ class Library:
             if await self.ext.thread(files.stamp, path) == self._stamps.get(path):
                 return
             text, stamp = await self._read(path)
-            if calm():
-                self._stamps[path] = stamp
+            if not calm():
+                return
+            self._stamps[path] = stamp
+            if stamp:  # Else it is gone, or its disk is: what is here may be the last of it.
                 sheet.replace(text)
                 sheet.saved = True
 
@@ -242,9 +244,8 @@ class Library:
         path, text = self._path(sheet.name, sheet.box), sheet.text
         sheet.saved = True  # What is typed while it is written is saved by the next turn.
         try:
-            stamp = self._stamps.get(path, 0)
-            there = await self.ext.thread(files.stamp, path) if stamp else 0
-            if there not in (stamp, 0):
+            there = await self.ext.thread(files.stamp, path)
+            if there not in (self._stamps.get(path, 0), 0):
                 await self.ext.thread(self.trash.copy, sheet.name, path)
                 self._stamps[path] = there  # It is kept: once is enough, however often this fails.
                 log.warning("%s", OTHER.format(sheet.name))

@@ -419,6 +419,27 @@ async def test_what_another_program_wrote_is_read_or_kept(tmp_path: Path):
         assert (data / "notebook" / "trash" / id / "text.txt").read_text() == "Theirs, later"
 
 
+async def test_the_words_of_a_file_that_goes_stay_and_one_that_comes_is_kept(tmp_path: Path):
+    """As of a disk that is taken out, and of files that a program brings along."""
+    data = texts(tmp_path, story="Once")
+    file, output = data / "notebook" / "story.txt", data / "default" / "story.txt"
+    async with running("default", data=data) as app:
+        page = await app.open("/default/story")
+        await page.until("writing-now")
+        file.rename(away := data / "away.txt")
+        again = await app.open("/default/story")
+        await again.until("<writing-now[^>]*>Once</writing-now>")
+        away.rename(file)
+        output.parent.mkdir()
+        output.write_text("Brought")
+        await typed(page, app, "story", " more")
+        await typed(page, app, "story", "Mine", box="output")
+        await saved(app, file, "Once more")
+        await saved(app, output, "Mine")
+        kept = [each.read_text() for each in (data / "notebook" / "trash").rglob("*.txt")]
+        assert sorted(kept) == ["Brought", "Once"]
+
+
 async def test_a_full_disk_is_told_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     data = texts(tmp_path, story="Once")
     full = True
