@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from kernel.api import Client, Extension, Refused, Turn
@@ -19,6 +20,7 @@ PAUSE = 1 / 30
 BROKEN = "Spindle failed at this text; its log says how. Try again."
 NOTHING = "The model has nothing to add: it says that the text is complete."
 DELETED = "“{}” was deleted."
+Room = Callable[[Region], None]
 
 
 class Desk:
@@ -42,23 +44,23 @@ class Desk:
 
     async def generate(self, action: a.Generate, client: Client) -> None:
         sheet = await self._free(action.name)
-        if self._pages.two:
-            output = await self._free(action.name, OUTPUT)
-            output.replace(sheet.text)
-            sheet = output
-        self._begin(sheet, client)
+        if not self._pages.two:
+            return self._begin(sheet, client, "generate")
+        output, prompt = await self._free(action.name, OUTPUT), sheet.text
+        self._begin(output, client, "generate", prompt, lambda at: output.begin_with(prompt, at))
 
     async def go_on(self, action: a.Continue_, client: Client) -> None:
         """What came out is what goes in; where nothing came out yet, the text does."""
         output = await self._free(action.name, OUTPUT)
         if not output.text:
             output.replace((await self._free(action.name)).text)
-        self._begin(output, client)
+        self._begin(output, client, "continue_")
 
     async def regenerate(self, action: a.Regenerate, client: Client) -> None:
         sheet = await self._free(action.name)
-        sheet.undo_if_any()
-        self._begin(sheet, client)
+        last = sheet.last
+        prompt = last.cut.on(sheet.text)
+        self._begin(sheet, client, "regenerate", prompt, lambda _: sheet.remove(last))
 
     async def undo(self, action: a.Undo, client: Client) -> None:
         sheet = await self._free(action.name)
@@ -123,23 +125,32 @@ class Desk:
             raise Refused(BUSY)
         return sheet
 
-    def _begin(self, sheet: Sheet, client: Client) -> None:
-        """Let the model write on; that is the server's work, whatever becomes of the page."""
-        turn = Turn(prompt=sheet.text, client=client.id, principal=client.principal)
-        sheet.busy, sheet.error = True, ""
-        region = sheet.begin()
+    def _begin(
+        self,
+        sheet: Sheet,
+        client: Client,
+        again: str,
+        prompt: str | None = None,
+        room: Room | None = None,
+    ) -> None:
+        """Let the model write on, or after a prompt, which `room` makes of the text once there is
+        a word; that is the server's work, whatever becomes of the page."""
+        prompt = sheet.text if prompt is None else prompt
+        turn = Turn(prompt=prompt, client=client.id, principal=client.principal)
+        sheet.busy, sheet.error, sheet.again = True, "", again
+        pen = Pen(sheet, room)
         sheet.tell()
-        task = self._ext.spawn(self._write(sheet, region, turn), f"writing {sheet.name}")
-        task.add_done_callback(lambda task: self._never(sheet) if task.cancelled() else None)
+        task = self._ext.spawn(self._write(sheet, pen, turn), f"writing {sheet.name}")
+        task.add_done_callback(lambda task: self._never(sheet, pen) if task.cancelled() else None)
 
-    def _never(self, sheet: Sheet) -> None:
+    def _never(self, sheet: Sheet, pen: "Pen") -> None:
         """The extension was switched off before the first step of `_write`."""
+        pen.close()
         sheet.busy, sheet.error = False, self._ext.why
         sheet.tell()
 
-    async def _write(self, sheet: Sheet, region: Region, turn: Turn) -> None:
+    async def _write(self, sheet: Sheet, pen: "Pen", turn: Turn) -> None:
         reply = sheet.reply = self._ext.run(turn)
-        pen = Pen(sheet, region)
         try:
             async for delta in reply:
                 if delta.channel != "text" or delta.choice:
@@ -159,16 +170,18 @@ class Desk:
             reply.cancel()
             sheet.error = BROKEN
         finally:
-            pen.flush()
+            pen.close()
             sheet.busy, sheet.reply = False, None
             sheet.tell()
 
 
 class Pen:
-    """Writes what a model says into a text: its first word at once, then 30 times a second."""
+    """Writes what a model says into a text: its first word at once, then 30 times a second. What
+    is to make `room` for it stays until there is one."""
 
-    def __init__(self, sheet: Sheet, region: Region) -> None:
-        self._sheet, self._region, self._words = sheet, region, ""
+    def __init__(self, sheet: Sheet, room: Room | None) -> None:
+        self._sheet, self._region, self._words = sheet, sheet.begin(), ""
+        self._room = room
         self._loop, self._due = asyncio.get_running_loop(), 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -182,6 +195,8 @@ class Pen:
     def instead(self, words: str) -> None:
         """A modifier replaced all that was said."""
         self._words = ""
+        if words:
+            self._make_room()
         self._sheet.rewrite(self._region, words)
 
     def flush(self) -> None:
@@ -189,6 +204,17 @@ class Pen:
             self._timer.cancel()
             self._timer = None
         if self._words:
+            self._make_room()
             words, self._words = self._words, ""
             self._sheet.append(self._region, words)
         self._due = self._loop.time() + PAUSE
+
+    def close(self) -> None:
+        self.flush()
+        if self._room:  # What stayed is what was generated last.
+            self._sheet.remove(self._region)
+
+    def _make_room(self) -> None:
+        room, self._room = self._room, None
+        if room:
+            room(self._region)

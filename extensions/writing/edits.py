@@ -49,6 +49,11 @@ class Region:
     def empty(self) -> bool:
         return self.begin == self.end
 
+    @property
+    def cut(self) -> Splice:
+        """The change that takes it out."""
+        return Splice(self.begin, self.end - self.begin)
+
     def follow(self, change: Splice) -> None:
         """What is put at either end of it is not part of it."""
         begin, end = self.begin, self.end

@@ -174,13 +174,16 @@ class Pages:
         """The context of _state.html."""
         sheets = [self._library.known(name, box) for box in (TEXT, OUTPUT)[: 1 + self.two]]
         open = [sheet for sheet in sheets if sheet]
+        failed = next((sheet for sheet in open if sheet.error), None)
+        own = failed and (failed.box == OUTPUT) == self.two  # Another tab may write the text.
         return {
             "tab": self._ext.id,
             "two": self.two,
             "name": name,
             "busy": any(sheet.busy for sheet in open),
             "undoable": any(sheet.undoable for sheet in open),
-            "error": next((sheet.error for sheet in open if sheet.error), ""),
+            "error": failed.error if failed else "",
+            "again": failed.again if failed and own else "generate",
             "unsaved": next((sheet.unsaved for sheet in open if sheet.unsaved), ""),
             "count": self._counts.get(name, ""),
         }

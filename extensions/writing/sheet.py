@@ -41,6 +41,8 @@ class Sheet:
         self.busy = False
         self.error = ""
         """Why the last generation failed."""
+        self.again = ""
+        """The action that tries it again."""
         self.unsaved = ""
         """Why it cannot be kept at present."""
         self.saved = True
@@ -99,25 +101,35 @@ class Sheet:
     def rewrite(self, region: Region, words: str) -> None:
         """A modifier replaced all that was said."""
         if not region.empty:
-            self._splice(Splice(region.begin, region.end - region.begin), region=region)
+            self._splice(region.cut, region=region)
         region.end = region.begin
         self.append(region, words)
+
+    def begin_with(self, text: str, region: Region) -> None:
+        """What is before a region, all of it anew."""
+        self._splice(Splice(0, region.begin, text), region=region)
+        region.begin = region.end = units(text)
 
     def undo(self) -> None:
         """Take back the last generation; what was typed elsewhere since stays."""
         while self._regions:
             region = self._regions.pop()
             if not region.empty:
-                return self._splice(Splice(region.begin, region.end - region.begin))
+                return self._splice(region.cut)
         raise Refused(NOTHING)
 
-    def undo_if_any(self) -> None:
-        """As `undo`, where the last generation came to nothing as well."""
+    @property
+    def last(self) -> Region:
+        """What was generated last; it may have come to nothing."""
         if not self._regions:
             raise Refused(NOTHING)
-        region = self._regions.pop()
+        return self._regions[-1]
+
+    def remove(self, region: Region) -> None:
+        """Take back a generation, which may have come to nothing."""
+        self._regions.remove(region)
         if not region.empty:
-            self._splice(Splice(region.begin, region.end - region.begin))
+            self._splice(region.cut)
 
     def stop(self) -> None:
         if self.reply:

@@ -261,6 +261,45 @@ async def test_without_a_model_the_text_stays_and_one_click_tries_again(tmp_path
         assert not library(app).known("story").error  # type: ignore[union-attr]
 
 
+async def test_what_was_generated_stays_until_there_is_a_word_of_the_next(tmp_path: Path):
+    data = texts(tmp_path, story="Once")
+    model = Scripted(" upon a time.", " more.", " more.")
+    async with running("notebook", model=model, data=data) as app:
+        page = await app.open("/notebook/story")
+        await page.act("notebook.generate", name="story")
+        await written(app, "story")
+        await app.kernel.slot().unload()
+        for _ in range(2):
+            page.html = ""
+            await page.act("notebook.regenerate", name="story")
+            await page.until("No model is loaded.*notebook.regenerate.*Try again")
+            assert text(app, "story") == "Once upon a time."
+        model.gate = asyncio.Semaphore(0)
+        await app.load(model)
+        await page.act("notebook.regenerate", name="story")
+        await app.until(lambda: len(model.asked) == 2)
+        await page.act("notebook.stop", name="story")
+        await written(app, "story")
+        assert text(app, "story") == "Once upon a time."
+        model.gate.release()
+        await page.act("notebook.regenerate", name="story")
+        await app.until(lambda: text(app, "story") == "Once more.")
+        assert [asked.prompt for asked in model.asked] == ["Once"] * 3
+
+
+async def test_what_came_out_stays_until_there_is_a_word_of_the_next(tmp_path: Path):
+    data = texts(tmp_path, story="Once")
+    async with running("default", model=Scripted(" upon a time."), data=data) as app:
+        page = await app.open("/default/story")
+        await page.act("default.generate", name="story")
+        await written(app, "story", "output")
+        await app.kernel.slot().unload()
+        for action in ("generate", "continue_"):
+            await page.act(f"default.{action}", name="story")
+            await page.until(f"No model is loaded.*default.{action}.*Try again")
+            assert text(app, "story", "output") == "Once upon a time."
+
+
 async def test_an_engine_that_dies_is_told_beside_the_text(tmp_path: Path):
     gate = asyncio.Semaphore(0)
     data = texts(tmp_path, story="Once")
