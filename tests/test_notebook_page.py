@@ -210,6 +210,8 @@ async def test_it_is_written_without_its_tab_until_it_is_stopped(
 HELD = """() => { const box = document.querySelector('writing-box');
     box.held = []; box.say = values => box.held.push(values); }"""
 FREE = "() => { delete document.querySelector('writing-box').say }"
+ARRIVE = """() => { const box = document.querySelector('writing-box');
+    delete box.say; for (const values of box.held) box.say(values); }"""
 
 
 async def until(page: Page, true: str) -> None:
@@ -217,6 +219,31 @@ async def until(page: Page, true: str) -> None:
     async with asyncio.timeout(20):
         while not await page.evaluate(true):
             await asyncio.sleep(0.01)
+
+
+async def test_a_link_waits_for_what_is_typed_while_a_change_is_on_its_way(tmp_path: Path):
+    data = tmp_path / "data"
+    (data / "notebook").mkdir(parents=True)
+    for name in ("story", "other"):
+        (data / "notebook" / f"{name}.txt").write_text("Once")
+    async with live(data, tmp_path / "environments") as server, chromium() as browser:
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        page = await context.new_page()
+        await page.goto(server.link)
+        await page.goto(f"{server.address}/notebook/story")
+        await expect(page.locator("#writing-text")).to_have_value("Once")
+        await page.evaluate(HELD)
+        await page.locator("#writing-text").press("End")
+        await page.keyboard.type(" upon")
+        await until(page, "document.querySelector('writing-box').held.length > 0")
+        await page.keyboard.type(" a time")
+        await page.evaluate("document.querySelector('writing-box').since = Infinity")  # No haste.
+        assert await asks_to_leave(page)
+        await page.click("a[href='/notebook/other']")
+        await page.evaluate(ARRIVE)
+        await expect(page.locator("#writing-title")).to_have_text("other")
+        await page.goto(f"{server.address}/notebook/story")
+        await expect(page.locator("#writing-text")).to_have_value("Once upon a time")
 
 
 PASTE_HALF_A_LETTER = """() => { const box = document.querySelector('#writing-text');

@@ -55,23 +55,29 @@ class WritingBox extends HTMLElement {
 
   get settled() { return this.base == null || this.sent == null && this.box.value === this.base; }
 
+  // Whether nothing arrives, however long one waits.
+  get lost() {
+    const silent = this.sent != null && Date.now() - this.since > 3000;
+    return silent || this.box.value === this.refused || document.documentElement.dataset.uiLink !== 'online';
+  }
+
   // Whether leaving the page would lose words: what can be sent is, at the last moment.
   unsaved() {
     this.send();
-    const silent = this.sent != null && Date.now() - this.since > 3000;              // no answer comes any more
-    const lost = silent || this.box.value === this.refused;
-    return !this.settled && (lost || document.documentElement.dataset.uiLink !== 'online');
+    return !this.settled && (this.lost || this.box.value !== this.sent);
   }
 
-  // A button that is about the text waits until the text has arrived.
+  // A button that is about the text, and a link away from it, wait until the text has arrived.
   hold(event) {
     this.fresh = !!event.target.closest?.('#writing-new');
     const button = event.target.closest?.('[data-writing]');
-    if (!button || this.settled) return;
+    const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey;
+    const link = !elsewhere && !this.lost && event.target.closest?.('a[href]:not([target], [download])');
+    if (!button && !link || this.settled) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     this.refused = null;
-    this.waiting = [() => document.getElementById(button.id)?.click()];
+    this.waiting = [() => link ? location.assign(link.href) : document.getElementById(button.id)?.click()];
     this.send();
   }
 
