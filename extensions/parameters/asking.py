@@ -16,10 +16,15 @@ from kernel.api import (
     Turn,
 )
 
-from . import texts, tokens
+from . import texts
 from .choices import HERE, LONGEST, TYPED, Choices
 from .presets import HELD, NEUTRAL
-from .tokens import Piece
+from .tokens import Lists
+
+LATE = (
+    "The tokens of {} are still being looked up with {}, so this reply is made without. "
+    "A later one has them."
+)
 
 
 class Asking:
@@ -28,13 +33,11 @@ class Asking:
     def __init__(self, ext: Extension[Any], choices: Choices) -> None:
         self._ext, self._choices = ext, choices
         self._told: set[frozenset[str]] = set()
-        self._numbers: dict[tuple[str, str], Sequence[Piece]] = {}
-        """What was typed, as tokens of the model that is there."""
+        self._lists = Lists(ext.spawn)
 
     def forget(self) -> None:
         """Something else is chosen, or another model is there: say again what it cannot do."""
         self._told.clear()
-        self._numbers.clear()
 
     def fill(self, turn: Turn) -> Turn:
         """For `INPUT`: what is said by name, so that modes can count on it."""
@@ -47,7 +50,7 @@ class Asking:
         if not turn.client or not model:
             return draft
         sampling, said = self._over(request.sampling, self.meant(model.info)), self.said()
-        sampling = self._over(sampling, await self._typed(model))
+        sampling = self._over(sampling, await self._typed(model, turn))
         lacks = [
             name
             for name, value in structs.asdict(sampling).items()
@@ -92,19 +95,18 @@ class Asking:
         unset = {k: v for k, v in values.items() if getattr(sampling, k) is UNSET}
         return structs.replace(sampling, **unset)
 
-    async def _typed(self, model: Model) -> dict[str, Any]:
+    async def _typed(self, model: Model, turn: Turn) -> dict[str, Any]:
         """Bans and biases as this model's tokens."""
         found: dict[str, Any] = {}
-        for name, field in TYPED.items():
-            if not (text := getattr(self._choices.now, field)):
-                continue
-            read = tokens.bans if name == "custom_token_bans" else tokens.biases
-            if (name, text) not in self._numbers:
-                self._numbers[name, text] = await read(text, model)
-            good = [piece for piece in self._numbers[name, text] if not piece.problem]
-            ids = {id: piece.bias for piece in good for id, _ in piece.tokens}
+        typed = {name: getattr(self._choices.now, field) for name, field in TYPED.items()}
+        typed = {name: text for name, text in typed.items() if text}
+        lists = await self._lists.read(typed, model)
+        for name, pieces in lists.items():
+            ids = {id: each.bias for each in pieces if not each.problem for id in each.tokens}
             if ids:
                 found[name] = tuple(ids) if name == "custom_token_bans" else ids
+        if late := [name for name in typed if name not in lists]:
+            self._say(LATE.format(", ".join(late), model.info.name), turn)
         return found
 
     def _matters(self, name: str) -> bool:
@@ -123,5 +125,8 @@ class Asking:
             f"{info.name} in {info.loader} cannot do this: {', '.join(names)}. The reply is "
             f"made without. {info.way(names) or 'The Parameters tab shows what it can do.'}"
         )
+        self._say(text, turn)
+
+    def _say(self, text: str, turn: Turn) -> None:
         to: Any = Conversation(turn.conversation_id) if turn.conversation_id else Everyone()
         self._ext.tell(text, to)

@@ -127,7 +127,8 @@ class Choices:
         """Take what was typed; empty takes it back. Raises Refused with a sentence."""
         typed = typed[-1] if isinstance(typed, list) and typed else typed
         if name in TYPED:
-            return await self._keeper.change(**{TYPED[name]: str(typed)[:100_000].strip()})
+            text = tokens.checked(str(typed)[:100_000].strip())
+            return await self._keeper.change(**{TYPED[name]: text})
         if name not in KNOWN:
             return await self._set_added(name, typed)
         await self._say(name, texts.read(name, typed))

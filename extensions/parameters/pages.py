@@ -91,7 +91,7 @@ class Pages:
             self._ext.push_html(html, client, "values")
         for name, typed in TYPED.items():
             if self._filters and getattr(self._choices.now, typed):
-                await self._tell_pieces(name)
+                self._ext.spawn(self._tell_pieces(name), f"pieces of {name}")
 
     async def tell_wrong(self, name: str, error: str, client: Client) -> None:
         """What is wrong, beside the box where it was typed, until that is changed."""
@@ -195,10 +195,13 @@ class Pages:
             return
         read = tokens.bans if name == "custom_token_bans" else tokens.biases
         pieces = await read(typed, model)
+        said = await tokens.said(pieces, model)
         if (getattr(self._choices.now, TYPED[name]), self._ext.slot().model) != (typed, model):
             return  # Another list is typed by now, or another model there, and it was told of that.
         able = name == "custom_token_bans" and self._choices.bans_phrases()
-        html = self._ext.render("_pieces.html", name=name, pieces=pieces, able=able, oob=True)
+        html = self._ext.render(
+            "_pieces.html", name=name, pieces=pieces, said=said, able=able, oob=True
+        )
         for client in [*self._filters]:
             self._ext.push_html(html, client, f"pieces-{name}")
 

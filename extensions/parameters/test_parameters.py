@@ -386,6 +386,15 @@ def test_what_is_no_preset_is_refused(text: str):
         presets.parse("x", text)
 
 
+@pytest.mark.parametrize(
+    "line", ["sampler_priority: 5", "sampler_priority: true", "dry_sequence_breakers: '[{[]: 1}]'"]
+)
+def test_a_value_that_cannot_be_costs_a_preset_nothing_else(line: str):
+    preset = presets.parse("Mine", f"temperature: 0.5\n{line}\n")
+    assert preset.sampling == Sampling(temperature=0.5)
+    assert len(preset.problems) == 1
+
+
 @pytest.mark.parametrize("file", sorted((Path(__file__).parent / "presets").glob("*.yaml")))
 def test_our_presets_are_good_and_hold_what_differs(file: Path):
     found = presets.parse(file.stem, file.read_text("utf-8"))
@@ -742,9 +751,53 @@ async def test_tokens_of_an_older_list_come_too_late(
     await page.act("parameters.set", name="custom_token_bans", value="3")
     await page.until('id="parameters-custom_token_bans-pieces" hx-swap-oob[^§]*<code>3</code>')
     anew(page)
-    gate.set()
     await first
+    reading = [t for t in asyncio.all_tasks() if t.get_name().startswith("parameters:pieces")]
+    assert reading
+    gate.set()
+    await asyncio.gather(*reading)
     assert "upon" not in page.html
+
+
+async def test_a_list_of_any_lines_costs_no_more_than_itself(app: App, model: Knowing):
+    page = await app.open("/parameters")
+    await page.act("parameters.set", name="temperature", value="0.5")
+    numbers = f"²\n٣\n{2**31}\n{'9' * 5000}"
+    await page.act("parameters.set", name="custom_token_bans", value=numbers)
+    await page.until("²: It is 2 tokens.*tokens are 0 to 2,147,483,647.")
+    sampling = await asked(app, model)
+    assert (sampling.temperature, sampling.custom_token_bans) == (0.5, (3,))
+    await page.act("parameters.set", name="logit_bias", value="1: 1\n" * 1001)
+    await page.until("There are 1,001 lines, and 1,000 are the most. Shorten it.")
+    assert (await asked(app, model)).logit_bias is UNSET
+    assert app.kernel.trouble == {}
+
+
+async def test_a_reply_is_made_without_a_list_that_takes_long(
+    app: App, model: Knowing, monkeypatch: pytest.MonkeyPatch
+):
+    gate, real, names = asyncio.Event(), model.call, list[str]()
+
+    async def slow(name: str, **said: Any) -> Any:
+        names.append(name)
+        await gate.wait()
+        return await real(name, **said)
+
+    monkeypatch.setattr(model, "call", slow)
+    monkeypatch.setattr(sys.modules["extensions.parameters.tokens"], "PATIENCE", 0.01)
+    [mine] = app.kernel.registry.values(PARAMETERS)
+    await mine.set("custom_token_bans", "\n".join(map(str, range(9))))
+    assert (await asked(app, model)).custom_token_bans == tuple(range(9))
+    assert names == [], "numbers are tokens, and nobody looks at what they say"
+    await mine.set("custom_token_bans", 'Once\n" upon"')
+    page = app.page()
+    assert (await asked(app, model)).custom_token_bans is UNSET
+    await page.until("custom_token_bans are still being looked up with scripted")
+    reading = [t for t in asyncio.all_tasks() if t.get_name().startswith("parameters:read")]
+    gate.set()
+    await asyncio.gather(*reading)
+    assert (await asked(app, model)).custom_token_bans == (0, 1)
+    assert app.kernel.trouble == {}
 
 
 async def test_a_model_that_tells_no_tokens_takes_numbers(tmp_path: Path):

@@ -48,7 +48,7 @@ def quoted(text: str) -> list[str]:
     except (ValueError, RecursionError):
         try:
             found = ast.literal_eval(inside)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             raise Refused(f"These texts cannot be told apart. {EXAMPLE}") from None
     if not isinstance(found, list) or not all(isinstance(each, str) and each for each in found):
         raise Refused(f"Each must be a text in quotes. {EXAMPLE}")
@@ -57,6 +57,8 @@ def quoted(text: str) -> list[str]:
 
 def order(typed: Any) -> list[str]:
     """The names of samplers, of a list, or of a text with commas or line breaks."""
+    if not isinstance(typed, str | list | tuple):
+        raise Refused("The order of the samplers is a list of their names.")
     names = typed.replace(",", "\n").splitlines() if isinstance(typed, str) else list(typed)
     names = list(dict.fromkeys(str(name).strip() for name in names if str(name).strip()))
     aliases = {"encoder_repetition": "encoder_repetition_penalty"}

@@ -1,13 +1,20 @@
 """Token bans and biases, by numbers or by texts that the loaded model turns into numbers."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kernel.api import Model, Refused, Struct
 
 MOST = 1000
 """Lines."""
+DIGITS, ANY = 10, 1 << 31
+"""Of a token's number, and how many there may be where a model does not say."""
+PATIENCE = 1.0
+"""Seconds that a reply waits for what its model says of lists."""
+KEPT = 4
+"""Lists whose tokens are known: the bans and the biases, of two models."""
 STRONGEST = 100.0
 """What a bias may be, either way."""
 
@@ -16,8 +23,7 @@ class Piece(Struct, frozen=True):
     """One line of a list: which tokens it means, or why it means none."""
 
     line: str
-    tokens: tuple[tuple[int, str], ...] = ()
-    """Numbers and what they say."""
+    tokens: tuple[int, ...] = ()
     bias: float = 0.0
     problem: str = ""
     several: bool = False
@@ -28,7 +34,15 @@ def ids_of(text: str) -> str:
     """A list as older programs have it, numbers with commas, one a line; texts stay as they are."""
     text = text.strip()
     old = text.replace(",", " ").split()
-    return "\n".join(old) if old and all(each.isdigit() for each in old) else text
+    return "\n".join(old) if old and all(each.isdecimal() for each in old) else text
+
+
+def checked(text: str) -> str:
+    """A list as it was typed; raises Refused where it is too long."""
+    lines = [*_lines(ids_of(text))]
+    if len(lines) > MOST:
+        raise Refused(f"There are {len(lines):,} lines, and {MOST:,} are the most. Shorten it.")
+    return text
 
 
 async def bans(text: str, model: Model) -> list[Piece]:
@@ -64,19 +78,15 @@ async def biases(text: str, model: Model) -> list[Piece]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    lines = [line.strip("\r") for line in text.splitlines() if line.strip()]
-    if len(lines) > MOST:
-        raise Refused(f"There are {len(lines):,} lines, and {MOST:,} are the most. Shorten it.")
-    yield from lines
+    yield from (line.strip("\r") for line in text.splitlines() if line.strip())
 
 
 async def _piece(line: str, what: str, bias: float, model: Model) -> Piece:
-    if what.isdigit():
-        number, most = int(what), model.info.vocabulary_size
-        if most and number >= most:
+    if what.isdecimal():
+        most = model.info.vocabulary_size or ANY
+        if len(what) > DIGITS or int(what) >= most:
             return Piece(line, problem=f"The model's tokens are 0 to {most - 1:,}.")
-        said = await _said(model, number)
-        return Piece(line, ((number, said),), bias)
+        return Piece(line, (int(what),), bias)
     if what[0] == '"':
         try:
             what = json.loads(what)
@@ -89,11 +99,17 @@ async def _piece(line: str, what: str, bias: float, model: Model) -> Piece:
             f"{model.info.loader or model.info.name} does not tell tokens of texts. Write numbers."
         )
         return Piece(line, problem=why)
-    told = tuple([(number, await _said(model, number)) for number in numbers[:20]])
+    found = tuple(numbers[:20])
     if len(numbers) != 1:
         problem = f"It is {len(numbers)} tokens. Write those that are meant."
-        return Piece(line, told, bias, problem, len(numbers) > 1)
-    return Piece(line, told, bias)
+        return Piece(line, found, bias, problem, len(numbers) > 1)
+    return Piece(line, found, bias)
+
+
+async def said(pieces: Sequence[Piece], model: Model) -> dict[int, str]:
+    """What the tokens of a list say: a question for each, for those who look at it."""
+    numbers = dict.fromkeys(number for piece in pieces for number in piece.tokens)
+    return {number: await _said(model, number) for number in numbers}
 
 
 async def _said(model: Model, number: int) -> str:
@@ -102,3 +118,32 @@ async def _said(model: Model, number: int) -> str:
     except Exception:
         return ""
     return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+
+
+class Lists:
+    """Lists as tokens of a model, each asked for once, however long that takes."""
+
+    def __init__(self, spawn: Callable[..., asyncio.Task[list[Piece]]]) -> None:
+        self._spawn = spawn
+        self._reading: dict[tuple[Model, str, str], asyncio.Task[list[Piece]]] = {}
+
+    async def read(self, typed: Mapping[str, str], model: Model) -> dict[str, list[Piece]]:
+        """Those that are known within a moment, by name; the others are for a later reply."""
+        tasks = {name: self._task(model, name, text) for name, text in typed.items()}
+        if tasks:
+            await asyncio.wait(tasks.values(), timeout=PATIENCE)
+        return {
+            name: task.result()
+            for name, task in tasks.items()
+            if task.done() and not task.cancelled()
+        }
+
+    def _task(self, model: Model, name: str, text: str) -> asyncio.Task[list[Piece]]:
+        task = self._reading.pop((model, name, text), None)
+        if not task:
+            read = bans if name == "custom_token_bans" else biases
+            task = self._spawn(read(text, model), f"read {name}")
+        self._reading[model, name, text] = task
+        while len(self._reading) > KEPT:
+            self._reading.pop(next(iter(self._reading))).cancel()
+        return task
