@@ -70,14 +70,16 @@ def units(text: str) -> int:
     """The length of a text as a browser counts."""
     if text.isascii():
         return len(text)
-    return len(text) + sum(letter > "\uffff" for letter in text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def point(text: str, unit: int) -> int:
     """Where in Python's counting a place lies; one inside of a letter counts as before it."""
-    unit = max(0, unit)
-    if text.isascii() or units(text) == len(text):
-        return min(unit, len(text))
+    unit, most = max(0, unit), units(text)
+    if unit >= most:
+        return len(text)
+    if most == len(text):
+        return unit
     data = text.encode("utf-16-le", "surrogatepass")[: 2 * unit]
     return len(data.decode("utf-16-le", "ignore"))
 

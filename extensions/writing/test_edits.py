@@ -1,6 +1,7 @@
 """Changes that meet: no word of either is lost, and a region stays what the model wrote."""
 
 import random
+import sys
 
 import pytest
 
@@ -48,6 +49,17 @@ def test_places_are_counted_as_browsers_count_them():
     assert [point(text, unit) for unit in range(7)] == [0, 1, 1, 2, 3, 4, 4]
     assert Splice(1, 2, "b").on(text) == "abé\n"
     assert clean("a\r\nb\rc\0") == "a\nb\nc\ufffd"
+
+
+def test_a_long_text_is_counted_in_as_many_steps_as_a_short_one():
+    def steps(text: str) -> int:
+        taken: list[str] = []
+        sys.setprofile(lambda _, event, __: taken.append(event))
+        units(text)
+        sys.setprofile(None)
+        return len(taken)
+
+    assert steps("ж😀" * 1000) == steps("ж😀"), "each piece of a reply counts its text"
 
 
 @pytest.mark.parametrize(
