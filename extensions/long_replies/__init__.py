@@ -63,6 +63,6 @@ async def setup(ext: Extension[Settings]) -> None:
         model = info()
         if not model or "min_length" in model.samplers or "ban_eos_token" not in model.samplers:
             return None
-        if draft.request.token_ids is not None or draft.turn.tools:
-            return None  # tokens have no words to go on from, and a call ends where it ends
+        if draft.request.token_ids is not None or draft.turn.tools or draft.request.grammar:
+            return None  # tokens have no words to go on from, and these end where they end
         return TwoParts(ext.generate, draft.request, least(draft))

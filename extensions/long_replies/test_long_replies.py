@@ -4,8 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from kernel.api import Generated, Reply, Sampling, Turn
+from kernel.api import REQUEST, Draft, Generated, Phase, Reply, Sampling, Turn
 from kernel.testing import Scripted, running
 
 BANS = ("temperature", "max_new_tokens", "ban_eos_token")
@@ -58,6 +59,20 @@ async def test_a_call_ends_where_it_ends():
         offered = {"type": "function", "function": {"name": "now"}}
         reply = app.run(Turn(prompt="?", tools=(offered,)))
         assert "".join([delta.text async for delta in reply]) == "One two three four"
+        assert len(model.asked) == 1
+
+
+async def test_what_keeps_to_a_grammar_ends_where_that_ends():
+    """A second part would begin the grammar, or the JSON of a schema, anew."""
+    model = Scripted("One two three four", " five.", samplers=BANS, capabilities=("grammar",))
+    async with running("long_replies", model=model, settings=SHORT) as app:
+
+        async def constrain(draft: Draft) -> Draft:
+            return replace(draft, request=replace(draft.request, grammar="root ::= [a-z ]*"))
+
+        add = app.kernel.registry.add
+        add(REQUEST, constrain, "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
+        assert await app.say() == "One two three four"
         assert len(model.asked) == 1
 
 
