@@ -51,6 +51,7 @@ class Archive:
                 (record.message, record.conversation, len(data), data),
             )
             self._trim(file)
+        self._held.pop(record.message, None)
 
     def trim(self) -> None:
         """Forget the oldest ones where there are too many, as after the limit was lowered."""

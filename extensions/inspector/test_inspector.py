@@ -320,6 +320,16 @@ def test_the_archive_has_a_limit_and_forgets(tmp_path: Path):
     assert Archive(tmp_path / "b", 0).keep(Trace("m", "c")) is None
 
 
+def test_what_is_written_down_is_not_kept_in_memory_as_well(tmp_path: Path):
+    archive = Archive(tmp_path / "inspector.sqlite3", 10_000)
+    large = "".join(map(str, range(9999)))
+    for record in (Trace("m1", "c"), Trace("m2", "c", Request(prompt=large))):
+        archive.hold(record)
+        archive.keep(record)
+        assert archive.find(record.message) == record
+    assert archive.held() == ["m2"], "it is larger than all that may be kept"
+
+
 async def test_how_much_is_kept_is_a_setting(app: App):
     """When it is full the oldest go; nothing is written down where nothing may be."""
     page = await app.open("/chat")
