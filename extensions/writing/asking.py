@@ -1,8 +1,9 @@
 """What the model says of a text beside continuing it: its tokens, and what may come next."""
 
 import asyncio
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ from kernel.api import (
     WorkerDied,
     WorkerError,
 )
+
+log = logging.getLogger(__name__)
 
 EMPTY = "No model is loaded. Choose one in the status line at the bottom of the page."
 UNABLE = "{} cannot say this. Load the model with llama.cpp or Transformers."
@@ -138,8 +141,7 @@ class Asking:
         """The parameters that a turn of this page would have."""
         turn = Turn(prompt=text, client=client.id, principal=client.principal)
         for modify in self._ext.get(INPUT):
-            async with asyncio.timeout(5):
-                turn = await modify(turn)
+            turn = await _modified(modify, turn)
         return msgspec.structs.replace(
             turn.sampling, max_new_tokens=UNSET, custom_stopping_strings=UNSET
         )
@@ -152,6 +154,16 @@ class Asking:
             return await model.call(name, **data)
         except (WorkerError, WorkerDied, LookupError) as error:
             raise Refused(str(error)) from error
+
+
+async def _modified(modify: Callable[[Turn], Awaitable[Turn]], turn: Turn) -> Turn:
+    """A turn after a modifier; one that fails is passed by, as in a reply."""
+    try:
+        async with asyncio.timeout(5):
+            return msgspec.convert(await modify(turn), Turn)
+    except Exception as error:
+        log.info("A modifier of the turn failed: %s", error, exc_info=error)
+        return turn
 
 
 def _choice(said: Mapping[str, Any], samplers: bool) -> Choice:

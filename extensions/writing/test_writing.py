@@ -330,6 +330,45 @@ async def test_the_parameters_are_those_of_a_page(tmp_path: Path):
         assert model.asked[0].sampling.temperature == 0.5
 
 
+class Weighing(Scripted):
+    """Says what may come next, and notes with which parameters it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.samplings = list[dict[str, Any]]()
+
+    async def call(self, name: str, **data: Any) -> Any:
+        if name != "logits":
+            return await super().call(name, **data)
+        self.samplings.append(data["sampling"])
+        return {"tokens": [{"id": 1, "bytes": b" upon", "before": 0.5, "after": 1, "cut_by": ""}]}
+
+
+async def test_what_may_come_next_is_said_whatever_a_modifier_of_the_turn_does(tmp_path: Path):
+    data, model = texts(tmp_path, story="Once"), Weighing()
+    async with running("notebook", model=model, data=data) as app:
+
+        async def fails(turn: Turn) -> Turn:
+            raise ValueError("Another extension's.")
+
+        async def lies(turn: Turn) -> Any:
+            return "no turn"
+
+        async def fills(turn: Turn) -> Turn:
+            return Turn(prompt=turn.prompt, sampling=Sampling(temperature=0.5))
+
+        for rank, each in enumerate((fails, lies, fills)):
+            app.kernel.registry.add(
+                INPUT, each, "kernel", phase=Phase.NORMAL, rank=rank, rewrites=False
+            )
+        page = await app.open("/notebook/story")
+        await page.act("notebook.show", name="story", view="logits")
+        await page.act("notebook.logits", name="story")
+        await page.until("writing-choices.* upon")
+        assert model.samplings == [{"temperature": 0.5}]
+        assert app.kernel.trouble == {}
+
+
 # --- files ------------------------------------------------------------------------------
 
 
