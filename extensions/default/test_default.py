@@ -1,5 +1,7 @@
 """Two boxes; what they have in common with the notebook is tested in extensions/writing."""
 
+import asyncio
+import os
 from pathlib import Path
 
 from extensions.writing.api import OUTPUT, TEXT, WRITING
@@ -33,6 +35,33 @@ async def test_it_writes_into_its_output_and_goes_on_from_there(tmp_path: Path):
         assert [asked.prompt for asked in model.asked] == ["Once", "Once upon,"]
     assert (tmp_path / "default" / "story.txt").read_text() == "Once upon, a time."
     assert (tmp_path / "notebook" / "story.txt").read_text() == "Once"
+
+
+async def test_what_comes_of_the_first_text_is_found_again(tmp_path: Path):
+    async with running("default", model=Scripted(" And so on."), data=tmp_path) as app:
+        page = await app.open("/default")
+        await page.until("<writing-now[^>]*>It had rained")
+        await page.act("default.generate", name=(name := page.client.subject))
+        await page.until(rf'aria-current="page"[^>]*>{name}<')
+    [first], [output] = ([*(tmp_path / each).glob("*.txt")] for each in ("notebook", "default"))
+    assert output.name == first.name
+    assert output.read_text() == first.read_text() + " And so on."
+
+
+async def test_of_two_who_continue_at_once_one_is_told_to_wait(tmp_path: Path):
+    (tmp_path / "notebook").mkdir()
+    (tmp_path / "notebook" / "story.txt").write_text("Once")
+    os.utime(tmp_path / "notebook" / "story.txt", (1000, 1000))
+    (tmp_path / "notebook" / "newer.txt").write_text("That is what the pages show.")
+    gate = asyncio.Semaphore(0)
+    async with running("default", model=Scripted(" upon", gate=gate), data=tmp_path) as app:
+        pages = [app.page(), app.page()]
+        await asyncio.gather(*(page.act("default.continue_", name="story") for page in pages))
+        told = [page for page in pages if "This text is being written. Stop it" in page.html]
+        for _ in range(2):  # A word, and the end.
+            gate.release()
+        await app.until(lambda: said(app, OUTPUT) == "Once upon")
+        assert len(told) == 1
 
 
 async def test_continue_alone_begins_with_the_input(tmp_path: Path):

@@ -51,9 +51,10 @@ class Desk:
 
     async def go_on(self, action: a.Continue_, client: Client) -> None:
         """What came out is what goes in; where nothing came out yet, the text does."""
+        text = await self._free(action.name)
         output = await self._free(action.name, OUTPUT)
         if not output.text:
-            output.replace((await self._free(action.name)).text)
+            output.replace(text.text)
         self._begin(output, client, "continue_")
 
     async def regenerate(self, action: a.Regenerate, client: Client) -> None:

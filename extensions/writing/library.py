@@ -241,6 +241,8 @@ class Library:
         if self._sheets.get((sheet.name, sheet.box)) is not sheet:
             sheet.saved = True  # It was deleted meanwhile.
             return ""
+        if sheet.box == OUTPUT and (problem := await self._save_first(sheet.name)):
+            return problem
         path, text = self._path(sheet.name, sheet.box), sheet.text
         sheet.saved = True  # What is typed while it is written is saved by the next turn.
         try:
@@ -260,6 +262,13 @@ class Library:
             sheet.saved = False
             raise
         return ""
+
+    async def _save_first(self, name: str) -> str:
+        """A first text becomes a file where something came of it, which is found by that."""
+        first = self._sheets.get((name, TEXT))
+        if name != self._first or name in self._files or not first:
+            return ""
+        return await self._save(first)
 
     async def _written(self, path: Path, data: bytes) -> None:
         """Write a file; who is cancelled waits, too, so that nothing newer is overtaken."""
