@@ -46,9 +46,10 @@ class Delete(Action, frozen=True):
 
 
 class Restore(Action, frozen=True):
-    """Take it back."""
+    """Take it back, also instead of another one of its name."""
 
     kept: str
+    instead: bool = False
 
 
 class Use(Action, frozen=True):
@@ -69,7 +70,7 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(Preview)(lambda a, client: editor.show(client, a.source))
     ext.on(Save)(lambda a, client: editor.save(client, a.name, a.source))
     ext.on(Delete)(lambda a, client: editor.delete(client, a.name))
-    ext.on(Restore)(lambda a, client: editor.restore(client, a.kept))
+    ext.on(Restore)(lambda a, client: editor.restore(client, a.kept, a.instead))
     ext.on(Use)(lambda a, client: editor.use(client, a.name))
 
     @ext.on(SettingsChanged)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -76,23 +77,23 @@ class Editor:
         name = name.strip()
         if not name:
             raise Refused("A template needs a name. Write one.")
-        await self._ext.thread(self._library.save, name, source)
+        kept = await self._ext.thread(self._library.save, name, source)
         await self.open(client, name)
-        self._ext.tell(f"“{name}” was saved.", client)
+        if kept:
+            text = f"“{name}” was saved over what it was."
+            self._offer_undo(text, client, kept=kept, instead=True)
+        else:
+            self._ext.tell(f"“{name}” was saved.", client)
 
     async def delete(self, client: Client, name: str) -> None:
         """Move the user's own file to the trash, with a way back."""
         kept = await self._ext.thread(self._library.delete, name)
         await self.open(client, "")
-        button = {"label": "Undo", "vals": {"action": "prompts.restore", "kept": kept}}
-        text = f"“{name}” was moved to the trash."
-        html = self._ext.render(
-            "_undo.html", id=f"prompts-{kept[:19]}", text=text, kind="note", button=button
-        )
-        self._ext.push_html(html, client)
+        self._offer_undo(f"“{name}” was moved to the trash.", client, kept=kept)
 
-    async def restore(self, client: Client, kept: str) -> None:
-        await self.open(client, await self._ext.thread(self._library.restore, kept))
+    async def restore(self, client: Client, kept: str, instead: bool) -> None:
+        back = partial(self._library.restore, kept, instead=instead)
+        await self.open(client, await self._ext.thread(back))
 
     async def use(self, client: Client, name: str) -> None:
         """Choose a template for the loaded model; no name: its own, or what its name says. What
@@ -112,6 +113,13 @@ class Editor:
         return await self._ext.thread(self._preview, source)
 
     # --- inside ------------------------------------------------------------------------
+
+    def _offer_undo(self, text: str, client: Client, **values: Any) -> None:
+        """Say what was done with a file, beside a button that brings back what it was."""
+        button = {"label": "Undo", "vals": {"action": "prompts.restore", **values}}
+        id = f"prompts-{values['kept'][:19]}"
+        html = self._ext.render("_undo.html", id=id, text=text, kind="note", button=button)
+        self._ext.push_html(html, client)
 
     def _preview(self, source: str) -> Preview:
         try:

@@ -1,6 +1,7 @@
 """Instruction templates: files of the data folder over those that come with Spindle."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -84,30 +85,37 @@ class Library:
             raise Refused(f"{file.name} cannot be read ({error}). Choose another one.") from None
         return as_jinja(text, file.name) if file.suffix in (".yaml", ".yml") else text
 
-    def save(self, name: str, source: str) -> None:
-        """Keep a template as the user's own; blocking."""
+    def save(self, name: str, source: str) -> str:
+        """Keep a template as the user's own; answers the name that brings back another one that
+        stood in its file, or "". Blocking."""
         if not source.strip():
             raise Refused("The template is empty. Write something, or delete it.")
-        path = _path(self.folder, name + ENDINGS[0])
+        path, kept = _path(self.folder, name + ENDINGS[0]), ""
+        former = self._file(self.folder, name)
+        if former and former.read_bytes() != source.encode():
+            kept = self._kept(former)
+            shutil.copy2(former, self.folder / TRASH / kept)
         write(path, source.encode())
+        return kept
 
     def delete(self, name: str) -> str:
         """Move the user's file to the trash; answers the name that brings it back."""
         file = self._file(self.folder, name)
         if not file:
             raise Refused(f"“{name}” came with Spindle and stays. Save another one under its name.")
-        trash = self.folder / TRASH
-        trash.mkdir(parents=True, exist_ok=True)
-        kept = f"{time.time_ns()} {file.name}"
-        os.replace(file, trash / kept)
+        kept = self._kept(file)
+        os.replace(file, self.folder / TRASH / kept)
         return kept
 
-    def restore(self, kept: str) -> str:
-        """Take a file back out of the trash; answers the template's name."""
+    def restore(self, kept: str, *, instead: bool = False) -> str:
+        """Take a file back out of the trash, also `instead` of one of its name, which goes there;
+        answers the template's name."""
         file = _path(self.folder / TRASH, kept)
         name = kept.partition(" ")[2]
         if not file.is_file() or not name:
             raise Refused("It is not in the trash any more.")
+        if instead and self._file(self.folder, Path(name).stem):
+            self.delete(Path(name).stem)
         if self._file(self.folder, Path(name).stem):
             raise Refused(f"There is another “{Path(name).stem}” by now. Delete that one first.")
         os.replace(file, _path(self.folder, name))
@@ -144,6 +152,11 @@ class Library:
             if said and self.has(said.name) and not (said.mild and model.chat_template):
                 return said.name
         return ""
+
+    def _kept(self, file: Path) -> str:
+        """A name for a file in the trash, which is there by then."""
+        (self.folder / TRASH).mkdir(parents=True, exist_ok=True)
+        return f"{time.time_ns()} {file.name}"
 
     def _file(self, folder: Path, name: str) -> Path | None:
         for ending in ENDINGS:

@@ -1,6 +1,7 @@
 """The page of instruction templates: a preview, and templates that are kept, chosen and deleted."""
 
 import time
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -20,7 +21,7 @@ async def opened(app: App) -> Page:
     return await app.open("/settings/prompts")
 
 
-async def told(page: Page, pattern: str, action: str, **values: str) -> str:
+async def told(page: Page, pattern: str, action: str, **values: Any) -> str:
     """What the page is sent after an action."""
     _, page.html = page.html, ""
     await page.act(f"prompts.{action}", **values)
@@ -81,6 +82,23 @@ async def test_a_template_is_kept_chosen_for_the_model_and_deleted_with_a_way_ba
             await told(page, why, "save", name=name, source="x")
         await told(page, "came with Spindle and stays", "delete", name="ChatML")
         await told(page, "no instruction template", "use", name="Nowhere")
+
+
+async def test_a_template_that_is_saved_over_another_can_be_taken_back():
+    async with running("prompts", "settings", model=Scripted()) as app:
+        page, folder = await opened(app), app.kernel.data / "instruction-templates"
+        for source in ("one", "one"):
+            html = await told(page, "“Mine” was saved.*", "save", name="Mine", source=source)
+            assert "Undo" not in html
+        html = await told(
+            page, "“Mine” was saved over.*?</button>", "save", name="Mine", source="2"
+        )
+        assert "Undo" in html
+        [kept] = (folder / ".trash").iterdir()
+        await told(page, "There is another “Mine”", "restore", kept=kept.name)
+        await told(page, "prompts-editor", "restore", kept=kept.name, instead=True)
+        assert (folder / "Mine.jinja").read_text() == "one"
+        assert [each.read_text() for each in (folder / ".trash").iterdir()] == ["2"]
 
 
 async def test_the_setting_names_the_template_of_a_model_and_no_other():
