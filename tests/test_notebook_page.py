@@ -221,7 +221,10 @@ async def until(page: Page, true: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_link_waits_for_what_is_typed_while_a_change_is_on_its_way(tmp_path: Path):
+@pytest.mark.parametrize("away", ["a[href='/notebook/other']", "#writing-new"])
+async def test_what_leads_away_waits_for_what_is_typed_while_a_change_is_on_its_way(
+    tmp_path: Path, away: str
+):
     data = tmp_path / "data"
     (data / "notebook").mkdir(parents=True)
     for name in ("story", "other"):
@@ -239,9 +242,9 @@ async def test_a_link_waits_for_what_is_typed_while_a_change_is_on_its_way(tmp_p
         await page.keyboard.type(" a time")
         await page.evaluate("document.querySelector('writing-box').since = Infinity")  # No haste.
         assert await asks_to_leave(page)
-        await page.click("a[href='/notebook/other']")
+        await page.click(away)
         await page.evaluate(ARRIVE)
-        await expect(page.locator("#writing-title")).to_have_text("other")
+        await expect(page.locator("#writing-title")).not_to_have_text("story")
         await page.goto(f"{server.address}/notebook/story")
         await expect(page.locator("#writing-text")).to_have_value("Once upon a time")
 

@@ -67,12 +67,13 @@ class WritingBox extends HTMLElement {
     return !this.settled && (this.lost || this.box.value !== this.sent);
   }
 
-  // A button that is about the text, and a link away from it, wait until the text has arrived.
+  // A button that is about the text, and what leads away from it, wait until the text has arrived.
   hold(event) {
-    this.fresh = !!event.target.closest?.('#writing-new');
-    const button = event.target.closest?.('[data-writing]');
-    const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey;
-    const link = !elsewhere && !this.lost && event.target.closest?.('a[href]:not([target], [download])');
+    const at = selector => event.target.closest?.(selector);
+    const begin = at('#writing-new'), elsewhere = event.ctrlKey || event.metaKey || event.shiftKey;
+    this.fresh = !!begin;
+    const button = at('[data-writing]') || !this.lost && begin;
+    const link = !this.lost && !elsewhere && at('a[href]:not([target], [download])');
     if (!button && !link || this.settled) return;
     event.preventDefault();
     event.stopImmediatePropagation();
