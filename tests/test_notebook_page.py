@@ -249,6 +249,9 @@ async def test_what_leads_away_waits_for_what_is_typed_while_a_change_is_on_its_
         await expect(page.locator("#writing-text")).to_have_value("Once upon a time")
 
 
+REFUSE = """() => { const stuck = document.createElement('writing-stuck');
+    stuck.dataset.id = document.querySelector('writing-box').held.at(-1).id;
+    document.querySelector('#writing-news-text').append(stuck); }"""
 PASTE_HALF_A_LETTER = """() => { const box = document.querySelector('#writing-text');
     box.value = 'Once \\ud83d';
     box.dispatchEvent(new Event('input', {bubbles: true})); }"""
@@ -258,21 +261,25 @@ async def test_what_is_refused_stays_here_and_what_is_typed_then_is_saved(tmp_pa
     data = tmp_path / "data"
     (data / "notebook").mkdir(parents=True)
     file = data / "notebook" / "story.txt"
-    file.write_text(("x" * 79 + "\n") * 25_000, "utf-8")
+    file.write_text("Once")
     async with live(data, tmp_path / "environments") as server, chromium() as browser:
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
         page = await context.new_page()
         await page.goto(server.link)
         await page.goto(f"{server.address}/notebook/story")
-        await until(page, "document.querySelector('#writing-text').value.length === 2_000_000")
-        await page.locator("#writing-text").focus()
-        await page.keyboard.type("y")
-        for _ in range(2):  # Who asks for more is told again.
-            said = page.get_by_text("A text has at most 2,000,000 characters").first
-            await expect(said).to_be_visible()
-            await said.evaluate("each => each.remove()")
+        await expect(page.locator("#writing-text")).to_have_value("Once")
+        await page.evaluate(HELD)
+        await page.locator("#writing-text").press("End")
+        await page.keyboard.type(" upon")
+        for tries in (1, 2):  # By itself, and for who wants the model to go on.
+            await until(page, f"document.querySelector('writing-box').held.length === {tries}")
+            await page.evaluate(REFUSE)
+            await until(page, "document.querySelector('writing-box').sent == null")
+            assert await asks_to_leave(page)
+            assert await page.evaluate("document.querySelector('writing-box').held.length") == tries
             await page.click("#writing-generate")
-        assert await asks_to_leave(page)
+        await page.evaluate(REFUSE)
+        await page.evaluate(FREE)
         await page.evaluate(PASTE_HALF_A_LETTER)
         await until(page, "document.querySelector('writing-box').settled")
         await expect(page.locator("#writing-text")).to_have_value("Once \ufffd")
