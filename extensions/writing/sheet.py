@@ -72,7 +72,7 @@ class Sheet:
         change = Splice(change.at, change.cut, clean(change.put))
         for earlier in [*self._log][len(self._log) - behind :]:
             change = change.after(earlier)
-        if len(self.text) + change.growth > MOST:
+        if change.growth > 0 and len(self.text) + change.growth > MOST:
             raise Refused(LONG)
         self._taken.append(id)
         self._splice(change, author, fitted=bool(behind))

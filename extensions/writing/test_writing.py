@@ -214,6 +214,19 @@ async def test_a_page_hears_that_its_change_is_refused_and_of_a_text_of_any_leng
         await page.until("<writing-done")
 
 
+async def test_a_text_that_the_model_made_too_long_can_be_shortened_letter_by_letter(
+    tmp_path: Path,
+):
+    data = texts(tmp_path, story="x" * 2_000_000)
+    async with running("notebook", model=Scripted("yyy"), data=data) as app:
+        page = await app.open("/notebook/story")
+        await page.act("notebook.generate", name="story")
+        await written(app, "story")
+        await typed(page, app, "story", "", cut=1, at=0, id="one")
+        await page.until("<writing-done")
+        assert len(text(app, "story")) == 2_000_002
+
+
 async def test_what_a_modifier_replaces_is_replaced(tmp_path: Path):
     data = texts(tmp_path, story="Once")
     async with running("notebook", model=Scripted(" upon a time."), data=data) as app:
