@@ -486,7 +486,7 @@ def ordered(file: SettingsFile) -> list[str]:
     return sorted(IDS, key=lambda id: (file.rank(id), id))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(st.permutations(IDS), st.integers(0, 9), st.lists(st.sampled_from(IDS), max_size=3))
 def test_a_first_change_of_an_extension_moves_none(
     order: list[str], some: int, changed: list[str]
@@ -570,7 +570,7 @@ leaves = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.tuples(st.lists(names, min_size=1, max_size=3), leaves | st.just(UNSET))))
 def test_any_series_of_changes(changes: list[tuple[list[str], object]]) -> None:
     text = FILE
@@ -586,7 +586,7 @@ def test_any_series_of_changes(changes: list[tuple[list[str], object]]) -> None:
     assert {line for line in FILE.splitlines() if "#" in line} <= set(text.splitlines())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.permutations(["chat", "tts", "nothing", "flow", "new"]), st.integers(0, 5))
 def test_any_order(order: list[str], some: int) -> None:
     text = arrange(FILE, ["extensions"], order[:some])

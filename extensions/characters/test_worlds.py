@@ -122,7 +122,7 @@ CARDS = rows_of("id", "keys", "secondary_keys", "insertion_order", "enabled", "p
 WORLDS = rows_of(*BESIDE, "disable", *AMONG, among=("mine",))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(CARDS, WORLDS)
 def test_nothing_is_lost_whatever_it_is(card: list[dict[str, Any]], world: list[dict[str, Any]]):
     assert holds(to_book(to_world({"entries": card}))["entries"], card)

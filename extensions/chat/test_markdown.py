@@ -127,7 +127,7 @@ def test_letter_by_letter_it_is_the_same(markdown: Markdown):
     assert page.closed.startswith("<h1>Title</h1>")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=40), st.integers(1, 5))
 def test_whatever_is_written_it_is_the_same(pieces: list[str], every: int):
     markdown = Markdown(code)
@@ -139,7 +139,7 @@ def test_whatever_is_written_it_is_the_same(pieces: list[str], every: int):
     assert blocks.finish() == markdown.render("".join(pieces))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.lists(st.sampled_from(PIECES), max_size=15)), max_size=6)
 )
@@ -298,7 +298,7 @@ def test_formulas_and_speech(markdown: Markdown, text: str, html: str):
     assert markdown.render(text) == html + "\n"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.sampled_from([*HOSTILE, *PIECES]), max_size=12))
 def test_no_combination_gets_out_either(pieces: list[str]):
     assert_safe(Markdown(code).render("".join(pieces)))

@@ -294,7 +294,7 @@ PARTS = [
 MIXED = st.lists(st.sampled_from([*PARTS, *(text for text, _ in FORMS.values())]), max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MIXED.map("".join), st.data())
 def test_any_text_however_it_is_cut(text: str, data: st.DataObject):
     places = data.draw(st.lists(st.integers(0, len(text)), max_size=8).map(sorted))
