@@ -41,6 +41,8 @@ def main() -> int:
         print("\n".join(map(discreet, str(error).split("\n"))), file=sys.stderr)
         return 1
     except PermissionError as error:
+        if not error.filename or sys.platform == "win32":  # There it may be in use, for one.
+            raise
         logging.debug("What may not be read or written:", exc_info=True)
         said = f"{error.filename} may not be read or written, as after a start with sudo. Make it"
         print(f"{said} and all that lies with it yours, then start again.", file=sys.stderr)

@@ -70,7 +70,7 @@ def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], 
     """Make an environment ready, at once or in minutes, and return its interpreter."""
     folder, doubt = _folder(env.name, root), ""
     if _strange(folder):
-        raise EnvironmentFailed(f"{folder} holds other files, so it stays. Choose a new folder.")
+        raise EnvironmentFailed(f"{folder} is not Spindle's, so it stays. Move it away first.")
 
     def say(fraction: float, note: str) -> None:
         if cancelled():
@@ -119,7 +119,9 @@ def _folder(name: str, root: Path) -> Path:
 def _strange(folder: Path) -> bool:
     """Whether somebody else's files are in it: each of ours was begun with a lock and a log."""
     ours = folder.with_name(f"{folder.name}.lock"), folder / "install.log"
-    return folder.is_dir() and any(folder.iterdir()) and not any(map(Path.exists, ours))
+    with suppress(OSError):  # Who cannot look there is told that by what follows.
+        return folder.is_dir() and any(folder.iterdir()) and not any(map(Path.exists, ours))
+    return False
 
 
 def _clear(folder: Path) -> None:

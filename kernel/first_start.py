@@ -35,8 +35,8 @@ def set_up(folder: Path, lock: Path) -> None:
         with compiling():  # beside pip, which waits for the network most of the time
             build(Environment(folder.name, (), lock), folder.parent, show, lambda: False)
     except EnvironmentFailed as error:
-        hint = "\n(SPINDLE_VENV=FOLDER is another place.)" if error.__cause__ else ""
-        sys.exit(f"\nSpindle could not be set up. {error}{hint}")
+        hint = "(SPINDLE_VENV=FOLDER is another place.)"
+        sys.exit(f"\nSpindle could not be set up. {error}\n{hint}")
     except KeyboardInterrupt:
         sys.exit("\nStopped. The next start sets up Spindle from the beginning.")
     show(1, "\n")

@@ -1,5 +1,6 @@
 """What must be there before an extension can run, and in words why it cannot."""
 
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,13 @@ from kernel.records import Record, Status
 Records = Mapping[str, Record]
 
 
+def _quoted(word: str) -> str:
+    """As the system's shell takes it."""
+    if sys.platform != "win32":
+        return shlex.quote(word)
+    return word if re.fullmatch(r"[\w.:\\/=-]+", word) else f'"{word}"'
+
+
 def unfit(record: Record, records: Records) -> str:
     """Why it cannot run, whatever may start yet, in words for its card; empty when it can."""
     if not (manifest := record.manifest):
@@ -20,7 +28,7 @@ def unfit(record: Record, records: Records) -> str:
     if manifest.api != API:
         return f"It was made for API {manifest.api}; this is API {API}. Look for an update."
     if missing := manifest.missing():
-        run = shlex.join([sys.executable, "-m", "pip", "install", *missing])
+        run = " ".join(map(_quoted, (sys.executable, "-m", "pip", "install", *missing)))
         return f"It needs {', '.join(missing)}, beside Spindle itself. Run: {run}"
     if clash := path_clash(manifest, records.values()):
         return clash

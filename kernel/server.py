@@ -184,7 +184,8 @@ def _greet(kernel: Kernel, address: str, elsewhere: list[str], token: str, flags
 def _open(link: str) -> None:
     """In a browser with a window: one for terminals would take Spindle's own, and Ctrl+C."""
     with suppress(webbrowser.Error):
-        if "BROWSER" in os.environ or type(webbrowser.get()) is not webbrowser.GenericBrowser:
+        kind = type(webbrowser.get()).__name__
+        if "BROWSER" in os.environ or kind not in ("GenericBrowser", "Elinks"):
             webbrowser.open(link)
 
 

@@ -361,7 +361,7 @@ def test_no_folder_of_a_users_own_is_made_an_environment(
     photos.mkdir()
     (photos / "pyvenv.cfg").touch()
     for _ in range(2):
-        with pytest.raises(EnvironmentFailed, match="holds other files, so it stays"):
+        with pytest.raises(EnvironmentFailed, match="is not Spindle's, so it stays"):
             build(TINY, tmp_path, quiet, never)
     assert [*tmp_path.iterdir()] == [photos]
     (photos / "pyvenv.cfg").unlink()

@@ -1,7 +1,19 @@
 """A character whose file is renamed: its conversations go on with it."""
 
+from pathlib import Path
+
+from extensions.characters.renames import Renames
 from extensions.chat.api import SETUPS
 from kernel.testing import Scripted, running
+
+
+def test_an_old_name_leads_to_nobody_who_only_came_after(tmp_path: Path):
+    """Ada became Bea, who went; Bea is Bo now."""
+    renames = Renames(tmp_path / "renamed.json")
+    renames.keep("Ada", "Bea")
+    assert renames.new("Ada") == "Bea"
+    renames.keep("Bo", "Bea")
+    assert (renames.new("Ada"), renames.new("Bo")) == ("", "Bea")
 
 
 async def test_conversations_follow_a_character_whose_file_is_renamed():

@@ -101,14 +101,15 @@ async def test_the_page_is_opened_unless_that_is_not_wanted(
     assert (opened.exists() and opened.read_text()) == (opens and "once\n"), "all it began is done"
 
 
+@pytest.mark.parametrize("browser", ["w3m", "elinks"])
 async def test_no_browser_that_would_take_the_terminal_is_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: str
 ):
-    """w3m stands for all of those that are found where nothing shows a window."""
+    """As are found where nothing shows a window; Python knows them as two kinds."""
     opened, folder = tmp_path / "opened", tmp_path / "bin"
     folder.mkdir()
-    (folder / "w3m").write_text(f"#!/bin/sh\necho once >> '{opened}'\n")
-    (folder / "w3m").chmod(0o755)
+    (folder / browser).write_text(f"#!/bin/sh\necho once >> '{opened}'\n")
+    (folder / browser).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
     for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)

@@ -12,6 +12,7 @@ import pytest
 
 from kernel import starting, switching
 from kernel.manager import THREADS
+from kernel.needs import _quoted
 from kernel.records import Started, Status
 from kernel.starting import start_enabled
 from kernel.testing import App, running
@@ -116,6 +117,13 @@ async def test_a_requirement_that_names_nothing_costs_its_extension_alone(
         app.kernel.only = {"aa", "bb"}
         await start_enabled(app.kernel)
         assert status(app, "aa", "bb") == [Status.INCOMPATIBLE, Status.RUNNING]
+
+
+def test_what_installs_a_package_runs_in_the_systems_own_shell(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    words = ["C:\\Spindle\\.venv\\python.exe", "C:\\My Spindle\\python.exe", "foo>=1", "foo==1"]
+    said = [_quoted(word) for word in words]
+    assert said == [words[0], f'"{words[1]}"', '"foo>=1"', "foo==1"]
 
 
 async def test_a_missing_package_is_named_with_what_installs_it(tmp_path: Path):

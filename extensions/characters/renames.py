@@ -27,7 +27,8 @@ class Renames:
         """A character got another id, and so did all that led to it."""
         with self._writing:
             known = self._read().items()
-            names = {k: new if v == old else v for k, v in known if k not in (old, new)}
+            known = [(k, v) for k, v in known if k not in (old, new) and v != new]  # Gone since.
+            names = {k: new if v == old else v for k, v in known}
             self._write({**names, old: new})
 
     def forget(self, id: str) -> None:

@@ -21,33 +21,33 @@ LATE = (
 
 
 class Attempt:
-    """A text that the translator fails at stays as it is, and so does all that comes after one
-    for which it takes too long; a person is told once."""
+    """A text that the translator fails at stays as it is, and so does what is not known of all
+    that comes after one for which it takes too long; a person is told, now and then."""
 
     def __init__(self, ext: Extension[Any], memory: Memory, turn: Turn) -> None:
-        self._ext, self._memory = ext, memory
-        here = turn.conversation_id
-        self._page = Conversation(here) if here else Everyone()
-        self._late = self._told = False
+        self._ext, self._memory, self._here = ext, memory, turn.conversation_id
+        self._page = Conversation(self._here) if self._here else Everyone()
+        self._late = False
 
     async def translate(self, texts: Iterable[str], source: str, target: str) -> dict[str, str]:
         """Each of the texts, by what it was."""
         found = {text: text for text in texts}
         until = asyncio.get_running_loop().time() + PATIENCE
-        for text in () if self._late else found:
+        for text in found:
+            if self._late:  # What is known takes no time.
+                found[text] = self._memory.known(text, source, target)
+                continue
             try:
                 async with asyncio.timeout_at(until):
                     found[text] = await self._memory.translate(text, source, target)
             except TimeoutError as error:
                 self._late = True
                 self._tell(LATE, error)
-                break
             except Exception as error:
                 self._tell(FAILED, error)
         return found
 
     def _tell(self, says: str, error: Exception) -> None:
         self._ext.log.warning("Not all was translated: %r", error)
-        if not self._told:
+        if self._memory.is_news(self._here):
             self._ext.tell(says, self._page)
-        self._told = True

@@ -1,6 +1,7 @@
 """Translations that were made, so that a conversation is not translated again with every turn."""
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from .api import Translator
 KEPT = 2000
 LONGEST = 30
 """Seconds after which no answer of a translator is waited for any more."""
+QUIET = 60
+"""Seconds in which a trouble is told once."""
 Key = tuple[str, str, str, str]
 """Who is asked, from which language, into which, and the words."""
 
@@ -26,6 +29,8 @@ class Memory:
         self._ext, self._translator = ext, translator
         self._known: OrderedDict[Key, str] = OrderedDict()
         self._asked: dict[Key, asyncio.Task[Exception | None]] = {}
+        self._told: dict[str, float] = {}
+        """When (monotonic) a trouble was told last, by conversations."""
 
     async def translate(self, text: str, source: str, target: str) -> str:
         """Raises what the translator raises."""
@@ -38,6 +43,17 @@ class Memory:
             raise error
         self._known.move_to_end(key)
         return text.replace(words, self._known[key], 1)
+
+    def known(self, text: str, source: str, target: str) -> str:
+        """Its translation, if it is known; else the text."""
+        key = self._translator().id, source, target, text.strip()
+        return text.replace(key[-1], self._known[key], 1) if key in self._known else text
+
+    def is_news(self, conversation: str) -> bool:
+        """Whether a person may be told there of a trouble: not more often than once a minute."""
+        now = time.monotonic()
+        self._told = {each: at for each, at in self._told.items() if at > now - QUIET}
+        return self._told.setdefault(conversation, now) == now
 
     def know(self, text: str, source: str, target: str, said: str) -> None:
         """Keep a translation that needs no translator: of a reply, what the model itself said."""

@@ -118,7 +118,7 @@ async def test_what_a_program_sends_back_of_a_reply_is_the_model_s_own_words_aga
 async def test_of_a_long_history_the_newest_is_translated_first_and_the_rest_by_the_next_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    model = Scripted("Hello.", "Hello.")
+    model = Scripted("Hello.", "Hello.", "Hello.")
     hm = Message("assistant", (Text("Hm."),))
     asked = [Message("user", (Text(text),)) for text in ("Hallo", "slowly Wetter", "Morgen")]
     past = [message for each in asked for message in (each, hm)]
@@ -133,6 +133,14 @@ async def test_of_a_long_history_the_newest_is_translated_first_and_the_rest_by_
         _ = [delta async for delta in app.run(turn, past)]
         assert seen(model, 1)[::2] == ["hello", "slowly weather", "tomorrow", "and"]
         assert handle.dictionary.asked.count("slowly Wetter") == 1, "it was not asked again"
+        handle.dictionary.opened.clear()
+        slow = Message("user", (Text("slowly Und"),))
+        _ = [delta async for delta in app.run(turn, [*past, slow, hm])]
+        before = ["hello", "slowly weather", "tomorrow", "slowly Und", "and"]
+        assert [text for text in seen(model, 2) if text.strip(".").lower() != "hm"] == before, (
+            "these are known"
+        )
+        assert page.html.count("took too long") == 1
         assert app.kernel.records["translate"].reason == ""
 
 

@@ -25,9 +25,11 @@ KEPT, SECONDS = 64 << 20, 600
 LONGEST = 2000
 """Characters of one clip."""
 SILENT = re.compile(
-    r"```.*?(```|\Z)|<[^>]*>|https?://\S+|(?<=\])\([^)]*\)|[*_`#>|~\[\]]+", re.DOTALL
+    r"(?m:^)```.*?(?:```|\Z)|```.*?```|<[^>]*>|https?://\S+|(?<=\])\([^)]*\)|[*_`#>|~\[\]]+",
+    re.DOTALL,
 )
-FENCE = re.compile(r"(`{3,})")
+FENCE = re.compile(r"\s*(?:[-*+>]\s*)*(`{3,}|~{3,})([^`]*)\Z")
+"""A line that begins or ends a block of code, perhaps in a list or a quotation."""
 
 
 def spoken(text: str) -> str:
@@ -39,13 +41,13 @@ async def without_code(sentences: AsyncIterator[str]) -> AsyncIterator[str]:
     """Sentences without what stands in blocks of code, of which each line ends a sentence."""
     fence = ""
     async for sentence in sentences:
-        words = ""
-        for part in FENCE.split(sentence):
-            if FENCE.fullmatch(part) and len(part) >= len(fence):
-                fence = "" if fence else part
-            elif not fence:
-                words += part
-        yield words
+        line = FENCE.match(sentence)
+        if not fence and not line:
+            yield sentence
+        elif not fence and line:
+            fence = line[1]
+        elif line and line[1].startswith(fence) and not line[2].strip():
+            fence = ""
 
 
 class Clip(Struct, frozen=True):

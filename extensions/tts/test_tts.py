@@ -71,6 +71,8 @@ async def test_sentences_are_spoken_while_the_reply_is_written(espeak: None):
     [
         "```python\nimport os\n\nprint(os)  # Done. Or not.\n```",
         "````markdown\nSo it is:\n```python\nprint(1)\n```\nNo more.\n````",
+        "~~~\nprint(1)\n~~~",
+        "- ```\n  print('```')\n  print(2)\n  ```",
     ],
 )
 async def test_no_line_of_code_is_spoken(espeak: None, code: str):
@@ -78,6 +80,14 @@ async def test_no_line_of_code_is_spoken(espeak: None, code: str):
         page = await app.open("/chat")
         await page.act("chat.send", conversation="", text="Code.")
         assert await clips(app, page, 2) == ["Look:", "That is all."]
+
+
+async def test_marks_in_the_middle_of_a_line_silence_nothing(espeak: None):
+    said = "Put it between ``` marks. Then go on."
+    async with running("tts", "chat", model=Scripted(said)) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Code.")
+        assert await clips(app, page, 2) == ["Put it between marks.", "Then go on."]
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ async def serving(
     )
     try:
         yield child
-        if child.returncode is not None:  # As where another one has the folder.
+        if child.returncode == 1:  # As where another one has the folder; a crash is an answer.
             raise Refused("That server did not run, so the search ended: it says why above.")
     finally:
         if child.returncode is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -263,6 +264,17 @@ async def test_an_answer_about_a_server_that_did_not_run_ends_the_search(tmp_pat
 
             with pytest.raises(Refused, match="That server did not run, so the search ended"):
                 await step()
+
+
+async def test_a_server_that_crashes_is_an_answer(tmp_path: Path):
+    data = tmp_path / "data"
+    (data / "extensions").mkdir(parents=True)
+    crashes = "import os, signal\nasync def setup(ext): os.kill(os.getpid(), signal.SIGSEGV)"
+    make(data / "extensions", "e1", code=crashes)
+    async with running(folders=[data / "extensions"], data=data) as app:
+        app.kernel.settings.path.touch()
+        async with terminal.serving(app.kernel, ["e1"], "--port", "0") as child:
+            assert await child.wait() == -signal.SIGSEGV
 
 
 LEAVES = "async def setup(ext): (ext.data_root / ext.id).touch()"
