@@ -25,7 +25,7 @@ class Attempt:
     that comes after one for which it takes too long; a person is told, now and then."""
 
     def __init__(self, ext: Extension[Any], memory: Memory, turn: Turn) -> None:
-        self._ext, self._memory, self._here = ext, memory, turn.conversation_id
+        self._ext, self._memory, self._here = ext, memory, turn.conversation_id or ""
         self._page = Conversation(self._here) if self._here else Everyone()
         self._late = False
 
