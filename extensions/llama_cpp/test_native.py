@@ -307,6 +307,33 @@ async def test_a_cancel_ends_the_reading_of_a_prompt(environment: Path):
 
 
 @pytest.mark.asyncio(loop_scope="function")
+@pytest.mark.parametrize("writing", [False, True])
+async def test_after_a_stop_what_cannot_forget_a_part_reads_again(
+    environment: Path, tmp_path: Path, writing: bool
+):
+    """The state of an RWKV is half computed then, and may not count as known."""
+    model = make_rwkv(tmp_path / "rwkv.gguf")
+    async with engine("llama_cpp", environment, COUNTED) as worker:
+        await worker.load(model, {})
+        ids = tuple(await worker.call("tokenize", text=LONG))
+        sampling = Sampling(temperature=0.0, max_new_tokens=400, ban_eos_token=True)
+        reply = worker.generate(Request(token_ids=ids, logprobs=0, sampling=sampling))
+        said: tuple[int, ...] = ()
+        if writing:
+            said = tuple(token.id for token in (await anext(reply)).tokens)
+        await worker.call("hold")
+        assert await worker.call("stepping")
+        reply.cancel()
+        said += tuple([token.id async for delta in reply for token in delta.tokens])
+        assert (await worker.call("codes"))[-1] == ABORTED
+        turn = (*ids, *said, 300, 301)
+        stopped, _, _ = await ask(worker, token_ids=turn, ban_eos_token=True)
+        await worker.load(model, {})
+        afresh, _, _ = await ask(worker, token_ids=turn, ban_eos_token=True)
+        assert stopped == afresh
+
+
+@pytest.mark.asyncio(loop_scope="function")
 async def test_a_slow_model_reads_a_prompt_in_steps_of_a_second(environment: Path):
     """Who comes meanwhile is read beside it in the next step, and does not wait for all of it."""
     async with engine("llama_cpp", environment, COUNTED) as worker:

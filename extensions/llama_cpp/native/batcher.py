@@ -251,12 +251,11 @@ class Batcher:
 
     def _look_again(self, writing: list[Row], reading: list[tuple[Row, int]]) -> None:
         """A step that was stopped may have been carried out in part."""
-        for row, _ in reading:
-            if not row.whole:
+        cuttable = self._context.model.cuttable
+        for row in (*writing, *(row for row, _ in reading)):
+            if cuttable and row.reading and not row.whole:
                 row.past = max(row.past, self._context.length(row.sequence))
             elif not self._context.forget(row.sequence, row.past):  # What was not heard, or all.
                 sequence = row.sequence
                 row.put_back()
                 row.sequence = sequence
-        for row in writing:
-            self._context.forget(row.sequence, row.past)
