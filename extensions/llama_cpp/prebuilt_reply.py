@@ -114,7 +114,7 @@ class Reply:
             return self._fails(error)
         self._timings = chunk.get("timings", self._timings)
         if progress := chunk.get("prompt_progress"):
-            read = None if self.said else progress["processed"] / max(1, progress["total"])
+            read = 1.0 if self.said else progress["processed"] / max(1, progress["total"])
             return self._stops(self.emit(read))
         if not chunk["choices"]:
             return False  # the figures at the end
@@ -123,7 +123,7 @@ class Reply:
         said = b"".join(each.bytes for each in tokens) if self.sees else choice["text"]
         self.said += said.decode(errors="ignore") if isinstance(said, bytes) else said
         delta, self.cut_by = self.stream.feed(said, tokens if self.logprobs is not None else ())
-        stopped = self._stops(self.emit(delta))
+        stopped = self._stops(self.emit(delta or 1.0))  # A token that nobody sees is news, too.
         if self.cut_by or choice["finish_reason"]:
             self._end(choice["finish_reason"])
         return stopped or bool(self.cut_by)

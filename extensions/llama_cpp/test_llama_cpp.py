@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 
 from kernel.api import Message, Request, Sampling, Text, Worker, WorkerError
+from kernel.contract import Output
+from kernel.generation import Generation
 from tests.engines.alike import PENALTIES, test_seeds_repeat_and_differ  # noqa: F401
 from tests.engines.larger import make
 from tests.engines.real import AT_ONCE, STORIES, STORY, ask, engine, late_words
@@ -62,6 +64,23 @@ async def test_a_stop_string_across_tokens(worker: Worker):
     assert text == ", there was a littl"
     assert (finish.reason, finish.cut_by) == ("stop", "e girl")
     assert finish.usage.completion < 10
+
+
+async def test_a_token_that_no_reply_shows_is_news_all_the_same(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+):
+    """Else an engine that writes such tokens only would be stopped as silent."""
+    news: list[Output] = []
+    hear = Generation.hear
+
+    def noted(reply: Generation, output: Output) -> None:
+        news.append(output)
+        hear(reply, output)
+
+    monkeypatch.setattr(Generation, "hear", noted)
+    text, finish, _ = await ask(worker, ban_eos_token=True, logit_bias={1: 100.0})
+    assert (text, finish.usage.completion) == ("", 24)
+    assert len(news) >= 24
 
 
 async def test_logprobs(worker: Worker):

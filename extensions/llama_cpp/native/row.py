@@ -116,7 +116,7 @@ class Row:
             return self._end("stop", delta)
         if len(self.written) >= self._limit:
             return self._end("length", delta)
-        return [Output(self.id, delta)] if delta else []
+        return [Output(self.id, delta)]  # A token that nobody sees is news, too.
 
     def finish(self, reason: Reason, error: str = "", refused: str | None = None) -> Output:
         now = time.monotonic()
@@ -163,7 +163,7 @@ class Row:
             self.tokens, self._read_again = kept, len(self.written)
             self.last, self.past = -1, 0
         self.chooser.take_back(count, banned)
-        return []
+        return [Output(self.id)]
 
     def _end(self, reason: Reason, delta: Delta | None = None) -> list[Output]:
         found = [delta]
