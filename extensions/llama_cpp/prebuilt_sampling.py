@@ -48,7 +48,7 @@ def as_parameters(sampling: Sampling, context: int) -> dict[str, Any]:
         "adaptive_target": value("adaptive_target") or -1.0,
         "repeat_last_n": past,
         "dry_penalty_last_n": past,
-        "dry_sequence_breakers": list(value("dry_sequence_breakers")),
+        "dry_sequence_breakers": list(value("dry_sequence_breakers")) or [""],  # none is refused
         "logit_bias": [[token, bias] for token, bias in biases.items()],
         "samplers": order(sampling, ORDER) + ["adaptive_p"] * bool(value("adaptive_target")),
     }

@@ -156,6 +156,14 @@ async def test_do_sample_off_is_greedy_and_order_matters(worker: Worker):
     assert first != last
 
 
+async def test_without_sequence_breakers_a_repetition_ends_nowhere(worker: Worker):
+    none: dict[str, Any] = {"dry_sequence_breakers": ()}
+    assert (await ask(worker, **none))[0] == STORY
+    dry: dict[str, Any] = {"dry_multiplier": 5.0, "dry_allowed_length": 1, "max_new_tokens": 100}
+    every: dict[str, Any] = {"dry_sequence_breakers": tuple(" abcdefghijklmnopqrstuvwxyz.,")}
+    assert (await ask(worker, **dry, **none))[0] != (await ask(worker, **dry, **every))[0]
+
+
 async def test_a_grammar(worker: Worker):
     text, finish, _ = await ask(worker, grammar='root ::= "yes" | "no"')
     assert text in ("yes", "no")
