@@ -75,16 +75,14 @@ class Batch(Generic[R]):
         return self._forward([ids], row.cache, [row.adapters])[0]
 
     def join(self, row: R) -> None:
+        """Let it decode together with the others; where that finds no room, they go on without."""
+        if all(type(layer) in MERGEABLE for layer in row.cache.layers):
+            if self._cache is None:
+                self._cache = row.cache
+            else:
+                self._merge(row.cache)
+            row.cache = None  # else it keeps its cache, and is run by itself
         self.rows.append(row)
-        if not all(type(layer) in MERGEABLE for layer in row.cache.layers):
-            return  # it keeps its cache, and is run by itself
-        if self._cache is None:
-            self._cache = row.cache
-        else:
-            with self._all_or_none():
-                for ours, its in zip(self._cache.layers, row.cache.layers, strict=True):
-                    append(ours, its)
-        row.cache = None
 
     def leave(self, gone: Callable[[R], bool]) -> None:
         """Drop rows, and the padding that only they needed."""
@@ -136,6 +134,26 @@ class Batch(Generic[R]):
         for row in self.rows:
             row.seen += 1
         return list(zip(self.rows, scores, strict=True))
+
+    def _merge(self, cache: Any) -> None:
+        try:
+            return self._append(cache)
+        except torch.OutOfMemoryError:
+            if not self._past:
+                raise
+        self._past.clear()  # what is only remembered gives way
+        torch.cuda.empty_cache()
+        self._append(cache)
+
+    def _append(self, cache: Any) -> None:
+        rows, longest = len(self.rows), max(row.seen for row in self.rows)
+        try:
+            for ours, its in zip(self._cache.layers, cache.layers, strict=True):
+                append(ours, its)
+        except BaseException:
+            for layer in self._cache.layers:
+                keep(layer, slice(rows), longest)  # a slice takes no memory
+            raise
 
     @contextmanager
     def _all_or_none(self) -> Iterator[None]:
@@ -217,7 +235,7 @@ def append(ours: Any, its: Any) -> None:
         ours.cumulative_length = max(ours.cumulative_length, its.cumulative_length)
 
 
-def keep(layer: Any, rows: list[int], longest: int) -> None:
+def keep(layer: Any, rows: list[int] | slice, longest: int) -> None:
     for name in ("keys", "values"):
         part = getattr(layer, name)
         setattr(layer, name, part[rows][..., -longest:, :])

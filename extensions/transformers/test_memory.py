@@ -44,6 +44,31 @@ async def test_a_prompt_without_room_costs_no_other_reply(worker: Worker):
     assert (await ask(worker))[0] == STORY
 
 
+async def test_a_prompt_that_finds_no_room_beside_others_costs_no_other_reply(worker: Worker):
+    others = [worker.generate(asked(prompt)) for prompt in ("Tom", LONG)]
+    texts = [(await anext(other)).text for other in others]
+    await worker.call("crowd")
+    with pytest.raises(WorkerError, match=READING):
+        await ask(worker)
+    for at, other in enumerate(others):
+        texts[at] += "".join([delta.text async for delta in other])
+    assert texts == [(await ask(worker, p, max_new_tokens=300))[0] for p in ("Tom", LONG)]
+
+
+async def test_what_is_remembered_gives_way_to_a_prompt_beside_others(worker: Worker):
+    await ask(worker, LONG)
+    other = worker.generate(asked("Tom"))
+    await anext(other)
+    await worker.call("crowd")
+    assert (await ask(worker))[0] == STORY
+    other.cancel()
+
+
+def asked(prompt: str) -> Request:
+    """A long reply."""
+    return Request(prompt=prompt, sampling=Sampling(temperature=0.0, max_new_tokens=300))
+
+
 async def test_a_step_without_room_ends_the_replies_in_it(worker: Worker):
     sampling = Sampling(temperature=0.0, max_new_tokens=100)
     replies = [worker.generate(Request(prompt=p, sampling=sampling)) for p in (LONG, "Tom")]

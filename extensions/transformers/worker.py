@@ -239,9 +239,8 @@ class Engine:
         try:
             with self._explained("reading a prompt"):
                 scores = self._batch.read(row, count)
-            if writer.seen == len(writer.ids):
-                beside = (row.adapters for row in self._batch.rows)
-                self._loras.check_beside(writer.adapters, beside)
+                if writer.seen == len(writer.ids):
+                    self._join(writer)
         except Exception as error:  # it is this reply's alone
             yield Output(id, finish=finish_of(error, writer.usage))
             return
@@ -250,10 +249,14 @@ class Engine:
             return
         yield Output(id, progress=writer.seen / len(writer.ids))
         if writer.seen == len(writer.ids):
-            if not isinstance(writer, Answerer):
-                for each in writer.rows:
-                    self._batch.join(each)
             yield self._write(id, writer, scores)
+
+    def _join(self, writer: Writer) -> None:
+        beside = (row.adapters for row in self._batch.rows)
+        self._loras.check_beside(writer.adapters, beside)
+        if not isinstance(writer, Answerer):
+            for each in writer.rows:
+                self._batch.join(each)
 
     def _write(self, id: int, writer: Writer, scores: torch.Tensor) -> Output:
         try:
