@@ -14,6 +14,8 @@ from kernel.contract import Refused
 
 CANDIDATES = 32
 """Sequences for tokens that are only tried."""
+PIECE = 64
+"""Tokens that are read between two steps of the replies."""
 
 
 class Line:
@@ -57,18 +59,20 @@ class Beside:
         self._free.append(line.sequence)
 
     def scores(self, line: Line) -> "np.ndarray[Any, Any]":
-        """The logits after a line's last token; others that have to be read are read with it."""
-        alone = False
+        """The logits after a line's last token."""
         while line.scores is None:
-            parts = self._gather(line, alone)
-            if not self.carried_out(line):
-                alone = True
-                continue
-            for part, count in parts:
-                part.past += count
-                if part.past == len(part.tokens):
-                    part.scores = self.context.logits(part.row).copy()
+            self.read(line)
         return line.scores
+
+    def read(self, line: Line) -> None:
+        """Read a piece of a line; others that have to be read are read with it."""
+        parts = self._gather(line)
+        while not self.carried_out(line):
+            parts = self._gather(line, alone=True)
+        for part, count in parts:
+            part.past += count
+            if part.past == len(part.tokens):
+                part.scores = self.context.logits(part.row).copy()
 
     def take_back(self, line: Line, count: int) -> None:
         """A line's last tokens were not meant; the one before them is read again."""
@@ -101,7 +105,7 @@ class Beside:
             C.llama_set_embeddings(self.context.handle, hidden)
             self._hidden = hidden
 
-    def _gather(self, line: Line, alone: bool) -> list[tuple[Any, int]]:
+    def _gather(self, line: Line, *, alone: bool = False) -> list[tuple[Line, int]]:
         batch = self.context.batch
         batch.clear()
         others = [
@@ -112,9 +116,11 @@ class Beside:
             and each.scores is None
             and each.adapters == line.adapters
         ]
-        parts: list[tuple[Any, int]] = []
+        others.sort(key=lambda each: len(each.tokens) - each.past)
+        room = min(batch.room, max(PIECE, len(self._lines)))
+        parts: list[tuple[Line, int]] = []
         for each in [line, *(() if alone else others)]:
-            part = each.tokens[each.past : each.past + batch.room]
+            part = each.tokens[each.past : each.past + room - batch.used]
             if part:
                 last = each.past + len(part) == len(each.tokens)
                 ids = np.array(part, np.int32)

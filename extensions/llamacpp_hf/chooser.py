@@ -42,6 +42,11 @@ class Chooser:
         self._constraint = Constraint(model, grammar) if grammar else None
         self._candidates = Candidates(model.vocabulary_size) if grammar else None
 
+    def behind(self) -> bool:
+        """Read a piece of what is read beside the prompt; whether there is more before a choice."""
+        beside = self._guidance or self._contrast
+        return bool(beside and beside.behind())
+
     def sample(self, context: Context, row: int) -> int:
         """Choose, and note what was chosen; raises Refused where nothing can be."""
         scores = self._scores(context, row)

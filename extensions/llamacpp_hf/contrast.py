@@ -11,11 +11,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from extensions.llama_cpp.api import Adapters
-from extensions.llamacpp_hf.beside import CANDIDATES, Beside, Line
+from extensions.llamacpp_hf.beside import CANDIDATES, PIECE, Beside, Line
 from kernel.contract import Refused
-
-CHUNK = 64
-"""Tokens of a prompt that are read in one step: the scores of all of them take room."""
 
 
 class Contrast:
@@ -37,10 +34,11 @@ class Contrast:
 
     def __call__(self, scores: Tensor) -> int:
         """The next token, by what is likely and unlike all that was there."""
-        line = self._line = self._line or self._beside.open(self._prompt, self._adapters)
+        while self.behind():
+            pass
+        line = self._opened()
         likely, ids = scores.softmax(-1).topk(self._count)
         with self._trying():
-            self._read(line)
             tried = self._try(line, ids.tolist())
             alike = (tried @ self._states[: line.past].T).amax(-1)
             worth = (1 - self._alpha) * likely - self._alpha * alike
@@ -50,6 +48,13 @@ class Contrast:
         line.add(int(ids[best]))
         line.past += 1
         return line.tokens[-1]
+
+    def behind(self) -> bool:
+        """Read a piece of what is not read yet; whether there is more."""
+        line = self._opened()
+        if line.past < len(line.tokens):
+            self._read(line)
+        return line.past < len(line.tokens)
 
     def take_back(self, count: int) -> None:
         if self._line:
@@ -61,19 +66,21 @@ class Contrast:
 
     # --- in the memory beside ---
 
+    def _opened(self) -> Line:
+        self._line = self._line or self._beside.open(self._prompt, self._adapters)
+        return self._line
+
     def _read(self, line: Line) -> None:
-        """Read what is not read yet, and note the hidden state of each token."""
+        """Read a piece, and note the hidden state of each token."""
         batch = self._beside.context.batch
-        while line.past < len(line.tokens):
-            part = np.array(line.tokens[line.past : line.past + CHUNK], np.int32)
-            while True:
-                batch.clear()
-                batch.extend(part, line.past, line.sequence, last=True)
-                batch.outputs[: len(part)] = 1
-                if self._beside.carried_out(line, hidden=True):
-                    break
-            self._note(line.past, self._hidden(len(part)))
-            line.past += len(part)
+        part = np.array(line.tokens[line.past : line.past + PIECE], np.int32)
+        while True:
+            batch.clear()
+            batch.extend(part, line.past, line.sequence, last=True, every=True)
+            if self._beside.carried_out(line, hidden=True):
+                break
+        self._note(line.past, self._hidden(len(part)))
+        line.past += len(part)
 
     def _try(self, line: Line, ids: Sequence[int]) -> Tensor:
         """The hidden states of the candidates, each as if it came next."""

@@ -21,9 +21,15 @@ class Guidance:
 
     def __call__(self, scores: Tensor) -> Tensor:
         """The logarithms of the probabilities, `scale` times as far from the other prompt's."""
-        self._line = self._line or self._beside.open(self._negative, self._adapters, together=True)
-        other = torch.from_numpy(self._beside.scores(self._line)).log_softmax(-1)
+        other = torch.from_numpy(self._beside.scores(self._opened())).log_softmax(-1)
         return self._scale * (scores.log_softmax(-1) - other) + other
+
+    def behind(self) -> bool:
+        """Read a piece of the other prompt; whether there is more."""
+        line = self._opened()
+        if line.scores is None:
+            self._beside.read(line)
+        return line.scores is None
 
     def add(self, token: int) -> None:
         """The reply goes on with this token."""
@@ -37,3 +43,7 @@ class Guidance:
     def close(self) -> None:
         if self._line:
             self._beside.close(self._line)
+
+    def _opened(self) -> Line:
+        self._line = self._line or self._beside.open(self._negative, self._adapters, together=True)
+        return self._line

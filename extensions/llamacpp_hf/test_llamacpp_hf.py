@@ -13,6 +13,8 @@ import pytest_asyncio
 from extensions.llama_cpp.api import with_flags
 from extensions.llamacpp_hf import HfOptions, accepts, flags
 from kernel.api import LOADERS, Processor, Request, Sampling, Worker, WorkerError, check
+from kernel.contract import Output
+from kernel.generation import Generation
 from kernel.testing import running
 from tests.engines.alike import (  # noqa: F401
     test_a_filter_narrows_the_choice,
@@ -30,6 +32,8 @@ ADAPTER = STORIES.parent / "lora-stories260K"
 LORA = ((str(ADAPTER / "lora-shakespeare-f32.gguf"), 1.0),)
 LEANING = ROOT / "tests" / "engines" / "leaning.py"
 ALL = {"cfg_cache": True}
+LONG = " ".join(f"Lily saw {n} birds and she was happy." for n in range(80))
+"""Many pieces."""
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +170,43 @@ async def test_contrastive_search_is_what_its_definition_says(worker: Worker, ex
     assert [(await ask(worker, **each))[0] for each in wishes] == expected["contrasted"]
     together = await asyncio.gather(*(ask(worker, **each) for each in wishes * 3))
     assert [text for text, _, _ in together] == expected["contrasted"] * 3
+
+
+NEGATIVES = {"negative_prompt": LONG, "guidance_scale": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "more"),
+    [("Hi", NEGATIVES), (LONG, {"penalty_alpha": 0.5, "top_k": 4, "do_sample": False})],
+)
+async def test_what_is_read_beside_a_reply_holds_up_no_other_and_can_be_stopped(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, prompt: str, more: dict[str, Any]
+):
+    news: list[Output] = []
+    hear, begun = Generation.hear, asyncio.Event()
+
+    def noted(reply: Generation, output: Output) -> None:
+        news.append(output)
+        if output.progress:
+            begun.set()
+        hear(reply, output)
+
+    monkeypatch.setattr(Generation, "hear", noted)
+    endless = Sampling(ban_eos_token=True, max_new_tokens=1900)
+    other = worker.generate(Request(prompt="Tom", sampling=endless))
+    await anext(other)
+    await ask(worker, prompt, **more)
+    pieces = [at for at, output in enumerate(news) if output.progress is not None]
+    assert len(pieces) > 10
+    beside = sum(output.delta is not None for output in news[pieces[0] : pieces[-1]])
+    assert beside > 10, "the other one went on writing"
+    begun.clear()
+    sampling = Sampling(max_new_tokens=24, **more)
+    stopped = worker.generate(Request(prompt="A" + prompt, sampling=sampling))
+    await begun.wait()
+    stopped.cancel()
+    assert [delta async for delta in stopped] == []
+    other.cancel()
 
 
 async def test_what_may_come_next_goes_through_its_samplers(worker: Worker):

@@ -15,6 +15,7 @@ class Told:
 
     def __init__(self, chooser: Chooser, model: Model, aside: Aside, top: int) -> None:
         self._chooser, self._model, self._aside, self._top = chooser, model, aside, top
+        self.behind = chooser.behind
 
     def sample(self, context: Context, row: int) -> int:
         """Answer; nobody hears of the token that is chosen, the likeliest one."""

@@ -6,7 +6,7 @@ One thread owns the context and calls `step`; `cancel` may be called from anothe
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from extensions.llama_cpp.native.context import ABORTED, FULL, Context
 from extensions.llama_cpp.native.prefixes import Prefixes
@@ -74,7 +74,7 @@ class Batcher:
             self._admit()
         if self._prefixes.untidy and self._rows:
             self._prefixes.tidy(self._rows)
-        writing, reading = self._gather()
+        writing, reading = self._gather(self._read_beside(outputs))
         if not self._context.batch.used:
             return outputs
         taking_part = [*writing, *(row for row, _ in reading)] if reading else writing
@@ -138,8 +138,22 @@ class Batcher:
             self._waiting.remove(row)
             self._rows.append(row)
 
-    def _gather(self) -> tuple[list[Row], list[tuple[Row, int]]]:
-        """Fill the batch: the replies of one set of adapters, and what prompts of it find room."""
+    def _read_beside(self, outputs: list[Output]) -> Collection[Row]:
+        """Let choosers read on that read more than their row; those that cannot choose yet."""
+        late: list[Row] = []
+        for row in [row for row in self._rows if row.behind]:
+            try:
+                if row.behind and row.behind():
+                    late.append(row)
+                    outputs.append(Output(row.id, progress=row.past / len(row.tokens)))
+            except Exception as error:
+                outputs.append(failed(row, error))
+                self._drop(row)
+        return late
+
+    def _gather(self, late: Collection[Row]) -> tuple[list[Row], list[tuple[Row, int]]]:
+        """Fill the batch: the replies of one set of adapters, and what prompts of it find room; who
+        is `late` does not choose."""
         batch = self._context.batch
         batch.clear()
         if not self._rows:
@@ -152,7 +166,7 @@ class Batcher:
                 continue
             if row.reading:
                 waiting.append(row)
-            else:
+            elif row not in late:
                 row.at = batch.add(row.last, row.past, row.sequence)
                 writing.append(row)
         if not waiting:
@@ -164,7 +178,7 @@ class Batcher:
         for number, row in enumerate(waiting):
             share = budget // (len(waiting) - number)
             share = min(share, scored) if row.whole else share
-            count = min(len(row.tokens) - row.past, share)
+            count = min(len(row.tokens) - row.past - (row in late), share)
             scored -= count if row.whole else 0
             if count:
                 end = row.past + count
@@ -212,10 +226,8 @@ class Batcher:
                 continue
             try:
                 outputs += row.choose(context, model)
-            except Refused as error:
-                outputs.append(row.finish("error", str(error), error.refused))
             except Exception as error:  # One request's sampler costs no other reply.
-                outputs.append(row.finish("error", f"Its sampler failed: {error}"))
+                outputs.append(failed(row, error))
             if row.finished:
                 self._drop(row)
             elif row.past >= self.limit:
@@ -259,3 +271,9 @@ class Batcher:
                 sequence = row.sequence
                 row.put_back()
                 row.sequence = sequence
+
+
+def failed(row: Row, error: Exception) -> Output:
+    if isinstance(error, Refused):
+        return row.finish("error", str(error), error.refused)
+    return row.finish("error", f"Its sampler failed: {error}")

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +17,11 @@ Ids = "np.ndarray[Any, np.dtype[np.int32]]"
 
 
 class Chooser(Protocol):
-    """Chooses a request's next token; see chain.py."""
+    """Chooses a request's next token; see chain.py.
+
+    One that reads more than the row may have `behind() -> bool` as well: called before each step,
+    it reads a piece, and answers whether there is more to be read before it can choose.
+    """
 
     def sample(self, context: Context, row: int) -> int: ...
 
@@ -50,6 +54,7 @@ class Row:
         secret: bool = False,
     ) -> None:
         self.id, self.chooser, self.adapters = id, chooser, adapters
+        self.behind: Callable[[], bool] | None = getattr(chooser, "behind", None)
         self.tokens = np.array(prompt, np.int32)
         """What is to be read: the prompt, and what was written when its memory was taken away."""
         self.prompt_length = len(prompt)
