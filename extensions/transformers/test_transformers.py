@@ -203,6 +203,22 @@ async def test_a_cancel_frees_the_engine_at_once(spare: Worker, folder: Path):
     assert (await ask(spare))[0] == STORY, "it is free for the next one"
 
 
+async def test_a_short_prompt_waits_for_no_long_one_and_many_of_them_hold_up_none(
+    spare: Worker, folder: Path
+):
+    change(folder, max_position_embeddings=2500)
+    await spare.load(folder, {"dtype": "float32"})
+    one = Sampling(max_new_tokens=1)
+    long = spare.generate(Request(token_ids=(1, *[403] * 2400), sampling=one))
+    await ask(spare, "Hi", max_new_tokens=1)
+    assert not long.began
+    shorts = [ask(spare, token_ids=(1, n, *[403] * 250), max_new_tokens=1) for n in range(3, 28)]
+    written = asyncio.gather(*shorts)
+    await anext(long)
+    assert not written.done()
+    await written
+
+
 def without_weights(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 

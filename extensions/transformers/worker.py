@@ -213,7 +213,7 @@ class Engine:
         return 0 <= min(ids) <= max(ids) < self._tokens.size
 
     def _step(self, writers: Mapping[int, Writer]) -> list[Output]:
-        """Write a token of each reply, and read a piece of the prompts, in their order."""
+        """Write a token of each reply, and read a piece of the prompts."""
         running = {row for writer in writers.values() for row in writer.rows}
         self._batch.leave(lambda row: row not in running)
         ids = {writer: id for id, writer in writers.items()}
@@ -225,15 +225,22 @@ class Engine:
         for row, scores in stepped:
             if isinstance(row, Writer):
                 outputs.append(self._write(ids[row], row, scores))
-        left = CHUNK
-        for writer in [each for each in writers.values() if each not in self._batch.rows]:
-            row = writer.unread
-            before = row.seen
-            outputs += self._read(ids[writer], writer, row, left)
-            left -= row.seen - before
-            if left <= 0:
-                break
-        return outputs
+        unread = [writer for writer in ids if writer not in self._batch.rows]
+        return [*outputs, *self._read_some(unread, ids)] if unread else outputs
+
+    def _read_some(self, unread: Sequence[Writer], ids: Mapping[Writer, int]) -> Iterable[Output]:
+        """Those with the fewest tokens left come first, so that a short one waits for no long one;
+        half is kept for the oldest, so that it ends while short ones come all the time."""
+        oldest, *others = unread
+        kept = min(oldest.left, CHUNK // 2)
+        left = CHUNK - kept
+        for writer in (*sorted(others, key=lambda each: each.left), oldest):
+            left += kept if writer is oldest else 0
+            if left > 0:
+                row = writer.unread
+                before = row.seen
+                yield from self._read(ids[writer], writer, row, left)
+                left -= row.seen - max(before, row.cached)
 
     def _read(self, id: int, writer: Writer, row: Row, count: int) -> Iterable[Output]:
         try:

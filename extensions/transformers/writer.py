@@ -65,6 +65,11 @@ class Writer(Row):
         guidance = self.guidance
         return guidance if guidance and guidance.seen < len(guidance.ids) else self
 
+    @property
+    def left(self) -> int:
+        """Tokens that are to be read before it writes."""
+        return sum(len(row.ids) - row.seen for row in self.rows)
+
     def guided(self, scores: torch.Tensor) -> torch.Tensor:
         return self.guidance(scores) if self.guidance else scores
 
