@@ -9,6 +9,9 @@ from extensions.transformers.batch import Row
 from extensions.transformers.vocabulary import Vocabulary
 from kernel.contract import Refused, Request
 
+LONGEST = 40
+"""Letters of a token: a longer prompt is refused before the time it takes to count it."""
+
 
 class Guidance(Row):
     """The row of the negative prompt, which the reply is written after as well (arXiv
@@ -38,6 +41,9 @@ def guidance(
     if scale == 1:
         return None
     text = neutral(request.sampling, "negative_prompt")
+    if len(text) > context * LONGEST:
+        says = f"The negative prompt has {len(text):,} characters, far too many for this model."
+        raise Refused(f"{says} Shorten it.")
     special = neutral(request.sampling, "add_bos_token")
     negative = vocabulary.encode(text, special) if text else prompt[-1:]
     if len(negative) >= context:

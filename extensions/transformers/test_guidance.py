@@ -47,6 +47,8 @@ async def test_it_does_not_push_out_what_conversations_left(worker: Worker):
 async def test_a_negative_prompt_without_room_is_refused(worker: Worker):
     with pytest.raises(WorkerError, match="negative prompt has"):
         await ask(worker, guidance_scale=2.0, negative_prompt="a b c " * 400)
+    with pytest.raises(WorkerError, match="negative prompt has 600,000 characters"):
+        await ask(worker, guidance_scale=2.0, negative_prompt="a b c " * 100_000)
     negative = "there was " * 200
     taken = len(await worker.call("tokenize", text=negative))
     wish = {"guidance_scale": 1.2, "negative_prompt": negative, "ban_eos_token": True}

@@ -29,7 +29,7 @@ from extensions.transformers.batch import Batch, Row
 from extensions.transformers.configs import check_config
 from extensions.transformers.constraint import Grammars
 from extensions.transformers.faults import explained
-from extensions.transformers.guidance import Guidance, guidance
+from extensions.transformers.guidance import LONGEST, Guidance, guidance
 from extensions.transformers.honoured import HONOURED
 from extensions.transformers.processes import Tokens
 from extensions.transformers.vocabulary import Vocabulary
@@ -41,8 +41,6 @@ from transformers import AutoConfig, AutoModelForCausalLM  # pyright: ignore
 CAPABILITIES = ("text", "logits", "logprobs", "grammar", "lora", "batch", "tools")
 CHUNK = 256
 """Tokens of prompts that are read between two steps of the replies."""
-LONGEST = 40
-"""Letters of a token: a longer prompt is refused before the time it takes to count it."""
 TOO_MANY = "Use fewer adapters, or load the model with a shorter context."
 TOO_LONG = "Send a shorter prompt, or load the model with a shorter context."
 SPARE = 10_000_000
