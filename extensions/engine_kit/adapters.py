@@ -3,12 +3,14 @@
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Generic, Protocol, TypeVar
 
+from extensions.engine_kit.asides import LOOK, STOPPED
 from extensions.engine_kit.requests import finish_of
-from kernel.contract import Delta, Finish, Output, Reason, Request
+from kernel.contract import Delta, Finish, Output, Reason, Refused, Request
 
+T = TypeVar("T")
 Emit = Callable[[Delta | float | None], bool]
 """Gives on a delta, or the share of the prompt that was read; true: cancelled, stop now."""
 
@@ -45,6 +47,15 @@ class Callbacks:
                 outputs.append(self._outputs.get_nowait())
         except queue.Empty:
             return outputs
+
+    def ask(self, work: Callable[[], T], cancelled: Callable[[], bool]) -> T:
+        """The answer to a question, which waits its turn as a request does; raises Refused."""
+        run = self._pool.submit(work)
+        while not run.done():
+            if cancelled() and run.cancel():
+                raise Refused(STOPPED)
+            wait([run], LOOK)
+        return run.result()
 
     def close(self) -> None:
         self._pool.shutdown()

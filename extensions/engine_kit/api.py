@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from extensions.engine_kit.adapters import Callbacks, Emit, OneAtATime, Stepped
-from extensions.engine_kit.asides import Aside, Asides
+from extensions.engine_kit.asides import STOPPED, Aside, Asides
 from extensions.engine_kit.banned import BannedStrings
 from extensions.engine_kit.bans import Bans
 from extensions.engine_kit.choices import question_of, told
@@ -55,6 +55,7 @@ __all__ = [
     "PAIRS",
     "SAMPLED",
     "SPOKEN",
+    "STOPPED",
     "Adaptive",
     "Aside",
     "Asides",

@@ -483,6 +483,25 @@ def test_a_call_that_ends_before_it_is_known_is_forgotten():
     assert not engine._runs
 
 
+def test_a_question_waits_for_its_turn_and_need_not():
+    gate, cancelled = threading.Event(), threading.Event()
+
+    def work(request, emit):
+        gate.wait(5)
+        return Finish("stop")
+
+    engine = Callbacks(work, threads=1)
+    engine.submit(1, Request(prompt="a"))
+    cancelled.set()
+    with pytest.raises(Refused, match="cancelled"):
+        engine.ask(lambda: 7, cancelled.is_set)
+    gate.set()
+    assert engine.ask(lambda: 7, lambda: False) == 7
+    with pytest.raises(ZeroDivisionError):
+        engine.ask(lambda: 7 / 0, lambda: False)
+    engine.close()
+
+
 class Words:
     def __init__(self, request):
         if request.prompt == "bad":

@@ -2,8 +2,10 @@
 
 import json
 import secrets
+import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import msgspec
 
 from extensions.engine_kit.api import (
     SPOKEN,
+    STOPPED,
     Callbacks,
     ChatTemplate,
     Emit,
@@ -33,7 +36,7 @@ from extensions.llama_cpp.prebuilt_choices import choices, described
 from extensions.llama_cpp.prebuilt_costs import Costs
 from extensions.llama_cpp.prebuilt_images import content, marked, size
 from extensions.llama_cpp.prebuilt_parameters import parameters
-from extensions.llama_cpp.prebuilt_reply import Reply, kind
+from extensions.llama_cpp.prebuilt_reply import Reply, failure, kind
 from extensions.llama_cpp.prebuilt_sampling import HONOURED, as_parameters
 from extensions.llama_cpp.prebuilt_shares import Shares
 from extensions.llama_cpp.prebuilt_vectors import Vectors
@@ -57,6 +60,8 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens addresses of this machine whatever proxy the user's environment names."""
 PATIENCE = 60
 """Seconds that counting tokens may take."""
+SAID = b"data: "
+"""How a line of a stream begins that tells something."""
 
 
 class Prebuilt:
@@ -66,6 +71,7 @@ class Prebuilt:
         self._use(Callbacks(self._generate, TOGETHER))
 
     def _use(self, work: Callbacks) -> None:
+        self._work = work
         self.submit, self.poll, self.cancel = work.submit, work.poll, work.cancel
 
     def load(self, path: str, options: Mapping[str, Any], report: Report) -> ModelInfo:
@@ -147,11 +153,15 @@ class Prebuilt:
                 f"The prompt has {len(ids):,} tokens, and the context of this model "
                 f"{self._info.context_length:,}. Write something, or shorten it."
             )
-        given = as_parameters(request.sampling, self._info.context_length)
-        with self._shares.open() as share:  # It takes room as a reply does.
-            if not share.take(len(ids), 1, cancelled):
-                raise Refused("The question was cancelled.")
-            return choices(self._ask, {**given, "prompt": ids}, top)
+        given = {**as_parameters(request.sampling, self._info.context_length), "prompt": ids}
+
+        def work() -> dict[str, Any]:
+            with self._shares.open() as share:  # It takes room as a reply does.
+                if not share.take(len(ids), 1, cancelled):
+                    raise Refused(STOPPED)
+                return choices(partial(self._hear, cancelled), given, top)
+
+        return self._work.ask(work, cancelled)
 
     # --- a request, on a thread of its own ---
 
@@ -246,14 +256,34 @@ class Prebuilt:
         return special and not (self._bos and text.startswith(self._bos))
 
     def _ask(self, path: str, **data: Any) -> Any:
-        """What only the server's port on this machine offers; the key is known to nobody else."""
+        """What only the server's port on this machine offers."""
+        with self._open(path, data, PATIENCE) as answer:
+            return json.load(answer)
+
+    def _hear(self, cancelled: Callable[[], bool], **data: Any) -> Iterator[dict[str, Any]]:
+        """A completion, piece by piece, however long its prompt is read; raises Refused."""
+        data |= {"stream": True, "return_progress": True}
+        with self._open("/completion", data, None) as answer:
+            for line in answer:
+                if cancelled():
+                    raise Refused(STOPPED)
+                chunk = json.loads(line.removeprefix(SAID)) if line.startswith(SAID) else {}
+                if error := chunk.get("error"):
+                    raise failure(error)
+                yield chunk
+
+    def _open(self, path: str, data: Mapping[str, Any], patience: float | None) -> Any:
+        """The key is known to nobody else."""
         request = urllib.request.Request(
             self._server.listening_address + path,
             json.dumps(data).encode(),
             {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
         )
-        with DIRECT.open(request, timeout=PATIENCE) as answer:
-            return json.load(answer)
+        try:
+            return DIRECT.open(request, timeout=patience)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise failure(json.load(error)["error"]) from error
 
 
 def unloaded(mmproj: str) -> str:

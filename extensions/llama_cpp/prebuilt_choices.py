@@ -1,11 +1,13 @@
 """What the prebuilt engine's own server says of tokens: their pieces, and which may come next."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 Ask = Callable[..., Any]
 """`ask(path, **data)`: a question to the server."""
+Hear = Callable[..., Iterable[Mapping[str, Any]]]
+"""`hear(**data)`: a completion of the server, piece by piece."""
 
 
 def described(
@@ -21,14 +23,14 @@ def described(
     return found
 
 
-def choices(ask: Ask, given: Mapping[str, Any], top: int) -> dict[str, Any]:
+def choices(hear: Hear, given: Mapping[str, Any], top: int) -> dict[str, Any]:
     """The likeliest tokens before the samplers and after them; who cut what it does not say.
 
     After them some may be among the likeliest that were not before, which it says nothing of.
     """
-    given = {**given, "n_predict": 1, "n_probs": top, "cache_prompt": True, "stream": False}
-    before = likeliest(ask("/completion", **given))
-    after = likeliest(ask("/completion", **given, post_sampling_probs=True))
+    given = {**given, "n_predict": 1, "n_probs": top, "cache_prompt": True}
+    before = likeliest(hear(**given))
+    after = likeliest(hear(**given, post_sampling_probs=True))
     tokens = [
         {
             "id": id,
@@ -42,9 +44,10 @@ def choices(ask: Ask, given: Mapping[str, Any], top: int) -> dict[str, Any]:
     return {"tokens": tokens, "reasons": False}
 
 
-def likeliest(answer: Mapping[str, Any]) -> dict[int, tuple[bytes, float]]:
+def likeliest(chunks: Iterable[Mapping[str, Any]]) -> dict[int, tuple[bytes, float]]:
     """Of the first token: each alternative's bytes and probability."""
-    first = (answer.get("completion_probabilities") or [{}])[0]
+    said = [each for chunk in chunks for each in chunk.get("completion_probabilities", ())]
+    first = said[0] if said else {}
     found = {each["id"]: (bytes(each["bytes"]), math.exp(each["logprob"]))
              for each in first.get("top_logprobs", ())}  # fmt: skip
     return found or {

@@ -32,6 +32,15 @@ def kind(request: Request) -> Kind:
     return "whole" if longest(request) else "growing"
 
 
+def failure(error: Mapping[str, Any]) -> Exception:
+    """What llama.cpp tells as an error: by the codes of HTTP it was asked wrongly, or failed."""
+    asked_wrongly, said = error.get("code", 500) < 500, str(error["message"]).rstrip(".")
+    if not asked_wrongly:
+        return EngineFailed(f"llama.cpp failed: {said}.")
+    unreadable = "failed to parse grammar" in said
+    return Refused(UNREADABLE if unreadable else f"llama.cpp refused the request: {said}.")
+
+
 class Reply:
     """Makes deltas and a finish of the chunks; goes on where its room in the context ended.
 
@@ -143,11 +152,7 @@ class Reply:
         )
 
     def _fails(self, error: Mapping[str, Any]) -> bool:
-        """By the codes of HTTP it was asked wrongly, or failed."""
-        asked_wrongly, said = error.get("code", 500) < 500, str(error["message"]).rstrip(".")
-        unreadable = "failed to parse grammar" in said
-        refused = Refused(UNREADABLE if unreadable else f"llama.cpp refused the request: {said}.")
-        self.error = refused if asked_wrongly else EngineFailed(f"llama.cpp failed: {said}.")
+        self.error = failure(error)
         self.reason = "error"
         return True
 

@@ -11,11 +11,12 @@ import pytest_asyncio
 
 from kernel.api import Worker, WorkerError
 from tests.engines import formulas as f
-from tests.engines.real import STORIES, STORY, ask, engine
+from tests.engines.real import ROOT, STORIES, STORY, ask, engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 TEXT = "Once upon a time, there was"
 WORDS = ("a", "the", "one", "big", "no", "red")
+IMPATIENT = ROOT / "tests" / "engines" / "impatient.py"
 WHOLE = 512
 """Tokens of the model."""
 
@@ -180,8 +181,18 @@ async def test_the_prebuilt_engine_tells_probabilities(worker: Worker, environme
             assert each["before"] == pytest.approx(native[each["id"]]["before"], rel=2e-2)
             assert each["after"] == pytest.approx(native[each["id"]]["after"], rel=2e-2, abs=1e-9)
         assert [each["after"] > 0 for each in said["tokens"]] == [True] * 3 + [False] * 2
+        with pytest.raises(WorkerError, match="refused the request: Prompt contains invalid tok"):
+            await prebuilt.call("logits", token_ids=[1, 5000])
         ids = await prebuilt.call("tokenize", text="Hi Lily")
         pieces = await prebuilt.call("tokenize", text="Hi Lily", pieces=True)
         assert [id for id, _, _ in pieces] == ids
         assert [special for _, _, special in pieces] == [True] + [False] * (len(ids) - 1)
         assert b"".join(piece for _, piece, _ in pieces[1:]) == b" Hi Lily"
+
+
+async def test_the_prebuilt_engine_takes_its_time_for_a_question(environments_dir: Path):
+    """It may wait for replies, and for a long prompt."""
+    async with engine("llama_cpp", environments_dir / "xllamacpp", IMPATIENT) as prebuilt:
+        await prebuilt.load(STORIES / "stories260K.gguf", {})
+        said = await prebuilt.call("logits", token_ids=[1, *[403] * 1500], top=5)
+        assert len(said["tokens"]) >= 5
