@@ -111,6 +111,8 @@ class Stepped(Generic[R]):
         self._coming: set[int] = set()
         """What is being prepared."""
         self._cancelled: set[int] = set()
+        self._owed: list[Output] = []
+        """What was new before a step failed."""
 
     def submit(self, id: int, request: Any) -> None:
         if not self._prepare:
@@ -143,12 +145,12 @@ class Stepped(Generic[R]):
 
     def poll(self, timeout: float) -> Sequence[Output]:
         with self._news:
-            if not (self._rows or self._arrived):
+            if not (self._rows or self._arrived or self._owed):
                 self._news.wait(timeout)
             arrived, self._arrived = self._arrived, {}
             cancelled = self._cancelled - self._coming
             self._cancelled &= self._coming
-        outputs: list[Output] = []
+        outputs, self._owed = self._owed, []
         for id, request in arrived.items():
             try:
                 if isinstance(request, Exception):
@@ -158,11 +160,16 @@ class Stepped(Generic[R]):
                 outputs.append(Output(id, finish=finish_of(error)))
         for id in cancelled & self._rows.keys():
             outputs.append(Output(id, finish=self._rows.pop(id).finish("cancelled")))
-        if self._rows:
-            outputs += self._step(self._rows)
-        for output in outputs:
-            if output.finish:
-                self._rows.pop(output.id, None)
+        try:
+            if self._rows:
+                outputs += self._step(self._rows)
+        except BaseException:
+            self._owed = outputs
+            raise
+        finally:
+            for output in outputs:
+                if output.finish:
+                    self._rows.pop(output.id, None)
         return outputs
 
 

@@ -535,6 +535,26 @@ def test_stepped_rows_join_and_leave_between_steps():
     assert engine.poll(0.01) == []
 
 
+def test_who_ended_before_a_step_failed_is_told_by_the_next_poll():
+    broken = [True]
+
+    def breaks(rows):
+        yield from one_step(rows)
+        if broken.pop():
+            raise RuntimeError("no memory")
+
+    engine = Stepped(Words, breaks)
+    engine.submit(1, Request(prompt="a b"))
+    engine.submit(2, Request(prompt=""))
+    engine.submit(3, Request(prompt="bad"))
+    with pytest.raises(RuntimeError):
+        engine.poll(1)
+    engine.cancel(1)
+    assert ends({output.id: [output] for output in engine.poll(1)}) == {
+        1: "cancelled", 2: "stop", 3: "error",
+    }  # fmt: skip
+
+
 def test_what_is_prepared_holds_up_nobody():
     gates = {prompt: threading.Event() for prompt in ("slow", "bad", "gone")}
 
