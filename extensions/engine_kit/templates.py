@@ -123,6 +123,8 @@ class ChatTemplate:
 
     def _ask(self, source: str, context: Mapping[str, Any], whose: str) -> dict[str, str]:
         with self._lock:
+            if self._sandbox and self._sandbox.poll() is not None:
+                self.close()  # It died since the last one, which this one is not to blame for.
             sandbox = self._sandbox = self._sandbox or start()
             try:
                 if not self._warm:  # A slow machine's Python is not the template's fault.

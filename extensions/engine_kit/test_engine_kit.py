@@ -297,6 +297,14 @@ def test_a_hostile_template_costs_two_seconds_at_most(template, source):
     assert chat.render(TALK[1:2]) == "fine"
 
 
+def test_a_sandbox_that_died_while_nobody_asked_costs_no_chat(template):
+    chat = template("{{ messages[0].content }}")
+    assert chat.render(TALK[1:2])
+    chat._sandbox.kill()
+    chat._sandbox.wait()
+    assert chat.render(TALK[1:2]) == TALK[1].text
+
+
 # --- files ------------------------------------------------------------------------------
 
 
