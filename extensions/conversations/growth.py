@@ -1,6 +1,7 @@
 """Replies on their way to the disk: what they amount to by now, and how that is written."""
 
 import sqlite3
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from kernel.api import Sampling, Timings, Usage
@@ -33,7 +34,7 @@ class Growth(NamedTuple):
     """What it was asked with, once that is known."""
 
 
-def write_growth(connection: sqlite3.Connection, batch: dict[str, Growth]) -> None:
+def write_growth(connection: sqlite3.Connection, batch: Mapping[str, Growth]) -> None:
     for id, growth in batch.items():
         connection.execute(
             "UPDATE messages SET text = ?, raw = ?, reasoning = ?, state = ?, error = ?, usage = ?,"

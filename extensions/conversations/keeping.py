@@ -16,7 +16,7 @@ from .secret import Secret
 from .text import is_secret
 
 T = TypeVar("T")
-BEING_WRITTEN = "A reply is being written. Stop it or wait for its end; then restore."
+BEING_WRITTEN = "A reply is being written. Stop it or wait for its end; then {}."
 
 
 class Keeping:
@@ -25,6 +25,8 @@ class Keeping:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._growing: dict[str, Growth] = {}
+        self.running = set[str]()
+        """Replies that are being written."""
         self._changes = 0
         self._news = asyncio.Event()
         self._unsaved = ""
@@ -81,12 +83,12 @@ class Keeping:
             await self._save(durable=True)
         query = "SELECT 1 FROM messages WHERE state = 'running'"
         if self._growing or await self._database.read(lambda c: c.execute(query).fetchone()):
-            raise StoreFailed(BEING_WRITTEN)
+            raise StoreFailed(BEING_WRITTEN.format("restore"))
         backups, path = self._database.backups, self._database.path
 
         def replace(present: sqlite3.Connection) -> Callable[[], None]:
             if present.execute(query).fetchone():  # It has begun since.
-                raise StoreFailed(BEING_WRITTEN)
+                raise StoreFailed(BEING_WRITTEN.format("restore"))
             new = backups.prepare(backup, path)
             try:
                 backups.spare(present)  # Which may push out the one that is wanted.
@@ -98,9 +100,13 @@ class Keeping:
         await self._swap(replace)
 
     async def recover(self) -> None:
-        """Put aside what is damaged, and open what can be read of it."""
+        """Put aside what is damaged, and open what can be read of it, with the replies that ended
+        and could not be saved any more."""
+        if any(not is_secret(id) for id in self.running):  # Its end would be refused.
+            raise StoreFailed(BEING_WRITTEN.format("recover"))
         path = self._database.path
-        await self._swap(lambda _: lambda: recover(path))
+        ended = {id: growth for id, growth in self._growing.items() if not is_secret(id)}
+        await self._swap(lambda _: lambda: recover(path, ended))
 
     async def accept(self) -> None:
         """Go on with what was recovered."""
@@ -110,7 +116,7 @@ class Keeping:
     async def _swap(self, replace: Callable[[sqlite3.Connection], Callable[[], object]]) -> None:
         try:
             await self._database.swap(replace)
-            self._growing.clear()
+            self._growing = {id: each for id, each in self._growing.items() if is_secret(id)}
         finally:
             self._changes += 1
             self._notice()
@@ -143,6 +149,7 @@ class Keeping:
     async def _save(self, *, durable: bool) -> None:
         """Commit what replies grew to; what cannot be saved stays here for the next try."""
         if not (batch := self._growing.copy()):
+            self._unsaved = ""
             return
         apart = {id: growth for id, growth in batch.items() if is_secret(id)}
         rest = {id: growth for id, growth in batch.items() if id not in apart}

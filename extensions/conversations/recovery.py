@@ -3,6 +3,7 @@
 import re
 import sqlite3
 import time
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 from kernel.api import kill_at
 
 from . import schema
-from .growth import interrupt
+from .growth import Growth, interrupt, write_growth
 from .replacement import aside, put_in_place, ready_beside
 from .salvage import Row, rows
 from .schema import upgrade
@@ -55,13 +56,15 @@ def is_sound(connection: sqlite3.Connection, path: Path) -> bool:
         raise
 
 
-def recover(path: Path) -> None:
-    """Build a sound file from what `path` holds; the damaged one is kept as `.corrupt-<date>`."""
+def recover(path: Path, ended: Mapping[str, Growth] | None = None) -> None:
+    """Build a sound file from what `path` holds and replies `ended` in that it did not take any
+    more; the damaged one is kept as `.corrupt-<date>`."""
     new = ready_beside(path, ".recovering")
     with closing(sqlite3.connect(new, isolation_level=None)) as target:
         upgrade(target)
         target.execute("BEGIN")
         fill(target, path)
+        write_growth(target, ended or {})
         interrupt(target)
         target.execute("COMMIT")
         target.execute(f"PRAGMA application_id = {RECOVERED}")

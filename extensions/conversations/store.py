@@ -53,8 +53,6 @@ class Store(Erasing):
         super().__init__(database)
         self._interval = interval
         self._first = asyncio.Event()
-        self.running = set[str]()
-        """Replies that are being written."""
         self._wordless: set[str] = set()
         """Running replies that have not said anything yet."""
         self.shelf = Shelf(self._write, database.read)

@@ -1,5 +1,6 @@
 """R8: a damaged file of conversations opens, with everything in it that is intact, and is kept."""
 
+import asyncio
 import random
 import shutil
 import sqlite3
@@ -21,8 +22,6 @@ MANY = 40
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database as a person has it: branches, long texts, states, something deleted."""
-    import asyncio  # noqa: PLC0415  a fixture of the whole module has no loop of its own
-
     path = tmp_path_factory.mktemp("sound") / "chats.sqlite3"
     asyncio.run(fill(path))
     return path
@@ -271,6 +270,63 @@ def texts_of(path: Path) -> Texts:
     with closing(sqlite3.connect(path)) as database:
         database.text_factory = lambda data: data.decode(errors="replace")
         return dict(database.execute("SELECT id, text FROM messages"))
+
+
+async def test_r8_a_reply_that_ended_on_a_damaged_file_is_recovered_whole(tmp_path: Path):
+    path = tmp_path / "chats.sqlite3"
+    async with Store.open(path, interval=0.02) as store:
+        asked = await store.add_user("", "Hello")
+        reply = await store.begin_reply(asked.id)
+        damage(path, "running")  # An index that every save of a growing reply looks into.
+        with pytest.raises(StoreFailed, match="damaged"):
+            await store.finish(reply.id, "done", "All of it", "All of it")
+        assert store.damaged
+        await store.recover()
+        await store.accept()
+        ended = await store.message(reply.id)
+        assert (ended.text, ended.state) == ("All of it", "done")
+        async with asyncio.timeout(10):
+            while store.partial:
+                await asyncio.sleep(0.01)
+
+
+async def test_r8_it_is_not_recovered_while_a_reply_is_written(tmp_path: Path):
+    async with Store.open(tmp_path / "chats.sqlite3") as store:
+        asked = await store.add_user("", "Hello")
+        reply = await store.begin_reply(asked.id)
+        with pytest.raises(StoreFailed, match="then recover"):
+            await store.recover()
+        await store.finish(reply.id, "done", "All of it", "All of it")
+        await store.recover()
+        assert (await store.message(reply.id)).state == "done"
+
+
+async def test_r8_a_reply_that_is_incognito_is_none_of_a_recovery(tmp_path: Path):
+    async with Store.open(tmp_path / "chats.sqlite3", interval=60) as store:
+        secret = await store.create(incognito=True)
+        asked = await store.add_user(secret.id, "Hello")
+        reply = await store.begin_reply(asked.id)
+        store.grow(reply.id, "The first words", "The first words")
+        async with asyncio.timeout(10):
+            while store._growing:  # These are kept at once, others after the interval.
+                await asyncio.sleep(0.01)
+        store.grow(reply.id, "Half", "Half")
+        await store.recover()
+        assert (await store.message(reply.id)).text == "Half"
+        await store.finish(reply.id, "done", "All of it", "All of it")
+        assert (await store.message(reply.id)).text == "All of it"
+
+
+def damage(path: Path, name: str) -> None:
+    """Make the top page of a table or an index unreadable, beside a store that is open."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+        (root,) = other.execute(query, (name,)).fetchone()
+        with path.open("rb+") as file:
+            file.seek(4096 * (root - 1))
+            file.write(b"\xff" * 4096)
+        other.execute("UPDATE conversations SET pinned = pinned")  # Others read it anew.
 
 
 async def test_r8_a_recovery_that_is_cut_short_is_done_again(
