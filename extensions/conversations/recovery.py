@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from kernel.api import kill_at
 
-from . import schema
+from . import schema, tree
 from .growth import Growth, interrupt, write_growth
 from .replacement import aside, put_in_place, ready_beside
 from .salvage import Row, rows
@@ -99,11 +99,13 @@ def fill(target: sqlite3.Connection, path: Path) -> None:
         "INSERT OR IGNORE INTO folders (name)"
         " SELECT DISTINCT folder FROM conversations WHERE folder <> ''"
     )
-    target.execute(
-        "UPDATE conversations SET leaf = coalesce((SELECT id FROM messages m"
-        " WHERE m.conversation = conversations.id ORDER BY seq DESC LIMIT 1), '')"
-        " WHERE leaf NOT IN (SELECT id FROM messages)"
+    query = (
+        "SELECT id, (SELECT id FROM messages m WHERE m.conversation = c.id ORDER BY seq DESC"
+        " LIMIT 1) FROM conversations c WHERE leaf NOT IN (SELECT id FROM messages)"
     )
+    for conversation, last in target.execute(query).fetchall():
+        leaf = tree.end_of(target, last) if last else ""
+        target.execute("UPDATE conversations SET leaf = ? WHERE id = ?", (leaf, conversation))
 
 
 def _table(target: sqlite3.Connection, name: str) -> Table:
@@ -164,18 +166,31 @@ def _conversations(
 
 def _messages(found: dict[Any, dict[str, Any]]) -> list[dict[str, Any]]:
     """All messages, each below one that is there: its own, or the one said before it."""
-    ids, last, ordered = set[str](), dict[str, str](), list[dict[str, Any]]()
+    by_id, placed, last = dict[str, Any](), dict[str, Any](), dict[str, str]()
     for _, record in sorted(found.items()):
-        if record["id"] in ids:
-            continue
-        if record["parent"] is not None and record["parent"] not in ids:
-            record["parent"] = last.get(record["conversation"])
-        ids.add(record["id"])
-        last[record["conversation"]] = record["id"]
-        ordered.append(record)
-    for record in ordered:
-        record["child"] = record["child"] if record["child"] in ids else None
-    return ordered
+        by_id.setdefault(record["id"], record)
+    for id in by_id:
+        for record in _down_to(id, by_id, placed):
+            if record["parent"] is not None and record["parent"] not in placed:
+                record["parent"] = last.get(record["conversation"])
+            placed[record["id"]] = record
+            last[record["conversation"]] = record["id"]
+    for record in placed.values():
+        below = placed.get(record["child"])
+        if not below or below["parent"] != record["id"]:
+            record["child"] = None
+    return [*placed.values()]
+
+
+def _down_to(
+    id: Any, by_id: Mapping[str, dict[str, Any]], placed: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """A message after those above it that have no place yet: they may be newer than it."""
+    above = dict[str, dict[str, Any]]()
+    while id in by_id and id not in placed and id not in above:
+        above[id] = by_id[id]
+        id = by_id[id]["parent"]
+    return [*reversed(above.values())]
 
 
 def _insert(target: sqlite3.Connection, table: str, record: dict[str, Any]) -> None:

@@ -317,6 +317,44 @@ async def test_r8_a_reply_that_is_incognito_is_none_of_a_recovery(tmp_path: Path
         assert (await store.message(reply.id)).text == "All of it"
 
 
+@pytest.fixture
+async def reshaped(tmp_path: Path) -> Path:
+    """A conversation into which a message was put that others follow, and one was moved up."""
+    async with Store.open(path := tmp_path / "chats.sqlite3") as store:
+        said = [await store.say("", "user", "A")]
+        for words in "BCDE":
+            said.append(await store.say(said[0].conversation, "assistant", words))
+        await store.insert(said[1].id, "user", "B2")
+        await store.move(said[3].id, up=True)
+    assert await words_shown(path) == "A B B2 D C E"
+    return path
+
+
+async def words_shown(path: Path) -> str:
+    return " ".join(message.text for message in (await opened(path))[1])
+
+
+async def test_r8_messages_that_were_inserted_or_moved_keep_their_places(reshaped: Path):
+    recovery.recover(reshaped)
+    assert await words_shown(reshaped) == "A B B2 D C E"
+
+
+@pytest.mark.parametrize(("lost", "left"), [("B", "A B2 D C E"), ("E", "A B B2 D C")])
+async def test_r8_a_message_that_is_lost_hides_no_other(reshaped: Path, lost: str, left: str):
+    with closing(sqlite3.connect(reshaped)) as database, database:
+        database.execute("DELETE FROM messages WHERE text = ?", (lost,))
+    recovery.recover(reshaped)
+    assert await words_shown(reshaped) == left
+
+
+async def test_r8_messages_of_which_each_follows_the_other_end_no_recovery(reshaped: Path):
+    with closing(sqlite3.connect(reshaped)) as database, database:
+        query = "UPDATE messages SET parent = (SELECT id FROM messages WHERE text = 'E')"
+        database.execute(f"{query} WHERE text = 'A'")
+    recovery.recover(reshaped)
+    assert set(texts(reshaped).values()) == {"A", "B", "B2", "C", "D", "E"}
+
+
 def damage(path: Path, name: str) -> None:
     """Make the top page of a table or an index unreadable, beside a store that is open."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
