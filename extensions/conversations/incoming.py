@@ -3,8 +3,9 @@
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -18,11 +19,13 @@ from .store import Store
 if TYPE_CHECKING:
     from .archives import Member
 
+T = TypeVar("T")
 BATCH = re.compile(r"[0-9a-f]{16,64}")
 MOST_FILES, MOST_BYTES, MOST_BATCHES = 50_000, 4_000_000_000, 20
 """Of one import; and how many may be on their way at once."""
 TOLD = 50
 """Files that could not be read and are named."""
+BROKEN = "It is damaged, or of a kind that cannot be read here."
 NO_ROOM = "The files could not be kept: {}. Mend that, then choose them again."
 
 
@@ -114,18 +117,14 @@ class Incoming:
         await self._ext.thread(shutil.rmtree, self._folder / batch, True)
 
     async def _read(self, job: Job, batch: str, names: dict[int, str], result: Imported) -> None:
-        from .archives import Unreadable, members  # noqa: PLC0415 - 8 ms of every start
+        from .archives import members  # noqa: PLC0415 - 8 ms of every start
 
         ids = list[str]()
         try:
             for done, (number, name) in enumerate(sorted(names.items())):
                 file = self._folder / batch / str(number)
                 share = 1 / len(names)
-                try:
-                    found = await self._ext.thread(members, name, file)
-                except Unreadable as error:
-                    result.refuse(name, f"{error}.")
-                    continue
+                found = await self._found(name, result, partial(members, name, file))
                 for n, member in enumerate(found):
                     job.report((done + n / len(found)) * share, member.name)
                     ids += await self._member(member, result)
@@ -140,15 +139,10 @@ class Incoming:
 
     async def _member(self, member: "Member", result: Imported) -> list[str]:
         """The ids of the conversations in a file that are new."""
-        from .forms.reading import Unreadable, read  # noqa: PLC0415 - these are many
+        from .forms.reading import read  # noqa: PLC0415 - these are many
 
         result.files += 1
-        try:
-            data = await self._ext.thread(member.read)
-            wholes = await self._ext.thread(read, member.name, data)
-        except Unreadable as error:
-            result.refuse(member.name, f"{error}.")
-            return []
+        wholes = await self._found(member.name, result, lambda: read(member.name, member.read()))
         ids = list[str]()
         for whole in wholes:
             try:
@@ -164,6 +158,19 @@ class Incoming:
             result.messages += len(whole.messages) if new else 0
             ids += [id] if new else []
         return ids
+
+    async def _found(self, name: str, result: Imported, look: Callable[[], list[T]]) -> list[T]:
+        """What is in a file; nothing, and its name in the result, where it cannot be read."""
+        from .forms.reading import Unreadable  # noqa: PLC0415 - as above
+
+        try:
+            return await self._ext.thread(look)
+        except Unreadable as error:
+            result.refuse(name, f"{error}.")
+        except Exception:  # Archives have many ways to be broken, and the other files wait.
+            self._ext.log.exception("%s could not be read", name)
+            result.refuse(name, BROKEN)
+        return []
 
 
 def _append(file: Path, at: int, data: bytes) -> bool:

@@ -690,6 +690,25 @@ async def test_one_file_with_half_a_character_does_not_end_the_import():
         assert {c.title for c in await store.list()} == {"zero", "two"}
 
 
+async def test_broken_archives_are_named_and_keep_no_other_file_out(tmp_path: Path):
+    newer = bytearray(zipped(tmp_path / "n.zip", {"a.md": b""}).read_bytes())
+    newer[newer.index(b"PK\1\2") + 6] = 99  # The version that it takes to unpack it.
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("b.md", b"Hello " * 100)
+    broken = bytearray(out.getvalue())
+    broken[45] ^= 255
+    files = {"0.zip": bytes(newer), "1.zip": bytes(broken), "2.txt": b"You:\nHello\n\nAda:\nHi\n"}
+    async with running("settings", "chat") as app:
+        page = await app.open("/settings/conversations")
+        await send(app, "a" * 24, files)
+        await page.act("conversations.take", batch="a" * 24)
+        html = await page.until("1 conversation imported, with.*</ul>")
+        assert "0.zip</b>: It is damaged" in html
+        assert "b.md</b>: It is damaged" in html
+        assert not app.kernel.guard._history
+
+
 async def test_an_archive_has_what_was_written_to_meanwhile():
     async with running("chat") as app:
         [store] = app.kernel.registry.values(STORE)
