@@ -7,14 +7,15 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, get_args
 
 from kernel.api import Struct, kill_at
 
 from . import schema
+from .reasons import is_damage
 from .records import StoreFailed, Unknown
 from .replacement import ready_beside, settle
 from .schema import upgrade
@@ -24,6 +25,7 @@ NAME = re.compile(r"chats-(\d{4,})-(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)-([a-z]+)\.sq
 KEPT = 7
 """Backups made at starts; of the others, the last three of each cause."""
 OTHERS = 3
+DAMAGED = "This backup is damaged. Choose another one; the conversations are as they were."
 ALL = (
     "SELECT * FROM conversations ORDER BY seq",
     "SELECT * FROM folders ORDER BY seq",
@@ -117,7 +119,7 @@ class Backups:
 
     def look(self, name: str) -> list[Listed]:
         """The conversations in a backup, as its list showed them."""
-        with closing(self.open(name)) as connection:
+        with _read(), closing(self.open(name)) as connection:
             return [
                 Listed(*row)
                 for row in connection.execute(
@@ -130,12 +132,18 @@ class Backups:
     def prepare(self, name: str, path: Path) -> Path:
         """A copy of a backup beside the database, brought to this program's schema."""
         new = ready_beside(path, ".restoring")
-        with closing(self.open(name)) as source, closing(sqlite3.connect(new)) as to:
-            source.backup(to)
-            to.isolation_level = None
-            upgrade(to)
-            to.execute("UPDATE messages SET state = 'interrupted' WHERE state = 'running'")
-            to.execute("PRAGMA application_id = 0")
+        try:
+            with _read(), closing(self.open(name)) as source, closing(sqlite3.connect(new)) as to:
+                source.backup(to)
+                if to.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                    raise StoreFailed(DAMAGED)
+                to.isolation_level = None
+                upgrade(to)
+                to.execute("UPDATE messages SET state = 'interrupted' WHERE state = 'running'")
+                to.execute("PRAGMA application_id = 0")
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
         kill_at("restore.prepared")
         return new
 
@@ -202,6 +210,17 @@ class Backups:
         for backup in backups:
             if backup not in kept:
                 (self.folder / backup.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _read() -> Iterator[None]:
+    """Damage that is met is a backup's, and says nothing of the database that is in use."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise StoreFailed(DAMAGED) from error
+        raise
 
 
 def _rows(connection: sqlite3.Connection, query: str) -> list[tuple[object, ...]]:

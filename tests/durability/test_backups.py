@@ -22,6 +22,7 @@ from extensions.conversations.api import (
 )
 from extensions.conversations.backups import Backup, Backups
 from kernel.testing import App, Page, Scripted, running
+from tests.durability.test_damaged_store import damage
 from tests.live import Watched, chromium, live, shoot
 
 
@@ -240,6 +241,35 @@ async def test_a_backup_that_cannot_be_read_is_left_out(store: Store, path: Path
     assert await store.backups() == [good]
 
 
+@pytest.mark.parametrize("what", ["messages", "versions", "running"])
+async def test_a_damaged_backup_takes_no_place_and_condemns_nothing(
+    store: Store, path: Path, what: str
+):
+    asked = await store.add_user("", "first")
+    await store.backup("asked")
+    [backup] = await store.backups()
+    damage(path.parent / "backups" / backup.name, what)
+    await store.add_user(asked.conversation, "second")
+    with pytest.raises(StoreFailed, match="This backup is damaged"):
+        await store.restore(backup.name)
+    assert not store.partial
+    assert [m.text for m in (await store.get(asked.conversation)).messages] == ["first", "second"]
+    assert not [*path.parent.glob("*.restoring*")]
+
+
+async def test_a_damaged_backup_is_not_looked_into_and_costs_nothing_else():
+    async with running("settings", "chat") as app:
+        [store] = app.kernel.registry.values(STORE)
+        await store.add_user("", "first")
+        await store.backup("asked")
+        [backup] = await store.backups()
+        damage(app.kernel.data / "backups" / backup.name, "versions")
+        page = await app.open("/settings/conversations")
+        await page.act("conversations.look", backup=backup.name)
+        await page.until("This backup is damaged")
+        assert not app.kernel.guard._history
+
+
 class Calendar:
     """Days of starts, without waiting for them."""
 
@@ -372,13 +402,7 @@ async def test_damage_met_while_running_is_told_and_recovered_on_a_click(tmp_pat
             await store.add_user("", f"question {n} " * 200)
             if n == 28:
                 await store.backup("asked")
-        with closing(sqlite3.connect(data / "chats.sqlite3")) as other:
-            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            query = "SELECT rootpage FROM sqlite_schema WHERE name = 'conversations'"
-            (root,) = other.execute(query).fetchone()
-        with (data / "chats.sqlite3").open("rb+") as file:
-            file.seek(4096 * (root - 1))
-            file.write(b"\xff" * 8)
+        damage(data / "chats.sqlite3", "conversations")
         await page.act("conversations.back_up")
         await page.until("Conversations damaged")
         told, _ = app.kernel.bus.open(Erased)

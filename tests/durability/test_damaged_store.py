@@ -361,10 +361,11 @@ def damage(path: Path, name: str) -> None:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         query = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
         (root,) = other.execute(query, (name,)).fetchone()
+        (version,) = other.execute("PRAGMA user_version").fetchone()
         with path.open("rb+") as file:
             file.seek(4096 * (root - 1))
-            file.write(b"\xff" * 4096)
-        other.execute("UPDATE conversations SET pinned = pinned")  # Others read it anew.
+            file.write(b"\xff" * 8)
+        other.execute(f"PRAGMA user_version = {version}")  # Others read it anew.
 
 
 async def test_r8_a_recovery_that_is_cut_short_is_done_again(
