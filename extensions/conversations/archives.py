@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from .forms.reading import ENDINGS, LARGEST, Unreadable
+from .forms.reading import ENDINGS, HEAD, Unreadable, check, largest
 
 MOST_MEMBERS = 50_000
-MOST_TOGETHER = 4_000_000_000
-"""Bytes that an archive may unpack to; each file is unpacked by itself, and then forgotten."""
+MOST_TOGETHER = 6_000_000_000
+"""Bytes that an archive may unpack to, as one of 4 GB does that we made of pictures; each file is
+unpacked by itself, and then forgotten."""
 LIST = MOST_MEMBERS * 400
 """Bytes that the list of so many files may take."""
 SKIPPED = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
@@ -30,10 +31,9 @@ class Member(NamedTuple):
 def members(name: str, file: Path) -> list[Member]:
     """The files to read; raises Unreadable for an archive that cannot be trusted."""
     with file.open("rb") as opened:
-        zipped = opened.read(4) == b"PK\x03\x04"
-    if not zipped:
-        if file.stat().st_size > LARGEST:
-            raise Unreadable(f"It is larger than {LARGEST // 1_000_000} MB")
+        head = opened.read(HEAD)
+    if not head.startswith(b"PK\x03\x04"):
+        check(file.stat().st_size, head)
         return [Member(name, file.read_bytes)] if _is_meant(name) else []
     _look_at_the_end(file)
     try:
@@ -64,11 +64,12 @@ def _unpacked(file: Path, info: zipfile.ZipInfo) -> bytes:
         raise Unreadable("It asks for a password. Unpack the archive, and choose the folder")
     try:
         with zipfile.ZipFile(file) as archive, archive.open(info) as content:
-            data = content.read(LARGEST + 1)
+            head = content.read(HEAD)
+            content.seek(0)
+            data = content.read(largest(head) + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
         raise Unreadable(f"It is damaged ({error})") from None
-    if len(data) > LARGEST:
-        raise Unreadable(f"It is larger than {LARGEST // 1_000_000} MB")
+    check(len(data), head)
     return data
 
 
@@ -81,6 +82,9 @@ def _look_at_the_end(file: Path) -> None:
     at = end.rfind(b"PK\x05\x06")
     if at < 0:
         raise Unreadable("The archive is damaged: its end is missing")
-    large = end.rfind(b"PK\x06\x07") >= 0  # the form for archives beyond 4 GB
-    if large or int.from_bytes(end[at + 12 : at + 16], "little") > LIST:
+    size = end[at + 12 : at + 16]
+    if b"PK\x06\x07" in end:  # The form for large archives: of 2 GB, or of 65,536 files.
+        record = end[max(0, at - 76) : at - 20]  # Where zipfile looks for it, too.
+        size = record[40:48] if record.startswith(b"PK\x06\x06") else b"\xff" * 8
+    if int.from_bytes(size, "little") > LIST:
         raise Unreadable("It holds more files than any library of conversations")

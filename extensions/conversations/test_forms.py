@@ -428,6 +428,22 @@ def test_a_file_of_a_hundred_megabytes_is_refused_before_it_is_read():
         read("x.json", bytes(LARGEST + 1))
 
 
+def test_our_own_form_may_be_larger_than_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = Whole("Large", (Said("user", "word " * 1000),))
+    (plain := tmp_path / "o.json").write_bytes(ours.write(whole))
+    files = (plain, zipped(tmp_path / "o.zip", {"o.json": plain.read_bytes()}))
+    monkeypatch.setitem(read.__globals__, "LARGEST", 3000)
+    for file in files:
+        [member] = members("o.json", file)
+        assert read("o.json", member.read()) == [whole]
+    with pytest.raises(Unreadable, match="larger than"):
+        read("w.json", webui.write(whole))
+    monkeypatch.setitem(read.__globals__, "LARGEST_OF_OURS", 3000)
+    for file in files:
+        with pytest.raises(Unreadable, match="larger than"):
+            members("o.json", file)[0].read()
+
+
 async def test_odd_values_are_left_out_and_the_rest_is_kept(store: Store):
     odd = {
         "internal": [["a\ud800b", "c"]],
@@ -501,7 +517,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(Unreadable, match="larger than"):
         members("b.zip", bomb)[0].read()
     ours = members.__globals__  # A server in another test may have imported the module anew.
-    monkeypatch.setitem(ours, "LARGEST", 100_000)
+    monkeypatch.setitem(read.__globals__, "LARGEST", 100_000)
     tracemalloc.start()
     with pytest.raises(Unreadable, match="larger than"):
         members("b.zip", bomb)[0].read()
@@ -517,6 +533,13 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(ours, "MOST_MEMBERS", 200)
     with pytest.raises(Unreadable, match="more than any library"):
         members("m.zip", many)
+    monkeypatch.undo()
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)  # As if it were one of a large library.
+    large = zipped(tmp_path / "l.zip", {f"{n}.json": b"" for n in range(300)})
+    assert len(members("l.zip", large)) == 300
+    monkeypatch.setitem(ours, "LIST", 1000)
+    with pytest.raises(Unreadable, match="more files"):
+        members("l.zip", large)
     broken = tmp_path / "k.zip"
     broken.write_bytes(bomb.read_bytes()[:-30])
     with pytest.raises(Unreadable, match="damaged"):

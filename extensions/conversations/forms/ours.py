@@ -1,5 +1,6 @@
 """Our own form: JSON with the whole tree. What is written is read again exactly."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -8,6 +9,8 @@ from extensions.conversations.whole import Whole
 from kernel.api import Struct, built
 
 VERSION = 1
+BEGINNING = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"spindle"\s*:')
+"""Of a file of this form, as `write` makes it."""
 
 
 @built

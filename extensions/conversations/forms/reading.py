@@ -14,6 +14,10 @@ from . import chatgpt, ours, prose, tavern, webui
 
 LARGEST = 100_000_000
 """Bytes of one file; a conversation of 50,000 messages has as many."""
+LARGEST_OF_OURS = 1_000_000_000
+"""Bytes of one in our own form, which has the pictures, too: more than a hundred of the largest."""
+HEAD = 100
+"""Bytes of a file by which its form is told from others, for that."""
 PIECES = 3_000_000
 """Lists and mappings in a file: each costs a hundred times its bytes."""
 ENDINGS = (".json", ".jsonl", ".md", ".markdown", ".txt")
@@ -30,8 +34,7 @@ class Unreadable(ValueError):
 def read(path: str, data: bytes) -> list[Whole]:
     """The conversations in a file; the folders of its `path` may name a character."""
     place = PurePosixPath(path.replace("\\", "/"))
-    if len(data) > LARGEST:
-        raise Unreadable(f"It is larger than {LARGEST // 1_000_000} MB")
+    check(len(data), data[:HEAD])
     try:
         found = list(_read(place, data))
     except RecursionError:
@@ -41,6 +44,17 @@ def read(path: str, data: bytes) -> list[Whole]:
     if not found:
         raise Unreadable("There is no conversation in it")
     return found
+
+
+def largest(head: bytes) -> int:
+    """How many bytes a file may have that begins with `head`."""
+    return LARGEST_OF_OURS if ours.BEGINNING.match(head) else LARGEST
+
+
+def check(size: int, head: bytes) -> None:
+    """Raise Unreadable for a file of more bytes than that."""
+    if size > (most := largest(head)):
+        raise Unreadable(f"It is larger than {most // 1_000_000} MB")
 
 
 def _read(place: PurePosixPath, data: bytes) -> Iterator[Whole]:
