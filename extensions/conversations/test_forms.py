@@ -9,7 +9,7 @@ import random
 import time
 import tracemalloc
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -421,6 +421,30 @@ def test_a_hostile_file_is_refused_with_a_reason(what: str, name: str):
     assert len(str(refused.value)) < 300
     assert "recursion" not in str(refused.value)
     assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (webui.write, "x.json"),
+        (tavern.write, "x.jsonl"),
+        (prose.markdown, "x.md"),
+        (prose.text, "x.txt"),
+    ],
+)
+def test_a_file_of_more_messages_than_a_conversation_has_is_refused(
+    write: Callable[[Whole], bytes], name: str, monkeypatch: pytest.MonkeyPatch
+):
+    said = tuple(
+        Said("user" if n % 2 else "assistant", f"words {n}", id=f"{n}", parent=f"{n - 1}")
+        for n in range(1, 5)
+    )
+    few, many = Whole("", said[:3], leaf="3"), Whole("", said, leaf="4")
+    monkeypatch.setattr(branches, "MOST", 3)
+    [whole] = read(name, write(few))
+    assert len(whole.messages) == 3
+    with pytest.raises(Unreadable, match="more than 200,000 messages"):
+        read(name, write(many))
 
 
 def test_a_file_of_a_hundred_megabytes_is_refused_before_it_is_read():

@@ -6,6 +6,10 @@ from typing import Any
 from extensions.conversations.whole import Said, Whole
 from kernel.api import Role, Struct
 
+MOST = 200_000
+"""Messages of a conversation of another program: each costs a hundred times its shortest words."""
+TOO_MANY = f"It holds more than {MOST:,} messages. Split it, and choose the parts"
+
 
 class Row(Struct, frozen=True):
     """A place in the conversation: its versions, of which one is shown."""
@@ -19,7 +23,10 @@ class Row(Struct, frozen=True):
 
 
 def tree(rows: Iterable[Row]) -> tuple[tuple[Said, ...], str]:
-    """The rows as messages, each below the shown version of the row before; and the leaf's id."""
+    """The rows as messages, each below the shown version of the row before; and the leaf's id.
+
+    Raises ValueError where there are too many: rows that are made as they are read stop there.
+    """
     messages, parent, shown = list[dict[str, Any]](), "", ""
     for row in rows:
         above = next((m for m in reversed(messages) if m["id"] == parent), None)
@@ -29,6 +36,8 @@ def tree(rows: Iterable[Row]) -> tuple[tuple[Said, ...], str]:
             messages.append({**fields, "id": id, "parent": parent})
             if n == row.shown:
                 shown = id
+        if len(messages) > MOST:
+            raise ValueError(TOO_MANY)
         if row.versions:
             if above:
                 above["child"] = shown

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from itertools import islice
 
 from extensions.conversations.text import title_of
 from extensions.conversations.whole import Said, Whole
@@ -37,7 +38,7 @@ def text(whole: Whole) -> bytes:
 def read(words: str, name: str) -> Whole:
     """The conversation in a text that one of these wrote."""
     words = words.replace("\r\n", "\n")
-    headings = list(HEADING.finditer(words))
+    headings = _lines(HEADING, words)
     if headings:
         said = [
             Said(found[2], body, name=_known(found[1]), created=seconds(found[3]))  # type: ignore[arg-type]
@@ -63,9 +64,17 @@ def read(words: str, name: str) -> Whole:
 
 def _speakers(words: str) -> list[re.Match[str]]:
     """The lines that name the two who speak first; others are words like any."""
-    found = list(SPEAKER.finditer(words))
+    found = _lines(SPEAKER, words)
     two = list(dict.fromkeys(each[1] for each in found))[:2]
     return [each for each in found if each[1] in two]
+
+
+def _lines(pattern: re.Pattern[str], words: str) -> list[re.Match[str]]:
+    """The lines that may each begin a message."""
+    found = list(islice(pattern.finditer(words), branches.MOST + 1))
+    if len(found) > branches.MOST:
+        raise ValueError(branches.TOO_MANY)
+    return found
 
 
 def _bodies(words: str, heads: list[re.Match[str]]) -> list[str]:

@@ -3,7 +3,7 @@
 import base64
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -40,26 +40,9 @@ def read(value: Any, name: str, character: str = "") -> Whole:
     """The conversation of a decoded file; `name` is the file's, without its ending."""
     if isinstance(value, list):
         value = {"internal": value}
-    internal = value.get("internal", value.get("data"))
-    visible = value.get("visible", value.get("data_visible"))
-    metadata = _mapping(value.get("metadata"))
-    visible = visible if isinstance(visible, list) else []
-    rows: list[Row] = []
-    for n, row in enumerate(internal):
-        if not _is_row(row):
-            raise ValueError(f"Its row {n + 1} is no pair of texts")
-        shown = visible[n] if n < len(visible) and _is_row(visible[n]) else ["", ""]
-        about = _mapping(row[3]) if len(row) > 3 else {}
-        mine, theirs = (_mapping(metadata.get(f"{who}_{n}")) for who in ("user", "assistant"))
-        if row[0] and row[0] != GREETING:
-            system = about.get("role") == "system"
-            rows.append(_row(row[0], shown[0], mine, "system" if system else "user", ""))
-        tool = row[2] if len(row) > 2 and isinstance(row[2], str) else ""
-        if row[1] or _versions(theirs):
-            rows.append(_row(row[1], shown[1], theirs, "assistant", character, tool))
-    if not rows:
+    messages, leaf = branches.tree(_rows(value, character))
+    if not messages:
         raise ValueError("There is no message in it")
-    messages, leaf = branches.tree(rows)
     times = [said.created for said in messages if said.created]
     stamped = STAMP.fullmatch(name) or name.startswith("persistent_") or not name
     return Whole(
@@ -71,6 +54,25 @@ def read(value: Any, name: str, character: str = "") -> Whole:
         created=min(times, default=0.0),
         updated=max(times, default=0.0),
     )
+
+
+def _rows(value: Mapping[str, Any], character: str) -> Iterator[Row]:
+    """What the user says, and what is answered, a row each."""
+    visible = value.get("visible", value.get("data_visible"))
+    metadata = _mapping(value.get("metadata"))
+    visible = visible if isinstance(visible, list) else []
+    for n, row in enumerate(value.get("internal", value.get("data"))):
+        if not _is_row(row):
+            raise ValueError(f"Its row {n + 1} is no pair of texts")
+        shown = visible[n] if n < len(visible) and _is_row(visible[n]) else ["", ""]
+        about = _mapping(row[3]) if len(row) > 3 else {}
+        mine, theirs = (_mapping(metadata.get(f"{who}_{n}")) for who in ("user", "assistant"))
+        if row[0] and row[0] != GREETING:
+            system = about.get("role") == "system"
+            yield _row(row[0], shown[0], mine, "system" if system else "user", "")
+        tool = row[2] if len(row) > 2 and isinstance(row[2], str) else ""
+        if row[1] or _versions(theirs):
+            yield _row(row[1], shown[1], theirs, "assistant", character, tool)
 
 
 def _row(
