@@ -26,6 +26,10 @@ MOST_FILES, MOST_BYTES, MOST_BATCHES = 50_000, 4_000_000_000, 20
 TOLD = 50
 """Files that could not be read and are named."""
 BROKEN = "It is damaged, or of a kind that cannot be read here."
+STOPPED = (
+    "Not everything was imported. {} After that choose the files again: what is here already is "
+    "not taken twice."
+)
 NO_ROOM = "The files could not be kept: {}. Mend that, then choose them again."
 
 
@@ -128,6 +132,8 @@ class Incoming:
                 for n, member in enumerate(found):
                     job.report((done + n / len(found)) * share, member.name)
                     ids += await self._member(member, result)
+                    if why := self._store.failure:
+                        raise StoreFailed(STOPPED.format(why))
         finally:
             await self._store.shelf.sort_in(ids)
         said = f"{result.new:,} conversation{'' if result.new == 1 else 's'} imported."
@@ -145,6 +151,8 @@ class Incoming:
         wholes = await self._found(member.name, result, lambda: read(member.name, member.read()))
         ids = list[str]()
         for whole in wholes:
+            if self._store.failure:  # The memory that is left is for what is said meanwhile.
+                break
             try:
                 id, new = await self._store.take(whole)
             except StoreFailed as error:

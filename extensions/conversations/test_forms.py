@@ -691,6 +691,32 @@ async def test_what_the_disk_does_not_take_is_told_and_given_up(monkeypatch: pyt
         await page.until("No file has come")
 
 
+async def test_an_import_ends_when_the_disk_is_full_and_goes_on_when_it_is_not():
+    files = {
+        f"{n}.json": ours.write(Whole(f"{n}", (Said("user", random.randbytes(50_000).hex()),)))
+        for n in range(5)
+    }
+    async with running("settings", "chat") as app:
+        [store] = app.kernel.registry.values(STORE)
+        page = await app.open("/settings/conversations")
+
+        async def room(pages: int) -> None:
+            query, file = f"PRAGMA max_page_count = {pages}", store._database
+            await file._on(file._writer, lambda: file._writing and file._writing.execute(query))
+
+        await room(1)
+        await send(app, "a" * 24, files)
+        await page.act("conversations.take", batch="a" * 24)
+        await page.until("Not everything was imported.*disk is full.*choose the files again")
+        assert len(await store.list()) == 1, "the one that met the full disk is kept in memory"
+        assert not app.kernel.guard._history
+        await room(1_000_000)
+        await app.until(lambda: not store.failure)
+        await send(app, "b" * 24, files)
+        await page.act("conversations.take", batch="b" * 24)
+        await page.until("4 conversations imported. 1 was here already")
+
+
 async def test_files_that_came_during_an_import_wait_for_its_end():
     async with running("settings", "chat") as app:
         [store] = app.kernel.registry.values(STORE)
