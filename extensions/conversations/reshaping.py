@@ -5,12 +5,14 @@ import sqlite3
 import time
 from collections.abc import Mapping
 
+import msgspec
+
 from kernel.api import Refused, Role, Text
 
 from . import enclosed, tree
 from .keeping import Keeping
 from .records import Conversation, StoredMessage, Unknown
-from .text import clean, is_secret, new_id
+from .text import clean, is_secret, new_id, of_copies
 
 FIRST = "This is the first message. It cannot go further up."
 LAST = "This is the last message. It cannot go further down."
@@ -170,15 +172,11 @@ def _copy_states(c: sqlite3.Connection, old: str, new: str, copies: Mapping[str,
     """What extensions keep with a conversation; where it names a message, its copy."""
     for row in c.execute("SELECT * FROM states WHERE conversation = ?", (old,)).fetchall():
         name, _, of = row["key"].rpartition(" ")
-        if of in copies:
-            key = f"{name} {copies[of]}".strip()
-        elif name:  # Of a message that is not copied.
+        if name and of not in copies:  # Of a message that is not copied.
             continue
-        else:
-            key = row["key"]
-        value = row["value"].strip('"')
-        value = f'"{copies[value]}"' if value in copies else row["value"]
-        c.execute("INSERT INTO states VALUES (?, ?, ?, ?)", (new, row["extension"], key, value))
+        key, value = of_copies(row["key"], msgspec.json.decode(row["value"]), copies)
+        values = new, row["extension"], key, tree.as_json(value)
+        c.execute("INSERT INTO states VALUES (?, ?, ?, ?)", values)
 
 
 def _moment(c: sqlite3.Connection) -> float:

@@ -81,6 +81,8 @@ async def test_it_is_gone_after_the_end_and_kept_on_a_wish(tmp_path: Path):
             reply = await store.begin_reply(asked.id)
             await store.finish(reply.id, "done", answer, answer)
         await store.set_state(kept.id, "chat", "setup", {"mode": "chat"})
+        await store.set_state(kept.id, "chat", f"thoughts {reply.id}", [[0, 1, 2.0]])
+        await store.set_state(kept.id, "chat", "unseen", reply.id)
         new = await store.keep(kept.id)
         assert not new.incognito
         assert new.title == "a question to keep"
@@ -89,7 +91,10 @@ async def test_it_is_gone_after_the_end_and_kept_on_a_wish(tmp_path: Path):
     async with Store.open(path) as store:
         messages = (await store.get(new.id)).messages
         assert [(m.text, m.versions) for m in messages] == [("a question to keep", 1), ("two", 2)]
+        last = messages[-1].id
         assert await store.state(new.id, "chat", "setup") == {"mode": "chat"}
+        assert await store.state(new.id, "chat", f"thoughts {last}") == [[0, 1, 2.0]]
+        assert await store.state(new.id, "chat", "unseen") == last
         assert await store.secret.list() == []
         with pytest.raises(Unknown):
             await store.get(gone.id)

@@ -3,8 +3,10 @@
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
+T = TypeVar("T")
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: sorts like the number it stands for, nothing looks like something else."""
 
@@ -32,6 +34,14 @@ def new_id(*, secret: bool = False) -> str:
 def is_secret(id: str) -> bool:
     """Whether what bears this id is kept in memory only."""
     return id.startswith(SECRET)
+
+
+def of_copies(key: str, value: T, copies: Mapping[str, str]) -> tuple[str, T | str]:
+    """What is kept under a key, for copies of messages: where its last word, or all of the value,
+    is the id of a message, it is that of its copy."""
+    id = key.rpartition(" ")[2]
+    key = key.removesuffix(id) + copies.get(id, id)
+    return key, copies.get(value, value) if isinstance(value, str) else value
 
 
 def title_of(text: str, length: int = 60) -> str:

@@ -14,7 +14,7 @@ from kernel.api import Part, Role, Sampling, Struct, Timings, Usage, kill_at
 from . import enclosed, tree
 from .records import State, Titled, Why
 from .shelf import make_folder
-from .text import clean, folder_of, is_secret, new_id, tags_of, title_of
+from .text import clean, folder_of, is_secret, new_id, of_copies, tags_of, title_of
 
 LATEST = 4_102_444_800.0
 """Seconds; what claims to be of a later year than 2100 has no time."""
@@ -219,8 +219,10 @@ def add(connection: sqlite3.Connection, whole: Whole) -> str:
     leaf = ids[places.get(whole.leaf, len(ids) - 1)] if ids else ""
     connection.execute("UPDATE conversations SET leaf = ? WHERE id = ?", (leaf, conversation))
     kill_at("whole.added")
+    copies = {said.id: id for said, id in zip(whole.messages, ids, strict=True) if said.id}
     for extension, values in whole.states.items():
-        for key, value in values.items():
+        for at, kept in values.items():
+            key, value = of_copies(at, kept, copies)
             connection.execute(
                 "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)",
                 (conversation, clean(extension), clean(key), clean(tree.as_json(value))),
