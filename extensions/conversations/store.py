@@ -32,7 +32,7 @@ from .records import (
 from .search import search
 from .shelf import Shelf, brought_back
 from .text import clean, is_secret, title_of
-from .whole import Whole, add, dump, known
+from .whole import Said, Whole, add, dump, known
 
 FIRST = 0.04
 """Seconds between a reply's first words and their being saved, at most."""
@@ -179,7 +179,8 @@ class Store(Erasing):
 
     async def whole(self, id: str) -> Whole:
         """All of a conversation, as it is exported."""
-        return await self._read(id, lambda c: dump(c, id))
+        whole = await self._read(id, lambda c: dump(c, id))
+        return msgspec.structs.replace(whole, messages=tuple(map(self._said, whole.messages)))
 
     async def take(self, whole: Whole) -> tuple[str, bool]:
         """Take in what is imported; its id, and whether it is new: the same is kept once.
@@ -465,6 +466,15 @@ class Store(Erasing):
             n: getattr(message, n) for n in ("state", "model", "loader") if not getattr(growth, n)
         }
         return msgspec.structs.replace(message, **growth._asdict() | kept)
+
+    def _said(self, said: Said) -> Said:
+        """The same of a message that is exported."""
+        if not (growth := self._growing.get(said.id)):
+            return said
+        return msgspec.structs.replace(
+            said, text=growth.text, raw=None if growth.raw == growth.text else growth.raw,
+            reasoning=growth.reasoning, state=growth.state or said.state, error=growth.error,
+        )  # fmt: skip
 
     async def _keep_saving(self) -> None:
         while True:

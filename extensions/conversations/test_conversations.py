@@ -104,6 +104,18 @@ async def test_a_reply_is_saved_as_it_grows_and_read_as_it_is_now(store: Store, 
         await until(lambda: disk.execute(query, (reply.id,)).fetchone() == ("one two", "ONE TWO"))
 
 
+async def test_an_export_has_the_end_of_a_reply_that_could_not_be_saved(store: Store):
+    asked = await store.add_user("", "Hello")
+    reply = await store.begin_reply(asked.id)
+    refuse = "BEFORE UPDATE ON messages BEGIN SELECT RAISE(ABORT, 'no'); END"
+    await on_disk(store, f"CREATE TRIGGER refused {refuse}")
+    with pytest.raises(StoreFailed):
+        await store.finish(reply.id, "done", "shown", "raw", "thought")
+    [_, last] = (await store.whole(asked.conversation)).messages
+    await on_disk(store, "DROP TRIGGER refused")
+    assert (last.text, last.raw, last.reasoning, last.state) == ("shown", "raw", "thought", "done")
+
+
 async def test_a_late_growth_never_overwrites_an_ended_reply(store: Store):
     reply = await exchange(store, "", "Hello", "The end.")
     store.grow(reply.id, "older", "older")
