@@ -28,7 +28,7 @@ class Prepared:
         app.kernel.workers.prepare = self.prepare
         app.kernel.workers.missing = self.missing
 
-    async def prepare(self, manifest: Any, variant: str, *_: Any) -> Path:
+    async def prepare(self, manifest: Any, variant: str, report: Any, folder: Any = None) -> Path:
         self.asked.append(variant)
         return python_of(self._root / (f"xllamacpp-{variant}" if variant else "xllamacpp"))
 
@@ -90,8 +90,8 @@ async def test_an_engine_that_does_not_load_it_gives_the_place_back(app: App):
     path, model = app.kernel.models / "story.gguf", app.kernel.slot().model
     prepare = app.kernel.workers.prepare
 
-    async def broken(manifest: Any, variant: str, *rest: Any) -> Path:
-        return Path("/nowhere/python") if variant else await prepare(manifest, variant, *rest)
+    async def broken(manifest: Any, variant: str, report: Any, folder: Any = None) -> Path:
+        return Path("/nowhere/python") if variant else await prepare(manifest, variant, report)
 
     app.kernel.workers.prepare = broken
     with pytest.raises(Refused, match=r"did not load.*The engine from before is in use again"):

@@ -38,7 +38,7 @@ async def greedy(draft: Draft) -> Draft:
 async def load(app: App, environment: Path, options: dict[str, Any]) -> None:
     python = interpreter(environment)
 
-    async def prepare(manifest: Any, variant: str, *_: Any) -> Path:
+    async def prepare(manifest: Any, variant: str, report: Any, folder: Any = None) -> Path:
         return python
 
     app.kernel.workers.prepare = prepare
