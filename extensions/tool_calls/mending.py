@@ -1,11 +1,12 @@
 """Calls and results of earlier turns, each with its other half, as templates take for granted."""
 
 import re
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
 from msgspec import structs
 
-from kernel.api import Message, ToolCall, ToolResult
+from kernel.api import Message, Part, ToolCall, ToolResult
 
 NINE = re.compile(r"\b(?:length|len)\b\W{0,4}\s*(?:!=|==|<)\s*9\b")
 """How Mistral's templates tell that they want ids of nine letters and digits."""
@@ -38,13 +39,17 @@ def _pairs(message: Message, answers: Sequence[Message], *, last: bool) -> Itera
     results = [result for each in answers for result in results_of(each)]
     if last and not results:
         return [message]
-    found = paired(calls, results)
-    parts = tuple(p for p in message.parts if not isinstance(p, ToolCall) or p.id in found)
-    kept = message if parts == message.parts else structs.replace(message, parts=parts)
-    return [
-        *([kept] if parts or not message.parts else []),
-        *(Message("tool", (found[c.id],), name=c.name) for c in calls if c.id in found),
-    ]
+    found = iter(paired(calls, results))
+    parts: list[Part] = []
+    answered: list[Message] = []
+    for part in message.parts:
+        if not isinstance(part, ToolCall):
+            parts.append(part)
+        elif result := next(found):
+            parts.append(part)
+            answered.append(Message("tool", (result,), name=part.name))
+    kept = structs.replace(message, parts=tuple(parts))
+    return [*([kept] if parts or not message.parts else []), *answered]
 
 
 def results_of(message: Message) -> Sequence[ToolResult]:
@@ -53,25 +58,32 @@ def results_of(message: Message) -> Sequence[ToolResult]:
     return found or [ToolResult("", message.text)]
 
 
-def paired(calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> dict[str, ToolResult]:
-    """The result of each call by the call's id; those without an id that fits, in their order."""
-    found = {each.id: each for each in results if each.id in {call.id for call in calls}}
-    rest = iter([each for each in results if not each.id])
-    for call in calls:
-        if call.id not in found and (result := next(rest, None)):
-            found[call.id] = ToolResult(call.id, result.content)
-    return found
+def paired(calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> list[ToolResult | None]:
+    """The result of each call, by its id; calls of one id, and results without an id that fits, in
+    their order. Of several results of one call the last counts."""
+    many = Counter(call.id for call in calls)
+    given = {id: deque[ToolResult](maxlen=many[id] if id else None) for id in ("", *many)}
+    for result in results:
+        if result.id in given:
+            given[result.id].append(result)
+    found = [given[call.id].popleft() if given[call.id] else None for call in calls]
+    rest = given[""]
+    return [
+        result or (ToolResult(call.id, rest.popleft().content) if rest else None)
+        for call, result in zip(calls, found, strict=True)
+    ]
 
 
 def with_ids_of_nine(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The ids of calls cut to nine letters and digits, no two alike."""
     known: dict[str, str] = {}
+    taken = set[str]()
 
     def nine(id: str) -> str:
         if id not in known:
             letters = re.sub(r"[^A-Za-z0-9]", "", id)[-9:].rjust(9, "0")
-            taken = known.values()
             known[id] = letters if letters not in taken else f"{len(known):09d}"
+            taken.add(known[id])
         return known[id]
 
     def short(message: Message) -> Message:

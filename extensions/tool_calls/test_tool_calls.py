@@ -379,6 +379,8 @@ async def test_a_plain_completion_is_never_made_a_call():
 
 A, B = ToolCall("call_A1", "weather", '{"city": "Paris"}'), ToolCall("call_B2", "now", "{}")
 RAIN, NOON = ToolResult("call_A1", "Rain."), ToolResult("call_B2", "Noon.")
+SNOW = ToolResult("call_A1", "Snow.")
+NAMELESS, OTHER = structs.replace(A, id=""), structs.replace(B, id="")
 DONE = said("assistant", "It rains.")
 
 
@@ -414,6 +416,20 @@ MENDED: dict[str, tuple[list[Message], list[Message]]] = {
         [ASK, said("assistant", A, B), result(ToolResult("", "Rain.")), said("tool", "Noon.")],
         [ASK, said("assistant", A, B), result(RAIN, name="weather"), result(NOON, name="now")],
     ),
+    "calls without ids": (
+        [ASK, said("assistant", NAMELESS, OTHER), said("tool", "Rain."), said("tool", "Noon.")],
+        [ASK, said("assistant", NAMELESS, OTHER), result(ToolResult("", "Rain."), name="weather"),
+         result(ToolResult("", "Noon."), name="now")],
+    ),
+    "two calls of one id": (
+        [ASK, said("assistant", A, B, A), result(RAIN), result(NOON), result(SNOW)],
+        [ASK, said("assistant", A, B, A), result(RAIN, name="weather"), result(NOON, name="now"),
+         result(SNOW, name="weather")],
+    ),
+    "two results of one call": (
+        [ASK, said("assistant", A), result(RAIN), result(SNOW)],
+        [ASK, said("assistant", A), result(SNOW, name="weather")],
+    ),
     "a call at the end": ([ASK, said("assistant", A)], [ASK, said("assistant", A)]),
 }  # fmt: skip
 
@@ -423,6 +439,23 @@ def test_calls_and_results_come_in_pairs(case: str):
     before, after = MENDED[case]
     assert list(mended(before)) == after
     assert list(mended(after)) == after
+
+
+class Id(str):
+    """An id that counts how often it is looked up."""
+
+    looked = 0
+
+    def __hash__(self) -> int:
+        Id.looked += 1
+        return super().__hash__()
+
+
+def test_a_call_is_looked_up_a_few_times_however_many_there_are():
+    ids = [Id(n) for n in range(200)]
+    calls = said("assistant", *(ToolCall(id, "now", "{}") for id in ids))
+    assert len(mended([calls, *(result(ToolResult(id, "Noon.")) for id in ids)])) == 201
+    assert Id.looked < 20 * len(ids), "a long conversation holds up everybody"
 
 
 async def test_a_model_sees_pairs_alone():
