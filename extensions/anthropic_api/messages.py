@@ -55,16 +55,14 @@ def messages_of(system: str | list[Piece] | None, said: list[Said]) -> tuple[Mes
     if not said:
         raise refused("messages: There is none. Send at least one.", "messages", "empty_array")
     found: list[Message] = []
+    calls: set[str] = set()
     for n, each in enumerate(said):
-        found += told(each, f"messages[{n}]", waiting(found))
+        new = told(each, f"messages[{n}]", calls)
+        found += new
+        if new and new[-1].role != "tool":  # After results others may wait for theirs.
+            calls = {part.id for part in new[-1].parts if isinstance(part, ToolCall)}
     first = texts_of(system, "system")
     return (Message("system", (Text(first),)), *found) if first.strip() else tuple(found)
-
-
-def waiting(messages: list[Message]) -> set[str]:
-    """The ids of the calls that the last messages leave to be answered."""
-    last = next((each for each in reversed(messages) if each.role != "tool"), None)
-    return {part.id for part in last.parts if isinstance(part, ToolCall)} if last else set()
 
 
 def told(said: Said, where: str, calls: set[str]) -> list[Message]:

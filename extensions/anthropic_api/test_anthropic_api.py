@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 
 from extensions.anthropic_api.blocks import Blocks
+from extensions.anthropic_api.messages import Piece, Said, messages_of
 from extensions.api_kit.api import PROGRAMS
 from kernel.api import (
     INPUT,
@@ -253,6 +254,24 @@ async def test_a_conversation_with_everything(served: Served, model: Model):
     assert (last.role, last.parts) == ("user", (Image(PNG, "image/png"), Text("A.txt\n\nB")))
     function = {"name": "weather", "parameters": SCHEMA, "description": "How it is."}
     assert [*model.asked[-1].tools] == [{"type": "function", "function": function}]
+
+
+class Id(str):
+    """An id that counts how often it is looked up."""
+
+    looked = 0
+
+    def __hash__(self) -> int:
+        Id.looked += 1
+        return super().__hash__()
+
+
+def test_a_call_is_looked_up_a_few_times_however_many_there_are():
+    ids = [Id(n) for n in range(200)]
+    calls = Said("assistant", [Piece("tool_use", id=id, name="weather") for id in ids])
+    results = [Said("user", [Piece("tool_result", tool_use_id=id, content="Rain.")]) for id in ids]
+    assert len(messages_of(None, [calls, *results])) == 201
+    assert Id.looked < 20 * len(ids), "a long conversation holds up everybody"
 
 
 async def test_the_assistants_last_words_are_gone_on_with(served: Served, model: Model):

@@ -1,5 +1,6 @@
 """What is asked of /v1/responses, item by item, as the messages of a conversation."""
 
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -40,15 +41,17 @@ def conversation(given: str | list[Item]) -> tuple[Message, ...]:
     Raises Problem, which names the item."""
     if isinstance(given, str):
         given = [Item(role="user", content=given)]
+    said = [message(item, f"input[{n}]") for n, item in enumerate(given)]
     found: list[Message] = []
-    for n, item in enumerate(given):
-        new = message(item, f"input[{n}]")
-        last = found[-1] if found else None
-        if last and last.role == new.role == "assistant":
-            found[-1] = Message("assistant", (*last.parts, *new.parts), last.name)
-        else:
-            found.append(new)
+    for role, group in groupby(said, lambda each: each.role):
+        neighbours = [*group]
+        found += [joined(neighbours)] if role == "assistant" else neighbours
     return tuple(found)
+
+
+def joined(said: list[Message]) -> Message:
+    """Several messages of the assistant's as one."""
+    return Message("assistant", tuple(part for each in said for part in each.parts), said[0].name)
 
 
 def message(item: Item, where: str) -> Message:

@@ -10,11 +10,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from extensions.api_kit.api import PROGRAMS, converted
-from kernel.api import Image, Reasoning, Text, ToolCall, ToolResult
+from kernel.api import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from kernel.testing import App, running
 from tests.programs import SAMPLERS, Knowing, ask, fault, post, said
 from tests.sockets import Served, hear, serving, tell
 
+from . import items
 from .items import Item, conversation
 from .kept import Kept
 from .lanes import WAITING
@@ -140,7 +141,7 @@ async def test_a_call_that_has_to_be_comes_while_it_is_written(served: Served, m
 
 
 def test_items_become_messages():
-    items = [
+    given = [
         {"role": "developer", "content": "Be brief."},
         {"type": "message", "role": "user", "content": [
             {"type": "input_text", "text": "Look."}, {"type": "input_image", "image_url": PNG},
@@ -153,11 +154,25 @@ def test_items_become_messages():
         {"type": "function_call_output", "call_id": "c1", "output": "Sunny."},
         {"role": "user", "content": "And now?"},
     ]  # fmt: skip
-    system, user, assistant, tool, last = conversation(converted(items, list[Item]))
+    system, user, assistant, tool, last = conversation(converted(given, list[Item]))
     assert (system.role, system.text, last.text) == ("system", "Be brief.", "And now?")
     assert [type(part) for part in user.parts] == [Text, Image]
     assert assistant.parts == (Reasoning("Hm."), Text("A cat?"), ToolCall("c1", "weather", "{}"))
     assert tool.parts == (ToolResult("c1", "Sunny."),)
+
+
+def test_an_item_is_copied_a_few_times_however_many_there_are(monkeypatch: pytest.MonkeyPatch):
+    copied: list[Part] = []
+
+    class Watched(Message, frozen=True):
+        def __post_init__(self) -> None:
+            copied.extend(self.parts)
+
+    monkeypatch.setattr(items, "Message", Watched)
+    call = Item(type="function_call", call_id="c1", name="weather")
+    [assistant] = conversation([call] * 100)
+    assert len(assistant.parts) == 100
+    assert len(copied) <= 500, "a long conversation holds up everybody"
 
 
 async def test_a_schema_and_a_choice_of_tools(served: Served, model: Knowing):
