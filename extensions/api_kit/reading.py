@@ -11,7 +11,8 @@ from .problems import Problem, refused
 
 T = TypeVar("T")
 PARTS = 1_000_000
-"""Lists and objects in one text: with more, reading it would hold up the replies of others."""
+"""Lists, objects and commas in one text: with more, reading it would hold up the replies of others.
+Commas of words count, too: a million are more than any model reads."""
 STRETCH = 1 << 20
 """So much is looked through at once: what has far too many is known soon."""
 
@@ -29,12 +30,12 @@ def read(text: str | bytes | bytearray, kind: type[T] | Any, hint: str = "") -> 
 
 def bound(text: Any) -> None:
     """Raises Problem for a text that may hold too many parts, which is told before it is read."""
-    opening: Any = ("[", "{") if isinstance(text, str) else (b"[", b"{")
+    marks: Any = ("[", "{", ",") if isinstance(text, str) else (b"[", b"{", b",")
     parts = 0
     for at in range(0, len(text), STRETCH):
-        parts += sum(text.count(each, at, at + STRETCH) for each in opening)
+        parts += sum(text.count(each, at, at + STRETCH) for each in marks)
         if parts > PARTS:
-            says = f"This has more than {PARTS:,} lists and objects in it. Send less at once."
+            says = f"This has more than {PARTS:,} lists, objects and commas. Send less at once."
             raise refused(says, None, "too_many_parts")
 
 
