@@ -1,6 +1,7 @@
 """Speech, hearing and pictures, by whichever extension offers them; and what nobody does."""
 
 import base64
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.responses import PlainTextResponse, Response
 
 from extensions.api_kit.api import (
@@ -17,6 +18,7 @@ from extensions.api_kit.api import (
     SPEECH,
     Call,
     Endpoint,
+    Fault,
     Listener,
     Problem,
     json,
@@ -25,6 +27,7 @@ from extensions.api_kit.api import (
 )
 from kernel.api import Meta, Point, Refused
 
+log = logging.getLogger(__name__)
 LONGEST = 4096
 """Characters that are spoken at once, as OpenAI has it."""
 SIZE = re.compile(r"([1-9]\d{1,3})x([1-9]\d{1,3})", re.ASCII)
@@ -117,8 +120,8 @@ class Media:
         try:
             async with call.form() as form:
                 return await self._heard(listener, form)
-        except HTTPException as error:
-            raise refused(f"This form cannot be read: {error.detail}", None, "bad_form") from None
+        except MultiPartException as error:
+            raise refused(f"This form cannot be read: {error.message}", None, "bad_form") from None
 
     async def _heard(self, listener: Listener, form: FormData) -> Response:
         file, format = form.get("file"), form.get("response_format") or "json"
@@ -164,8 +167,12 @@ def nobody(does: str) -> Problem:
 
 
 async def told(work: Any, param: str) -> Any:
-    """What it answers; raises Problem for what it refuses."""
+    """What it answers; raises Problem for what it refuses, and where it fails."""
     try:
         return await work
     except Refused as error:
         raise refused(str(error), param, "refused") from None
+    except Exception as error:  # Another extension's: this one is not to be set aside for it.
+        log.warning("An extension failed at what it offers to programs.", exc_info=error)
+        says = "The extension that offers this failed at it. Spindle's log says why."
+        raise Problem(Fault(says, "engine_error", None, "failed")) from error

@@ -116,6 +116,8 @@ class Voice:
     async def speak(self, text: str, voice: str, speed: float, format: str) -> Recording:
         if text == "refuse":
             raise Refused("There is nothing to say. Write some words.")
+        if text == "fail":
+            raise RuntimeError("No such voice.")
         return Recording(f"{text}|{voice}|{speed}|{format}".encode(), "audio/wav")
 
 
@@ -159,6 +161,17 @@ async def test_speech(app: App, served: Served):
         assert (problem["status"], problem["param"]) == (400, param), body
 
 
+async def test_who_fails_at_what_it_offers_takes_no_api_along(
+    app: App, served: Served, caplog: pytest.LogCaptureFixture
+):
+    add(app, SPEECH, Voice())
+    for _ in range(3):
+        problem = await fault(served, "/v1/audio/speech", input="fail")
+        assert (problem["status"], problem["code"]) == (500, "failed")
+    assert (await ask(served, "GET", "/v1/models")).status_code == 200
+    assert "No such voice." in caplog.text
+
+
 async def test_hearing(app: App, served: Served):
     add(app, HEARING, Ear())
 
@@ -175,6 +188,20 @@ async def test_hearing(app: App, served: Served):
     wrong = await send({"other": ("a", b"x")})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "file")
     assert (await post(served, "/v1/audio/transcriptions", file="x")).status_code == 400
+
+
+async def test_a_form_that_is_none_is_refused_and_takes_no_api_along(app: App, served: Served):
+    add(app, HEARING, Ear())
+    form = {"content-type": "multipart/form-data; boundary=B"}
+    async with httpx.AsyncClient(base_url=served.http, headers=form, timeout=60) as web:
+        for body in (
+            b"x",
+            b"--B\r\n\r\nx\r\n--B--",
+            b"--B\r\nContent-Disposition: form-data\r\n\r\n",
+        ):
+            answer = await web.post("/v1/audio/transcriptions", content=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_form")
+    assert (await ask(served, "GET", "/v1/models")).status_code == 200
 
 
 async def test_pictures(app: App, served: Served):
