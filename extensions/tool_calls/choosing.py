@@ -11,6 +11,8 @@ MINE = "One call of a tool"
 """The title of the schemas that are made here."""
 MOST = 64
 """Tools whose parameters a grammar knows; of more it knows the names alone."""
+LONGEST = 200_000
+"""Letters of all their parameters, and of the whole, likewise: no grammar may be longer."""
 ANY = {"type": "object"}
 WORDS = ("auto", "none", "required")
 UNKNOWN = (
@@ -95,7 +97,8 @@ def grammar_of(turn: Turn) -> str:
     if choice.kind == "named":
         names = {choice.name: names[choice.name]}
     try:
-        whole = text({"title": MINE, **exact(names)}) if len(names) <= MOST else ""
+        few = len(names) <= MOST and len(text([*names.values()])) <= LONGEST
+        whole = text({"title": MINE, **exact(names)}) if few else ""
     except RecursionError:
         whole = ""
     return whole if fits(whole) else text({"title": MINE, **form({"enum": [*names]}, ANY)})
@@ -147,6 +150,6 @@ def text(schema: Any) -> str:
 def fits(schema: str) -> bool:
     """Whether a grammar can hold it."""
     try:
-        return bool(schema and from_schema(schema))
+        return bool(schema and len(schema) <= LONGEST and from_schema(schema))
     except Refused:
         return False

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from extensions.engine_kit.api import ChatTemplate, as_gbnf
+from extensions.engine_kit.api import ChatTemplate, as_gbnf, from_schema
+from extensions.tool_calls import choosing
 from extensions.tool_calls.api import Call, calls, refusal
 from extensions.tool_calls.asking import asked
 from extensions.tool_calls.choosing import grammar_of
@@ -345,6 +346,22 @@ def test_no_parameters_are_none_and_many_tools_have_names_alone():
     some = [function(wide, f"tool{n}") for n in range(40)]
     schema = json.loads(grammar_of(turn(*some, tool_choice="required")))
     assert len(schema["properties"]["name"]["enum"]) == 40, "a grammar would be too large"
+
+
+def test_parameters_that_are_too_long_for_a_grammar_cost_no_time(monkeypatch: pytest.MonkeyPatch):
+    read: list[int] = []
+
+    def counted(schema: str) -> str:
+        read.append(len(schema))
+        return from_schema(schema)
+
+    monkeypatch.setattr(choosing, "from_schema", counted)
+    long = {"type": "object", "properties": {"a": {"type": "string", "description": "x" * 6000}}}
+    asked = turn(*(function(long, f"tool{n}") for n in range(40)), tool_choice="required")
+    schema = grammar_of(asked)
+    assert len(json.loads(schema)["properties"]["name"]["enum"]) == 40
+    assert as_gbnf(schema)
+    assert sum(read) < 10_000
 
 
 async def test_schemas_that_make_no_sense_cost_only_their_sense():
