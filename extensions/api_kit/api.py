@@ -9,7 +9,7 @@ from .gate import Gate
 from .heard import Heard
 from .loading import Loader, Want, not_loaded
 from .media import HEARING, PICTURES, SPEECH, Listener, Painter, Recording, Speaker
-from .messages import GIVEN_UP, Piece, Said, message_of, messages_of
+from .messages import GIVEN_UP, Piece, Said, after_results, message_of, messages_of
 from .pictures import pictures_of
 from .problems import LATER, Fault, Problem, missing, no_such_model, refused, unavailable
 from .programs import PROGRAMS, Programs
@@ -26,7 +26,8 @@ __all__ = [
     "Answer", "Api", "Asked", "Asking", "Call", "CallPart", "Called", "Caller", "Calls",
     "Endpoint", "Fault", "Gate", "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter",
     "Piece", "Problem", "Programs", "Recording", "Run", "Runs", "Said", "Speaker", "Tongue",
-    "Want", "Wish", "caller_of", "calls_in", "converted", "decoded", "filled", "growing", "json",
-    "left", "make", "message_of", "messages_of", "missing", "no_such_model", "not_loaded",
-    "nothing", "pictures_of", "read", "refused", "sampling_of", "times", "unavailable",
+    "Want", "Wish", "after_results", "caller_of", "calls_in", "converted", "decoded", "filled",
+    "growing", "json", "left", "make", "message_of", "messages_of", "missing", "no_such_model",
+    "not_loaded", "nothing", "pictures_of", "read", "refused", "sampling_of", "times",
+    "unavailable",
 ]  # fmt: skip

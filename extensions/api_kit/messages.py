@@ -1,9 +1,12 @@
 """Messages as OpenAI writes them, and as most programs do."""
 
 import re
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Any, Literal
 
 import msgspec
+from msgspec import structs
 
 from kernel.api import Audio, Image, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
 
@@ -74,17 +77,35 @@ def messages_of(said: list[Said], param: str = "messages") -> tuple[Message, ...
     """What a model is told; raises Problem, which names the message."""
     if not said:
         raise refused(f"{param}: There is none. Send at least one.", param, "empty_array")
-    return tuple(message_of(each, f"{param}[{n}]") for n, each in enumerate(said))
+    return after_results(message_of(each, f"{param}[{n}]") for n, each in enumerate(said))
+
+
+def after_results(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """What results of tools hold beside words follows the last of them as a message of the user's:
+    templates have no other place for it."""
+    found: list[Message] = []
+    for role, group in groupby(messages, lambda each: each.role):
+        neighbours = [*group]
+        if role == "tool":
+            found += [structs.replace(each, parts=each.parts[:1]) for each in neighbours]
+            shown = [part for each in neighbours for part in each.parts[1:]]
+            neighbours = [Message("user", tuple(shown))] if shown else []
+        found += neighbours
+    return tuple(found)
 
 
 def message_of(said: Said, where: str) -> Message:
-    """One of them; `where` is what errors call it."""
+    """One of them; `where` is what errors call it. A tool's holds its result, and what else there
+    is beside words, for `after_results`."""
     if said.role == "function" or said.function_call:
         what = "The role function" if said.role == "function" else "function_call"
         raise refused(GIVEN_UP.format(what), f"{where}.role", "unsupported_value")
     if said.role == "tool":
-        text = "".join(part.text for part in parts_of(said, where) if isinstance(part, Text))
-        return Message("tool", (ToolResult(said.tool_call_id or "", text),), said.name or "")
+        parts = parts_of(said, where)
+        text = "".join(part.text for part in parts if isinstance(part, Text))
+        others = (part for part in parts if not isinstance(part, Text))
+        result = ToolResult(said.tool_call_id or "", text)
+        return Message("tool", (result, *others), said.name or "")
     role: Role = "system" if said.role == "developer" else said.role
     thought = (Reasoning(said.reasoning_content),) if said.reasoning_content else ()
     return Message(role, (*thought, *parts_of(said, where), *calls_of(said)), said.name or "")

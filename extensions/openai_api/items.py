@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from extensions.api_kit.api import Piece, Said, message_of, refused
-from kernel.api import Message, Part, Reasoning, ToolCall, ToolResult
+from extensions.api_kit.api import Piece, Said, after_results, message_of, refused
+from kernel.api import Message, Part, Reasoning, ToolCall
 
 from .format import Str
 
@@ -41,7 +41,7 @@ def conversation(given: str | list[Item]) -> tuple[Message, ...]:
     Raises Problem, which names the item."""
     if isinstance(given, str):
         given = [Item(role="user", content=given)]
-    said = [message(item, f"input[{n}]") for n, item in enumerate(given)]
+    said = after_results(message(item, f"input[{n}]") for n, item in enumerate(given))
     found: list[Message] = []
     for role, group in groupby(said, lambda each: each.role):
         neighbours = [*group]
@@ -65,8 +65,8 @@ def message(item: Item, where: str) -> Message:
         case Item(type="function_call", name=str(name), call_id=str(id)):
             return Message("assistant", (ToolCall(id, name, item.arguments or "{}"),))
         case Item(type="function_call_output", call_id=str(id)):
-            said = message_of(Said(role="user", content=item.output), where)
-            return Message("tool", (ToolResult(id, said.text),), item.name or "")
+            said = Said(role="tool", content=item.output, tool_call_id=id, name=item.name)
+            return message_of(said, where)
         case Item(type="reasoning"):
             return Message("assistant", thought(item))
         case Item(type="function_call" | "function_call_output"):

@@ -11,7 +11,17 @@ import pytest
 from msgspec import structs
 
 from extensions.api_kit.api import PROGRAMS
-from kernel.api import GENERATE, LOADERS, OUTPUT, Draft, Phase, Request, whole_text
+from kernel.api import (
+    GENERATE,
+    LOADERS,
+    OUTPUT,
+    Draft,
+    Image,
+    Phase,
+    Request,
+    ToolResult,
+    whole_text,
+)
 from kernel.testing import App, Scripted, running
 from tests.sockets import Served, serving
 
@@ -147,6 +157,24 @@ async def test_a_stream_of_chunks(served: Served):
     assert said[-1]["usage"]["completion_tokens"] == 2
     assert {e["usage"] for e in said[:-1]} == {None}
     assert len({e["id"] for e in said}) == 1
+
+
+async def test_what_a_tool_shows_is_seen_after_all_results(served: Served, model: Scripted):
+    model.info = structs.replace(model.info, capabilities=("text", "tools", "images"))
+    names = [{"id": id, "function": {"name": "look", "arguments": "{}"}} for id in ("c1", "c2")]
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    said = [
+        *HELLO,
+        {"role": "assistant", "content": None, "tool_calls": names},
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "A"}, picture]},
+        {"role": "tool", "tool_call_id": "c2", "content": "B"},
+    ]
+    assert (await post(served, messages=said)).status_code == 200
+    messages = model.asked[-1].messages
+    assert messages
+    first, second, shown = messages[-3:]
+    assert (first.parts, second.parts) == ((ToolResult("c1", "A"),), (ToolResult("c2", "B"),))
+    assert (shown.role, [type(part) for part in shown.parts]) == ("user", [Image])
 
 
 async def test_a_limit_is_told(served: Served):

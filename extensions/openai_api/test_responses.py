@@ -161,6 +161,22 @@ def test_items_become_messages():
     assert tool.parts == (ToolResult("c1", "Sunny."),)
 
 
+def test_what_a_tool_shows_follows_its_results():
+    given = [
+        {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"},
+        {"type": "function_call", "call_id": "c2", "name": "look", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": [
+            {"type": "input_text", "text": "A cat."}, {"type": "input_image", "image_url": PNG},
+        ]},
+        {"type": "function_call_output", "call_id": "c2", "output": "Nothing."},
+    ]  # fmt: skip
+    _, *results, shown = conversation(converted(given, list[Item]))
+    assert [each.parts for each in results] == [
+        (ToolResult("c1", "A cat."),), (ToolResult("c2", "Nothing."),),
+    ]  # fmt: skip
+    assert (shown.role, [type(part) for part in shown.parts]) == ("user", [Image])
+
+
 def test_an_item_is_copied_a_few_times_however_many_there_are(monkeypatch: pytest.MonkeyPatch):
     copied: list[Part] = []
 
