@@ -23,10 +23,12 @@ class Given(Struct, frozen=True):
 
 
 class Kept:
-    """All that are remembered; each is only for who asked it."""
+    """All that are remembered; each is only for who asked it. `others` are known beside them."""
 
-    def __init__(self, most: int = MOST, largest: int = LARGEST) -> None:
-        self._most, self._largest, self._weight = most, largest, 0
+    def __init__(
+        self, most: int = MOST, largest: int = LARGEST, others: "Kept | None" = None
+    ) -> None:
+        self._most, self._largest, self._weight, self._others = most, largest, 0, others
         self._given: OrderedDict[str, Given] = OrderedDict()
 
     def keep(self, id: str, owner: str, messages: tuple[Message, ...], answer: bytes) -> None:
@@ -40,6 +42,8 @@ class Kept:
     def before(self, owner: str, id: str) -> tuple[Message, ...]:
         """The conversation up to this response; raises Problem."""
         given = self._given.get(id)
+        if not given and self._others:
+            return self._others.before(owner, id)
         if not given or given.owner != owner:
             raise unknown(id, "previous_response_id", "previous_response_not_found")
         return given.messages

@@ -11,11 +11,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from extensions.api_kit.api import Call, Fault, Problem, growing, nothing, read, refused
 
 from .asking import Ask, asked
+from .kept import Kept
 from .responses import Responses
 from .telling import Event, Telling
 
 WAITING = 64
 """Requests of one connection that may wait."""
+MOST, LARGEST = 64, 16 << 20
+"""Responses of one connection that are not to be stored, and their bytes; the oldest go first."""
 STALL = 15.0
 """Seconds in which a program takes nothing until it is let go."""
 STRIKES = 100
@@ -41,6 +44,8 @@ class Lanes:
         self._lanes: dict[str, asyncio.Queue[dict[str, Any]]] = {}
         self._works: dict[str, asyncio.Task[None]] = {}
         self._one = asyncio.Lock()
+        self._kept = Kept(MOST, LARGEST, responses.kept)
+        """What is not to be stored is gone on with as long as the connection lasts."""
         self._strikes = 0
         self._failed: asyncio.Future[BaseException] = asyncio.Future()
         """What was the end of a lane, and is the connection's: its program takes nothing."""
@@ -131,11 +136,11 @@ class Lanes:
         call = Call("openai", scope, nothing, self._nowhere)
         said = {key: value for key, value in said.items() if key not in ("type", "stream_id")}
         try:
-            ask = await asked(here.rest, here.kept, call, said)
+            ask = await asked(here.rest, self._kept, call, said)
             telling = here.telling(call, ask)
             if said.get("generate") is False:
                 await self._tell([*telling.begin(), *telling.prepared()], lane)
-                return here.keep(call, ask, telling)
+                return here.keep(call, ask, telling, self._kept)
             await self._reply(call, ask, telling, lane)
         finally:
             call.end()
@@ -153,7 +158,7 @@ class Lanes:
                     raise
                 return await self._tell([*telling.fail(problem.fault)], lane)
         last = [*first, *telling.end(run)]
-        self._responses.keep(call, ask, telling)
+        self._responses.keep(call, ask, telling, self._kept)
         await self._tell(last, lane)
 
     # --- out ----------------------------------------------------------------------------

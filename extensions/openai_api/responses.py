@@ -59,13 +59,14 @@ class Responses:
         name = info.name if info else ask.body.model or ""
         return Telling(ask, f"resp_{call.id}", name)
 
-    def keep(self, call: Call, ask: Ask, telling: Telling) -> None:
-        """Remember it, unless the program wants it forgotten."""
-        if ask.body.store is False:
+    def keep(self, call: Call, ask: Ask, telling: Telling, unstored: Kept | None = None) -> None:
+        """Remember it, in `unstored` alone where the program wants it stored nowhere."""
+        kept = unstored if ask.body.store is False else self.kept
+        if not kept:
             return
         messages = (*ask.messages, telling.message())
         data = msgspec.json.encode(telling.response)
-        self.kept.keep(telling.response["id"], call.caller.owner, messages, data)
+        kept.keep(telling.response["id"], call.caller.owner, messages, data)
 
     async def _stream(self, call: Call, ask: Ask, telling: Telling) -> None:
         """What fails before the first word has the status of its error."""

@@ -311,6 +311,25 @@ async def test_responses_over_a_socket(served: Served, model: Knowing):
         assert found[-1]["response"]["output"] == []
 
 
+async def test_what_is_not_stored_is_gone_on_with_on_its_own_connection(
+    served: Served, model: Knowing
+):
+    how = {"type": "response.create", "store": False}
+    stored = await said(served, PATH, input="Before.")
+    async with socket(served) as program:
+        await tell(program, **how, input="Count.", previous_response_id=stored["id"])
+        first = (await ending(program))[-1]["response"]["id"]
+        await tell(program, **how, input="More.", previous_response_id=first)
+        assert (await ending(program))[-1]["type"] == "response.completed"
+        assert [m.text for m in model.asked[-1].messages or () if m.role == "user"] == [
+            "Before.", "Count.", "More.",
+        ]  # fmt: skip
+    assert (await ask(served, "GET", f"{PATH}/{first}")).status_code == 404
+    async with socket(served) as program:
+        await tell(program, **how, input="More.", previous_response_id=first)
+        assert (await hear(program))["param"] == "previous_response_id"
+
+
 async def test_what_a_socket_refuses(served: Served, model: Knowing):
     async with socket(served) as program:
         for frame, param in (
