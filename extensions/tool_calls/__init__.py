@@ -17,8 +17,8 @@ from kernel.api import (
     Struct,
 )
 
-from .asking import asked, forced
-from .choosing import choice_of, grammar_of, refusal
+from .asking import asked, forced, held
+from .choosing import begun, choice_of, either, grammar_of, is_schema, offered, refusal
 from .parting import apart
 
 
@@ -55,10 +55,14 @@ async def setup(ext: Extension[Settings]) -> None:
     async def ask(draft: Draft) -> Draft:
         known, turn = info(draft), draft.turn
         draft = asked(draft, known, tell_all=ext.settings.tell_all)
-        free = turn.prompt is not None or not choice_of(turn).forced
-        if free or refusal(turn, known, draft.request.grammar):
+        grammar = draft.request.grammar
+        if turn.prompt is not None or refusal(turn, known, grammar):
             return draft
-        return forced(draft, await ext.thread(grammar_of, turn))
+        if choice_of(turn).forced:
+            return forced(draft, await ext.thread(grammar_of, turn))
+        if offered(turn) and is_schema(grammar) and not begun(turn):
+            return held(draft, await ext.thread(either, turn, grammar))
+        return draft
 
     @ext.on(GENERATE, phase=Phase.EARLY)
     async def refuse(draft: Draft) -> AsyncIterator[Delta] | None:

@@ -29,11 +29,14 @@ def asked(draft: Draft, info: ModelInfo | None, *, tell_all: bool = True) -> Dra
     return structs.replace(draft, request=changed)
 
 
+def held(draft: Draft, grammar: str) -> Draft:
+    """The draft, its reply held to a form."""
+    return structs.replace(draft, request=structs.replace(draft.request, grammar=grammar))
+
+
 def forced(draft: Draft, grammar: str) -> Draft:
     """The draft, its reply held to a call; a thought has no place in one."""
-    request = draft.request
     options = {"enable_thinking": False, "thinking": False, "thinking_budget": 0}
-    quiet = {**request.template_options, **options}
-    return structs.replace(
-        draft, request=structs.replace(request, grammar=grammar, template_options=quiet)
-    )
+    quiet = {**draft.request.template_options, **options}
+    request = structs.replace(draft.request, template_options=quiet)
+    return held(structs.replace(draft, request=request), grammar)

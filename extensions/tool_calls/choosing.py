@@ -87,6 +87,16 @@ def refusal(turn: Turn, info: ModelInfo | None, grammar: str = "") -> str:
     return TWO if grammar and not is_ours(grammar) else ""
 
 
+def begun(turn: Turn) -> str:
+    """The words that the reply goes on with: what follows them is no call without a mark."""
+    return turn.begun or str(turn.options.get("start_reply_with", ""))
+
+
+def is_schema(grammar: str) -> bool:
+    """Whether it is a JSON schema."""
+    return grammar.lstrip().startswith("{")
+
+
 def is_ours(grammar: str) -> bool:
     return grammar.startswith(f'{{"title": "{MINE}"')
 
@@ -102,6 +112,17 @@ def grammar_of(turn: Turn) -> str:
     except RecursionError:
         whole = ""
     return whole if fits(whole) else text({"title": MINE, **form({"enum": [*names]}, ANY)})
+
+
+def either(turn: Turn, grammar: str) -> str:
+    """The JSON schema of a call of some tool, or of what `grammar`, one itself, wants; `grammar` as
+    it is where the two can be none together. Blocking, for it tries that."""
+    try:
+        call = form({"enum": [*offered(turn)]}, ANY)
+        both = text({"anyOf": [call, moved(json.loads(grammar), "#/anyOf/1")]})
+    except (ValueError, RecursionError):
+        return grammar
+    return both if fits(both) else grammar
 
 
 def exact(names: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

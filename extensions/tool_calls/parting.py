@@ -6,7 +6,7 @@ from msgspec import structs
 
 from kernel.api import Delta, Turn
 
-from .choosing import choice_of, offered
+from .choosing import begun, choice_of, offered
 from .finding import Finder
 from .growing import Growing
 from .streaming import Stream
@@ -27,7 +27,6 @@ async def called(deltas: AsyncIterator[Delta], turn: Turn, tools: Tools) -> Asyn
     forced = choice_of(turn).forced
     grows = forced and turn.options.get(GROWING) is True
     most = 1 if turn.options.get("parallel_tool_calls") is False else 0
-    begun = "" if forced else turn.begun or str(turn.options.get("start_reply_with", ""))
     streams: dict[int, Stream] = {}
     mistaken: dict[int, bool] = {}
     """Whether the call stands in a thought: a grammar made it so where the template began one."""
@@ -48,7 +47,7 @@ async def called(deltas: AsyncIterator[Delta], turn: Turn, tools: Tools) -> Asyn
             stream = streams[delta.choice] = (
                 Growing(delta.choice, tools)
                 if grows
-                else Stream(delta.choice, Finder(tools, begun), most=most)
+                else Stream(delta.choice, Finder(tools, "" if forced else begun(turn)), most=most)
             )
         for each in stream.hear(delta):
             yield each

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from extensions.engine_kit.api import check_gguf
 from extensions.tool_calls.api import calls
-from kernel.api import Message, Sampling, Text, Turn
+from kernel.api import REQUEST, Draft, Message, Sampling, Text, Turn
 from kernel.testing import App, running
 from tests.engines.real import STORIES, interpreter
 
@@ -26,6 +27,13 @@ TOOLS = tuple(
     {"type": "function", "function": {"name": name, "parameters": schema}}
     for name, schema in (("forecast", TREE), ("now", NOW))
 )
+
+
+async def answering_in_days(draft: Draft) -> Draft:
+    """A modifier that wants an answer of this form."""
+    days = {"type": "object", "properties": {"days": {"type": "integer"}}, "required": ["days"]}
+    request = structs.replace(draft.request, grammar=json.dumps(days))
+    return structs.replace(draft, request=request)
 
 
 async def called(app: App, **options: Any) -> tuple[str, list[Any], str]:
@@ -61,6 +69,12 @@ async def test_a_real_engine_calls_what_it_has_to(name: str, environments_dir: P
         text, found, error = await called(app)
         assert text
         assert (found, error) == ([], "")
+        app.extension("tool_calls").on(REQUEST)(answering_in_days)
+        text, found, error = await called(app)
+        assert error == ""
+        assert bool(found) != bool(text)
+        assert {call.name for call in found} <= {"forecast", "now"}
+        assert not text or json.loads(text).keys() == {"days"}
 
 
 def with_control_tokens(path: Path, *texts: bytes) -> list[int]:

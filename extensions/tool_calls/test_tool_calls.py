@@ -284,20 +284,26 @@ async def test_what_cannot_be_is_refused_in_a_sentence(asked: Turn, capabilities
         assert refusal(asked, scripted.info) == reply.finish.error
 
 
-async def test_two_forms_at_once_are_refused(tmp_path: Path):
-    other = tmp_path / "shaping"
-    other.mkdir()
-    (other / "extension.toml").write_text(
+def shaping(folder: Path, grammar: str) -> Path:
+    """An extension that holds each reply to this grammar."""
+    made = folder / "shaping"
+    made.mkdir()
+    (made / "extension.toml").write_text(
         'id = "shaping"\nname = "S"\nversion = "1"\nsummary = "Shapes."\napi = 1\n'
     )
-    (other / "__init__.py").write_text(
+    (made / "__init__.py").write_text(
         "from msgspec.structs import replace\n"
         "from kernel.api import REQUEST\n"
         "async def setup(ext):\n"
         "    @ext.on(REQUEST)\n"
         "    async def shape(draft):\n"
-        "        return replace(draft, request=replace(draft.request, grammar='root ::= \"a\"'))\n"
+        f"        return replace(draft, request=replace(draft.request, grammar={grammar!r}))\n"
     )
+    return made
+
+
+async def test_two_forms_at_once_are_refused(tmp_path: Path):
+    other = shaping(tmp_path, 'root ::= "a"')
     scripted = model(FORCED)
     async with running(other, "tool_calls", "instruct", model=scripted) as app:
         reply, _ = await heard(app, turn(tool_choice="required"))
@@ -306,6 +312,25 @@ async def test_two_forms_at_once_are_refused(tmp_path: Path):
         assert not scripted.asked
         reply, _ = await heard(app, turn())
         assert scripted.asked[-1].grammar == 'root ::= "a"'
+
+
+async def test_who_has_to_keep_to_a_schema_may_call_a_tool_first(tmp_path: Path):
+    degrees = {"$defs": {"d": {"type": "number"}}, "type": "object", "required": ["degrees"]}
+    degrees["properties"] = {"degrees": {"$ref": "#/$defs/d"}}
+    other = shaping(tmp_path, json.dumps(degrees))
+    scripted = model(FORCED, '{"degrees": 5}')
+    async with running(other, "tool_calls", "instruct", model=scripted) as app:
+        reply, tool = await heard(app, turn())
+        assert (reply.text, [call.name for call in calls(tool)]) == ("", ["weather"])
+        call, answer = json.loads(scripted.asked[-1].grammar)["anyOf"]
+        assert call["properties"]["name"] == {"enum": ["weather", "now"]}
+        assert answer["properties"]["degrees"] == {"$ref": "#/anyOf/1/$defs/d"}
+        assert as_gbnf(scripted.asked[-1].grammar)
+        reply, tool = await heard(app, turn())
+        assert (reply.text, tool) == ('{"degrees": 5}', "")
+        for told in (turn(tool_choice="none"), turn(start_reply_with="It is ")):
+            await heard(app, told)
+            assert json.loads(scripted.asked[-1].grammar) == degrees
 
 
 # --- grammars ---------------------------------------------------------------------------
