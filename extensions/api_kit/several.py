@@ -8,6 +8,7 @@ from msgspec import structs
 from kernel.api import UNSET, Delta
 
 from .calls import Call
+from .problems import CANCELLED, Problem
 from .programs import Programs
 from .runs import Run
 from .wishes import Wish
@@ -29,14 +30,19 @@ async def make(
     programs: Programs, call: Call, wishes: Sequence[Wish], hear: Hear, *, hold: bool = False
 ) -> list[Run]:
     """Make these replies, and answer their runs when all have ended. Raises Problem when one of
-    them fails, and stops the others."""
+    them fails, and stops the others; one that is stopped while it waits for others is empty."""
 
     async def one(index: int, wish: Wish) -> Run:
-        async with programs.run(call, wish, hold=hold) as run:
-            async for delta in run:
-                await hear(index, delta)
-            await programs.finished(run)
-            return run
+        try:
+            async with programs.run(call, wish, hold=hold) as run:
+                async for delta in run:
+                    await hear(index, delta)
+                await programs.finished(run)
+                return run
+        except Problem as problem:
+            if problem.fault.code != CANCELLED or not call.entered:
+                raise
+            return Run(call, wish, hold=hold)
 
     if len(wishes) == 1:
         return [await one(0, wishes[0])]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from extensions.api_kit.api import PROGRAMS
 from extensions.models.api import Models
 from kernel.api import Refused, WorkerError
 from kernel.testing import App, running
@@ -302,3 +303,20 @@ async def test_who_stops_stops_only_its_own(app: App, served: Served, model: Kno
             model.gate.release()
     assert "two." in theirs.result().text
     assert "two." not in mine.result().text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_stops_several_replies_keeps_what_the_first_has_said(
+    app: App, served: Served, model: Knowing, stream: bool
+):
+    model.gate = asyncio.Semaphore(1)
+    [programs] = app.kernel.registry.values(PROGRAMS)
+    body = {"prompt": "a", "n": 2, "stream": stream}
+    asking = asyncio.create_task(ask(served, "POST", "/v1/completions", served.key, **body))
+    await app.until(lambda: [run.state for run in programs.runs.live] == ["writing", "waiting"])
+    await ask(served, "POST", INTERNAL + "stop-generation", served.key)
+    answer = await asking
+    assert answer.status_code == 200
+    assert "One" in answer.text
+    assert "error" not in answer.text
+    assert answer.text.count('"stop"') == 2
