@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -242,8 +243,12 @@ def other_ways(entries: Sequence[Mapping[str, Any]]) -> Iterator[list[dict[str, 
 
 
 def one_by_one(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each call a message of its own, its result after it: Llama's templates know no other."""
-    results = {each.get("tool_call_id"): each for each in entries if each["role"] == "tool"}
+    """Each call a message of its own, its result after it: Llama's templates know no other. Calls
+    may share an id, and have none: they take their results in order."""
+    results = defaultdict[Any, deque[Mapping[str, Any]]](deque)
+    for entry in entries:
+        if entry["role"] == "tool":
+            results[entry.get("tool_call_id")].append(entry)
     said: list[dict[str, Any]] = []
     placed: set[int] = set()
     for entry in entries:
@@ -251,7 +256,8 @@ def one_by_one(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for number, call in enumerate(calls):
             content = "" if number else entry["content"]
             said.append({**entry, "tool_calls": [call], "content": content})
-            if result := results.get(call["id"]):
+            if waiting := results[call["id"]]:
+                result = waiting.popleft()
                 said.append(dict(result))
                 placed.add(id(result))
         if not calls and id(entry) not in placed:

@@ -245,6 +245,9 @@ def test_calls_at_once_are_put_one_after_the_other_where_the_template_wants_that
     talk = [*TALK[:2], Message("assistant", (Text("Hm."), *calls)), *results, TALK[1]]
     text = template(source).render(talk)
     assert text == "Be brief.Hello?Hm.<add>11<sub>22<mul>33Hello?"
+    again = [Message("assistant", calls[:2]), *(Message("tool", (ToolResult(n, n),)) for n in "12")]
+    longer = template(source).render([*talk, *again])
+    assert longer == f"{text}<add>1<sub>2", "some programs count the ids anew in each turn"
 
 
 @pytest.mark.parametrize(
