@@ -15,7 +15,7 @@ from extensions.api_kit.api import (
     unavailable,
 )
 from extensions.loras.api import Loras
-from extensions.models.api import Models, shown
+from extensions.models.api import Models
 from kernel.api import LoadFailed, NoModel, Refused, Replaced
 
 from .fields import Act
@@ -38,7 +38,7 @@ class Shelf:
         match body.action:
             case "list":
                 await self._models.look()
-                return json({"result": sorted(shown(file) for file in self._models.files)})
+                return json({"result": sorted(self._models.names)})
             case "load" | "unload":
                 if not call.caller.admin:
                     raise Problem(Fault(ADMIN, "permission_error", None, "admin_key_needed"))

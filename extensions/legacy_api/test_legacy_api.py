@@ -248,13 +248,14 @@ async def test_loading_needs_the_key(app: App, served: Served):
 async def test_a_model_is_listed_and_loaded(
     app: App, served: Served, monkeypatch: pytest.MonkeyPatch
 ):
-    file = app.kernel.models / "tiny.gguf"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(b"x")
+    for file in ("tiny.gguf", "twins/tiny.gguf"):
+        (app.kernel.models / file).parent.mkdir(parents=True, exist_ok=True)
+        (app.kernel.models / file).write_bytes(b"x")
     [models] = app.kernel.registry.values(MODELS)
     app.kernel.bus.emit(Changed(LOADERS.name))  # Without a page nobody looks at the folder.
     await app.until(lambda: bool(models.files))
-    assert (await post(served, "model", action="list")).json() == {"result": ["tiny"]}
+    listed = (await post(served, "model", action="list")).json()
+    assert listed == {"result": ["tiny", "twins", "twins/tiny.gguf"]}
     body = {"action": "load", "model_name": "tiny"}
     answer = await post(served, "model", key=served.key, **body)
     assert answer.json()["result"]["model_name"] == "scripted", answer.text

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from kernel.api import Extension, LoadFailed, Point, Refused
+from kernel.api import Extension, LoadFailed, ModelInfo, Point, Refused
 
 from .beside import BESIDE, Beside
 from .catalogue import Catalogue
@@ -75,9 +75,17 @@ class Models:
         return next((file for file in self.files if str(file.path) == path), None)
 
     def is_loaded(self, name: str) -> bool:
-        """Whether this is a name of the chat slot's model: its own, or its file's in any form."""
+        """Whether the chat slot's model is meant: by its own name, or one that `find` takes."""
         model, file = self._ext.slot().model, self.loaded()
-        return bool(model) and name in (model.info.name, file and file.name, file and shown(file))
+        if file and (meant := self._known(name)):  # Its own name may be that of another file.
+            return meant.path == file.path
+        return bool(model) and name == model.info.name
+
+    def called(self, info: ModelInfo) -> str:
+        """What programs call a loaded model: as in `names`, or its own name where it lies
+        elsewhere."""
+        named = (name for name, file in self.names.items() if str(file.path) == info.path)
+        return next(named, info.name)
 
     async def load(self, name: str, loader: str = "", options: Mapping[str, Any] = {}) -> None:
         """Load one as the picker does, or wait for a load of it that is under way. Raises Refused

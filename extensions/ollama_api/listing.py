@@ -99,7 +99,7 @@ class Listing:
         sizes = {str(file.path): file.size for file in self._models.files}
         return [
             Listed(
-                name=each.info.name,
+                name=self._models.called(each.info),
                 path=Path(each.info.path),
                 size=sizes.get(each.info.path, 0),
                 info=each.info,

@@ -470,6 +470,29 @@ async def test_models_come_and_go_by_name_where_that_is_wanted(library: Served, 
     assert (said["done_reason"], slot.model) == ("unload", None)
 
 
+async def test_of_two_files_of_one_name_each_is_asked_by_its_own(library: Served, app: App):
+    twin = app.kernel.models / "twins" / "other.gguf"
+    twin.parent.mkdir()
+    twin.write_bytes((STORIES / "stories260K.gguf").read_bytes())
+    await app.configure("ollama_api", load_by_name=True)
+    named = {"other": "more/other.gguf", "twins/other.gguf": "twins/other.gguf"}
+    for name, file in (*named.items(), *named.items()):
+        answer = await ask(library, "generate", model=name, stream=False)
+        assert answer.status_code == 200, answer.text
+        model = app.kernel.slot().model
+        assert model
+        assert model.info.path == str(app.kernel.models / file)
+        tags = [each["name"] for each in (await ask(library, "tags", "GET")).json()["models"]]
+        assert tags[0] == name
+        async with httpx.AsyncClient() as web:
+            v1 = (await web.get(f"{library.http}/v1/models")).json()["data"]
+        assert sorted(each["id"] for each in v1) == sorted(tags) == sorted({*named, *tags})
+        [loaded] = (await ask(library, "ps", "GET")).json()["models"]
+        assert loaded["name"] == name
+    await ask(library, "generate", model="other", keep_alive=0)
+    assert app.kernel.slot().model, "it is the other one that is loaded"
+
+
 async def test_who_may_not_unload_does_not(served: Served, app: App):
     unload = {"model": "scripted", "keep_alive": 0}
     assert (await ask(served, "generate", **unload)).status_code == 403

@@ -89,7 +89,7 @@ class Catalogue:
         path, trained = self._trained
         known = trained if trained and path == info.path else msgspec.UNSET
         return Model(
-            id=info.name,
+            id=self._models.called(info),
             status=Value("sleeping" if self._programs.resting() else "loaded"),
             context_length=length,
             max_model_len=length,
