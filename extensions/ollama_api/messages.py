@@ -1,13 +1,15 @@
 """Messages as Ollama writes them: words, pictures beside them, calls without ids."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from extensions.api_kit.api import pictures_of, refused
-from kernel.api import Message, Part, Reasoning, Text, ToolCall, ToolResult
+from kernel.api import Message, Meta, Part, Reasoning, Text, ToolCall, ToolResult
 
 Str = str | None
+CALLS = Meta(max_length=100)
+"""Of one message; each result is looked for among them, which holds up the replies of others."""
 NO_CALL = (
     "{}: It answers a call, and none is open. Send the assistant's message with the call first."
 )
@@ -34,7 +36,7 @@ class Said(msgspec.Struct):
     content: Str = None
     images: list[str] | None = None
     thinking: Str = None
-    tool_calls: list[Called] | None = None
+    tool_calls: Annotated[list[Called], CALLS] | None = None
     tool_name: Str = None
     name: Str = None
     tool_call_id: Str = None

@@ -43,6 +43,7 @@ HELLO = [{"role": "user", "content": "Hello?"}]
 PNG = b"\x89PNG\r\n\x1a\n"
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}
+NOW = {"function": {"name": "now"}}
 CALL = '<tool_call>{"name": "weather", "arguments": {"city": "Paris"}}</tool_call>'
 EXTENSIONS = ("ollama_api", "openai_api", "instruct", "models", "reasoning", "tool_calls")
 
@@ -167,7 +168,7 @@ async def test_a_conversation_with_everything(model: Model):
     few = "ollama_api", "instruct", "models"
     picture = base64.b64encode(PNG).decode()
     call = {"function": {"name": "weather", "arguments": {"city": "Rome"}}}
-    other = {"function": {"name": "now"}, "id": "c9"}
+    other = {**NOW, "id": "c9"}
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "See?", "images": [picture]},
@@ -257,6 +258,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("chat", {"messages": HELLO, "think": "much"}, "think"),
     ("chat", {"messages": HELLO, "format": "xml"}, "format"),
     ("chat", {"messages": HELLO, "keep_alive": "long"}, "keep_alive"),
+    ("chat", {"messages": [{**HELLO[0], "tool_calls": [NOW] * 101}]}, "tool_calls"),
     ("generate", {"prompt": 7}, "prompt"),
     ("generate", {"prompt": "Hi", "template": "{{ .Prompt }}"}, "template"),
     ("generate", {"prompt": "Hi", "context": [1]}, "context"),
