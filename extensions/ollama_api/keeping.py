@@ -34,7 +34,7 @@ class Keeper:
     def __init__(
         self, slot: Slot, programs: Programs, models: Models, may: Callable[[], bool]
     ) -> None:
-        self._programs, self._models, self._may = programs, models, may
+        self._slot, self._programs, self._models, self._may = slot, programs, models, may
         self._loader = Loader(slot, programs.holding, models, may)
 
     async def want(self, call: Call, name: str | None) -> int:
@@ -64,7 +64,8 @@ class Keeper:
     async def after(self, call: Call, body: Body) -> None:
         """The reply has ended: unload the model where that was said and nobody else has it."""
         holding = self._programs.holding
-        others = self._programs.runs.live or holding.held or holding.waiting
+        programs = self._programs.runs.live or holding.held or holding.waiting
+        others = programs or getattr(self._slot.model, "busy", False)  # With a page's reply.
         if body.unloads and self._allowed(call) and not others:
             await self._models.unload()
 

@@ -529,6 +529,24 @@ async def test_a_model_that_others_use_is_not_taken_away():
         assert not app.kernel.slot().model
 
 
+async def test_a_model_that_replies_to_a_page_is_not_taken_away():
+    settings = {"ollama_api": {"load_by_name": True}}
+    async with running(*EXTENSIONS, settings=settings) as app, serving(app) as served:
+        await app.load_in_worker("word " * 10_000, "Hi.", "Hi.", pause=0.01)
+        slot = app.kernel.slot()
+        page = app.run(Turn(prompt="A page's"))
+        words = aiter(page)
+        await anext(words)
+        await lines(served, messages=HELLO, keep_alive=0)
+        assert slot.model
+        page.cancel()
+        _ = [word async for word in words]
+        assert page.finish
+        assert page.finish.reason == "cancelled"
+        await lines(served, messages=HELLO, keep_alive=0)
+        assert not slot.model
+
+
 async def test_vectors(served: Served, app: App):
     embedder = Model("x")
     embedder.info = structs.replace(embedder.info, name="bge", slot="embedding")
