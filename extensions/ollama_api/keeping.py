@@ -53,6 +53,7 @@ class Keeper:
             said = form(model=body.model or "", done=True, done_reason="unload")
         else:
             await self.want(call, body.model)
+            await self._slot.settled()
             name = self._programs.model().info.name
             spent = time.monotonic_ns() - began
             more = {"total_duration": spent, "load_duration": spent}

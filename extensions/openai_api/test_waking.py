@@ -88,3 +88,14 @@ async def test_a_question_about_tokens_wakes_it_too():
         answer = await asked(app, "/v1/internal/encode", text="x")
         assert app.kernel.slot().model, "it is there"
         assert answer.status == 400, "a scripted model knows no tokens"
+
+
+async def test_who_asks_ollama_for_a_model_and_says_nothing_waits_for_it():
+    async with running("ollama_api", "models", model=Scripted("Hi.")) as app:
+        gate = await resting(app)
+        first = asyncio.create_task(asked(app, "/api/generate", stream=False))
+        await app.until(lambda: first.done() or app.kernel.slot().state.state == "loading")
+        second = asyncio.create_task(asked(app, "/api/chat", stream=False))
+        gate.set()
+        for answer in (await first, await second):
+            assert (answer.status, answer.json()["done_reason"]) == (200, "load"), answer.text
