@@ -48,6 +48,8 @@ class Run:
         self.state: State = "waiting"
         self.ticket: Ticket | None = None
         """Its place in the queue, while it waits."""
+        self.waits: asyncio.Task[Any] | None = None
+        """What waits for the model, and for that place."""
         self.asked, self.began, self.first, self.ended = time.monotonic(), 0.0, 0.0, 0.0
         """Seconds of the monotonic clock: asked for, its turn, its first word, its end."""
         self.tokens = 0
@@ -82,6 +84,8 @@ class Run:
             self.reply.cancel()
         elif self.ticket:
             self.ticket.called.cancel()
+        elif self.waits:  # Another model is to be there before it.
+            self.waits.cancel()
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
         """Raises Problem when it failed, after all that was said before."""
@@ -156,8 +160,9 @@ class Runs:
             most = self._limit(call)
             fit = self.spending.at_once(owner, per_minute, tokens, most)
             turn = self.gate.turn(owner, tokens, most, queued, call, fit)
+            run.waits = asyncio.current_task()
             async with model as let_go, turn as leave:
-                run.ticket = None
+                run.ticket = run.waits = None
                 self._afford(call)  # What was before it has ended since.
                 call.entered = True
                 reply = self._ext.run(*wish.turn(call.caller.owner))
@@ -167,9 +172,12 @@ class Runs:
         except asyncio.CancelledError:
             if not (run._cancelled and not run.reply):
                 raise
+            if run.waits and not run.ticket:  # The task goes on, and tells of it.
+                run.waits.uncancel()
             says = "It was cancelled while it waited for its turn."
             raise unavailable(says, CANCELLED) from None
         finally:
+            run.waits = None
             if not (run.reply and run.reply.finish):
                 run.cancel()
             self._count(run)

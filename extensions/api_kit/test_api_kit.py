@@ -614,3 +614,29 @@ async def test_who_reads_slowly_holds_no_model():
             assert (await anext(said)).text == "One"
             await app.until(lambda: not programs.holding.held)
             assert (await anext(said)).text == " two."
+
+
+async def test_a_reply_that_waits_for_another_model_is_cancelled_like_any_other():
+    async with running("api_kit", model=Scripted("One two.")) as app:
+        [programs] = app.kernel.registry.values(PROGRAMS)
+
+        async def why() -> tuple[str | None, int]:
+            asking, task = Asking("test", Caller("local")), asyncio.current_task()
+            with pytest.raises(Problem) as caught:
+                async with programs.run(asking, Wish(prompt="x")):
+                    pass
+            return caught.value.fault.code, task.cancelling() if task else 0
+
+        shelved = Shelved()
+        shelved.holding = programs.holding
+        first = await shelved.want("a")
+        another = asyncio.create_task(shelved.want("b"))
+        await app.until(lambda: programs.holding.waiting)
+        waiting = asyncio.create_task(why())
+        await app.until(lambda: bool(programs.runs.live))
+        [run] = programs.runs.live
+        run.cancel()
+        assert await asyncio.wait_for(waiting, 5) == ("cancelled", 0)
+        first.end()
+        (await another).end()
+        assert (shelved.name, programs.holding.held) == ("b", False)
