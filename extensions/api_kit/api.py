@@ -11,7 +11,16 @@ from .loading import Loader, Want, not_loaded
 from .media import HEARING, PICTURES, SPEECH, Listener, Painter, Recording, Speaker
 from .messages import GIVEN_UP, Piece, Said, after_results, message_of, messages_of
 from .pictures import pictures_of
-from .problems import LATER, Fault, Problem, missing, no_such_model, refused, unavailable
+from .problems import (
+    CANCELLED,
+    LATER,
+    Fault,
+    Problem,
+    missing,
+    no_such_model,
+    refused,
+    unavailable,
+)
 from .programs import PROGRAMS, Programs
 from .reading import converted, decoded, read
 from .router import ModelRouter
@@ -21,8 +30,8 @@ from .tools import Called, CallPart, Calls, calls_in, growing
 from .wishes import EFFORTS, Asked, Wish
 
 __all__ = [
-    "ALIASES", "APIS", "EFFORTS", "GIVEN_UP", "HEARING", "LATER", "MESSAGES", "PICTURES",
-    "PROGRAMS", "SPEECH", "TOOLS",
+    "ALIASES", "APIS", "CANCELLED", "EFFORTS", "GIVEN_UP", "HEARING", "LATER", "MESSAGES",
+    "PICTURES", "PROGRAMS", "SPEECH", "TOOLS",
     "Answer", "Api", "Asked", "Asking", "Call", "CallPart", "Called", "Caller", "Calls",
     "Endpoint", "Fault", "Gate", "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter",
     "Piece", "Problem", "Programs", "Recording", "Run", "Runs", "Said", "Speaker", "Tongue",

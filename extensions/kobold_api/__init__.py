@@ -71,12 +71,10 @@ async def setup(ext: Extension[Settings]) -> None:
         return asked.Known(ext.settings.max_length, info, bans, programs.sampling, marks)
 
     async def generate(call: Call) -> Response:
-        told = await asked.asked(call, known())
-        return await replies.whole(programs, register, call, *told)
+        return await replies.whole(programs, register, call, known())
 
     async def stream(call: Call) -> None:
-        told = await asked.asked(call, known())
-        await replies.streamed(programs, register, call, *told)
+        await replies.streamed(programs, register, call, known())
 
     async def check(call: Call) -> Response:
         key = call.read(Key).genkey or ""

@@ -83,10 +83,14 @@ class Known(Struct, frozen=True):
     """Finds the marks of the model's turns."""
 
 
-async def asked(call: Call, known: Known) -> tuple[Generate, Wish]:
-    """The body, and the wish for one reply; raises Problem."""
+def body_of(call: Call) -> tuple[Mapping[str, Any], Generate]:
+    """All that was said, and what of it has a place of its own; raises Problem."""
     said: Mapping[str, Any] = read(call.body or b"{}", dict[str, Any])
-    body = converted(said, Generate)
+    return said, converted(said, Generate)
+
+
+async def wish_of(said: Mapping[str, Any], body: Generate, known: Known) -> Wish:
+    """The wish for one reply; raises Problem."""
     images, memory = pictures_of(body.images, "images"), body.memory or ""
     if images and known.model and "images" not in known.model.capabilities:
         says = BLIND.format(known.model.name)
@@ -103,7 +107,7 @@ async def asked(call: Call, known: Known) -> tuple[Generate, Wish]:
         images=images,
         images_at=len(memory) if prompt.startswith(memory) else 0,
     )
-    return body, Wish(prompt=prompt, sampling=how, asked=more)
+    return Wish(prompt=prompt, sampling=how, asked=more)
 
 
 def sampling(said: Mapping[str, Any], body: Generate, known: Known) -> Sampling:

@@ -6,20 +6,20 @@ import msgspec
 from starlette.responses import Response
 
 from extensions.api_kit.api import (
+    CANCELLED,
     Call,
     Fault,
     Problem,
     Programs,
     Run,
     Tongue,
-    Wish,
     json,
     make,
     times,
 )
 from kernel.api import Delta
 
-from .asked import Generate
+from .asked import Generate, Known, body_of, wish_of
 from .under_way import Register
 
 Reason = Literal["stop", "length"]
@@ -59,51 +59,46 @@ class Kobold(Tongue):
         return b"event: message\n" + fault.event()
 
 
-async def whole(
-    programs: Programs, register: Register, call: Call, body: Generate, wish: Wish
-) -> Response:
+async def whole(programs: Programs, register: Register, call: Call, known: Known) -> Response:
     """All texts, when they are complete; what was aborted is as far as it came."""
-    wishes = times(wish, body.n or 1)
-    entry = register.enter(call, body.genkey or "", wishes)
+    said, body = body_of(call)
+    count = body.n or 1
+    with register.entered(call, body.genkey or "", count) as entry:
 
-    async def hear(index: int, delta: Delta) -> None:
-        entry.heard[index].hear(delta)
+        async def hear(index: int, delta: Delta) -> None:
+            entry.heard[index].hear(delta)
 
-    try:
-        runs = await make(programs, call, wishes, hear)
-    except Problem as problem:
-        if problem.fault.code != "cancelled":
-            raise
-        return json(Results([Result(text) for text in entry.texts]))
-    finally:
-        register.leave(entry)
+        wishes = times(await wish_of(said, body, known), count)
+        try:
+            runs = await make(programs, call, entry.begin(wishes), hear)
+        except Problem as problem:
+            if problem.fault.code != CANCELLED:
+                raise
+            return json(Results([Result(text) for text in entry.texts]))
     texts = zip(runs, entry.texts, strict=True)
     return json(Results([result(run, text + cut(run, body)) for run, text in texts]))
 
 
-async def streamed(
-    programs: Programs, register: Register, call: Call, body: Generate, wish: Wish
-) -> None:
+async def streamed(programs: Programs, register: Register, call: Call, known: Known) -> None:
     """Words as they come; what fails before the first has the status of its error."""
-    entry = register.enter(call, body.genkey or "", [wish])
+    said, body = body_of(call)
+    with register.entered(call, body.genkey or "", 1) as entry:
 
-    async def hear(index: int, delta: Delta) -> None:
-        entry.heard[index].hear(delta)
-        if delta.channel == "text" and delta.text:
-            await out.write(event(Token(delta.text)))
+        async def hear(index: int, delta: Delta) -> None:
+            entry.heard[index].hear(delta)
+            if delta.channel == "text" and delta.text:
+                await out.write(event(Token(delta.text)))
 
-    try:
+        wish = await wish_of(said, body, known)
         async with call.stream() as out:
             reason, more = "stop", ""
             try:
-                [run] = await make(programs, call, [wish], hear, hold=True)
+                [run] = await make(programs, call, entry.begin([wish]), hear, hold=True)
                 reason, more = reason_of(run), cut(run, body)
             except Problem as problem:
-                if problem.fault.code != "cancelled":
+                if problem.fault.code != CANCELLED:
                     raise
             await out.write(event(Token(more, reason)))
-    finally:
-        register.leave(entry)
 
 
 def event(token: Token) -> bytes:

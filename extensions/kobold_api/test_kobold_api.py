@@ -459,6 +459,35 @@ async def test_abort_while_it_waits_in_the_queue(slow: Slow):
         assert (await task).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["v1/generate", "extra/generate/stream"])
+async def test_abort_while_a_model_is_woken_for_the_marks_of_its_turns(
+    app: App, served: Served, model: Scripted, path: str
+):
+    model.info = structs.replace(model.info, chat_template=CHATML)
+    awake, slow = asyncio.Event(), Slow(served, asyncio.Semaphore(0))
+    await slow.ask(genkey="mine")
+    slot = app.kernel.slot()
+    await slot.unload()
+    woken = asyncio.Event()
+
+    async def wake() -> None:
+        woken.set()
+        await awake.wait()
+        slot.wake = None
+        await slot.reload()
+
+    slot.wake = wake
+    told = slow.ask(path, genkey="mine", prompt=PLACED)
+    await woken.wait()
+    assert await slow.text("mine") == "", "not what was said before"
+    assert not await slow.abort("another")
+    assert await slow.abort("mine")
+    awake.set()
+    answer = await told
+    assert (answer.status_code, " upon" in answer.text) == (200, False)
+    assert len(model.asked) == 1
+
+
 async def test_who_leaves_frees_the_engine(slow: Slow):
     for path in ("v1/generate", "extra/generate/stream"):
         async with httpx.AsyncClient(timeout=0.3) as web:

@@ -1,8 +1,9 @@
 """Replies under way by the words that Kobold's programs name them with, their `genkey`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from extensions.api_kit.api import Call, Heard, Programs, Wish
+from extensions.api_kit.api import CANCELLED, Call, Heard, Programs, Wish, unavailable
 
 KEPT = 100
 """Callers whose last text is kept for `check`."""
@@ -11,14 +12,24 @@ KEPT = 100
 class UnderWay:
     """One request while it is carried out."""
 
-    def __init__(self, owner: str, key: str, wishes: Sequence[Wish]) -> None:
-        self.owner, self.key, self.wishes = owner, key, wishes
-        self.heard = [Heard() for _ in wishes]
+    def __init__(self, owner: str, key: str, count: int) -> None:
+        self.owner, self.key = owner, key
+        self.wishes: Sequence[Wish] = ()
+        """None as long as the model is asked for the marks of its turns, which may wake it."""
+        self.heard = [Heard() for _ in range(count)]
+        self.aborted = False
 
     @property
     def texts(self) -> list[str]:
         """What was written so far."""
         return [each.text() for each in self.heard]
+
+    def begin(self, wishes: Sequence[Wish]) -> Sequence[Wish]:
+        """These are to be made; raises Problem where it was aborted before."""
+        if self.aborted:
+            raise unavailable("It was cancelled before it began.", CANCELLED)
+        self.wishes = wishes
+        return wishes
 
 
 class Register:
@@ -29,19 +40,15 @@ class Register:
         self._live: dict[UnderWay, None] = {}
         self._last: dict[tuple[str, str], list[str]] = {}
 
-    def enter(self, call: Call, key: str, wishes: Sequence[Wish]) -> UnderWay:
-        """It begins."""
-        entry = UnderWay(call.caller.owner, key, wishes)
+    @contextmanager
+    def entered(self, call: Call, key: str, count: int) -> Iterator[UnderWay]:
+        """It is carried out; its words can be asked for until the next of its caller begins."""
+        entry = UnderWay(call.caller.owner, key, count)
         self._live[entry] = None
-        return entry
-
-    def leave(self, entry: UnderWay) -> None:
-        """It ended; its words can still be asked for, until the next of its caller."""
-        del self._live[entry]
-        self._last.pop((entry.owner, entry.key), None)
-        self._last[entry.owner, entry.key] = entry.texts
-        while len(self._last) > KEPT:
-            del self._last[next(iter(self._last))]
+        try:
+            yield entry
+        finally:
+            self._leave(entry)
 
     def texts(self, owner: str, key: str) -> list[str]:
         """What was written so far, or last."""
@@ -52,13 +59,21 @@ class Register:
 
     def abort(self, owner: str, key: str) -> int:
         """Stop what this caller asked for under this key; answers how many replies that were."""
-        wishes = [
-            id(wish)
-            for entry in self._live
-            if (entry.owner, entry.key) == (owner, key)
-            for wish in entry.wishes
-        ]
+        mine = [entry for entry in self._live if (entry.owner, entry.key) == (owner, key)]
+        early = [entry for entry in mine if not entry.wishes]
+        for entry in early:
+            entry.aborted = True
+        wishes = [id(wish) for entry in mine for wish in entry.wishes]
         runs = [run for run in self._programs.runs.live if id(run.wish) in wishes]
         for run in runs:
             run.cancel()
-        return len(runs)
+        return len(early) + len(runs)
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _leave(self, entry: UnderWay) -> None:
+        del self._live[entry]
+        self._last.pop((entry.owner, entry.key), None)
+        self._last[entry.owner, entry.key] = entry.texts
+        while len(self._last) > KEPT:
+            del self._last[next(iter(self._last))]
