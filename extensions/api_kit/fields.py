@@ -29,6 +29,8 @@ ALIASES = {
 """The names that the same field has elsewhere; its own counts first, then these in turn."""
 PARAMETERS: Mapping[str, Parameter] = parameters()
 SEEDS = 2**32
+MOST = 10_000
+"""Entries of a field, as in Sampling; with far more, reading it would hold up other replies."""
 
 
 def sampling_of(body: Mapping[str, Any], **over: Any) -> Sampling:
@@ -136,16 +138,29 @@ def _breakers(written: str, value: Any) -> Any:
     return _strings(written, value)
 
 
+def _few(written: str, value: Any) -> None:
+    """Raises Problem where a list, or a text with commas between, has too many entries."""
+    many = len(value) if isinstance(value, list | Mapping) else 0
+    if isinstance(value, str):
+        many = value.count(",")
+    if many > MOST:
+        raise refused(f"{written}: It has more than {MOST:,} entries.", written, "invalid_value")
+
+
 def _order(written: str, value: Any) -> Any:
     """A list, or lines, or words with commas between; names that are none are left out."""
     if isinstance(value, str):
-        value = [each.strip() for each in value.replace("\n", ",").split(",")]
+        value = value.replace("\n", ",")
+    _few(written, value)
+    if isinstance(value, str):
+        value = [each.strip() for each in value.split(",")]
     known: tuple[str, ...] = PARAMETERS["sampler_priority"].neutral
     found = [each for each in _strings(written, value) if each in known]
     return found or None
 
 
 def _bans(written: str, value: Any) -> Any:
+    _few(written, value)
     if isinstance(value, str):
         value = [each.strip() for each in value.split(",") if each.strip()]
     try:
@@ -161,6 +176,7 @@ STRONGEST = 1e9
 
 def _biases(written: str, value: Any) -> Any:
     """A mapping as OpenAI has it, or pairs as llama.cpp has them, where false forbids a token."""
+    _few(written, value)
     pairs = value.items() if isinstance(value, Mapping) else value
     try:
         read = {int(id): -100.0 if bias is False else float(bias) for id, bias in pairs}

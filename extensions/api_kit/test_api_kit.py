@@ -103,6 +103,21 @@ def test_a_wrong_field_is_named_as_it_was_written(body: dict[str, Any], param: s
     assert problem.value.fault.param == param
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sampler_priority", "temperature" + ",x" * 10_001),
+        ("sampler_priority", "temperature" + "\nx" * 10_001),
+        ("custom_token_bans", "1" + ",1" * 10_001),
+        ("logit_bias", {f"{n}": 1 for n in range(10_001)}),
+        ("logit_bias", [[n, 1] for n in range(10_001)]),
+    ],
+)
+def test_a_field_of_too_many_entries_is_not_read(field: str, value: Any):
+    with pytest.raises(Problem, match=f"{field}: It has more than 10,000 entries."):
+        sampling_of({field: value})
+
+
 # --- turns ----------------------------------------------------------------------------------
 
 

@@ -1,12 +1,12 @@
 """What old programs send."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import structs
 
-from extensions.api_kit.api import Programs, refused
+from extensions.api_kit.api import MESSAGES, Programs, refused
 from extensions.parameters.api import Parameters
 from kernel.api import UNSET, Refused, Sampling, Struct
 
@@ -44,8 +44,8 @@ class Generate(Common, kw_only=True):
 class History(msgspec.Struct):
     """A conversation as rows of what was said and answered: as the model sees it, and as HTML."""
 
-    internal: Rows = []
-    visible: Rows = []
+    internal: Annotated[Rows, MESSAGES] = []
+    visible: Annotated[Rows, MESSAGES] = []
 
 
 class Chat(Common, kw_only=True):

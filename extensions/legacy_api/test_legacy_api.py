@@ -109,6 +109,7 @@ async def test_a_preset_lies_over_what_is_said(served: Served, model: Scripted):
     assert model.asked[0].sampling.max_new_tokens == 250
 
 
+MANY = [["a", "b"]] * 10_001
 WRONG: list[tuple[str, dict[str, Any], str | None]] = [
     ("generate", {"max_new_tokens": 3}, "prompt"),
     ("generate", {"prompt": 3}, "prompt"),
@@ -116,6 +117,8 @@ WRONG: list[tuple[str, dict[str, Any], str | None]] = [
     ("generate", {"prompt": "x", "preset": "No such"}, "preset"),
     ("chat", {}, "user_input"),
     ("chat", {"user_input": "x", "history": {"internal": [["a"]]}}, "history.internal[0]"),
+    ("chat", {"user_input": "x", "history": {"internal": MANY}}, "history.internal"),
+    ("chat", {"user_input": "x", "history": {"internal": [], "visible": MANY}}, "history.visible"),
     ("chat", {"user_input": "x", "mode": "cai"}, "mode"),
     ("chat", {"user_input": "x", "regenerate": True}, "regenerate"),
     ("chat", {"user_input": "x", "_continue": True}, "_continue"),
