@@ -39,7 +39,7 @@ class Generate(msgspec.Struct):
     prompt: str
     memory: Str = None
     n: Annotated[int, Meta(ge=1, le=16)] | None = None
-    genkey: Str = None
+    genkey: Annotated[str, Meta(max_length=1000)] | None = None
     trim_stop: Bool = None
     grammar: Str = None
     sampler_order: list[Annotated[int, Meta(ge=0, le=6)]] | None = None

@@ -248,6 +248,7 @@ WRONG: list[tuple[str, dict[str, Any], str | None]] = [
     ("v1/generate", {"prompt": "x", "sampler_order": [9]}, "sampler_order[0]"),
     ("v1/generate", {"prompt": "x", "quiet": True, "images": ["x"]}, "images[0]"),
     ("v1/generate", {"prompt": "x", "quiet": True, "images": ["iVBORw=="]}, "images"),
+    ("v1/generate", {"prompt": "x", "quiet": True, "genkey": "k" * 1001}, "genkey"),
     ("extra/generate/stream", {"prompt": "x", "rep_pen": "big"}, "rep_pen"),
     ("extra/tokencount", {"prompt": 3}, "prompt"),
     ("extra/detokenize", {"ids": "x"}, "ids"),
