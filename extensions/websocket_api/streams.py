@@ -31,7 +31,7 @@ LARGEST = 32 << 20
 ALTOGETHER = 128 << 20
 """Bytes of events of replies that have ended; beyond it the oldest are forgotten sooner."""
 GLANCE = 1.0
-"""Seconds until the places in the queue are looked at again."""
+"""Seconds until a reply's place in the queue, and the key of its program, are looked at again."""
 NO_WORD = "The engine failed, and did not say why. Its log may."
 
 
@@ -137,19 +137,25 @@ class Streams:
         problem, rest = None, {*stream.work}
         try:
             while rest:
-                seconds = GLANCE if stream.position else None
-                wait = asyncio.wait(rest, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                wait = asyncio.wait(rest, timeout=GLANCE, return_when=asyncio.FIRST_COMPLETED)
                 done, rest = await wait
                 wrong = (task.result() for task in done if not task.cancelled())
                 if not problem and (problem := next(filter(None, wrong), None)):
                     stream.cancel()
                 stream.look(self._programs.runs.gate)
+                if not (stream.cancelled or self._counts(stream.caller)):
+                    stream.cancel()
         finally:
             stopped = not problem and not stream.cancelled and rest
             if self.ext.why and (stopped or stream.cancelled):
                 problem = unavailable(self.ext.why, "switched_off")
             stream.end(problem)
             self._retire(stream)
+
+    def _counts(self, caller: Caller) -> bool:
+        """Whether its key was not revoked: the door ends what is connected, and no more."""
+        door = self.ext.admin.access.door
+        return caller.kind != "key" or not door or door.keyring.counts(caller.id)
 
     def _retire(self, stream: Stream) -> None:
         if stream.timer:

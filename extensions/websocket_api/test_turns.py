@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import secrets
+import sys
 import weakref
 from collections.abc import AsyncIterator
 from typing import Any
@@ -297,6 +298,19 @@ async def test_a_key_that_is_revoked_takes_its_replies_with_it(
         door.drop_keys()
         await program.wait_closed()
         await served.app.until(lambda: not live(served))
+
+
+async def test_a_key_that_is_revoked_takes_along_what_goes_on_without_a_reader(
+    served: Served, gate: asyncio.Semaphore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys.modules["extensions.websocket_api.streams"], "GLANCE", 0.01)
+    async with served.connect(additional_headers=limited(served)) as program:
+        await tell(program, type="start", id="a", linger=3600, **ASK)
+        free(gate, 1)
+        await until(program, "delta")
+    assert len(live(served)) == 1
+    served.keyring.keep([])
+    await served.app.until(lambda: not live(served))
 
 
 def gone(kept: "weakref.ref[Any]") -> bool:
