@@ -14,7 +14,7 @@ import msgspec
 from kernel.contract import Refused, Report
 
 from .board import Board
-from .files import File
+from .files import TAKEN, File
 from .news import News, Wishes
 from .pace import Pace
 from .plan import Plan
@@ -141,6 +141,8 @@ class Download:
         for file in ready:
             if not file.part_file.is_file():
                 file.state, file.why = "failed", "It was removed meanwhile. Fetch it once more."
+            elif file.taken:  # It came while this was on its way.
+                file.state, file.why = "failed", TAKEN
         if any(file.state == "failed" for file in files):
             return
         try:

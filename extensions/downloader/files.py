@@ -76,6 +76,11 @@ class File:
         soon = f" in {left:.0f} s" if left >= 1 else ""
         return f"{fault}; trying again{soon}" if fault else ""
 
+    @property
+    def taken(self) -> bool:
+        """Whether another file has its place, which does not give way."""
+        return self._alone and self.target.exists()
+
     # --- beginning ---
 
     def begin(self) -> None:
@@ -88,7 +93,7 @@ class File:
             self._close("right")
         elif self._in_place():
             self._close("here")
-        elif self._alone and self.target.exists():
+        elif self.taken:
             raise Refused(TAKEN)
         else:
             with self._lock:  # It may have been given up meanwhile, with all others.

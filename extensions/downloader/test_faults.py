@@ -339,6 +339,28 @@ def test_another_models_file_of_the_same_name_is_not_written_over(
     assert left(tmp_path) == ["hers.gguf", "tune.gguf"]
 
 
+def test_a_file_that_comes_while_one_of_its_name_is_fetched_is_not_written_over(
+    hub: Hub, tmp_path: Path
+):
+    hub.add(Repo("bob/tune")).commit({"tune.gguf": Made(SIZE)})
+    plan, hers = plan_of(hub, "bob/tune", folder=""), tmp_path / "tune.gguf"
+    said, pace = list[str](), Pace()
+    pace.limit(20e6)
+
+    def comes() -> bool:
+        if said and news_of(said).have:
+            hers.write_bytes(b"hers")
+        return False
+
+    for _ in range(2):  # The second time all was fetched before.
+        news = fetch(hub, tmp_path, plan, cancelled=comes, pace=pace, said=said)
+        assert "There is a file of this name already" in news.failed["tune.gguf"]
+        assert hers.read_bytes() == b"hers"
+    hers.unlink()
+    assert fetch(hub, tmp_path, plan).fetched == 0, "what came is kept"
+    assert whole(hub, tmp_path, "bob/tune", folder="")
+
+
 # --- D7: a hub that is busy, slow or silent ---
 
 
