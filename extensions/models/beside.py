@@ -28,18 +28,20 @@ class Beside:
 
 
 BESIDE: Point[Beside] = Point("beside_models", "What else is saved with a model.", Beside)
+Rows = Sequence[tuple[Beside, Sequence[Field]]]
 
 
-async def rows(every: Iterable[Beside], model: ModelFile) -> list[Field]:
-    """All rows, below a heading of their own."""
-    found = await asyncio.gather(*(_fields(one, model) for one in every))
-    return [structs.replace(field, group=GROUP) for fields in found for field in fields]
+async def rows(every: Iterable[Beside], model: ModelFile) -> Rows:
+    """The rows of each, below a heading of their own."""
+    asked = [*every]
+    found = await asyncio.gather(*(_fields(one, model) for one in asked))
+    return [*zip(asked, found, strict=True)]
 
 
-async def keep(every: Iterable[Beside], model: ModelFile, typed: Mapping[str, Any]) -> None:
+async def keep(rows: Rows, model: ModelFile, typed: Mapping[str, Any]) -> None:
     """Save what was typed into these rows; raises Refused."""
-    for one in every:
-        names = {field.name for field in await _fields(one, model)}
+    for one, fields in rows:
+        names = {field.name for field in fields}
         if mine := {name: value for name, value in typed.items() if name in names}:
             await _save(one, model, mine)
 
@@ -56,4 +58,7 @@ async def _save(one: Beside, model: ModelFile, values: Mapping[str, Any]) -> Non
 
 
 async def _fields(one: Beside, model: ModelFile) -> Sequence[Field]:
-    return await answered(one.fields, model, otherwise=())
+    async def grouped() -> Sequence[Field]:
+        return [structs.replace(field, group=GROUP) for field in await one.fields(model)]
+
+    return await answered(grouped, otherwise=())

@@ -108,8 +108,9 @@ class Choosing:
         loader = self.loader(model, wish) if model else None
         asks = isinstance(loader, Installs)
         installs = await answered(loader.missing, otherwise=None) if asks else None
-        beside = tuple(await rows(self._ext.get(BESIDE), model)) if model else ()
-        return structs.replace(chosen, installs=installs, beside=beside)
+        beside = await rows(self._ext.get(BESIDE), model) if model else ()
+        shown = tuple(field for _, fields in beside for field in fields)
+        return structs.replace(chosen, installs=installs, beside=shown)
 
     async def read(
         self, client: Client, name: str, wish: str, typed: Mapping[str, Any]
@@ -122,11 +123,12 @@ class Choosing:
             self._loading.path(name)  # Says that it is gone, where it is.
             raise Refused(f"Nothing that is switched on loads {name}. See Settings.")
         assert model
-        others = {field.name for field in await rows(self._ext.get(BESIDE), model)}
+        beside = await rows(self._ext.get(BESIDE), model)
+        others = {field.name for _, fields in beside for field in fields}
         mine = {field: value for field, value in typed.items() if field not in others}
         good, errors = check(loader.Options, mine)
         if not errors:
-            await keep(self._ext.get(BESIDE), model, typed)
+            await keep(beside, model, typed)
         await self.choose(client, name, loader.id, typed if errors else None, errors)
         default = loader.Options()
         options = {k: v for k, v in good.items() if v is not UNSET and v != getattr(default, k)}

@@ -24,6 +24,10 @@ async def hangs(*_: ModelFile) -> Any:
     await asyncio.Event().wait()
 
 
+async def nonsense(_: ModelFile) -> Any:
+    return None
+
+
 async def shows(_: ModelFile) -> list[Field]:
     return [MOOD]
 
@@ -52,7 +56,7 @@ async def chosen(
         yield app, page
 
 
-@pytest.mark.parametrize("wrong", [raises, hangs])
+@pytest.mark.parametrize("wrong", [raises, hangs, nonsense])
 async def test_rows_that_fail_or_hang_cost_no_others(
     wrong: Fields, monkeypatch: pytest.MonkeyPatch
 ):
@@ -62,6 +66,23 @@ async def test_rows_that_fail_or_hang_cost_no_others(
         await page.act("models.save", file="one.gguf", mood="glad")
         assert saved == [{"mood": "glad"}]
         assert not app.kernel.guard._history
+
+
+async def test_what_was_typed_is_saved_also_where_its_rows_come_once_and_then_too_late(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    answers, saved = asyncio.Semaphore(1), list[Any]()
+
+    async def fields(_: ModelFile) -> list[Field]:
+        await answers.acquire()
+        return [MOOD]
+
+    async with chosen(monkeypatch, fields, saved=saved) as (_, page):
+        await page.until("Mood")
+        answers.release()
+        await page.act("models.save", file="one.gguf", mood="glad")
+        await page.until("Saved. It counts")
+        assert saved == [{"mood": "glad"}]
 
 
 async def test_a_loader_that_cannot_say_what_it_installs_costs_the_form_nothing_else(
