@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from extensions.writing.trash import Trash
 from tests.engines.real import ROOT, STORIES, interpreter
 from tests.live import Watched, asks_to_leave, chromium, live, shoot
 
@@ -221,7 +222,10 @@ async def until(page: Page, true: str) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("away", ["a[href='/notebook/other']", "#writing-new"])
+LEADS_AWAY = ["a[href='/notebook/other']", "#writing-new", "#writing-deleted button"]
+
+
+@pytest.mark.parametrize("away", LEADS_AWAY)
 async def test_what_leads_away_waits_for_what_is_typed_while_a_change_is_on_its_way(
     tmp_path: Path, away: str
 ):
@@ -229,12 +233,14 @@ async def test_what_leads_away_waits_for_what_is_typed_while_a_change_is_on_its_
     (data / "notebook").mkdir(parents=True)
     for name in ("story", "other"):
         (data / "notebook" / f"{name}.txt").write_text("Once")
+    Trash(data / "notebook" / "trash").put("gone")
     async with live(data, tmp_path / "environments") as server, chromium() as browser:
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
         page = await context.new_page()
         await page.goto(server.link)
         await page.goto(f"{server.address}/notebook/story")
         await expect(page.locator("#writing-text")).to_have_value("Once")
+        await page.click("#writing-deleted summary")
         await page.evaluate(HELD)
         await page.locator("#writing-text").press("End")
         await page.keyboard.type(" upon")
@@ -279,6 +285,9 @@ async def test_what_is_refused_stays_here_and_what_is_typed_then_is_saved(tmp_pa
             assert await page.evaluate("document.querySelector('writing-box').held.length") == tries
             await page.click("#writing-generate")
         await page.evaluate(REFUSE)
+        await page.click("#writing-new")
+        await expect(page.get_by_text("What you typed here is not saved.")).to_be_visible()
+        await expect(page.locator("#writing-text")).to_have_value("Once upon")
         await page.evaluate(FREE)
         await page.evaluate(PASTE_HALF_A_LETTER)
         await until(page, "document.querySelector('writing-box').settled")

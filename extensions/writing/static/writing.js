@@ -70,15 +70,15 @@ class WritingBox extends HTMLElement {
   // A button that is about the text, and what leads away from it, wait until the text has arrived.
   hold(event) {
     const at = selector => event.target.closest?.(selector);
-    const begin = at('#writing-new'), elsewhere = event.ctrlKey || event.metaKey || event.shiftKey;
-    this.fresh = !!begin;
-    const button = at('[data-writing]') || !this.lost && begin;
+    const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey;
+    this.fresh = !!at('#writing-new');
+    const button = at('[data-writing]') || !this.lost && at('button[data-leaves]');
     const link = !this.lost && !elsewhere && at('a[href]:not([target], [download])');
     if (!button && !link || this.settled) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     this.refused = null;
-    this.waiting = [() => link ? location.assign(link.href) : document.getElementById(button.id)?.click()];
+    this.waiting = [() => link ? location.assign(link.href) : (button.id ? document.getElementById(button.id) : button)?.click()];
     this.send();
   }
 
