@@ -800,6 +800,20 @@ async def test_a_reply_is_made_without_a_list_that_takes_long(
     assert app.kernel.trouble == {}
 
 
+async def test_a_list_at_which_the_model_failed_once_counts_from_the_next_reply_on(
+    app: App, model: Knowing, monkeypatch: pytest.MonkeyPatch
+):
+    async def fails(name: str, **said: Any) -> Any:
+        raise OSError("on purpose")
+
+    [mine] = app.kernel.registry.values(PARAMETERS)
+    await mine.set("custom_token_bans", "2\nOnce")
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "call", fails)
+        assert (await asked(app, model)).custom_token_bans == (2,)
+    assert (await asked(app, model)).custom_token_bans == (2, 0)
+
+
 async def test_a_model_that_tells_no_tokens_takes_numbers(tmp_path: Path):
     model = Scripted("Hi.", samplers=ALL)
     async with running("parameters", model=model, data=tmp_path) as app:

@@ -28,6 +28,8 @@ class Piece(Struct, frozen=True):
     problem: str = ""
     several: bool = False
     """Whether it is a text of several tokens: a phrase."""
+    unanswered: bool = False
+    """Whether the model did not say its tokens; it may another time."""
 
 
 def ids_of(text: str) -> str:
@@ -98,7 +100,7 @@ async def _piece(line: str, what: str, bias: float, model: Model) -> Piece:
         why = (
             f"{model.info.loader or model.info.name} does not tell tokens of texts. Write numbers."
         )
-        return Piece(line, problem=why)
+        return Piece(line, problem=why, unanswered=True)
     found = tuple(numbers[:20])
     if len(numbers) != 1:
         problem = f"It is {len(numbers)} tokens. Write those that are meant."
@@ -121,7 +123,7 @@ async def _said(model: Model, number: int) -> str:
 
 
 class Lists:
-    """Lists as tokens of a model, each asked for once, however long that takes."""
+    """Lists as tokens of a model, each asked for until it is known, however long that takes."""
 
     def __init__(self, spawn: Callable[..., asyncio.Task[list[Piece]]]) -> None:
         self._spawn = spawn
@@ -132,11 +134,15 @@ class Lists:
         tasks = {name: self._task(model, name, text) for name, text in typed.items()}
         if tasks:
             await asyncio.wait(tasks.values(), timeout=PATIENCE)
-        return {
+        found = {
             name: task.result()
             for name, task in tasks.items()
             if task.done() and not task.cancelled()
         }
+        for name, pieces in found.items():
+            if any(piece.unanswered for piece in pieces):  # It is asked again for the next reply.
+                self._reading.pop((model, name, typed[name]), None)
+        return found
 
     def _task(self, model: Model, name: str, text: str) -> asyncio.Task[list[Piece]]:
         task = self._reading.pop((model, name, text), None)
