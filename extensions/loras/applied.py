@@ -38,8 +38,9 @@ class Applied:
         self._ext, self._shelf, self._models = ext, shelf, models
         self._slot, self._file = ext.slot(), ext.data / "applied.json"
         self._kept = read(self._file)
-        self._asked: Sequence[str] = () if self._slot.model else ext.flag("lora") or ()
-        """What the command line still waits to have applied: a model that is there had it."""
+        had = self._slot.model or models.last
+        self._asked: Sequence[str] = () if had else ext.flag("lora") or ()
+        """What the command line still waits to have applied: the first model has it."""
         self._known: object = None
         self._met: object = None
         """The life of the model that all of this is true of; `_known` is one that is being met."""

@@ -86,12 +86,19 @@ async def test_the_command_line_applies_to_the_first_model(data: Path):
         assert await asked(app, loader) == ()
 
 
-async def test_the_command_line_does_not_come_back_when_the_extension_does(data: Path):
+@pytest.mark.parametrize("resting", [False, True])
+async def test_the_command_line_does_not_come_back_when_the_extension_does(
+    data: Path, *, resting: bool
+):
     async with served(data, lora=["verse"]) as (app, loader, loras):
         await load(app, "one.gguf")
         await loras.apply([("deep/er/bard", 1.0)])
+        if resting:
+            await app.kernel.slot().unload()
         await app.toggle("loras", on=False)
         await app.toggle("loras", on=True)
+        if resting:
+            await app.kernel.slot().reload()
         assert await asked(app, loader) == (("deep/er/bard", 1.0),)
 
 

@@ -74,6 +74,12 @@ class Models:
         path = model.info.path if model else ""
         return next((file for file in self.files if str(file.path) == path), None)
 
+    @property
+    def last(self) -> str:
+        """The model that is loaded, or was loaded last while Models runs, by its name below
+        models/; "" where none was yet."""
+        return self._loading.there
+
     def is_loaded(self, name: str) -> bool:
         """Whether the chat slot's model is meant: by its own name, or one that `find` takes."""
         model, file = self._ext.slot().model, self.loaded()

@@ -139,6 +139,11 @@ class Loading:
         loading.result()
         return True
 
+    @property
+    def there(self) -> str:
+        """The model that is loaded, or was when the slot became empty; "" where none was yet."""
+        return self._there.name
+
     async def came(self) -> None:
         """What did not load is there, for the slot was asked for it again: that counts as well."""
         mine, model = self.last, self._ext.slot().model
