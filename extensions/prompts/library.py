@@ -96,6 +96,8 @@ class Library:
             kept = self._kept(former)
             shutil.copy2(former, self.folder / TRASH / kept)
         write(path, source.encode())
+        if former and former != path:  # It would be back once the new one is deleted.
+            former.unlink(missing_ok=True)
         return kept
 
     def delete(self, name: str) -> str:
@@ -114,12 +116,13 @@ class Library:
         name = kept.partition(" ")[2]
         if not file.is_file() or not name:
             raise Refused("It is not in the trash any more.")
-        if instead and self._file(self.folder, Path(name).stem):
-            self.delete(Path(name).stem)
-        if self._file(self.folder, Path(name).stem):
-            raise Refused(f"There is another “{Path(name).stem}” by now. Delete that one first.")
+        template = Path(name).stem
+        if self._file(self.folder, template):
+            if not instead:
+                raise Refused(f"There is another “{template}” by now. Delete that one first.")
+            self.delete(template)
         os.replace(file, _path(self.folder, name))
-        return Path(name).stem
+        return template
 
     def chosen(self, name: str, model: ModelInfo | None) -> Chosen:
         """The template of that name; without one what the user chose for the model, what is saved

@@ -464,6 +464,19 @@ def test_a_models_name_may_say_its_template(name: str, template: str):
     assert by_name(name) == template
 
 
+@pytest.mark.parametrize("names", [["Mine.yaml"], ["Mine.jinja2"], ["Mine.jinja", "Mine.yaml"]])
+def test_what_was_saved_over_comes_back_whatever_its_ending(tmp_path: Path, names: list[str]):
+    library = Library(tmp_path, dict)
+    for name in names:
+        (tmp_path / name).write_text(OLD)
+    before = library.read("Mine")
+    kept = library.save("Mine", "new")
+    assert library.read("Mine") == "new"
+    library.restore(kept, instead=True)
+    assert library.read("Mine") == before
+    assert sorted(path.name for path in tmp_path.glob("Mine.*")) == names
+
+
 def test_how_the_template_of_a_turn_is_chosen(tmp_path: Path):
     chosen_for: dict[str, str] = {}
     beside: list[Beside | None] = [None]
