@@ -3,6 +3,9 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from extensions.writing.api import OUTPUT, TEXT, WRITING
 from kernel.testing import App, Scripted, running
@@ -35,6 +38,37 @@ async def test_it_writes_into_its_output_and_goes_on_from_there(tmp_path: Path):
         assert [asked.prompt for asked in model.asked] == ["Once", "Once upon,"]
     assert (tmp_path / "default" / "story.txt").read_text() == "Once upon, a time."
     assert (tmp_path / "notebook" / "story.txt").read_text() == "Once"
+
+
+@pytest.mark.parametrize(
+    ("change", "then"),
+    [
+        ({"at": 9, "cut": 0, "put": " END"}, "Once again END"),
+        ({"at": 0, "cut": 0, "put": "MINE "}, "MINE Once upon\n\nOnce again"),
+        ({"at": 4, "cut": 5, "put": " more"}, "Once more\n\nOnce again"),
+        ({"at": 0, "cut": 9, "put": ""}, "Once again"),
+    ],
+)
+async def test_what_is_typed_into_the_output_before_the_first_word_stays(
+    tmp_path: Path, change: dict[str, Any], then: str
+):
+    (tmp_path / "notebook").mkdir()
+    (tmp_path / "notebook" / "story.txt").write_text("Once")
+    gate = asyncio.Semaphore(2)  # A word, and the end.
+    model = Scripted(" upon", " again", gate=gate)
+    async with running("default", model=model, data=tmp_path) as app:
+        page = await app.open("/default/story")
+        await page.act("default.generate", name="story")
+        await app.until(lambda: said(app, OUTPUT) == "Once upon")
+        await page.act("default.generate", name="story")
+        [writing] = app.kernel.registry.values(WRITING)
+        output = writing.library.known("story", OUTPUT)
+        assert output
+        change = {**change, "revision": output.revision, "id": "mine"}
+        await page.act("default.edit", name="story", box=OUTPUT, **change)
+        for _ in range(2):
+            gate.release()
+        await app.until(lambda: said(app, OUTPUT) == then)
 
 
 async def test_what_comes_of_the_first_text_is_found_again(tmp_path: Path):

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kernel.api import Client, Extension, Refused, Turn
@@ -47,7 +48,8 @@ class Desk:
         if not self._pages.two:
             return self._begin(sheet, client, "generate")
         output, prompt = await self._free(action.name, OUTPUT), sheet.text
-        self._begin(output, client, "generate", prompt, lambda at: output.begin_with(prompt, at))
+        room = partial(output.begin_with, prompt, output.text)
+        self._begin(output, client, "generate", prompt, room)
 
     async def go_on(self, action: a.Continue_, client: Client) -> None:
         """What came out is what goes in; where nothing came out yet, the text does."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from kernel.api import Refused, Reply
 
-from .edits import Region, Splice, clean, units
+from .edits import Region, Splice, clean, point, units
 
 REMEMBERED = 500
 """Changes that one which comes late is fitted to."""
@@ -105,10 +105,14 @@ class Sheet:
         region.end = region.begin
         self.append(region, words)
 
-    def begin_with(self, text: str, region: Region) -> None:
-        """What is before a region, all of it anew."""
-        self._splice(Splice(0, region.begin, text), region=region)
-        region.begin = region.end = units(text)
+    def begin_with(self, text: str, former: str, region: Region) -> None:
+        """Put a text before a region, in place of the former one; where somebody changed that
+        meanwhile, it stays above."""
+        before = self.text[: point(self.text, region.begin)]
+        kept = 0 if before == former else region.begin
+        text = f"\n\n{text}" if kept else text
+        self._splice(Splice(kept, region.begin - kept, text), region=region)
+        region.begin = region.end = kept + units(text)
 
     def undo(self) -> None:
         """Take back the last generation; what was typed elsewhere since stays."""
