@@ -1,7 +1,7 @@
 """What a loaded model can do with adapters, asked of its engine."""
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from kernel.api import Model, Refused, Struct, WorkerDied, WorkerError
 
@@ -44,6 +44,6 @@ async def read(model: Model, paths: Sequence[str]) -> None:
 
 def _named(own: Weighted, shelf: Shelf) -> Weighted:
     """By the names that the list has; what lies elsewhere has none."""
-    names = {each.path.resolve(): each.name for each in reversed(shelf.adapters)}
-    paths = [(Path(path).resolve(), weight) for path, weight in own]
+    names = {os.path.realpath(each.path): each.name for each in reversed(shelf.adapters)}
+    paths = [(os.path.realpath(path), weight) for path, weight in own]
     return tuple((names[path], weight) for path, weight in paths if path in names)

@@ -178,8 +178,8 @@ def _gguf_named(name: str) -> bool:
 def _within(path: Path, root: Path) -> bool:
     """Whether it lies below loras/, with what is read of it."""
     parts = [path, *path.iterdir()] if path.is_dir() and not path.is_symlink() else [path]
-    inside = root.resolve()
-    return all(part.resolve().is_relative_to(inside) for part in parts)
+    inside = os.path.realpath(root)  # It takes a link to itself; Path.resolve does not.
+    return all(Path(os.path.realpath(part)).is_relative_to(inside) for part in parts)
 
 
 def _parts(path: Path) -> list[Path]:

@@ -148,6 +148,7 @@ async def test_links_that_lead_out_are_refused_and_a_loop_ends(data: Path, tmp_p
     (loras / "many").symlink_to(outside)
     (loras / "loop").symlink_to(loras)
     (loras / "near.gguf").symlink_to(loras / "plays.gguf")
+    (loras / "itself.gguf").symlink_to(loras / "itself.gguf")
     shutil.copytree(LORA, loras / "weights", ignore=shutil.ignore_patterns("*.safetensors"))
     inner = loras / "weights" / "adapter_model.safetensors"
     inner.symlink_to(outside / "folder" / "adapter_model.safetensors")
@@ -157,10 +158,13 @@ async def test_links_that_lead_out_are_refused_and_a_loop_ends(data: Path, tmp_p
             assert "a link that leads out of loras/" in there[name].trouble, name
             assert not there[name].base, "nothing of it was read"
         assert not there["near"].trouble
+        assert "cannot be read" in there["itself"].trouble
         assert not [name for name in there if name.startswith(("loop", "many"))]
         await load(app, "one.gguf")
         with pytest.raises(Refused, match="leads out"):
             await offered.apply([("file", 1.0)])
+        await offered.apply([("verse", 1.0)])
+        assert offered.applied == (("verse", 1.0),)
 
 
 async def test_a_name_that_no_request_could_have_is_told_in_the_list(data: Path):
