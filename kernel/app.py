@@ -244,6 +244,7 @@ class Application:
                 client.outbox.put(entry.owner, placed(entry, html), whole=True)
 
         await self._panel(entry, client, put)
+        self._kernel.hub.missed(client)
 
     async def _status(self, client: Client) -> list[dict[str, Any]]:
         return [

@@ -199,6 +199,12 @@ class Hub:
             if here or client is to or isinstance(to, Everyone):
                 client.outbox.put(owner, html, key, whole=whole)
 
+    def missed(self, client: Client) -> None:
+        """A page may have left while something was done for it: who noted it then hears of that."""
+        if client not in self.clients:
+            client.outbox.take()
+            self._kernel.bus.emit(Disconnected(client))
+
     def tell(self, text: str, to: To, kind: str = "error") -> None:
         """Show a sentence in the corner of the pages, or to who acts without one."""
         if isinstance(to, Client) and to.hear:
@@ -291,3 +297,4 @@ class Hub:
             await self.actions.act(client, values)
         except Refused as refusal:
             self.tell(str(refusal), client)
+        self.missed(client)

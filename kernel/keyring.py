@@ -57,9 +57,14 @@ class Keyring:
     they end with the password, which is part of what signs them."""
 
     def __init__(
-        self, folder: Path, password: str = "", clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        password: str = "",
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._clock = folder, clock
+        self._ticks = ticks  # For pauses: nobody waits for what a clock was set back by.
         self._left = self._signed_out()
         self._seal = bytes.fromhex(
             self._kept("session_key", "[0-9a-f]{64}", lambda: secrets.token_hex(32))
@@ -169,10 +174,10 @@ class Keyring:
         if self.opens(said) or self.knows(said.strip()):
             return True
         wrong, until = self._tries.get(address, (0, 0.0))
-        if (left := until - self._clock()) > 0:
+        if (left := until - self._ticks()) > 0:
             raise TooMany(left)
         pause = min(60, 2 ** (wrong - 9)) if wrong >= 9 else 0
-        self._tries[address] = (wrong + 1, self._clock() + pause)
+        self._tries[address] = (wrong + 1, self._ticks() + pause)
         while len(self._tries) > 1000:
             self._tries.pop(next(iter(self._tries)))
         if not self._password:

@@ -202,7 +202,8 @@ class Host:
     def step(self) -> None:
         self.rests = True
         try:
-            if outputs := tuple(self.engine.poll(STEP)):
+            wait = STEP if self.jobs.empty() else 0  # A call is next.
+            if outputs := tuple(self.engine.poll(wait)):
                 self.tell(outputs)
             self.requests.difference_update(each.id for each in outputs if each.finish)
         except Exception as error:

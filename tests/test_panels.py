@@ -33,6 +33,49 @@ def panel(root: Path, id: str, region: str, work: str = "pass", count: int = 1) 
     (root / id / "templates" / "it.html").write_text(f"<p>{id} {{{{ drawn }}}}</p>")
 
 
+NOTES = """
+import asyncio
+from kernel.api import PANELS, Action, Disconnected, Panel
+
+class Note(Action, frozen=True):
+    pass
+
+async def setup(ext):
+    ext.open, ext.gate, ext.waiting, ext.noted = set(), asyncio.Event(), 0, 0
+    async def note(client):
+        ext.waiting += 1
+        await ext.gate.wait()
+        ext.open.add(client)
+        ext.noted += 1
+    async def context(client, subject):
+        await note(client)
+        return {"drawn": 1}
+    ext.add(PANELS, Panel("tab", "it.html", context, title="It"))
+    @ext.on(Note)
+    async def asked(action, client):
+        await note(client)
+    @ext.on(Disconnected)
+    async def gone(event):
+        ext.open.discard(event.client)
+"""
+
+
+@pytest.mark.parametrize("how", ["drawn", "asked"])
+async def test_who_notes_a_page_that_left_meanwhile_hears_of_it(tmp_path: Path, how: str):
+    panel(tmp_path, "notes", "tab")
+    (tmp_path / "notes" / "__init__.py").write_text(NOTES)
+    async with running("notes", folders=[tmp_path]) as app:
+        notes, page = cast(Any, app.extension("notes")), app.page("/notes")
+        doing = page.connect() if how == "drawn" else page.act("notes.note")
+        work = asyncio.create_task(doing)
+        await app.until(lambda: notes.waiting == 1)
+        page.close()
+        notes.gate.set()
+        await work
+        assert notes.noted == 1
+        await app.until(lambda: not notes.open)
+
+
 NEWS = """
         if ext.drawn == 1:  # In the moment between its end and what is made of it.
             news = '<p id="x" hx-swap-oob="innerHTML">newer</p>'

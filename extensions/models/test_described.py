@@ -344,13 +344,14 @@ class OnlyGguf(ScriptedLoader):
         return path.suffix == ".gguf"
 
 
-def put(app: App, name: str, data: bytes, age: float = 60) -> Path:
-    """A file that was written a while ago."""
-    path = app.kernel.models / name
+def put(app: App, name: str, data: bytes, at: float = 0) -> Path:
+    """A file that was written a while ago; it comes with that time, for it may be read at once."""
+    path, draft = app.kernel.models / name, app.kernel.data / "draft"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    os.utime(path, (time.time() - age, time.time() - age))
-    return path
+    draft.write_bytes(data)
+    at = at or time.time() - 60
+    os.utime(draft, (at, at))
+    return draft.replace(path)
 
 
 async def test_what_was_read_is_kept_until_the_file_changes(
@@ -361,7 +362,7 @@ async def test_what_was_read_is_kept_until_the_file_changes(
         async with running("models", model=Scripted("Hi."), data=tmp_path) as app:
             noting(monkeypatch, read)
             for name, title in (("a.gguf", "First"), ("b.gguf", "Second")):
-                os.utime(put(app, name, a_gguf({"general.name": title})), (1, 1))
+                put(app, name, a_gguf({"general.name": title}), at=1)
             page = await app.open("/models")
             await page.until("a.gguf.*llama · 16 · F32")
             [models] = app.kernel.registry.values(MODELS)
@@ -397,8 +398,8 @@ async def test_a_file_on_its_way_is_looked_at_again(monkeypatch: pytest.MonkeyPa
         catalogue = importlib.import_module("extensions.models.catalogue")
         monkeypatch.setattr(catalogue, "GROWING", 600)
         whole = a_gguf({"general.name": "Late"})
-        late = put(app, "late.gguf", whole[:-40], age=0)
-        cut = put(app, "cut.gguf", whole[:-40], age=0)
+        late = put(app, "late.gguf", whole[:-40], at=time.time())
+        cut = put(app, "cut.gguf", whole[:-40], at=time.time())
         page = await app.open("/models")
         await page.until("cut.gguf.*It is being written, or was cut off.*late.gguf.*It is being")
         late.write_bytes(whole)
