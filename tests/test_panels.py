@@ -41,12 +41,11 @@ class Note(Action, frozen=True):
     pass
 
 async def setup(ext):
-    ext.open, ext.gate, ext.waiting, ext.noted = set(), asyncio.Event(), 0, 0
+    ext.open, ext.gate, ext.waiting, ext.heard = set(), asyncio.Event(), 0, 0
     async def note(client):
         ext.waiting += 1
         await ext.gate.wait()
         ext.open.add(client)
-        ext.noted += 1
     async def context(client, subject):
         await note(client)
         return {"drawn": 1}
@@ -57,6 +56,7 @@ async def setup(ext):
     @ext.on(Disconnected)
     async def gone(event):
         ext.open.discard(event.client)
+        ext.heard += 1
 """
 
 
@@ -70,9 +70,9 @@ async def test_who_notes_a_page_that_left_meanwhile_hears_of_it(tmp_path: Path, 
         work = asyncio.create_task(doing)
         await app.until(lambda: notes.waiting == 1)
         page.close()
+        await app.until(lambda: notes.heard == 1)
         notes.gate.set()
         await work
-        assert notes.noted == 1
         await app.until(lambda: not notes.open)
 
 
