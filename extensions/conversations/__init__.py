@@ -21,7 +21,7 @@ from .api import STORE
 from .arranging import Arranging
 from .care import Care
 from .outgoing import Outgoing
-from .records import Rearranged, Restored
+from .records import Erased, Rearranged, Restored
 from .sending import Sending
 from .store import Store
 
@@ -49,6 +49,7 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.on(ask.Recover)(lambda _, __: care.recover())
     ext.on(ask.Accept)(lambda _, __: care.accept())
     arranging.listen()
+    ext.on(Erased)(lambda _: arranging.tell_trash())
     ext.on(Rearranged)(lambda _: arranging.tell_trash())
     ext.on(Restored)(lambda _: arranging.tell_trash())
 
@@ -68,4 +69,4 @@ async def setup(ext: Extension[Settings]) -> None:
     ]  # fmt: skip
     ext.add(ROUTES, Routes(Router(routes), access="page"))
     care.tell()
-    ext.spawn(care.begin(), "care")
+    ext.spawn(care.daily(), "care")

@@ -147,7 +147,6 @@ class Arranging:
         if not await shelf.erase(ids):
             raise Unknown("This is not in the trash any more.")
         self._ext.emit(Erased())
-        await self.tell_trash()
 
     # --- what pages show ---------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Copies of the database: one at every start, one before every change that could go wrong.
 
+A server that stays up makes another on each day, as a start would.
 A name tells when it was made and why; the number in front orders them, because clocks jump.
 """
 
@@ -23,7 +24,7 @@ from .schema import upgrade
 Cause = Literal["start", "update", "restore", "asked"]
 NAME = re.compile(r"chats-(\d{4,})-(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)-([a-z]+)\.sqlite3")
 KEPT = 7
-"""Backups made at starts; of the others, the last three of each cause."""
+"""Backups made at starts and on days after them; of the others, the last three of each cause."""
 OTHERS = 3
 DAMAGED = "This backup is damaged. Choose another one; the conversations are as they were."
 ALL = (

@@ -8,12 +8,14 @@ from weakref import WeakSet
 
 from kernel.api import Client, Everyone, Extension
 
-from .backups import Backup, Cause
+from .backups import Backup, Cause, now
 from .records import Erased, Restored, StoreFailed, Unknown
 from .store import Store
 
 PATIENCE = 2.0
 """Seconds after the start until the backup is begun: the page comes first."""
+HOUR = 3600.0
+"""Seconds between two looks at the calendar: one long wait would not count a machine's sleep."""
 
 
 class Care:
@@ -25,17 +27,22 @@ class Care:
         self._looking: WeakSet[Client] = WeakSet()
         """The pages that have the list of backups."""
 
-    async def begin(self) -> None:
-        """What every start does: a backup, and only then what was deleted long ago goes."""
-        await asyncio.sleep(PATIENCE)
-        if self._store.partial:
-            return
-        try:
-            await self.back_up("start")
-            await self._store.purge()
-            self._ext.emit(Erased())
-        except StoreFailed as error:
-            self._ext.log.warning("%s", error)
+    async def daily(self) -> None:
+        """What every start does, and every day after it: a backup, and only then what was deleted
+        long ago goes. What cannot be done now is tried again."""
+        pause, done = PATIENCE, ""
+        while True:
+            await asyncio.sleep(pause)
+            pause, today = HOUR, now()[:10]
+            if today == done or self._store.partial:
+                continue
+            try:
+                await self.back_up("start")
+                await self._store.purge()
+                self._ext.emit(Erased())
+                done = today
+            except StoreFailed as error:
+                self._ext.log.warning("%s", error)
 
     def tell(self) -> None:
         """Show how things stand, on every page."""

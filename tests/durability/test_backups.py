@@ -347,6 +347,49 @@ async def test_every_start_makes_one_after_the_page_came(
         assert (await store.backups())[-1].conversations >= 1
 
 
+async def test_a_server_that_stays_up_does_every_day_what_a_start_does(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path.parent.mkdir()
+    async with Store.open(path) as store:
+        await store.add_user("", "kept")
+        deleted = await store.add_user("", "gone one day")
+    monkeypatch.setattr(care, "PATIENCE", 0.01)
+    monkeypatch.setattr(care, "HOUR", 0.01)
+    async with running("settings", "chat", data=path.parent) as app:
+        [store] = app.kernel.registry.values(STORE)
+        page = app.page("/settings/conversations")
+        await app.web.snapshot(page.client)
+        await page.until("2 conversations, 2 messages")
+        await store.delete(deleted.conversation)
+        await page.until("gone one day")
+        query = "UPDATE conversations SET deleted = 1 WHERE deleted IS NOT NULL"
+        await store._database.write(lambda c: c.execute(query))
+        page.html = ""
+        monkeypatch.setattr(care, "now", lambda: "2031-01-02T09-00-00")
+        await page.until("1 conversation, ")
+        await page.until("The trash is empty")
+        assert [b.conversations for b in await store.backups()] == [1, 2]
+
+
+async def test_a_backup_that_could_not_be_made_is_tried_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path.parent.mkdir()
+    async with Store.open(path) as store:
+        await store.add_user("", "first")
+    in_its_way = path.parent / "backups"
+    in_its_way.touch()
+    monkeypatch.setattr(care, "PATIENCE", 0.01)
+    monkeypatch.setattr(care, "HOUR", 0.01)
+    async with running("settings", "chat", data=path.parent) as app:
+        page = app.page("/settings/conversations")
+        await app.web.snapshot(page.client)
+        await page.until("No backup could be made")
+        in_its_way.unlink()
+        await page.until("1 conversation, 1 message")
+
+
 async def ended(app: App, page: Page) -> None:
     """Until the reply that a page shows is kept whole: its words are there before its end is."""
     store = app.kernel.registry.values(STORE)[0]
