@@ -5,6 +5,7 @@ A name tells when it was made and why; the number in front orders them, because 
 """
 
 import re
+import shutil
 import sqlite3
 import threading
 import time
@@ -26,6 +27,8 @@ NAME = re.compile(r"chats-(\d{4,})-(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)-([a-z]+)\.sq
 KEPT = 7
 """Backups made at starts and on days after them; of the others, the last three of each cause."""
 OTHERS = 3
+ROOM = 64_000_000
+"""Bytes of the disk that a copy leaves to what is said meanwhile."""
 DAMAGED = "This backup is damaged. Choose another one; the conversations are as they were."
 ALL = (
     "SELECT * FROM conversations ORDER BY seq",
@@ -96,6 +99,8 @@ class Backups:
         if not _count(source, "conversations"):
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
+        if cause in ("start", "asked"):  # Nobody writes while the others are made.
+            self._check_room(source)
         number = max((b.number for b in self._named()), default=0) + 1
         name = f"chats-{number:04}-{self._clock()}-{cause}.sqlite3"
         draft = ready_beside(self.folder / name, ".draft")
@@ -161,6 +166,16 @@ class Backups:
         return connection
 
     # --- inside ------------------------------------------------------------------------
+
+    def _check_room(self, source: sqlite3.Connection) -> None:
+        (pages,), (size,) = (
+            source.execute(f"PRAGMA {n}").fetchone() for n in ("page_count", "page_size")
+        )
+        if pages * size + ROOM > shutil.disk_usage(self.folder).free:
+            raise StoreFailed(
+                f"The disk is nearly full: a backup takes {pages * size / 1e6:.1f} MB and leaves"
+                f" {ROOM / 1e6:.0f} MB free for what is said meanwhile. Free some space."
+            )
 
     def _named(self) -> list[Backup]:
         found: list[Backup] = []

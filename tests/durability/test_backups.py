@@ -60,6 +60,23 @@ async def test_nothing_is_backed_up_while_there_is_nothing(store: Store, path: P
     assert await store.backups() == []
 
 
+async def test_a_backup_leaves_room_on_the_disk_for_what_is_said_meanwhile(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    await store.add_user("", "first")
+    await store.backup("asked")
+    [backup] = await store.backups()
+    monkeypatch.setattr(backups_module, "ROOM", 2**60)
+    for cause in ("start", "asked"):
+        with pytest.raises(StoreFailed, match="The disk is nearly full"):
+            await store.backup(cause)
+    assert await store.backups() == [backup]
+    assert not store.failure, "what is said is still saved"
+    await store.add_user("", "second")
+    await store.restore(backup.name)  # Which writes nothing beside the copy of the present.
+    assert await titles(store) == ["first"]
+
+
 async def test_a_backup_waits_for_nobody_and_nobody_for_it(store: Store):
     await store.add_user("", "first")
     begun, made = threading.Event(), threading.Event()
