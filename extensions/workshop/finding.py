@@ -81,7 +81,7 @@ class Finding:
         """What Python packages bring; they are only asked again when one came or went."""
         places = tuple((place, _changed(place)) for place in sys.path)
         last = max((at for _, at in places), default=0)
-        if places != self._places or time.time() - last / 1e9 < SETTLED:
+        if places != self._places or abs(time.time() - last / 1e9) < SETTLED:
             self._packaged, self._places = self._kernel.discovery.packaged(), places
         return self._packaged
 

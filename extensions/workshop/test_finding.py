@@ -115,6 +115,10 @@ async def test_packages_are_asked_only_when_one_came_or_went(
         assert not found()
         points.write_text(text)
         assert found()
+        age(-3600)  # the clock was ahead when they came
+        asked = 0
+        assert all(found() for _ in range(5))
+        assert asked == 1
         monkeypatch.setattr(sys, "path", [])
         assert not found()
 
