@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 
 from extensions.api_kit.api import Caller, Fault, Problem
-from kernel.api import Client, Extension, Refused
+from kernel.api import Client, Disconnected, Extension, Refused
 
 from .frames import Act, Acted
 
@@ -42,6 +42,7 @@ class Acts:
             errors.append(str(refusal))
         finally:
             self._running -= 1
+            self._ext.emit(Disconnected(client))  # It has no page that could leave.
         if errors:
             says = " ".join(errors)
             raise Problem(Fault(says, "invalid_request_error", "fields", "action_refused"))

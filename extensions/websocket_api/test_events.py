@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from extensions.api_kit.api import Caller
-from kernel.api import Action, Meta, Point, Refused, SlotChanged, Struct, __version__
+from kernel.api import Action, Disconnected, Meta, Point, Refused, SlotChanged, Struct, __version__
 from kernel.testing import Scripted, running
 from tests.sockets import Served, hear, serving, tell, until
 
@@ -322,6 +322,15 @@ async def test_who_has_not_all_rights_does_nothing_whatever_the_action(served: S
                 await tell(program, type="start", id=f"r-{name}", **ASK)
                 await until(program, "done")
     assert not lifting.asked
+
+
+async def test_whoever_acted_for_a_program_leaves_and_nothing_is_kept_of_it(served: Served):
+    lifting = Lifting(served)
+    left, _ = served.app.kernel.bus.open(Disconnected)
+    async with served.connect(**owner(served)) as program:
+        for what in ("it", "stone", "bug"):
+            await act(program, fields={"what": what})
+            assert left.get_nowait().client is lifting.asked[-1][1]
 
 
 async def test_slow_actions_are_bounded_and_hold_up_nobody(served: Served):
