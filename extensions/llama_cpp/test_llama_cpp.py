@@ -1,6 +1,7 @@
 """llama.cpp on a real, tiny model: stories260K."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path

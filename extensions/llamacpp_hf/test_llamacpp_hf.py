@@ -3,6 +3,7 @@
 import asyncio
 import json
 import struct
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
