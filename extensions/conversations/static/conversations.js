@@ -1,5 +1,5 @@
-// Two elements: <conversations-desk> lets a conversation be dragged onto a folder of the list, and
-// <conversations-import> sends files in parts. Both clean up after themselves.
+// Two elements: <conversations-desk> has the dialog of one conversation and lets each be dragged onto a
+// folder of the list, and <conversations-import> sends files in parts. Both clean up after themselves.
 
 const PART = 4 * 2 ** 20;
 const LIFT = 400;                                                 // milliseconds
@@ -9,6 +9,7 @@ class Desk extends HTMLElement {
     this.leaving = new AbortController();
     const {signal} = this.leaving;
     const to = event => event.target.closest?.('[data-folder]');
+    document.addEventListener('click', event => this.clear(event), {signal, capture: true});
     document.addEventListener('dragstart', event => {
       this.dragged = event.target.closest?.('[data-conversation]')?.dataset.conversation;
     }, {signal});
@@ -31,6 +32,12 @@ class Desk extends HTMLElement {
   }
   disconnectedCallback() { this.leaving.abort(); }
   connectedMoveCallback() {}
+  // Until the server has said it the dialog is of no conversation: what was typed for another goes.
+  clear({target}) {
+    if (!target.closest?.('[data-open=conversations-sheet]')) return;
+    this.querySelector('dialog h2').textContent = 'Conversation';
+    this.querySelector('dialog .body')?.remove();
+  }
   // A finger that rests on a conversation takes it up: a touch knows no dragstart everywhere.
   press({pointerType, target, clientX, clientY, pointerId}, list) {
     const row = target.closest?.('[data-conversation]');

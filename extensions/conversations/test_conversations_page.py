@@ -1,0 +1,69 @@
+"""The dialog of one conversation, and importing files, in a real browser."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from tests.live import chromium, live
+
+from .store import Store
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+RUNS = ("--extensions", "chat", "conversations", "settings")
+OFFLINE = "document.documentElement.dataset.uiLink = 'offline'"
+ONLINE = "document.documentElement.dataset.uiLink = 'online'"
+
+
+@asynccontextmanager
+async def opened(folder: Path, path: str, *titles: str) -> AsyncGenerator[Page]:
+    """A page at `path`, with these conversations in its list."""
+    data = folder / "data"
+    data.mkdir()
+    async with Store.open(data / "chats.sqlite3") as store:
+        for title in titles:
+            await store.add_user("", title)
+    async with live(data, folder, *RUNS) as server, chromium() as browser:
+        page = await (await browser.new_context()).new_page()
+        await page.goto(server.link)
+        await page.goto(server.address + path)
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        yield page
+
+
+async def sheet_of(page: Page, title: str) -> Locator:
+    row = page.locator("#chat-conversations li.entry", has_text=title)
+    await row.hover(timeout=5_000)
+    await row.locator("[data-open]").click()
+    return page.locator("#conversations-sheet")
+
+
+async def test_the_dialog_of_a_conversation_has_nothing_that_was_typed_for_another(tmp_path: Path):
+    async with opened(tmp_path, "/chat", "One", "Two") as page:
+        sheet = await sheet_of(page, "One")
+        await expect(sheet.locator("h2")).to_have_text("One")
+        await page.fill("#conversations-tags", "secret")
+        await page.fill("#conversations-new-folder", "Letters")
+        await page.keyboard.press("Escape")
+        await sheet_of(page, "Two")
+        await expect(sheet.locator("h2")).to_have_text("Two")
+        await expect(page.locator("#conversations-tags")).to_have_value("")
+        await expect(page.locator("#conversations-new-folder")).to_have_value("")
+
+
+async def test_until_the_server_answers_the_dialog_can_delete_no_other_conversation(tmp_path: Path):
+    async with opened(tmp_path, "/chat", "One", "Two") as page:
+        sheet = await sheet_of(page, "One")
+        await expect(page.locator("#conversations-delete")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await page.evaluate(OFFLINE)
+        await sheet_of(page, "Two")
+        await expect(sheet.locator("h2")).to_have_text("Conversation")
+        await expect(page.locator("#conversations-delete")).to_have_count(0)
+        await sheet.get_by_role("button", name="Close").click()
+        await expect(sheet).to_be_hidden()
+        await page.evaluate(ONLINE)
+        await sheet_of(page, "Two")
+        await expect(sheet.locator("h2")).to_have_text("Two")
