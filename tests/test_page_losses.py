@@ -1,13 +1,15 @@
-"""What was sent in vain, into a wire that died without a word or to a refusal, is not lost."""
+"""What is sent in vain, too early, too slowly or too much at once is not lost."""
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, WebSocketRoute, expect
+from playwright.async_api import FilePayload, Page, Route, WebSocketRoute, expect
 
 from tests.live import asks_to_leave
 from tests.test_page_wires import behind_a_wire
+from tests.test_pictures_story import png
 from tests.test_story import send
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -102,3 +104,34 @@ async def test_a_page_waits_longer_until_it_has_all_that_it_shows(tmp_path: Path
         await expect(page.locator("#say")).to_have_text("All of it.")
         await page.clock.fast_forward(50_000)
         assert await page.evaluate("ends") == 1
+
+
+async def test_a_message_waits_for_every_picture_that_is_on_its_way(tmp_path: Path):
+    async with behind_a_wire(tmp_path) as (_, context, link):
+        page, held, late = await context.new_page(), asyncio.Event(), asyncio.Event()
+
+        async def first_is_late(route: Route) -> None:
+            if not held.is_set():
+                held.set()
+                await late.wait()
+            await route.continue_()
+
+        await page.route("**/ext/images/waiting/*?*", first_is_late)
+        await page.goto(link)
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        waiting, shown = page.locator(".images-row > li"), page.locator(".chat-user .images-shown")
+        await page.set_input_files("#images-file", picture(64))
+        await held.wait()
+        await page.set_input_files("#images-file", picture(96))
+        await expect(waiting).to_have_count(1)
+        await page.fill("#chat-text", "Which is larger?")
+        await page.keyboard.press("Enter")
+        late.set()
+        await expect(waiting).to_have_count(2)
+        await page.wait_for_selector("chat-composer:not([data-ui-enclosing])")
+        await page.press("#chat-text", "Enter")
+        await expect(shown.locator("li")).to_have_count(2)
+
+
+def picture(width: int) -> FilePayload:
+    return {"name": "p", "mimeType": "image/png", "buffer": png(width, 48, (190, 60, 40))}

@@ -286,6 +286,7 @@ class ChatComposer extends HTMLElement {
     this.bagAt = this.bagKey;
     sessionStorage.setItem(this.bagAt, this.bag);
     this.named();
+    this.enclosing = (this.enclosing ?? 0) + 1;                       // others may be on their way already
     this.toggleAttribute('data-ui-enclosing', true);
     let first = '?first';
     for (const file of files) {
@@ -297,7 +298,7 @@ class ChatComposer extends HTMLElement {
       }
       first = '';
     }
-    this.toggleAttribute('data-ui-enclosing', false);
+    this.toggleAttribute('data-ui-enclosing', --this.enclosing > 0);
     if (matchMedia('(hover: hover)').matches) this.box.focus();                     // a phone would show its keyboard
   }
 
