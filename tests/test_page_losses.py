@@ -135,3 +135,29 @@ async def test_a_message_waits_for_every_picture_that_is_on_its_way(tmp_path: Pa
 
 def picture(width: int) -> FilePayload:
     return {"name": "p", "mimeType": "image/png", "buffer": png(width, 48, (190, 60, 40))}
+
+
+async def test_what_is_too_long_for_one_message_stays_and_the_page_says_so(tmp_path: Path):
+    async with behind_a_wire(tmp_path) as (_, context, link):
+        page = await context.new_page()
+        characters = tmp_path / "data" / "characters"
+        characters.mkdir(exist_ok=True)
+        (characters / "Ash.yaml").write_text("name: Ash\ncontext: Ash is calm.\n", "utf-8")
+        await page.goto(link)
+        await page.goto(f"{link.split('?')[0]}characters/Ash")
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        await page.evaluate(FILL, 1_500_000)
+        await expect(page.locator(".toast")).to_contain_text("This is too long to be sent")
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        assert await asks_to_leave(page)
+        await page.evaluate(FILL, 10)
+        await expect(page.locator("#characters-form")).not_to_have_attribute("data-ui-dirty", "")
+        async with asyncio.timeout(20):
+            while "\u5b57" * 10 not in (characters / "Ash.yaml").read_text("utf-8"):
+                await asyncio.sleep(0.05)
+
+
+FILL = """count => { const box = document.getElementById('characters-f-description');
+    box.value = '\u5b57'.repeat(count);
+    box.dispatchEvent(new Event('input', {bubbles: true}));
+    box.form.requestSubmit(); }"""
