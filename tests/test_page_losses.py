@@ -106,6 +106,25 @@ async def test_a_page_waits_longer_until_it_has_all_that_it_shows(tmp_path: Path
         assert await page.evaluate("ends") == 1
 
 
+async def test_words_that_arrive_after_a_long_stall_leave_the_box(tmp_path: Path):
+    async with behind_a_wire(tmp_path) as (proxy, context, link):
+        page = await context.new_page()
+        await page.clock.install()
+        await page.goto(link)
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        proxy.flows.clear()
+        await page.fill("#chat-text", "First words")
+        await page.keyboard.press("Enter")
+        await page.clock.fast_forward(5_000)
+        await expect(page.locator("#chat-text")).to_have_value("First words")
+        proxy.flows.set()
+        await expect(page.locator("article.chat-user")).to_have_count(1)
+        await expect(page.locator("#chat-text")).to_have_value("")
+        await page.reload()
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        await expect(page.locator("#chat-text")).to_have_value("")
+
+
 async def test_a_message_waits_for_every_picture_that_is_on_its_way(tmp_path: Path):
     async with behind_a_wire(tmp_path) as (_, context, link):
         page, held, late = await context.new_page(), asyncio.Event(), asyncio.Event()

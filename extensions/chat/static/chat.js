@@ -332,7 +332,8 @@ class ChatComposer extends HTMLElement {
     if (!mark) return;
     const {how} = mark.dataset, now = this.box.value, there = text && now.startsWith(text);
     if (how === 'before') {
-      this.settle(false);                                           // what comes later is another page's message
+      this.settle(false);
+      this.late = null;                                             // what comes later is another page's message
       if (!there) this.box.value = now.trim() ? `${text}\n\n${now}` : text;
     }
     else if (how === 'out') { if (there) this.box.value = now.slice(text.length).trimStart(); }
@@ -346,12 +347,14 @@ class ChatComposer extends HTMLElement {
     this.log.toEnd(true);
   }
   settle(arrived) {
-    if (this.sent == null) return;
+    const sent = this.sent ?? this.late;                            // a wire may hold it longer than anybody waits
+    if (sent == null) return;
     if (arrived) {
-      sessionStorage.removeItem(this.sent.key);
-      if (this.box.value === this.sent.text) this.box.value = '';
+      sessionStorage.removeItem(sent.key);
+      if (this.box.value === sent.text) this.box.value = '';
       else this.keep();
     }
+    this.late = arrived ? null : sent;
     this.sent = null;
     clearTimeout(this.timer);
   }
@@ -363,7 +366,7 @@ class ChatComposer extends HTMLElement {
     for (const {type, target, oldValue, addedNodes} of changes) {
       if (type === 'childList') for (const node of addedNodes) {
         const mine = node.matches?.('.chat-user') ? [node] : node.querySelectorAll?.('.chat-user') ?? [];
-        if ([...mine].some(each => bare(each.querySelector('.chat-bubble')?.textContent) === bare(this.sent?.text))) this.settle(true);
+        if ([...mine].some(each => bare(each.querySelector('.chat-bubble')?.textContent) === bare((this.sent ?? this.late)?.text))) this.settle(true);
       }
       else if (oldValue !== target.dataset.busy) {
         this.log.querySelector('[role=log]').ariaBusy = target.dataset.busy;
