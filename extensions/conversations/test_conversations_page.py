@@ -1,11 +1,12 @@
 """The dialog of one conversation, and importing files, in a real browser."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import FilePayload, Locator, Page, Route, expect
 
 from tests.live import chromium, live
 
@@ -67,3 +68,46 @@ async def test_until_the_server_answers_the_dialog_can_delete_no_other_conversat
         await page.evaluate(ONLINE)
         await sheet_of(page, "Two")
         await expect(sheet.locator("h2")).to_have_text("Two")
+
+
+def a_file(name: str) -> FilePayload:
+    words = f"You:\nHello {name}\n\nAda:\nHi.\n".encode()
+    return {"name": f"{name}.txt", "mimeType": "text/plain", "buffer": words}
+
+
+@asynccontextmanager
+async def importing(folder: Path) -> AsyncGenerator[tuple[Page, asyncio.Event, asyncio.Event]]:
+    """A page on which a file is chosen, whose words arrive when the second event is set; the
+    first says that they are on their way."""
+    async with opened(folder, "/settings/conversations") as page:
+        sent, arrive = asyncio.Event(), asyncio.Event()
+
+        async def slow(route: Route) -> None:
+            sent.set()
+            await arrive.wait()
+            await route.continue_()
+
+        await page.route("**/ext/conversations/incoming/**", slow)
+        await page.set_input_files("#conversations-files", a_file("one"))
+        await sent.wait()
+        yield page, sent, arrive
+
+
+async def test_files_that_are_chosen_while_others_are_on_their_way_go_with_them(tmp_path: Path):
+    async with importing(tmp_path) as (page, _, arrive):
+        await page.set_input_files("#conversations-files", a_file("two"))
+        arrive.set()
+        await expect(page.locator("#conversations-imported")).to_contain_text("2 conversations")
+
+
+async def test_files_that_came_while_the_connection_was_away_are_imported_after_it(tmp_path: Path):
+    async with importing(tmp_path) as (page, _, arrive):
+        await page.evaluate(OFFLINE)
+        arrive.set()
+        await page.wait_for_function("document.querySelector('#conversations-sending').value === 1")
+        await page.evaluate(f"{ONLINE}; {CONNECTED}")
+        await expect(page.locator("#conversations-imported")).to_contain_text("1 conversation")
+
+
+CONNECTED = """document.dispatchEvent(
+    new CustomEvent('htmx:ws:after:connection', {detail: {connection: {}}}))"""

@@ -124,13 +124,15 @@ class Import extends HTMLElement {
     }
     return found;
   }
+  // What is chosen while others are on their way goes with them.
   async send(files) {
-    if (!files.length || this.sending) return;
+    if (this.coming) { this.coming.push(...files); return; }
+    if (!files.length) return;
+    this.coming = files;
     const bar = this.querySelector('progress'), said = this.querySelector('[role=alert]');
     const batch = [...crypto.getRandomValues(new Uint8Array(12))].map(byte => byte.toString(16).padStart(2, '0')).join('');
-    const whole = files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
+    const whole = () => files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
     let sent = 0;
-    this.sending = true;
     said.hidden = true;
     bar.hidden = false;
     try {
@@ -140,8 +142,9 @@ class Import extends HTMLElement {
           const query = new URLSearchParams({name, at});
           const answer = await fetch(`/ext/conversations/incoming/${batch}/${number}?${query}`, {method: 'POST', body: part, signal: this.leaving.signal});
           if (!answer.ok) throw new Error(await answer.text());
-          bar.value = (sent += part.size) / whole;
+          bar.value = (sent += part.size) / whole();
         }
+        await this.online();
       }
       const form = this.querySelector('form');
       form.elements.batch.value = batch;
@@ -149,8 +152,13 @@ class Import extends HTMLElement {
     } catch (error) {
       if (error.name !== 'AbortError') { said.textContent = error.message; said.hidden = false; }
     }
-    this.sending = false;
+    this.coming = null;
     bar.hidden = true;
+  }
+  // Without a connection the server would never be told that all has come.
+  online() {
+    if (document.documentElement.dataset.uiLink === 'online') return;
+    return new Promise(done => document.addEventListener('htmx:ws:after:connection', done, {once: true, signal: this.leaving.signal}));
   }
 }
 
