@@ -27,7 +27,7 @@ on('htmx:ws:close', async ({detail}) => {
 addEventListener('pageshow', ({persisted}) => { if (persisted) location.reload(); });   // its socket is closed
 on('htmx:ws:before:message:outgoing', event => {  // never queue: what is sent later may surprise
   const {target, detail} = event;               // a button in a form means itself, unless it says data-with-form
-  if (target.matches('button[type=button]:not([data-with-form])')) detail.message.values = JSON.parse(target.getAttribute('hx-vals') ?? '{}');
+  if (target.form && target.matches('button[type=button]:not([data-with-form])')) detail.message.values = JSON.parse(target.getAttribute('hx-vals') ?? '{}');
   if (root.dataset.uiLink && root.dataset.uiLink !== 'online') { event.preventDefault(); say('offline'); }
   else if (new Blob([JSON.stringify(detail.message.values)]).size > 4e6) { event.preventDefault(); notice('page-too-long'); }     // it would end the connection
   else if (target.matches('[data-leaves]') && unsaved()) {

@@ -41,10 +41,10 @@ async def test_an_error_in_a_script_is_on_its_card_and_sets_it_aside(tmp_path: P
         assert ScriptFailed(id="bad", text="x").line == 0
 
 
-def scripted(data: Path, script: str) -> None:
-    write(data / "extensions", "bad", NOTHING)
-    (data / "extensions" / "bad" / "static").mkdir()
-    (data / "extensions" / "bad" / "static" / "bad.js").write_text(script)
+def scripted(data: Path, script: str, id: str = "bad") -> None:
+    write(data / "extensions", id, NOTHING)
+    (data / "extensions" / id / "static").mkdir()
+    (data / "extensions" / id / "static" / f"{id}.js").write_text(script)
 
 
 @pytest.mark.browser
@@ -70,6 +70,22 @@ async def test_a_page_lives_on_when_a_script_throws(tmp_path: Path, script: str)
         await expect(page.locator("#settings-bad-toggle")).to_have_attribute(
             "aria-checked", "false"
         )
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(90)
+async def test_of_several_scripts_that_fail_each_is_on_its_own_card(tmp_path: Path):
+    data, ids = tmp_path / "data", ("bad", "ugly", "worse")
+    for id in ids:
+        scripted(data, f"throw new Error('of {id}');", id)
+    async with live(data, tmp_path, "--extensions", *ids) as server, chromium() as browser:
+        page = await (await browser.new_context()).new_page()
+        await page.goto(server.link)
+        for id in ids:
+            card = page.locator(f"#settings-{id}")
+            await expect(card).to_contain_text(
+                f"in its script in the page: RuntimeError: Uncaught Error: of {id}"
+            )
 
 
 async def test_safe_mode_says_so_and_how_to_leave_it(tmp_path: Path):
