@@ -322,6 +322,23 @@ async def test_the_shortcuts_and_the_keys_they_name(tmp_path: Path):
         await expect(page.locator("#chat-submit")).to_be_visible()
 
 
+async def test_an_arrow_that_is_held_writes_one_version(tmp_path: Path):
+    async with opened(tmp_path, "One.", "Two.", "Three.") as (_, _, page):
+        await page.fill("#chat-text", "Hi.")
+        await page.keyboard.press("Enter")
+        reply, versions = page.locator("article.chat-reply"), page.locator(".chat-versions")
+        await expect(reply).to_contain_text("One.")
+        await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+        await page.locator("#chat-log").click()
+        await page.keyboard.down("ArrowRight")
+        await expect(versions).to_contain_text("2/2")
+        await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+        await page.keyboard.down("ArrowRight")
+        await page.keyboard.up("ArrowRight")
+        await page.keyboard.press("ArrowLeft")
+        await expect(versions).to_contain_text("1/2")
+
+
 async def test_the_palette_on_a_phone(tmp_path: Path):
     async with opened(tmp_path, width=390) as (_, _, page):
         await page.get_by_role("button", name="Commands").click()

@@ -22,6 +22,6 @@ on('keydown', event => {
   const wants = document.querySelector(`[data-key="${CSS.escape(name)}"]:not(:disabled)`);
   if (!wants) return;
   event.preventDefault();
-  if (event.repeat && name !== key) return;
+  if (event.repeat) return;
   if (wants instanceof HTMLButtonElement) wants.click(); else wants.focus();
 });
