@@ -670,6 +670,31 @@ async def test_an_error_leaves_in_the_end_and_covers_no_way_out(tmp_path: Path):
             await expect(toasts).to_have_count(0)
 
 
+async def test_the_toasts_of_a_page_that_is_not_seen_keep_no_clock_once_they_are_gone(
+    tmp_path: Path,
+):
+    async with opened(tmp_path) as (_, _, page):
+        await page.clock.install()
+        await page.evaluate(UNSEEN)
+        for _ in range(5):
+            await page.evaluate(TOAST, "error")
+        await expect(page.locator(".toast")).to_have_count(3)
+        await page.clock.run_for(2_000)
+        await page.evaluate("self.ticks = 0")
+        await page.clock.run_for(1_000)
+        assert await page.evaluate("ticks") == 3
+
+
+UNSEEN = """() => {
+    Object.defineProperty(document, 'hidden', {get: () => true});
+    const {setTimeout} = self;
+    self.setTimeout = (does, after, ...more) => {
+        if (does.name === 'leave') self.ticks++;
+        return setTimeout(does, after, ...more);
+    };
+}"""
+
+
 async def test_focus_comes_back_to_the_row_whose_dialog_was_open(tmp_path: Path):
     """Its button is out of sight meanwhile."""
     async with opened(tmp_path, "Hello.") as (_, _, page):

@@ -4,7 +4,7 @@ const notice = id => at('toasts').append(at(id).content.querySelector('.toast').
 on('page:notice', ({detail}) => notice(detail));
 const held = toast => toast.matches(':hover, :focus-within');
 function leave(toast, seconds) {
-  if (!seconds) return toast.remove();
+  if (!seconds || !toast.isConnected) return toast.remove();
   setTimeout(leave, 1000, toast, document.hidden || held(toast) ? Math.max(seconds, 2) : seconds - 1);
 }
 const watching = new MutationObserver(changes => {
