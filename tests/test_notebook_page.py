@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import CDPSession, Page, expect
 
 from extensions.writing.trash import Trash
 from tests.engines.real import ROOT, STORIES, interpreter
@@ -322,3 +322,41 @@ async def test_what_is_typed_while_the_text_is_renamed_elsewhere_is_saved(tmp_pa
         await until(page, "document.querySelector('writing-box').name === 'tale'")
         await expect(other.locator("#writing-text")).to_have_value("Once upon")
         assert await page.evaluate("document.querySelector('writing-box').settled")
+
+
+async def test_a_word_that_an_input_method_composes_outlives_what_others_write(tmp_path: Path):
+    data = tmp_path / "data"
+    (data / "notebook").mkdir(parents=True)
+    (data / "notebook" / "story.txt").write_text("Once")
+    async with live(data, tmp_path / "environments") as server, chromium() as browser:
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        page, other = await context.new_page(), await context.new_page()
+        await page.goto(server.link)
+        for each in (other, page):
+            await each.goto(f"{server.address}/notebook/story")
+            await expect(each.locator("#writing-text")).to_have_value("Once")
+        await page.bring_to_front()
+        await page.locator("#writing-text").press("End")
+        keys = await context.new_cdp_session(page)
+        for so_far in ("に", "にほ"):
+            await compose(keys, so_far)
+        await other.evaluate(WRITE_BEFORE_IT)
+        await until(
+            page,
+            """document.querySelector('writing-box writing-change')
+            || document.querySelector('#writing-text').value.startsWith('Yes. ')""",
+        )
+        await compose(keys, "にほん")
+        await keys.send("Input.insertText", {"text": "日本"})
+        await expect(page.locator("#writing-text")).to_have_value("Yes. Once日本")
+        await expect(other.locator("#writing-text")).to_have_value("Yes. Once日本")
+
+
+async def compose(keys: CDPSession, text: str) -> None:
+    where = {"selectionStart": len(text), "selectionEnd": len(text)}
+    await keys.send("Input.imeSetComposition", {"text": text, **where})
+
+
+WRITE_BEFORE_IT = """() => { const box = document.querySelector('#writing-text');
+    box.setRangeText('Yes. ', 0, 0);
+    box.dispatchEvent(new Event('input', {bubbles: true})); }"""

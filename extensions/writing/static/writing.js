@@ -39,10 +39,13 @@ class WritingBox extends HTMLElement {
     this.sent ??= null;         // the same with the change that is on its way
     this.refused ??= null;      // what stood here when a change was refused: only another text is tried by itself
     this.waiting = [];
+    this.composing = false;     // an input method is at work on a word
     this.stop = new AbortController();
     const {signal} = this.stop;
     this.box.addEventListener('input', () => this.later(), {signal});
     this.box.addEventListener('blur', () => this.send(), {signal});
+    this.box.addEventListener('compositionstart', () => { this.composing = true; }, {signal});
+    this.box.addEventListener('compositionend', () => { this.composing = false; this.take(); }, {signal});
     addEventListener('pagehide', () => this.send(), {signal});
     document.addEventListener('click', event => this.hold(event), {signal, capture: true});
     document.addEventListener('htmx:ws:after:connection', () => this.sent == null ? this.later() : this.button.click(), {signal});
@@ -113,6 +116,7 @@ class WritingBox extends HTMLElement {
 
   take() {
     this.here();
+    if (this.composing) return;                  // a box that a script writes on ends the word as it is
     const now = this.querySelector('writing-now');
     const key = now && `${now.dataset.revision} ${now.dataset.name} ${now.dataset.refused ?? ''}`;
     if (key && key !== this.key) { this.key = key; this.whole(now.dataset, now.textContent); }
