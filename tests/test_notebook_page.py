@@ -1,6 +1,7 @@
 """A writing session in a real browser: two tabs, a real model, files."""
 
 import asyncio
+import os
 import re
 import shutil
 from collections.abc import AsyncGenerator
@@ -8,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import CDPSession, Page, expect
+from playwright.async_api import CDPSession, Locator, Page, expect
 
 from extensions.writing.trash import Trash
 from tests.engines.real import ROOT, STORIES, interpreter
@@ -360,3 +361,32 @@ async def compose(keys: CDPSession, text: str) -> None:
 WRITE_BEFORE_IT = """() => { const box = document.querySelector('#writing-text');
     box.setRangeText('Yes. ', 0, 0);
     box.dispatchEvent(new Event('input', {bubbles: true})); }"""
+
+
+async def test_a_text_is_renamed_though_the_list_is_drawn_anew_meanwhile(tmp_path: Path):
+    notes = tmp_path / "data" / "notebook"
+    notes.mkdir(parents=True)
+    for changed, name in enumerate(("three", "two", "one")):
+        (notes / f"{name}.txt").write_text(name)
+        os.utime(notes / f"{name}.txt", (changed, changed))
+    async with live(tmp_path / "data", tmp_path / "environments") as server, chromium() as browser:
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        page, other = await context.new_page(), await context.new_page()
+        await page.goto(server.link)
+        for each in (other, page):
+            await each.goto(f"{server.address}/notebook/three")
+            await expect(each.locator("html")).to_have_attribute("data-ui-link", "online")
+        await page.bring_to_front()
+        await row(page, "two").hover()
+        await row(page, "two").get_by_role("button", name="Rename").click()
+        await page.keyboard.press("Control+a")
+        await page.keyboard.type("second")
+        await row(other, "one").locator("[aria-label^=Delete]").dispatch_event("click")
+        await expect(row(page, "one")).to_have_count(0)
+        await page.keyboard.press("Enter")
+        await expect(row(page, "second")).to_be_visible()
+        assert (notes / "second.txt").read_text("utf-8") == "two"
+
+
+def row(page: Page, name: str) -> Locator:
+    return page.locator(f"#writing-list > ul > li:has(a[title={name}])")

@@ -70,6 +70,39 @@ async def test_until_the_server_answers_the_dialog_can_delete_no_other_conversat
         await expect(sheet.locator("h2")).to_have_text("Two")
 
 
+async def test_a_folder_is_renamed_though_the_list_is_drawn_anew_meanwhile(tmp_path: Path):
+    async with opened(tmp_path, "/chat") as page:
+        other = await page.context.new_page()
+        await other.goto(page.url)
+        await new_folder(page, "Beta")
+        await new_folder(page, "Gamma")
+        beta = page.locator(".chat-folder[data-folder=Beta]")
+        await beta.hover()
+        await beta.get_by_role("button", name="Rename").click()
+        await page.keyboard.press("Control+a")
+        await page.keyboard.type("Letters")
+        await new_folder(other, "Alpha")
+        await expect(page.locator(".chat-folder[data-folder=Alpha]")).to_be_visible()
+        await page.bring_to_front()
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".chat-folder[data-folder=Letters]")).to_be_visible()
+        folders = page.locator(".chat-folder")
+        assert await folders.evaluate_all("all => all.map(one => one.dataset.folder)") == [
+            "Alpha",
+            "Gamma",
+            "Letters",
+        ]
+
+
+async def new_folder(page: Page, name: str) -> None:
+    await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+    await page.bring_to_front()
+    await page.click("#chat-new-folder")
+    await page.keyboard.type(name)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(f".chat-folder[data-folder={name}]")).to_be_visible()
+
+
 def a_file(name: str) -> FilePayload:
     words = f"You:\nHello {name}\n\nAda:\nHi.\n".encode()
     return {"name": f"{name}.txt", "mimeType": "text/plain", "buffer": words}
