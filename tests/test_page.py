@@ -582,6 +582,23 @@ async def test_a_formula_with_an_arrow_has_it(tmp_path: Path):
         assert watched.complaints == []
 
 
+async def test_a_formula_is_drawn_though_its_library_did_not_come_at_first(tmp_path: Path):
+    async with opened(tmp_path, "So $a$.", "So $b$.") as (server, signed_in, _):
+        assert signed_in.browser
+        known = await signed_in.storage_state()
+        context = await signed_in.browser.new_context(storage_state=known)  # It may complain.
+        page = await context.new_page()
+        await page.goto(f"{server.address}/chat")
+        await context.route("**/katex.min.js", lambda route: route.abort())
+        for words in ("One", "Two"):
+            await page.fill("#chat-text", words)
+            async with page.expect_request("**/katex.min.js"):
+                await page.keyboard.press("Enter")
+            await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+            await context.unroute("**/katex.min.js")
+        await expect(page.locator("chat-math").last.locator(".katex")).to_have_count(1)
+
+
 LOOKS = """() => {
   window.looks = 0;
   for (const name of ['querySelector', 'querySelectorAll']) {

@@ -389,6 +389,9 @@ let katex;
 const drawing = () => katex ??= import(`${KATEX}.js`).then(() => {
   document.head.append(style(`${KATEX}.css`));        // fonts are only known to a page as a whole
   return self.katex;
+}).catch(error => {
+  katex = null;                                       // the next formula asks again
+  throw error;
 });
 
 // The page's policy forbids attributes with styles, which KaTeX writes; a style that is set is none.
