@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from kernel.api import Struct, kill_at
+from msgspec import convert
+
+from kernel.api import Meta, Struct, kill_at
 
 from . import schema
 from .reasons import is_damage
@@ -59,7 +61,8 @@ class Listed(Struct, frozen=True):
     id: str
     title: str
     messages: int
-    updated: float
+    updated: Annotated[float, Meta(ge=0, le=3e10)]
+    """A time that every calendar has; damage makes others."""
 
 
 def now() -> str:
@@ -127,7 +130,7 @@ class Backups:
         """The conversations in a backup, as its list showed them."""
         with _read(), closing(self.open(name)) as connection:
             return [
-                Listed(*row)
+                convert(dict(zip(Listed.__struct_fields__, row, strict=True)), Listed)
                 for row in connection.execute(
                     "SELECT id, title, (SELECT count(*) FROM messages m"
                     " WHERE m.conversation = c.id AND m.deleted IS NULL), updated"
@@ -159,6 +162,7 @@ class Backups:
         if not NAME.fullmatch(name) or not path.is_file():
             raise Unknown("This backup is not there any more. Choose another one.")
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        connection.text_factory = lambda data: data.decode(errors="replace")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(schema.MIGRATIONS):
             connection.close()
@@ -189,7 +193,7 @@ class Backups:
 
     def _described(self, backup: Backup) -> Backup | None:
         try:
-            with closing(self.open(backup.name)) as connection:
+            with _read(), closing(self.open(backup.name)) as connection:
                 return Backup(
                     backup.name,
                     backup.number,
@@ -205,7 +209,7 @@ class Backups:
     def _is_like(self, backup: Backup, present: sqlite3.Connection) -> bool:
         """Whether it holds the same; not if it cannot be read, or is of another schema."""
         unread = suppress(OSError, sqlite3.Error, StoreFailed, Unknown)
-        with unread, closing(self.open(backup.name)) as connection:
+        with unread, _read(), closing(self.open(backup.name)) as connection:
             return all(_rows(connection, query) == _rows(present, query) for query in ALL)
         return False
 
@@ -233,8 +237,11 @@ def _read() -> Iterator[None]:
     """Damage that is met is a backup's, and says nothing of the database that is in use."""
     try:
         yield
+    except ValueError as error:  # No text, no number; SQLite's own words repeat the damage, too.
+        raise StoreFailed(DAMAGED) from error
     except sqlite3.DatabaseError as error:
-        if is_damage(error):
+        name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")  # Python's own have none.
+        if is_damage(error) or name.startswith("SQLITE_ERROR"):
             raise StoreFailed(DAMAGED) from error
         raise
 

@@ -287,6 +287,60 @@ async def test_a_damaged_backup_is_not_looked_into_and_costs_nothing_else():
         assert not app.kernel.guard._history
 
 
+def rewrite(file: Path, old: bytes, new: bytes) -> None:
+    """Damage that leaves SQLite's pages as they should be, but not what stands in them."""
+    data = file.read_bytes()
+    assert old in data
+    assert len(old) == len(new)
+    file.write_bytes(data.replace(old, new))
+
+
+async def test_a_letter_that_is_none_costs_a_backup_that_letter_alone(store: Store, path: Path):
+    await store.add_user("", "wörds")
+    await store.backup("asked")
+    [backup] = await store.backups()
+    rewrite(path.parent / "backups" / backup.name, "wö".encode(), b"w\xff\xff")
+    assert [c.title for c in await store.look(backup.name)] == ["w\ufffd\ufffdrds"]
+    await store.restore(backup.name)
+    assert await titles(store) == ["w\ufffd\ufffdrds"]
+
+
+async def test_a_backup_whose_damage_sqlite_tells_in_no_words_is_told(store: Store, path: Path):
+    """What it says repeats a name that is no text."""
+    await store.add_user("", "first")
+    await store.backup("asked")
+    [backup] = await store.backups()
+    rewrite(path.parent / "backups" / backup.name, b"conversations", b"convers\xff(ions")
+    for act in (store.look, store.restore):
+        with pytest.raises(StoreFailed, match="This backup is damaged"):
+            await act(backup.name)
+    assert await store.backups() == []
+    assert not store.partial
+    assert await titles(store) == ["first"]
+
+
+async def test_a_backup_that_lost_the_name_of_a_table_is_told(store: Store, path: Path):
+    await store.add_user("", "first")
+    await store.backup("asked")
+    [backup] = await store.backups()
+    rewrite(path.parent / "backups" / backup.name, b"conversations", b"conversatiens")
+    with pytest.raises(StoreFailed, match="This backup is damaged"):
+        await store.look(backup.name)
+
+
+@pytest.mark.parametrize("time", [1e300, -1e300])
+async def test_a_backup_with_a_time_that_is_in_no_calendar_is_told(
+    store: Store, path: Path, time: float
+):
+    await store.add_user("", "first")
+    await store.backup("asked")
+    [backup] = await store.backups()
+    with closing(sqlite3.connect(path.parent / "backups" / backup.name)) as other, other:
+        other.execute("UPDATE conversations SET updated = ?", (time,))
+    with pytest.raises(StoreFailed, match="This backup is damaged"):
+        await store.look(backup.name)
+
+
 class Calendar:
     """Days of starts, without waiting for them."""
 
