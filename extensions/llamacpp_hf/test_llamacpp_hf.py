@@ -31,6 +31,7 @@ MODEL, HALF, FOLDER = (
 ADAPTER = STORIES.parent / "lora-stories260K"
 LORA = ((str(ADAPTER / "lora-shakespeare-f32.gguf"), 1.0),)
 LEANING = ROOT / "tests" / "engines" / "leaning.py"
+BESIDE = ROOT / "tests" / "engines" / "beside.py"
 ALL = {"cfg_cache": True}
 LONG = " ".join(f"Lily saw {n} birds and she was happy." for n in range(80))
 """Many pieces."""
@@ -208,6 +209,34 @@ async def test_what_is_read_beside_a_reply_holds_up_no_other_and_can_be_stopped(
     stopped.cancel()
     assert [delta async for delta in stopped] == []
     other.cancel()
+
+
+async def said_at_the_end(reply: Generation) -> str:
+    with pytest.raises(WorkerError) as failure:
+        async for _ in reply:
+            pass
+    return str(failure.value)
+
+
+async def test_memory_that_is_gone_beside_ends_its_reply_and_no_more_unless_a_step_fails_too(
+    environment: Path,
+):
+    endless = Request(prompt="Tom", sampling=Sampling(ban_eos_token=True, max_new_tokens=1900))
+    guided = Request(prompt="Hi", sampling=Sampling(max_new_tokens=9, **NEGATIVES))
+    async with engine("llamacpp_hf", environment, BESIDE) as worker:
+        await worker.load(MODEL, ALL)
+        other = worker.generate(endless)
+        await anext(other)
+        await worker.call("starve", step=False)
+        said = await said_at_the_end(worker.generate(guided))
+        assert said.startswith("The memory ran out while reading a prompt. Shorten what is sent")
+        await anext(other)
+        await worker.call("starve", step=True)
+        async with asyncio.timeout(10):
+            said = await asyncio.gather(*map(said_at_the_end, (worker.generate(guided), other)))
+        assert "while reading a prompt" in said[0]
+        assert "while writing a reply" in said[1]
+        assert (await ask(worker))[0] == STORY
 
 
 async def test_what_may_come_next_goes_through_its_samplers(worker: Worker):

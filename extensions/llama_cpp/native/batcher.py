@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from extensions.llama_cpp.native.context import ABORTED, FULL, Context
+from extensions.llama_cpp.native.context import ABORTED, FULL, Context, OutOfMemory
 from extensions.llama_cpp.native.prefixes import Prefixes
 from extensions.llama_cpp.native.row import Adapters, Row
 from kernel.contract import Output, Refused
@@ -47,6 +47,8 @@ class Batcher:
         self._cancelled: set[int] = set()
         self._stepping: Sequence[Row] = ()
         self._lock = threading.Lock()
+        self._told: list[Output] = []
+        """What is new of the last step; it is owed where that fails."""
         self._crowded = False
         """Whether those that run are all that find room, until one of them ends."""
         self._speed = 0.0
@@ -69,7 +71,9 @@ class Batcher:
 
     def step(self) -> list[Output]:
         """Advance all requests by one decode step; what is new of each."""
-        outputs = self._leave() if self._cancelled else []
+        outputs = self._told = list[Output]()
+        if self._cancelled:
+            outputs += self._leave()
         if self._waiting:
             self._admit()
         if self._prefixes.untidy and self._rows:
@@ -105,7 +109,7 @@ class Batcher:
         for row in rows:
             self._drop(row)
         self._prefixes.forget_all()
-        return [row.finish("error", error) for row in rows]
+        return [*self._told, *(row.finish("error", error) for row in rows)]
 
     def _in_vain(self) -> bool:
         """Whether all who take part in the step were cancelled."""
@@ -276,4 +280,7 @@ class Batcher:
 def failed(row: Row, error: Exception) -> Output:
     if isinstance(error, Refused):
         return row.finish("error", str(error), error.refused)
+    if isinstance(error, OutOfMemory):
+        says = f"The memory ran out while {error}. Shorten what is sent, or load the model with"
+        return row.finish("error", f"{says} less context.")
     return row.finish("error", f"Its sampler failed: {error}")
