@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,16 @@ class Member(NamedTuple):
     read: Callable[[], bytes]
 
 
+class _Listed(FileIO):
+    """An archive whose list is refused before it takes memory: zipfile reads it in one piece, and
+    alone knows where it takes the list's size from."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size and size > LIST:
+            raise Unreadable("It holds more files than any library of conversations")
+        return super().read(size)
+
+
 def members(name: str, file: Path) -> list[Member]:
     """The files to read; raises Unreadable for an archive that cannot be trusted."""
     with file.open("rb") as opened:
@@ -35,10 +46,11 @@ def members(name: str, file: Path) -> list[Member]:
     if not head.startswith(b"PK\x03\x04"):
         check(file.stat().st_size, head)
         return [Member(name, file.read_bytes)] if _is_meant(name) else []
-    _look_at_the_end(file)
     try:
-        with zipfile.ZipFile(file) as archive:
+        with _Listed(file) as listed, zipfile.ZipFile(listed) as archive:
             infos = archive.infolist()
+    except Unreadable:
+        raise
     except (zipfile.BadZipFile, ValueError, OSError) as error:
         raise Unreadable(f"The archive is damaged ({error})") from None
     found = [info for info in infos if not info.is_dir() and _is_meant(info.filename)]
@@ -71,20 +83,3 @@ def _unpacked(file: Path, info: zipfile.ZipInfo) -> bytes:
         raise Unreadable(f"It is damaged ({error})") from None
     check(len(data), head)
     return data
-
-
-def _look_at_the_end(file: Path) -> None:
-    """Refuse before zipfile reads a list of a million files into memory."""
-    with file.open("rb") as opened:
-        size = opened.seek(0, 2)
-        opened.seek(max(0, size - 70_000))
-        end = opened.read()
-    at = end.rfind(b"PK\x05\x06")
-    if at < 0:
-        raise Unreadable("The archive is damaged: its end is missing")
-    size = end[at + 12 : at + 16]
-    if b"PK\x06\x07" in end:  # The form for large archives: of 2 GB, or of 65,536 files.
-        record = end[max(0, at - 76) : at - 20]  # Where zipfile looks for it, too.
-        size = record[40:48] if record.startswith(b"PK\x06\x06") else b"\xff" * 8
-    if int.from_bytes(size, "little") > LIST:
-        raise Unreadable("It holds more files than any library of conversations")

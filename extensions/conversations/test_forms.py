@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import random
+import struct
 import time
 import tracemalloc
 import zipfile
@@ -564,10 +565,24 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(ours, "LIST", 1000)
     with pytest.raises(Unreadable, match="more files"):
         members("l.zip", large)
+    monkeypatch.undo()
     broken = tmp_path / "k.zip"
     broken.write_bytes(bomb.read_bytes()[:-30])
     with pytest.raises(Unreadable, match="damaged"):
         members("k.zip", broken)
+
+
+def test_a_list_of_any_length_is_refused_wherever_an_archive_says_it(tmp_path: Path):
+    """What is to be read is what zipfile reads, whatever else looks like the end of an archive."""
+    end = b"PK\x05\x06"
+    size, start = int.from_bytes(end, "little"), 4
+    hidden = tmp_path / "h.zip"
+    hidden.write_bytes(b"PK\x03\x04")
+    with hidden.open("rb+") as file:
+        file.seek(start + size)  # A hole, which takes no room on the disk.
+        file.write(end + struct.pack("<4H2LH", 0, 0, 1, 1, size, start, 0))
+    with pytest.raises(Unreadable, match="more files"):
+        members("h.zip", hidden)
 
 
 # --- over the wire ----------------------------------------------------------------------
