@@ -18,12 +18,13 @@ Emit = Callable[[Delta | float | None], bool]
 class Callbacks:
     """For a library with one blocking call and a callback per request: `work(request, emit)`.
 
-    At most `threads` calls run at once; the others wait their turn.
+    At most `threads` calls run at once, and a question beside them; the others wait their turn.
     """
 
     def __init__(self, work: Callable[[Request, Emit], Finish], threads: int) -> None:
         self._work = work
         self._pool = ThreadPoolExecutor(threads)
+        self._questions = ThreadPoolExecutor(1)
         self._outputs: queue.SimpleQueue[Output] = queue.SimpleQueue()
         self._runs: dict[int, Future[None]] = {}
         self._cancelled: set[int] = set()
@@ -49,16 +50,19 @@ class Callbacks:
             return outputs
 
     def ask(self, work: Callable[[], T], cancelled: Callable[[], bool]) -> T:
-        """The answer to a question, which waits its turn as a request does; raises Refused."""
-        run = self._pool.submit(work)
+        """The answer to a question, which waits for other questions and for no request; raises
+        Refused. Who gives it up hears so at once, whenever `work` itself looks."""
+        run = self._questions.submit(work)
         while not run.done():
-            if cancelled() and run.cancel():
+            if cancelled():
+                run.cancel()
                 raise Refused(STOPPED)
             wait([run], LOOK)
         return run.result()
 
     def close(self) -> None:
         self._pool.shutdown()
+        self._questions.shutdown()
 
     def _run(self, id: int, request: Request) -> None:
         def emit(news: Delta | float | None) -> bool:

@@ -494,23 +494,36 @@ def test_a_call_that_ends_before_it_is_known_is_forgotten():
     assert not engine._runs
 
 
-def test_a_question_waits_for_its_turn_and_need_not():
-    gate, cancelled = threading.Event(), threading.Event()
+def test_a_question_waits_for_no_request_and_can_be_given_up():
+    gate, begun, cancelled = threading.Event(), threading.Event(), threading.Event()
 
     def work(request, emit):
         gate.wait(5)
         return Finish("stop")
 
+    def endless():
+        begun.set()
+        gate.wait(5)
+
+    def give_up():
+        begun.wait(5)
+        return True
+
     engine = Callbacks(work, threads=1)
-    engine.submit(1, Request(prompt="a"))
-    cancelled.set()
-    with pytest.raises(Refused, match="cancelled"):
-        engine.ask(lambda: 7, cancelled.is_set)
-    gate.set()
+    for id in range(3):
+        engine.submit(id, Request(prompt="a"))
     assert engine.ask(lambda: 7, lambda: False) == 7
+    assert not engine.poll(0), "they go on, or have not begun"
     with pytest.raises(ZeroDivisionError):
         engine.ask(lambda: 7 / 0, lambda: False)
+    with pytest.raises(Refused, match="cancelled"):
+        engine.ask(endless, give_up)
+    with pytest.raises(Refused, match="cancelled"):
+        engine.ask(cancelled.set, lambda: True)
+    assert not gate.is_set()
+    gate.set()
     engine.close()
+    assert not cancelled.is_set(), "it never began"
 
 
 class Words:
