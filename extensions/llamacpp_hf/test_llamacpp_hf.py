@@ -31,6 +31,8 @@ MODEL, HALF, FOLDER = (
 ADAPTER = STORIES.parent / "lora-stories260K"
 LORA = ((str(ADAPTER / "lora-shakespeare-f32.gguf"), 1.0),)
 LEANING = ROOT / "tests" / "engines" / "leaning.py"
+PIECE = 64
+"""Tokens that are read beside at once."""
 BESIDE = ROOT / "tests" / "engines" / "beside.py"
 ALL = {"cfg_cache": True}
 LONG = " ".join(f"Lily saw {n} birds and she was happy." for n in range(80))
@@ -209,6 +211,26 @@ async def test_what_is_read_beside_a_reply_holds_up_no_other_and_can_be_stopped(
     stopped.cancel()
     assert [delta async for delta in stopped] == []
     other.cancel()
+
+
+async def test_many_that_read_beside_hold_up_the_others_no_longer_than_one(environment: Path):
+    """They take turns, and a reply with guidance that is written already waits for none."""
+    guided = {"guidance_scale": 1.5, "ban_eos_token": True}
+    async with engine("llamacpp_hf", environment, BESIDE) as worker:
+        await worker.load(MODEL, ALL)
+        negatives = [f"{n} " + LONG[:800] for n in range(4)]
+        written = [(await ask(worker, negative_prompt=each, **guided))[0] for each in negatives]
+        endless = Sampling(max_new_tokens=1000, **guided)
+        other = worker.generate(Request(prompt="Tom", sampling=endless))
+        await anext(other)
+        await worker.call("watch")
+        asked = [ask(worker, negative_prompt=each, **guided) for each in negatives]
+        async with asyncio.timeout(20):
+            again = await asyncio.gather(*asked)
+        assert [text for text, _, _ in again] == written
+        assert await worker.call("most") <= 2 * PIECE, "one of it, and one of those that read"
+        other.cancel()
+        assert len([delta async for delta in other]) > 24, "it went on meanwhile"
 
 
 async def said_at_the_end(reply: Generation) -> str:

@@ -14,7 +14,8 @@ from extensions.llama_cpp.native.row import Adapters, Row
 from kernel.contract import Output, Refused
 
 PAUSE = 0.1
-"""Seconds that replies may stand still while prompts are read beside them."""
+"""Seconds that replies may stand still while prompts are read beside them; what is read in a memory
+of its own may take as long once more, and then a piece."""
 WHILE = 1.0
 """Seconds that a step reads prompts where nobody writes: who comes meanwhile waits for its end. 512
 tokens of a model of a billion parameters take 5.8 s on two cores so, and 5.7 s in one step."""
@@ -143,17 +144,26 @@ class Batcher:
             self._rows.append(row)
 
     def _read_beside(self, outputs: list[Output]) -> Collection[Row]:
-        """Let choosers read on that read more than their row; those that cannot choose yet."""
+        """Let choosers read on that read more than their row; those that cannot choose yet. Who
+        writes does so in each step; the others take turns, at least one of them in each."""
         late: list[Row] = []
-        for row in [row for row in self._rows if row.behind]:
+        begun, spent = time.monotonic(), False
+        rows = [row for row in self._rows if row.behind]
+        for row in sorted(rows, key=lambda row: (row.reading, row.read_on)):
             try:
-                if row.behind and row.behind():
+                if (spent and row.reading) or self._reads_on(row):
                     late.append(row)
                     outputs.append(Output(row.id, progress=row.past / len(row.tokens)))
             except Exception as error:
                 outputs.append(failed(row, error))
                 self._drop(row)
+            spent = spent or (row.reading and time.monotonic() - begun > PAUSE)
         return late
+
+    def _reads_on(self, row: Row) -> bool:
+        """Read a piece beside it; whether there is more."""
+        row.read_on = time.monotonic()
+        return bool(row.behind and row.behind())
 
     def _gather(self, late: Collection[Row]) -> tuple[list[Row], list[tuple[Row, int]]]:
         """Fill the batch: the replies of one set of adapters, and what prompts of it find room; who

@@ -55,6 +55,8 @@ class Row:
     ) -> None:
         self.id, self.chooser, self.adapters = id, chooser, adapters
         self.behind: Callable[[], bool] | None = getattr(chooser, "behind", None)
+        self.read_on = 0.0
+        """When that was asked for last."""
         self.tokens = np.array(prompt, np.int32)
         """What is to be read: the prompt, and what was written when its memory was taken away."""
         self.prompt_length = len(prompt)
