@@ -9,7 +9,7 @@ from typing import TypeVar
 from .backups import Backup, Cause, Listed
 from .database import Database, Work
 from .growth import Growth, write_growth
-from .records import StoreFailed
+from .records import StoredMessage, StoreFailed
 from .recovery import recover
 from .replacement import put_in_place
 from .secret import Secret
@@ -27,6 +27,8 @@ class Keeping:
         self._growing: dict[str, Growth] = {}
         self.running = set[str]()
         """Replies that are being written."""
+        self._beginning = 0
+        """How many are on their way there; not the incognito ones."""
         self._changes = 0
         self._news = asyncio.Event()
         self._unsaved = ""
@@ -102,11 +104,17 @@ class Keeping:
     async def recover(self) -> None:
         """Put aside what is damaged, and open what can be read of it, with the replies that ended
         and could not be saved any more."""
-        if any(not is_secret(id) for id in self.running):  # Its end would be refused.
-            raise StoreFailed(BEING_WRITTEN.format("recover"))
         path = self._database.path
-        ended = {id: growth for id, growth in self._growing.items() if not is_secret(id)}
-        await self._swap(lambda _: lambda: recover(path, ended))
+
+        def replace(_: sqlite3.Connection) -> Callable[[], None]:
+            running = self.running.copy()
+            if self._beginning or any(not is_secret(id) for id in running):
+                raise StoreFailed(BEING_WRITTEN.format("recover"))  # Its end would be refused.
+            growing = self._growing.copy()
+            ended = {id: growth for id, growth in growing.items() if not is_secret(id)}
+            return lambda: recover(path, ended)
+
+        await self._swap(replace)
 
     async def accept(self) -> None:
         """Go on with what was recovered."""
@@ -124,6 +132,17 @@ class Keeping:
     async def _read(self, id: str, work: Work[T]) -> T:
         """Read where what bears this id is kept."""
         return await (self.secret.read(work) if is_secret(id) else self._database.read(work))
+
+    async def _begin(self, work: Work[StoredMessage], parent: str) -> StoredMessage:
+        """Write the beginning of a reply; nothing is recovered until it is known to be running."""
+        counts = not is_secret(parent)
+        self._beginning += counts
+        try:
+            begun = await self._write(work, parent)
+            self.running.add(begun.id)
+            return begun
+        finally:
+            self._beginning -= counts
 
     def _notice(self) -> None:
         if self.failure:

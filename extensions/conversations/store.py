@@ -297,14 +297,13 @@ class Store(Erasing):
                 model=model, loader=loader, sampling=sampling, name=name,
             )  # fmt: skip
 
-        writing = asyncio.ensure_future(self._write(work, parent))
+        writing = asyncio.ensure_future(self._begin(work, parent))
         try:
             begun = await asyncio.shield(writing)
         except asyncio.CancelledError:  # It is written all the same, and nobody goes on with it.
             writing.add_done_callback(self._forsaken)
             raise
         self._wordless.add(begun.id)
-        self.running.add(begun.id)
         for tell in self.began:
             tell()
         return begun

@@ -301,6 +301,19 @@ async def test_r8_it_is_not_recovered_while_a_reply_is_written(tmp_path: Path):
         assert (await store.message(reply.id)).state == "done"
 
 
+async def test_r8_it_is_not_recovered_while_a_reply_is_just_beginning(tmp_path: Path):
+    async with Store.open(tmp_path / "chats.sqlite3") as store:
+        asked = await store.add_user("", "Hello")
+        beginning = asyncio.create_task(store.begin_reply(asked.id))
+        await asyncio.sleep(0)
+        with pytest.raises(StoreFailed, match="then recover"):
+            await store.recover()
+        reply = await beginning
+        await store.finish(reply.id, "done", "All of it", "All of it")
+        await store.recover()
+        assert (await store.message(reply.id)).text == "All of it"
+
+
 async def test_r8_a_reply_that_is_incognito_is_none_of_a_recovery(tmp_path: Path):
     async with Store.open(tmp_path / "chats.sqlite3", interval=60) as store:
         secret = await store.create(incognito=True)
