@@ -4,6 +4,7 @@ and a copy of its beginning. No words are lost: what goes is marked, and can be 
 import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -174,9 +175,11 @@ def _copy_states(c: sqlite3.Connection, old: str, new: str, copies: Mapping[str,
         name, _, of = row["key"].rpartition(" ")
         if name and of not in copies:  # Of a message that is not copied.
             continue
-        key, value = of_copies(row["key"], msgspec.json.decode(row["value"]), copies)
-        values = new, row["extension"], key, tree.as_json(value)
-        c.execute("INSERT INTO states VALUES (?, ?, ?, ?)", values)
+        key, kept = row["key"], row["value"]
+        with suppress(msgspec.DecodeError):  # What nobody can read is copied as it is.
+            key, value = of_copies(key, msgspec.json.decode(kept), copies)
+            kept = tree.as_json(value)
+        c.execute("INSERT INTO states VALUES (?, ?, ?, ?)", (new, row["extension"], key, kept))
 
 
 def _moment(c: sqlite3.Connection) -> float:

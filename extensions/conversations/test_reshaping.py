@@ -1,6 +1,8 @@
 """Messages are put between others, moved and cut off; nothing of it loses a word."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,20 @@ async def test_a_branch_is_a_conversation_of_its_own(store: Store, talk: str):
     await store.delete(talk)
     await store.add_user(new.id, "E")
     assert await said(store, new.id) == "A B C E"
+
+
+async def test_a_damaged_state_costs_no_copy(store: Store, tmp_path: Path):
+    asked = await store.say("", "user", "A")
+    await store.set_state(asked.conversation, "chat", "setup", {"mode": "chat"})
+    await store.set_state(asked.conversation, "chat", "unseen", asked.id)
+    with closing(sqlite3.connect(tmp_path / "chats.sqlite3")) as other, other:
+        other.execute("UPDATE states SET value = '{' WHERE key = 'setup'")
+    new = await store.fork(asked.id, "Talk (branch)")
+    [copy] = await shown(store, new.id)
+    assert await store.state(new.id, "chat", "unseen") == copy.id
+    with closing(sqlite3.connect(tmp_path / "chats.sqlite3")) as other:
+        query = "SELECT value FROM states WHERE conversation = ? AND key = 'setup'"
+        assert other.execute(query, (new.id,)).fetchone() == ("{",)
 
 
 async def test_a_message_whose_question_was_deleted_is_answered_again(store: Store, talk: str):
