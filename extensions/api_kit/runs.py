@@ -5,7 +5,7 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -17,8 +17,9 @@ from kernel.api import MODES, UNSET, Delta, Extension, Finish, Model, Reply, Req
 from .appending import Appended
 from .calls import Asking
 from .gate import Gate, Ticket, full
-from .problems import CANCELLED, Fault, Problem, no_model, refused, unavailable
+from .problems import Fault, Problem, no_model, refused, unavailable
 from .spending import Spending
+from .stopping import Wait
 from .wishes import Wish
 
 GUESS = 512
@@ -30,6 +31,7 @@ NAMED = (*Sampling.__struct_fields__, *VALUES, "tools", "logprobs")
 TOO_LONG = "prompt is too long: {}"
 """By these words programs know that they have to shorten the conversation: Anthropic's, and those
 of LangChain and litellm (so Aider), whom OpenAI's SDK tells no code."""
+STOPPED = "It was cancelled while it waited for its turn."
 State = Literal["waiting", "reading", "writing", "done", "cancelled", "failed"]
 
 Having = AbstractAsyncContextManager[Callable[[], None]]
@@ -48,8 +50,8 @@ class Run:
         self.state: State = "waiting"
         self.ticket: Ticket | None = None
         """Its place in the queue, while it waits."""
-        self.waits: asyncio.Task[Any] | None = None
-        """What waits for the model, and for that place."""
+        self.wait = Wait(STOPPED)
+        """For the model, and for its turn."""
         self.asked, self.began, self.first, self.ended = time.monotonic(), 0.0, 0.0, 0.0
         """Seconds of the monotonic clock: asked for, its turn, its first word, its end."""
         self.tokens = 0
@@ -59,7 +61,6 @@ class Run:
         self._hold = hold
         self._told: defaultdict[tuple[int, str], Appended] = defaultdict(Appended)
         """By choice and channel."""
-        self._cancelled = False
 
     @property
     def model(self) -> str:
@@ -79,13 +80,9 @@ class Run:
 
     def cancel(self) -> None:
         """Stop it, and no other."""
-        self._cancelled = True
         if self.reply:
             self.reply.cancel()
-        elif self.ticket:
-            self.ticket.called.cancel()
-        elif self.waits:  # Another model is to be there before it.
-            self.waits.cancel()
+        self.wait.stop()
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
         """Raises Problem when it failed, after all that was said before."""
@@ -116,8 +113,6 @@ class Run:
         """Its turn has come."""
         self.reply = reply
         self.held = self._hold and reply.rewritten
-        if self._cancelled:
-            reply.cancel()
 
 
 class Runs:
@@ -160,24 +155,18 @@ class Runs:
             most = self._limit(call)
             fit = self.spending.at_once(owner, per_minute, tokens, most)
             turn = self.gate.turn(owner, tokens, most, queued, call, fit)
-            run.waits = asyncio.current_task()
-            async with model as let_go, turn as leave:
-                run.ticket = run.waits = None
+            async with AsyncExitStack() as had:
+                with run.wait:
+                    let_go = await had.enter_async_context(model)
+                    leave = await had.enter_async_context(turn)
+                run.ticket = None
                 self._afford(call)  # What was before it has ended since.
                 call.entered = True
                 reply = self._ext.run(*wish.turn(call.caller.owner))
                 reply.written = partial(self._written, run, leave, let_go)
                 run.start(reply)
                 yield run
-        except asyncio.CancelledError:
-            if not (run._cancelled and not run.reply):
-                raise
-            if run.waits and not run.ticket:  # The task goes on, and tells of it.
-                run.waits.uncancel()
-            says = "It was cancelled while it waited for its turn."
-            raise unavailable(says, CANCELLED) from None
         finally:
-            run.waits = None
             if not (run.reply and run.reply.finish):
                 run.cancel()
             self._count(run)

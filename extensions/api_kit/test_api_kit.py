@@ -22,6 +22,7 @@ from extensions.api_kit.api import (
     Gate,
     Out,
     Problem,
+    Programs,
     Wish,
     nothing,
     sampling_of,
@@ -620,6 +621,22 @@ async def test_who_goes_while_another_model_is_waited_for_leaves_no_trace():
     assert (shelved.loads, shelved.holding.held, shelved.holding.waiting) == (0, False, False)
 
 
+async def test_who_is_stopped_while_another_model_is_waited_for_leaves_no_trace():
+    shelved = Shelved()
+    first = await shelved.want("a")
+    another = asyncio.create_task(shelved.want("b"))
+    await asyncio.sleep(0)
+    shelved.holding.stop("key:of-another")
+    await asyncio.sleep(0)
+    assert not another.done()
+    shelved.holding.stop(first.caller.owner)
+    with pytest.raises(Problem, match="cancelled while it waited for its model"):
+        await another
+    (await shelved.want("a")).end()
+    first.end()
+    assert (shelved.loads, shelved.holding.held, shelved.holding.waiting) == (0, False, False)
+
+
 async def test_who_reads_slowly_holds_no_model():
     async with running("api_kit", model=Scripted("One two.")) as app:
         [programs] = app.kernel.registry.values(PROGRAMS)
@@ -631,27 +648,48 @@ async def test_who_reads_slowly_holds_no_model():
             assert (await anext(said)).text == " two."
 
 
+async def why_not_begun(programs: Programs) -> tuple[str | None, int]:
+    """Why a reply did not begin, and the cancels that its task was left with."""
+    asking, task = Asking("test", Caller("local")), asyncio.current_task()
+    with pytest.raises(Problem) as caught:
+        async with programs.run(asking, Wish(prompt="x")):
+            pass
+    return caught.value.fault.code, task.cancelling() if task else 0
+
+
 async def test_a_reply_that_waits_for_another_model_is_cancelled_like_any_other():
     async with running("api_kit", model=Scripted("One two.")) as app:
         [programs] = app.kernel.registry.values(PROGRAMS)
-
-        async def why() -> tuple[str | None, int]:
-            asking, task = Asking("test", Caller("local")), asyncio.current_task()
-            with pytest.raises(Problem) as caught:
-                async with programs.run(asking, Wish(prompt="x")):
-                    pass
-            return caught.value.fault.code, task.cancelling() if task else 0
-
         shelved = Shelved()
         shelved.holding = programs.holding
         first = await shelved.want("a")
         another = asyncio.create_task(shelved.want("b"))
         await app.until(lambda: programs.holding.waiting)
-        waiting = asyncio.create_task(why())
+        waiting = asyncio.create_task(why_not_begun(programs))
         await app.until(lambda: bool(programs.runs.live))
         [run] = programs.runs.live
         run.cancel()
+        run.cancel()  # As who presses twice.
         assert await asyncio.wait_for(waiting, 5) == ("cancelled", 0)
         first.end()
         (await another).end()
         assert (shelved.name, programs.holding.held) == ("b", False)
+
+
+async def test_a_reply_that_is_cancelled_as_its_program_goes_keeps_no_task():
+    async with running("api_kit", model=Scripted("One two.")) as app:
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        shelved = Shelved()
+        shelved.holding = programs.holding
+        first = await shelved.want("a")
+        another = asyncio.create_task(shelved.want("b"))
+        await app.until(lambda: programs.holding.waiting)
+        waiting = asyncio.create_task(why_not_begun(programs))
+        await app.until(lambda: bool(programs.runs.live))
+        [run] = programs.runs.live
+        run.cancel()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        first.end()
+        (await another).end()

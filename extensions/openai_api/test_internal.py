@@ -305,6 +305,26 @@ async def test_who_stops_stops_only_its_own(app: App, served: Served, model: Kno
     assert "two." not in mine.result().text
 
 
+async def test_who_waits_for_the_model_that_it_named_is_stopped_before_it_loads(
+    app: App, served: Served, model: Knowing
+):
+    await app.configure("openai_api", load_by_name=True)
+    [programs] = app.kernel.registry.values(PROGRAMS)
+    model.gate = asyncio.Semaphore(0)
+    path = "/v1/completions"
+    theirs = asyncio.create_task(ask(served, "POST", path, prompt="a"))
+    await app.until(lambda: len(model.asked) == 1)
+    mine = asyncio.create_task(ask(served, "POST", path, served.key, prompt="a", model="second"))
+    await app.until(lambda: programs.holding.waiting)
+    await ask(served, "POST", INTERNAL + "stop-generation", served.key)
+    answer = await mine
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "cancelled")
+    assert app.kernel.slot().state.name != "second"
+    for _ in range(5):
+        model.gate.release()
+    assert (await theirs).status_code == 200
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_who_stops_several_replies_keeps_what_the_first_has_said(
     app: App, served: Served, model: Knowing, stream: bool
