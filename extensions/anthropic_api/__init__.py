@@ -4,7 +4,7 @@ from typing import Annotated
 
 from starlette.responses import Response
 
-from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, Loader, json
+from extensions.api_kit.api import APIS, NAMES, PROGRAMS, Api, Call, Endpoint, Loader, json
 from extensions.models.api import MODELS
 from kernel.api import ROUTES, Extension, Meta, SettingsChanged, Struct
 
@@ -26,7 +26,8 @@ class Settings(Struct, frozen=True):
 
 async def setup(ext: Extension[Settings]) -> None:
     programs, may = ext.one(PROGRAMS), lambda: ext.settings.load_by_name
-    loader = Loader(ext.slot(), programs.holding, ext.one(MODELS), may)
+    models = ext.one(MODELS)
+    loader = Loader(programs.holding, models, may)
 
     @ext.on(SettingsChanged)
     async def settings_changed(_: SettingsChanged) -> None:
@@ -67,5 +68,6 @@ async def setup(ext: Extension[Settings]) -> None:
         ),
         Anthropic(),
     )
+    ext.add(NAMES, models.called)
     ext.add(APIS, api)
     ext.add(ROUTES, api.served())

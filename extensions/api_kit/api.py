@@ -24,13 +24,13 @@ from .problems import (
 from .programs import PROGRAMS, Programs
 from .reading import converted, decoded, read
 from .router import ModelRouter
-from .runs import Run, Runs
+from .runs import NAMES, Run, Runs
 from .several import make, times
 from .tools import Called, CallPart, Calls, calls_in, growing
 from .wishes import EFFORTS, Asked, Wish
 
 __all__ = [
-    "ALIASES", "APIS", "CANCELLED", "EFFORTS", "GIVEN_UP", "HEARING", "LATER", "MESSAGES",
+    "ALIASES", "APIS", "CANCELLED", "EFFORTS", "GIVEN_UP", "HEARING", "LATER", "MESSAGES", "NAMES",
     "PICTURES", "PROGRAMS", "SPEECH", "TOOLS",
     "Answer", "Api", "Asked", "Asking", "Call", "CallPart", "Called", "Caller", "Calls",
     "Endpoint", "Fault", "Gate", "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter",

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
-from kernel.api import LoadFailed, NoModel, Refused, Replaced, Slot, WorkerError
+from kernel.api import LoadFailed, NoModel, Refused, Replaced, WorkerError
 
 from .calls import Call
 from .holding import Holding
@@ -51,15 +51,8 @@ def not_loaded(error: Exception, param: str | None = None) -> Problem:
 class Loader:
     """Loads what requests name, when the replies to those before have been written."""
 
-    def __init__(
-        self, slot: Slot, holding: Holding, models: Shelf, may: Callable[[], bool]
-    ) -> None:
-        self._slot, self._holding, self._models, self._may = slot, holding, models, may
-
-    def loading(self) -> str:
-        """The name of the model that is being loaded, if one is."""
-        state = self._slot.state
-        return state.name if state.state == "loading" else ""
+    def __init__(self, holding: Holding, models: Shelf, may: Callable[[], bool]) -> None:
+        self._holding, self._models, self._may = holding, models, may
 
     async def want(self, call: Call, name: str) -> None:
         """Have this model loaded when the setting is on, and kept until the replies to this request

@@ -90,6 +90,10 @@ class Programs:
         """The same; raises Problem where there is none."""
         return self.info(slot) or self.model(slot).info
 
+    def called(self, info: ModelInfo) -> str:
+        """What programs call a model."""
+        return self.runs.called(info)
+
     async def awake(self, slot: str = "chat") -> None:
         """Have a model back that was put to rest, for nobody used it."""
         if wake := self._ext.slot(slot).wake:

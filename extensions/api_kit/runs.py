@@ -12,7 +12,19 @@ from typing import Any, Literal
 from msgspec import structs
 
 from extensions.prompts.api import rendered
-from kernel.api import MODES, UNSET, Delta, Extension, Finish, Model, Reply, Request, Sampling
+from kernel.api import (
+    MODES,
+    UNSET,
+    Delta,
+    Extension,
+    Finish,
+    Model,
+    ModelInfo,
+    Point,
+    Reply,
+    Request,
+    Sampling,
+)
 
 from .appending import Appended
 from .calls import Asking
@@ -38,6 +50,10 @@ Having = AbstractAsyncContextManager[Callable[[], None]]
 """A model that is there as long as the block lasts, or until it is let go."""
 
 
+NAMES: Point[Callable[[ModelInfo], str]] = Point("names", "What programs call a loaded model.")
+"""The APIs whose requests name models contribute it."""
+
+
 class Run:
     """A reply while it is made, and how it ended; iterate over it for its deltas.
 
@@ -58,13 +74,18 @@ class Run:
         """Tokens (or pieces, where the engine does not tell) that were written."""
         self.reply: Reply | None = None
         self.held = self.counted = False
-        self._hold = hold
+        self._hold, self._model = hold, ""
+        self._called: Callable[[str], str] = str
+        """What programs call the model of this name, while it is there."""
         self._told: defaultdict[tuple[int, str], Appended] = defaultdict(Appended)
         """By choice and channel."""
 
     @property
     def model(self) -> str:
-        return self.reply.model if self.reply else ""
+        """What programs call the model that replies; "" before it does."""
+        if not self._model and self.reply and self.reply.model:
+            self._model = self._called(self.reply.model)
+        return self._model
 
     @property
     def seed(self) -> int:
@@ -109,9 +130,9 @@ class Run:
             return delta
         return structs.replace(delta, text=text, replace=False)
 
-    def start(self, reply: Reply) -> None:
+    def start(self, reply: Reply, called: Callable[[str], str]) -> None:
         """Its turn has come."""
-        self.reply = reply
+        self.reply, self._called = reply, called
         self.held = self._hold and reply.rewritten
 
 
@@ -164,7 +185,7 @@ class Runs:
                 call.entered = True
                 reply = self._ext.run(*wish.turn(call.caller.owner))
                 reply.written = partial(self._written, run, leave, let_go)
-                run.start(reply)
+                run.start(reply, partial(self._named, wish.slot))
                 yield run
         finally:
             if not (run.reply and run.reply.finish):
@@ -175,6 +196,11 @@ class Runs:
             del self.live[run]
             if not self.live:
                 self.busy.clear()
+
+    def called(self, info: ModelInfo) -> str:
+        """What programs call a model: its own name, where nobody knows another."""
+        names = self._ext.get(NAMES)
+        return names[0](info) if names else info.name
 
     async def problem(self, run: Run) -> Problem | None:
         """Why a run failed that has come to its end, so that a program can test for it."""
@@ -222,6 +248,10 @@ class Runs:
             raise unavailable(says, "model_loading")
 
     # --- inside ------------------------------------------------------------------------
+
+    def _named(self, slot: str, name: str) -> str:
+        model = self._ext.slot(slot).model
+        return self.called(model.info) if model and model.info.name == name else name
 
     def _afford(self, call: Asking) -> None:
         """Raises Problem where nothing is left of the tokens a minute. A request whose first reply

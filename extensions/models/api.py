@@ -87,9 +87,16 @@ class Models:
             return meant.path == file.path
         return bool(model) and name == model.info.name
 
+    def loading(self) -> ModelFile | None:
+        """The file that is being loaded, if one below models/ is."""
+        loading = self._ext.slot().state.state == "loading"
+        return self._views.file(self._loading.last.name) if loading else None
+
     def called(self, info: ModelInfo) -> str:
         """What programs call a loaded model: as in `names`, or its own name where it lies
         elsewhere."""
+        if all(str(file.path) != info.path for file in self._views.files):
+            return info.name  # The names need a look at each file.
         named = (name for name, file in self.names.items() if str(file.path) == info.path)
         return next(named, info.name)
 

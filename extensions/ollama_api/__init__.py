@@ -5,7 +5,7 @@ from typing import Annotated
 
 from starlette.responses import Response
 
-from extensions.api_kit.api import APIS, PROGRAMS, Api, Call, Endpoint, json
+from extensions.api_kit.api import APIS, NAMES, PROGRAMS, Api, Call, Endpoint, json
 from extensions.models.api import MODELS
 from kernel.api import ROUTES, Extension, Meta, SettingsChanged, Struct
 
@@ -109,5 +109,6 @@ async def setup(ext: Extension[Settings]) -> None:
         ),
         Ollama(),
     )
+    ext.add(NAMES, models.called)
     ext.add(APIS, api)
     ext.add(ROUTES, api.served())

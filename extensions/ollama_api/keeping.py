@@ -35,7 +35,7 @@ class Keeper:
         self, slot: Slot, programs: Programs, models: Models, may: Callable[[], bool]
     ) -> None:
         self._slot, self._programs, self._models, self._may = slot, programs, models, may
-        self._loader = Loader(slot, programs.holding, models, may)
+        self._loader = Loader(programs.holding, models, may)
 
     async def want(self, call: Call, name: str | None) -> int:
         """Have this model loaded; answers the nanoseconds it took. Raises Problem."""
@@ -54,7 +54,7 @@ class Keeper:
         else:
             await self.want(call, body.model)
             await self._slot.settled()
-            name = self._programs.model().info.name
+            name = self._programs.called(self._programs.model().info)
             spent = time.monotonic_ns() - began
             more = {"total_duration": spent, "load_duration": spent}
             said = form(model=name, done=True, done_reason="load", **more)

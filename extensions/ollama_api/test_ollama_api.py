@@ -480,7 +480,9 @@ async def test_of_two_files_of_one_name_each_is_asked_by_its_own(library: Served
     named = {"other": "more/other.gguf", "twins/other.gguf": "twins/other.gguf"}
     for name, file in (*named.items(), *named.items()):
         answer = await ask(library, "generate", model=name, stream=False)
-        assert answer.status_code == 200, answer.text
+        assert (answer.status_code, answer.json().get("model")) == (200, name), answer.text
+        said = await lines(library, messages=HELLO, model=name)
+        assert {each["model"] for each in said} == {name}
         model = app.kernel.slot().model
         assert model
         assert model.info.path == str(app.kernel.models / file)

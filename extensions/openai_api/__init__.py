@@ -8,6 +8,7 @@ from starlette.websockets import WebSocket
 
 from extensions.api_kit.api import (
     APIS,
+    NAMES,
     PROGRAMS,
     Api,
     Call,
@@ -57,10 +58,10 @@ class Settings(Struct, frozen=True):
 
 async def setup(ext: Extension[Settings]) -> None:
     programs, models = ext.one(PROGRAMS), ext.one(MODELS)
-    loader = Loader(ext.slot(), programs.holding, models, lambda: ext.settings.load_by_name)
+    loader = Loader(programs.holding, models, lambda: ext.settings.load_by_name)
     standing, adapters = Standing(ext.slot()), Adapters(ext.one(LORAS))
     rest = chat.Rest(programs, ext.one(PARAMETERS), loader.want, lambda: ext.get(MODES), standing)
-    catalogue = Catalogue(programs, models, loader.loading)
+    catalogue = Catalogue(programs, models)
 
     governing = Governing(programs, models, lambda: ext.get(LOADERS), adapters, standing)
 
@@ -129,5 +130,6 @@ async def setup(ext: Extension[Settings]) -> None:
             *Tabby(programs, catalogue).endpoints(),
         ),
     )
+    ext.add(NAMES, models.called)
     ext.add(APIS, api)
     ext.add(ROUTES, api.served(WebSocketRoute("/v1/responses", talk)))

@@ -78,7 +78,9 @@ class Embeddings:
         encode = encoded if body.encoding_format == "base64" else list[float]
         vectors = [Vector(index=n, embedding=encode(row)) for n, row in enumerate(rows)]
         tokens = sum([await self._programs.length(text, slot=SLOT) for text in texts])
-        return json(Vectors(data=vectors, model=info.name, usage=Usage(tokens, tokens)))
+        return json(
+            Vectors(data=vectors, model=self._programs.called(info), usage=Usage(tokens, tokens))
+        )
 
     # --- inside ------------------------------------------------------------------------
 

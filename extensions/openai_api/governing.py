@@ -88,7 +88,7 @@ class Governing:
 
     async def info(self, call: Call) -> Response:
         info = self._programs.info()
-        name, loader = (info.name, info.loader) if info else ("None", "")
+        name, loader = (self._programs.called(info), info.loader) if info else ("None", "")
         return json(Info(name, [*self._adapters.names], loader))
 
     async def names(self, call: Call) -> Response:

@@ -1,6 +1,6 @@
 """GET /v1/models: what there is, the loaded one first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -48,8 +48,8 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 class Catalogue:
     """What is listed; nothing of it asks an engine."""
 
-    def __init__(self, programs: Programs, models: Models, loading: Callable[[], str]) -> None:
-        self._programs, self._models, self._loading = programs, models, loading
+    def __init__(self, programs: Programs, models: Models) -> None:
+        self._programs, self._models = programs, models
         self._trained = ("", 0)
         """A model's path, and the context it was trained with."""
 
@@ -75,11 +75,11 @@ class Catalogue:
         raise no_such_model(id)
 
     def all(self) -> list[Model]:
-        info, loading = self._programs.info(), self._loading()
+        info, loading = self._programs.info(), self._models.loading()
         found = [self.loaded(info)] if info else []
         for name, file in sorted(self._models.names.items()):
             if not (info and str(file.path) == info.path):
-                state = "loading" if name == loading else "unloaded"
+                state = "loading" if file == loading else "unloaded"
                 found.append(Model(id=name, status=Value(state)))
         return found
 

@@ -132,7 +132,7 @@ async def streamed(programs: Programs, call: Call, body: Chat, wish: Wish) -> No
     wants them in order. What fails before the first has the status of its error."""
     info = programs.info()
     usage = bool(body.stream_options and body.stream_options.include_usage)
-    chunks = Chunks(call, info.name if info else body.model or "", usage)
+    chunks = Chunks(call, programs.called(info) if info else body.model or "", usage)
     top, many = wish.asked.logprobs, body.n or 1
     opening = b"".join(map(chunks.first, range(many)))
     async with call.stream() as out:

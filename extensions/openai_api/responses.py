@@ -56,7 +56,7 @@ class Responses:
     def telling(self, call: Call, ask: Ask) -> Telling:
         """What makes a response of a reply."""
         info = self.rest.programs.info()
-        name = info.name if info else ask.body.model or ""
+        name = self.rest.programs.called(info) if info else ask.body.model or ""
         return Telling(ask, f"resp_{call.id}", name)
 
     def keep(self, call: Call, ask: Ask, telling: Telling, unstored: Kept | None = None) -> None:

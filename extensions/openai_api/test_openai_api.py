@@ -132,6 +132,38 @@ async def test_a_request_for_another_model_takes_none_away_and_gets_its_own():
         await app.until(lambda: not programs.holding.held)
 
 
+async def test_of_two_files_of_one_name_the_one_that_loads_and_replies_is_named():
+    model = Scripted("One two.")
+    settings = {"openai_api": {"load_by_name": True}}
+    ids = ("openai_api", "instruct")
+    async with running(*ids, model=model, settings=settings) as app, serving(app) as served:
+        for name in ("a.gguf", "b.gguf", "twins/a.gguf"):
+            file = app.kernel.models / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"GGUF")
+        [loader] = cast(list[Any], app.kernel.registry.values(LOADERS))
+        scripted, begun, ready = loader.open, asyncio.Event(), asyncio.Event()
+
+        async def slow(path: Path, *more: Any) -> Scripted:
+            begun.set()
+            await ready.wait()
+            opened = await scripted(path, *more)
+            opened.info = structs.replace(opened.info, name=path.stem, path=str(path))
+            return opened
+
+        loader.open = slow
+        asked = asyncio.create_task(post(served, messages=HELLO, model="twins/a.gguf"))
+        await begun.wait()
+        async with httpx.AsyncClient() as web:
+            listed = (await web.get(f"{served.http}/v1/models")).json()["data"]
+        states = {each["id"]: each["status"]["value"] for each in listed}
+        assert (states["a"], states["twins/a.gguf"]) == ("unloaded", "loading")
+        ready.set()
+        assert (await asked).json()["model"] == "twins/a.gguf"
+        streamed = await post(served, messages=HELLO, stream=True)
+        assert '"model":"twins/a.gguf"' in streamed.text
+
+
 async def test_a_whole_reply(served: Served):
     answer = await post(served, messages=HELLO)
     said = answer.json()

@@ -58,6 +58,12 @@ def heard_of(asks: Asks) -> list[Heard]:
     return [Heard(text, asks.body.logprobs) for text in asks.texts for _ in range(many)]
 
 
+def named(programs: Programs) -> str:
+    """What the model is called that answers."""
+    info = programs.info()
+    return programs.called(info) if info else ""
+
+
 async def whole(programs: Programs, call: Call, asks: Asks) -> Response:
     """One answer, when all have ended."""
     heard = heard_of(asks)
@@ -66,12 +72,11 @@ async def whole(programs: Programs, call: Call, asks: Asks) -> Response:
         heard[index].hear(delta)
 
     runs = await make(programs, call, asks.wishes, hear) if asks.wishes else []
-    info = programs.info()
     return json(
         answers.TextCompletion(
             id=new_id(call),
             created=int(time.time()),
-            model=runs[0].model if runs else info.name if info else "",
+            model=runs[0].model if runs else named(programs),
             choices=[
                 answers.TextChoice(
                     index=index,
@@ -90,11 +95,8 @@ async def whole(programs: Programs, call: Call, asks: Asks) -> Response:
 
 async def streamed(programs: Programs, call: Call, asks: Asks) -> None:
     """Chunks as they come; what fails before the first has the status of its error."""
-    info = programs.info()
     options = asks.body.stream_options
-    frame = answers.TextChunk(
-        id=new_id(call), created=int(time.time()), model=info.name if info else ""
-    )
+    frame = answers.TextChunk(id=new_id(call), created=int(time.time()), model=named(programs))
     frames = Frames(frame, bool(options and options.include_usage))
     heard = heard_of(asks)
     begun: set[int] = set()
