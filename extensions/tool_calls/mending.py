@@ -66,12 +66,11 @@ def paired(calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> list[Too
     for result in results:
         if result.id in given:
             given[result.id].append(result)
-    found = [given[call.id].popleft() if given[call.id] else None for call in calls]
-    rest = given[""]
-    return [
-        result or (ToolResult(call.id, rest.popleft().content) if rest else None)
-        for call, result in zip(calls, found, strict=True)
-    ]
+    found: list[ToolResult | None] = []
+    for call in calls:
+        fit = given[call.id] or given[""]
+        found.append(ToolResult(call.id, fit.popleft().content) if fit else None)
+    return found
 
 
 def with_ids_of_nine(messages: Sequence[Message]) -> tuple[Message, ...]:

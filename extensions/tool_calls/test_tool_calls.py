@@ -463,6 +463,11 @@ MENDED: dict[str, tuple[list[Message], list[Message]]] = {
         [ASK, said("assistant", NAMELESS, OTHER), result(ToolResult("", "Rain."), name="weather"),
          result(ToolResult("", "Noon."), name="now")],
     ),
+    "one of two calls without an id": (
+        [ASK, said("assistant", A, OTHER), said("tool", "Rain."), said("tool", "Noon.")],
+        [ASK, said("assistant", A, OTHER), result(RAIN, name="weather"),
+         result(ToolResult("", "Noon."), name="now")],
+    ),
     "two calls of one id": (
         [ASK, said("assistant", A, B, A), result(RAIN), result(NOON), result(SNOW)],
         [ASK, said("assistant", A, B, A), result(RAIN, name="weather"), result(NOON, name="now"),
