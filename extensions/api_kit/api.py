@@ -26,17 +26,17 @@ from .reading import converted, decoded, read
 from .router import ModelRouter
 from .runs import NAMES, Run, Runs
 from .several import make, times
+from .stopping import Wait
 from .tools import Called, CallPart, Calls, calls_in, growing
 from .wishes import EFFORTS, Asked, Wish
 
 __all__ = [
     "ALIASES", "APIS", "CANCELLED", "EFFORTS", "GIVEN_UP", "HEARING", "LATER", "MESSAGES", "NAMES",
     "PICTURES", "PROGRAMS", "SPEECH", "TOOLS",
-    "Answer", "Api", "Asked", "Asking", "Call", "CallPart", "Called", "Caller", "Calls",
-    "Endpoint", "Fault", "Gate", "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter",
-    "Piece", "Problem", "Programs", "Recording", "Run", "Runs", "Said", "Speaker", "Tongue",
-    "Want", "Wish", "after_results", "caller_of", "calls_in", "converted", "decoded", "filled",
-    "growing", "json", "left", "make", "message_of", "messages_of", "missing", "no_such_model",
-    "not_loaded", "nothing", "pictures_of", "read", "refused", "sampling_of", "times",
-    "unavailable",
+    "Answer", "Api", "Asked", "Asking", "Call", "CallPart", "Called", "Caller", "Calls", "Endpoint",
+    "Fault", "Gate", "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter", "Piece",
+    "Problem", "Programs", "Recording", "Run", "Runs", "Said", "Speaker", "Tongue", "Wait", "Want",
+    "Wish", "after_results", "caller_of", "calls_in", "converted", "decoded", "filled", "growing",
+    "json", "left", "make", "message_of", "messages_of", "missing", "no_such_model", "not_loaded",
+    "nothing", "pictures_of", "read", "refused", "sampling_of", "times", "unavailable",
 ]  # fmt: skip

@@ -12,12 +12,13 @@ class Wait:
     def __init__(self, says: str) -> None:
         self._says = says
         self._task: asyncio.Task[Any] | None = None
-        self._stopped = False
+        self.stopped = False
+        """Whether somebody ended it."""
 
     def stop(self) -> None:
         """End it; nothing where it has ended."""
-        if self._task and not self._stopped:
-            self._stopped = True
+        if self._task and not self.stopped:
+            self.stopped = True
             self._task.cancel()
 
     def __enter__(self) -> "Wait":
@@ -26,7 +27,7 @@ class Wait:
 
     def __exit__(self, kind: Any, *_: object) -> None:
         task, self._task = self._task, None
-        if not (task and self._stopped):
+        if not (task and self.stopped):
             return
         others = task.uncancel()  # Its server stops, or its program has gone: that goes before.
         if kind is asyncio.CancelledError and not others:

@@ -68,9 +68,11 @@ async def whole(programs: Programs, register: Register, call: Call, known: Known
         async def hear(index: int, delta: Delta) -> None:
             entry.heard[index].hear(delta)
 
-        wishes = times(await wish_of(said, body, known), count)
         try:
-            runs = await make(programs, call, entry.begin(wishes), hear)
+            with entry.wait:
+                wish = await wish_of(said, body, known)
+            entry.wishes = times(wish, count)
+            runs = await make(programs, call, entry.wishes, hear)
         except Problem as problem:
             if problem.fault.code != CANCELLED:
                 raise
@@ -89,11 +91,13 @@ async def streamed(programs: Programs, register: Register, call: Call, known: Kn
             if delta.channel == "text" and delta.text:
                 await out.write(event(Token(delta.text)))
 
-        wish = await wish_of(said, body, known)
         async with call.stream() as out:
             reason, more = "stop", ""
             try:
-                [run] = await make(programs, call, entry.begin([wish]), hear, hold=True)
+                with entry.wait:
+                    wish = await wish_of(said, body, known)
+                entry.wishes = [wish]
+                [run] = await make(programs, call, entry.wishes, hear, hold=True)
                 reason, more = reason_of(run), cut(run, body)
             except Problem as problem:
                 if problem.fault.code != CANCELLED:

@@ -483,9 +483,11 @@ async def test_abort_while_a_model_is_woken_for_the_marks_of_its_turns(
     assert await slow.text("mine") == "", "not what was said before"
     assert not await slow.abort("another")
     assert await slow.abort("mine")
-    awake.set()
-    answer = await told
+    answer = await asyncio.wait_for(told, 20)
     assert (answer.status_code, " upon" in answer.text) == (200, False)
+    assert await slow.text("mine") == "", "it has said nothing"
+    awake.set()
+    await slot.reload()
     assert len(model.asked) == 1
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from extensions.api_kit.api import CANCELLED, Call, Heard, Programs, Wish, unavailable
+from extensions.api_kit.api import Call, Heard, Programs, Wait, Wish
 
 KEPT = 100
 """Callers whose last text is kept for `check`."""
+ABORTED = "It was cancelled before it began."
 
 
 class UnderWay:
@@ -16,20 +17,14 @@ class UnderWay:
         self.owner, self.key = owner, key
         self.wishes: Sequence[Wish] = ()
         """None as long as the model is asked for the marks of its turns, which may wake it."""
+        self.wait = Wait(ABORTED)
+        """For those."""
         self.heard = [Heard() for _ in range(count)]
-        self.aborted = False
 
     @property
     def texts(self) -> list[str]:
         """What was written so far."""
         return [each.text() for each in self.heard]
-
-    def begin(self, wishes: Sequence[Wish]) -> Sequence[Wish]:
-        """These are to be made; raises Problem where it was aborted before."""
-        if self.aborted:
-            raise unavailable("It was cancelled before it began.", CANCELLED)
-        self.wishes = wishes
-        return wishes
 
 
 class Register:
@@ -62,7 +57,7 @@ class Register:
         mine = [entry for entry in self._live if (entry.owner, entry.key) == (owner, key)]
         early = [entry for entry in mine if not entry.wishes]
         for entry in early:
-            entry.aborted = True
+            entry.wait.stop()
         wishes = [id(wish) for entry in mine for wish in entry.wishes]
         runs = [run for run in self._programs.runs.live if id(run.wish) in wishes]
         for run in runs:
