@@ -491,6 +491,14 @@ async def test_abort_while_a_model_is_woken_for_the_marks_of_its_turns(
     assert len(model.asked) == 1
 
 
+async def test_a_request_that_is_refused_leaves_what_was_said_last(slow: Slow):
+    for _ in range(10):
+        slow.gate.release()
+    await slow.ask(genkey="mine")
+    assert (await slow.ask(genkey="mine", images=["x"])).status_code == 400
+    assert await slow.text("mine") == " one two three four."
+
+
 async def test_who_leaves_frees_the_engine(slow: Slow):
     for path in ("v1/generate", "extra/generate/stream"):
         async with httpx.AsyncClient(timeout=0.3) as web:

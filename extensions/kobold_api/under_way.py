@@ -68,6 +68,8 @@ class Register:
 
     def _leave(self, entry: UnderWay) -> None:
         del self._live[entry]
+        if not (entry.wishes or entry.wait.stopped):  # It was refused, and begins nothing.
+            return
         self._last.pop((entry.owner, entry.key), None)
         self._last[entry.owner, entry.key] = entry.texts
         while len(self._last) > KEPT:
