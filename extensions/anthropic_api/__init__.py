@@ -34,15 +34,13 @@ async def setup(ext: Extension[Settings]) -> None:
         """They are read when they are needed: no reply is cut off by a change."""
 
     async def message(call: Call) -> Response | None:
-        body, wish = asking.asked(call, asking.Body)
-        await loader.want(call, body.model or "")
+        body, wish = await asking.asked(programs, loader.want, call, asking.Body)
         if body.stream:
             return await replies.streamed(programs, call, body, wish)
         return await replies.whole(programs, call, body, wish)
 
     async def count(call: Call) -> Response:
-        body, wish = asking.asked(call, asking.Question)
-        await loader.want(call, body.model or "")
+        _, wish = await asking.asked(programs, loader.want, call, asking.Question)
         request = await programs.request(call, wish)
         return json(answers.Counted(input_tokens=await programs.count(request)))
 

@@ -11,6 +11,8 @@ from extensions.api_kit.api import (
     TOOLS,
     Asked,
     Call,
+    Programs,
+    Want,
     Wish,
     converted,
     read,
@@ -102,11 +104,12 @@ class Body(Question, kw_only=True):
 T = TypeVar("T", bound=Question)
 
 
-def asked(call: Call, kind: type[T]) -> tuple[T, Wish]:
-    """The body, and the wish for the reply; raises Problem."""
+async def asked(programs: Programs, want: Want, call: Call, kind: type[T]) -> tuple[T, Wish]:
+    """The body, and the wish for the reply, for the model that it wants; raises Problem."""
     said: Mapping[str, Any] = read(call.body, dict[str, Any])
     body: T = converted(said, kind)
-    messages = messages_of(body.system, body.messages)
+    await want(call, body.model or "")
+    messages = messages_of(body.system, body.messages, sees=programs.sees)
     form = body.output_config and body.output_config.format
     last = messages[-1]
     begun = last.role == "assistant"

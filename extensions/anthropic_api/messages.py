@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from extensions.api_kit.api import Problem, decoded, refused
+from extensions.api_kit.api import Problem, decoded, refused, unseen
 from kernel.api import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 
 Str = str | None
@@ -50,14 +50,16 @@ class Said(msgspec.Struct):
     content: str | list[Piece]
 
 
-def messages_of(system: str | list[Piece] | None, said: list[Said]) -> tuple[Message, ...]:
-    """What a model is told; raises Problem, which names the block."""
+def messages_of(
+    system: str | list[Piece] | None, said: list[Said], *, sees: bool = True
+) -> tuple[Message, ...]:
+    """What a model is told, which sees pictures or not; raises Problem, which names the block."""
     if not said:
         raise refused("messages: There is none. Send at least one.", "messages", "empty_array")
     found: list[Message] = []
     calls: set[str] = set()
     for n, each in enumerate(said):
-        new = told(each, f"messages[{n}]", calls)
+        new = told(each, f"messages[{n}]", calls, sees)
         found += new
         if new and new[-1].role != "tool":  # After results others may wait for theirs.
             calls = {part.id for part in new[-1].parts if isinstance(part, ToolCall)}
@@ -65,7 +67,7 @@ def messages_of(system: str | list[Piece] | None, said: list[Said]) -> tuple[Mes
     return (Message("system", (Text(first),)), *found) if first.strip() else tuple(found)
 
 
-def told(said: Said, where: str, calls: set[str]) -> list[Message]:
+def told(said: Said, where: str, calls: set[str], sees: bool) -> list[Message]:
     """One of them: the results of tools, each a message, come before what the user says."""
     if isinstance(said.content, str):
         return [Message(said.role, (Text(said.content),) if said.content else ())]
@@ -81,7 +83,8 @@ def told(said: Said, where: str, calls: set[str]) -> list[Message]:
             words = f"Error: {words}" if piece.is_error else words
             results.append(Message("tool", (ToolResult(piece.tool_use_id or "", words),)))
             seen = [each for each in content if each.type == "image"]
-            parts += [picture(each, f"{at}.content") for each in seen]
+            shown = [picture(each, f"{at}.content") for each in seen]
+            parts += shown if sees else map(unseen, shown)
         elif piece.type != "redacted_thinking":  # Nobody but its author can read it.
             parts.append(part_of(piece, at))
     return [*results, Message(said.role, tuple(parts))] if parts or not results else results

@@ -256,6 +256,27 @@ async def test_a_conversation_with_everything(served: Served, model: Model):
     assert [*model.asked[-1].tools] == [{"type": "function", "function": function}]
 
 
+async def test_a_model_without_eyes_hears_of_what_a_tool_shows(served: Served, model: Model):
+    model.info = structs.replace(model.info, capabilities=("text", "tools"))
+    source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(PNG).decode()}
+    shown = [{"type": "image", "source": source}]
+    said = [
+        {"role": "user", "content": "See?"},
+        {"role": "assistant", "content": [
+            {"type": "tool_use", "id": "t1", "name": "look", "input": {}},
+        ]},
+        {"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "t1", "content": shown},
+        ]},
+    ]  # fmt: skip
+    assert (await post(served, messages=said, max_tokens=9)).status_code == 200
+    messages = model.asked[-1].messages
+    assert messages
+    assert messages[-1].text == "[a picture that this model cannot see]"
+    said[0] = {"role": "user", "content": shown}
+    assert (await post(served, messages=said, max_tokens=9)).status_code == 400
+
+
 class Id(str):
     """An id that counts how often it is looked up."""
 

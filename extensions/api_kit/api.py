@@ -9,7 +9,7 @@ from .gate import Gate
 from .heard import Heard
 from .loading import Loader, Want, not_loaded
 from .media import HEARING, PICTURES, SPEECH, Listener, Painter, Recording, Speaker
-from .messages import GIVEN_UP, Piece, Said, after_results, message_of, messages_of
+from .messages import GIVEN_UP, Piece, Said, after_results, message_of, messages_of, unseen
 from .pictures import pictures_of
 from .problems import (
     CANCELLED,
@@ -38,5 +38,5 @@ __all__ = [
     "Problem", "Programs", "Recording", "Run", "Runs", "Said", "Speaker", "Tongue", "Wait", "Want",
     "Wish", "after_results", "caller_of", "calls_in", "converted", "decoded", "filled", "growing",
     "json", "left", "make", "message_of", "messages_of", "missing", "no_such_model", "not_loaded",
-    "nothing", "pictures_of", "read", "refused", "sampling_of", "times", "unavailable",
+    "nothing", "pictures_of", "read", "refused", "sampling_of", "times", "unavailable", "unseen",
 ]  # fmt: skip

@@ -18,6 +18,9 @@ FETCHES = (
     "Spindle does not fetch pictures from the network. Send it as a data URL: "
     "data:image/png;base64,…"
 )
+UNSEEN = Text("[a picture that this model cannot see]")
+"""What a model without eyes is told of a picture that a tool shows: a person may be asked to take
+one back, an agent cannot."""
 GIVEN_UP = "{} is of an API that OpenAI gave up. Use tools and tool_choice instead."
 Str = str | None
 
@@ -73,25 +76,34 @@ class Said(msgspec.Struct):
     function_call: Any = None
 
 
-def messages_of(said: list[Said], param: str = "messages") -> tuple[Message, ...]:
-    """What a model is told; raises Problem, which names the message."""
+def messages_of(
+    said: list[Said], param: str = "messages", *, sees: bool = True
+) -> tuple[Message, ...]:
+    """What a model is told, which sees pictures or not; raises Problem, which names the message."""
     if not said:
         raise refused(f"{param}: There is none. Send at least one.", param, "empty_array")
-    return after_results(message_of(each, f"{param}[{n}]") for n, each in enumerate(said))
+    messages = (message_of(each, f"{param}[{n}]") for n, each in enumerate(said))
+    return after_results(messages, sees=sees)
 
 
-def after_results(messages: Iterable[Message]) -> tuple[Message, ...]:
+def after_results(messages: Iterable[Message], *, sees: bool) -> tuple[Message, ...]:
     """What results of tools hold beside words follows the last of them as a message of the user's:
-    templates have no other place for it."""
+    templates have no other place for it. UNSEEN stands for pictures where the model sees none."""
     found: list[Message] = []
     for role, group in groupby(messages, lambda each: each.role):
         neighbours = [*group]
         if role == "tool":
             found += [structs.replace(each, parts=each.parts[:1]) for each in neighbours]
             shown = [part for each in neighbours for part in each.parts[1:]]
+            shown = shown if sees else [unseen(part) for part in shown]
             neighbours = [Message("user", tuple(shown))] if shown else []
         found += neighbours
     return tuple(found)
+
+
+def unseen(part: Part) -> Part:
+    """What a tool showed, for a model that sees no pictures."""
+    return UNSEEN if isinstance(part, Image) else part
 
 
 def message_of(said: Said, where: str) -> Message:

@@ -86,6 +86,12 @@ class Programs:
             return model.info
         return self._last.get(slot) if self.resting(slot) else None
 
+    @property
+    def sees(self) -> bool:
+        """Whether the model that answers may see pictures."""
+        info = self.info()
+        return not info or "images" in info.capabilities
+
     def described(self, slot: str = "chat") -> ModelInfo:
         """The same; raises Problem where there is none."""
         return self.info(slot) or self.model(slot).info

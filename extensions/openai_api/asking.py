@@ -83,7 +83,7 @@ async def asked(rest: Rest, kept: Kept, call: Call, said: Mapping[str, Any]) -> 
     await rest.want(call, body.model or "")
     before = body.previous_response_id
     past = kept.before(call.caller.owner, before) if before else ()
-    messages = (*past, *conversation(body.input or []))
+    messages = (*past, *conversation(body.input or [], sees=rest.programs.sees))
     if not messages:
         raise refused("input: There is none. Send a text, or items.", "input", "missing_input")
     options = {**options_of(body), **told(body, rest.modes(), rest.standing)}

@@ -92,8 +92,9 @@ async def asked(rest: Rest, call: Call) -> tuple[Chat, Wish]:
     await rest.want(call, body.model or "")
     options = {**options_of(body), **told(body, rest.modes(), rest.standing)}
     sampling = rest.programs.sampling(said)
+    messages = messages_of(body.messages, sees=rest.programs.sees)
     wish = Wish(
-        messages=greeted(messages_of(body.messages), options.pop("greeting", "")),
+        messages=greeted(messages, options.pop("greeting", "")),
         mode=body.mode or "instruct",
         options=options,
         called=called(body),

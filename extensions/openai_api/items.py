@@ -36,12 +36,13 @@ class Item(msgspec.Struct, kw_only=True):
 ROLES = ("system", "developer", "user", "assistant")
 
 
-def conversation(given: str | list[Item]) -> tuple[Message, ...]:
+def conversation(given: str | list[Item], *, sees: bool = True) -> tuple[Message, ...]:
     """The messages; what the assistant thought, said and called after one another is one of them.
     Raises Problem, which names the item."""
     if isinstance(given, str):
         given = [Item(role="user", content=given)]
-    said = after_results(message(item, f"input[{n}]") for n, item in enumerate(given))
+    messages = (message(item, f"input[{n}]") for n, item in enumerate(given))
+    said = after_results(messages, sees=sees)
     found: list[Message] = []
     for role, group in groupby(said, lambda each: each.role):
         neighbours = [*group]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 from websockets.asyncio.client import ClientConnection, connect
 
 from extensions.api_kit.api import PROGRAMS, converted
@@ -175,6 +176,30 @@ def test_what_a_tool_shows_follows_its_results():
         (ToolResult("c1", "A cat."),), (ToolResult("c2", "Nothing."),),
     ]  # fmt: skip
     assert (shown.role, [type(part) for part in shown.parts]) == ("user", [Image])
+
+
+async def test_a_model_without_eyes_hears_of_what_a_tool_shows(served: Served, model: Knowing):
+    model.info = structs.replace(model.info, capabilities=("text", "tools"))
+    look = {"name": "look", "arguments": "{}"}
+    picture = {"type": "image_url", "image_url": {"url": PNG}}
+    chat = [
+        {"role": "user", "content": "Look."},
+        {"role": "assistant", "tool_calls": [{"id": "c1", "function": look}]},
+        {"role": "tool", "tool_call_id": "c1", "content": [picture]},
+    ]
+    await said(served, "/v1/chat/completions", messages=chat)
+    items = [
+        {"role": "user", "content": "Look."},
+        {"type": "function_call", "call_id": "c1", **look},
+        {"type": "function_call_output", "call_id": "c1", "output": [
+            {"type": "input_image", "image_url": PNG},
+        ]},
+    ]  # fmt: skip
+    await said(served, PATH, input=items)
+    told = [messages[-1].text for each in model.asked if (messages := each.messages)]
+    assert told == ["[a picture that this model cannot see]"] * 2
+    chat[0]["content"] = [picture]
+    assert (await fault(served, "/v1/chat/completions", messages=chat))["status"] == 400
 
 
 def test_an_item_is_copied_a_few_times_however_many_there_are(monkeypatch: pytest.MonkeyPatch):
