@@ -76,13 +76,15 @@ class Ask(Struct, frozen=True):
     """The whole conversation without the instructions, for who goes on with it."""
 
 
-async def asked(rest: Rest, kept: Kept, call: Call, said: Mapping[str, Any]) -> Ask:
+async def asked(
+    rest: Rest, kept: Kept, call: Call, said: Mapping[str, Any], connection: object = None
+) -> Ask:
     """The body, and the wish for its reply; raises Problem."""
     body: Create = converted(said, Create)
     refuse(body)
     await rest.want(call, body.model or "")
     before = body.previous_response_id
-    past = kept.before(call.caller.owner, before) if before else ()
+    past = kept.before(call.caller.owner, before, connection) if before else ()
     messages = (*past, *conversation(body.input or [], sees=rest.programs.sees))
     if not messages:
         raise refused("input: There is none. Send a text, or items.", "input", "missing_input")

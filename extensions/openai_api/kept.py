@@ -20,38 +20,43 @@ class Given(Struct, frozen=True):
     answer: bytes
     """The response itself, as JSON."""
     weight: int
+    connection: object = None
+    """The one that alone may go on with it, where it is not to be stored."""
 
 
 class Kept:
-    """All that are remembered; each is only for who asked it. `others` are known beside them."""
+    """All that are remembered; each is only for who asked it."""
 
-    def __init__(
-        self, most: int = MOST, largest: int = LARGEST, others: "Kept | None" = None
-    ) -> None:
-        self._most, self._largest, self._weight, self._others = most, largest, 0, others
+    def __init__(self, most: int = MOST, largest: int = LARGEST) -> None:
+        self._most, self._largest, self._weight = most, largest, 0
         self._given: OrderedDict[str, Given] = OrderedDict()
 
-    def keep(self, id: str, owner: str, messages: tuple[Message, ...], answer: bytes) -> None:
-        """Remember one."""
+    def keep(
+        self,
+        id: str,
+        owner: str,
+        messages: tuple[Message, ...],
+        answer: bytes,
+        connection: object = None,
+    ) -> None:
+        """Remember one, for this connection alone if one is named."""
         weight = len(msgspec.msgpack.encode(messages)) + len(answer)
-        self._given[id] = Given(owner, messages, answer, weight)
+        self._given[id] = Given(owner, messages, answer, weight, connection)
         self._weight += weight
         while len(self._given) > self._most or self._weight > self._largest:
             self._forget(next(iter(self._given)))
 
-    def before(self, owner: str, id: str) -> tuple[Message, ...]:
-        """The conversation up to this response; raises Problem."""
+    def before(self, owner: str, id: str, connection: object = None) -> tuple[Message, ...]:
+        """The conversation up to this response, as this connection may know it; raises Problem."""
         given = self._given.get(id)
-        if not given and self._others:
-            return self._others.before(owner, id)
-        if not given or given.owner != owner:
+        if not given or given.owner != owner or given.connection not in (None, connection):
             raise unknown(id, "previous_response_id", "previous_response_not_found")
         return given.messages
 
     def answer(self, owner: str, id: str) -> bytes:
         """The response; raises Problem."""
         given = self._given.get(id)
-        if not given or given.owner != owner:
+        if not given or given.owner != owner or given.connection:
             raise unknown(id, "response_id", "response_not_found")
         return given.answer
 
@@ -59,6 +64,11 @@ class Kept:
         """Forget it; raises Problem."""
         self.answer(owner, id)
         self._forget(id)
+
+    def leave(self, connection: object) -> None:
+        """Forget what was for this connection alone."""
+        for id in [id for id, given in self._given.items() if given.connection is connection]:
+            self._forget(id)
 
     def _forget(self, id: str) -> None:
         self._weight -= self._given.pop(id).weight

@@ -11,14 +11,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from extensions.api_kit.api import Call, Fault, Problem, growing, nothing, read, refused
 
 from .asking import Ask, asked
-from .kept import Kept
 from .responses import Responses
 from .telling import Event, Telling
 
 WAITING = 64
 """Requests of one connection that may wait."""
-MOST, LARGEST = 64, 16 << 20
-"""Responses of one connection that are not to be stored, and their bytes; the oldest go first."""
 STALL = 15.0
 """Seconds in which a program takes nothing until it is let go."""
 STRIKES = 100
@@ -44,8 +41,6 @@ class Lanes:
         self._lanes: dict[str, asyncio.Queue[dict[str, Any]]] = {}
         self._works: dict[str, asyncio.Task[None]] = {}
         self._one = asyncio.Lock()
-        self._kept = Kept(MOST, LARGEST, responses.kept)
-        """What is not to be stored is gone on with as long as the connection lasts."""
         self._strikes = 0
         self._failed: asyncio.Future[BaseException] = asyncio.Future()
         """What was the end of a lane, and is the connection's: its program takes nothing."""
@@ -65,6 +60,7 @@ class Lanes:
             for task in works:
                 task.cancel()
             await asyncio.gather(*works, return_exceptions=True)
+            self._responses.kept.leave(self)
             if stopping:
                 with suppress(Exception):
                     async with asyncio.timeout(1):
@@ -136,11 +132,11 @@ class Lanes:
         call = Call("openai", scope, nothing, self._nowhere)
         said = {key: value for key, value in said.items() if key not in ("type", "stream_id")}
         try:
-            ask = await asked(here.rest, self._kept, call, said)
+            ask = await asked(here.rest, here.kept, call, said, self)
             telling = here.telling(call, ask)
             if said.get("generate") is False:
                 await self._tell([*telling.begin(), *telling.prepared()], lane)
-                return here.keep(call, ask, telling, self._kept)
+                return here.keep(call, ask, telling, self)
             await self._reply(call, ask, telling, lane)
         finally:
             call.end()
@@ -158,7 +154,7 @@ class Lanes:
                     raise
                 return await self._tell([*telling.fail(problem.fault)], lane)
         last = [*first, *telling.end(run)]
-        self._responses.keep(call, ask, telling, self._kept)
+        self._responses.keep(call, ask, telling, self)
         await self._tell(last, lane)
 
     # --- out ----------------------------------------------------------------------------

@@ -59,14 +59,14 @@ class Responses:
         name = self.rest.programs.called(info) if info else ask.body.model or ""
         return Telling(ask, f"resp_{call.id}", name)
 
-    def keep(self, call: Call, ask: Ask, telling: Telling, unstored: Kept | None = None) -> None:
-        """Remember it, in `unstored` alone where the program wants it stored nowhere."""
-        kept = unstored if ask.body.store is False else self.kept
-        if not kept:
+    def keep(self, call: Call, ask: Ask, telling: Telling, connection: object = None) -> None:
+        """Remember it; for its connection alone where the program wants it stored nowhere."""
+        alone = connection if ask.body.store is False else None
+        if ask.body.store is False and not alone:
             return
         messages = (*ask.messages, telling.message())
         data = msgspec.json.encode(telling.response)
-        kept.keep(telling.response["id"], call.caller.owner, messages, data)
+        self.kept.keep(telling.response["id"], call.caller.owner, messages, data, alone)
 
     async def _stream(self, call: Call, ask: Ask, telling: Telling) -> None:
         """What fails before the first word has the status of its error."""

@@ -265,6 +265,24 @@ def test_what_is_kept_has_an_end():
     assert kept.before("me", "larger") == ()
 
 
+def test_what_connections_keep_for_themselves_has_the_same_end():
+    kept, one, another = Kept(most=2, largest=100), object(), object()
+    kept.keep("stored", "me", (), b"x")
+    for n, connection in enumerate((one, another)):
+        kept.keep(f"r{n}", "me", (), b"x", connection)
+    with pytest.raises(Exception, match="not remembered"):
+        kept.before("me", "stored")
+    assert kept.before("me", "r0", one) == ()
+    for connection in (None, another):
+        with pytest.raises(Exception, match="not remembered"):
+            kept.before("me", "r0", connection)
+    with pytest.raises(Exception, match="not remembered"):
+        kept.answer("me", "r0")
+    kept.leave(one)
+    kept.keep("new", "me", (), b"x")
+    assert kept.before("me", "r1", another) == kept.before("me", "new") == ()
+
+
 async def test_what_is_wrong_is_named(served: Served, model: Knowing):
     wrong: list[tuple[dict[str, Any], str]] = [
         ({}, "input"), ({"input": []}, "input"), ({"input": 7}, "input"),
@@ -349,7 +367,7 @@ async def test_what_is_not_stored_is_gone_on_with_on_its_own_connection(
         assert [m.text for m in model.asked[-1].messages or () if m.role == "user"] == [
             "Before.", "Count.", "More.",
         ]  # fmt: skip
-    assert (await ask(served, "GET", f"{PATH}/{first}")).status_code == 404
+        assert (await ask(served, "GET", f"{PATH}/{first}")).status_code == 404
     async with socket(served) as program:
         await tell(program, **how, input="More.", previous_response_id=first)
         assert (await hear(program))["param"] == "previous_response_id"
