@@ -27,6 +27,9 @@ class Models:
     ) -> None:
         self._ext, self._loading, self._views = ext, loading, views
         self._catalogue = catalogue
+        self._names = dict[str, ModelFile]()
+        self._named: Sequence[ModelFile] = ()
+        """The files of those names."""
 
     @property
     def files(self) -> Sequence[ModelFile]:
@@ -35,14 +38,12 @@ class Models:
         return [file for file in self._views.files if self._is_model(file)]
 
     @property
-    def names(self) -> dict[str, ModelFile]:
+    def names(self) -> Mapping[str, ModelFile]:
         """What programs call the models: without folder and ending, where that is one's own name.
         A file goes before a folder of the same name."""
-        found: dict[str, ModelFile] = {}
-        for file in sorted(self.files, key=lambda file: file.path.is_dir()):
-            names = (shown(file), file.name, f"{file.name}/")
-            found[next(name for name in names if name not in found)] = file
-        return found
+        if (files := self.files) != self._named:  # Else nobody asks the disk for each of them.
+            self._names, self._named = named(files), files
+        return self._names
 
     @property
     def all(self) -> Sequence[ModelFile]:
@@ -95,8 +96,6 @@ class Models:
     def called(self, info: ModelInfo) -> str:
         """What programs call a loaded model: as in `names`, or its own name where it lies
         elsewhere."""
-        if all(str(file.path) != info.path for file in self._views.files):
-            return info.name  # The names need a look at each file.
         named = (name for name, file in self.names.items() if str(file.path) == info.path)
         return next(named, info.name)
 
@@ -141,6 +140,15 @@ class Models:
 
     def _known(self, name: str) -> ModelFile | None:
         return self.names.get(name) or self._views.file(name)
+
+
+def named(files: Sequence[ModelFile]) -> dict[str, ModelFile]:
+    """Names that tell these apart; blocking."""
+    found: dict[str, ModelFile] = {}
+    for file in sorted(files, key=lambda file: file.path.is_dir()):
+        names = (shown(file), file.name, f"{file.name}/")
+        found[next(name for name in names if name not in found)] = file
+    return found
 
 
 def shown(file: ModelFile) -> str:

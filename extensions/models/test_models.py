@@ -537,6 +537,22 @@ async def test_what_other_extensions_do_with_models():
         assert app.kernel.slot().state.state == "empty"
 
 
+async def test_names_ask_the_disk_only_where_the_files_have_changed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async with running("models", model=Scripted("Hi.")) as app:
+        await with_files(app, "one.gguf")
+        [models] = app.kernel.registry.values(MODELS)
+        await models.look()
+        assert [*models.names] == ["one"]
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "is_dir", lambda file: pytest.fail(f"{file} was asked for."))
+            assert [*models.names] == ["one"]
+        touch(app.kernel.models, "two.gguf")
+        await models.look()
+        assert [*models.names] == ["one", "two"]
+
+
 async def test_no_more_of_a_context_is_used_than_there_is():
     assert used_of(Usage(10, 3), 4096) == used_of(Usage(10, 3), 0) == 13
     model = Scripted("One two three.")
