@@ -233,7 +233,7 @@ async def test_many_that_read_beside_hold_up_the_others_no_longer_than_one(envir
         assert len([delta async for delta in other]) > 24, "it went on meanwhile"
 
 
-async def said_at_the_end(reply: Generation) -> str:
+async def said_at_the_end(reply: Any) -> str:
     with pytest.raises(WorkerError) as failure:
         async for _ in reply:
             pass
