@@ -367,7 +367,7 @@ async def test_on_a_small_phone_an_empty_conversation_begins_at_its_top(tmp_path
         await page.set_viewport_size({"width": 360, "height": 320})
         await page.reload()
         log = page.locator("chat-log")
-        await page.wait_for_function("document.querySelector('chat-log').follow")
+        await page.wait_for_function("() => document.querySelector('chat-log').follow")
         assert await log.evaluate("log => log.scrollHeight > log.clientHeight"), "it does not fit"
         assert await log.evaluate("log => log.scrollTop") == 0
 
@@ -455,6 +455,7 @@ async def test_versions_show_without_a_pointer_and_rename_selects_the_old_name(t
         await page.fill("#chat-text", "First words")
         await page.keyboard.press("Enter")
         await expect(page.locator("article.chat-reply")).to_contain_text("One.")
+        await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
         mine = page.locator("article.chat-user")
         await mine.hover()
         await mine.get_by_role("button", name="Edit").click()

@@ -137,7 +137,9 @@ async def test_files_that_came_while_the_connection_was_away_are_imported_after_
     async with importing(tmp_path) as (page, _, arrive):
         await page.evaluate(OFFLINE)
         arrive.set()
-        await page.wait_for_function("document.querySelector('#conversations-sending').value === 1")
+        await page.wait_for_function(
+            "() => document.querySelector('#conversations-sending').value === 1"
+        )
         await page.evaluate(f"{ONLINE}; {CONNECTED}")
         await expect(page.locator("#conversations-imported")).to_contain_text("1 conversation")
 

@@ -188,6 +188,7 @@ async def test_a_grammar_that_is_slow_ends_its_own_reply_only(worker: Worker, na
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.long
 @with_engine
 @in_module
 async def test_a_long_reply_stays_as_fast(worker: Worker):
