@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
@@ -23,6 +24,7 @@ from extensions.api_kit.api import (
     Out,
     Problem,
     Programs,
+    Run,
     Wish,
     nothing,
     sampling_of,
@@ -657,7 +659,9 @@ async def why_not_begun(programs: Programs) -> tuple[str | None, int]:
     return caught.value.fault.code, task.cancelling() if task else 0
 
 
-async def test_a_reply_that_waits_for_another_model_is_cancelled_like_any_other():
+@asynccontextmanager
+async def behind_another() -> AsyncGenerator[tuple[Shelved, Run, asyncio.Task[Any]]]:
+    """A reply that waits for another model, which waits for the one that is held."""
     async with running("api_kit", model=Scripted("One two.")) as app:
         [programs] = app.kernel.registry.values(PROGRAMS)
         shelved = Shelved()
@@ -668,28 +672,22 @@ async def test_a_reply_that_waits_for_another_model_is_cancelled_like_any_other(
         waiting = asyncio.create_task(why_not_begun(programs))
         await app.until(lambda: bool(programs.runs.live))
         [run] = programs.runs.live
+        yield shelved, run, waiting
+        first.end()
+        (await another).end()
+
+
+async def test_a_reply_that_waits_for_another_model_is_cancelled_like_any_other():
+    async with behind_another() as (shelved, run, waiting):
         run.cancel()
         run.cancel()  # As who presses twice.
         assert await asyncio.wait_for(waiting, 5) == ("cancelled", 0)
-        first.end()
-        (await another).end()
-        assert (shelved.name, programs.holding.held) == ("b", False)
+    assert (shelved.name, shelved.holding.held) == ("b", False)
 
 
 async def test_a_reply_that_is_cancelled_as_its_program_goes_keeps_no_task():
-    async with running("api_kit", model=Scripted("One two.")) as app:
-        [programs] = app.kernel.registry.values(PROGRAMS)
-        shelved = Shelved()
-        shelved.holding = programs.holding
-        first = await shelved.want("a")
-        another = asyncio.create_task(shelved.want("b"))
-        await app.until(lambda: programs.holding.waiting)
-        waiting = asyncio.create_task(why_not_begun(programs))
-        await app.until(lambda: bool(programs.runs.live))
-        [run] = programs.runs.live
+    async with behind_another() as (_, run, waiting):
         run.cancel()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        first.end()
-        (await another).end()

@@ -141,8 +141,7 @@ class Batch(Generic[R]):
         except torch.OutOfMemoryError:
             if not self._past:
                 raise
-        self._past.clear()  # what is only remembered gives way
-        torch.cuda.empty_cache()
+        self._give_way()
         self._append(cache)
 
     def _append(self, cache: Any) -> None:
@@ -213,11 +212,15 @@ class Batch(Generic[R]):
         except torch.OutOfMemoryError:
             if not self._past:
                 raise
-        self._past.clear()  # what is only remembered gives way
         for layer in cache.layers:
             keep_first(layer, length)
-        torch.cuda.empty_cache()
+        self._give_way()
         return self._scores(more)
+
+    def _give_way(self) -> None:
+        """What is only remembered leaves its memory to what is under way."""
+        self._past.clear()
+        torch.cuda.empty_cache()
 
     def _scores(self, inputs: dict[str, Any]) -> Tensor:
         with torch.inference_mode():

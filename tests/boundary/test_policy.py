@@ -201,7 +201,6 @@ def refused(sign: str) -> bool:
     return "Failed to load resource" in sign and ("404" in sign or "401" in sign)
 
 
-@pytest.mark.long  # Every test with a page fails at what its policy complains of.
 async def test_c27_the_whole_page_keeps_to_its_policy(server: Served, pytestconfig: pytest.Config):
     whole = bool(pytestconfig.getoption("--long"))
     every = 1 if whole else 4
