@@ -124,6 +124,7 @@ class Application:
         return HTMLResponse(await self._shell(client, tab))
 
     async def _shell(self, client: Client, tab: Entry[Panel]) -> str:
+        told = self._kernel.hub.told
         main = await self._panel(tab, client)
         status = await self._status(client)
         html = "".join((main, *(part["html"] for part in status)))
@@ -139,6 +140,7 @@ class Application:
             main=main,
             status=status,
             jobs=self._jobs(),
+            told=told,
             scripts=[at for id, at, waits in scripts if waits is None or f"<{id}-" in html],
             **self._brought(),
         )

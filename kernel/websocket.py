@@ -6,7 +6,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 
-from kernel.clients import Fragment
+from kernel.outbox import Fragment
 
 
 class ManyTexts(WebSocketsSansIOProtocol):

@@ -127,12 +127,16 @@ async def test_a_snapshot_holds_everything_and_drops_what_it_contains(tmp_path: 
 
 
 async def test_what_is_pushed_while_a_page_is_drawn_is_not_lost(tmp_path: Path):
-    write(tmp_path, 'ext.push_html("<i>newer</i>", client, "status")')
+    write(tmp_path, "context.word = 'newer'", 'ext.push_html("<i>newer</i>", client, "status")')
+    folder = tmp_path / "mine"
+    (folder / "templates" / "status.html").write_text("<i>{{ word }}</i>")
+    panel = '"status.html", lambda *_: asyncio.sleep(0, {"word": getattr(context, "word", "old")})'
+    source = (folder / "__init__.py").read_text().replace('"status.html"', panel)
+    (folder / "__init__.py").write_text(f"import asyncio\n{source}")
     async with running("mine", folders=[tmp_path]) as app:
         page = app.page("/mine")
         await app.web.snapshot(page.client)
-        sent = "".join(page.client.outbox.take())
-        assert 0 < sent.index("<i>mine</i>") < sent.index("<i>newer</i>")
+        await app.until(lambda: re.findall("<i>(.*?)</i>", page.html)[-1] == "newer")
 
 
 async def test_a_page_that_is_being_drawn_is_not_drawn_twice(tmp_path: Path):

@@ -1,12 +1,13 @@
 """The Characters tab in a real browser: a card comes in, is changed, goes out, goes and returns."""
 
+import asyncio
 import base64
 import json
 import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import WebSocketRoute, expect
 
 from extensions.characters import png
 from tests.live import Watched, asks_to_leave, chromium, live, shoot
@@ -55,13 +56,22 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
         watched = Watched(context)
         page = await context.new_page()
         await page.goto(server.link)
+        connect = asyncio.Event()
+
+        async def late(wire: WebSocketRoute) -> None:
+            await connect.wait()
+            wire.connect_to_server()
+
+        await page.route_web_socket(re.compile("/ws"), late)
         await page.goto(f"{server.address}/characters")
         rows = page.locator("#characters-list > li")
         await expect(rows).to_have_count(1)
 
-        # Two files at once: one comes in, the other is told.
+        # Two files at once: one comes in, the other is told, though the page is not connected yet.
         files = [tmp_path / "maren.png", tmp_path / "broken.png"]
-        await page.set_input_files("#characters-files", files)
+        async with page.expect_response("**/characters/import"):
+            await page.set_input_files("#characters-files", files)
+        connect.set()
         await expect(page.locator(".toast.error")).to_contain_text("broken.png: This picture")
         await expect(rows).to_have_count(2)
         await expect(rows.nth(1).locator("img")).to_have_js_property("naturalWidth", 40)

@@ -10,16 +10,8 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 
 from kernel.acting import ACTIONS, Action, Handler, wire_name
-from kernel.clients import (
-    PORTION,
-    Client,
-    Conversation,
-    Everyone,
-    Fragment,
-    Outbox,
-    Refused,
-    portions,
-)
+from kernel.clients import Client, Conversation, Everyone, Refused
+from kernel.outbox import PORTION, Fragment, Outbox, portions
 from kernel.points import Phase
 from kernel.testing import App, running
 from tests.sockets import serving
@@ -276,6 +268,27 @@ async def test_text_that_cannot_be_sent_costs_no_connection():
         await asyncio.sleep(0)
     task.cancel()
     assert frames == [b"<p>odd ? name</p>"]
+
+
+@pytest.mark.parametrize(
+    ("told", "heard"),
+    [("", ""), ("{0}", "23456789"), ("{6}", "6789"), ("{10}", ""), ("x", ""), ("9" * 5000, "")],
+)
+async def test_a_page_that_comes_hears_what_all_were_told_since_it_was_drawn(told: str, heard: str):
+    async with running() as app, serving(app) as served:
+        hub = app.kernel.hub
+        numbers = [hub.told]
+        for number in range(10):
+            hub.tell(f"Notice {number}.", Everyone())
+            numbers.append(hub.told)
+            hub.tell("For another page.", app.page().client)
+        address = f"{served.ws.replace('/api/ws', '/ws')}?path=/&told={told.format(*numbers)}"
+        headers, said = {"Authorization": f"Bearer {served.key}"}, ""
+        async with connect(address, additional_headers=headers, proxy=None) as page:
+            while part := str(await page.recv()):
+                said += part
+        assert "".join(re.findall(r"Notice (\d)\.", said)) == heard
+        assert "another" not in said
 
 
 async def test_what_is_no_message_costs_a_page_nothing():

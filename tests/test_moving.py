@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kernel.clients import PORTION
+from kernel.outbox import PORTION
 from kernel.testing import App, running
 from kernel.testing.page import Page
 

@@ -179,6 +179,7 @@ MOVING = """() => {
   look();
 }"""
 """Notes from now on what moves."""
+STILL = "() => document.getAnimations().every(each => each.playState !== 'running')"
 LONG = """() => {
   const log = document.querySelector('chat-log');
   return log.scrollHeight > log.clientHeight + 500;
@@ -207,6 +208,7 @@ async def test_a_reply_that_is_written_is_followed_without_a_voice_or_a_movement
     """And as fast as the status line says in the end."""
     async with opened(tmp_path, ("word " * 60 + "\n\n") * 200, "One two three.") as (_, _, page):
         await page.emulate_media(reduced_motion="reduce")
+        await page.wait_for_function(STILL)  # What began to move before it may still do so.
         await page.evaluate(MOVING)
         text, jump = page.locator("#chat-text"), page.locator(".chat-jump")
         scroller, log = page.locator("chat-log"), page.get_by_role("log")

@@ -14,8 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol
 
-from kernel.clients import PORTION, Fragment, portions
 from kernel.flags import Flags
+from kernel.outbox import PORTION, Fragment, portions
 from kernel.server import _config, _listening
 from kernel.webserver import Patient
 from kernel.websocket import ManyTexts

@@ -19,7 +19,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from kernel.api import GENERATE, Delta, Draft, Everyone, Phase
-from kernel.clients import Outbox
+from kernel.outbox import Outbox
 from kernel.testing import App, Scripted, running
 from tests.proxy import faulty
 from tests.sockets import Served, hear, said, serving, tell, until

@@ -352,6 +352,20 @@ async def test_the_words_wait_where_a_page_goes_on_before_it_has_them(
     assert box(await Tab(app, path).connect()) == "One two three four."
 
 
+async def test_a_reply_that_ends_while_a_page_comes_looks_as_it_was_shown(app: App, tab: Tab):
+    await tab.ask("Hello")
+    path, views = tab.page.client.path, pages_of(app)._views
+    reply = (await kept(app, tab.conversation))[1]
+    shown = views._html.pop(reply.id)  # It is kept, and how it looks is not known yet.
+    read, coming = Held(views, "_read_one"), Tab(app, path)
+    opening = asyncio.create_task(coming.connect())
+    await read.called.wait()
+    views.remember(reply.id, shown.replace("two", "<span>2</span>"))
+    read.gate.set()
+    await opening
+    assert coming.said == ["Hello", "One 2 three four."]
+
+
 async def test_the_words_stay_out_of_another_conversation(app: App, tab: Tab, model: Scripted):
     short = await grown(app, 1)
     gate = await impersonated(tab, model)

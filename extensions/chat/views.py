@@ -102,8 +102,10 @@ class Views:
             if time.monotonic() > until:
                 self.remember(message.id, plain(message.text))
                 later.append(message)
-            else:
-                self.remember(message.id, await self._read_one(message))
+                continue
+            html = await self._read_one(message)
+            if not self._known(message):  # Else its reply told meanwhile how a page has it.
+                self.remember(message.id, html)
         if later:
             self._ext.spawn(self._read_rest(later), "markdown")
 

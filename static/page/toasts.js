@@ -8,8 +8,8 @@ function leave(toast, seconds) {
   setTimeout(leave, 1000, toast, document.hidden || held(toast) ? Math.max(seconds, 2) : seconds - 1);
 }
 const watching = new MutationObserver(changes => {
-  for (const {addedNodes} of changes) for (const toast of addedNodes) {
-    if (!(toast instanceof Element)) continue;
+  for (const toast of changes.flatMap(({addedNodes}) => [...addedNodes]).filter(node => node instanceof Element)) {
+    at('toasts').dataset.told = Number(toast.id.slice(6)) || at('toasts').dataset.told;     // a notice of a template has no number
     leave(toast, toast.matches('.error') ? 20 : 7);
     if (toast.matches('.error')) unsend();
   }
