@@ -51,6 +51,16 @@ def kill_tree(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def ended(pid: int) -> bool:
+    """Whether a child has ended, though nobody asked yet how; False where the system cannot say."""
+    if sys.platform == "win32" or not hasattr(os, "waitid"):
+        return False
+    try:
+        return bool(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+    except ChildProcessError:
+        return True
+
+
 def end() -> NoReturn:
     """End this process, a child, and whatever it started itself."""
     if sys.platform == "win32" or os.getpgrp() == os.getpid():

@@ -14,7 +14,7 @@ from kernel.child import Frames, Process
 from kernel.contract import ModelInfo, Report, Request, Struct
 from kernel.generation import Generation, WorkerDied, WorkerError
 from kernel.logs import discreet
-from kernel.platform_ import kill_tree
+from kernel.platform_ import ended, kill_tree
 from kernel.spawning import spawn
 
 ALWAYS = {
@@ -227,6 +227,11 @@ class Worker:
             kill_tree(self._process.transport.get_pid())
         self._loop.call_later(0.9, self._bury)
 
+    def _cut(self) -> None:
+        """The pipe closed. Of one that died the system tells why, late where it is busy."""
+        if not ended(self._process.transport.get_pid()):
+            self._kill("The engine closed its connection.")
+
     def _gone(self, what: str) -> None:
         """When process, log or pipe has ended, the others should follow at once."""
         self._left.discard(what)
@@ -234,7 +239,7 @@ class Worker:
             kill_tree(self._process.transport.get_pid())
             self._loop.call_later(0.5, self._bury)
         elif what == "pipe" and not self._reason:
-            self._loop.call_later(0.3, self._kill, "The engine closed its connection.")
+            self._loop.call_later(0.3, self._cut)
         if not self._left:
             self._bury()
 

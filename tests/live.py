@@ -1,6 +1,7 @@
 """A real server in a process of its own, and a real browser: what the story tests drive."""
 
 import asyncio
+import itertools
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -21,9 +22,16 @@ SHOTS = os.environ.get("SPINDLE_SHOTS", "")
 """A folder for screenshots; none are kept without it."""
 
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = itertools.cycle(range(10_000 + WORKER * 1000, 11_000 + WORKER * 1000))
+"""This worker's own: of those that the system gives away another test may get the same one."""
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    for port in PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("they come again and again")
 
 
 class Live:

@@ -45,10 +45,12 @@ def witness(data: Path) -> None:
 )
 async def test_a_signal_ends_it_in_peace(tmp_path: Path, how: tuple[signal.Signals, ...]):
     """The third is what a terminal sends that is closed; some send two at once."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Whom nohup began hears none.
     data = tmp_path / "data"
     witness(data)
     flags = ("--extensions", "witness", "conversations")
     async with live(data, tmp_path, *flags) as server:
+        signal.signal(signal.SIGHUP, before)
         server.tell(*how[:-1])
         assert await server.kill(how[-1]) == 0, server.said
     assert (data / "ended").read_text() == "in peace"

@@ -171,6 +171,19 @@ async def test_a_death_is_told_within_a_second(worker):
     assert worker.died.done()
 
 
+async def test_why_an_engine_died_is_told_however_late_the_system_tells_it(worker, monkeypatch):
+    loop, told = asyncio.get_running_loop(), Process.process_exited
+    monkeypatch.setattr(Process, "process_exited", lambda self: loop.call_later(0.6, told, self))
+    os.kill(worker.pid, signal.SIGKILL)
+    assert await worker.died == "The engine was killed (SIGKILL) while idle."
+
+
+async def test_an_engine_that_lives_without_its_pipe_is_ended(worker):
+    os.kill(worker.pid, signal.SIGSTOP)
+    worker._pipe.transport.abort()
+    assert await worker.died == "The engine closed its connection."
+
+
 @pytest.mark.parametrize(
     ("system", "card", "there", "variant"),
     [

@@ -16,6 +16,8 @@ CANDIDATES = 32
 """Sequences for tokens that are only tried."""
 PIECE = 64
 """Tokens that are read between two steps of the replies."""
+IN_VAIN = 64
+"""How often a line finds no room while it waits for older ones of which none goes on."""
 
 
 class Line:
@@ -29,6 +31,8 @@ class Line:
         """Whether it may be read in one step with others, for its scores alone."""
         self.past, self.row = 0, -1
         self.scores: Any = None
+        self.waited: tuple[int, int] = 0, 0
+        """What was read of all lines when it began to wait, and how often it did since."""
 
     def add(self, token: int) -> None:
         self.tokens.append(token)
@@ -36,13 +40,17 @@ class Line:
 
 
 class Beside:
-    """The lines of all replies that have one; those that lag behind are read in one step."""
+    """The lines of all replies that have one; those that lag behind are read in one step.
+
+    Where not all of them find room the older go first: each would push out what another read.
+    """
 
     def __init__(self, context: Context, use: Callable[[Adapters], None]) -> None:
         self.context, self._use = context, use
         self._adapters: Adapters = ()
         self._hidden = False
         self._lines: list[Line] = []
+        self._progress = 0
         self._free = list(range(CANDIDATES, context.sequences))
 
     def open(self, tokens: Sequence[int], adapters: Adapters, *, together: bool = False) -> Line:
@@ -65,10 +73,12 @@ class Beside:
         return line.scores
 
     def read(self, line: Line) -> None:
-        """Read a piece of a line; others that have to be read are read with it."""
+        """Read a piece of a line, unless it waits; others that have to be read are read with it."""
         parts = self._gather(line)
-        while not self.carried_out(line):
+        if not self.carried_out(line):
             parts = self._gather(line, alone=True)
+            if not self.carried_out(line):
+                return
         for part, count in parts:
             part.past += count
             if part.past == len(part.tokens):
@@ -88,13 +98,15 @@ class Beside:
 
     def carried_out(self, line: Line, *, hidden: bool = False) -> bool:
         """Carry out what is in the batch for a line, with the `hidden` states where they are
-        wanted; False after another line had to make room."""
+        wanted; False where there was no room: another line made some, or this one waits."""
         self._prepare(line.adapters, hidden)
         code = self.context.decode()
         if code == FULL:
             self._make_room(line)
         elif code:
             raise RuntimeError("reading beside a reply was stopped")
+        else:
+            self._progress += 1
         return not code
 
     def _prepare(self, adapters: Adapters, hidden: bool) -> None:
@@ -129,13 +141,22 @@ class Beside:
         return parts
 
     def _make_room(self, line: Line) -> None:
-        """Let the longest other line forget what it read; it is read again when it is needed."""
+        """Let the longest younger line forget what it read; it is read again when it is needed."""
         others = [each for each in self._lines if each is not line and each.past]
         if not others:
             raise Refused(
                 "There is no room for what has to be read beside this reply. Shorten the prompt "
                 "or the negative prompt, or load the model with more context."
             )
-        longest = max(others, key=lambda each: each.past)
+        younger = [each for each in self._lines[self._lines.index(line) :] if each in others]
+        if not younger and not self._in_vain(line):
+            return
+        longest = max(younger or others, key=lambda each: each.past)
         self.context.forget(longest.sequence)
         longest.past = 0
+
+    def _in_vain(self, line: Line) -> bool:
+        """Whether a line waits for older ones that wait too, as for room among the replies."""
+        read, times = line.waited
+        line.waited = self._progress, times + 1 if read == self._progress else 1
+        return line.waited[1] > IN_VAIN

@@ -71,16 +71,14 @@ class Contrast:
         return self._line
 
     def _read(self, line: Line) -> None:
-        """Read a piece, and note the hidden state of each token."""
+        """Read a piece, unless there is no room yet, and note the hidden state of each token."""
         batch = self._beside.context.batch
         part = np.array(line.tokens[line.past : line.past + PIECE], np.int32)
-        while True:
-            batch.clear()
-            batch.extend(part, line.past, line.sequence, last=True, every=True)
-            if self._beside.carried_out(line, hidden=True):
-                break
-        self._note(line.past, self._hidden(len(part)))
-        line.past += len(part)
+        batch.clear()
+        batch.extend(part, line.past, line.sequence, last=True, every=True)
+        if self._beside.carried_out(line, hidden=True):
+            self._note(line.past, self._hidden(len(part)))
+            line.past += len(part)
 
     def _try(self, line: Line, ids: Sequence[int]) -> Tensor:
         """The hidden states of the candidates, each as if it came next."""

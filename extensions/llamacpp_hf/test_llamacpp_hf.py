@@ -313,6 +313,20 @@ async def test_a_reply_with_guidance_ends_where_its_negative_prompt_leaves_no_ro
     assert [text for text, _, _ in many] == [alone] * 4, "who had to make room is read again"
 
 
+@pytest.mark.parametrize(
+    "wish", [{"guidance_scale": 1.2}, {"penalty_alpha": 0.6, "top_k": 4, "temperature": 0.0}]
+)
+async def test_what_is_read_beside_takes_turns_where_only_one_finds_room(spare: Worker, wish: Any):
+    """Each would push out for ever what another read of its own."""
+    await spare.load(MODEL, {**ALL, "context_length": 400})
+    texts = [f"Once upon a time there was {letter} " * 36 for letter in "abcdefgh"]
+    where = "negative_prompt" if "guidance_scale" in wish else "prompt"
+    wishes = [{where: text, "max_new_tokens": 8, **wish} for text in texts]
+    alone = [(await ask(spare, **each))[0] for each in wishes]
+    many = await asyncio.gather(*(ask(spare, **each) for each in wishes))
+    assert [text for text, _, _ in many] == alone
+
+
 async def test_memory_beside_is_only_there_when_it_was_wanted(spare: Worker):
     info = await spare.load(MODEL, {})
     assert "logits" in info.capabilities, "what may come next needs no memory of its own"

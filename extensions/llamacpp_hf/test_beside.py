@@ -1,0 +1,96 @@
+"""Who may push out whom where not all that is read beside replies finds room."""
+
+import importlib
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kernel.contract import Refused
+
+FULL = 1
+
+
+class Memory:
+    """A context of so many tokens."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.sequences = room, 40
+        self.held: dict[int, int] = {}
+        self.batch = SimpleNamespace(room=64, used=0, clear=self._clear, extend=self._extend)
+        self._asked: list[tuple[int, int]] = []
+
+    def _clear(self) -> None:
+        self.batch.used, self._asked = 0, []
+
+    def _extend(self, ids: Any, past: int, sequence: int, *, last: bool) -> int:
+        self._asked.append((sequence, len(ids)))
+        self.batch.used += len(ids)
+        return sequence
+
+    def decode(self) -> int:
+        if sum(self.held.values()) + self.batch.used > self.room:
+            return FULL
+        for sequence, count in self._asked:
+            self.held[sequence] = self.held.get(sequence, 0) + count
+        return 0
+
+    def forget(self, sequence: int) -> None:
+        self.held.pop(sequence, None)
+
+    def logits(self, row: int) -> list[int]:
+        return [row]
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, without the engine's libraries."""
+    for name in ("numpy", "llama_cpp", "llama_cpp.llama_cpp", "extensions.llama_cpp.api"):
+        module: Any = ModuleType(name)
+        module.array, module.int32 = lambda part, _: part, int
+        module.FULL, module.Adapters, module.Context = FULL, tuple, Memory
+        monkeypatch.setitem(sys.modules, name, module)
+    name = "extensions.llamacpp_hf.beside"
+    sys.modules.pop(name, None)
+    yield importlib.import_module(name)
+    del sys.modules[name]
+
+
+def test_the_younger_waits_for_the_older(beside: Any):
+    lines = beside.Beside(Memory(500), lambda _: None)
+    older, younger = lines.open(range(300), ()), lines.open(range(300), ())
+    while older.scores is None:
+        lines.read(younger)
+        lines.read(older)
+    assert (older.past, younger.past) == (300, 64), "it was pushed out once, and began again"
+    for _ in range(3 * beside.IN_VAIN):
+        lines.read(younger)
+        older.add(1)
+        assert lines.scores(older)
+    assert younger.scores is None
+    lines.close(older)
+    assert lines.scores(younger)
+
+
+def test_nobody_waits_for_who_waits_too(beside: Any):
+    lines = beside.Beside(Memory(300), lambda _: None)
+    older, younger = lines.open(range(200), ()), lines.open(range(200), ())
+    assert lines.scores(older)
+    read = 0
+    while younger.scores is None:
+        lines.read(younger)
+        read += 1
+    assert read > beside.IN_VAIN // 2
+    assert not older.past
+    lines.close(younger)
+    older.add(1)
+    assert lines.scores(older)
+
+
+def test_what_finds_no_room_of_its_own_is_refused(beside: Any):
+    lines = beside.Beside(Memory(100), lambda _: None)
+    line, other = lines.open(range(200), ()), lines.open(range(20), ())
+    assert lines.scores(other)
+    with pytest.raises(Refused, match="no room"):
+        lines.scores(line)
