@@ -66,11 +66,21 @@ def test_the_younger_waits_for_the_older(beside: Any):
     assert (older.past, younger.past) == (300, 64), "it was pushed out once, and began again"
     for _ in range(3 * beside.IN_VAIN):
         lines.read(younger)
+        assert older.past >= 300
         older.add(1)
         assert lines.scores(older)
     assert younger.scores is None
     lines.close(older)
     assert lines.scores(younger)
+
+
+def test_the_youngest_makes_room_though_another_is_longer(beside: Any):
+    lines = beside.Beside(Memory(300), lambda _: None)
+    sizes = 180, 100, 50
+    oldest, middle, youngest = (lines.open(range(size), ()) for size in sizes)
+    for line in (oldest, youngest, middle):
+        assert lines.scores(line)
+    assert [line.past for line in (oldest, middle, youngest)] == [180, 100, 0]
 
 
 def test_nobody_waits_for_who_waits_too(beside: Any):
