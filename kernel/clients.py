@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LONGEST_NOTICE = 1_000
 """Characters; what a page sends may be quoted in it."""
+NEWS = 600
+"""Seconds for which a notice is news to a page that comes."""
 
 
 class Everyone(Struct, frozen=True):
@@ -81,7 +83,7 @@ class Hub:
         self.actions, self._kernel = Actions(kernel), kernel
         self._ids = itertools.count(int(time()))  # Those of an earlier start are smaller.
         self.told = 0
-        self._notices = deque[tuple[int, str]](maxlen=8)  # to all, of late
+        self._notices = deque[tuple[int, float, str]](maxlen=8)  # to all, of late
         self._tasks: set[asyncio.Task[None]] = set()
 
     def push(
@@ -109,7 +111,7 @@ class Hub:
         said = {"id": self.told, "text": text, "kind": kind, "button": None}
         html = self._kernel.pages.render("_toast.html", **said)
         if isinstance(to, Everyone):
-            self._notices.append((self.told, html))
+            self._notices.append((self.told, time(), html))
         self.push("kernel", html, to)
 
     def go(self, client: Client, path: str) -> None:
@@ -133,8 +135,8 @@ class Hub:
         client = Client(str(next(self._ids)), principal, path)
         client.near = socket.scope.get("spindle.near", False)
         told = socket.query_params.get("told", "")[:20]  # the last notice of which it knows
-        for id, html in self._notices:
-            if told.isdecimal() and id > int(told):
+        for id, at, html in self._notices:
+            if told.isdecimal() and id > int(told) and time() - at < NEWS:
                 client.outbox.put("kernel", html)
 
         async def send(texts: list[bytes]) -> None:

@@ -142,7 +142,11 @@ class Backups:
         """A copy of a backup beside the database, brought to this program's schema."""
         new = ready_beside(path, ".restoring")
         try:
-            with _read(), closing(self.open(name)) as source, closing(sqlite3.connect(new)) as to:
+            with (
+                _read("SQLITE_READONLY"),  # What damage makes of the copy: its folder takes files.
+                closing(self.open(name)) as source,
+                closing(sqlite3.connect(new)) as to,
+            ):
                 source.backup(to)
                 if to.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                     raise StoreFailed(DAMAGED)
@@ -233,15 +237,16 @@ class Backups:
 
 
 @contextmanager
-def _read() -> Iterator[None]:
-    """Damage that is met is a backup's, and says nothing of the database that is in use."""
+def _read(*also: str) -> Iterator[None]:
+    """Damage that is met is a backup's, and says nothing of the database that is in use; these
+    errors of SQLite tell of damage `also`."""
     try:
         yield
     except ValueError as error:  # No text, no number; SQLite's own words repeat the damage, too.
         raise StoreFailed(DAMAGED) from error
     except sqlite3.DatabaseError as error:
         name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")  # Python's own have none.
-        if is_damage(error) or name.startswith("SQLITE_ERROR"):
+        if is_damage(error) or name.startswith(("SQLITE_ERROR", *also)):
             raise StoreFailed(DAMAGED) from error
         raise
 

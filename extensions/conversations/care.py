@@ -29,15 +29,18 @@ class Care:
 
     async def daily(self) -> None:
         """What every start does, and every day after it: a backup, and only then what was deleted
-        long ago goes. What cannot be done now is tried again."""
-        pause, done = PATIENCE, ""
+        long ago goes. What cannot be done now is tried again. Days on which nothing changes push
+        no backup out."""
+        pause, done, saved = PATIENCE, "", -1
         while True:
             await asyncio.sleep(pause)
             pause, today = HOUR, now()[:10]
             if today == done or self._store.partial:
                 continue
             try:
-                await self.back_up("start")
+                if (changes := await self._store.changes()) != saved:
+                    await self.back_up("start")
+                    saved = changes
                 await self._store.purge()
                 self._ext.emit(Erased())
                 done = today

@@ -319,6 +319,18 @@ async def test_a_backup_whose_damage_sqlite_tells_in_no_words_is_told(store: Sto
     assert await titles(store) == ["first"]
 
 
+async def test_a_backup_whose_damage_makes_it_one_to_be_read_only_is_told(store: Store, path: Path):
+    await store.add_user("", "first")
+    await store.backup("asked")
+    [backup] = await store.backups()
+    with (path.parent / "backups" / backup.name).open("r+b") as file:
+        file.seek(18)  # The version of the format that it takes to write to the file.
+        file.write(b"\x09")
+    with pytest.raises(StoreFailed, match="This backup is damaged"):
+        await store.restore(backup.name)
+    assert await titles(store) == ["first"]
+
+
 async def test_a_backup_that_lost_the_name_of_a_table_is_told(store: Store, path: Path):
     await store.add_user("", "first")
     await store.backup("asked")
@@ -441,6 +453,28 @@ async def test_a_server_that_stays_up_does_every_day_what_a_start_does(
         await page.until("1 conversation, ")
         await page.until("The trash is empty")
         assert [b.conversations for b in await store.backups()] == [1, 2]
+
+        # The day after it has one of what went; then nothing changes, and none is pushed out.
+        monkeypatch.setattr(care, "now", lambda: "2031-01-03T09-00-00")
+        while (await store.backups())[0].number < 3:
+            await asyncio.sleep(0.01)
+        looked = asyncio.Event()
+        purged = store.purge
+
+        async def purge() -> None:
+            await purged()
+            looked.set()
+
+        monkeypatch.setattr(store, "purge", purge)
+        for day in range(4, 8):
+            looked.clear()
+            monkeypatch.setattr(care, "now", lambda day=day: f"2031-01-{day:02}T09-00-00")
+            await looked.wait()
+        assert (await store.backups())[0].number == 3
+        await store.add_user("", "anew")
+        monkeypatch.setattr(care, "now", lambda: "2031-01-09T09-00-00")
+        while (await store.backups())[0].number < 4:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_backup_that_could_not_be_made_is_tried_again(

@@ -289,16 +289,17 @@ class ChatComposer extends HTMLElement {
     this.enclosing = (this.enclosing ?? 0) + 1;                       // others may be on their way already
     this.toggleAttribute('data-ui-enclosing', true);
     let first = '?first';
-    for (const file of files) {
-      const send = (body, how) => fetch(`${takes}/${this.bag}${how}`, {method: 'POST', body: body.slice(0, Number(largest) + 1)}).catch(unsent);
-      const large = file.size > Number(largest);                                  // the server says so where it cannot be drawn
-      if (large || (await send(file, first)).status === 409) {
-        const [body, drawn] = await redrawn(file, Number(largest), Number(dots));
-        await send(body, `${first || '?'}&drawn=${drawn}`);
+    try {
+      for (const file of files) {
+        const send = (body, how) => fetch(`${takes}/${this.bag}${how}`, {method: 'POST', body: body.slice(0, Number(largest) + 1)}).catch(unsent);
+        const large = file.size > Number(largest);                                // the server says so where it cannot be drawn
+        if (large || (await send(file, first)).status === 409) {
+          const [body, drawn] = await redrawn(file, Number(largest), Number(dots));
+          await send(body, `${first || '?'}&drawn=${drawn}`);
+        }
+        first = '';
       }
-      first = '';
-    }
-    this.toggleAttribute('data-ui-enclosing', --this.enclosing > 0);
+    } finally { this.toggleAttribute('data-ui-enclosing', --this.enclosing > 0); }
     if (matchMedia('(hover: hover)').matches) this.box.focus();                     // a phone would show its keyboard
   }
 
@@ -385,14 +386,12 @@ customElements.define('chat-composer', ChatComposer);
 const KATEX = '/static/vendor/katex/katex.min';
 const RULES = {throwOnError: false, strict: 'ignore', maxExpand: 500, maxSize: 30};  // a model's LaTeX concerns no console
 const style = href => Object.assign(document.createElement('link'), {rel: 'stylesheet', href});
-let katex;
-const drawing = () => katex ??= import(`${KATEX}.js`).then(() => {
+let katex, asked = 0;
+const drawing = () => katex ??= import(`${KATEX}.js${asked++ ? `?${asked}` : ''}`).then(() => {      // some browsers keep a failure
   document.head.append(style(`${KATEX}.css`));        // fonts are only known to a page as a whole
+  if (asked > 1) for (const each of document.querySelectorAll('chat-math')) each.draw();            // those that went without it
   return self.katex;
-}).catch(error => {
-  katex = null;                                       // the next formula asks again
-  throw error;
-});
+}, () => { katex = null; });                          // the next formula asks again; a dead wire is no fault of this script
 
 // The page's policy forbids attributes with styles, which KaTeX writes; a style that is set is none.
 function styling(does) {
@@ -411,8 +410,8 @@ class ChatMath extends HTMLElement {
   }
   disconnectedCallback() { this.words.disconnect(); }
   async draw() {
-    const {render} = await drawing();
-    if (!this.isConnected) return;
+    const {render} = await drawing() ?? {};
+    if (!render || !this.isConnected) return;
     const place = document.createElement('span');
     const displayMode = this.matches('.display');
     styling(() => render(this.textContent, place, {...RULES, displayMode}));

@@ -126,13 +126,16 @@ class Import extends HTMLElement {
   }
   // What is chosen while others are on their way goes with them.
   async send(files) {
-    if (this.coming) { this.coming.push(...files); return; }
+    if (this.coming) { for (const each of files) this.coming.push(each); return; }
     if (!files.length) return;
     this.coming = files;
     const bar = this.querySelector('progress'), said = this.querySelector('[role=alert]');
     const batch = [...crypto.getRandomValues(new Uint8Array(12))].map(byte => byte.toString(16).padStart(2, '0')).join('');
-    const whole = () => files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
-    let sent = 0;
+    let sent = 0, all = 0, counted = 0;
+    const whole = () => {
+      while (counted < files.length) all += files[counted++][1].size;
+      return all || 1;
+    };
     said.hidden = true;
     bar.hidden = false;
     try {
