@@ -75,10 +75,10 @@ class Beside:
     def read(self, line: Line) -> None:
         """Read a piece of a line, unless it waits; others that have to be read are read with it."""
         parts = self._gather(line)
-        if not self.carried_out(line):
-            parts = self._gather(line, alone=True)
-            if not self.carried_out(line):
+        while not self.carried_out(line):
+            if len(parts) == 1 and not self.make_room(line):
                 return
+            parts = self._gather(line, alone=True)
         for part, count in parts:
             part.past += count
             if part.past == len(part.tokens):
@@ -98,16 +98,32 @@ class Beside:
 
     def carried_out(self, line: Line, *, hidden: bool = False) -> bool:
         """Carry out what is in the batch for a line, with the `hidden` states where they are
-        wanted; False where there was no room: another line made some, or this one waits."""
+        wanted; False where there is no room, after which the batch has to be filled again."""
         self._prepare(line.adapters, hidden)
         code = self.context.decode()
         if code == FULL:
-            self._make_room(line)
-        elif code:
+            return False
+        if code:
             raise RuntimeError("reading beside a reply was stopped")
-        else:
-            self._progress += 1
-        return not code
+        self._progress += 1
+        return True
+
+    def make_room(self, line: Line) -> bool:
+        """Let the longest younger line forget what it read, which is read again when it is needed;
+        False where there are only older ones, for which this one waits."""
+        others = [each for each in self._lines if each is not line and each.past]
+        if not others:
+            raise Refused(
+                "There is no room for what has to be read beside this reply. Shorten the prompt "
+                "or the negative prompt, or load the model with more context."
+            )
+        younger = [each for each in self._lines[self._lines.index(line) :] if each in others]
+        if not younger and not self._in_vain(line):
+            return False
+        longest = max(younger or others, key=lambda each: each.past)
+        self.context.forget(longest.sequence)
+        longest.past = 0
+        return True
 
     def _prepare(self, adapters: Adapters, hidden: bool) -> None:
         if adapters != self._adapters:
@@ -139,21 +155,6 @@ class Beside:
                 each.row = batch.extend(ids, each.past, each.sequence, last=last)
                 parts.append((each, len(part)))
         return parts
-
-    def _make_room(self, line: Line) -> None:
-        """Let the longest younger line forget what it read; it is read again when it is needed."""
-        others = [each for each in self._lines if each is not line and each.past]
-        if not others:
-            raise Refused(
-                "There is no room for what has to be read beside this reply. Shorten the prompt "
-                "or the negative prompt, or load the model with more context."
-            )
-        younger = [each for each in self._lines[self._lines.index(line) :] if each in others]
-        if not younger and not self._in_vain(line):
-            return
-        longest = max(younger or others, key=lambda each: each.past)
-        self.context.forget(longest.sequence)
-        longest.past = 0
 
     def _in_vain(self, line: Line) -> bool:
         """Whether a line waits for older ones that wait too, as for room among the replies."""

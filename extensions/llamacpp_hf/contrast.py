@@ -74,11 +74,15 @@ class Contrast:
         """Read a piece, unless there is no room yet, and note the hidden state of each token."""
         batch = self._beside.context.batch
         part = np.array(line.tokens[line.past : line.past + PIECE], np.int32)
-        batch.clear()
-        batch.extend(part, line.past, line.sequence, last=True, every=True)
-        if self._beside.carried_out(line, hidden=True):
-            self._note(line.past, self._hidden(len(part)))
-            line.past += len(part)
+        while True:
+            batch.clear()
+            batch.extend(part, line.past, line.sequence, last=True, every=True)
+            if self._beside.carried_out(line, hidden=True):
+                break
+            if not self._beside.make_room(line):
+                return
+        self._note(line.past, self._hidden(len(part)))
+        line.past += len(part)
 
     def _try(self, line: Line, ids: Sequence[int]) -> Tensor:
         """The hidden states of the candidates, each as if it came next."""
@@ -91,6 +95,7 @@ class Contrast:
                 context.batch.add(id, line.past, candidate)
             if self._beside.carried_out(line, hidden=True):
                 return self._hidden(len(ids))
+            self._beside.make_room(line)
 
     def _note(self, begin: int, states: Tensor) -> None:
         end = begin + len(states)

@@ -316,10 +316,13 @@ async def test_a_reply_with_guidance_ends_where_its_negative_prompt_leaves_no_ro
 @pytest.mark.parametrize(
     "wish", [{"guidance_scale": 1.2}, {"penalty_alpha": 0.6, "top_k": 4, "temperature": 0.0}]
 )
-async def test_what_is_read_beside_takes_turns_where_only_one_finds_room(spare: Worker, wish: Any):
+@pytest.mark.parametrize("text", ["Once upon a time there was {} ", "Once upon a time. "])
+async def test_what_is_read_beside_takes_turns_where_only_one_finds_room(
+    spare: Worker, wish: Any, text: str
+):
     """Each would push out for ever what another read of its own."""
     await spare.load(MODEL, {**ALL, "context_length": 400})
-    texts = [f"Once upon a time there was {letter} " * 36 for letter in "abcdefgh"]
+    texts = [text.format(letter) * 36 + letter for letter in "abcdefgh"]
     where = "negative_prompt" if "guidance_scale" in wish else "prompt"
     wishes = [{where: text, "max_new_tokens": 8, **wish} for text in texts]
     alone = [(await ask(spare, **each))[0] for each in wishes]
