@@ -229,7 +229,7 @@ class Worker:
 
     def _cut(self) -> None:
         """The pipe closed. Of one that died the system tells why, late where it is busy."""
-        if not ended(self._process.transport.get_pid()):
+        if "process" in self._left and not ended(self._process.transport.get_pid()):
             self._kill("The engine closed its connection.")
 
     def _gone(self, what: str) -> None:

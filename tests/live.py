@@ -22,8 +22,9 @@ SHOTS = os.environ.get("SPINDLE_SHOTS", "")
 """A folder for screenshots; none are kept without it."""
 
 
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-PORTS = itertools.cycle(range(10_000 + WORKER * 1000, 11_000 + WORKER * 1000))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 20
+FIRST = 10_000 + WORKER * 1000
+PORTS = itertools.cycle(range(FIRST + os.getpid() % 500, FIRST + 1000))
 """This worker's own: of those that the system gives away another test may get the same one."""
 
 

@@ -223,7 +223,8 @@ async def until(page: Page, true: str) -> None:
             await asyncio.sleep(0.01)
 
 
-LEADS_AWAY = ["a[href='/notebook/other']", "#writing-new", "#writing-deleted button"]
+UNDO = ".toast button:not(.round)"
+LEADS_AWAY = ["a[href='/notebook/other']", "#writing-new", "#writing-deleted button", UNDO]
 
 
 @pytest.mark.parametrize("away", LEADS_AWAY)
@@ -242,6 +243,9 @@ async def test_what_leads_away_waits_for_what_is_typed_while_a_change_is_on_its_
         await page.goto(f"{server.address}/notebook/story")
         await expect(page.locator("#writing-text")).to_have_value("Once")
         await page.click("#writing-deleted summary")
+        if away == UNDO:
+            await page.get_by_label("Delete: other").dispatch_event("click")
+            await expect(page.locator(UNDO)).to_be_visible()
         await page.evaluate(HELD)
         await page.locator("#writing-text").press("End")
         await page.keyboard.type(" upon")

@@ -178,6 +178,17 @@ async def test_why_an_engine_died_is_told_however_late_the_system_tells_it(worke
     assert await worker.died == "The engine was killed (SIGKILL) while idle."
 
 
+async def test_why_an_engine_died_is_told_though_its_log_stays_open(worker, monkeypatch):
+    """And where no system call says that it has ended, as on Windows."""
+    monkeypatch.setattr("kernel.worker.ended", lambda pid: False)
+    loop, told = asyncio.get_running_loop(), Process.pipe_connection_lost
+    monkeypatch.setattr(
+        Process, "pipe_connection_lost", lambda *args: loop.call_later(0.45, told, *args)
+    )
+    os.kill(worker.pid, signal.SIGKILL)
+    assert await worker.died == "The engine was killed (SIGKILL) while idle."
+
+
 async def test_an_engine_that_lives_without_its_pipe_is_ended(worker):
     os.kill(worker.pid, signal.SIGSTOP)
     worker._pipe.transport.abort()

@@ -497,6 +497,9 @@ async def test_a_request_that_is_refused_leaves_what_was_said_last(slow: Slow):
     await slow.ask(genkey="mine")
     assert (await slow.ask(genkey="mine", images=["x"])).status_code == 400
     assert await slow.text("mine") == " one two three four."
+    await slow.served.app.kernel.slot().unload()
+    assert (await slow.ask(genkey="mine")).status_code == 503
+    assert await slow.text("mine") == " one two three four."
 
 
 async def test_who_leaves_frees_the_engine(slow: Slow):

@@ -40,10 +40,16 @@ class Register:
         """It is carried out; its words can be asked for until the next of its caller begins."""
         entry = UnderWay(call.caller.owner, key, count)
         self._live[entry] = None
+        begun = True
         try:
             yield entry
+        except Exception:  # One that is refused, at whatever step, begins nothing.
+            begun = any(entry.texts)
+            raise
         finally:
-            self._leave(entry)
+            del self._live[entry]
+            if begun:
+                self._remember(entry)
 
     def texts(self, owner: str, key: str) -> list[str]:
         """What was written so far, or last."""
@@ -66,10 +72,7 @@ class Register:
 
     # --- inside ------------------------------------------------------------------------
 
-    def _leave(self, entry: UnderWay) -> None:
-        del self._live[entry]
-        if not (entry.wishes or entry.wait.stopped):  # It was refused, and begins nothing.
-            return
+    def _remember(self, entry: UnderWay) -> None:
         self._last.pop((entry.owner, entry.key), None)
         self._last[entry.owner, entry.key] = entry.texts
         while len(self._last) > KEPT:

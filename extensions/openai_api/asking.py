@@ -5,7 +5,16 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from extensions.api_kit.api import MESSAGES, TOOLS, Asked, Call, Wish, converted, refused
+from extensions.api_kit.api import (
+    MESSAGES,
+    TOOLS,
+    Asked,
+    Call,
+    Wish,
+    after_results,
+    converted,
+    refused,
+)
 from kernel.api import Message, Meta, Struct, Text
 
 from .chat import Rest, efforts
@@ -85,11 +94,12 @@ async def asked(
     await rest.want(call, body.model or "")
     before = body.previous_response_id
     past = kept.before(call.caller.owner, before, connection) if before else ()
-    messages = (*past, *conversation(body.input or [], sees=rest.programs.sees))
+    messages = (*past, *conversation(body.input or []))
     if not messages:
         raise refused("input: There is none. Send a text, or items.", "input", "missing_input")
     options = {**options_of(body), **told(body, rest.modes(), rest.standing)}
-    whole = greeted(messages, options.pop("greeting", ""))
+    shown = after_results(messages, sees=rest.programs.sees)  # Who goes on may do so with another.
+    whole = greeted(shown, options.pop("greeting", ""))
     if body.instructions:
         whole = (Message("system", (Text(body.instructions),)), *whole)
     likely = body.top_logprobs is not None or LIKELY in (body.include or ())

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from extensions.api_kit.api import Piece, Said, after_results, message_of, refused
+from extensions.api_kit.api import Piece, Said, message_of, refused
 from kernel.api import Message, Part, Reasoning, ToolCall
 
 from .format import Str
@@ -36,15 +36,14 @@ class Item(msgspec.Struct, kw_only=True):
 ROLES = ("system", "developer", "user", "assistant")
 
 
-def conversation(given: str | list[Item], *, sees: bool = True) -> tuple[Message, ...]:
+def conversation(given: str | list[Item]) -> tuple[Message, ...]:
     """The messages; what the assistant thought, said and called after one another is one of them.
-    Raises Problem, which names the item."""
+    A tool's holds what it showed, for `after_results`. Raises Problem, which names the item."""
     if isinstance(given, str):
         given = [Item(role="user", content=given)]
     messages = (message(item, f"input[{n}]") for n, item in enumerate(given))
-    said = after_results(messages, sees=sees)
     found: list[Message] = []
-    for role, group in groupby(said, lambda each: each.role):
+    for role, group in groupby(messages, lambda each: each.role):
         neighbours = [*group]
         found += [joined(neighbours)] if role == "assistant" else neighbours
     return tuple(found)

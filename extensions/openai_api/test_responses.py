@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 from websockets.asyncio.client import ClientConnection, connect
 
-from extensions.api_kit.api import PROGRAMS, converted
+from extensions.api_kit.api import PROGRAMS, after_results, converted
 from kernel.api import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from kernel.testing import App, running
 from tests.programs import SAMPLERS, Knowing, ask, fault, post, said
@@ -171,7 +171,7 @@ def test_what_a_tool_shows_follows_its_results():
         ]},
         {"type": "function_call_output", "call_id": "c2", "output": "Nothing."},
     ]  # fmt: skip
-    _, *results, shown = conversation(converted(given, list[Item]))
+    _, *results, shown = after_results(conversation(converted(given, list[Item])), sees=True)
     assert [each.parts for each in results] == [
         (ToolResult("c1", "A cat."),), (ToolResult("c2", "Nothing."),),
     ]  # fmt: skip
@@ -200,6 +200,24 @@ async def test_a_model_without_eyes_hears_of_what_a_tool_shows(served: Served, m
     assert told == ["[a picture that this model cannot see]"] * 2
     chat[0]["content"] = [picture]
     assert (await fault(served, "/v1/chat/completions", messages=chat))["status"] == 400
+
+
+async def test_a_model_without_eyes_goes_on_after_what_one_with_them_saw(
+    served: Served, model: Knowing
+):
+    seeing = model.info
+    items = [
+        {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": [
+            {"type": "input_image", "image_url": PNG},
+        ]},
+    ]  # fmt: skip
+    first = await said(served, PATH, input=items)
+    for able, seen in ((("text", "tools"), Text), (seeing.capabilities, Image)):
+        model.info = structs.replace(seeing, capabilities=able)
+        await said(served, PATH, input="And now?", previous_response_id=first["id"])
+        shown = (model.asked[-1].messages or ())[2]
+        assert (shown.role, [type(part) for part in shown.parts]) == ("user", [seen])
 
 
 def test_an_item_is_copied_a_few_times_however_many_there_are(monkeypatch: pytest.MonkeyPatch):

@@ -800,6 +800,36 @@ async def test_a_reply_is_made_without_a_list_that_takes_long(
     assert app.kernel.trouble == {}
 
 
+async def test_a_line_that_the_model_never_answers_costs_the_others_nothing(
+    app: App, model: Knowing, monkeypatch: pytest.MonkeyPatch
+):
+    """Though the model takes longer each time than a reply waits."""
+    tokens = sys.modules["extensions.parameters.tokens"]
+    real, slow, texts = model.call, asyncio.Event(), list[str]()
+
+    async def call(name: str, **said: Any) -> Any:
+        texts.append(said["text"])
+        if said["text"] == "never":
+            await slow.wait()
+            raise OSError("on purpose")
+        return await real(name, **said)
+
+    monkeypatch.setattr(model, "call", call)
+    monkeypatch.setattr(tokens, "PATIENCE", 0.01)
+    [mine] = app.kernel.registry.values(PARAMETERS)
+    await mine.set("custom_token_bans", "2\nOnce\nnever")
+    assert (await asked(app, model)).custom_token_bans is UNSET
+    slow.set()
+    monkeypatch.setattr(tokens, "PATIENCE", 20)
+    assert (await asked(app, model)).custom_token_bans == (2, 0)
+    slow.clear()
+    monkeypatch.setattr(tokens, "PATIENCE", 0.01)
+    for _ in range(2):
+        assert (await asked(app, model)).custom_token_bans == (2, 0)
+    slow.set()
+    assert texts.count("Once") == 1
+
+
 async def test_a_list_at_which_the_model_failed_once_counts_from_the_next_reply_on(
     app: App, model: Knowing, monkeypatch: pytest.MonkeyPatch
 ):

@@ -32,6 +32,11 @@ class Piece(Struct, frozen=True):
     """Whether the model did not say its tokens; it may another time."""
 
 
+Known = Mapping[str, Piece]
+NONE: Known = {}
+"""The pieces of lines that need not be asked for."""
+
+
 def ids_of(text: str) -> str:
     """A list as older programs have it, numbers with commas, one a line; texts stay as they are."""
     text = text.strip()
@@ -47,9 +52,10 @@ def checked(text: str) -> str:
     return text
 
 
-async def bans(text: str, model: Model) -> list[Piece]:
+async def bans(text: str, model: Model, known: Known = NONE) -> list[Piece]:
     """What must never come, a line each: a number or a text in quotes or without."""
-    return [await _piece(line, line, 0.0, model) for line in _lines(ids_of(text))]
+    lines = _lines(ids_of(text))
+    return [known.get(line) or await _piece(line, line, 0.0, model) for line in lines]
 
 
 def phrase(line: str) -> str:
@@ -62,10 +68,13 @@ def phrase(line: str) -> str:
         raise Refused("The quotation marks do not fit together.") from None
 
 
-async def biases(text: str, model: Model) -> list[Piece]:
+async def biases(text: str, model: Model, known: Known = NONE) -> list[Piece]:
     """What is added to scores, a line each: `number: value` or `"text": value`."""
     found: list[Piece] = []
     for line in _lines(text):
+        if line in known:
+            found.append(known[line])
+            continue
         what, colon, value = line.rpartition(":")
         try:
             bias = float(value)
@@ -128,28 +137,38 @@ class Lists:
     def __init__(self, spawn: Callable[..., asyncio.Task[list[Piece]]]) -> None:
         self._spawn = spawn
         self._reading: dict[tuple[Model, str, str], asyncio.Task[list[Piece]]] = {}
+        self._before: dict[tuple[Model, str, str], list[Piece]] = {}
+        """Lists as far as they were known when the rest of them was asked for again."""
 
     async def read(self, typed: Mapping[str, str], model: Model) -> dict[str, list[Piece]]:
         """Those that are known within a moment, by name; the others are for a later reply."""
         tasks = {name: self._task(model, name, text) for name, text in typed.items()}
         if tasks:
             await asyncio.wait(tasks.values(), timeout=PATIENCE)
-        found = {
-            name: task.result()
-            for name, task in tasks.items()
-            if task.done() and not task.cancelled()
-        }
-        for name, pieces in found.items():
-            if any(piece.unanswered for piece in pieces):  # It is asked again for the next reply.
-                self._reading.pop((model, name, typed[name]), None)
+        found: dict[str, list[Piece]] = {}
+        for name, task in tasks.items():
+            key = model, name, typed[name]
+            if task.done() and not task.cancelled():
+                found[name] = task.result()
+            elif key in self._before:
+                found[name] = self._before[key]
         return found
 
     def _task(self, model: Model, name: str, text: str) -> asyncio.Task[list[Piece]]:
-        task = self._reading.pop((model, name, text), None)
+        key = model, name, text
+        task = self._reading.pop(key, None)
+        if task and task.done() and not task.cancelled():
+            pieces = task.result()
+            if any(piece.unanswered for piece in pieces):  # Those are asked for again.
+                self._before[key], task = pieces, None
         if not task:
+            before = self._before.get(key, ())
+            known = {piece.line: piece for piece in before if not piece.unanswered}
             read = bans if name == "custom_token_bans" else biases
-            task = self._spawn(read(text, model), f"read {name}")
-        self._reading[model, name, text] = task
+            task = self._spawn(read(text, model, known), f"read {name}")
+        self._reading[key] = task
         while len(self._reading) > KEPT:
-            self._reading.pop(next(iter(self._reading))).cancel()
+            oldest = next(iter(self._reading))
+            self._reading.pop(oldest).cancel()
+            self._before.pop(oldest, None)
         return task

@@ -108,7 +108,7 @@ class Pages:
 
     def offer_undo(self, text: str, client: Client, vals: Mapping[str, str]) -> None:
         """Say that something was deleted, beside a button that brings it back."""
-        self._notice(client, text, {"label": "Undo", "vals": vals})
+        self._notice(client, text, {"label": "Undo", "vals": vals, "leaves": True})
 
     def _tell_where(self, client: Client, name: str) -> None:
         """A page that shows something else is told where the text is."""
