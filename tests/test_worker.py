@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from kernel import frames, platform_, spawning, worker_host
@@ -191,6 +192,8 @@ async def test_why_an_engine_died_is_told_though_its_log_stays_open(worker, monk
 
 async def test_an_engine_that_lives_without_its_pipe_is_ended(worker):
     os.kill(worker.pid, signal.SIGSTOP)
+    while psutil.Process(worker.pid).status() != psutil.STATUS_STOPPED:
+        await asyncio.sleep(0.01)
     worker._pipe.transport.abort()
     assert await worker.died == "The engine closed its connection."
 
