@@ -216,7 +216,7 @@ async def test_a_model_without_eyes_goes_on_after_what_one_with_them_saw(
     for able, seen in ((("text", "tools"), Text), (seeing.capabilities, Image)):
         model.info = structs.replace(seeing, capabilities=able)
         await said(served, PATH, input="And now?", previous_response_id=first["id"])
-        _, _, shown, *_ = model.asked[-1].messages or ()
+        shown = [*(model.asked[-1].messages or ())][2]
         assert (shown.role, [type(part) for part in shown.parts]) == ("user", [seen])
 
 
