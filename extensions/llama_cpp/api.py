@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from extensions.llama_cpp.building import NotBuilt
     from extensions.llama_cpp.compiling import before_load
     from extensions.llama_cpp.loader import LlamaLoader
+    from extensions.llama_cpp.memory import PIECE
     from extensions.llama_cpp.native.candidates import Candidates
     from extensions.llama_cpp.native.constraint import Constraint
     from extensions.llama_cpp.native.context import FULL, Context, OutOfMemory
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 WHERE = {
     "NotBuilt": "building", "before_load": "compiling", "LlamaLoader": "loader",
-    "FULL": "native.context",
+    "PIECE": "memory", "FULL": "native.context",
     "Context": "native.context", "OutOfMemory": "native.context", "Native": "native.engine",
     "Log": "native.library", "Model": "native.library",
     "context_parameters": "native.parameters", "running": "native.parameters",
@@ -35,6 +36,7 @@ WHERE = {
 
 __all__ = [
     "FULL",
+    "PIECE",
     "Adapters",
     "Candidates",
     "Chooser",

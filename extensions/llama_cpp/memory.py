@@ -17,6 +17,8 @@ LEAST = 512
 """Tokens; a shorter context is of no use."""
 ACTIVE = 7
 """Rows of the model's width that a layer holds at once: the residual, queries, keys, values…"""
+PIECE = 64
+"""Tokens that a context beside the first reads at once."""
 RESERVE = 1 << 30
 """Bytes of a graphics card that stay free: for its driver and for the screen (as --fit has it)."""
 EVERYTHING = 999
@@ -113,7 +115,7 @@ def caches(file: Gguf, plan: Plan) -> list[int]:
 def compute(file: Gguf, plan: Plan) -> int:
     """The largest moment of a step: attention, the layer after it, or the logits of all tokens."""
     rows, scores, inside, after = moments(file, plan)
-    return (rows * max(scores, inside, after) + outputs(file, plan)) * plan.contexts
+    return rows * max(scores, inside, after) + outputs(file, plan) * plan.contexts
 
 
 def touched(file: Gguf, plan: Plan) -> int:
@@ -124,12 +126,14 @@ def touched(file: Gguf, plan: Plan) -> int:
     rows, scores, inside, _ = moments(file, plan)
     heads = max(each(file, "attention.head_count", number(file, "block_count", 1), 0), default=0)
     copied = 0 if plan.flash or plan.cache_type == "f32" else 2 * heads * rounded(plan.cells)
-    return (rows * (max(scores, inside) + copied) + outputs(file, plan)) * plan.contexts
+    return rows * (max(scores, inside) + copied) + outputs(file, plan) * plan.contexts
 
 
 def moments(file: Gguf, plan: Plan) -> tuple[int, int, int, int]:
-    """The rows of a step, and the bytes that one takes in attention, inside a layer, after all."""
+    """The rows of a step of each context, and the bytes that one takes in attention, inside a
+    layer, after all."""
     rows, width = min(plan.ubatch, plan.cells), number(file, "embedding_length", 1)
+    rows += (plan.contexts - 1) * min(rows, PIECE)
     blocks, cells = number(file, "block_count", 1), rounded(plan.cells)
     heads = max(each(file, "attention.head_count", blocks, 0), default=0)
     inner = max(each(file, "feed_forward_length", blocks, 0), default=0)

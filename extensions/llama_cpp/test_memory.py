@@ -8,6 +8,7 @@ from extensions.engine_kit.api import Gguf, Tensor, check_gguf, free_memory
 from extensions.llama_cpp.fitting import Machine, check_fits, context_that_fits
 from extensions.llama_cpp.memory import (
     EVERYTHING,
+    PIECE,
     RESERVE,
     Plan,
     caches,
@@ -73,10 +74,10 @@ def test_a_window_and_a_state_that_do_not_grow():
     assert attention == 4096 * one
 
 
-def test_a_second_context_takes_as_much_as_the_first():
-    wishes = ({}, {"cfg_cache": True})
-    one, two = (need(model(), plan(model(), more, 4096, card=False)) for more in wishes)
-    assert two == (one.weights, 2 * one.cache, 2 * one.compute)
+def test_a_second_context_remembers_as_much_as_the_first_and_reads_little_at_once():
+    wishes = ({}, {"cfg_cache": True}, {"ubatch_size": PIECE})
+    one, two, piece = (need(model(), plan(model(), more, 4096, card=False)) for more in wishes)
+    assert two == (one.weights, 2 * one.cache, one.compute + piece.compute)
 
 
 def test_computing_grows_with_the_context_unless_attention_is_flash():

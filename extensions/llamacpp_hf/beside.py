@@ -9,13 +9,11 @@ from typing import Any
 import llama_cpp.llama_cpp as C
 import numpy as np
 
-from extensions.llama_cpp.api import FULL, Adapters, Context
+from extensions.llama_cpp.api import FULL, PIECE, Adapters, Context
 from kernel.contract import Refused
 
 CANDIDATES = 32
 """Sequences for tokens that are only tried."""
-PIECE = 64
-"""Tokens that are read between two steps of the replies."""
 IN_VAIN = 64
 """How often a line finds no room while it waits for older ones of which none goes on."""
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from extensions.llama_cpp.api import Adapters
-from extensions.llamacpp_hf.beside import CANDIDATES, PIECE, Beside, Line
+from extensions.llama_cpp.api import PIECE, Adapters
+from extensions.llamacpp_hf.beside import CANDIDATES, Beside, Line
 from kernel.contract import Refused
 
 

@@ -50,6 +50,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> Any:
         module: Any = ModuleType(name)
         module.array, module.int32 = lambda part, _: part, int
         module.FULL, module.Adapters, module.Context = FULL, tuple, Memory
+        module.PIECE = 64
         monkeypatch.setitem(sys.modules, name, module)
     name = "extensions.llamacpp_hf.beside"
     sys.modules.pop(name, None)

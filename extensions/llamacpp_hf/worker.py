@@ -10,6 +10,7 @@ from msgspec import UNSET, structs
 
 from extensions.engine_kit.api import Aside, ChatTemplate, Gguf, check_gguf, neutral, with_defaults
 from extensions.llama_cpp.api import (
+    PIECE,
     Adapters,
     Context,
     Native,
@@ -153,6 +154,7 @@ class Engine(Native):
     def _second(self, options: Mapping[str, Any], file: Gguf) -> Beside:
         given = context_parameters(options, file.size, file)
         given["sequences"] = CANDIDATES + running(options)
+        given["n_ubatch"] = min(given["n_ubatch"], PIECE)  # It never reads more at once.
         cells = self._info.context_length + CANDIDATES
         try:
             context = Context(self._model, self._log, cells=cells, pooling_type=0, **given)
