@@ -443,6 +443,25 @@ async def test_a_link_does_not_leave_the_page_for_a_dead_server(tmp_path: Path):
         await page.wait_for_url("**/settings")
 
 
+async def test_a_tab_that_comes_back_hears_what_all_were_told_meanwhile(tmp_path: Path):
+    async with opened(tmp_path) as (server, context, page):
+        await page.fill("#chat-text", "First words")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("article.chat-reply")).to_contain_text("Hello.")
+        await page.get_by_label("Delete: First words").first.dispatch_event("click")
+        await expect(page.locator(".toast")).to_contain_text("deleted")
+        await page.goto("about:blank")
+        other = await context.new_page()
+        await other.goto(f"{server.address}/settings/conversations")
+        await other.locator("#conversations-trash").get_by_label("Restore: First words").click()
+        told = "“First words” is in the list again."
+        await expect(other.locator(".toast")).to_contain_text(told)
+        for times in (1, 0):
+            await page.goto(f"{server.address}/chat")
+            await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+            await expect(page.locator(".toast", has_text=told)).to_have_count(times)
+
+
 AT_THE_RIGHT = """paragraph => {
   const range = document.createRange(), box = paragraph.getBoundingClientRect();
   range.selectNodeContents(paragraph);

@@ -31,7 +31,7 @@ class Care:
         """What every start does, and every day after it: a backup, and only then what was deleted
         long ago goes. What cannot be done now is tried again. Days on which nothing changes push
         no backup out."""
-        pause, done, saved = PATIENCE, "", -1
+        pause, done, saved = PATIENCE, "", (0, 0)
         while True:
             await asyncio.sleep(pause)
             pause, today = HOUR, now()[:10]

@@ -50,6 +50,7 @@ class Database:
         self._refuge: Refuge | None = None
         self._inode, self._seen = (0, 0), (0, 0)
         self._swapping, self._again = False, 0.0
+        self._opened = 0
 
     async def __aenter__(self) -> Self:
         try:
@@ -80,6 +81,16 @@ class Database:
         if self._refuge or self._swapping:
             return await self._on(self._writer, self._look_beside, work)
         return await self._on(self._reader, self._look, work)
+
+    async def changes(self) -> tuple[int, int]:
+        """Which file is open, and how many rows were changed since: while both stay, all does."""
+
+        def count() -> tuple[int, int]:
+            connection = self._refuge.connection if self._refuge else self._writing
+            assert connection
+            return -1 if self._refuge else self._opened, connection.total_changes
+
+        return await self._on(self._writer, count)
 
     async def retry(self) -> None:
         """Get back to the disk, if it takes something again."""
@@ -153,6 +164,7 @@ class Database:
             raise
         self.recovered, self.damaged = mark == RECOVERED, False
         self._inode = self._where()
+        self._opened += 1
         return connection
 
     def _is_sound(self) -> bool:

@@ -65,9 +65,9 @@ class Keeping:
         kept = [f for f in path.parent.glob(f"{path.name}.corrupt-*") if f.suffix[-4:] != "-wal"]
         return max(kept, key=lambda file: file.stat().st_ctime_ns, default=None)
 
-    async def changes(self) -> int:
-        """How many rows were changed since this was opened."""
-        return await self._database.write(lambda c: c.total_changes, durable=False)
+    async def changes(self) -> tuple[int, int]:
+        """Two numbers: while both stay as they are, all that is kept does."""
+        return await self._database.changes()
 
     async def backup(self, cause: Cause) -> None:
         """Make a backup now, beside all that goes on; nothing waits for it."""

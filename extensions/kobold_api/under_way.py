@@ -43,7 +43,7 @@ class Register:
         begun = True
         try:
             yield entry
-        except Exception:  # One that is refused, at whatever step, begins nothing.
+        except BaseException:  # One that is refused, or left, before a word begins nothing.
             begun = any(entry.texts)
             raise
         finally:

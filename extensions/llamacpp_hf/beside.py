@@ -31,6 +31,8 @@ class Line:
         self.scores: Any = None
         self.waited: tuple[int, int] = 0, 0
         """What was read of all lines when it began to wait, and how often it did since."""
+        self.refused = -1
+        """How often room was made when there was none for it."""
 
     def add(self, token: int) -> None:
         self.tokens.append(token)
@@ -48,7 +50,7 @@ class Beside:
         self._adapters: Adapters = ()
         self._hidden = False
         self._lines: list[Line] = []
-        self._progress = 0
+        self._progress = self._made = 0
         self._free = list(range(CANDIDATES, context.sequences))
 
     def open(self, tokens: Sequence[int], adapters: Adapters, *, together: bool = False) -> Line:
@@ -61,7 +63,7 @@ class Beside:
 
     def close(self, line: Line) -> None:
         self._lines.remove(line)
-        self.context.forget(line.sequence)
+        self._forget(line)
         self._free.append(line.sequence)
 
     def scores(self, line: Line) -> "np.ndarray[Any, Any]":
@@ -72,6 +74,8 @@ class Beside:
 
     def read(self, line: Line) -> None:
         """Read a piece of a line, unless it waits; others that have to be read are read with it."""
+        if self.waits(line):
+            return
         parts = self._gather(line)
         while not self.carried_out(line):
             if len(parts) == 1 and not self.make_room(line):
@@ -93,6 +97,7 @@ class Beside:
     def cut(self, line: Line, length: int) -> None:
         """Let a line forget what it read from a position on."""
         line.past = length if self.context.forget(line.sequence, length) else 0
+        self._made += 1
 
     def carried_out(self, line: Line, *, hidden: bool = False) -> bool:
         """Carry out what is in the batch for a line, with the `hidden` states where they are
@@ -117,11 +122,21 @@ class Beside:
             )
         younger = [each for each in self._lines[self._lines.index(line) :] if each in others]
         if not younger and not self._in_vain(line):
+            line.refused = self._made
             return False
         longest = max(younger or others, key=lambda each: each.past)
-        self.context.forget(longest.sequence)
+        self._forget(longest)
         longest.past = 0
         return True
+
+    def waits(self, line: Line) -> bool:
+        """Whether there is no more room than when there was none for it: llama.cpp would say so in
+        its log each time."""
+        return line.refused == self._made and not self._in_vain(line)
+
+    def _forget(self, line: Line) -> None:
+        self.context.forget(line.sequence)
+        self._made += 1
 
     def _prepare(self, adapters: Adapters, hidden: bool) -> None:
         if adapters != self._adapters:
@@ -139,6 +154,7 @@ class Beside:
             for each in self._lines
             if each.together
             and each is not line
+            and each.refused != self._made
             and each.scores is None
             and each.adapters == line.adapters
         ]

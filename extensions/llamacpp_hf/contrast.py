@@ -72,6 +72,8 @@ class Contrast:
 
     def _read(self, line: Line) -> None:
         """Read a piece, unless there is no room yet, and note the hidden state of each token."""
+        if self._beside.waits(line):
+            return
         batch = self._beside.context.batch
         part = np.array(line.tokens[line.past : line.past + PIECE], np.int32)
         while True:
@@ -95,7 +97,8 @@ class Contrast:
                 context.batch.add(id, line.past, candidate)
             if self._beside.carried_out(line, hidden=True):
                 return self._hidden(len(ids))
-            self._beside.make_room(line)
+            while not self._beside.make_room(line):
+                pass
 
     def _note(self, begin: int, states: Tensor) -> None:
         end = begin + len(states)

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from random import Random
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ class Memory:
     """A context of so many tokens."""
 
     def __init__(self, room: int) -> None:
-        self.room, self.sequences = room, 40
+        self.room, self.sequences, self.refused = room, 40, 0
         self.held: dict[int, int] = {}
         self.batch = SimpleNamespace(room=64, used=0, clear=self._clear, extend=self._extend)
         self._asked: list[tuple[int, int]] = []
@@ -31,6 +32,7 @@ class Memory:
 
     def decode(self) -> int:
         if sum(self.held.values()) + self.batch.used > self.room:
+            self.refused += 1
             return FULL
         for sequence, count in self._asked:
             self.held[sequence] = self.held.get(sequence, 0) + count
@@ -109,6 +111,46 @@ def test_who_is_alone_in_the_memory_finds_room_though_a_piece_of_another_does_no
         older.add(1)
         assert lines.scores(older)
     assert (older.past, younger.past) == (256, 0)
+
+
+def test_the_log_is_not_filled_by_one_that_waits(beside: Any):
+    """llama.cpp writes a line for each batch that it refuses."""
+    memory = Memory(300)
+    lines = beside.Beside(memory, lambda _: None)
+    older = lines.open(range(200), (), together=True)
+    assert lines.scores(older)
+    younger = lines.open(range(200), (), together=True)
+    for _ in range(30):
+        lines.read(younger)
+        older.add(1)
+        assert lines.scores(older)
+    assert memory.refused < 5
+    lines.close(older)
+    assert lines.scores(younger), "it is told at once when there is room"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_all_come_to_their_end_whoever_comes_when(beside: Any, seed: int):
+    dice = Random(seed)
+    lines = beside.Beside(Memory(400), lambda _: None)
+    todo = [dice.randint(1, 380) for _ in range(dice.randint(2, 8))]
+    together = dice.random() < 0.7
+    under_way: dict[Any, int] = {}
+    for _ in range(5_000):
+        if todo and (not under_way or dice.random() < 0.3):
+            under_way[lines.open(range(todo.pop()), (), together=together)] = 10
+        for line in [*under_way]:
+            if line.scores is None:
+                lines.read(line)
+            if line.scores is not None:
+                line.add(1)
+                under_way[line] -= 1
+            if not under_way[line]:
+                del under_way[line]
+                lines.close(line)
+        if not todo and not under_way:
+            return
+    raise AssertionError(f"{len(under_way)} never ended")
 
 
 def test_nobody_waits_for_who_waits_too(beside: Any):

@@ -800,7 +800,7 @@ async def test_a_reply_is_made_without_a_list_that_takes_long(
     assert app.kernel.trouble == {}
 
 
-async def test_a_line_that_the_model_never_answers_costs_the_others_nothing(
+async def test_a_line_at_which_the_model_fails_again_and_again_costs_the_others_nothing(
     app: App, model: Knowing, monkeypatch: pytest.MonkeyPatch
 ):
     """Though the model takes longer each time than a reply waits."""

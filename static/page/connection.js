@@ -8,7 +8,7 @@ setInterval(() => {                             // a wire may die without a word
 on('htmx:ws:before:connection', ({detail}) => {
   const url = new URL('/ws', location.href);
   url.protocol = url.protocol.replace('http', 'ws');
-  url.search = new URLSearchParams({path: location.pathname, told: at('toasts').dataset.told});     // what all were told meanwhile follows
+  url.search = new URLSearchParams({path: location.pathname, told: sessionStorage.told ??= at('toasts').dataset.told});     // what all were told since follows
   detail.connection.url = url.href;
 });
 on('htmx:ws:after:connection', ({detail}) => {

@@ -9,7 +9,7 @@ function leave(toast, seconds) {
 }
 const watching = new MutationObserver(changes => {
   for (const toast of changes.flatMap(({addedNodes}) => [...addedNodes]).filter(node => node instanceof Element)) {
-    at('toasts').dataset.told = Number(toast.id.slice(6)) || at('toasts').dataset.told;     // a notice of a template has no number
+    if (Number(toast.id.slice(6))) sessionStorage.told = toast.id.slice(6);                 // a notice of a template has no number
     leave(toast, toast.matches('.error') ? 20 : 7);
     if (toast.matches('.error')) unsend();
   }

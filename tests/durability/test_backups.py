@@ -477,6 +477,19 @@ async def test_a_server_that_stays_up_does_every_day_what_a_start_does(
             await asyncio.sleep(0.01)
 
 
+async def test_a_restore_is_a_change_though_as_many_rows_were_changed_since(store: Store):
+    await store.add_user("", "first")
+    await store.backup("asked")
+    [backup] = await store.backups()
+    seen = {await store.changes()}
+    for _ in range(2):
+        await store.restore(backup.name)
+        await store.add_user("", "second")
+        seen.add(await store.changes())
+        assert await store.changes() in seen, "reading changes nothing"
+    assert len(seen) == 3
+
+
 async def test_a_backup_that_could_not_be_made_is_tried_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ):

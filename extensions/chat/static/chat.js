@@ -294,7 +294,7 @@ class ChatComposer extends HTMLElement {
         const send = (body, how) => fetch(`${takes}/${this.bag}${how}`, {method: 'POST', body: body.slice(0, Number(largest) + 1)}).catch(unsent);
         const large = file.size > Number(largest);                                // the server says so where it cannot be drawn
         if (large || (await send(file, first)).status === 409) {
-          const [body, drawn] = await redrawn(file, Number(largest), Number(dots));
+          const [body, drawn] = await redrawn(file, Number(largest), Number(dots)).catch(() => [file, 'same']);
           await send(body, `${first || '?'}&drawn=${drawn}`);
         }
         first = '';
