@@ -460,6 +460,8 @@ async def test_a_tab_that_comes_back_hears_what_all_were_told_meanwhile(tmp_path
             await page.goto(f"{server.address}/chat")
             await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
             await expect(page.locator(".toast", has_text=told)).to_have_count(times)
+            last = await other.locator(".toast", has_text=told).get_attribute("id")
+            assert await page.evaluate("`toast-${sessionStorage.told}`") == last, "it is not new"
 
 
 AT_THE_RIGHT = """paragraph => {
