@@ -85,9 +85,9 @@ def main() -> int:
     if options.long:
         others.append("--long")
     if not any(argument.startswith("-n") for argument in others):
-        # Tests wait for servers, engines and browsers: four at once fill two cores. The longest
+        # Tests wait for servers, engines and browsers: five at once fill two cores. The longest
         # files have the fewest tests; sorted by that, as is the default, they would come last.
-        others = ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", *others]
+        others = ["-n", "5", "--dist", "loadfile", "--no-loadscope-reorder", *others]
     pytest = subprocess.run([python, "-m", "pytest", *others], check=False)
     codes = [pytest.returncode, *(code for code, _ in results)]
     if types:

@@ -62,8 +62,8 @@ ALLOWED = {
         "a whole text as the chat's renderer leaves it",
     'extensions/settings/sections.py: return Markup("").join(panels)':
         "panels, each rendered; join escapes what is not",
-    "extensions/chat/static/chat.js: import(`${KATEX}.js`)":
-        "a constant of its own: KaTeX, which Spindle brings",
+    "extensions/chat/static/chat.js: import(`${KATEX}.js${asked++ ? `?${asked}` : ''}`)":
+        "a constant of its own, KaTeX, which Spindle brings, and a number",
     "static/page/editing.js: htmx.process(part)":
         "a form of the page's own template, cloned as it is",
     'templates/page.html: <script src="{{ script }}" type="module"></script>':
