@@ -48,6 +48,7 @@ class Memory:
 @pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module, without the engine's libraries."""
+    importlib.import_module("extensions.llamacpp_hf")  # With what it is made of.
     for name in ("numpy", "llama_cpp", "llama_cpp.llama_cpp", "extensions.llama_cpp.api"):
         module: Any = ModuleType(name)
         module.array, module.int32 = lambda part, _: part, int
