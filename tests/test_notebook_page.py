@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import CDPSession, Locator, Page, expect
+from playwright.async_api import BrowserContext, CDPSession, Locator, Page, expect
 
 from extensions.writing.trash import Trash
 from tests.engines.real import ROOT, STORIES, interpreter
@@ -304,7 +304,9 @@ async def test_what_is_refused_stays_here_and_what_is_typed_then_is_saved(tmp_pa
                 await asyncio.sleep(0.05)
 
 
-async def test_what_is_typed_while_the_text_is_renamed_elsewhere_is_saved(tmp_path: Path):
+@asynccontextmanager
+async def two_pages(tmp_path: Path) -> AsyncGenerator[tuple[BrowserContext, Page, Page]]:
+    """One text, which says "Once", in two pages."""
     data = tmp_path / "data"
     (data / "notebook").mkdir(parents=True)
     (data / "notebook" / "story.txt").write_text("Once")
@@ -312,9 +314,14 @@ async def test_what_is_typed_while_the_text_is_renamed_elsewhere_is_saved(tmp_pa
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
         page, other = await context.new_page(), await context.new_page()
         await page.goto(server.link)
-        for each in (page, other):
+        for each in (other, page):
             await each.goto(f"{server.address}/notebook/story")
             await expect(each.locator("#writing-text")).to_have_value("Once")
+        yield context, page, other
+
+
+async def test_what_is_typed_while_the_text_is_renamed_elsewhere_is_saved(tmp_path: Path):
+    async with two_pages(tmp_path) as (_, page, other):
         await page.evaluate(HELD)
         await page.locator("#writing-text").press("End")
         await page.locator("#writing-text").type(" upon")
@@ -330,16 +337,7 @@ async def test_what_is_typed_while_the_text_is_renamed_elsewhere_is_saved(tmp_pa
 
 
 async def test_a_word_that_an_input_method_composes_outlives_what_others_write(tmp_path: Path):
-    data = tmp_path / "data"
-    (data / "notebook").mkdir(parents=True)
-    (data / "notebook" / "story.txt").write_text("Once")
-    async with live(data, tmp_path / "environments") as server, chromium() as browser:
-        context = await browser.new_context(viewport={"width": 1280, "height": 800})
-        page, other = await context.new_page(), await context.new_page()
-        await page.goto(server.link)
-        for each in (other, page):
-            await each.goto(f"{server.address}/notebook/story")
-            await expect(each.locator("#writing-text")).to_have_value("Once")
+    async with two_pages(tmp_path) as (context, page, other):
         await page.bring_to_front()
         await page.locator("#writing-text").press("End")
         keys = await context.new_cdp_session(page)

@@ -61,6 +61,15 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> Any:
     del sys.modules[name]
 
 
+def crowded(beside: Any) -> tuple[Memory, Any, Any, Any]:
+    """A memory that holds one of two lines, and that one read."""
+    memory = Memory(300)
+    lines = beside.Beside(memory, lambda _: None)
+    older = lines.open(range(200), (), together=True)
+    assert lines.scores(older)
+    return memory, lines, older, lines.open(range(200), (), together=True)
+
+
 def test_the_younger_waits_for_the_older(beside: Any):
     lines = beside.Beside(Memory(500), lambda _: None)
     older, younger = lines.open(range(300), ()), lines.open(range(300), ())
@@ -89,11 +98,7 @@ def test_the_youngest_makes_room_though_another_is_longer(beside: Any):
 
 def test_who_waits_is_not_pushed_out_by_pieces_of_its_own(beside: Any):
     """An older one has room for its one token, though not for a piece of the younger, too."""
-    memory = Memory(300)
-    lines = beside.Beside(memory, lambda _: None)
-    older = lines.open(range(200), (), together=True)
-    assert lines.scores(older)
-    younger = lines.open(range(200), (), together=True)
+    memory, lines, older, younger = crowded(beside)
     while sum(memory.held.values()) < 300 - beside.PIECE:
         lines.read(younger)
     held = younger.past
@@ -116,11 +121,7 @@ def test_who_is_alone_in_the_memory_finds_room_though_a_piece_of_another_does_no
 
 def test_the_log_is_not_filled_by_one_that_waits(beside: Any):
     """llama.cpp writes a line for each batch that it refuses."""
-    memory = Memory(300)
-    lines = beside.Beside(memory, lambda _: None)
-    older = lines.open(range(200), (), together=True)
-    assert lines.scores(older)
-    younger = lines.open(range(200), (), together=True)
+    memory, lines, older, younger = crowded(beside)
     for _ in range(30):
         lines.read(younger)
         older.add(1)
