@@ -333,7 +333,7 @@ async def test_what_is_typed_while_the_text_is_renamed_elsewhere_is_saved(tmp_pa
         )
         await until(page, "document.querySelector('writing-box').name === 'tale'")
         await expect(other.locator("#writing-text")).to_have_value("Once upon")
-        assert await page.evaluate("document.querySelector('writing-box').settled")
+        await until(page, "document.querySelector('writing-box').settled")
 
 
 async def test_a_word_that_an_input_method_composes_outlives_what_others_write(tmp_path: Path):
