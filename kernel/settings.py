@@ -51,6 +51,7 @@ class SettingsFile:
         self._writing, self._lock = threading.Lock(), threading.RLock()
         """Who writes waits for the disk; who reads, as the event loop does, for no writer."""
         self._text, self._tree, self._stamp, self._style = "", Tree(), None, (b"", "\n")
+        self._order: list[str] = []  # the extensions of the tree, as `rank` asks again and again
         self._kinds: dict[Where, type[Struct]] = {}
         self._raw: dict[Where, Tree] = {}  # the last good value of each field, as written
         self._good: dict[Where, Tree] = {}  # the same, converted
@@ -76,16 +77,15 @@ class SettingsFile:
 
     def told(self, known: Collection[str]) -> dict[str, str]:
         """The problems, and that a section is of no extension that is known."""
-        ids = [id for id in listed(self._tree) if id not in known]
+        ids = [id for id in self._order if id not in known]
         return self.problems | {f"extensions.{i}": unknown(i, known, "extension") for i in ids}
 
     def rank(self, id: str) -> float:
         """Where an extension stands in the file; without a section, behind those that have one and
         come before it by name. Those of the same rank are in the order of their names."""
-        order = listed(self._tree)
-        if id in order:
-            return order.index(id)
-        return max((n for n, name in enumerate(order) if name < id), default=-1) + 0.5
+        if id in self._order:
+            return self._order.index(id)
+        return max((n for n, name in enumerate(self._order) if name < id), default=-1) + 0.5
 
     def reload(self) -> set[str]:
         """Read the file if it changed; name what did: "server", "extensions.tts", "order", or ""
@@ -144,7 +144,7 @@ class SettingsFile:
                     text = put(text, (*path, name), value, notes.get(name, ""))
                 return self._placed(text, path)
 
-            before = listed(self._tree)
+            before = self._order
             if secrets != stored:
                 self._hide(path, secrets)
             try:
@@ -154,7 +154,7 @@ class SettingsFile:
                     self._hide(path, stored)
                 raise
             with self._lock:
-                self._news |= {"order"} if listed(self._tree) != before else set()
+                self._news |= {"order"} if self._order != before else set()
 
     def reorder(self, ids: Sequence[str]) -> None:
         """Write the order of the extensions; those not named come after, as they were."""
@@ -169,7 +169,7 @@ class SettingsFile:
 
     def _placed(self, text: str, path: Where) -> str:
         """A section that is new comes to stand where its extension had its place without one."""
-        there, id = listed(self._tree), path[-1]
+        there, id = self._order, path[-1]
         if path[0] == "extensions" and id not in there and text != self._text:
             with suppress(Malformed):
                 return arrange(text, ["extensions"], sorted([*there, id], key=self.rank))
@@ -199,9 +199,9 @@ class SettingsFile:
         self._adopt(text, tree)
 
     def _adopt(self, text: str, tree: Tree) -> None:
-        self._text, self._tree = text, tree
+        self._text, self._tree, self._order = text, tree, listed(tree)
         self.problems = strays(tree)
-        for path in self._kinds.keys() | {("extensions", id) for id in listed(tree)}:
+        for path in self._kinds.keys() | {("extensions", id) for id in self._order}:
             self._take(path)
 
     def _edit(self, edit: Callable[[str], str]) -> None:

@@ -23,9 +23,10 @@ SHOTS = os.environ.get("SPINDLE_SHOTS", "")
 
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 20
-FIRST = 10_000 + WORKER * 1000
+FIRST = 11_000 + WORKER * 1000
 PORTS = itertools.cycle(range(FIRST + os.getpid() % 500, FIRST + 1000))
-"""This worker's own: of those that the system gives away another test may get the same one."""
+"""This worker's own: of those that the system gives away another test may get the same one, and
+below are some that no browser opens, the last of them 10080."""
 
 
 def free_port() -> int:

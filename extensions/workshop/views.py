@@ -28,6 +28,8 @@ class Views:
 
     def push(self) -> None:
         """Send what changed to every page that shows it."""
+        if not self._kernel.hub.clients:
+            return  # A start switches forty on, and nobody looks.
         for client in list(self._kernel.hub.clients):
             section, _, _ = client.subject.partition("/")
             if client.tab == "settings" and section == self._ext.id:
