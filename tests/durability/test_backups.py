@@ -55,6 +55,37 @@ async def test_a_backup_holds_everything_and_is_whole_by_itself(store: Store, pa
     assert [f.name for f in (path.parent / "backups").iterdir()] == [backup.name]
 
 
+async def test_starts_without_a_change_push_no_backup_out(path: Path):
+    path.parent.mkdir()
+    for words in ("", "first", "", "", "second"):
+        async with Store.open(path) as store:
+            if words:
+                await store.add_user("", words)
+            await store.backup("start")
+            await store.backup("start")
+    async with Store.open(path) as store:
+        assert [b.conversations for b in await store.backups()] == [2, 1]
+        await store.backup("asked")
+        await store.backup("start")
+        assert [b.cause for b in await store.backups()] == ["asked", "start", "start"]
+        await store.rename((await store.list())[0].id, "another title")
+        await store.backup("start")
+        assert [b.conversations for b in await store.backups()] == [2, 2, 1]
+    assert not [*(path.parent / "backups").glob("*.draft*")]
+
+
+async def test_a_copy_that_shows_damage_is_refused_also_where_it_is_like_the_last(path: Path):
+    path.parent.mkdir()
+    async with Store.open(path) as store:
+        await store.add_user("", "first")
+        await store.backup("start")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backups_module, "_same", lambda *_: True)
+            damage(path, "messages")
+            with pytest.raises(StoreFailed):
+                await store.backup("start")
+
+
 async def test_nothing_is_backed_up_while_there_is_nothing(store: Store, path: Path):
     await store.backup("start")
     assert await store.backups() == []
@@ -354,7 +385,7 @@ async def test_a_backup_with_a_time_that_is_in_no_calendar_is_told(
 
 
 class Calendar:
-    """Days of starts, without waiting for them."""
+    """Days of starts, each after a change, without waiting for them."""
 
     def __init__(self, folder: Path) -> None:
         self.now = ""
@@ -368,6 +399,7 @@ class Calendar:
 
     def start(self, day: int, hour: int = 9, cause: str = "start") -> list[str]:
         self.now = f"2026-01-{day:02}T{hour:02}-00-00"
+        self.source.execute("UPDATE conversations SET touched = touched + 1")
         self.backups.make(self.source, cause)  # type: ignore[arg-type]
         return self.kept()
 
