@@ -1,6 +1,6 @@
 """Responses that were given, for who goes on with one: in memory alone, and not without end."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 import msgspec
 
@@ -19,9 +19,35 @@ class Given(Struct, frozen=True):
     """The conversation, with its answer."""
     answer: bytes
     """The response itself, as JSON."""
-    weight: int
     connection: object = None
     """The one that alone may go on with it, where it is not to be stored."""
+
+
+class Shared:
+    """Messages by their identity: who goes on with a response shares those before it, so that they
+    lie in memory once, and weigh once."""
+
+    def __init__(self) -> None:
+        self._times: Counter[int] = Counter()
+
+    def take(self, messages: tuple[Message, ...]) -> int:
+        """One more response has these; answers the bytes of those that none had."""
+        new = 0
+        for message in messages:
+            if not self._times[id(message)]:
+                new += _bytes_of(message)
+            self._times[id(message)] += 1
+        return new
+
+    def leave(self, messages: tuple[Message, ...]) -> int:
+        """One less has these; answers the bytes of those that none has now."""
+        gone = 0
+        for message in messages:
+            self._times[id(message)] -= 1
+            if not self._times[id(message)]:
+                del self._times[id(message)]  # Another one may get its place in memory.
+                gone += _bytes_of(message)
+        return gone
 
 
 class Kept:
@@ -30,6 +56,7 @@ class Kept:
     def __init__(self, most: int = MOST, largest: int = LARGEST) -> None:
         self._most, self._largest, self._weight = most, largest, 0
         self._given: OrderedDict[str, Given] = OrderedDict()
+        self._shared = Shared()
 
     def keep(
         self,
@@ -40,9 +67,8 @@ class Kept:
         connection: object = None,
     ) -> None:
         """Remember one, for this connection alone if one is named."""
-        weight = len(msgspec.msgpack.encode(messages)) + len(answer)
-        self._given[id] = Given(owner, messages, answer, weight, connection)
-        self._weight += weight
+        self._given[id] = Given(owner, messages, answer, connection)
+        self._weight += self._shared.take(messages) + len(answer)
         while len(self._given) > self._most or self._weight > self._largest:
             self._forget(next(iter(self._given)))
 
@@ -71,7 +97,12 @@ class Kept:
             self._forget(id)
 
     def _forget(self, id: str) -> None:
-        self._weight -= self._given.pop(id).weight
+        given = self._given.pop(id)
+        self._weight -= self._shared.leave(given.messages) + len(given.answer)
+
+
+def _bytes_of(message: Message) -> int:
+    return len(msgspec.msgpack.encode(message))
 
 
 def unknown(id: str, param: str, code: str) -> Problem:

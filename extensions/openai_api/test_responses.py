@@ -283,6 +283,46 @@ def test_what_is_kept_has_an_end():
     assert kept.before("me", "larger") == ()
 
 
+def told(text: str) -> Message:
+    return Message("user", (Text(text),))
+
+
+def test_a_conversation_that_goes_on_weighs_each_message_once():
+    kept = Kept(largest=10_000)
+    kept.keep("another", "me", (told("a" * 2000),), b"x")
+    messages: tuple[Message, ...] = ()
+    for n in range(50):
+        messages = (*messages, told(f"{n:0100}"))
+        kept.keep(f"r{n}", "me", messages, b"x")
+    assert kept.before("me", "another") != ()
+    assert len(kept.before("me", "r49")) == 50
+    apart = tuple(told(f"{n:0100}") for n in range(50))  # As in a request that has all.
+    kept.keep("apart", "me", apart, b"x")
+    with pytest.raises(Exception, match="not remembered"):
+        kept.before("me", "another")
+    for id in [*kept._given]:
+        kept.delete("me", id)
+    assert (kept._weight, kept._shared._times) == (0, {})
+
+
+async def test_who_goes_on_with_a_response_shares_what_was_before_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+):
+    loaded: Any = sys.modules["extensions.openai_api.kept"]
+    take, kept = loaded.Shared.take, list[tuple[Message, ...]]()
+
+    def noted(self: Any, messages: tuple[Message, ...]) -> int:
+        kept.append(messages)
+        return take(self, messages)
+
+    monkeypatch.setattr(loaded.Shared, "take", noted)
+    first = await said(served, PATH, input="Count.")
+    await said(served, PATH, input="More.", previous_response_id=first["id"])
+    before, after = kept
+    assert len(after) == 4
+    assert all(one is another for one, another in zip(before, after, strict=False))
+
+
 def test_what_connections_keep_for_themselves_has_the_same_end():
     kept, one, another = Kept(most=2, largest=100), object(), object()
     kept.keep("stored", "me", (), b"x")
