@@ -4,6 +4,7 @@ from kernel.api import Point
 
 from .library import Library, LibraryChanged, Renamed
 from .records import (
+    INSERTED,
     Book,
     Character,
     Company,
@@ -19,9 +20,9 @@ from .records import (
 from .worlds import SHELVES, Shelf, WorldRenamed
 
 __all__ = [
-    "CHARACTERS", "SHELVES", "Book", "Character", "Company", "Count", "Entry", "Library",
-    "LibraryChanged", "Lore", "Note", "Part", "Persona", "Place", "Renamed", "Scene", "Shelf",
-    "WorldRenamed",
+    "CHARACTERS", "INSERTED", "SHELVES", "Book", "Character", "Company", "Count", "Entry",
+    "Library", "LibraryChanged", "Lore", "Note", "Part", "Persona", "Place", "Renamed", "Scene",
+    "Shelf", "WorldRenamed",
 ]  # fmt: skip
 
 CHARACTERS: Point[Library] = Point("characters", "Who a model can speak as, and for whom.")

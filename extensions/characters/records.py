@@ -10,6 +10,8 @@ Count = Callable[[str], Awaitable[int]]
 Place = Literal["before", "after", "personality", "scenario", "depth", "none"]
 LONGEST = 1 << 20
 """Characters of one text that a character may bring, after its macros."""
+INSERTED = "inserted"
+"""The id of notes and lore that stand in the conversation and are no messages of it."""
 
 
 class Note(Struct, frozen=True):

@@ -11,20 +11,20 @@ from kernel.api import Message, Role, Text
 
 from .lore import Found, fitted, found_in
 from .macros import Macros
-from .records import Character, Company, Count, Note, Part, Persona, Place, Scene
+from .records import INSERTED, Character, Company, Count, Note, Part, Persona, Place, Scene
 from .search import Said
 
 Aside = Callable[..., Awaitable[Any]]
 """Runs what takes its time elsewhere: `ext.thread`."""
 GUESS = 4
-"""Characters of a token, where nobody counts."""
+"""Bytes of a token, where nobody counts: a letter of Chinese has three of them, an English one."""
 ALONE = Company()
 _START = re.compile(r"^[ \t]*<START>[ \t]*$", re.IGNORECASE | re.MULTILINE)
 
 
 async def guessed(text: str) -> int:
     """About how many tokens a text has."""
-    return len(text) // GUESS + 1
+    return len(text.encode(errors="replace")) // GUESS + 1
 
 
 def macros_of(
@@ -222,7 +222,7 @@ def _inserted(
             rows.append((note.depth, note.role, text))
     at: dict[int, list[Message]] = {}
     for depth, role, text in rows:
-        at.setdefault(max(0, last - depth), []).append(Message(role, (Text(text),)))
+        at.setdefault(max(0, last - depth), []).append(Message(role, (Text(text),), id=INSERTED))
     made: list[Message] = []
     for place, message in enumerate(history):
         made += [*at.get(place, ()), message]

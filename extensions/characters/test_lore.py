@@ -9,6 +9,7 @@ from .books import book_of
 from .lore import fitted, found_in
 from .macros import Macros
 from .records import Book
+from .scenes import guessed
 from .search import Said
 
 MACROS = Macros("Ann", "Bo")
@@ -258,3 +259,13 @@ def test_odd_values_break_nothing():
         for field in fields:
             read = book({"keys": ["a"], "content": "x", field: value})
             found_in(read, Said(["a", "b"]), MACROS, 0)
+
+
+async def test_a_budget_counts_letters_of_every_script():
+    chinese = "从前有一座古老的城市城里住着精灵与龙守着书" * 20
+    rows = [{"constant": True, "content": f"{n}{chinese}"} for n in range(10)]
+    book = book_of({"entries": rows, "token_budget": 1024})
+    assert book
+    told = await fitted(book, [(e, "") for e in book.entries], MACROS, guessed, None)
+    assert len(chinese) == 420
+    assert len(told.lore) == 3, "of some 300 tokens each"

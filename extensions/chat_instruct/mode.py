@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from extensions.characters.api import Library
+from extensions.characters.api import INSERTED, Library
 from extensions.prompts.api import Prompts, system
 from extensions.roleplay.api import Play, play_of
 from kernel.api import Image, Message, Request, Text, Turn
@@ -59,7 +59,9 @@ class ChatInstruct:
                 template_options=play.options.for_template(),
             )
 
-        request = await self._prompts.fitted(turn, play.messages, build, turns=False)
+        request = await self._prompts.fitted(
+            turn, play.messages, build, turns=False, inserted=INSERTED
+        )
         stops = (*await self._prompts.stops(request), *play.stops())
         return self._prompts.stopped(request, stops, play.options)
 

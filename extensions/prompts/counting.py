@@ -9,7 +9,7 @@ from kernel.api import Audio, Image, Message, Model, Request
 from .rendering import rendered
 
 GUESS = 4
-"""Characters of a token, where the model cannot be asked."""
+"""Bytes of a token, where the model cannot be asked."""
 FRAME = 16
 """Bytes that a template may put around a message; more than enough for the quick look."""
 UNSEEN = 16
@@ -53,7 +53,7 @@ class Counting:
             prompt = await rendered(self._model, structs.replace(request, messages=tuple(plain)))
             words = len(await self._model.call("tokenize", text=prompt))
         except Exception:  # Whatever it is, the reply itself will say it.
-            words = sum(len(m.text) + FRAME for m in plain) // GUESS
+            words = sum(len(m.text.encode()) + FRAME for m in plain) // GUESS
         return words + await self.pictures(request.messages or ())
 
     async def _asked(self, sizes: Sequence[Size]) -> list[int]:

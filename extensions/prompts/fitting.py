@@ -62,8 +62,10 @@ class Short(NamedTuple):
     request: Request
     unread: int
     """Characters of it that are left out."""
-    reply: int | None = None
-    """The place of the reply, if it is that: what stands before it is left out, too."""
+    told: str = CUT
+    """What is said of it."""
+    gone: int = 0
+    """How many messages before the reply are left out, too."""
 
 
 class Fitting:
@@ -80,16 +82,24 @@ class Fitting:
         return self._left_out.pop(conversation, LeftOut())
 
     async def fitted(
-        self, turn: Turn, messages: Sequence[Message], build: Build, *, turns: bool
+        self,
+        turn: Turn,
+        messages: Sequence[Message],
+        build: Build,
+        *,
+        turns: bool,
+        inserted: str = "",
     ) -> Request:
         """The request of as much as fits; raises Refused when nothing does.
 
         Messages go from the oldest on, whole ones, and with `turns` the reply together with its
         question; never the system message or the last user's, which is cut at its end when it
         alone is too long. Where others spoke after the user, as in a group, the user's may go too,
-        and of a last reply that alone is too long the end stays. Only for the conversations of
-        pages, and for programs that ask for it (`truncation`), whose last message is not cut:
-        others say themselves what they want left out.
+        and of a last reply that alone is too long the end stays; so it does of a reply that goes on
+        and is longer than its question. What has the id `inserted` is none of the conversation's,
+        and stays: above what is left of it, if that is less than it stood in. Only for the
+        conversations of pages, and for programs that ask for it (`truncation`), whose last message
+        is not cut: others say themselves what they want left out.
         """
         slot = self._ext.slot(turn.slot)
         while slot.state.state == "loading":
@@ -100,10 +110,14 @@ class Fitting:
         counting, room = Counting(slot.model), room_of(slot.model.info, turn.sampling)
         head = [*messages[: messages[0].role == "system"]] if messages else []
         rest = messages[len(head) :]
-        cuts = within(rest, room * WIDEST, places(rest, turns=turns))
+        roles = [stands_as(message, inserted) for message in rest]
+        cuts = within(rest, room * WIDEST, places(roles, turns=turns))
+
+        def above(cut: int) -> list[Message]:
+            return [*head, *those_inserted(rest[:cut], inserted)]
 
         async def with_cut(cut: int) -> tuple[Request, int]:
-            request = await build([*head, *rest[cut:]])
+            request = await build([*above(cut), *rest[cut:]])
             return request, await counting.tokens(request)
 
         if not cuts[0]:
@@ -117,7 +131,7 @@ class Fitting:
         if begun:
             request, many = await with_cut(begun)
             if many <= room:
-                return self._keep(turn, rest, begun, request)
+                return self._keep(turn, rest, roles, begun, request)
         low, high, lean = int(not cuts[0]), len(cuts) - 1, room * KEPT // 100
         while low < high:  # The fewest messages without which it fits, with room for more.
             middle = (low + high) // 2
@@ -131,30 +145,36 @@ class Fitting:
             return request
         unread = 0
         if many > room:
-            short = await self._shortened(counting, room, head, rest[cut:], build, turns=turns)
+            how, left = {"turns": turns, "inserted": inserted}, rest[cut:]
+            short = await self._shortened(counting, room, above(cut), left, build, **how)
             if not short:  # The template's words take the room: a short reply is more than none.
                 wide = widest_of(slot.model.info, turn.sampling)
-                short = await self._shortened(counting, wide, head, rest[cut:], build, turns=turns)
+                short = await self._shortened(counting, wide, above(cut), left, build, **how)
             if not short:
-                user = [message for message in rest[cut:] if message.role == "user"]
+                user = [message for message in left if message.role == "user"]
                 seen = await counting.pictures(user[-1:])
                 raise Refused(PICTURES.format(seen, room) if seen > room // 2 else TOO_LONG)
-            request, unread = short.request, short.unread
-            told = CUT if short.reply is None else CUT_REPLY
-            if unread:
-                self._ext.tell(told.format(unread), Conversation(turn.conversation_id), "error")
-            if short.reply is not None:
-                cut, unread = cut + short.reply, 0
-        return self._keep(turn, rest, cut, request, unread)
+            request, cut = short.request, cut + short.gone
+            unread = short.unread if short.told == CUT else 0
+            if short.unread:
+                told = short.told.format(short.unread)
+                self._ext.tell(told, Conversation(turn.conversation_id), "error")
+        return self._keep(turn, rest, roles, cut, request, unread)
 
     # --- inside ------------------------------------------------------------------------
 
     def _keep(
-        self, turn: Turn, rest: Sequence[Message], cut: int, request: Request, unread: int = 0
+        self,
+        turn: Turn,
+        rest: Sequence[Message],
+        roles: Sequence[str],
+        cut: int,
+        request: Request,
+        unread: int = 0,
     ) -> Request:
         assert turn.conversation_id
-        gone = sum(message.role in ("user", "assistant") for message in rest[:cut])
-        first = rest[cut].id if rest else ""
+        gone = sum(role in ("user", "assistant") for role in roles[:cut])
+        first = next((m.id for m, role in zip(rest[cut:], roles[cut:], strict=True) if role), "")
         if gone or unread:
             seen = first if gone else ""
             self._left_out[turn.conversation_id] = LeftOut(gone, seen, unread)
@@ -171,21 +191,32 @@ class Fitting:
         build: Build,
         *,
         turns: bool,
+        inserted: str,
     ) -> Short | None:
         """With as much of the user's message as fits; or, where not even a letter of that does,
-        with the end of the reply after it; nothing where that does not fit either."""
-        place = {message.role: n for n, message in enumerate(rest)}
+        with the end of the reply after it; nothing where that does not fit either. A reply that
+        goes on gives way to its question where it is the longer one."""
+        place = {stands_as(message, inserted): n for n, message in enumerate(rest)}
         user, reply = place.get("user", -1), place.get("assistant", -1)
+        goes_on = 0 <= user < reply == len(rest) - 1
+        longer = goes_on and len(rest[reply].text) > len(rest[user].text)
 
         async def with_first(many: int) -> Request:
             shorter = with_text(rest[user], rest[user].text[:many])
             return await build([*head, *rest[:user], shorter, *rest[user + 1 :]])
 
-        async def with_end(many: int) -> Request:
+        async def with_end(many: int, before: Sequence[Message]) -> Request:
             text = rest[reply].text
-            return await build(
-                [*head, with_text(rest[reply], text[len(text) - many :]), *rest[reply + 1 :]]
-            )
+            end = with_text(rest[reply], text[len(text) - many :])
+            return await build([*head, *before, end, *rest[reply + 1 :]])
+
+        async def ended(before: Sequence[Message], gone: int) -> Short | None:
+            def some(many: int) -> Awaitable[Request]:
+                return with_end(many, before)
+
+            text = rest[reply].text
+            many = await fitting(some, text)
+            return Short(await some(many), len(text) - many, CUT_REPLY, gone) if many else None
 
         async def fitting(some: Callable[[int], Awaitable[Request]], text: str) -> int:
             """Characters of a text with which it fits, by halves."""
@@ -198,11 +229,22 @@ class Fitting:
                     high = middle - 1
             return low
 
+        if longer and (short := await ended(rest[:reply], 0)):
+            return short
         if user >= 0 and (many := await fitting(with_first, rest[user].text)):
             return Short(await with_first(many), len(rest[user].text) - many)
-        if reply >= 0 and not turns and (many := await fitting(with_end, rest[reply].text)):
-            return Short(await with_end(many), len(rest[reply].text) - many, reply)
+        if reply >= 0 and not turns:
+            return await ended(those_inserted(rest[:reply], inserted), reply)
         return None
+
+
+def stands_as(message: Message, inserted: str) -> str:
+    """Its role in the conversation; of what is put into that, none."""
+    return "" if inserted and message.id == inserted else message.role
+
+
+def those_inserted(messages: Sequence[Message], inserted: str) -> list[Message]:
+    return [message for message in messages if not stands_as(message, inserted)]
 
 
 def with_text(message: Message, text: str) -> Message:
@@ -230,17 +272,16 @@ def context_of(info: ModelInfo, sampling: Sampling) -> int:
     return min(info.context_length, sampling.truncation_length)
 
 
-def places(messages: Sequence[Message], *, turns: bool) -> list[int]:
+def places(roles: Sequence[str], *, turns: bool) -> list[int]:
     """Where one may begin: with `turns` at a user's message that follows no other one, else at any
     message but a tool's, up to the user's last, or to the last of several replies after it."""
     if turns:
-        roles = ["", *(message.role for message in messages)]
-        more = [n for n in range(1, len(messages)) if roles[n + 1] == "user" != roles[n]]
+        more = [n for n in range(1, len(roles)) if roles[n] == "user" != roles[n - 1]]
     else:
-        last = max((n for n, m in enumerate(messages) if m.role == "user"), default=0)
-        replies = [n for n, m in enumerate(messages) if n > last and m.role == "assistant"]
+        last = max((n for n, role in enumerate(roles) if role == "user"), default=0)
+        replies = [n for n, role in enumerate(roles) if n > last and role == "assistant"]
         last = replies[-1] if len(replies) > 1 else last
-        more = [n for n in range(1, last + 1) if messages[n].role != "tool"]
+        more = [n for n in range(1, last + 1) if roles[n] != "tool"]
     return [0, *more]
 
 

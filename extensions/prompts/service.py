@@ -72,10 +72,16 @@ class Prompts:
         return [each.name for each in self._library.listed()]
 
     async def fitted(
-        self, turn: Turn, messages: Sequence[Message], build: Build, *, turns: bool = True
+        self,
+        turn: Turn,
+        messages: Sequence[Message],
+        build: Build,
+        *,
+        turns: bool = True,
+        inserted: str = "",
     ) -> Request:
         """The request that `build` makes of as many of the messages as fit; see fitting.py."""
-        return await self._fitting.fitted(turn, messages, build, turns=turns)
+        return await self._fitting.fitted(turn, messages, build, turns=turns, inserted=inserted)
 
     def left_out(self, conversation: str) -> LeftOut:
         """What the last turn of a conversation did without; told once."""

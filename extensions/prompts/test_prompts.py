@@ -53,6 +53,7 @@ async def fit(
     messages: Sequence[Message],
     *,
     turns: bool = True,
+    inserted: str = "",
     conversation: str | None = "c",
     **options: str,
 ) -> Request:
@@ -61,7 +62,7 @@ async def fit(
 
     limit = Sampling(max_new_tokens=10)
     turn = Turn(conversation_id=conversation, sampling=limit, options=options)
-    return await prompts_of(app).fitted(turn, messages, build, turns=turns)
+    return await prompts_of(app).fitted(turn, messages, build, turns=turns, inserted=inserted)
 
 
 def prompts_of(app: App) -> Prompts:
@@ -154,13 +155,52 @@ async def test_of_a_reply_that_alone_is_too_long_the_next_speaker_reads_the_end(
     async with running("prompts", model=Counting("x", context=70)) as app:
         page = app.page("/chat/c")
         page.client.subject = "c"
-        kept = (await fit(app, talk, turns=False)).messages or ()
-        assert [m.role for m in kept] == ["system", "assistant"]
-        assert [*kept][1].text.split()[-59:] == text.split()[-59:]
-        assert len([*kept][1].text.split()) == 59, "60 with the system's"
+        kept = [*((await fit(app, talk, turns=False)).messages or ())]
+        assert [m.role for m in kept] == ["system", "user", "assistant"]
+        assert kept[1] == LONG[-1], "whole, as it is the shorter one"
+        rest = 59 - len(LONG[-1].text.split())
+        assert kept[2].text.split() == text.split()[-rest:], "60 with the system's"
         left_out = prompts_of(app).left_out("c")
-        assert (left_out.messages, left_out.first, left_out.cut) == (11, "long", 0)
+        assert (left_out.messages, left_out.first, left_out.cut) == (10, LONG[-1].id, 0)
         await page.until("It reads the end; the first [0-9]+ characters are left out")
+        question = said("user", words(61), "u")
+        kept = (await fit(app, [talk[0], question, talk[-1]], turns=False)).messages or ()
+        assert [m.role for m in kept] == ["system", "assistant"], "no room beside such a question"
+
+
+@pytest.mark.parametrize("turns", [True, False])
+async def test_a_reply_that_goes_on_gives_way_to_its_question(turns: bool):
+    text = " ".join(f"w{n}" for n in range(200))
+    talk = [said("system", "Sys"), said("user", words(7), "u"), said("assistant", text, "long")]
+    async with running("prompts", model=Counting("x", context=70)) as app:
+        page = app.page("/chat/c")
+        page.client.subject = "c"
+        kept = [*((await fit(app, talk, turns=turns)).messages or ())]
+        assert kept[:2] == talk[:2]
+        assert kept[2].text.split() == text.split()[-52:]
+        assert prompts_of(app).left_out("c").messages == 0
+        await page.until("The last reply is longer .+ It reads the end")
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+async def test_what_is_inserted_stays_and_is_no_message(role: Any):
+    note = said(role, "[NOTE]", "put in")
+    async with running("prompts", model=Counting("x", context=70)) as app:
+        for place in range(1, len(LONG) + 1):
+            talk = [*LONG[:place], note, *LONG[place:]]
+            kept = [*((await fit(app, talk, turns=False, inserted="put in")).messages or ())]
+            assert kept.count(note) == 1
+            others = [m for m in kept if m is not note]
+            assert others == [LONG[0], *LONG[-len(others) + 1 :]], "the last ones, whole"
+            left_out = prompts_of(app).left_out("c")
+            assert left_out == (len(LONG) - len(others), others[1].id, 0)
+            assert kept.index(note) == max(1, len(kept) - 1 - (len(LONG) - place))
+        alone = [LONG[0], note, said("user", words(100), "u"), note]
+        kept = (await fit(app, alone, turns=False, inserted="put in")).messages or ()
+        assert [m.id for m in kept[1:]] == ["put in", "u", "put in"]
+        alone = [LONG[0], alone[2], note, said("assistant", words(100), "long")]
+        kept = (await fit(app, alone, turns=False, inserted="put in")).messages or ()
+        assert [m.id for m in kept[1:]] == ["put in", "long"], "the question finds no room"
 
 
 async def test_what_never_fits_is_refused_with_what_to_do():
@@ -253,8 +293,8 @@ async def test_where_the_model_does_not_say_it_is_guessed(size: tuple[int, int],
 def test_tools_answers_do_not_come_first():
     asked = [said("user", "A"), said("assistant", "B"), said("tool", "C"), said("assistant", "D"),
              said("user", "E")]  # fmt: skip
-    assert places(asked, turns=True) == [0, 4]
-    assert places(asked, turns=False) == [0, 1, 3, 4]
+    assert places([m.role for m in asked], turns=True) == [0, 4]
+    assert places([m.role for m in asked], turns=False) == [0, 1, 3, 4]
 
 
 async def test_a_program_is_not_told_what_to_leave_out():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from extensions.characters.api import Library
+from extensions.characters.api import INSERTED, Library
 from extensions.prompts.api import Options, Prompts
 from kernel.api import Message, Request, Turn
 
@@ -34,6 +34,8 @@ class Roleplay:
                 template_options=play.for_template(),
             )
 
-        request = await self._prompts.fitted(turn, play.messages, build, turns=False)
+        request = await self._prompts.fitted(
+            turn, play.messages, build, turns=False, inserted=INSERTED
+        )
         stops = (*play.stops(), *await self._prompts.stops(request))
         return self._prompts.stopped(request, stops, play.options)

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from extensions.prompts.api import CAST, PROMPTS
+from extensions.prompts.test_prompts import Counting, words
 from extensions.roleplay.naming import Beginning
-from kernel.api import MODES, Delta, Message, Mode, Refused, Request, Text, Token, Turn
+from kernel.api import MODES, Delta, Message, Mode, Refused, Request, Sampling, Text, Token, Turn
 from kernel.testing import App, Scripted, running
 
 ADA = {
@@ -188,3 +190,29 @@ async def test_the_page_hears_of_other_characters(app: App):
     app.extension("roleplay").on(prompts.CastChanged)(hear)
     app.kernel.bus.emit(characters.LibraryChanged())
     await app.until(lambda: len(heard) == 1)
+
+
+@pytest.mark.parametrize("mode", ["chat", "chat-instruct"])
+@pytest.mark.parametrize("size", [10, 30, 40])
+async def test_a_note_and_lore_outlive_the_messages_that_stood_above_them(mode: str, size: int):
+    note = {"depth_prompt": {"prompt": "[A dragon]", "depth": 4, "role": "user"}}
+    lore = {"keys": ["open"], "content": "Open at nine.", "extensions": {"position": 4, "depth": 2}}
+    async with running("roleplay", "chat_instruct", model=Counting("x", context=200)) as app:
+        put(app, "Ada", name="Ada", extensions=note, character_book={"entries": [lore]})
+        [way] = [each for each in app.kernel.registry.values(MODES) if each.id == mode]
+        [prompts] = app.kernel.registry.values(PROMPTS)
+        past = [
+            Message(role, (Text(f"{role}{n}. {words(size)}"),), id=f"{role}{n}")
+            for n in range(12)
+            for role in ("user", "assistant")
+        ]
+        asked = structs.replace(
+            turn(ASKED), mode=mode, conversation_id="c", sampling=Sampling(max_new_tokens=60)
+        )
+        request = await way.request(asked, past)
+        text = " ".join(message.text for message in request.messages or ())
+        assert text.count("[A dragon]") == text.count("Open at nine.") == 1
+        left_out = prompts.left_out("c")
+        kept = [m for m in past if f"{m.id}. " in text]
+        assert kept == past[-len(kept) :]
+        assert left_out == (len(past) - len(kept), kept[0].id, 0)
