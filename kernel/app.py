@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -220,7 +220,7 @@ class Application:
     def _gone(self, client: Client) -> None:
         """Say in the place of a tab that it is no more."""
         client.shows = -1
-        text = "This tab was switched off. Switch it on in Settings."
+        text = escape(self._kernel.absent(client.tab))
         html = f'<main id="main" hx-swap-oob="innerHTML"><p class="empty">{text}</p></main>'
         client.outbox.put("kernel", html, "main")
 

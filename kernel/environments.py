@@ -1,6 +1,7 @@
 """Isolated Python environments, built from a lock and made valid by a stamp written last."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -26,6 +27,8 @@ _STEP = (
 )
 _AWAY = re.compile(r"Retrying \(|ConnectionError|timed out|ProxyError|SSLError")
 _FULL = re.compile(r"No space left on device|Errno 28|WinError 112")
+_LITTLE = 20_000_000
+"""Bytes of a disk with which neither venv nor pip gets far enough to say that it is full."""
 _WITHOUT_ENSUREPIP = """\
 This Python cannot make environments, for it came without ensurepip. On Debian and Ubuntu run
     sudo apt install python{}.{}-venv
@@ -78,20 +81,27 @@ def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], 
         report(fraction, note + doubt)
 
     with _alone(folder, lambda: say(0, "Waiting for another program that does this")) as lock:
+        _bring_back(folder)
         if ready(env, root):
             return python_of(folder)
         held = stamps.held(*env.at(folder))  # stays, for others use it: the lock keeps its versions
-        if not held:
-            _clear(folder)
-            _run(_venv(folder), folder, lock, say, "Making the environment")
-        if env.index and not _answers(env.index):
-            doubt = f" (without {env.index}: no answer)"
-        _run(_pip(env, folder, not doubt), folder, lock, say, "Asking the package index")
+        try:
+            if not held:
+                _put_aside(folder)
+                _run(_venv(folder), folder, lock, say, "Making the environment")
+            if env.index and not _answers(env.index):
+                doubt = f" (without {env.index}: no answer)"
+            _run(_pip(env, folder, not doubt), folder, lock, say, "Asking the package index")
+        except BaseException:
+            _bring_back(folder)
+            raise
         new = {*BASE, *env.requirements}
         replaced = set(map(_project, new))  # pip put these in place of what was there of them
         kept = {each for each in held if _project(each) not in replaced}
         stamp = stamps.identity(*env.at(folder)) + "\n".join(sorted(kept | new))
         (folder / "stamp").write_text(stamp, "utf-8")
+        with suppress(OSError):
+            _clear(_aside(folder))
     return python_of(folder)
 
 
@@ -107,6 +117,7 @@ def remove(name: str, root: Path) -> None:
         raise EnvironmentFailed(f"{folder} is no environment, so it stays.")
     with _alone(folder, lambda: None):
         _clear(folder)
+        _clear(_aside(folder))
 
 
 def _folder(name: str, root: Path) -> Path:
@@ -122,6 +133,25 @@ def _strange(folder: Path) -> bool:
     with suppress(OSError):  # Who cannot look there is told that by what follows.
         return folder.is_dir() and any(folder.iterdir()) and not any(map(Path.exists, ours))
     return False
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.before")
+
+
+def _put_aside(folder: Path) -> None:
+    """Make room for a new one; what works comes back should that fail, or be killed."""
+    if (folder / "stamp").exists():
+        _clear(_aside(folder))
+        folder.rename(_aside(folder))
+    _clear(folder)
+
+
+def _bring_back(folder: Path) -> None:
+    """Have what was put aside, unless the new one was finished."""
+    if (_aside(folder) / "stamp").exists() and not (folder / "stamp").exists():
+        _clear(folder)
+        _aside(folder).rename(folder)
 
 
 def _clear(folder: Path) -> None:
@@ -193,6 +223,9 @@ def _reason(log: Path) -> str:
     said = log.read_text("utf-8", "replace")
     if _FULL.search(said):
         return "The disk is full: free some space, then try again."
+    for place in (log.parent, Path(os.environ.get("TMPDIR", "/tmp"))):
+        if place.is_dir() and shutil.disk_usage(place).free < _LITTLE:  # Then nobody can say it.
+            return f"The disk that holds {place} is full: free some space, then try again."
     if _AWAY.search(said):
         return (
             "The package index does not answer: check the network or HTTPS_PROXY, then try again."

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
@@ -101,6 +101,8 @@ class Extension(Scope, Generic[S]):
             elif isinstance(what, Changed):
                 self._listen(Changed, only(lambda event: event == what, function))
             elif issubclass(what, Action):
+                with suppress(msgspec.ValidationError):  # A wrong annotation is told here,
+                    msgspec.convert({}, what)  # and not where somebody presses the button.
                 handler = Handler(wire_name(self.id, what), what, function)
                 self._contribute(ACTIONS, handler, phase)
             elif issubclass(what, JobKind):

@@ -88,3 +88,23 @@ def set_aside(path: Path, cost: str) -> None:
     except OSError:
         kept = path
     log.warning("%s is damaged. %s The file is kept as %s.", path.name, cost, kept)
+
+
+class Copy:
+    """A text as it could last be read, for a start at which it cannot be."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def keep(self, text: str) -> None:
+        """Have this one, if the disk takes it."""
+        data = text.encode()
+        with suppress(OSError):
+            if not self._path.exists() or self._path.read_bytes() != data:
+                write(self._path, data, 0o600)
+
+    def read(self) -> str:
+        """It, or "" where there is none."""
+        with suppress(OSError, UnicodeError):
+            return self._path.read_text("utf-8")
+        return ""

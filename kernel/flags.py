@@ -25,7 +25,13 @@ EXPOSED = (
     "to allow just that, add --insecure-no-auth."
 )
 T = TypeVar("T")
-TYPES: Mapping[str, Any] = {"str": str, "int": int, "float": float, "path": Path}
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # No shell did that in CMD_FLAGS.txt, or after a "=".
+
+
+TYPES: Mapping[str, Any] = {"str": str, "int": int, "float": float, "path": _path}
 
 
 class Flags(Struct, frozen=True):
@@ -83,14 +89,20 @@ def parse(
     except ValueError as error:
         parser.error(f"{file.name} cannot be read ({error}). Correct it.")
     always, argv = _dashed(always), _dashed(argv)
-    manifests = _manifests([*always, *argv], root, folders, memory or Remembered())
+    manifests = _manifests(always, argv, root, folders, memory or Remembered())
     names = [each.name for _, each in _commands(manifests)]
     command = next((c for c in _commands(manifests) if c[1].name in argv[:1]), None)
     if command or "serve" in argv[:1]:
         argv = argv[1:]
     parser = _parser(manifests, command)
-    if not command:
+    if command:  # Of the server's flags those that say where its files lie are its own, too.
+        files = _Parser(add_help=False, allow_abbrev=False)
+        files.where = f"In {file.name}: "
+        _add_files(files)
+        files.parse_known_args(always, said)
+    else:
         _read(parser, always, said, f"In {file.name}: ", names)
+    _below(said, root)
     _read(parser, argv, said, "", names)
     values = vars(said)
     extensions: dict[str, dict[str, Any]] = {}
@@ -107,7 +119,7 @@ def parse(
         parser.error("--password and --password-file exclude each other. Leave one out.")
     elif secret:
         try:
-            values["password"] = Path(secret).read_text("utf-8").partition("\n")[0].strip()
+            values["password"] = Path(secret).read_text("utf-8-sig").partition("\n")[0].strip()
         except (OSError, UnicodeError) as error:
             parser.error(f"The password file cannot be read: {error}")
         if not values["password"]:
@@ -139,13 +151,21 @@ def _dashed(argv: Sequence[str]) -> Sequence[str]:
 
 
 def _manifests(
-    argv: Sequence[str], root: Path, folders: Sequence[Path], memory: Remembered
+    always: Sequence[str],
+    argv: Sequence[str],
+    root: Path,
+    folders: Sequence[Path],
+    memory: Remembered,
 ) -> dict[str, dict[str, Any]]:
     """The manifests of all extensions, unchecked, by id; one that cannot be read is left out."""
     early = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument("--data-dir", type=Path, default=root / "data")
+    early.add_argument("--data-dir", type=_path, default=root / "data")
+    said = argparse.Namespace()
     with suppress(argparse.ArgumentError):  # told later, by the parser that knows all flags
-        root = early.parse_known_args(argv)[0].data_dir
+        early.parse_known_args(always, said)
+        _below(said, root)
+        early.parse_known_args(argv, said)
+    root = said.data_dir
     memory.begin(root)
     found: dict[str, dict[str, Any]] = {}
     for id, folder in Discovery([*folders, root / "extensions"], root / "installed").folders():
@@ -195,11 +215,11 @@ def _parser(manifests: dict[str, dict[str, Any]], command: tuple[str, Command] |
         help="let other machines in, at every address or at this one; needs a password")
     add("--port", type=_port, default=7860, help="default: 7860")
     add("--password", default="", help="what a browser must say (other users see it in `ps`)")
-    add("--password-file", default="", metavar="FILE", help="the same, from a file's first line")
+    add("--password-file", type=_path, metavar="FILE", help="the same, from a file's first line")
     add("--allowed-host", nargs="+", default=[], metavar="NAME",
         help="more names this server goes by, such as those of a proxy before it")
-    add("--tls-cert", type=Path, metavar="FILE", help="serve https with this certificate")
-    add("--tls-key", type=Path, metavar="FILE", help="and its private key")
+    add("--tls-cert", type=_path, metavar="FILE", help="serve https with this certificate")
+    add("--tls-key", type=_path, metavar="FILE", help="and its private key")
     add("--allow-remote-install", action="store_true",
         help="let other machines install extensions, too (whoever has the key runs code here)")
     add("--insecure-no-auth", action="store_true", help="ask nobody for anything: no token, no key")
@@ -224,12 +244,12 @@ def _parser(manifests: dict[str, dict[str, Any]], command: tuple[str, Command] |
 
 def _add_files(parser: _Parser) -> None:
     add = parser.add_argument_group("files").add_argument
-    add("--settings", type=Path, metavar="FILE", help="instead of settings.yaml")
-    add("--data-dir", type=Path, metavar="FOLDER", help="for chats, jobs, secrets and settings")
-    add("--model-dir", type=Path, metavar="FOLDER", help="where models lie; default: models")
-    add("--lora-dir", type=Path, metavar="FOLDER", help="where adapters lie; default: loras")
-    add("--character-dir", type=Path, metavar="FOLDER", help="of characters; default: characters")
-    add("--environments-dir", type=Path, metavar="FOLDER", help="for the engines' environments")
+    add("--settings", type=_path, metavar="FILE", help="instead of settings.yaml")
+    add("--data-dir", type=_path, metavar="FOLDER", help="for chats, jobs, secrets and settings")
+    add("--model-dir", type=_path, metavar="FOLDER", help="where models lie; default: models")
+    add("--lora-dir", type=_path, metavar="FOLDER", help="where adapters lie; default: loras")
+    add("--character-dir", type=_path, metavar="FOLDER", help="of characters; default: characters")
+    add("--environments-dir", type=_path, metavar="FOLDER", help="for the engines' environments")
     add("--verbose", action="store_true", help="log every step")
 
 
@@ -263,6 +283,13 @@ def _read(
         hint = f"Did you mean {close[0]}?" if close else "See --help."
         what = "flag" if flag.startswith("-") else "command"
         parser.error(f"There is no {what} {flag}. {hint}")
+
+
+def _below(said: argparse.Namespace, root: Path) -> None:
+    """Paths that CMD_FLAGS.txt names begin where it lies, wherever the start is made from."""
+    for name, value in vars(said).items():
+        if isinstance(value, Path):
+            setattr(said, name, root / value)
 
 
 def _port(text: str) -> int:

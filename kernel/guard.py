@@ -6,6 +6,8 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from inspect import isawaitable
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
@@ -69,9 +71,19 @@ async def called(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
     """Call and await a function of an extension, contained."""
 
     async def run() -> T:
-        return await function(*arguments)
+        work: Any = function(*arguments)
+        if not isawaitable(work):
+            raise TypeError(_plain(function))
+        return await work
 
     return await contained(run())
+
+
+def _plain(function: Callable[..., object]) -> str:
+    """What is wrong with one that has to be awaited, and where it is: no frame of it is left."""
+    code = getattr(function, "__code__", None)
+    where = f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code else ""
+    return f"{getattr(function, '__name__', 'it')} must be “async def”{where}"
 
 
 def check(value: object, kind: type[Any]) -> None:

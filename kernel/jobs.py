@@ -210,10 +210,12 @@ class Jobs:
         for file in sorted(files, key=_number):
             try:
                 found.append((file.name, msgspec.json.decode(file.read_bytes(), type=Kept[params])))
-            except (OSError, ValueError) as error:
+            except ValueError:
+                set_aside(file, "The work it tells of does not go on; start it again.")
+            except OSError as error:
                 if passing(error):
                     raise
-                set_aside(file, "The work it tells of does not go on; start it again.")
+                log.warning("%s cannot be read: %s. What it tells of waits.", file, error.strerror)
         return found
 
     def _next(self) -> int:

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from kernel.extension import Extension
+from kernel.forms import fields
 from kernel.guard import called
 from kernel.records import NoSettings, Record, Status, told
 from kernel.waiting import limited
@@ -27,7 +28,11 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             stack.callback(kernel.pages.forget, record.id)
             module = await called(run_module, record)
             kind = getattr(module, "Settings", NoSettings)
-            settings = kernel.settings.extension(record.id, kind)
+            try:
+                settings = kernel.settings.extension(record.id, kind)
+                fields(kind, settings)  # Else the first to make a form of it is Settings, of all.
+            except (AttributeError, NameError, TypeError) as error:
+                raise TypeError(f"its Settings: {error}") from error
             record.kind = kind  # For forms, once it could be made: each field needs a default.
             ext = record.handle = Extension(record, settings, kernel, stack)
             stack.push_async_callback(ext.sweep)

@@ -102,11 +102,13 @@ class Kernel:
 
     def absent(self, id: str) -> str:
         """Why an extension answers nothing just now, in a sentence."""
+        why = "is switched off. Switch it on in Settings."
         if id in self.records and self.records[id].is_(Status.RUNNING):
-            return f"{self.name(id)} has nothing of that name. Check how it is written."
-        starts = id in self.records and self.records[id].is_(Status.STARTING)
-        off = "is switched off. Switch it on in Settings."
-        why = "is still starting. Try again in a moment." if starts else off
+            why = "has nothing of that name. Check how it is written."
+        elif id in self.records and self.records[id].is_(Status.STARTING):
+            why = "is still starting. Try again in a moment."
+        elif id in self.records and self.enabled(id) and not self.records[id].is_(Status.OFF):
+            why = "does not run. Its card in Settings says why."
         return f"{self.name(id)} {why}"
 
     @property

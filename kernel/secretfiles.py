@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from kernel.files import passing, set_aside, write
+from kernel.files import set_aside, write
 
 
 class SecretFiles:
@@ -15,15 +15,13 @@ class SecretFiles:
         self._folder = folder
 
     def read(self, path: Sequence[str]) -> dict[str, str]:
-        """The secrets of a section; a file that is damaged is set aside."""
+        """The secrets of a section; a file that is damaged is set aside. Raises OSError."""
         file = self._file(path)
         try:
             return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            if passing(error):
-                raise
+        except ValueError:
             set_aside(file, f"The secrets of {path[-1]} must be entered again, in Settings.")
             return {}
 

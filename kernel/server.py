@@ -145,7 +145,8 @@ async def serve(flags: Flags, memory: Remembered) -> None:
                 token = "" if flags.insecure_no_auth else keyring.link()
 
                 def ready() -> None:
-                    _greet(kernel, address, elsewhere, token, flags)
+                    with suppress(OSError):  # The disk is full, or nobody reads it any more.
+                        _greet(kernel, address, elsewhere, token, flags)
                     starting.add_done_callback(partial(_all_started, kernel, web))
 
                 server.ready = ready
@@ -158,10 +159,8 @@ def _elsewhere(address: str, flags: Flags) -> list[str]:
         return []
     (scheme, _, rest), end = address.partition("://"), address[address.rindex(":") :]
     names = sorted(name for name in own_names() if name[:4] not in ("127.", "[::1"))
-    if flags.listen == "::":
-        names = [name for name in names if name.strip(".0123456789")]
-    else:
-        names = [name for name in names if name[0] != "["]
+    six = flags.listen == "::"
+    names = [name for name in names if (name.strip(".0123456789") if six else name[0] != "[")]
     return [f"{scheme}://{name}{end}" for name in names if name + end != rest]
 
 
@@ -193,8 +192,9 @@ def _all_started(kernel: Kernel, web: Application, starting: asyncio.Task[None])
     gc.freeze()  # What is here now is not looked through again.
     gc.enable()
     for where, problem in kernel.settings.told(kernel.records).items():
-        said = discreet(f"In {kernel.settings.path.name}, {where or 'as a whole'}: {problem}")
-        print(said, file=sys.stderr)
+        with suppress(OSError):
+            said = f"In {kernel.settings.path.name}, {where or 'as a whole'}: {problem}"
+            print(discreet(said), file=sys.stderr)
     if starting.cancelled():
         return
     starting.result()  # A fault of the kernel's own is told at once.

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, structs
 
 from kernel.checks import check, unknown
-from kernel.files import passing, stamp, write
+from kernel.files import Copy, passing, stamp, write
 from kernel.forms import Secret, describe
 from kernel.remembered import Remembered
 from kernel.secretfiles import SecretFiles
@@ -48,6 +48,7 @@ class SettingsFile:
         self.path, self.problems = path, dict[str, str]()
         self._memory = memory or Remembered()
         self._secrets = SecretFiles(secrets)
+        self._last = Copy(secrets.with_name(f"{path.name}.last"))
         self._writing, self._lock = threading.Lock(), threading.RLock()
         """Who writes waits for the disk; who reads, as the event loop does, for no writer."""
         self._text, self._tree, self._stamp, self._style = "", Tree(), None, (b"", "\n")
@@ -190,7 +191,11 @@ class SettingsFile:
                 self._stamp = old  # It is read as soon as it can be.
                 return
             why = "it is not UTF-8" if isinstance(error, UnicodeError) else str(error)
-            sentence = f"{self.path.name}: {why}. Correct it; until then nothing changes."
+            if not self._text:  # A start: what it said before holds, as who needs a key.
+                with suppress(Malformed):
+                    self._adopt(text := self._last.read(), load(text))
+            until = "nothing changes" if self._text else "all is as by default"
+            sentence = f"{self.path.name}: {why}. Correct it; until then {until}."
             self._news |= {""} if self.problems.get("") != sentence else set()
             self.problems[""] = sentence
             return
@@ -203,6 +208,7 @@ class SettingsFile:
         self.problems = strays(tree)
         for path in self._kinds.keys() | {("extensions", id) for id in self._order}:
             self._take(path)
+        self._last.keep(text)
 
     def _edit(self, edit: Callable[[str], str]) -> None:
         """Change the newest text: what an editor wrote meanwhile stays."""

@@ -26,7 +26,7 @@ def held(folder: str, lock: str, index: str = "") -> set[str]:
     """What an environment holds; nothing if it is incomplete, moved, or made from another lock."""
     try:
         stamp, made_for = _read(f"{folder}/stamp"), identity(folder, lock, index)
-    except OSError:
+    except (OSError, ValueError):
         return set()
     current = stamp.startswith(made_for) and os.path.exists(interpreter(folder))
     return set(stamp.removeprefix(made_for).split("\n") if current else ())

@@ -53,6 +53,11 @@ LACKS = (
     "delete {}, and the next load installs the engine anew."
 )
 
+NAMED = (
+    " (Its author names packages in `python` below [worker] in extension.toml, and files of the "
+    "extension without their folder.)"
+)
+
 
 @contextmanager
 def collecting_nothing() -> Generator[None]:
@@ -78,13 +83,16 @@ def failure(id: int, error: BaseException, kind: str = "") -> frames.Failed:
         said += RUNTIME
     if isinstance(error, ImportError) or "cannot open shared object" in said:
         said += LACKS.format(sys.prefix)
+    if isinstance(error, ModuleNotFoundError):
+        said += NAMED
     return frames.Failed(id, said, kind)
 
 
 def place(error: BaseException) -> str:
     """Where in the engine's own files, in no library's."""
     steps = traceback.extract_tb(error.__traceback__)
-    own = [s for s in steps if not s.filename.startswith((__file__, sys.prefix, sys.base_prefix))]
+    others = (__file__, "<frozen ", sys.prefix, sys.base_prefix)
+    own = [step for step in steps if not step.filename.startswith(others)]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 

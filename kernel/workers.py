@@ -98,7 +98,6 @@ class Workers:
                     if report:
                         report(fraction / 2, f"Installing {manifest.name}: {note}")
 
-                self.root.mkdir(parents=True, exist_ok=True)
                 return build(env, self.root, said, job.cancelled)
 
             async def work(job: Job) -> Path:

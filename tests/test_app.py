@@ -170,7 +170,7 @@ async def test_a_tab_switched_off_and_on_needs_no_reload(tmp_path: Path):
         assert (await http.get("/mine")).status_code == 200
         page = app.page("/mine")
         await app.kernel.changes.toggle("mine", on=False)
-        await page.until("This tab was switched off")
+        await page.until("Mine is switched off")
         off = re.findall(r'data-styles="([^"]*)"', page.html)[-1]
         page.html = ""
         await app.kernel.changes.toggle("mine", on=True)
@@ -189,13 +189,13 @@ async def test_a_page_that_comes_back_sees_what_changed_meanwhile(tmp_path: Path
         page.close()
         await app.kernel.changes.toggle("mine", on=False)
         await app.kernel.changes.section("appearance", {"theme": "dark"})
-        await there.until("This tab was switched off")
+        await there.until("Mine is switched off")
         back = await app.open("/mine")
         assert 'id="rail"' in back.html
         assert 'href="/mine"' not in back.html
         assert 'id="status"' in back.html
         assert 'id="status-mine-' not in back.html
-        assert "This tab was switched off" in back.html
+        assert "Mine is switched off" in back.html
         assert 'id="page-theme" hidden data-theme="dark"' in back.html
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Event, Thread
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import pip
 import psutil
@@ -161,6 +162,79 @@ def test_failing_to_add_keeps_what_was_there(
     pip_is("exit('ERROR: no such package')")
     with pytest.raises(EnvironmentFailed, match="no such package"):
         build(Environment("engine", ("nonsense",)), tmp_path, quiet, never)
+    assert ready(TINY, tmp_path)
+
+
+def test_an_update_that_fails_or_is_cancelled_keeps_what_worked(
+    tmp_path: Path, pip_is: Callable[[str], None]
+) -> None:
+    before, after = tmp_path / "before.lock", tmp_path / "after.lock"
+    before.write_text("tiny==1.0\n")
+    after.write_text("tiny==2.0\n")
+    old, new = Environment("engine", ("tiny",), before), Environment("engine", ("tiny",), after)
+    pip_is("")
+    build(old, tmp_path, quiet, never)
+    (tmp_path / "engine" / "what it holds").touch()
+    pip_is("exit('ERROR: no such package')")
+    with pytest.raises(EnvironmentFailed, match="no such package"):
+        build(new, tmp_path, quiet, never)
+    assert ready(old, tmp_path)
+    told: list[str] = []
+    pip_is("import time; time.sleep(60)")
+    with pytest.raises(EnvironmentFailed, match="cancelled"):
+        build(new, tmp_path, lambda _, note: told.append(note), lambda: len(told) > 1)
+    assert ready(old, tmp_path)
+    assert (tmp_path / "engine" / "what it holds").exists()
+    pip_is("")
+    build(new, tmp_path, quiet, never)
+    assert ready(new, tmp_path)
+    assert not (tmp_path / "engine.before").exists()
+
+
+def test_an_update_that_was_killed_gives_back_what_worked(
+    tmp_path: Path, pip_is: Callable[[str], None]
+) -> None:
+    pip_is("")
+    build(TINY, tmp_path, quiet, never)
+    engine, before = tmp_path / "engine", tmp_path / "engine.before"
+    engine.rename(before)
+    engine.mkdir()
+    (engine / "install.log").touch()
+    pip_is("exit('ERROR: it need not be asked')")
+    build(TINY, tmp_path, quiet, never)
+    assert ready(TINY, tmp_path)
+    assert not before.exists()
+    before.mkdir()
+    remove("engine", tmp_path)
+    assert [*tmp_path.glob("engine*")] == [tmp_path / "engine.lock"]
+
+
+def test_a_disk_on_which_nobody_could_say_that_it_is_full(
+    tmp_path: Path, pip_is: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    rooms = {small: 1_000_000}
+
+    def usage(place: Path) -> Any:
+        return SimpleNamespace(free=rooms.get(place, 10**12))
+
+    monkeypatch.setattr(environments.shutil, "disk_usage", usage)
+    monkeypatch.setenv("TMPDIR", str(small))
+    pip_is("exit(1)")
+    with pytest.raises(EnvironmentFailed, match=f"The disk that holds {small} is full: free"):
+        build(TINY, tmp_path, quiet, never)
+    rooms = {tmp_path / "engine": 1_000_000}
+    with pytest.raises(EnvironmentFailed, match=r"/engine is full: free some space"):
+        build(TINY, tmp_path, quiet, never)
+
+
+def test_a_stamp_that_is_no_text_is_none(tmp_path: Path, pip_is: Callable[[str], None]) -> None:
+    pip_is("")
+    build(TINY, tmp_path, quiet, never)
+    (tmp_path / "engine" / "stamp").write_bytes(b"\xff\xfe")
+    assert not ready(TINY, tmp_path)
+    build(TINY, tmp_path, quiet, never)
     assert ready(TINY, tmp_path)
 
 

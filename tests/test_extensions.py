@@ -389,7 +389,7 @@ async def test_settings_that_cannot_be_written_are_told_and_nobodys_fault(tmp_pa
         page = app.page()
         for _ in range(4):
             await page.act("writing.write")
-        await page.until("Correct it; until then nothing changes")
+        await page.until("Correct it; until then all is as by default")
         await app.settled()
         assert app.kernel.records[id].status is Status.RUNNING
         assert app.kernel.trouble == {}
@@ -550,6 +550,54 @@ async def test_one_that_failed_can_be_switched_off(tmp_path: Path):
         assert record.reason == "RuntimeError: boom (__init__.py, line 2). Mend it, then try again."
         await app.kernel.changes.toggle(id, on=False)
         assert (record.status, record.reason) == (Status.OFF, "")
+
+
+TYPED = """
+from typing import Annotated
+from kernel.api import INPUT, Action, Meta, Struct
+"""
+WRONG = {
+    "settings": (
+        "class Settings(Struct, frozen=True):\n    n: Annotated[str, Meta(ge=1)] = ''\n"
+        "async def setup(ext): ...",
+        "TypeError: its Settings: Can only set `ge` on a numeric type",
+    ),
+    "settings that are no struct": (
+        "class Settings:\n    n = 1\nasync def setup(ext): ...",
+        "TypeError: its Settings: ",
+    ),
+    "an action": (
+        "class Go(Action, frozen=True):\n    n: Annotated[str, Meta(ge=1)]\n"
+        "async def setup(ext):\n    @ext.on(Go)\n    async def go(action, client): ...",
+        "TypeError: Can only set `ge` on a numeric type",
+    ),
+    "setup": ("def setup(ext): ...", "TypeError: setup must be “async def” (__init__.py, line 4)"),
+}
+
+
+@pytest.mark.parametrize("code", WRONG.values(), ids=WRONG)
+async def test_a_slip_of_an_author_is_told_on_its_own_card(tmp_path: Path, code: tuple[str, str]):
+    id = write(tmp_path, "bad", TYPED + code[0])
+    async with running("settings", folders=[tmp_path]) as app:
+        await app.kernel.changes.toggle(id, on=True)
+        record = app.kernel.records[id]
+        assert (record.status, record.reason[: len(code[1])]) == (Status.FAILED, code[1])
+        page = await app.open("/settings")
+        assert "could not draw this" not in page.html
+        assert record.reason.partition(":")[0] in page.html, "on its card"
+        assert app.kernel.absent(id) == "bad does not run. Its card in Settings says why."
+        await app.kernel.changes.toggle(id, on=False)
+        assert app.kernel.absent(id) == "bad is switched off. Switch it on in Settings."
+
+
+async def test_a_plain_function_where_one_has_to_be_awaited_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    plain = "async def setup(ext):\n    @ext.on(INPUT)\n    def mend(turn): return turn"
+    id = write(tmp_path, "bad", TYPED + plain)
+    async with running(id, "instruct", folders=[tmp_path], model=Scripted("Yes.")) as app:
+        assert await app.say("Hello") == "Yes."
+        assert "mend must be “async def” (__init__.py, line 5)" in caplog.text
 
 
 async def test_a_manifest_that_cannot_be_read_says_so_whatever_is_switched(tmp_path: Path):

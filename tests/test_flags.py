@@ -120,6 +120,11 @@ def test_a_file_of_flags_that_cannot_be_read(
     assert refusal(capsys, tmp_path) == said
 
 
+def test_a_password_file_of_an_editor_that_marks_its_text(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("secret\n", "utf-8-sig")
+    assert parse(["--listen", "--password-file", f"{tmp_path}/p"], tmp_path).password == "secret"
+
+
 def test_an_empty_password_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "p").write_text("\nx")
     assert "is empty" in refusal(capsys, tmp_path, "--listen", "--password-file", f"{tmp_path}/p")
@@ -175,6 +180,13 @@ def test_an_extension_of_the_user_brings_commands_too(tmp_path: Path, where: str
     (data / "installed").mkdir(exist_ok=True)
     (data / "installed" / "loom.json").write_text('{"tree": "loom-1"}')
     assert parse(["weave", "red", "--data-dir", str(data)], tmp_path).owner == "loom"
+    (tmp_path / "CMD_FLAGS.txt").write_text(
+        "--listen --password x --data-dir elsewhere --model guide --model-dir m"
+    )
+    flags = parse(["weave", "red", "--model-dir", "n"], tmp_path)
+    assert (flags.owner, flags.data_dir, flags.model_dir) == ("loom", data, Path("n"))
+    assert not flags.listen
+    assert not flags.model
 
 
 def test_cmd_flags_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,8 +199,13 @@ def test_cmd_flags_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     )
     assert "stray" in refusal(capsys, tmp_path, "stray"), "not taken for what the file left open"
     (tmp_path / "CMD_FLAGS.txt").write_text("--data_dir=a_folder --model a_model")
-    assert parse([], tmp_path) == Flags(data_dir=Path("a_folder"), model="a_model")
+    assert parse([], tmp_path) == Flags(data_dir=tmp_path / "a_folder", model="a_model")
     assert parse(["--model_dir", "a_b"], tmp_path).model_dir == Path("a_b"), "as older programs"
+    (tmp_path / "here.txt").write_text("secret")
+    (tmp_path / "CMD_FLAGS.txt").write_text("--password-file here.txt --settings ~/s --listen")
+    found = parse(["--data-dir=~/d", "--model-dir", "m"], tmp_path)
+    assert (found.settings, found.data_dir) == (Path.home() / "s", Path.home() / "d")
+    assert (found.model_dir, found.password) == (Path("m"), "secret"), "what is typed begins here"
     (tmp_path / "CMD_FLAGS.txt").write_text("--prot 7000")
     assert refusal(capsys, tmp_path) == (
         "In CMD_FLAGS.txt: There is no flag --prot. Did you mean --port?"

@@ -59,3 +59,13 @@ async def test_whoever_hears_of_the_end_finds_no_record(tmp_path: Path, run: Any
         pass
     assert records(tmp_path) == []
     dispose()
+
+
+async def test_a_record_that_cannot_be_read_waits_and_one_that_is_none_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "a.fetch-1.json").mkdir()
+    (tmp_path / "a.fetch-2.json").write_text("{")
+    assert Jobs(Bus(), tmp_path).kept("a.fetch", Fetch) == []
+    assert sorted(records(tmp_path)) == ["a.fetch-1.json", "a.fetch-2.json.damaged"]
+    assert "a.fetch-1.json cannot be read: Is a directory. What it tells of waits." in caplog.text

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -241,6 +242,36 @@ def test_what_a_start_with_sudo_left_is_named(tmp_path: Path, closed: str):
     assert ran.stderr.startswith(str(tmp_path / closed))
     assert "Make it and all that lies with it yours, then start again." in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="It has no such device.")
+def test_it_starts_though_nobody_can_be_told(tmp_path: Path):
+    """What it prints goes to a file on a full disk, or into a pipe that is closed."""
+    port = free_port()
+    (tmp_path / "settings.yaml").write_text("nothing: 1\n")
+    command = [sys.executable, "-m", "kernel", "serve", "--no-browser", "--safe-mode"]
+    command += ["--port", str(port), "--data-dir", str(tmp_path)]
+    with (
+        open("/dev/full", "wb") as full,
+        subprocess.Popen(command, stdout=full, stderr=full, cwd=ROOT) as server,
+    ):
+        try:
+            answered(server, port)
+            while not (tmp_path / "remembered").exists():  # It has started to the end.
+                assert server.poll() is None
+                time.sleep(0.05)
+        finally:
+            server.terminate()
+
+
+def answered(server: "subprocess.Popen[bytes]", port: int) -> None:
+    """Wait until a page is answered, if only with a box for the token."""
+    while server.poll() is None:
+        with suppress(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{port}/")
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"It ended with {server.returncode}")
 
 
 async def test_what_listens_at_ipv6_names_an_address_that_answers(tmp_path: Path):

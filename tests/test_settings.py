@@ -85,6 +85,37 @@ def changed_lines(path: Path) -> tuple[set[str], set[str]]:
 # --- reading ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("spoilt", ["server: {port: 1\n", "server:\n  port: 9\n \xff\n"])
+def test_a_file_that_is_spoilt_at_a_start_keeps_its_say(
+    file: SettingsFile, path: Path, tmp_path: Path, spoilt: str
+) -> None:
+    file.update({"port": 7000}, "server")
+    path.write_text(spoilt, "latin-1")
+    again = file
+    for _ in range(2):
+        again = SettingsFile(path, tmp_path / "secrets")
+        assert again.section("server", Server).port == 7000
+        assert again.enabled("flow", True) is False
+        assert again.rank("tts") == 1
+        assert again.problems[""].endswith("Correct it; until then nothing changes.")
+        with pytest.raises(SettingsError, match="Correct it"):
+            again.update({"port": 1}, "server")
+    path.write_text("server: {port: 8000}\n")
+    assert again.reload()
+    assert again.section("server", Server).port == 8000
+    assert again.problems == {}
+
+
+def test_a_file_that_was_never_right_is_told_to_change_nothing(path: Path, tmp_path: Path) -> None:
+    path.write_text("server: {port: 1\n")
+    for kept in (None, "server: {port: 1\n", "\0"):
+        if kept is not None:
+            (tmp_path / "settings.yaml.last").write_text(kept)
+        first = SettingsFile(path, tmp_path / "secrets")
+        assert first.section("server", Server) == Server()
+        assert first.problems[""].endswith("Correct it; until then all is as by default.")
+
+
 def test_sections_are_read_with_defaults(file: SettingsFile) -> None:
     assert file.section("server", Server) == Server()
     assert file.extension("tts", Tts) == Tts(stop=("a", "b"))
@@ -407,7 +438,8 @@ def test_a_write_that_fails_at_any_call_loses_nothing(
             with pytest.raises(SettingsError, match="No space left"):
                 file.update({"enabled": False}, "extensions", "chat")
         assert path.read_text() == FILE, name
-        assert [p.name for p in path.parent.iterdir()] == ["settings.yaml"], name
+        there = sorted(p.name for p in path.parent.iterdir())
+        assert there == ["settings.yaml", "settings.yaml.last"], name
         assert file.enabled("chat", False) is True
     file.update({"enabled": False}, "extensions", "chat")
     assert path.read_text() != FILE
@@ -701,6 +733,16 @@ def test_a_secret_that_cannot_be_kept_changes_nothing(
     with pytest.raises(SettingsError, match="A secret was not kept: No space"):
         file.update({"speed": 1.5, "token": "sk-1"}, "extensions", "tts")
     assert path.read_bytes() == before
+
+
+def test_secrets_that_may_not_be_read_stay_where_they_are(
+    path: Path, file: SettingsFile, tmp_path: Path
+) -> None:
+    file.extension("tts", Tts)
+    (tmp_path / "secrets" / "extensions.tts.json").mkdir(parents=True)
+    with pytest.raises(OSError, match="Is a directory"):
+        file.extension("tts", Tts)
+    assert [f.name for f in (tmp_path / "secrets").iterdir()] == ["extensions.tts.json"]
 
 
 SAID = """a:

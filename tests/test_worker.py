@@ -481,9 +481,13 @@ async def test_an_engine_does_what_can_wait_while_nobody_asks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["import a_library", "import ctypes; ctypes.CDLL('a_library.so.12')"]
+    ("line", "place", "author"),
+    [
+        ("import a_library", "a_library' (broken.py, line 1). What it needs", True),
+        ("import ctypes; ctypes.CDLL('a_library.so.12')", "(broken.py, line 1). What", False),
+    ],
 )
-async def test_an_engine_that_cannot_start_says_why(tmp_path, line):
+async def test_an_engine_that_cannot_start_says_why(tmp_path, line, place, author):
     """M7: also where a library of the system is not there."""
     (tmp_path / "__init__.py").write_text("raise SystemExit('no package is imported in a child')")
     (tmp_path / "broken.py").write_text(line)
@@ -491,10 +495,19 @@ async def test_an_engine_that_cannot_start_says_why(tmp_path, line):
         with pytest.raises(WorkerDied, match="a_library"):
             await worker.load("m", {})
         said = await asyncio.wait_for(worker.died, 20)
-        assert "a_library" in said
+        assert place in said
+        assert ("`python` below [worker] in extension.toml" in said) is author
         assert f"delete {sys.prefix}, and the next load installs the engine anew." in said
     with pytest.raises(WorkerDied, match="Build its environment again"):
         await Worker.start(tmp_path / "python", CODE)
+
+
+async def test_a_slip_in_an_engines_file_is_told_with_its_one_place(tmp_path):
+    (tmp_path / "__init__.py").touch()
+    (tmp_path / "broken.py").write_text("a = 1\nb = = 2\n")
+    async with running(f"{tmp_path / 'broken.py'}:Engine") as worker:
+        said = await asyncio.wait_for(worker.died, 20)
+        assert said.endswith("SyntaxError: invalid syntax (broken.py, line 2)")
 
 
 @pytest.mark.parametrize("size", [10**8, pytest.param(10**9, marks=pytest.mark.long)])

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from kernel.api import Everyone, Extension, Refused
 
-from . import charx, png, trees
+from . import charx, png, rows, trees
 from .books import book_of
 from .cards import Card, flat_of, in_png, tree_of
 from .conversion import to_book
@@ -101,7 +101,8 @@ class Exchange:
             try:
                 if (world := _world(name, data)) is not None:
                     with self._library.alone:
-                        id = self._library.worlds.create(str(world.get("name") or stem), world)
+                        # Cards name the file, whatever name is inside.
+                        id = self._library.worlds.create(stem or "Lorebook", world)
                     made.append(id)
                     odd += deaf(id, book_of(world))
                     continue
@@ -158,13 +159,15 @@ class Exchange:
     def _with_lore(self, card: Card) -> Card:
         """The card with a copy of the lorebook that goes with it, where it has none of its own."""
         worlds = worlds_of(card.data.get("extensions"))
-        if not worlds or "character_book" in card.data:
+        own = rows.tree(card.data.get("character_book"))
+        if not worlds or rows.entries(own):
             return card
         try:
             book = to_book(self._library.worlds.tree(worlds[0]))
         except Refused:
             return card
-        return Card({**card.data, "character_book": {**book, "name": worlds[0]}}, card.beside)
+        book = {**own, **book, "name": worlds[0]}
+        return Card({**card.data, "character_book": book}, card.beside)
 
     def _export(self, id: str, suffix: str) -> bytes:
         folder = self._library.folder

@@ -19,8 +19,8 @@ from .trees import Tree
 TEXTS = (".yaml", ".yml", ".json")
 CHARX = ".charx"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
-KEPT = " _-'\u2019()"
-"""What names of files may hold beside letters and digits."""
+LONGEST = 160
+"""Letters, and bytes, of a name that is given here."""
 LARGEST = 32 << 20
 """Bytes of a file."""
 GONE = "There is no {} “{}” any more. Choose another one."
@@ -238,14 +238,22 @@ def sniffed(picture: bytes) -> str:
 
 def file_name(name: str) -> str:
     """A name that files may have, like the one that is wanted."""
-    kept = "".join(letter if letter.isalnum() or letter in KEPT else " " for letter in name[:200])
-    kept = " ".join(kept.split()).strip(KEPT[:5])
-    while len(kept.encode()) > 80:
-        kept = kept[:-1].rstrip()
+    kept = "".join(letter if _may_stand(letter) else " " for letter in name[:LONGEST])
+    kept = " ".join(word for word in kept.split() if word.strip("."))
+    while len(kept.encode()) > LONGEST:
+        kept = kept[:-1]
+    kept = kept.lstrip(" .-~").rstrip(" .")
     for tried in (kept, f"{kept} character".strip()):
         with suppress(ValueError):
             return safe_name(tried)
     return "character"
+
+
+def _may_stand(letter: str) -> bool:
+    """Whether names of files may have it inside."""
+    with suppress(ValueError):
+        return bool(safe_name(f"a{letter}a"))
+    return False
 
 
 def has_icon(place: Place) -> bool:

@@ -36,7 +36,8 @@ def shown(card: Card) -> dict[str, Any]:
     role = note.get("role", "system")
     said["note_role"] = role if role in ROLES else "system"
     said |= rows.shown(tree(data.get("character_book")))
-    said["world"] = ", ".join(worlds_of(data.get("extensions")))
+    said["having"] = worlds_of(data.get("extensions"))
+    said["world"] = ", ".join(said["having"])
     known = {*LINES, *AREAS, *LISTS, *OTHERS, *ALIASES}
     said["more"] = {
         name: msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

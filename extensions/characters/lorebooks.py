@@ -127,9 +127,11 @@ class Lorebooks:
             book = rows.tree(card.data.get("character_book"))
             if not rows.entries(book):
                 raise Refused("This character has no lorebook. Write an entry and save it first.")
-            name = self._worlds.create(str(book.get("name") or f"{id} lore"), to_world(book))
+            called = str(book.get("name") or "")
+            name = self._worlds.create(called or f"{id} lore", to_world(book))
             data = {k: v for k, v in card.data.items() if k != "character_book"}
-            folder.update(place, Card(_with_world(data, name), card.beside))
+            others = _without(data, called)  # Where it was a copy of one, this is told instead.
+            folder.update(place, Card(_with_worlds(data, [name, *others]), card.beside))
             return name
 
         name = await self._library.change(work)
@@ -144,12 +146,14 @@ class Lorebooks:
             place, card = self._open(id, stamp, form)
             given = to_book(self._worlds.tree(world))
             own = rows.tree(card.data.get("character_book"))
+            data, linked = card.data, world in worlds_of(card.data.get("extensions"))
+            if linked and own.get("name") == world:
+                own = {"name": world}  # A copy of it, which was not told.
             book = {"name": world, **given, **own}
             book["entries"] = [*rows.entries(own), *rows.entries(given)]
-            data = {**card.data, "character_book": book}
-            if world in worlds_of(data.get("extensions")):
-                data = _with_world(data, "")
-            folder.update(place, Card(data, card.beside))
+            if linked:
+                data = _with_worlds(data, _without(data, world))
+            folder.update(place, Card({**data, "character_book": book}, card.beside))
 
         await self._library.change(work)
         await self._pages.tell_form(client, id, note=f"“{world}” is in its own lorebook now.")
@@ -174,11 +178,22 @@ def _with_renamed(data: Mapping[str, Any], old: str, new: str) -> dict[str, Any]
     said = more.get("world")
     names = said if isinstance(said, list) else [said]
     renamed = [new if name == old else name for name in names]
-    return {**data, "extensions": {**more, "world": renamed if said is names else renamed[0]}}
+    made = {**data, "extensions": {**more, "world": renamed if said is names else renamed[0]}}
+    book = rows.tree(data.get("character_book"))
+    if book.get("name") == old:  # It goes on being the copy of that one.
+        made["character_book"] = {**book, "name": new}
+    return made
 
 
-def _with_world(data: Mapping[str, Any], world: str) -> dict[str, Any]:
-    """A card's data, with another lorebook that goes with it, or none."""
+def _without(data: Mapping[str, Any], world: str) -> list[str]:
+    """The lorebooks that go with a card, but for that one."""
+    return [name for name in worlds_of(data.get("extensions")) if name != world]
+
+
+def _with_worlds(data: Mapping[str, Any], worlds: Sequence[str]) -> dict[str, Any]:
+    """A card's data, with these lorebooks that go with it."""
     more = deepcopy(rows.tree(data.get("extensions")))
     more.pop("world", None)
-    return {**data, "extensions": {**more, "world": world} if world else more}
+    if worlds:
+        more["world"] = worlds[0] if len(worlds) == 1 else [*worlds]
+    return {**data, "extensions": more}

@@ -136,10 +136,12 @@ class Macros:
 
     def _roll(self, rest: str) -> str | None:
         found = _DICE.fullmatch(rest.lstrip(":"))
-        if not found or not int(found[2]):
+        if not found:
             return None
         many = int(found[1] or 1) if "d" in rest.lower() else 1
         sides = int(found[2]) if "d" in rest.lower() else int(found[1] + found[2])
+        if not sides:
+            return None
         total = sum(self._dice.randint(1, sides) for _ in range(many))
         return str(total + int((found[3] or "0").replace(" ", "")))
 

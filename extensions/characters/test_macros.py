@@ -38,7 +38,7 @@ def macros(seed: int = 0, **more) -> Macros:
         ("}} { {user} }", "}} { {user} }"),
         ("{{{{user}}}}", "{{Ann}}"),
         ("<table> <|im_start|>", "<table> <|im_start|>"),
-        ("{{roll:0}} {{roll:x}}", "{{roll:0}} {{roll:x}}"),
+        ("{{roll:0}} {{roll:d0}} {{roll:x}}", "{{roll:0}} {{roll:d0}} {{roll:x}}"),
         ("{{original}}", "{{original}}"),
     ],
 )
@@ -62,6 +62,8 @@ def test_dice_stay_in_their_bounds():
     rolls = {int(macros(seed).expand("{{roll:2d6+1}}")) for seed in range(300)}
     assert rolls == set(range(3, 14))
     assert {macros(seed).expand("{{roll:3}}") for seed in range(60)} == {"1", "2", "3"}
+    twenty = {int(macros(seed).expand("{{roll:20}}")) for seed in range(300)}
+    assert twenty == set(range(1, 21))
 
 
 def test_a_pick_is_the_conversations():

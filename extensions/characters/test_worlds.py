@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -432,6 +434,94 @@ async def test_the_lorebook_of_a_card_is_set_free_and_taken_in_again():
         assert holds(data["character_book"], BOOK)
         assert data["extensions"] == {}
         assert world(app, "Lore").exists(), "it stays for others"
+
+
+ELVES: dict[str, Any] = {"entries": {"0": {"uid": 0, "key": ["elf"], "content": "Elves are old."}}}
+SEA: dict[str, Any] = {"entries": {"0": {"uid": 0, "key": ["elf"], "content": "The sea is deep."}}}
+
+
+def put_bo(app: App, world: Any, **data: Any) -> Path:
+    """A character that has a lorebook."""
+    file = app.kernel.characters / "Bo.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"data": {"name": "Bo", "extensions": {"world": world}, **data}}))
+    return file
+
+
+async def told_of_elves(app: App, id: str = "Bo") -> list[str]:
+    library = app.extension("characters").one(CHARACTERS)
+    scene = await library.scene(id, history=said("", "An elf?"))
+    return sorted(lore.text for lore in scene.lore)
+
+
+async def test_a_copy_in_a_card_stays_one_when_its_lorebook_is_called_otherwise():
+    async with running("characters") as app:
+        put(app, ELVES)
+        file = put_bo(app, "Middle", character_book={**to_book(ELVES), "name": "Middle"})
+        page = await app.open("/characters/lore%3AMiddle")
+        await page.act("characters.rename_world", id="Middle", to="East")
+        assert await told_of_elves(app) == ["Elves are old."]
+        await page.act("characters.take_in", id="Bo", world="East")
+        assert await told_of_elves(app) == ["Elves are old."], "in the place of its copy"
+        data = json.loads(file.read_text())["data"]
+        assert data["character_book"] == {**to_book(ELVES), "name": "East"}
+        assert data["extensions"] == {}
+
+
+async def test_other_lorebooks_still_go_with_a_character_whose_own_is_set_free_or_taken_in():
+    async with running("characters") as app:
+        put(app, SEA, "Sea")
+        file = put_bo(app, "Sea", character_book=to_book(ELVES))
+        both = ["Elves are old.", "The sea is deep."]
+
+        def has() -> Any:
+            return json.loads(file.read_text())["data"]["extensions"].get("world")
+
+        page = await app.open("/characters/Bo")
+        await page.act("characters.set_free", id="Bo")
+        assert (has(), await told_of_elves(app)) == (["Bo lore", "Sea"], both)
+        await page.until('<option value="Bo lore, Sea" selected>Bo lore, Sea</option>')
+        await page.until('value="Take the entries of “Sea” in"[^>]*"world": "Sea"')
+        await page.act("characters.take_in", id="Bo", world="Bo lore")
+        assert (has(), await told_of_elves(app)) == ("Sea", both)
+        await page.act("characters.take_in", id="Bo", world="Sea")
+        assert (has(), await told_of_elves(app)) == (None, both)
+
+
+async def test_a_copy_that_is_set_free_is_told_instead_of_its_lorebook():
+    async with running("characters") as app:
+        put(app, ELVES)
+        file = put_bo(app, ["Middle", "Gone"], character_book={**to_book(ELVES), "name": "Middle"})
+        page = await app.open("/characters/Bo")
+        await page.act("characters.set_free", id="Bo")
+        extensions = json.loads(file.read_text())["data"]["extensions"]
+        assert extensions == {"world": ["Middle_001", "Gone"]}
+        assert await told_of_elves(app) == ["Elves are old."]
+
+
+@pytest.mark.parametrize("name", ["Eldoria v1.2", "Elves & Orcs", "हिन्दी"])
+async def test_a_world_comes_in_under_the_name_that_its_card_says(name: str):
+    async with running("characters") as app:
+        put_bo(app, name)
+        page = await app.open("/characters/Bo")
+        option = f'<option value="{escape(name)}" selected>{escape(name)}'
+        await page.until(re.escape(f"{option} (is not there)"))
+        sent = multipart((f"{name}.json", json.dumps({**ELVES, "name": "Other"}).encode()))
+        await app.fetch("/ext/characters/import", "POST", **sent)
+        assert await told_of_elves(app) == ["Elves are old."]
+        page = await app.open("/characters/Bo")
+        await page.until(f"<option selected>{re.escape(escape(name))}</option>")
+        assert "is not there" not in page.html
+
+
+async def test_an_export_has_the_lorebook_where_the_card_has_no_entries_of_its_own():
+    async with running("characters") as app:
+        put(app, ELVES)
+        for own in (None, {"entries": [], "x": 1}, {"entries": {}}):
+            put_bo(app, "Middle", character_book=own)
+            sent = await app.fetch("/ext/characters/export/Bo.json")
+            book = json.loads(sent.body)["data"]["character_book"]
+            assert holds(book, {**(own or {}), **to_book(ELVES), "name": "Middle"})
 
 
 @pytest.mark.parametrize("odd", ["[", "{}", '{"entries": 5}', '"x"', '{"entries":' + "[" * 99_999])

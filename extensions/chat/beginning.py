@@ -26,7 +26,7 @@ class Beginnings:
         """Offer another greeting of the character, while nothing was said yet."""
         conversation = client.subject
         said = conversation and (await self._store.conversation(conversation)).leaf
-        face = await self._sheet.face(conversation)
+        face = await self._sheet.face(conversation, client)
         if said or not face or len(face.greetings) < 2:
             raise Refused("There is no other greeting. Write the first message.")
         self._sheet.greetings.turn(conversation or client.id, step)
@@ -49,7 +49,7 @@ class Beginnings:
         versions if nothing was said in it; none where there is no greeting."""
         if conversation and (await self._store.conversation(conversation)).leaf:
             return ""
-        face = await self._sheet.face(conversation)
+        face = await self._sheet.face(conversation, client)
         if not face or not face.greetings:
             return ""
         greetings = face.greetings

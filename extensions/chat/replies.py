@@ -157,7 +157,7 @@ class Replies:
         model = self._ext.slot().model
         options, start = structs.replace(who.of(setup.options), idle=silence(said)), ""
         if not old:
-            start = await self._sheet.begins(running.conversation, who)
+            start = await self._sheet.begins(running.conversation, who, len(said))
             options = structs.replace(options, start_reply_with=start)
         places = await self._kept.of(old) if old else ()
         begun = await self._store.begin_reply(  # From here on nothing waits: it must get its task.

@@ -57,7 +57,7 @@ class Sheet:
             if mode.id == setup.mode:
                 wants = cast(Wanting, mode).wants if hasattr(mode, "wants") else ()
                 command = getattr(mode, "usual_command", "")
-        face, cast_ = await self.face(conversation), {}
+        face, cast_ = await self.face(conversation, client), {}
         several, button = await self._several(conversation) if "character" in wants else ((), "")
         shown = self.greetings.shown(
             conversation or (client.id if client else ""), len(face.greetings) if face else 0
@@ -93,9 +93,10 @@ class Sheet:
             raise Refused(f"No way of talking with a {option} is switched on. See Settings.")
         return now if now in ids else ids[0]
 
-    async def face(self, conversation: str) -> Face | None:
-        """The character of a conversation, if it has one, with the greetings that say something."""
-        face = next(iter(await self.faces(conversation)), None)
+    async def face(self, conversation: str, client: Client | None = None) -> Face | None:
+        """The character of a conversation, if it has one, with the greetings that say something;
+        without a conversation that of a page."""
+        face = next(iter(await self.faces(conversation, client)), None)
         said = tuple(text for text in face.greetings if text.strip()) if face else ()
         return structs.replace(face, greetings=said) if face else None
 
@@ -107,14 +108,15 @@ class Sheet:
             return None
         return next((each for each in await self._people("personas") if each.id == id), None)
 
-    async def faces(self, conversation: str) -> Sequence[Face]:
+    async def faces(self, conversation: str, client: Client | None = None) -> Sequence[Face]:
         """Everybody of a conversation; who begins it comes first."""
         setup = await self._setups.of(conversation)
         if not self._has_characters(setup):
             return ()
         if several := (await self._several(conversation))[0]:
             return several
-        face = await self._face(setup)
+        place = conversation or self.greetings.place(client.id if client else "")
+        face = await self._face(setup, place)
         return (face,) if face else ()
 
     async def speaker(
@@ -127,7 +129,7 @@ class Sheet:
         for speakers in self._ext.get(SPEAKERS):
             if found := await speakers.speaker(conversation, said, name, id):
                 return found
-        face = await self._face(setup)
+        face = await self._face(setup, conversation)
         return Speaker(face.name if face else "")
 
     async def name(self, conversation: str, said: Sequence[StoredMessage]) -> str:
@@ -137,15 +139,20 @@ class Sheet:
         except Refused:
             return next((m.name for m in reversed(said) if m.role == "assistant"), "")
 
-    async def begins(self, conversation: str, who: Speaker) -> str:
-        """How the setup lets each reply begin, with the names of those who talk."""
+    async def begins(self, conversation: str, who: Speaker, many: int) -> str:
+        """How the setup lets each reply begin, with the names of those who talk; so many messages
+        were said."""
         setup = await self._setups.of(conversation)
         options = who.of(setup.options)
         if self._has_characters(setup) and options.character and options.start_reply_with:
             for cast_ in self._ext.get(CAST):
                 with suppress(Refused):  # The character's file is gone: the reply says so.
                     return await cast_.expand(
-                        options.start_reply_with, options.character, options.persona
+                        options.start_reply_with,
+                        options.character,
+                        options.persona,
+                        conversation=conversation,
+                        seed=f"{conversation} {many}",
                     )
         return options.start_reply_with
 
@@ -166,12 +173,12 @@ class Sheet:
         mode = next((m for m in self._ext.get(MODES) if m.id == setup.mode), None)
         return "character" in getattr(mode, "wants", ())
 
-    async def _face(self, setup: Setup) -> Face | None:
+    async def _face(self, setup: Setup, place: str) -> Face | None:
         if not setup.options.character:
             return None
         for cast_ in self._ext.get(CAST):
             try:
-                return await cast_.face(setup.options.character, setup.options.persona)
+                return await cast_.face(setup.options.character, setup.options.persona, place)
             except Refused:  # Its file is gone: the reply says so.
                 continue
         return None

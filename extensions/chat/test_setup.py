@@ -32,14 +32,18 @@ class Players:
     async def personas(self) -> list[Face]:
         return [Face("eve", "Eve <b>")]
 
-    async def face(self, character: str, persona: str) -> Face | None:
+    async def face(self, character: str, persona: str, place: str) -> Face | None:
         for each in (ADA, BEA, CYD):
             if character == each.id:
                 return each
+        if character == "die":
+            return Face("die", "Die", "", (f"At {place}.",))
         raise Refused("There is none.")
 
-    async def expand(self, text: str, character: str, persona: str) -> str:
-        return text.replace("{{user}}", persona or "You")
+    async def expand(
+        self, text: str, character: str, persona: str, *, conversation: str, seed: str
+    ) -> str:
+        return text.replace("{{user}}", persona or "You").replace("{{roll}}", seed)
 
 
 class Played:
@@ -264,6 +268,29 @@ async def test_a_greeting_is_offered_as_it_will_look(app: App, tab: Tab):
     assert shown
     assert shown.text == "It looks up. <b>Yes</b>?"
     assert "em" in [node.tag for node in shown.all()]
+
+
+async def test_each_beginning_has_dice_of_its_own_and_keeps_those_that_were_offered(
+    app: App, tab: Tab
+):
+    await set_up(tab, mode="played", character="die")
+    other = await Tab(app).connect()
+    assert offered(other) != offered(tab)
+    begun: list[str] = []
+    for _ in range(2):
+        await tab.act("new")
+        begun.append(offered(tab))
+        await tab.act("begin")
+        assert tab.said == begun[-1:]
+    assert begun[0] != begun[1]
+
+
+async def test_what_replies_begin_with_has_dice_for_each(app: App, tab: Tab):
+    await set_up(tab, mode="played", character="cyd", start_reply_with="{{roll}} ")
+    for text in "ab":
+        await tab.ask(text)
+    at = tab.conversation
+    assert [tab.said[2], tab.said[4]] == [f"{at} 2 One.", f"{at} 4 Two."]
 
 
 async def test_all_greetings_are_gone_through_before_it_begins(app: App, tab: Tab):

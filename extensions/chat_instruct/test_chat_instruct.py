@@ -120,6 +120,19 @@ async def test_the_setting_is_the_command_where_the_conversation_has_none(app: A
     assert "user\nAs Ada: A librarian.\n\nYou: Is it Ada?<|im_end|>" in text
 
 
+async def test_the_dice_of_the_command_are_thrown_for_each_reply(app: App):
+    def asked(seed: int, command: str = "{{roll:d1000}}") -> Turn:
+        options = {"character": "Ada", "command": command}
+        return Turn((ASKED,), conversation_id="c", sampling=Sampling(seed=seed), options=options)
+
+    async def rolls(*turns: Turn) -> list[str]:
+        return [(await prompt(app, each, PAST[:n])) for n, each in enumerate(turns)]
+
+    assert len({*await rolls(*[asked(-1)] * 3)}) == 3, "as much was said before"
+    first, again, other = [await prompt(app, asked(seed), PAST) for seed in (1, 1, 2)]
+    assert first == again != other, "the same seed, the same dice"
+
+
 async def test_a_reply_ends_at_a_turn_and_at_a_line(app: App):
     stops = (await made(app, turn(ASKED), PAST)).sampling.custom_stopping_strings
     assert stops == ("<|im_end|>", "\nYou:", "\nAda:")

@@ -77,7 +77,7 @@ class Conversion:
         """Raises Refused with what to do; then nothing is left of it, and the original stays."""
         try:
             if not self._progress.publishing:
-                await self._thread(check_space, self._plan)
+                await self._thread(self._check_space)
                 await self._make()
                 self._progress.publishing = True
                 self._save()
@@ -107,8 +107,7 @@ class Conversion:
             for step in self._plan.steps:
                 source = self._plan.folder / step.source
                 stamp, size = await self._thread(stamp_of, source)
-                made = self._progress.made.get(step.target)
-                if not (made and made.stamp == stamp and self._whole(step, made)):
+                if not self._ready(step, stamp):
                     worker = worker or await self._start()
                     span = before / total, size / total
                     self._progress.made[step.target] = await self._convert(
@@ -148,9 +147,28 @@ class Conversion:
         size = await self._thread(lambda: part.stat().st_size)
         return Made(stamp, size, list(told["names"]), list(told["gone"]), list(told["left_out"]))
 
-    def _whole(self, step: Step, made: Made) -> bool:
-        part = self._plan.part(step)
-        return part.is_file() and not part.is_symlink() and part.stat().st_size == made.size
+    def _ready(self, step: Step, stamp: str) -> bool:
+        """Whether its part was made of the file as it is now, and is whole."""
+        part, made = self._plan.part(step), self._progress.made.get(step.target)
+        if not made or made.stamp != stamp or part.is_symlink() or not part.is_file():
+            return False
+        return part.stat().st_size == made.size
+
+    def _check_space(self) -> None:
+        """Whether the disk has room for what is still to be made; raises Refused."""
+        folder, needed = self._plan.folder, 0
+        for step in self._plan.steps:
+            stamp, size = stamp_of(folder / step.source)
+            if not self._ready(step, stamp):
+                needed += size
+                with contextlib.suppress(OSError):
+                    needed -= self._plan.part(step).lstat().st_size  # It is overwritten.
+        free = shutil.disk_usage(folder).free
+        if free < needed + SPARE:
+            raise Refused(
+                f"{folder.name} needs {needed / 1e9:.1f} GB more, for the original stays, and its "
+                f"disk has {free / 1e9:.1f} GB free. Free some space, then try again."
+            )
 
     def _save(self) -> None:
         self._keep(msgspec.to_builtins(self._progress))
@@ -191,16 +209,6 @@ class Conversion:
         size = sum(made.size for made in self._progress.made.values())
         data = {"metadata": {"total_size": size}, "weight_map": dict(sorted(where.items()))}
         return msgspec.json.format(msgspec.json.encode(data))
-
-
-def check_space(plan: Plan) -> None:
-    """Whether the disk has room; raises Refused."""
-    free = shutil.disk_usage(plan.folder).free
-    if free < plan.size + SPARE:
-        raise Refused(
-            f"{plan.folder.name} needs {plan.size / 1e9:.1f} GB more, for the original stays, and "
-            f"its disk has {free / 1e9:.1f} GB free. Free some space, then try again."
-        )
 
 
 def stamp_of(path: Path) -> tuple[str, int]:

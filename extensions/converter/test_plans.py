@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -267,6 +268,23 @@ async def test_it_goes_on_where_it_was(tmp_path: Path):
     await conversion(plan_of(folder, again=True), again, kept, kept[-1]).run()
     assert again.calls == [PARTS[0], PARTS[2]], "one was damaged meanwhile, one was never ready"
     plain(folder / PARTS[1])
+
+
+async def test_it_goes_on_with_room_for_what_is_still_to_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = index(laid(tmp_path / "model", *PARTS), *PARTS)
+    plan, kept, disk = plan_of(folder), list[Any](), SimpleNamespace()
+    disk.free = converting.SPARE + plan.size
+    monkeypatch.setattr(converting.shutil, "disk_usage", lambda _: disk)
+    stopped = Pretended(asyncio.CancelledError(), 3)  # type: ignore[arg-type]
+    with pytest.raises(asyncio.CancelledError):
+        await conversion(plan, stopped, kept).run()
+    begun = plan.part(plan.steps[2]).stat().st_size  # It is overwritten.
+    disk.free = converting.SPARE + (folder / PARTS[2]).stat().st_size - begun
+    again = Pretended()
+    await conversion(plan_of(folder, again=True), again, kept, kept[-1]).run()
+    assert again.calls == PARTS[2:]
 
 
 async def test_a_source_that_changed_is_converted_again(tmp_path: Path):

@@ -136,8 +136,11 @@ def differing(plan: Plan, found: Mapping[str, str]) -> str:
     """How many files are not what the hub has, and what to do about it."""
     bad = sum(how != "right" for how in found.values())
     anew = "The same command without --check fetches anew what is not right."
-    if not plan.folder and "wrong" in found.values():  # It may be another model: it stays.
-        anew = "Move it away; the same command without --check then fetches it anew."
+    if not plan.folder and "wrong" in found.values():
+        anew = (
+            "It is damaged, or another model of this name. Move it away; the same command without "
+            "--check then fetches it anew."
+        )
     return (
         f"{bad:,} of {len(found):,} file{'s' * (len(found) > 1)} {'is' if bad == 1 else 'are'} "
         f"not what the hub has. {anew}"

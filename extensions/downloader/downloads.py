@@ -26,7 +26,7 @@ from .news import Downloaded, DownloadMoved, News, Wishes
 from .plan import Plan
 from .planning import asked_at, check_names, safe
 from .records import Entry, Kept, Records, State
-from .staging import groups
+from .staging import Group, groups
 
 CODE = "fetcher.py:Fetcher"
 DEATHS = 3
@@ -108,7 +108,11 @@ class Downloads:
         return None
 
     async def _add(self, kept: Kept) -> Entry:
-        ended = [*self._records.of(kept.plan)]
+        ended = [
+            other
+            for other in self._records.of(kept.plan)
+            if other.state == "done" or other.plan.paths <= kept.plan.paths
+        ]
         entry = await self._ext.thread(self._records.add, kept)
         for other in ended:
             await self._strike(other)  # What it had is taken up.
@@ -131,9 +135,12 @@ class Downloads:
         if entry.state == "paused":
             self._line.join(entry.id)  # Before a wait, in which it may be paused again.
             await self._set(entry, "waiting")
-        elif entry.state in ("failed", "cancelled"):
-            await self._set(entry, "waiting")
-            await self._begin(entry)
+            return
+        async with self._adding:
+            if entry.state in ("failed", "cancelled"):
+                self._same(entry.plan)
+                await self._set(entry, "waiting")
+                await self._begin(entry)
 
     retry = resume
 
@@ -284,19 +291,36 @@ class Downloads:
         self._ext.emit(DownloadMoved(entry.id))
 
     async def _drop(self, entry: Entry) -> None:
-        root = self._ext.loras if entry.plan.root == "loras" else self._ext.models
-
-        def remove() -> None:
-            for group in groups(entry.plan, Path(root).resolve()):
-                with group.alone(lambda: time.sleep(0.1)):
-                    group.clear()
-
         if entry.state != "done":
             if self._worker:
                 with suppress(WorkerDied):  # Then nothing of it is at work, either.
                     await self._worker.call("left", id=entry.id)
-            await self._ext.thread(remove)
+            await self._remove(entry)
         await self._strike(entry)
+
+    async def _remove(self, entry: Entry) -> None:
+        """Remove what was fetched of it, but for what others in the list have in common with it."""
+        others = [e for e in self._records.of(entry.plan) if e is not entry and e.state != "done"]
+        theirs = {path for other in others for path in other.plan.paths}
+        items = tuple(item for item in entry.plan.items if item.path not in theirs)
+        own = structs.replace(entry.plan, items=items)
+        going = [other.plan for other in self.entries if other.id in self._going]
+
+        def remove() -> None:
+            busy = {group.staging for plan in going for group in self._groups(plan)}
+            for group in self._groups(own):
+                if group.staging in busy:  # By who fetches none of these files, maybe for hours.
+                    with suppress(OSError):
+                        group.discard()
+                else:
+                    with group.alone(lambda: time.sleep(0.1)):
+                        group.clear()
+
+        await self._ext.thread(remove)
+
+    def _groups(self, plan: Plan) -> list[Group]:
+        root = self._ext.loras if plan.root == "loras" else self._ext.models
+        return groups(plan, Path(root).resolve())
 
     async def _strike(self, entry: Entry) -> None:
         """Take it out of the list, and its file away, after what is being written of it."""

@@ -108,9 +108,7 @@ class Download:
 
     def _fetch(self, group: Group, tick: Callable[[], None]) -> None:
         if self._wishes.clean:
-            for item in group.items:
-                for file in (group.part(item), group.part(item).with_suffix(".state")):
-                    file.unlink(missing_ok=True)
+            group.discard()
         wishes = self._wishes
         xet = None
         if wishes.xet and not (self._xet and self._xet.trouble):

@@ -89,3 +89,8 @@ class Plan(Struct, frozen=True):
     def size(self) -> int:
         """Bytes of all files."""
         return sum(item.size for item in self.items)
+
+    @property
+    def paths(self) -> set[str]:
+        """Where its files are written, below the folder."""
+        return {item.path for item in self.items}

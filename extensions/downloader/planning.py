@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,9 +53,15 @@ def plan_of(
     items = (*choice.items, *(choice.eyes[:1] if eyes else ()))
     root = "loras" if choice.lora else "models"
     if choice.form == "gguf":
-        items = tuple(_named(item) for item in items)
-        if len(items) == 1 and not _taken(places.of(root), items[0]):
-            return _plan(repository, root, "", items, endpoint)
+        named = tuple(_named(item) for item in items)
+        if len(named) == 1 and not _taken(places.of(root), named[0]):
+            return _plan(repository, root, "", named, endpoint)
+        # Each quantization may have a folder on the hub, and its files the same names in each.
+        names = Counter(_named(item).path.casefold() for item in repository.items)
+        items = tuple(
+            short if names[short.path.casefold()] == 1 else item
+            for item, short in zip(items, named, strict=True)
+        )
     return _plan(
         repository, root, folder_name(repository.repo, repository.revision), items, endpoint
     )
@@ -164,6 +171,18 @@ def is_here(repository: Repository, item: Item, places: Places) -> bool:
         for place in ((folder, item), (folder, name), ("", name))
         if place[0] or item.path.lower().endswith(".gguf")
     )
+
+
+def where_it_lies(plan: Plan, places: Places) -> Plan:
+    """For a check: the plan of a GGUF directly below its root, where one of another size has the
+    name there and none is in the folder. It may be this one, cut off."""
+    only, root = plan.items[0], places.of(plan.root)
+    single = len(plan.items) == 1 and only.path.lower().endswith(".gguf")
+    if not single or "/" in only.path or EYES.search(only.path):
+        return plan
+    if (root / plan.folder / only.path).exists() or not _taken(root, only):
+        return plan
+    return structs.replace(plan, folder="")
 
 
 def _named(item: Item) -> Item:

@@ -146,7 +146,7 @@ class Records:
         """Those that write where a plan would."""
         for entry in self.entries.values():
             same = (entry.plan.root, entry.plan.folder) == (plan.root, plan.folder)
-            if same and {i.path for i in entry.plan.items} & {i.path for i in plan.items}:
+            if same and entry.plan.paths & plan.paths:
                 yield entry
 
 

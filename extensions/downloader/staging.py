@@ -78,11 +78,19 @@ class Group:
         for folder in {self.target(item).parent for item in ready}:
             _sync(folder)
 
+    def discard(self) -> None:
+        """Remove what grew of its own files. Raises OSError."""
+        for item in self.items:
+            for file in (self.part(item), self.part(item).with_suffix(".state")):
+                file.unlink(missing_ok=True)
+
     def clear(self) -> None:
-        """Remove the staging folder with all that is in it."""
-        shutil.rmtree(self.staging, ignore_errors=True)
+        """The same, and the staging folder, unless bytes of another download are in it."""
         with suppress(OSError):
-            self.staging.parent.rmdir()
+            self.discard()
+            if not any(part.stat().st_size for part in self.staging.glob("*.part")):
+                shutil.rmtree(self.staging, ignore_errors=True)
+                self.staging.parent.rmdir()
 
 
 def groups(plan: Plan, root: Path) -> list[Group]:
@@ -128,8 +136,10 @@ def _locked(fd: int) -> bool:
             import fcntl  # noqa: PLC0415
 
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         return False
+    except OSError:  # This disk knows no locks.
+        return True
     return True
 
 

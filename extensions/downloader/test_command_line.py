@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from extensions.downloader.addresses import Address
+from extensions.downloader.checking import check
 from extensions.downloader.command_line import differing, missed
 from extensions.downloader.plan import Item, Plan, Repository
 from extensions.downloader.planning import Places
@@ -98,6 +100,23 @@ def test_what_differs_is_fetched_anew_or_moved_away_first():
     said = differing(gguf, {"m.gguf": "missing"})
     assert said.startswith("1 of 1 file is not what the hub has. The same command without --check")
     assert "Move it away; the same" in differing(gguf, {"m.gguf": "wrong"})
+
+
+def test_a_gguf_that_was_cut_off_is_wrong_and_not_missing(tmp_path: Path):
+    repo, at, wanted = repository("m.gguf"), Address("me/mine"), Wanted(check=True)
+    places = Places(tmp_path, tmp_path / "loras")
+
+    def checked() -> tuple[str, dict[str, str]]:
+        plan = planned(repo, at, wanted, places, "https://hub")
+        data = {"plan": msgspec.to_builtins(plan), "root": str(tmp_path)}
+        return plan.folder, check(data, lambda *_: None, lambda: False)
+
+    assert checked() == ("", {"m.gguf": "missing"})
+    (tmp_path / "m.gguf").write_bytes(b"12345")
+    assert checked() == ("", {"m.gguf": "wrong"})
+    (tmp_path / "me_mine").mkdir()
+    (tmp_path / "me_mine" / "m.gguf").write_bytes(b"1234567890")
+    assert checked() == ("me_mine", {"m.gguf": "right"}), "the other is another model's"
 
 
 def test_the_last_word_of_progress_is_that_all_is_done(capsys: pytest.CaptureFixture[str]):

@@ -451,6 +451,83 @@ async def test_the_same_is_not_fetched_twice(hub: Hub, tmp_path: Path):
         assert len(downloads.entries) == 1
 
 
+def halves(hub: Hub) -> tuple[Plan, Plan, Plan]:
+    """A model of two files, and a download of each: all go to one folder."""
+    hub.add(Repo("me/two")).commit({"Q4.gguf": Made(SIZE, 4), "Q8.gguf": Made(SIZE, 8)})
+    whole = plan_of(hub, "two")
+    first, second = (structs.replace(whole, items=(item,)) for item in whole.items)
+    return whole, first, second
+
+
+async def test_a_paused_download_keeps_its_bytes_when_another_to_its_folder_ends(
+    hub: Hub, tmp_path: Path
+):
+    _, first, second = halves(hub)
+    async with downloading(tmp_path, limit=8.0) as (app, downloads):
+        paused = await downloads.start(first)
+        await begun(app, paused)
+        await downloads.pause(paused.id)
+        await app.until(lambda: not downloads._going)
+        await app.configure("downloader", limit=0.0)
+        other = await downloads.start(second)
+        await app.until(lambda: other.state == "done")
+        sent, had = hub.sent("Q4.gguf"), paused.news.have
+        assert had > SIZE // 8
+        await downloads.resume(paused.id)
+        await app.until(lambda: paused.state == "done")
+        assert hub.sent("Q4.gguf") - sent <= SIZE - had
+        assert not (models(app) / ".downloads").exists()
+
+
+async def test_one_file_of_a_failed_download_may_be_fetched_alone(hub: Hub, tmp_path: Path):
+    whole, _, second = halves(hub)
+    fault = hub.misbehave("status", "*Q8.gguf", status=404, times=1000)
+    async with downloading(tmp_path) as (app, downloads):
+        failed = await downloads.start(whole)
+        await app.until(lambda: failed.state == "failed")
+        fault.times = 0
+        alone = await downloads.start(second)
+        await app.until(lambda: alone.state == "done")
+        assert downloads.entries == [failed, alone]
+        hub.asked.clear()
+        await downloads.retry(failed.id)
+        await app.until(lambda: failed.state == "done")
+        assert hub.asked == [], "all of it was there"
+
+
+async def test_what_another_fetches_is_not_gone_on_with_beside_it(hub: Hub, tmp_path: Path):
+    whole, first, _ = halves(hub)
+    async with downloading(tmp_path, limit=2.0) as (_, downloads):
+        both = await downloads.start(whole)
+        await downloads.cancel(both.id)
+        await downloads.start(first)
+        with pytest.raises(Refused, match=r"Q4.gguf.* to the same place"):
+            await downloads.resume(both.id)
+        assert both.state == "cancelled"
+
+
+@pytest.mark.parametrize("after", ["paused", "running"])
+async def test_remove_takes_away_its_own_bytes_alone(hub: Hub, tmp_path: Path, after: str):
+    """Those that another has in common with it stay, also while that other is at work."""
+    whole, first, _ = halves(hub)
+    async with downloading(tmp_path, limit=8.0) as (app, downloads):
+        both = await downloads.start(whole)
+        await app.until(lambda: len(both.news.now) == 2)
+        await downloads.cancel(both.id)
+        other = await downloads.start(first)
+        await begun(app, other)
+        if after == "paused":
+            await downloads.pause(other.id)
+            await app.until(lambda: not downloads._going)
+        await asyncio.wait_for(downloads.forget(both.id), 5)
+        assert (downloads.entries, other.state) == ([other], after)
+        [part] = (models(app) / ".downloads").glob("*/*.part")
+        await app.configure("downloader", limit=0.0)
+        await downloads.resume(other.id)
+        await app.until(lambda: other.state == "done")
+        assert not part.parent.parent.exists()
+
+
 async def test_two_clicks_at_once_begin_one_download(hub: Hub, tmp_path: Path):
     async with downloading(tmp_path) as (app, downloads):
         plan = plan_of(hub, "one")

@@ -307,6 +307,26 @@ def test_two_downloads_of_one_model(hub: Hub, tmp_path: Path):
     assert hub.sent("model.safetensors") == SIZE, "the second found it in its place"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="its locks have another name")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_is_downloaded_to(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+):
+    import fcntl  # noqa: PLC0415 - only where it exists
+
+    def flock(fd: int, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    said: list[str] = []
+
+    def waits() -> bool:
+        return bool(said) and "under way" in news_of(said).rests
+
+    assert fetch(hub, tmp_path, cancelled=waits, said=said).failed == {}
+    assert whole(hub, tmp_path)
+
+
 def test_the_folder_goes_while_it_is_filled(hub: Hub, tmp_path: Path):
     said: list[str] = []
     pace = Pace()

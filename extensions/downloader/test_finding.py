@@ -351,6 +351,29 @@ def test_what_is_here_is_seen_and_another_models_file_is_not_written_over(tmp_pa
     assert plan_of(repository, choice, places).folder == "me_mine"
 
 
+@pytest.mark.parametrize(
+    "names", [["model.gguf"], ["model-00001-of-00002.gguf", "model-00002-of-00002.gguf"]]
+)
+def test_quantizations_whose_files_have_the_same_names_do_not_take_each_others_place(
+    tmp_path: Path, names: list[str]
+):
+    places = Places(tmp_path / "models", tmp_path / "loras")
+    sizes = {"Q4_K_M": 400, "Q8_0": 800, "F16": 1600}
+    items = [Item(f"{q}/{name}", "", size) for q, size in sizes.items() for name in names]
+    repository = Repository("me/mine", "main", "0" * 40, (*items, Item("mmproj.gguf", "", 9)))
+    for choice in choices(repository):
+        plan = plan_of(repository, choice, places)
+        written = [(places.models / plan.folder / item.path, item) for item in plan.items]
+        assert not any(file.exists() for file, _ in written)
+        for file, item in written:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(bytes(item.size))
+        assert all(found_here(plan_of(repository, choice, places), places).values())
+    seeing = plan_of(repository, choices(repository)[1], places, eyes=True)
+    assert seeing.items[0].path == f"Q8_0/{names[0]}"
+    assert seeing.items[-1].path == "mmproj.gguf"
+
+
 # --- cards ------------------------------------------------------------------------------
 
 

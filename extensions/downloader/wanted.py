@@ -12,7 +12,7 @@ from kernel.api import Refused, Struct, safe_name
 from .addresses import Address
 from .choosing import Choice, choices, is_lora, is_weights, missing_parts, selected
 from .plan import Item, Plan, Repository
-from .planning import Places, plan_of, plan_of_files
+from .planning import Places, plan_of, plan_of_files, where_it_lies
 from .trouble import size_of
 
 USUAL = "Q4_K_M"
@@ -74,7 +74,7 @@ def planned(
         plan = plan_of(repository, choice, places, endpoint=endpoint)
     if wanted.output:
         return structs.replace(plan, folder=_folder(wanted.output))
-    return plan
+    return where_it_lies(plan, places) if wanted.check else plan
 
 
 def _folder(output: Path) -> str:

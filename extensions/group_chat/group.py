@@ -13,6 +13,10 @@ Order = Literal["list", "mention", "manual"]
 MOST = 30
 """Members of a group."""
 SILENT = "Everybody in this group is muted. Let somebody speak again."
+GONE = (
+    "The files of all who could speak in this group are gone. Bring one back in Characters, or let"
+    " somebody else speak."
+)
 _COMMON = {"the", "and", "von", "van", "der", "del", "mrs", "sir", "lady", "lord", "doctor"}
 """Words of names that mention nobody."""
 
@@ -89,12 +93,12 @@ class Group(Struct, frozen=True):
         )
 
     def next(self, names: Mapping[str, str], said: Sequence[Said]) -> str:
-        """Who speaks after what was said; `names` by ids. Raises Refused where all are muted."""
+        """Who speaks after what was said; `names` by ids. Raises Refused where nobody can."""
         speaking = [id for id in self.speaking if id in names]
         if self.order == "manual" and self.chosen in [member.id for member in self.here]:
             return self.chosen
         if not speaking:
-            raise Refused(SILENT)
+            raise Refused(GONE if self.speaking else SILENT)
         last = said[-1] if said else Said("", "")
         if self.order == "mention":
             others = [id for id in speaking if names[id] != last.name]

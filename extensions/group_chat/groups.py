@@ -79,15 +79,16 @@ class Groups:
         if not group.here:
             return None
         known = await self.characters(group, gone=True)
-        here = [member.id for member in group.here if member.id in known]
+        members = [member.id for member in group.here]
+        here = [each for each in members if each in known]
         called = next((each for each in known if known[each].char == name), "") if name else ""
-        if id in [member.id for member in group.here if member.id not in known]:
-            raise Refused(LOST)
-        if id and id not in here:
+        if id and id not in members:
             raise Refused("This character is not in the group any more. Choose somebody else.")
         names = {each: known[each].char for each in here}
         told = [Said(m.name if m.role == "assistant" else "", m.text) for m in said]
         chosen = id or called or group.next(names, told)
+        if chosen not in known:
+            raise Refused(LOST)
         others = tuple(each for each in here if each != chosen)
         muted = tuple(member.id for member in group.here if member.muted)
         return Speaker(known[chosen].char, chosen, others, tuple(here), muted)
@@ -108,7 +109,9 @@ class Groups:
             tuple(known[member.id].char for member in here if member.muted),
         )
         greeting = structs.replace(known[first], greetings=greetings)
-        scene = await self._library.scene(greeting, persona, company=company)
+        scene = await self._library.scene(
+            greeting, persona, seed=conversation, conversation=conversation, company=company
+        )
         begins = Face(first, known[first].char, known[first].picture, scene.greetings)
         return (begins, *(face for face in faces if face.id != first))
 

@@ -10,6 +10,7 @@ from kernel.api import (
     Client,
     Connected,
     Disconnected,
+    Draft,
     Extension,
     LoadFailed,
     NoModel,
@@ -34,12 +35,18 @@ async def setup(ext: Extension[Any]) -> None:
     applied = Applied(ext, shelf, ext.one(MODELS))
     views = Views(ext, shelf, applied)
     loras = Loras(applied, views)
-    ext.on(REQUEST, phase=Phase.EARLY)(applied.add)
+
+    @ext.on(REQUEST, phase=Phase.EARLY)
+    async def add(draft: Draft) -> Draft:
+        if await applied.drop_gone():
+            await views.push()
+        return await applied.add(draft)
 
     async def met() -> None:
         """Follow the model that is there now."""
         await applied.meet()
         await views.look()
+        await applied.drop_gone()
         await views.push()
 
     @ext.on(SlotChanged)
@@ -74,8 +81,11 @@ async def setup(ext: Extension[Any]) -> None:
         views.pages.discard(event.client.id)
 
     async def look_again() -> None:
-        """Let an adapter that is dropped into the folder appear while there are pages."""
-        if views.pages and await views.look():
+        """Let an adapter that comes into the folder, or goes, be seen while there are pages."""
+        if not views.pages:
+            return
+        changed = await views.look()
+        if await applied.drop_gone() or changed:
             await views.push()
 
     ext.add(LORAS, loras)

@@ -85,6 +85,26 @@ class Applied:
         async with self._changing:
             await self._apply(wish, reload=reload)
 
+    async def drop_gone(self) -> bool:
+        """Apply no longer what is gone from the folder, and tell it; says whether anything was."""
+        model, own = self._slot.model, self.able.own
+        if not model or self._life() is not self._met or self._changing.locked():
+            return False
+        if all(self._shelf.has(name) for name, _ in (*self.now, *own)):
+            return False
+        async with self._changing:
+            now, left = self.now, tuple(each for each in own if self._shelf.has(each[0]))
+            self.able = structs.replace(self.able, own=left)
+            if own and not left:  # Nothing can be named in a request that leaves them out.
+                name, folder = model.info.name, self._ext.loras.name
+                self._say(
+                    f"{name} was loaded with {_listed(own)}, which {_are(own)} gone from {folder}/ "
+                    "and still in use. To be without, load it again."
+                )
+                now = tuple(each for each in now if each[0] not in dict(own))
+            await self._keep(model, self._there(now))
+        return True
+
     async def meet(self, seconds: float | None = None) -> None:
         """Be up to date with the model that is loaded, or wait for that so long: what was applied
         to it comes back, what was for another goes."""
@@ -166,10 +186,9 @@ class Applied:
             return await self._restore(model, before.adapters)
         await self._keep(model, self.able.own)
         if before.adapters and not same:
-            one = len(before.adapters) == 1
             self._say(
                 f"{_listed(before.adapters)} belonged to {before.name} and "
-                f"{'is' if one else 'are'} no longer applied."
+                f"{_are(before.adapters)} no longer applied."
             )
 
     async def _apply_asked(self, model: Model) -> None:
@@ -185,11 +204,7 @@ class Applied:
 
     async def _restore(self, model: Model, adapters: Weighted) -> None:
         """Apply what was applied to this model before, as far as that is still possible."""
-        there = tuple(each for each in adapters if self._shelf.find(each[0]))
-        if gone := tuple(each for each in adapters if each not in there):
-            are, folder = "is" if len(gone) == 1 else "are", self._ext.loras.name
-            self._say(f"{_listed(gone)} {are} not below {folder}/ and no longer applied.")
-        adapters = there
+        adapters = self._there(adapters)
         await self._keep(model, adapters)
         if not adapters:
             return
@@ -204,6 +219,14 @@ class Applied:
                 return  # They wait for the next one.
             await self._keep(model, self.able.own)
             self._say(f"{_listed(adapters)} cannot be applied again. {error}")
+
+    def _there(self, adapters: Weighted) -> Weighted:
+        """Those of them that are in the folder; the others are told."""
+        there = tuple(each for each in adapters if self._shelf.has(each[0]))
+        if gone := tuple(each for each in adapters if each not in there):
+            folder = self._ext.loras.name
+            self._say(f"{_listed(gone)} {_are(gone)} not below {folder}/ and no longer applied.")
+        return there
 
     def _taken_away(self, error: Exception) -> bool:
         """Whether somebody took the model away meanwhile. Where its engine crashed, adapters that
@@ -311,3 +334,7 @@ def _lines(adapters: Weighted) -> list[str]:
 
 def _listed(adapters: Weighted) -> str:
     return ", ".join(name for name, _ in adapters)
+
+
+def _are(adapters: Weighted) -> str:
+    return "is" if len(adapters) == 1 else "are"

@@ -64,6 +64,11 @@ class Shelf:
         names = {adapter.name: adapter for adapter in self.adapters}
         return names.get(name) or names.get(name.removesuffix(".gguf"))
 
+    def has(self, name: str) -> bool:
+        """Whether one of this name was listed and is still there."""
+        adapter = self.find(name)
+        return bool(adapter) and (adapter.path.is_file() or (adapter.path / CONFIG).is_file())
+
     def in_form(self, adapter: Adapter, form: Form) -> Adapter:
         """The same in this form, where one folder holds both; else what it was. Of several files
         it is the largest, which is the most exact."""

@@ -1,5 +1,6 @@
 """What is applied: kept with its model, dropped with it, and named on the command line."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,36 @@ async def test_an_adapter_that_went_meanwhile_is_dropped_and_told(data: Path):
         (data / "loras" / "deep" / "er" / "bard.gguf").write_bytes(b"GGUF")
         await app.kernel.slot().reload()
         await page.until("deep/er/bard cannot be applied again. bard.gguf cannot be loaded")
+        assert await asked(app, loader) == ()
+
+
+async def test_an_adapter_whose_file_goes_is_applied_no_more_and_told(data: Path):
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("verse", 1.0), ("deep/er/bard", 0.5)])
+        page = await app.open("/models/loras")
+        (data / "loras" / "verse.gguf").unlink()
+        assert await asked(app, loader) == (("deep/er/bard", 0.5),)
+        await page.until("verse is not below loras/ and no longer applied.")
+        await page.until("Applied to <b>one</b>: deep/er/bard")
+        shutil.rmtree(data / "loras")
+        await page.act("loras.look")
+        await page.until("deep/er/bard is not below loras/ and no longer applied.")
+        await page.until("No adapter is applied to <b>one</b>.*There are no adapters yet")
+        assert await asked(app, loader) == ()
+        assert loader.loads == 1
+
+
+async def test_a_model_that_was_loaded_with_one_that_goes_answers_and_says_so(data: Path):
+    async with served(data, more=False) as (app, loader, loras):
+        await load(app, "one.gguf", lora=["verse = 0.5"])
+        page = await app.open("/models/loras")
+        assert await asked(app, loader) == (("verse", 0.5),)
+        (data / "loras" / "verse.gguf").unlink()
+        assert await asked(app, loader) == (), "it can be named no more"
+        await page.until("one was loaded with verse, which is gone from loras/ and still in use")
+        assert "no longer applied" not in page.html
+        await loras.apply([])
         assert await asked(app, loader) == ()
 
 

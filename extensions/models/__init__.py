@@ -118,7 +118,7 @@ async def setup(ext: Extension[Settings]) -> None:
     async def commands(client: Client | None, subject: str) -> Mapping[str, Any]:
         return {"slot": views.slot()}
 
-    ext.add(MODELS, Models(ext, loading, views, page.catalogue))
+    ext.add(MODELS, Models(ext, loading, views, page.catalogue, rest))
     ext.add(PANELS, Panel("status", "status.html", views.context))
     ext.add(PANELS, Panel("command", "command.html", commands, order=10, title="Model"))
     ext.spawn(views.watch(EVERY, page.follow), "watch")

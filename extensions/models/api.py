@@ -11,6 +11,7 @@ from .catalogue import Catalogue
 from .described import Described, Suited
 from .files import ModelFile
 from .loading import Loading
+from .rest import Rest
 from .views import Views
 from .watching import watching
 
@@ -23,10 +24,10 @@ class Models:
     """The models below models/, as the picker shows them."""
 
     def __init__(
-        self, ext: Extension[Any], loading: Loading, views: Views, catalogue: Catalogue
+        self, ext: Extension[Any], loading: Loading, views: Views, catalogue: Catalogue, rest: Rest
     ) -> None:
         self._ext, self._loading, self._views = ext, loading, views
-        self._catalogue = catalogue
+        self._catalogue, self._rest = catalogue, rest
         self._names = dict[str, ModelFile]()
         self._named: Sequence[ModelFile] = ()
         """The files of those names."""
@@ -120,7 +121,9 @@ class Models:
             self._views.push_pickers()
 
     async def unload(self) -> None:
-        """Empty the chat slot, unless a newer wish comes meanwhile."""
+        """Empty the chat slot, unless a newer wish comes meanwhile; what rests comes back no
+        more."""
+        self._rest.forget()
         with suppress(LoadFailed):
             await self._ext.slot().unload("The model was unloaded.")
 

@@ -3,6 +3,7 @@ is another one."""
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,12 +17,14 @@ from extensions.models.files import ModelFile
 from extensions.models.headers import Answer, Headers
 from kernel.api import Extension, built, write
 
-RULES = 2
+RULES = 3
 """Another number when the rules of reading change: what was kept by other rules is read anew."""
 SLICE = 0.3
 """Seconds of reading until what was found so far is shown."""
 GROWING = 5.0
 """Seconds after its last change for which a file that makes no sense may still be on its way."""
+PAUSE = 60.0
+"""Seconds until what could not be read is read again: the disk was asleep, or memory short."""
 COMES = "It is being written, or was cut off. It is looked at again in a moment."
 log = logging.getLogger(__name__)
 Known = dict[str, tuple[int, Described]]
@@ -44,8 +47,8 @@ class Catalogue:
         self._known: Known = {}
         self._unsure: Known = {}
         """What says something else in a moment, perhaps: it is not written down."""
-        self._growing: set[str] = set()
-        """Those of them that were written to a moment ago."""
+        self._next: dict[str, float] = {}
+        """When each of them is read again, in the seconds of `time.monotonic`."""
         self._loaded, self._lock = False, asyncio.Lock()
         self._models: Sequence[ModelFile] = ()
         self._reading: asyncio.Task[None] | None = None
@@ -60,9 +63,9 @@ class Catalogue:
         return sum(not self.of(model) for model in self._models)
 
     @property
-    def growing(self) -> bool:
-        """Whether something that made no sense is still to make some."""
-        return bool(self._growing)
+    def due(self) -> bool:
+        """Whether something that made no sense is to be read again by now."""
+        return any(map(self._is_due, self._next))
 
     def of(self, model: ModelFile) -> Described | None:
         """What is known of it as it is now; None while it was not read."""
@@ -75,7 +78,7 @@ class Catalogue:
     async def describe(self, model: ModelFile) -> Described:
         """What is known of it, read now if need be."""
         await self._load()
-        if described := self.of(model):
+        if (described := self.of(model)) and not self._is_due(model.name):
             return described
         headers = Headers()
         try:
@@ -90,17 +93,19 @@ class Catalogue:
         await self._load()
         self._models = models
         names = {model.name for model in models}
-        for known in (self._known, self._unsure):
+        for known in (self._known, self._unsure, self._next):
             for name in known.keys() - names:
                 del known[name]
-        self._growing &= names
         if not self.busy and self._left():
             self._reading = self._ext.spawn(self._describe(), "read headers")
 
     # --- inside -------------------------------------------------------------------------
 
     def _left(self) -> list[ModelFile]:
-        return [each for each in self._models if each.name in self._growing or not self.of(each)]
+        return [each for each in self._models if self._is_due(each.name) or not self.of(each)]
+
+    def _is_due(self, name: str) -> bool:
+        return self._next.get(name, math.inf) <= time.monotonic()
 
     async def _describe(self) -> None:
         headers, tried, back = Headers(), set[tuple[str, int]](), set[tuple[str, int]]()
@@ -126,11 +131,14 @@ class Catalogue:
         if gone:  # Should it come back as it was, it is read then.
             return
         growing = bool(answer.trouble) and _fresh(model.path)
-        (self._growing.add if growing else self._growing.discard)(name)
         said = Described(**{**facts, "trouble": COMES} if growing else facts)
-        for known in (self._known, self._unsure):
+        for known in (self._known, self._unsure, self._next):
             known.pop(name, None)
-        (self._unsure if growing or passing else self._known)[name] = model.stamp, said
+        if growing or passing:
+            self._unsure[name] = model.stamp, said
+            self._next[name] = time.monotonic() + (0 if growing else PAUSE)
+        else:
+            self._known[name] = model.stamp, said
 
     async def _load(self) -> None:
         async with self._lock:

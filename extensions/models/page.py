@@ -68,7 +68,7 @@ class Page:
     async def follow(self, changed: bool) -> None:
         """Read what is new, while any page is open; `changed` says that the list is another
         one."""
-        if changed or not self._begun or self.catalogue.growing:
+        if changed or not self._begun or self.catalogue.due:
             self._begun = True
             await self.catalogue.refresh(self._views.all)
         if changed:

@@ -323,7 +323,8 @@ def test_a_header_that_never_ends_is_given_up(tmp_path: Path):
     reader = Headers(seconds=1.0)
     try:
         began = time.monotonic()
-        assert reader.read(tmp_path / "pipe.gguf").trouble == headers.GAVE_UP
+        said = reader.read(tmp_path / "pipe.gguf")
+        assert (said.trouble, said.passing) == (headers.GAVE_UP, True), "a disk may have slept"
         assert time.monotonic() - began < 10
         reader.seconds = 60  # a busy machine takes its time to start one
         assert reader.read(tmp_path / "good.gguf").trouble == ""
@@ -407,3 +408,34 @@ async def test_a_file_on_its_way_is_looked_at_again(monkeypatch: pytest.MonkeyPa
         page = await app.open("/models")
         await page.until("late.gguf.*llama · 16")
         await page.until("cut.gguf.*Download it again")
+
+
+async def test_a_model_whose_header_could_not_be_read_once_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with running("models", "llama_cpp", data=tmp_path) as app:
+        headers, read = importlib.import_module("extensions.models.headers"), list[str]()
+        noting(monkeypatch, read)
+        start = headers.start
+
+        def killed() -> Any:
+            monkeypatch.setattr(headers, "start", start)
+            (child := start()).kill()
+            return child
+
+        monkeypatch.setattr(headers, "start", killed)
+        put(app, "good.gguf", a_gguf({"general.name": "Good"}), at=1)
+        page = await app.open("/models")
+        await page.until("good.gguf.*was cut short. It is tried again in a minute")
+        [models] = app.kernel.registry.values(MODELS)
+        said = await models.describe("good.gguf")
+        assert said
+        assert (said.trouble, read) == (headers.GAVE_UP, ["good.gguf"]), "not at every look"
+        kept = app.kernel.data / "state/models/described.msgpack"
+        await app.until(kept.exists)
+        assert b"good.gguf" not in kept.read_bytes()
+        await app.until(lambda: not models._views._untold)  # Else it is read for the new list.
+        models._catalogue._next["good.gguf"] -= 60  # A minute passes.
+        page = await app.open("/models")
+        await page.until("good.gguf.*llama · 16")
+        await app.until(lambda: b"good.gguf" in kept.read_bytes())

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from extensions.models.api import MODELS
 from kernel.api import LoadFailed, NoModel, Turn
 from kernel.testing import App, Scripted, running
 
@@ -125,6 +126,21 @@ async def test_who_unloads_by_hand_or_loads_another_ends_the_rest():
         await app.load(model)
         rest.heard(slot.state)
         assert (rest.of, slot.wake) == ("", None)
+
+
+async def test_what_a_program_unloads_while_it_rests_does_not_come_back():
+    async with running("models", model=Scripted("Hi.")) as app:
+        slot, [models] = app.kernel.slot(), app.kernel.registry.values(MODELS)
+        page, rest = await app.open("/"), models._rest
+        await app.configure("models", idle_minutes=5)
+        await page.until("gives its memory back after 5 minutes")
+        rest._clock = lambda: rest._used + 300
+        await rest.look()
+        assert slot.wake
+        await models.unload()
+        assert (rest.of, slot.wake) == ("", None)
+        await app.say()
+        assert slot.state.state == "empty"
 
 
 async def test_one_that_does_not_come_back_says_so():

@@ -177,7 +177,7 @@ class Choices:
         self.preset = preset
         bans = preset.sampling.custom_token_bans
         sampling = structs.replace(preset.sampling, custom_token_bans=UNSET, logit_bias=UNSET)
-        more |= {"bans": "\n".join(map(str, bans))} if bans else {}
+        more = {**({"bans": "\n".join(map(str, bans))} if bans else {}), **more}
         sampling = presets.applied(self.now.sampling, sampling)
         await self._keeper.change(preset=name, neutral=bool(name), sampling=sampling, **more)
         return preset.problems
@@ -196,10 +196,12 @@ class Choices:
         former one in the trash, or "" where there was none."""
         values, others = self.different(), dict[str, Any]()
         if name in await self._ext.thread(self.shelf.own):
-            others = {k: v for k, v in (await self.read(name)).others.items() if k not in HELD}
+            before = await self.read(name)
+            others = {k: v for k, v in before.others.items() if k not in HELD}
+            values |= self._beside(before.sampling)
         text = presets.dump({**values, **others})
         number = await self._ext.thread(self.shelf.save, name, text)
-        await self.choose(name)
+        await self.choose(name, bans=self.now.bans)
         return number
 
     async def read(self, name: str) -> Preset:
@@ -226,6 +228,15 @@ class Choices:
         return preset
 
     # --- inside --------------------------------------------------------------------------
+
+    def _beside(self, before: Sampling) -> dict[str, Any]:
+        """What applies of all that a preset's file said beside what presets hold."""
+        said = presets.beside(before)
+        values = {name: self.applies(name) for name in said if name not in TYPED}
+        numbers = tokens.ids_of(self.now.bans).split()
+        if "custom_token_bans" in said and all(each.isdecimal() for each in numbers):
+            said["custom_token_bans"] = [int(each) for each in numbers]
+        return {k: v for k, v in {**said, **values}.items() if v is not None}
 
     async def _free(self, sampling: Sampling) -> None:
         self.preset = Preset("")

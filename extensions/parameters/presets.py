@@ -61,6 +61,12 @@ def said(sampling: Sampling, neutral: Mapping[str, Any] = NEUTRAL) -> dict[str, 
     return {k: v for k, v in found.items() if v is not UNSET and v != neutral[k]}
 
 
+def beside(sampling: Sampling) -> dict[str, Any]:
+    """What of the other parameters is set, as plain data."""
+    found = {name: getattr(sampling, name) for name in KNOWN if name not in HELD}
+    return {k: v for k, v in found.items() if v is not UNSET}
+
+
 def dump(values: Mapping[str, Any]) -> str:
     """A preset file's text."""
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}

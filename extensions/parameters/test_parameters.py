@@ -542,6 +542,46 @@ async def test_what_a_file_says_beside_stays_in_it(app: App, tmp_path: Path):
     assert not file.with_suffix(".yaml").exists()
 
 
+async def test_a_preset_saved_again_says_all_that_its_file_said(
+    app: App, model: Knowing, tmp_path: Path
+):
+    (tmp_path / "presets").mkdir()
+    file = tmp_path / "presets" / "Mine.yaml"
+    file.write_text(
+        "temperature: 0.7\nmax_new_tokens: 77\nban_eos_token: true\nseed: 5\n"
+        "custom_token_bans: '5'\ncustom_stopping_strings: '\"###\"'\nlogit_bias: {7: 1.5}\n"
+        "truncation_length: 2048\n"
+    )
+    page = await app.open("/parameters")
+    await page.act("parameters.choose", preset="Mine")
+    await page.act("parameters.set", name="top_k", value="12")
+    await page.act("parameters.set", name="max_new_tokens", value="99")
+    await page.act("parameters.set", name="ban_eos_token", value="")
+    await page.act("parameters.set", name="custom_token_bans", value="5, 7")
+    await page.act("parameters.set", name="truncation_length", value="")
+    await page.act("parameters.set", name="min_length", value="4")
+    await page.act("parameters.save", name="Mine")
+    assert "truncation_length" not in file.read_text("utf-8"), "nobody says one any more"
+    saved = presets.parse("Mine", file.read_text("utf-8"))
+    assert not saved.problems
+    assert saved.sampling == Sampling(
+        temperature=0.7, top_k=12, max_new_tokens=99, ban_eos_token=False, seed=5,
+        custom_token_bans=(5, 7), custom_stopping_strings=("###",), logit_bias={7: 1.5},
+    )  # fmt: skip
+    await page.act("parameters.set", name="custom_token_bans", value="5\n upon")
+    await page.act("parameters.save", name="Mine")
+    saved = presets.parse("Mine", file.read_text("utf-8"))
+    assert saved.sampling.custom_token_bans == (5, 7), "a file has no texts"
+    assert (await asked(app, model)).custom_token_bans == (5, 1), "and they stay"
+    for field in ("custom_token_bans", "custom_stopping_strings"):
+        await page.act("parameters.set", name=field, value="")
+    await page.act("parameters.save", name="Mine")
+    await page.act("parameters.choose", preset="Mine")
+    sampling = await asked(app, model)
+    assert not sampling.custom_token_bans
+    assert not sampling.custom_stopping_strings
+
+
 async def test_a_preset_comes_in_and_goes_out_as_it_is(app: App, tmp_path: Path):
     page = await app.open("/parameters")
     await page.act("parameters.bring", what="preset", name="old", text=OLD)

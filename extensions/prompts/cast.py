@@ -35,10 +35,14 @@ class Cast(Protocol):
 
     async def personas(self) -> Sequence[Face]: ...
 
-    async def face(self, character: str, persona: str) -> Face | None:
-        """A character with its greetings, as they are said to this persona."""
+    async def face(self, character: str, persona: str, place: str) -> Face | None:
+        """A character with its greetings, as they are said to this persona; `place`, the id of a
+        conversation or of where one may begin, decides what dice say in them."""
         ...
 
-    async def expand(self, text: str, character: str, persona: str) -> str:
-        """A text with its macros said for the two; raises Refused where the character is gone."""
+    async def expand(
+        self, text: str, character: str, persona: str, *, conversation: str, seed: str
+    ) -> str:
+        """A text with its macros said for the two, its dice by the seed; raises Refused where the
+        character is gone."""
         ...

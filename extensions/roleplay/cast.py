@@ -18,10 +18,14 @@ class Players:
     async def personas(self) -> Sequence[Face]:
         return [Face(each.id, each.name, each.picture) for each in await self._library.personas()]
 
-    async def face(self, character: str, persona: str) -> Face | None:
+    async def face(self, character: str, persona: str, place: str) -> Face | None:
         found = await self._library.get(character)
-        scene = await self._library.scene(found, persona)
+        scene = await self._library.scene(found, persona, seed=place, conversation=place)
         return Face(found.id, scene.char, found.picture, scene.greetings)
 
-    async def expand(self, text: str, character: str, persona: str) -> str:
-        return await self._library.expand(text, character, persona)
+    async def expand(
+        self, text: str, character: str, persona: str, *, conversation: str, seed: str
+    ) -> str:
+        return await self._library.expand(
+            text, character, persona, seed=seed, conversation=conversation
+        )

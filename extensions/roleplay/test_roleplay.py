@@ -9,7 +9,6 @@ import pytest
 from msgspec import structs
 
 from extensions.prompts.api import CAST, PROMPTS
-from extensions.prompts.test_prompts import Counting, words
 from extensions.roleplay.naming import Beginning
 from kernel.api import MODES, Delta, Message, Mode, Refused, Request, Sampling, Text, Token, Turn
 from kernel.testing import App, Scripted, running
@@ -174,9 +173,27 @@ def test_what_a_reply_begins_with(pieces: list[str], shown: str):
 async def test_who_the_page_may_offer(app: App):
     [cast] = app.kernel.registry.values(CAST)
     assert [face.name for face in await cast.characters()] == ["Ada"]
-    face = await cast.face("Ada", "")
+    face = await cast.face("Ada", "", "c")
     assert face
     assert face.greetings == ("Good evening, You.", "We are closed.")
+
+
+async def test_dice_in_greetings_are_those_of_their_place(app: App):
+    text = "{{roll:d1000}} {{random:a,b,c,d}} {{pick:a,b,c,d,e,f}}"
+    put(app, "Die", name="Die", first_mes=text)
+    [cast] = app.kernel.registry.values(CAST)
+
+    async def greeted(place: str) -> str:
+        face = await cast.face("Die", "", place)
+        assert face
+        return face.greetings[0]
+
+    async def begun(seed: str) -> str:
+        return await cast.expand(text, "Die", "", conversation="c", seed=seed)
+
+    for said in (greeted, begun):
+        assert len({await said(str(n)) for n in range(20)}) > 10
+        assert await said("a") == await said("a")
 
 
 async def test_the_page_hears_of_other_characters(app: App):
@@ -193,21 +210,23 @@ async def test_the_page_hears_of_other_characters(app: App):
 
 
 @pytest.mark.parametrize("mode", ["chat", "chat-instruct"])
-@pytest.mark.parametrize("size", [10, 30, 40])
+@pytest.mark.parametrize("size", [10, 40, 90])
 async def test_a_note_and_lore_outlive_the_messages_that_stood_above_them(mode: str, size: int):
     note = {"depth_prompt": {"prompt": "[A dragon]", "depth": 4, "role": "user"}}
     lore = {"keys": ["open"], "content": "Open at nine.", "extensions": {"position": 4, "depth": 2}}
-    async with running("roleplay", "chat_instruct", model=Counting("x", context=200)) as app:
+    model = Scripted("x")
+    model.info = structs.replace(model.info, context_length=600)
+    async with running("roleplay", "chat_instruct", model=model) as app:
         put(app, "Ada", name="Ada", extensions=note, character_book={"entries": [lore]})
         [way] = [each for each in app.kernel.registry.values(MODES) if each.id == mode]
         [prompts] = app.kernel.registry.values(PROMPTS)
         past = [
-            Message(role, (Text(f"{role}{n}. {words(size)}"),), id=f"{role}{n}")
+            Message(role, (Text(f"{role}{n}. " + "word " * size),), id=f"{role}{n}")
             for n in range(12)
             for role in ("user", "assistant")
         ]
         asked = structs.replace(
-            turn(ASKED), mode=mode, conversation_id="c", sampling=Sampling(max_new_tokens=60)
+            turn(ASKED), mode=mode, conversation_id="c", sampling=Sampling(max_new_tokens=180)
         )
         request = await way.request(asked, past)
         text = " ".join(message.text for message in request.messages or ())

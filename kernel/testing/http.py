@@ -103,6 +103,8 @@ class Door:
             fetched["origin"] = f"http://{HOST}"
         if who == "nobody":
             return fetched
+        if who != "page":
+            raise ValueError(f"Nobody asks as {who!r}: it is page, key, local or nobody")
         self._session = self._session or self.keyring.begin()
         return {**fetched, "cookie": f"spindle_{PORT}={self._session}"}
 

@@ -120,7 +120,8 @@ class App:
         body: bytes = b"",
         headers: Mapping[str, str] = {},
     ) -> Answer:
-        """Ask for a path as a page, a program with the key, one on this machine, or a stranger."""
+        """Ask for a path as a `"page"`, a program with the `"key"`, a `"local"` one on this machine
+        without it, or `"nobody"`."""
         self._door = self._door or Door(self.kernel, self.web)
         kind, body = encoded(json, form, body)
         return await self._door.fetch(path, method, who, {**kind, **headers}, body)

@@ -157,10 +157,12 @@ class Played:
 
     personas = characters
 
-    async def face(self, character: str, persona: str) -> Face | None:
+    async def face(self, character: str, persona: str, place: str) -> Face | None:
         return next((face for face in self._faces if face.id == character), None)
 
-    async def expand(self, text: str, character: str, persona: str) -> str:
+    async def expand(
+        self, text: str, character: str, persona: str, *, conversation: str, seed: str
+    ) -> str:
         return character + text
 
 
