@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kernel.checks import SettingsError, check
 from kernel.contract import Refused
 from kernel.guard import Lease, called
 from kernel.points import Entry, Point
 from kernel.records import told
 from kernel.sampling import Struct
-from kernel.settings import SettingsError, check
 
 if TYPE_CHECKING:
     from kernel.clients import Client

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from kernel.checks import SettingsError
 from kernel.records import Record, SectionChanged, SettingsChanged, Status
-from kernel.settings import SettingsError
 
 if TYPE_CHECKING:
     from kernel.manager import Kernel

@@ -19,6 +19,14 @@ FAILED = "These values cannot be checked, as their extension fails at it ({})."
 Checked = tuple[dict[str, Any], dict[str, str]]
 
 
+class SettingsError(ValueError):
+    """Nothing was written; `errors` maps each bad field, or "" for all, to a sentence."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__(" ".join(errors.values()))
+        self.errors = dict(errors)
+
+
 def check(kind: type[Struct], values: Mapping[str, Any], also: Iterable[str] = ()) -> Checked:
     """The good values, converted, and a sentence for each bad field ("": all of them together).
 

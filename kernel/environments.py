@@ -92,14 +92,15 @@ def build(env: Environment, root: Path, report: Report, cancelled: Callable[[], 
             if env.index and not _answers(env.index):
                 doubt = f" (without {env.index}: no answer)"
             _run(_pip(env, folder, not doubt), folder, lock, say, "Asking the package index")
+            new = {*BASE, *env.requirements}
+            replaced = set(map(_project, new))  # pip put these in place of what was there of them
+            kept = {each for each in held if _project(each) not in replaced}
+            stamp = stamps.identity(*env.at(folder)) + "\n".join(sorted(kept | new))
+            (folder / "stamp.new").write_text(stamp, "utf-8")
+            (folder / "stamp.new").replace(folder / "stamp")
         except BaseException:
             _bring_back(folder)
             raise
-        new = {*BASE, *env.requirements}
-        replaced = set(map(_project, new))  # pip put these in place of what was there of them
-        kept = {each for each in held if _project(each) not in replaced}
-        stamp = stamps.identity(*env.at(folder)) + "\n".join(sorted(kept | new))
-        (folder / "stamp").write_text(stamp, "utf-8")
         with suppress(OSError):
             _clear(_aside(folder))
     return python_of(folder)
@@ -148,10 +149,15 @@ def _put_aside(folder: Path) -> None:
 
 
 def _bring_back(folder: Path) -> None:
-    """Have what was put aside, unless the new one was finished."""
+    """Have what was put aside, unless the new one was finished; with that one's log, which says
+    why."""
     if (_aside(folder) / "stamp").exists() and not (folder / "stamp").exists():
+        log = folder / "install.log"
+        said = log.read_bytes() if log.exists() else b""
         _clear(folder)
         _aside(folder).rename(folder)
+        with suppress(OSError):
+            log.write_bytes(said)
 
 
 def _clear(folder: Path) -> None:

@@ -13,6 +13,7 @@ from kernel.acting import ACTIONS, Action, Handler, wire_name
 from kernel.clients import EVERYONE, Client, To
 from kernel.contract import Delta, Message, Report, Request, Turn
 from kernel.generation import TOLD
+from kernel.guard import called
 from kernel.jobs import Job, JobKind, Kept, Run
 from kernel.loaders import Generation, ToInstall
 from kernel.manifest import Manifest
@@ -49,7 +50,7 @@ def only(wanted: Callable[[Any], bool], listener: Hears[Any]) -> Hears[Any]:
 
     async def heard(event: Any) -> None:
         if wanted(event):
-            await listener(event)
+            await called(listener, event)
 
     return heard
 
@@ -102,7 +103,7 @@ class Extension(Scope, Generic[S]):
                 self._listen(Changed, only(lambda event: event == what, function))
             elif issubclass(what, Action):
                 with suppress(msgspec.ValidationError):  # A wrong annotation is told here,
-                    msgspec.convert({}, what)  # and not where somebody presses the button.
+                    msgspec.convert(0, what)  # and not where somebody presses the button.
                 handler = Handler(wire_name(self.id, what), what, function)
                 self._contribute(ACTIONS, handler, phase)
             elif issubclass(what, JobKind):

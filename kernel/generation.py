@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from kernel.checks import SettingsError
 from kernel.contract import Finish, Output, Refused
 from kernel.pipe import Pipe
-from kernel.settings import SettingsError
 
 
 class WorkerError(RuntimeError):

@@ -4,12 +4,13 @@ import asyncio
 import importlib.util
 import logging
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from kernel.extension import Extension
-from kernel.forms import fields
 from kernel.guard import called
 from kernel.records import NoSettings, Record, Status, told
 from kernel.waiting import limited
@@ -30,7 +31,8 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             kind = getattr(module, "Settings", NoSettings)
             try:
                 settings = kernel.settings.extension(record.id, kind)
-                fields(kind, settings)  # Else the first to make a form of it is Settings, of all.
+                with suppress(msgspec.ValidationError):  # Looks at the annotations, and makes none.
+                    msgspec.convert(0, kind)
             except (AttributeError, NameError, TypeError) as error:
                 raise TypeError(f"its Settings: {error}") from error
             record.kind = kind  # For forms, once it could be made: each field needs a default.

@@ -14,12 +14,17 @@ class SecretFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def read(self, path: Sequence[str]) -> dict[str, str]:
-        """The secrets of a section; a file that is damaged is set aside. Raises OSError."""
+    def read(self, path: Sequence[str], *, must: bool = True) -> dict[str, str]:
+        """The secrets of a section; a file that is damaged is set aside. Raises OSError, or where
+        they need not be known answers none."""
         file = self._file(path)
         try:
             return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
+            return {}
+        except OSError:
+            if must:
+                raise
             return {}
         except ValueError:
             set_aside(file, f"The secrets of {path[-1]} must be entered again, in Settings.")

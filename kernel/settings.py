@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import UNSET, Struct, structs
 
-from kernel.checks import check, unknown
+from kernel.checks import SettingsError, check, unknown
 from kernel.files import Copy, passing, stamp, write
 from kernel.forms import Secret, describe
 from kernel.remembered import Remembered
@@ -30,14 +31,6 @@ NO_SECRET = "A secret does not belong in this file. Remove it and set it in Sett
 log = logging.getLogger(__name__)
 
 
-class SettingsError(ValueError):
-    """Nothing was written; `errors` maps each bad field, or "" for all, to a sentence."""
-
-    def __init__(self, errors: Mapping[str, str]) -> None:
-        super().__init__(" ".join(errors.values()))
-        self.errors = dict(errors)
-
-
 class SettingsFile:
     """The user's file as it was when it could last be read; its extensions are in pipeline order.
 
@@ -48,7 +41,8 @@ class SettingsFile:
         self.path, self.problems = path, dict[str, str]()
         self._memory = memory or Remembered()
         self._secrets = SecretFiles(secrets)
-        self._last = Copy(secrets.with_name(f"{path.name}.last"))
+        mark = zlib.crc32(str(path.resolve()).encode(errors="replace"))
+        self._last, self._starts = Copy(secrets.with_name(f"settings-{mark:08x}.last")), True
         self._writing, self._lock = threading.Lock(), threading.RLock()
         """Who writes waits for the disk; who reads, as the event loop does, for no writer."""
         self._text, self._tree, self._stamp, self._style = "", Tree(), None, (b"", "\n")
@@ -58,6 +52,7 @@ class SettingsFile:
         self._good: dict[Where, Tree] = {}  # the same, converted
         self._news: set[str] = set()
         self.reload()
+        self._starts = False
 
     def section(self, name: str, kind: type[S]) -> S:
         """A section of the kernel's; a bad field has its last good value, or its default."""
@@ -94,7 +89,9 @@ class SettingsFile:
         with self._lock:
             self._look()
             news, self._news = self._news, set()
-            return news
+        if self._stamp and "" not in self.problems:
+            self._last.keep(self._text)  # Nobody who reads waits for this.
+        return news
 
     async def watch(
         self, tell: Callable[[set[str]], Awaitable[None]], every: float = 0.12, calm: float = 0.08
@@ -123,10 +120,14 @@ class SettingsFile:
             if bad:
                 raise SettingsError(bad)
             kind = self._kinds.get(path)
-            now = structs.asdict(self._read(path, kind)) if kind else {}
             default = structs.asdict(kind()) if kind else {}
+            now = default | self._good.get(path, {}) if kind else {}
             notes = {i.name: describe(i).help for i in structs.fields(kind)} if kind else {}
-            stored = secrets = self._secrets.read(path)
+            hides = any(isinstance(value, Secret) for value in good.values())
+            try:
+                stored = secrets = self._secrets.read(path, must=hides)
+            except OSError as error:
+                raise self._unchanged(error) from error
             for name, value in [*good.items()]:
                 if name in stored or isinstance(value, Secret):
                     text = good.pop(name).reveal() if isinstance(value, Secret) else ""
@@ -191,10 +192,10 @@ class SettingsFile:
                 self._stamp = old  # It is read as soon as it can be.
                 return
             why = "it is not UTF-8" if isinstance(error, UnicodeError) else str(error)
-            if not self._text:  # A start: what it said before holds, as who needs a key.
+            if self._starts:  # What it said before holds, as who needs a key.
                 with suppress(Malformed):
                     self._adopt(text := self._last.read(), load(text))
-            until = "nothing changes" if self._text else "all is as by default"
+            until = "nothing changes" if self._text or not self._starts else "all is as by default"
             sentence = f"{self.path.name}: {why}. Correct it; until then {until}."
             self._news |= {""} if self.problems.get("") != sentence else set()
             self.problems[""] = sentence
@@ -208,7 +209,6 @@ class SettingsFile:
         self.problems = strays(tree)
         for path in self._kinds.keys() | {("extensions", id) for id in self._order}:
             self._take(path)
-        self._last.keep(text)
 
     def _edit(self, edit: Callable[[str], str]) -> None:
         """Change the newest text: what an editor wrote meanwhile stays."""
@@ -225,7 +225,8 @@ class SettingsFile:
                 continue
             except (OSError, ValueError) as error:
                 raise self._unchanged(error) from error
-            return self._written(data, text)
+            self._written(data, text)
+            return self._last.keep(text)
         raise SettingsError({"": f"{self.path.name} keeps changing. Try again."})
 
     def _draft(self, edit: Callable[[str], str]) -> tuple[str, bytes, object] | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import importlib.util
 import os
 import signal
@@ -165,8 +166,12 @@ def test_failing_to_add_keeps_what_was_there(
     assert ready(TINY, tmp_path)
 
 
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_an_update_that_fails_or_is_cancelled_keeps_what_worked(
-    tmp_path: Path, pip_is: Callable[[str], None]
+    tmp_path: Path, pip_is: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, after = tmp_path / "before.lock", tmp_path / "after.lock"
     before.write_text("tiny==1.0\n")
@@ -179,6 +184,8 @@ def test_an_update_that_fails_or_is_cancelled_keeps_what_worked(
     with pytest.raises(EnvironmentFailed, match="no such package"):
         build(new, tmp_path, quiet, never)
     assert ready(old, tmp_path)
+    said = (tmp_path / "engine" / "install.log").read_text()
+    assert "no such package" in said, "where the sentence says"
     told: list[str] = []
     pip_is("import time; time.sleep(60)")
     with pytest.raises(EnvironmentFailed, match="cancelled"):
@@ -186,6 +193,11 @@ def test_an_update_that_fails_or_is_cancelled_keeps_what_worked(
     assert ready(old, tmp_path)
     assert (tmp_path / "engine" / "what it holds").exists()
     pip_is("")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(EnvironmentFailed, match="No space left"):
+            build(new, tmp_path, quiet, never)
+    assert ready(old, tmp_path)
     build(new, tmp_path, quiet, never)
     assert ready(new, tmp_path)
     assert not (tmp_path / "engine.before").exists()

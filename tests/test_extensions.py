@@ -389,7 +389,7 @@ async def test_settings_that_cannot_be_written_are_told_and_nobodys_fault(tmp_pa
         page = app.page()
         for _ in range(4):
             await page.act("writing.write")
-        await page.until("Correct it; until then all is as by default")
+        await page.until("Correct it; until then nothing changes")
         await app.settled()
         assert app.kernel.records[id].status is Status.RUNNING
         assert app.kernel.trouble == {}
@@ -588,6 +588,38 @@ async def test_a_slip_of_an_author_is_told_on_its_own_card(tmp_path: Path, code:
         assert app.kernel.absent(id) == "bad does not run. Its card in Settings says why."
         await app.kernel.changes.toggle(id, on=False)
         assert app.kernel.absent(id) == "bad is switched off. Switch it on in Settings."
+
+
+async def test_secrets_that_may_not_be_read_hide_no_other_card(tmp_path: Path):
+    code = "class Settings(Struct, frozen=True):\n    n: int = 0\nasync def setup(ext): ..."
+    id = write(tmp_path, "bad", TYPED + code)
+    async with running("settings", id, folders=[tmp_path]) as app:
+        await app.kernel.changes.toggle(id, on=False)
+        (app.kernel.data / "secrets" / "extensions.bad.json").mkdir(parents=True)
+        await app.kernel.changes.toggle(id, on=True)
+        assert app.kernel.records[id].status is Status.FAILED
+        page = await app.open("/settings")
+        assert "extensions.bad.json may not be read" in page.html
+        assert "could not draw this" not in page.html
+        await app.kernel.changes.toggle(id, on=False)
+        assert app.kernel.records[id].status is Status.OFF
+
+
+async def test_an_action_that_refuses_to_be_made_is_made_by_who_presses(tmp_path: Path):
+    code = """
+from kernel.api import Refused
+class Go(Action, frozen=True):
+    name: str = ""
+    def __post_init__(self):
+        if not self.name:
+            raise Refused("Give it a name.")
+async def setup(ext):
+    @ext.on(Go)
+    async def go(action, client): ...
+"""
+    id = write(tmp_path, "good", TYPED + code)
+    async with running(id, folders=[tmp_path]) as app:
+        assert app.kernel.records[id].status is Status.RUNNING
 
 
 async def test_a_plain_function_where_one_has_to_be_awaited_is_named(

@@ -106,11 +106,37 @@ def test_a_file_that_is_spoilt_at_a_start_keeps_its_say(
     assert again.problems == {}
 
 
+def last_of(path: Path, folder: Path) -> Path:
+    """Where the copy of a file lies that could be read last."""
+    SettingsFile(path, folder / "secrets")._last.keep("")
+    [last] = folder.glob("settings-*.last")
+    return last
+
+
+def test_a_file_that_is_spoilt_says_nothing_of_another(path: Path, tmp_path: Path) -> None:
+    path.write_text("server: {port: 1\n")
+    (other := tmp_path / "other.yaml").write_text("server: {port: 7000}\n")
+    (same := tmp_path / "a" / "settings.yaml").parent.mkdir()
+    same.write_text("server: {port: 7001}\n")
+    for each in (other, same):
+        assert SettingsFile(each, tmp_path / "secrets").section("server", Server).port >= 7000
+    assert SettingsFile(path, tmp_path / "secrets").section("server", Server) == Server()
+
+
+def test_what_is_spoilt_while_it_runs_changes_nothing(path: Path, tmp_path: Path) -> None:
+    SettingsFile(path, tmp_path / "secrets").update({"port": 7000}, "server")
+    path.unlink()
+    file = SettingsFile(path, tmp_path / "secrets")
+    path.write_text("server: {port: 1\n")
+    assert file.reload() == {""}
+    assert file.section("server", Server) == Server()
+
+
 def test_a_file_that_was_never_right_is_told_to_change_nothing(path: Path, tmp_path: Path) -> None:
     path.write_text("server: {port: 1\n")
     for kept in (None, "server: {port: 1\n", "\0"):
         if kept is not None:
-            (tmp_path / "settings.yaml.last").write_text(kept)
+            last_of(path, tmp_path).write_text(kept)
         first = SettingsFile(path, tmp_path / "secrets")
         assert first.section("server", Server) == Server()
         assert first.problems[""].endswith("Correct it; until then all is as by default.")
@@ -438,8 +464,8 @@ def test_a_write_that_fails_at_any_call_loses_nothing(
             with pytest.raises(SettingsError, match="No space left"):
                 file.update({"enabled": False}, "extensions", "chat")
         assert path.read_text() == FILE, name
-        there = sorted(p.name for p in path.parent.iterdir())
-        assert there == ["settings.yaml", "settings.yaml.last"], name
+        there = sorted(p.name.partition("-")[0] for p in path.parent.iterdir())
+        assert there == ["settings", "settings.yaml"], name
         assert file.enabled("chat", False) is True
     file.update({"enabled": False}, "extensions", "chat")
     assert path.read_text() != FILE
@@ -697,14 +723,17 @@ def test_a_file_that_cannot_be_read_just_now_is_read_next(
     assert file.reload() == {"server"}
 
 
+@pytest.mark.parametrize("held", [1, 2, 3, 4], ids=["file", "folder", "copy", "its folder"])
 def test_nobody_who_reads_waits_for_the_disk(
-    file: SettingsFile, monkeypatch: pytest.MonkeyPatch
+    file: SettingsFile, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
     syncing, done = threading.Event(), threading.Event()
+    calls = iter(range(1, 9))
 
     def slow(handle: int) -> None:
-        syncing.set()
-        assert done.wait(10)
+        if next(calls) == held:
+            syncing.set()
+            assert done.wait(10)
 
     monkeypatch.setattr(os, "fsync", slow)
     writer = threading.Thread(target=file.update, args=({"enabled": False}, "extensions", "clip"))
@@ -742,6 +771,10 @@ def test_secrets_that_may_not_be_read_stay_where_they_are(
     (tmp_path / "secrets" / "extensions.tts.json").mkdir(parents=True)
     with pytest.raises(OSError, match="Is a directory"):
         file.extension("tts", Tts)
+    file.update({"enabled": False, "speed": 1.5}, "extensions", "tts")
+    assert file.enabled("tts", True) is False
+    with pytest.raises(SettingsError, match="was not changed: Is a directory"):
+        file.update({"token": "sk-1"}, "extensions", "tts")
     assert [f.name for f in (tmp_path / "secrets").iterdir()] == ["extensions.tts.json"]
 
 

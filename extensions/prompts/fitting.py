@@ -195,7 +195,8 @@ class Fitting:
     ) -> Short | None:
         """With as much of the user's message as fits; or, where not even a letter of that does,
         with the end of the reply after it; nothing where that does not fit either. A reply that
-        goes on gives way to its question where it is the longer one."""
+        goes on gives way to its question where it is the longer one, as long as more is left of it
+        than the question has."""
         place = {stands_as(message, inserted): n for n, message in enumerate(rest)}
         user, reply = place.get("user", -1), place.get("assistant", -1)
         goes_on = 0 <= user < reply == len(rest) - 1
@@ -230,10 +231,12 @@ class Fitting:
             return low
 
         if longer and (short := await ended(rest[:reply], 0)):
-            return short
+            kept = len(rest[reply].text) - short.unread
+            if kept >= len(rest[user].text):
+                return short  # Else it would hardly know what it goes on with.
         if user >= 0 and (many := await fitting(with_first, rest[user].text)):
             return Short(await with_first(many), len(rest[user].text) - many)
-        if reply >= 0 and not turns:
+        if reply >= 0 and (goes_on or not turns):
             return await ended(those_inserted(rest[:reply], inserted), reply)
         return None
 

@@ -182,6 +182,20 @@ async def test_a_reply_that_goes_on_gives_way_to_its_question(turns: bool):
         await page.until("The last reply is longer .+ It reads the end")
 
 
+@pytest.mark.parametrize("turns", [True, False])
+@pytest.mark.parametrize(("question", "reply"), [(57, 100), (70, 71), (200, 70)])
+async def test_a_question_that_leaves_a_reply_no_room_to_go_on_is_left_out(
+    turns: bool, question: int, reply: int
+):
+    talk = [said("system", "Sys"), said("user", words(question), "u")]
+    talk += [said("assistant", words(reply), "a")]
+    async with running("prompts", model=Counting("x", context=70)) as app:
+        kept = (await fit(app, talk, turns=turns)).messages or ()
+        assert [m.id for m in kept[1:]] == ["a"]
+        assert len([*kept][-1].text.split()) == 59
+        assert prompts_of(app).left_out("c") == (1, "a", 0)
+
+
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
 async def test_what_is_inserted_stays_and_is_no_message(role: Any):
     note = said(role, "[NOTE]", "put in")

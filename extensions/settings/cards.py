@@ -18,13 +18,8 @@ def card(
 ) -> dict[str, Any]:
     """The context of _card.html for one extension."""
     manifest = record.manifest
-    now = (
-        record.handle.settings
-        if record.handle
-        else kernel.settings.extension(record.id, record.kind)
-    )
-    rows = fields(record.kind, now)
-    errors = {**problems_of(kernel, record.id), **errors}
+    rows, why = _rows(kernel, record)
+    errors = {**why, **problems_of(kernel, record.id), **errors}
     return {
         "id": record.id,
         "name": manifest.name if manifest else record.id,
@@ -46,6 +41,19 @@ def card(
         "note": "",
         "builds": builds(kernel, record),
     }
+
+
+def _rows(kernel: Kernel, record: Record) -> tuple[list[Field], dict[str, str]]:
+    """The form's rows, and what is wrong with them: one that cannot be made hides no other card."""
+    try:
+        here = record.handle
+        now = here.settings if here else kernel.settings.extension(record.id, record.kind)
+        return fields(record.kind, now), {}
+    except OSError as error:  # Its secrets, as after a start with sudo.
+        why = f"{error.filename} may not be read ({error.strerror}). Make it yours."
+        return fields(record.kind), {"": why}
+    except Exception as error:
+        return [], {"": f"Its settings cannot be shown ({error})."}
 
 
 def cards(kernel: Kernel) -> list[dict[str, Any]]:

@@ -193,7 +193,7 @@ async def act(app: App) -> None:
     page = app.page()
     await page.act("bad.press")
     if "action" in "".join(app.kernel.trouble.get("bad", ())):
-        await page.until("Bad (failed: .*Its card in Settings says more|is switched off)")
+        await page.until("Bad (failed: .*Its card in Settings says more|does not run)")
     await page.act("good.press")
     await page.until("pressed well")
     app.kernel.hub.clients.discard(page.client)
