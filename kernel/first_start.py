@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from kernel.environments import Environment, EnvironmentFailed, build, in_use
@@ -30,7 +30,8 @@ def set_up(folder: Path, lock: Path) -> None:
     """Make the server's own environment in this folder."""
     if in_use(folder):
         sys.exit(f"Spindle runs in {folder}, which has to be made anew. Stop it, then start again.")
-    print(f"Setting up Spindle in {folder}: once, in less than a minute.", flush=True)
+    with suppress(OSError):  # The disk behind a log is full, which need not be this one.
+        print(f"Setting up Spindle in {folder}: once, in less than a minute.", flush=True)
     try:
         with compiling():  # beside pip, which waits for the network most of the time
             build(Environment(folder.name, (), lock), folder.parent, show, lambda: False)

@@ -8,6 +8,7 @@ from typing import Any
 from kernel.api import Client, Extension, Refused
 
 from . import rows
+from .books import entry_of
 from .cards import Card
 from .conversion import to_book, to_world
 from .exchange import TOLD
@@ -18,6 +19,7 @@ from .pages import Pages, stamp_of
 from .reading import worlds_of
 from .rows import Form
 from .trash import Trash
+from .trees import Tree
 from .worlds import LORE, WorldRenamed
 
 CHANGED = (
@@ -147,10 +149,11 @@ class Lorebooks:
             given = to_book(self._worlds.tree(world))
             own = rows.tree(card.data.get("character_book"))
             data, linked = card.data, world in worlds_of(card.data.get("extensions"))
-            if linked and own.get("name") == world:
-                own = {"name": world}  # A copy of it, which was not told.
             book = {"name": world, **given, **own}
-            book["entries"] = [*rows.entries(own), *rows.entries(given)]
+            if linked and own.get("name") == world:
+                book["entries"] = _beside_copy(rows.entries(given), rows.entries(own))
+            else:
+                book["entries"] = [*rows.entries(own), *rows.entries(given)]
             if linked:
                 data = _with_worlds(data, _without(data, world))
             folder.update(place, Card({**data, "character_book": book}, card.beside))
@@ -170,6 +173,19 @@ class Lorebooks:
     async def _go(self, client: Client, subject: str) -> None:
         await self._pages.move(client, subject)
         self._changed()
+
+
+def _beside_copy(given: Sequence[Tree], own: Sequence[Tree]) -> list[Tree]:
+    """The entries of a lorebook, then those that a card's copy of it has otherwise: these are
+    switched off, as they were not told."""
+    there = [_core(entry) for entry in given]
+    return [*given, *({**each, "enabled": False} for each in own if _core(each) not in there)]
+
+
+def _core(entry: Tree) -> tuple[tuple[str, ...], str]:
+    """What makes two entries the same: their keys and what they tell."""
+    read = entry_of(entry, 0, plain=True)
+    return read.keys, read.content
 
 
 def _with_renamed(data: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:

@@ -468,6 +468,20 @@ async def test_a_copy_in_a_card_stays_one_when_its_lorebook_is_called_otherwise(
         assert data["extensions"] == {}
 
 
+async def test_what_a_copy_in_a_card_has_otherwise_stays_when_its_lorebook_is_taken_in():
+    async with running("characters") as app:
+        put(app, ELVES)
+        [elves], [sea] = to_book(ELVES)["entries"], to_book(SEA)["entries"]
+        own = {"name": "Middle", "scan_depth": 9, "x": 1, "entries": [{**elves, "id": 7}, sea]}
+        file = put_bo(app, "Middle", character_book=own)
+        page = await app.open("/characters/Bo")
+        await page.act("characters.take_in", id="Bo", world="Middle")
+        book = json.loads(file.read_text())["data"]["character_book"]
+        assert book["entries"] == [elves, {**sea, "enabled": False}]
+        assert holds(book, {"name": "Middle", "scan_depth": 9, "x": 1})
+        assert await told_of_elves(app) == ["Elves are old."], "once, and no more than before"
+
+
 async def test_other_lorebooks_still_go_with_a_character_whose_own_is_set_free_or_taken_in():
     async with running("characters") as app:
         put(app, SEA, "Sea")

@@ -50,21 +50,17 @@ def plan_of(
     A GGUF of one file lies directly below its root, as people are used to; what consists of
     several files has a folder. Raises Refused where a name cannot be one of a file here.
     """
-    items = (*choice.items, *(choice.eyes[:1] if eyes else ()))
+    seeing, items = choice.eyes[:1] if eyes else (), choice.items
     root = "loras" if choice.lora else "models"
+    folder = folder_name(repository.repo, repository.revision)
     if choice.form == "gguf":
         named = tuple(_named(item) for item in items)
-        if len(named) == 1 and not _taken(places.of(root), named[0]):
+        if len(named) == 1 and not seeing and not _taken(places.of(root), named[0]):
             return _plan(repository, root, "", named, endpoint)
-        # Each quantization may have a folder on the hub, and its files the same names in each.
-        names = Counter(_named(item).path.casefold() for item in repository.items)
-        items = tuple(
-            short if names[short.path.casefold()] == 1 else item
-            for item, short in zip(items, named, strict=True)
-        )
-    return _plan(
-        repository, root, folder_name(repository.repo, repository.revision), items, endpoint
-    )
+        if _are_apart(repository, named) or _lie(repository, named, places.of(root), folder):
+            items = named
+    beside = tuple(_in_folder(item, _above(items[0])) for item in seeing)
+    return _plan(repository, root, folder, (*items, *beside), endpoint)
 
 
 def plan_of_files(
@@ -165,12 +161,13 @@ def found_here(plan: Plan, places: Places) -> dict[str, bool]:
 def is_here(repository: Repository, item: Item, places: Places) -> bool:
     """Whether a file of a repository lies in one of the places where it is written."""
     folder, name = folder_name(repository.repo, repository.revision), _named(item)
-    return any(
-        _lies(root, *place)
-        for root in (places.models, places.loras)
-        for place in ((folder, item), (folder, name), ("", name))
-        if place[0] or item.path.lower().endswith(".gguf")
-    )
+    spots = [(folder, item), (folder, name)]
+    if item.path.lower().endswith(".gguf"):
+        spots.append(("", name))
+    if EYES.search(name.path):  # It may have been taken along, and lie beside any model.
+        folders = {_above(each) for each in repository.items if each.path.lower().endswith(".gguf")}
+        spots += [(folder, _in_folder(item, above)) for above in folders]
+    return any(_lies(root, *spot) for root in (places.models, places.loras) for spot in spots)
 
 
 def where_it_lies(plan: Plan, places: Places) -> Plan:
@@ -187,7 +184,33 @@ def where_it_lies(plan: Plan, places: Places) -> Plan:
 
 def _named(item: Item) -> Item:
     """A file under its own name, without the folders that it has on the hub."""
-    return structs.replace(item, path=item.path.rpartition("/")[2])
+    return _in_folder(item, "")
+
+
+def _above(item: Item) -> str:
+    """The folder that it has, "" for none."""
+    return item.path.rpartition("/")[0]
+
+
+def _in_folder(item: Item, folder: str) -> Item:
+    """A file under its own name in a folder, "" for none."""
+    name = item.path.rpartition("/")[2]
+    return structs.replace(item, path=f"{folder}/{name}" if folder else name)
+
+
+def _are_apart(repository: Repository, named: Sequence[Item]) -> bool:
+    """Whether no other file has one of these names: each quantization may have a folder on the hub,
+    and its files the same names in each."""
+    names = Counter(_named(item).path.casefold() for item in repository.items)
+    return all(names[item.path.casefold()] == 1 for item in named)
+
+
+def _lie(repository: Repository, named: Sequence[Item], root: Path, folder: str) -> bool:
+    """Whether all lie in a folder under their own names, as earlier versions wrote them. One at
+    least must have a size that no other file of its name has, or they may be another form's."""
+    sizes = Counter((_named(item).path, item.size) for item in repository.items)
+    known = any(sizes[item.path, item.size] == 1 for item in named)
+    return known and all(_lies(root, folder, item) for item in named)
 
 
 def _lies(root: Path, folder: str, item: Item) -> bool:

@@ -20,7 +20,7 @@ from .fitting import Room, advised, fits, largest, need, room_of
 from .listing import model_of
 from .looks import Look, Looks
 from .plan import Found, Item, Plan, Repository
-from .planning import Places, check_names, folder_name, found_here, plan_of, plan_of_files
+from .planning import Places, check_names, folder_name, found_here, is_here, plan_of, plan_of_files
 from .quantizations import ALL, packing_of, quantization_of
 from .records import Entry, Kept
 
@@ -369,9 +369,44 @@ def test_quantizations_whose_files_have_the_same_names_do_not_take_each_others_p
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(bytes(item.size))
         assert all(found_here(plan_of(repository, choice, places), places).values())
-    seeing = plan_of(repository, choices(repository)[1], places, eyes=True)
-    assert seeing.items[0].path == f"Q8_0/{names[0]}"
-    assert seeing.items[-1].path == "mmproj.gguf"
+
+
+def test_what_sees_images_lies_beside_its_model(tmp_path: Path):
+    places = Places(tmp_path / "models", tmp_path / "loras")
+    eyes = Item("mmproj.gguf", "", 9)
+    items = (Item("Q4_K_M/model.gguf", "", 400), Item("Q8_0/model.gguf", "", 800), eyes)
+    repository = Repository("me/mine", "main", "0" * 40, items)
+    plan = plan_of(repository, choices(repository)[0], places, eyes=True)
+    assert plan.paths == {"Q8_0/model.gguf", "Q8_0/mmproj.gguf"}
+    assert not is_here(repository, eyes, places)
+    file = places.models / plan.folder / "Q8_0" / "mmproj.gguf"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(bytes(9))
+    assert is_here(repository, eyes, places)
+    one = holds("m-Q4_0.gguf", "vision/a/mmproj.gguf", "vision/b/mmproj.gguf")
+    assert plan_of(one, choices(one)[0], places, eyes=True).paths == {"m-Q4_0.gguf", "mmproj.gguf"}
+
+
+def test_a_split_gguf_that_an_earlier_version_fetched_is_here(tmp_path: Path):
+    places = Places(tmp_path / "models", tmp_path / "loras")
+    parts = ("model-00001-of-00002.gguf", "model-00002-of-00002.gguf")
+    sizes = {"Q4_K_M": 400, "Q8_0": 800, "old/Q2_K": 200, "new/Q2_K": 200}
+    items = [Item(f"{q}/{part}", "", size) for q, size in sizes.items() for part in parts]
+    repository = Repository("me/mine", "main", "0" * 40, (*items, Item("mmproj.gguf", "", 9)))
+    eight, four, *_ = choices(repository)
+    folder = places.models / "me_mine"
+    folder.mkdir(parents=True)
+    (folder / parts[0]).write_bytes(bytes(800))
+    assert not any(found_here(plan_of(repository, eight, places), places).values()), "a part only"
+    (folder / parts[1]).write_bytes(bytes(800))
+    assert all(found_here(plan_of(repository, eight, places), places).values())
+    assert not any(found_here(plan_of(repository, four, places), places).values())
+    assert plan_of(repository, eight, places, eyes=True).paths == {*parts, "mmproj.gguf"}
+    for part in parts:
+        (folder / part).write_bytes(bytes(200))
+    for choice in choices(repository)[2:]:
+        here = found_here(plan_of(repository, choice, places), places)
+        assert not any(here.values()), "nobody knows which of the two it is"
 
 
 # --- cards ------------------------------------------------------------------------------

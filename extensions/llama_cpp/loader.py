@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from extensions.engine_kit.api import Fit, Gguf, Memory
-from extensions.llama_cpp.meaning import weighted
+from extensions.llama_cpp.meaning import beside, weighted
 from extensions.llama_cpp.refusals import refuse, runs_native
 from extensions.llama_cpp.weighing import Headers, beyond, files_beside, weigh
 from kernel.api import (
@@ -40,14 +40,28 @@ class LlamaModel(WorkerModel):
     """A model whose adapters lie below `loras`, and which leaves what it remembers in `states`."""
 
     loras: Path
+    own: Sequence[str] = ()
+    """The files of the adapters that it was loaded with; they may be gone since."""
     states: Path | None = None
 
     def generate(self, request: Request) -> Generation:
-        """As the worker does; raises Refused for an adapter that is not there."""
+        """As the worker does; raises Refused for an adapter that is not there, unless its weight
+        is 0."""
         if request.adapters:
-            found = tuple((adapter(self.loras, name), scale) for name, scale in request.adapters)
+            found = self._files(request.adapters)
             request = msgspec.structs.replace(request, adapters=found)
         return super().generate(request)
+
+    def _files(self, adapters: Sequence[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+        found = list[tuple[str, float]]()
+        for name, scale in adapters:
+            try:
+                found.append((adapter(self.loras, name), scale))
+            except Missing:
+                if scale:
+                    raise
+        # An engine that is told of none uses those that it was loaded with.
+        return tuple(found) or tuple((path, 0.0) for path in self.own)
 
     async def close(self) -> None:
         """Keep what it remembers, if that is soon done; the engine ends in any case."""
@@ -85,6 +99,7 @@ class LlamaLoader(WorkerLoader):
         """Load it, without adapters that are not there any more and with no more context than it
         reaches: that is told."""
         lora, gone = self._adapters(options.lora, file_in(path))
+        own = [beside(weighted(line)[0], str(file_in(path))) for line in lora]
         opened = await super().open(path, msgspec.structs.replace(options, lora=lora), report)
         name, cells, left = opened.info.name, opened.info.context_length, list[str]()
         if gone:
@@ -94,6 +109,7 @@ class LlamaLoader(WorkerLoader):
         self._tell(path, left)
         model = LlamaModel(opened.worker, opened.info)
         model.loras = self._loras
+        model.own = own
         if options.keep_cache and "state" in opened.info.capabilities:
             model.states = self._states
             try:

@@ -55,6 +55,21 @@ def test_an_adapter_that_is_not_there_is_refused(loras: Path, name: str, words: 
         adapter(loras / "deep" / "none", "two")
 
 
+async def test_adapters_of_the_load_can_be_switched_off_when_their_files_are_gone(loras: Path):
+    asked: list[Request] = []
+    worker: Any = Mock(generate=lambda request, *_: asked.append(request))
+    model = LlamaModel(worker, ModelInfo("one", capabilities=("text", "lora")))
+    model.loras, model.own = loras, (str(loras / "two.gguf"),)
+    for adapters in ((("two", 0.0),), (("two", 0.0), ("one", 0.5))):
+        model.generate(Request(prompt="", adapters=adapters))
+    assert [request.adapters for request in asked] == [
+        ((str(loras / "two.gguf"), 0.0),),
+        ((str(loras / "one.gguf"), 0.5),),
+    ]
+    with pytest.raises(Refused, match="There is no adapter “two”"):
+        model.generate(Request(prompt="", adapters=(("two", 0.5),)))
+
+
 class Hung:
     """A worker whose engine answers nothing any more."""
 

@@ -93,6 +93,7 @@ async def test_what_a_load_leaves_out_is_told(
     class Opened:
         worker = None
         info = ModelInfo("stories", context_length=2048)
+        own: Any = ()
 
     async def open(self: Any, path: Path, options: Any, report: Any) -> Any:
         opened.append(options.lora)
@@ -111,6 +112,7 @@ async def test_what_a_load_leaves_out_is_told(
         options = loader.Options(lora=("noise = 0.5", "gone = 2", "away.gguf"))
         await loader.open(path, options, None)
         assert opened == [(f"{app.kernel.loras / 'noise.gguf'} = 0.5",)]
+        assert [*Opened.own] == [str(app.kernel.loras / "noise.gguf")]
         assert told == [
             "stories was loaded without the adapters gone, away.gguf, which are not below loras/. "
             "Put them there, or take them out of the option LoRA."

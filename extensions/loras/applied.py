@@ -87,22 +87,13 @@ class Applied:
 
     async def drop_gone(self) -> bool:
         """Apply no longer what is gone from the folder, and tell it; says whether anything was."""
-        model, own = self._slot.model, self.able.own
+        model = self._slot.model
         if not model or self._life() is not self._met or self._changing.locked():
             return False
-        if all(self._shelf.has(name) for name, _ in (*self.now, *own)):
+        if all(self._shelf.has(name) for name, _ in self.now):
             return False
         async with self._changing:
-            now, left = self.now, tuple(each for each in own if self._shelf.has(each[0]))
-            self.able = structs.replace(self.able, own=left)
-            if own and not left:  # Nothing can be named in a request that leaves them out.
-                name, folder = model.info.name, self._ext.loras.name
-                self._say(
-                    f"{name} was loaded with {_listed(own)}, which {_are(own)} gone from {folder}/ "
-                    "and still in use. To be without, load it again."
-                )
-                now = tuple(each for each in now if each[0] not in dict(own))
-            await self._keep(model, self._there(now))
+            await self._keep(model, self._there(self.now))
         return True
 
     async def meet(self, seconds: float | None = None) -> None:
@@ -182,7 +173,9 @@ class Applied:
         if self._asked:
             return await self._apply_asked(model)
         same = before.model == model.info.path and before.model
-        if same and before.own == self.able.own:
+        had = [each for each in before.own if self._shelf.has(each[0])]
+        has = [each for each in self.able.own if self._shelf.has(each[0])]
+        if same and had == has:
             return await self._restore(model, before.adapters)
         await self._keep(model, self.able.own)
         if before.adapters and not same:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from kernel.api import Model, Refused, Struct, WorkerDied, WorkerError
 
@@ -19,7 +20,7 @@ class Able(Struct, frozen=True):
     more: bool = False
     """Whether any adapter can come while it is loaded."""
     own: Weighted = ()
-    """Those of the list that it was loaded with."""
+    """Those of the list that it was loaded with, also where their files are gone since."""
     asked: bool = False
     """Whether its engine knows the call."""
 
@@ -43,7 +44,13 @@ async def read(model: Model, paths: Sequence[str]) -> None:
 
 
 def _named(own: Weighted, shelf: Shelf) -> Weighted:
-    """By the names that the list has; what lies elsewhere has none."""
+    """By the names that the list has, or had while their files were there; what lies elsewhere has
+    none."""
     names = {os.path.realpath(each.path): each.name for each in reversed(shelf.adapters)}
-    paths = [(os.path.realpath(path), weight) for path, weight in own]
-    return tuple((names[path], weight) for path, weight in paths if path in names)
+    root = Path(os.path.realpath(shelf.root))
+    paths = [(Path(os.path.realpath(path)), weight) for path, weight in own]
+    return tuple(
+        (names.get(str(path)) or path.relative_to(root).as_posix().removesuffix(".gguf"), weight)
+        for path, weight in paths
+        if str(path) in names or (path.is_relative_to(root) and not path.exists())
+    )

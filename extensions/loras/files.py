@@ -44,16 +44,16 @@ class Shelf:
 
     def __init__(self, root: Path) -> None:
         self.adapters: tuple[Adapter, ...] = ()
-        self._root = root
+        self.root = root
         self._known: dict[Path, Adapter] = {}
 
     def look(self) -> bool:
         """List them anew, reading only what changed; says whether anything did."""
         before, known = self.adapters, dict[Path, Adapter]()
-        for path, name in named(found(self._root), self._root).items():
+        for path, name in named(found(self.root), self.root).items():
             stamp, seen = _stamp(path), self._known.get(path)
             if not seen or (seen.stamp, seen.name) != (stamp, name):
-                seen = structs.replace(described(path, name, self._root), stamp=stamp)
+                seen = structs.replace(described(path, name, self.root), stamp=stamp)
             known[path] = seen
         self._known = known
         self.adapters = tuple(sorted(known.values(), key=lambda adapter: adapter.name.lower()))

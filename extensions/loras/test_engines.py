@@ -80,3 +80,24 @@ async def test_it_is_applied_weighted_and_removed(who: str, data: Path, environm
         await loras.apply([])
         assert await said(app) == STORY
         assert (app.kernel.slot().model is process) == (who != "prebuilt")
+
+
+@pytest.mark.parametrize("who", ["native", "prebuilt"])
+async def test_one_of_the_load_stays_switched_off_when_its_file_goes(
+    who: str, data: Path, environments_dir: Path
+):
+    extension, environment, model, name, options = ENGINES[who]
+    python = interpreter(environments_dir / environment)
+    settings = {"models": {"at_start": False}}
+    more = {"python": python, "data": data, "settings": settings}
+    async with running("loras", extension, **more) as app:
+        [models] = app.kernel.registry.values(MODELS)
+        [loras] = app.kernel.registry.values(LORAS)
+        for loader in app.kernel.registry.values(LOADERS):
+            cast(Any, loader).before = None
+        await models.look()
+        await models.load(model, extension, {**options, "lora": [name]})
+        assert await said(app) == ADAPTED
+        await loras.apply([])
+        (data / "loras" / f"{name}.gguf").unlink()
+        assert await said(app) == STORY

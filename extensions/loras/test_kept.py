@@ -83,17 +83,44 @@ async def test_an_adapter_whose_file_goes_is_applied_no_more_and_told(data: Path
         assert loader.loads == 1
 
 
-async def test_a_model_that_was_loaded_with_one_that_goes_answers_and_says_so(data: Path):
+async def test_an_adapter_of_the_load_whose_file_goes_is_applied_no_more_and_told(data: Path):
     async with served(data, more=False) as (app, loader, loras):
         await load(app, "one.gguf", lora=["verse = 0.5"])
         page = await app.open("/models/loras")
         assert await asked(app, loader) == (("verse", 0.5),)
         (data / "loras" / "verse.gguf").unlink()
-        assert await asked(app, loader) == (), "it can be named no more"
-        await page.until("one was loaded with verse, which is gone from loras/ and still in use")
-        assert "no longer applied" not in page.html
+        assert await asked(app, loader) == (("verse", 0.0),)
+        await page.until("verse is not below loras/ and no longer applied.")
+        await page.until("No adapter is applied to <b>one</b>")
         await loras.apply([])
-        assert await asked(app, loader) == ()
+        assert await asked(app, loader) == (("verse", 0.0),)
+
+
+async def test_an_adapter_that_is_switched_off_stays_off_when_its_file_goes(data: Path):
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf", lora=["verse = 0.5"])
+        page = await app.open("/models/loras")
+        await loras.apply([])
+        (data / "loras" / "verse.gguf").unlink()
+        await page.act("loras.look")
+        await page.until("No adapter is applied to <b>one</b>")
+        assert await asked(app, loader) == (("verse", 0.0),)
+        await loras.apply([("deep/er/bard", 0.5)])
+        assert await asked(app, loader) == (("deep/er/bard", 0.5),)
+        assert "verse is not below" not in page.html, "it was applied no more before"
+        await app.kernel.slot().unload()
+        await app.kernel.slot().reload()
+        assert await asked(app, loader) == (("deep/er/bard", 0.5),), "it comes back alone"
+
+
+@pytest.mark.parametrize("name", ["verse", "deep/er/bard"])
+async def test_it_stays_off_when_the_extension_begins_anew(data: Path, name: str):
+    async with served(data, more=False) as (app, loader, loras):
+        await load(app, "one.gguf", lora=[f"{name} = 0.5"])
+        await loras.apply([])
+        (data / "loras" / f"{name}.gguf").unlink()
+        await app.kernel.restart("loras")
+        assert await asked(app, loader) == ((name, 0.0),)
 
 
 async def test_a_damaged_memory_is_begun_anew(data: Path, caplog: pytest.LogCaptureFixture):

@@ -24,7 +24,10 @@ SLICE = 0.3
 GROWING = 5.0
 """Seconds after its last change for which a file that makes no sense may still be on its way."""
 PAUSE = 60.0
-"""Seconds until what could not be read is read again: the disk was asleep, or memory short."""
+"""Seconds until what could not be read is read again: the disk was asleep, or memory short. Each
+time that it cannot be read either, twice as many pass."""
+LONGEST = 3600.0
+"""The most seconds of such a pause."""
 COMES = "It is being written, or was cut off. It is looked at again in a moment."
 log = logging.getLogger(__name__)
 Known = dict[str, tuple[int, Described]]
@@ -45,10 +48,14 @@ class Catalogue:
         self._ext, self._changed = ext, changed
         self._file = ext.data / "described.msgpack"
         self._known: Known = {}
+        self._written: Known = {}
+        """What the file holds."""
         self._unsure: Known = {}
         """What says something else in a moment, perhaps: it is not written down."""
         self._next: dict[str, float] = {}
         """When each of them is read again, in the seconds of `time.monotonic`."""
+        self._pauses: dict[str, tuple[int, float]] = {}
+        """By the name of what could not be read its stamp, and the pause since."""
         self._loaded, self._lock = False, asyncio.Lock()
         self._models: Sequence[ModelFile] = ()
         self._reading: asyncio.Task[None] | None = None
@@ -93,7 +100,7 @@ class Catalogue:
         await self._load()
         self._models = models
         names = {model.name for model in models}
-        for known in (self._known, self._unsure, self._next):
+        for known in (self._known, self._unsure, self._next, self._pauses):
             for name in known.keys() - names:
                 del known[name]
         if not self.busy and self._left():
@@ -122,8 +129,11 @@ class Catalogue:
                     await self._changed()
         finally:
             await asyncio.shield(asyncio.to_thread(headers.close))
-        kept = msgspec.msgpack.encode(Kept(RULES, self._known))
-        await self._ext.thread(write, self._file, kept)
+        if self._known != self._written:
+            known = dict(self._known)
+            kept = msgspec.msgpack.encode(Kept(RULES, known))
+            await self._ext.thread(write, self._file, kept)
+            self._written = known
 
     def _note(self, model: ModelFile, answer: Answer) -> None:
         facts = {**structs.asdict(answer), "name": model.name, "size": model.size}
@@ -132,11 +142,15 @@ class Catalogue:
             return
         growing = bool(answer.trouble) and _fresh(model.path)
         said = Described(**{**facts, "trouble": COMES} if growing else facts)
-        for known in (self._known, self._unsure, self._next):
+        stamp, before = self._pauses.get(name, (model.stamp, 0.0))
+        for known in (self._known, self._unsure, self._next, self._pauses):
             known.pop(name, None)
-        if growing or passing:
-            self._unsure[name] = model.stamp, said
-            self._next[name] = time.monotonic() + (0 if growing else PAUSE)
+        if growing:
+            self._unsure[name], self._next[name] = (model.stamp, said), time.monotonic()
+        elif passing:
+            pause = min(2 * before, LONGEST) if before and stamp == model.stamp else PAUSE
+            self._pauses[name] = model.stamp, pause
+            self._unsure[name], self._next[name] = (model.stamp, said), time.monotonic() + pause
         else:
             self._known[name] = model.stamp, said
 
@@ -144,6 +158,7 @@ class Catalogue:
         async with self._lock:
             if not self._loaded:
                 self._known = await self._ext.thread(_kept, self._file)
+                self._written = dict(self._known)
                 self._loaded = True
 
 

@@ -18,7 +18,7 @@ LARGEST = 1 << 20
 """Bytes of an answer."""
 START = "import sys; from kernel.worker_host import load_code; load_code(sys.argv[1])()"
 ROOT = Path(__file__).parents[2]
-GAVE_UP = "Reading its header took too long, or was cut short. It is tried again in a minute."
+GAVE_UP = "Reading its header took too long, or was cut short. It is tried again later."
 
 
 @built

@@ -1,6 +1,7 @@
 """What is read of a model's files, and which loader they are for, by the rules of every era."""
 # ruff: noqa: E501, rows of forms
 
+import asyncio
 import importlib
 import json
 import os
@@ -8,6 +9,7 @@ import struct
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,6 +18,7 @@ import pytest
 from extensions.models import detection, headers, rows, words, worker
 from extensions.models.api import MODELS
 from extensions.models.detection import Look
+from extensions.models.files import ModelFile
 from extensions.models.headers import Answer, Headers
 from kernel.testing import App, Scripted, ScriptedLoader, running
 from tests.ggufs import a_gguf
@@ -426,16 +429,51 @@ async def test_a_model_whose_header_could_not_be_read_once_is_read_again(
         monkeypatch.setattr(headers, "start", killed)
         put(app, "good.gguf", a_gguf({"general.name": "Good"}), at=1)
         page = await app.open("/models")
-        await page.until("good.gguf.*was cut short. It is tried again in a minute")
+        await page.until("good.gguf.*was cut short. It is tried again later")
         [models] = app.kernel.registry.values(MODELS)
         said = await models.describe("good.gguf")
         assert said
         assert (said.trouble, read) == (headers.GAVE_UP, ["good.gguf"]), "not at every look"
         kept = app.kernel.data / "state/models/described.msgpack"
-        await app.until(kept.exists)
-        assert b"good.gguf" not in kept.read_bytes()
+        await app.until(lambda: not models._catalogue.busy)
+        assert not kept.exists(), "that is nothing to be kept"
         await app.until(lambda: not models._views._untold)  # Else it is read for the new list.
         models._catalogue._next["good.gguf"] -= 60  # A minute passes.
         page = await app.open("/models")
         await page.until("good.gguf.*llama · 16")
-        await app.until(lambda: b"good.gguf" in kept.read_bytes())
+        await app.until(kept.exists)
+        assert b"good.gguf" in kept.read_bytes()
+
+
+async def test_a_header_that_can_never_be_read_is_tried_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    catalogue, wrote = importlib.import_module("extensions.models.catalogue"), list[Path]()
+    answer = Answer(trouble=headers.GAVE_UP, passing=True)
+    monkeypatch.setattr(catalogue.Headers, "read", lambda self, path: answer)
+    monkeypatch.setattr(catalogue, "write", lambda file, data: wrote.append(file))
+
+    async def thread(call: Any, *args: Any) -> Any:
+        return call(*args)
+
+    async def changed() -> None:
+        """Nobody looks."""
+
+    ext = SimpleNamespace(
+        data=tmp_path, thread=thread, spawn=lambda work, name: asyncio.ensure_future(work)
+    )
+    known = catalogue.Catalogue(ext, changed)
+    for stamp, rounds in ((1, 9), (2, 2)):
+        pauses = list[int]()
+        for _ in range(rounds):
+            await known.refresh([ModelFile("a.gguf", tmp_path / "a.gguf", (), 9, stamp)])
+            await known._reading
+            pauses.append(round((known._next["a.gguf"] - time.monotonic()) / 60))
+            known._next["a.gguf"] = 0
+        assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60][:rounds], "anew where the file changed"
+    assert not wrote
+    answer = Answer(title="Read")
+    for stamp in (2, 2, 3):
+        await known.refresh([ModelFile("a.gguf", tmp_path / "a.gguf", (), 9, stamp)])
+        await known._reading
+    assert len(wrote) == 2, "what is known did not change"
