@@ -90,7 +90,8 @@ class Applied:
         model = self._slot.model
         if not model or self._life() is not self._met or self._changing.locked():
             return False
-        if all(self._shelf.has(name) for name, _ in self.now):
+        names = [name for name, _ in self.now]
+        if not names or await self._ext.thread(lambda: all(map(self._shelf.has, names))):
             return False
         async with self._changing:
             await self._keep(model, self._there(self.now))
