@@ -1,12 +1,14 @@
 """The same adapter in both forms, applied in the page's way: every engine writes the same."""
 
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from extensions.loras.api import LORAS
+from extensions.loras.api import LORAS, Loras
 from extensions.models.api import MODELS
 from kernel.api import LOADERS, Refused, Sampling
 from kernel.testing import App, running
@@ -46,12 +48,12 @@ async def said(app: App) -> str:
     return await app.say("Once upon a time", sampling=sampling)
 
 
-@pytest.mark.parametrize(
-    "who",
-    [pytest.param(who, marks=[pytest.mark.long] if who in SLOW else []) for who in ENGINES],
-)
-async def test_it_is_applied_weighted_and_removed(who: str, data: Path, environments_dir: Path):
-    extension, environment, model, name, options = ENGINES[who]
+@asynccontextmanager
+async def loaded(
+    who: str, data: Path, environments_dir: Path, **options: Any
+) -> AsyncIterator[tuple[App, Loras]]:
+    """A server whose model an engine has loaded."""
+    extension, environment, model, _, usual = ENGINES[who]
     python = interpreter(environments_dir / environment)
     settings = {"models": {"at_start": False}}
     more = {"python": python, "data": data, "settings": settings}
@@ -61,7 +63,17 @@ async def test_it_is_applied_weighted_and_removed(who: str, data: Path, environm
         for loader in app.kernel.registry.values(LOADERS):
             cast(Any, loader).before = None  # The environment is there: nothing is compiled.
         await models.look()
-        await models.load(model, extension, options)
+        await models.load(model, extension, {**usual, **options})
+        yield app, loras
+
+
+@pytest.mark.parametrize(
+    "who",
+    [pytest.param(who, marks=[pytest.mark.long] if who in SLOW else []) for who in ENGINES],
+)
+async def test_it_is_applied_weighted_and_removed(who: str, data: Path, environments_dir: Path):
+    _, _, model, name, _ = ENGINES[who]
+    async with loaded(who, data, environments_dir) as (app, loras):
         process = app.kernel.slot().model
         assert await said(app) == STORY
         for foreign in ("wide", "plays" if model == "one.gguf" else "bard"):
@@ -86,17 +98,8 @@ async def test_it_is_applied_weighted_and_removed(who: str, data: Path, environm
 async def test_one_of_the_load_stays_switched_off_when_its_file_goes(
     who: str, data: Path, environments_dir: Path
 ):
-    extension, environment, model, name, options = ENGINES[who]
-    python = interpreter(environments_dir / environment)
-    settings = {"models": {"at_start": False}}
-    more = {"python": python, "data": data, "settings": settings}
-    async with running("loras", extension, **more) as app:
-        [models] = app.kernel.registry.values(MODELS)
-        [loras] = app.kernel.registry.values(LORAS)
-        for loader in app.kernel.registry.values(LOADERS):
-            cast(Any, loader).before = None
-        await models.look()
-        await models.load(model, extension, {**options, "lora": [name]})
+    name = ENGINES[who][3]
+    async with loaded(who, data, environments_dir, lora=[name]) as (app, loras):
         assert await said(app) == ADAPTED
         await loras.apply([])
         (data / "loras" / f"{name}.gguf").unlink()
