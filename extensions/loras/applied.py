@@ -94,6 +94,8 @@ class Applied:
         if not names or await self._ext.thread(lambda: all(map(self._shelf.has, names))):
             return False
         async with self._changing:
+            if model is not self._slot.model:
+                return False  # Another one came while the disk was asked.
             await self._keep(model, self._there(self.now))
         return True
 

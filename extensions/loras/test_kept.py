@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,30 @@ async def test_an_adapter_whose_file_goes_is_applied_no_more_and_told(data: Path
         await page.until("No adapter is applied to <b>one</b>.*There are no adapters yet")
         assert await asked(app, loader) == ()
         assert loader.loads == 1
+
+
+async def test_a_model_that_comes_while_the_disk_is_asked_keeps_its_own(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with served(data) as (app, loader, loras):
+        await load(app, "one.gguf")
+        await loras.apply([("verse", 1.0)])
+        (data / "loras" / "verse.gguf").unlink()
+        applied = loras._applied
+        thread = applied._ext.thread
+
+        async def slow(work: Any, *arguments: Any) -> Any:
+            with monkeypatch.context() as patch:
+                patch.setattr(applied._ext, "thread", thread)
+                await load(app, "two.gguf")
+                await loras.apply([("deep/er/bard", 0.5)])
+            return await thread(work, *arguments)
+
+        monkeypatch.setattr(applied._ext, "thread", slow)
+        assert not await applied.drop_gone()
+        monkeypatch.setattr(applied._ext, "thread", thread)
+        assert await asked(app, loader) == (("deep/er/bard", 0.5),)
+        assert applied._kept.name == "two"
 
 
 async def test_an_adapter_of_the_load_whose_file_goes_is_applied_no_more_and_told(data: Path):
