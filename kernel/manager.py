@@ -102,12 +102,13 @@ class Kernel:
 
     def absent(self, id: str) -> str:
         """Why an extension answers nothing just now, in a sentence."""
+        status = self.records[id].status if id in self.records else Status.OFF
         why = "is switched off. Switch it on in Settings."
-        if id in self.records and self.records[id].is_(Status.RUNNING):
+        if status is Status.RUNNING:
             why = "has nothing of that name. Check how it is written."
-        elif id in self.records and self.records[id].is_(Status.STARTING):
+        elif status is Status.STARTING:
             why = "is still starting. Try again in a moment."
-        elif id in self.records and self.enabled(id) and not self.records[id].is_(Status.OFF):
+        elif status is not Status.OFF and self.enabled(id):
             why = "does not run. Its card in Settings says why."
         return f"{self.name(id)} {why}"
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from extensions.characters.api import INSERTED, Library
 from extensions.prompts.api import Prompts, system
 from extensions.roleplay.api import Play, play_of
-from kernel.api import UNSET, Image, Message, Request, Text, Turn
+from kernel.api import Image, Message, Request, Text, Turn
 
 COMMAND = """\
 Read the conversation below and write what <|character|> says next. Write the words of \
@@ -75,13 +75,12 @@ class ChatInstruct:
     async def _said(self, play: Play, turn: Turn, history: Sequence[Message]) -> str:
         """The command with its macros and the name, the conversation's place still open."""
         command = play.options.command.strip() or self.usual_command
-        said, seed = [*history, *turn.messages], turn.sampling.seed
         expanded = await self._library.expand(
             command,
             play.character,
             play.persona,
-            said,
-            seed=f"{turn.conversation_id} {len(said)}" if seed is UNSET or seed < 0 else seed,
+            [*history, *turn.messages],
+            seed=play.seed,
             conversation=turn.conversation_id or "",
             idle=timedelta(seconds=play.options.idle),
             company=play.company,

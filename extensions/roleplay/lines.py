@@ -40,6 +40,8 @@ class Play(Struct, frozen=True):
     messages: tuple[Message, ...]
     """The system message first, if there is one, and the user's or the reply's beginning last."""
     continue_: bool
+    seed: int | str
+    """Of all dice of this turn."""
     others: tuple[str, ...] = ()
     """The names of other characters who are there."""
     company: Company = Company()
@@ -68,14 +70,15 @@ async def play_of(library: Library, turn: Turn, history: Sequence[Message], told
     options = Options.of(turn)
     character, persona = await pair_of(library, options)
     said = [*history, *turn.messages]
-    seed = turn.sampling.seed
+    own = turn.sampling.seed
+    seed = f"{turn.conversation_id} {len(said)}" if own is UNSET or own < 0 else own
     company = await company_of(library, options)
     scene = await library.scene(
         character,
         persona,
         said,
         system=told,
-        seed=f"{turn.conversation_id} {len(said)}" if seed is UNSET or seed < 0 else seed,
+        seed=seed,
         conversation=turn.conversation_id or "",
         idle=timedelta(seconds=options.idle),
         continuing=turn.continue_ or options.impersonate,
@@ -91,7 +94,9 @@ async def play_of(library: Library, turn: Turn, history: Sequence[Message], told
     before = [scene.system, introduced(others), *map(_example, scene.examples)]
     context = "\n\n".join(text for text in before if text)
     messages = (*system(context), *named)
-    return Play(options, scene, character, persona, messages, continue_, tuple(others), company)
+    return Play(
+        options, scene, character, persona, messages, continue_, seed, tuple(others), company
+    )
 
 
 def names(char: str) -> re.Pattern[str]:
