@@ -263,6 +263,7 @@ TEXTS = {
     "data Speaker.name": STORED,
     "data Speaker.*": IDS,
     "data Play.others": ENGINE,
+    "data Play.seed": "never shown: dice are thrown from it",
     "data Found.message": IDS,
     "data Found.*": TITLES,
     "data Generated.slot": CODE,
