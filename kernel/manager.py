@@ -110,6 +110,8 @@ class Kernel:
             why = "is still starting. Try again in a moment."
         elif status is not Status.OFF and self.enabled(id):
             why = "does not run. Its card in Settings says why."
+        elif id in self.records and self.enabled(id) and self.records[id].reason:
+            why = f"does not run. {self.records[id].reason}"  # It waits for another.
         return f"{self.name(id)} {why}"
 
     @property

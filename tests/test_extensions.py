@@ -440,9 +440,9 @@ async def test_what_needs_it_stops_and_starts_with_it(tmp_path: Path, again: str
             await kernel.stop("base", Status.QUARANTINED, "It failed.")
         if again != "restart":
             assert [kernel.records[id].status for id in ids[1:]] == [Status.OFF, Status.OFF]
-            assert (
-                kernel.records["middle"].reason == "It needs base, and starts again when that does."
-            )
+            why = "It needs base, and starts again when that does."
+            assert kernel.records["middle"].reason == why
+            assert kernel.absent("middle") == f"middle does not run. {why}"
         if again == "toggle":
             await kernel.changes.toggle("base", on=True)
         else:

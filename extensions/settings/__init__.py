@@ -5,7 +5,7 @@ from typing import Any
 
 from extensions.settings.actions import Appearance, Configure, Move, Reset, Retry, Run, Toggle
 from extensions.settings.builds import choosing
-from extensions.settings.cards import about, access, card, cards, other_problems, problems_of
+from extensions.settings.cards import about, access, card, cards, look, other_problems, problems_of
 from extensions.settings.sections import Sections
 from kernel.api import (
     PANELS,
@@ -103,7 +103,7 @@ async def setup(ext: Extension[Any]) -> None:
     @ext.on(SectionChanged)
     async def section_changed(event: SectionChanged) -> None:
         if event.name == "appearance":
-            await ext.push("_appearance.html", oob=True, theme=kernel.theme)
+            await ext.push("_appearance.html", oob=True, **look(kernel))
             tag = '<span id="page-theme" hidden data-theme="{}" hx-swap-oob="true"></span>'
             ext.push_html(tag.format(kernel.theme.replace("system", "")), Everyone(), "theme")
         elif event.name == "order":
@@ -138,7 +138,7 @@ async def setup(ext: Extension[Any]) -> None:
             "missing": sections.missing(section),
             "cards": cards(kernel),
             "problems": other_problems(kernel),
-            "theme": kernel.theme,
+            **look(kernel),
             "access": access(kernel),
             "about": about(kernel),
         }

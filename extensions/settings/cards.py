@@ -78,6 +78,12 @@ def other_problems(kernel: Kernel) -> list[str]:
     return told
 
 
+def look(kernel: Kernel) -> dict[str, str]:
+    """How the page looks, and what the file says of it that cannot be used."""
+    wrong = kernel.settings.problems.get("appearance.theme", "")
+    return {"theme": kernel.theme, "wrong": wrong}
+
+
 def _shown(field: Field) -> str:
     """What a form holds that nobody touched, see _form.html."""
     if field.kind == "secret" or (field.kind == "number" and not field.changed):

@@ -225,6 +225,10 @@ async def test_what_is_wrong_with_the_whole_file_shows_above_the_cards(tmp_path:
             app.kernel.theme  # noqa: B018  the section is known once it was asked for
             await edited(app, tmp_path, text)
             await page.until(f'id="settings-problems" hx-swap-oob[^>]*>((?!</div>).)*{said}')
+            if "pink" in text:
+                await page.until(
+                    'id="settings-appearance"((?!</form>).)*role="alert">Theme must be'
+                )
         page.html = ""
         await page.act("settings.configure", id="example", speed="2")
         await page.until('id="settings-example"((?!</li>).)*Correct it')
