@@ -28,19 +28,17 @@ NOWHERE = {
 
 
 def nowhere(kernel: "Kernel", scope: Scope, tab: str) -> Response:
-    """What is said where nothing answers: that it is still starting, or that there is nothing."""
+    """What is said where nothing answers: whose address it is and why, or that there is nothing."""
     records, path = kernel.records, str(scope["path"])
-    owner = tab if tab in records else ""
-    for id, record in records.items():
-        if record.is_(Status.STARTING) and record.manifest and record.manifest.serves(path):
-            owner = id
+    claims = [r for r in records.values() if r.manifest and r.manifest.serves(path)]
+    asleep = sorted((not r.is_(Status.STARTING), r.id) for r in claims if not r.is_(Status.RUNNING))
+    owner = asleep[0][1] if asleep else tab if tab in records else ""
     starts = bool(owner) and records[owner].is_(Status.STARTING)
     status, headers = (503, {"Retry-After": "1"}) if starts else (404, {})
     if scope["method"] not in ("GET", "HEAD") or not reads_html(scope):
-        still = (
-            {**NOWHERE, "message": kernel.absent(owner), "code": "starting"} if starts else NOWHERE
-        )
-        return JSONResponse({"error": still}, status, headers)
+        error = NOWHERE | ({"code": "starting"} if starts else {})
+        error |= {"message": kernel.absent(owner)} if owner else {}
+        return JSONResponse({"error": error}, status, headers)
     title = "This page is not here yet" if starts else "This page does not exist"
     text = kernel.absent(owner) if owner else "Check the address."
     html = kernel.pages.render("error.html", title=title, text=text)
