@@ -118,11 +118,12 @@ class NewPersona(Action, frozen=True):
 
 
 class KeepPersona(Action, frozen=True):
-    """Change a persona."""
+    """Change a persona; `stamp` as in `Save`."""
 
     id: str
     name: Name
     description: str = ""
+    stamp: str = ""
 
 
 class DeletePersona(Action, frozen=True):

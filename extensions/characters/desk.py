@@ -5,12 +5,13 @@ from typing import Any
 
 from kernel.api import Client, Extension, Refused
 
+from .actions import KeepPersona
 from .cards import Card
 from .exchange import Exchange
 from .folder import CHARX, bounded
 from .forms import redrawn, taken
 from .library import Library, Renamed
-from .pages import Pages, stamp_of
+from .pages import Pages, stamp_of, stamp_of_persona
 from .trash import Trash
 
 CHANGED = (
@@ -117,8 +118,17 @@ class Desk:
         await self._library.change(self._library.people.create, name, description)
         self._changed()
 
-    async def keep_persona(self, id: str, name: str, description: str) -> None:
-        await self._library.change(self._library.people.update, id, name, description)
+    async def keep_persona(self, action: KeepPersona, client: Client) -> None:
+        people, id = self._library.people, action.id
+
+        def write() -> bool:
+            fresh = action.stamp in ("", stamp_of_persona(people.get(id)))
+            if fresh:
+                people.update(id, action.name, action.description)
+            return fresh
+
+        if not await self._library.change(write):
+            return self._pages.tell_persona(client, await self._library.persona(id))
         self._changed()
 
     async def delete_persona(self, client: Client, id: str) -> None:

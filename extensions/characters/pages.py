@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
+from msgspec import structs
 
 from kernel.api import Client, Extension, Refused
 
@@ -119,6 +120,12 @@ class Pages:
             html = self._ext.render("_face.html", character=character, oob=True)
             for page in pages:
                 self._ext.push_html(html, page)
+
+    def tell_persona(self, client: Client, persona: Persona) -> None:
+        """That a persona's file was changed since its form was drawn; what is typed stays."""
+        stamp = stamp_of_persona(persona)
+        html = self._ext.render("_persona_stamp.html", id=persona.id, stamp=stamp, changed=True)
+        self._ext.push_html(html, client)
 
     def tell_everywhere(self, client: Client, id: str) -> None:
         """The switch of a lorebook that is told everywhere; what is typed below it stays."""
@@ -254,7 +261,10 @@ class Pages:
             "reading": reading,
             "folder": str(self._library.folder.root),
             "worlds": await self._ext.thread(self._worlds),
-            "personas": await self._library.personas(),
+            "personas": [
+                {**structs.asdict(each), "stamp": stamp_of_persona(each)}
+                for each in await self._library.personas()
+            ],
             "persona": settings.persona,
             "deleted": [
                 {**each._asdict(), "at": f"{datetime.fromtimestamp(each.at):%Y-%m-%d %H:%M}"}
@@ -276,3 +286,8 @@ def brief(text: str, character: Character, persona: Persona) -> str:
 def stamp_of(words: Mapping[str, Any]) -> str:
     """What a form says the words of its file were; another picture changes none of them."""
     return hashlib.sha256(msgspec.json.encode(words)).hexdigest()
+
+
+def stamp_of_persona(persona: Persona) -> str:
+    """The same of a persona's form."""
+    return stamp_of({"name": persona.name, "description": persona.description})

@@ -635,6 +635,15 @@ async def test_personas_are_kept_chosen_and_deleted():
         file.write_text("# mine\nname: Ann\nuser_bio: A rider.\nmore: 1\n")
         await page.act("characters.keep_persona", id="Ann", name="Anna", description="A rider.")
         assert file.read_text() == "# mine\nname: Anna\nuser_bio: A rider.\nmore: 1\n"
+        drawn = (await page.until(r'Anna.*name="stamp" value="\w+')).rpartition('"')[2]
+        file.write_text("name: Anna\nuser_bio: A sailor.\n")
+        said = {"id": "Ann", "name": "Anna", "description": "A pilot."}
+        await page.act("characters.keep_persona", stamp=drawn, **said)
+        now = r'of-Ann-stamp.*value="\w+'
+        now = (await page.until(now + '"((?!</span>).)*changed elsewhere')).split('"')[-2]
+        assert file.read_text() == "name: Anna\nuser_bio: A sailor.\n"
+        await page.act("characters.keep_persona", stamp=now, **said)
+        assert file.read_text() == "name: Anna\nuser_bio: A pilot.\n"
         await page.act("characters.choose_persona", id="Ann")
         assert app.extension("characters").settings.persona == "Ann"
         await page.until("Not the default")
