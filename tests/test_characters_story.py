@@ -125,7 +125,12 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
         await expect(page.locator("#characters-persona-of-Bea-no")).to_be_visible()
         about = page.locator("#characters-persona-of-Bea-about")
         await expect(about).to_have_value("Half a thought")
-        await page.locator("#characters-persona-of-Bea").get_by_text("Save").click()
+        bea = page.locator("#characters-persona-of-Bea")
+        await bea.get_by_role("button", name="Save", exact=True).click()
+        await expect(bea.get_by_role("status")).to_contain_text("changed elsewhere")
+        await shoot(page, "persona-changed-elsewhere")
+        await expect(about).to_have_value("Half a thought")
+        await bea.get_by_role("button", name="Save", exact=True).click()
         await expect(page.locator("#characters-persona-of-Bea summary span")).to_have_text(
             ["Bea", "default"]
         )
