@@ -15,7 +15,7 @@ import msgspec
 from kernel.bus import Bus
 from kernel.contract import Refused
 from kernel.files import passing, set_aside, write
-from kernel.guard import contained
+from kernel.guard import called, contained
 from kernel.sampling import Struct
 
 log = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ class Jobs:
     ) -> Job:
         job = Job(self, f"{owner}-{next(self._ids)}", owner, f"{title}", awaited)
         self.running[job.progress.id] = job
-        job.start(work(job))
+        job.start(called(work, job))
         return job
 
     def said(self, job: Job) -> None:
@@ -189,7 +189,7 @@ class Jobs:
 
         async def work(job: Job) -> Any:
             job.checkpoint, job.keep = kept.checkpoint, keep_later
-            return await run(job, kept.params)
+            return await called(run, job, kept.params)
 
         if not file:
             try:

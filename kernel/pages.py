@@ -15,7 +15,7 @@ from markupsafe import Markup
 from kernel.clients import Client
 from kernel.compiled import Compiled
 from kernel.files import stamp
-from kernel.guard import SwitchedOff
+from kernel.guard import SwitchedOff, called
 from kernel.points import Entry, Point, Registry
 from kernel.waiting import GRACE
 
@@ -157,7 +157,7 @@ async def drawn(
     async def draw() -> Markup:
         INSIDE.set(inside)
         try:
-            context: Any = await entry.value.context(client, subject)
+            context: Any = await called(entry.value.context, client, subject)
         finally:
             inside.open = False
         if not isinstance(context, Mapping):

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from kernel.contract import Delta, Message, Request, Turn
+from kernel.guard import called
 from kernel.points import Point
 from kernel.sampling import Struct
 
@@ -67,6 +68,6 @@ def whole_text(change: Callable[[str], Awaitable[str]]) -> OutputModifier:
                 texts[delta.choice] = delta.onto(texts.get(delta.choice, ""))
             yield delta
         for choice, text in texts.items():
-            yield Delta(await change(text), replace=True, choice=choice)
+            yield Delta(await called(change, text), replace=True, choice=choice)
 
     return modifier

@@ -572,6 +572,11 @@ WRONG = {
         "TypeError: Can only set `ge` on a numeric type",
     ),
     "setup": ("def setup(ext): ...", "TypeError: setup must be “async def” (__init__.py, line 4)"),
+    "spawn": (
+        "async def tick(): ...\nasync def setup(ext):\n    ext.spawn(tick)",
+        "TypeError: spawn takes what an “async def” gives when it is called: spawn(tick()) "
+        "(__init__.py, line 6)",
+    ),
 }
 
 
@@ -588,6 +593,33 @@ async def test_a_slip_of_an_author_is_told_on_its_own_card(tmp_path: Path, code:
         assert app.kernel.absent(id) == "bad does not run. Its card in Settings says why."
         await app.kernel.changes.toggle(id, on=False)
         assert app.kernel.absent(id) == "bad is switched off. Switch it on in Settings."
+
+
+NOT_ASYNC = """
+from kernel.api import OUTPUT, PANELS, Panel, Phase, whole_text
+def work(job): ...
+def context(client, subject): return {}
+def change(text): return text
+async def setup(ext):
+    ext.begin = lambda: ext.job("Counting", work)
+    ext.add(PANELS, Panel("tab", "it.html", context))
+    ext.on(OUTPUT, rewrites=True)(whole_text(change))
+"""
+
+
+async def test_a_plain_def_where_it_has_to_be_async_is_told_by_its_name_and_line(tmp_path: Path):
+    id = write(tmp_path, "bad", NOT_ASYNC)
+    (tmp_path / id / "templates").mkdir()
+    (tmp_path / id / "templates" / "it.html").write_text("It.")
+    async with running(id, folders=[tmp_path], model=Scripted("Hi.")) as app:
+        extension: Any = app.extension(id)
+        with pytest.raises(TypeError, match=r"^work must be “async def” \(__init__.py, line 3\)"):
+            await extension.begin().done
+        await app.open("/bad")
+        assert await app.say("Hello") == "Hi."
+        told = "; ".join(app.kernel.trouble[id])
+        assert "panel it.html: TypeError: context must be “async def” (__init__.py, line 4" in told
+        assert "output: TypeError: change must be “async def” (__init__.py, line 5" in told
 
 
 async def test_secrets_that_may_not_be_read_hide_no_other_card(tmp_path: Path):
