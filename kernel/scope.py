@@ -70,7 +70,7 @@ class Scope:
     def spawn(self, work: Coroutine[Any, Any, T], name: str = "") -> "asyncio.Task[T]":
         """Run `work` in the background; it is cancelled when the extension stops."""
         if not inspect.iscoroutine(work):
-            raise TypeError("spawn takes what an “async def” gives when it is called: spawn(tick())")
+            raise TypeError("spawn takes what an “async def” gives when called: spawn(tick())")
         task = asyncio.create_task(contained(work), name=f"{self.id}:{name}")
         task.add_done_callback(lambda _: work.close())  # It may end before it began.
         self._tasks.add(task)

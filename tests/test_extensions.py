@@ -574,7 +574,7 @@ WRONG = {
     "setup": ("def setup(ext): ...", "TypeError: setup must be “async def” (__init__.py, line 4)"),
     "spawn": (
         "async def tick(): ...\nasync def setup(ext):\n    ext.spawn(tick)",
-        "TypeError: spawn takes what an “async def” gives when it is called: spawn(tick()) "
+        "TypeError: spawn takes what an “async def” gives when called: spawn(tick()) "
         "(__init__.py, line 6)",
     ),
 }
