@@ -132,7 +132,7 @@ class Request(Struct, frozen=True):
 
     def needs(self) -> "list[Capability]":
         """What a model has to be able to do for it."""
-        parts = (part for message in self.messages or () for part in message.parts)
+        parts = [part for message in self.messages or () for part in message.parts]
         wants: dict[Capability, object] = {
             "grammar": self.grammar,
             "logprobs": self.logprobs is not None,
@@ -140,6 +140,7 @@ class Request(Struct, frozen=True):
             "processors": self.processors,
             "tools": self.tools,
             "images": any(isinstance(part, Image) for part in parts),
+            "audio": any(isinstance(part, Audio) for part in parts),
         }
         return [name for name, wanted in wants.items() if wanted]
 
@@ -218,7 +219,7 @@ class Finish(Struct, frozen=True):
 # --- engines ----------------------------------------------------------------------------
 
 Capability = Literal[
-    "text", "logits", "logprobs", "grammar", "images", "embeddings", "lora", "training",
+    "text", "logits", "logprobs", "grammar", "images", "audio", "embeddings", "lora", "training",
     "batch", "state", "processors", "tools",
 ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from kernel.api import Audio, Image, Message, Part, Reasoning, Role, Text, ToolC
 from .problems import refused
 from .reading import decoded
 
-DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,", re.ASCII)
+DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
 FETCHES = (
     "Spindle does not fetch pictures from the network. Send it as a data URL: "
     "data:image/png;base64,…"

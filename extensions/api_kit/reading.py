@@ -58,7 +58,8 @@ def invalid(error: msgspec.ValidationError, hint: str = "", under: str = "") -> 
 
 
 def decoded(text: str, where: str) -> bytes:
-    """The bytes of a text in base64; raises Problem."""
+    """The bytes of a text in base64, which may be in lines; raises Problem."""
+    text = text.replace("\r", "").replace("\n", "")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -209,6 +209,27 @@ async def test_what_a_tool_shows_is_seen_after_all_results(served: Served, model
     assert (shown.role, [type(part) for part in shown.parts]) == ("user", [Image])
 
 
+@pytest.mark.parametrize(
+    "url", ["data:image/png;base64,iVBO\r\nRw0K\nGgo=\n", "data:image/png;a=b;base64,iVBORw0KGgo="]
+)
+async def test_a_picture_may_come_in_lines_and_with_more_said_of_it(
+    served: Served, model: Scripted, url: str
+):
+    model.info = structs.replace(model.info, capabilities=("text", "images"))
+    said = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
+    assert (await post(served, messages=said)).status_code == 200
+    messages = model.asked[-1].messages
+    assert messages
+    assert messages[-1].parts == (Image(b"\x89PNG\r\n\x1a\n", "image/png"),)
+
+
+async def test_sound_that_the_model_does_not_hear_is_refused(served: Served):
+    sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+    answer = await post(served, messages=[{"role": "user", "content": [sound]}])
+    assert answer.status_code == 400
+    assert "cannot do this: audio. Leave it out" in answer.json()["error"]["message"]
+
+
 async def test_a_limit_is_told(served: Served):
     said = (await post(served, messages=HELLO, max_tokens=1)).json()
     assert said["choices"][0]["finish_reason"] == "length"
