@@ -140,6 +140,8 @@ class WorkerModel:
 
     def __init__(self, worker: Worker, info: ModelInfo) -> None:
         self.worker, self.info, self.died = worker, info, worker.died
+        self.uses = 0
+        """How often it was asked for anything: replies and calls."""
 
     @property
     def busy(self) -> bool:
@@ -147,9 +149,11 @@ class WorkerModel:
         return self.worker.busy
 
     def generate(self, request: Request) -> Generation:
+        self.uses += 1
         return self.worker.generate(request)
 
     async def call(self, name: str, **data: Any) -> Any:
+        self.uses += 1
         return await self.worker.call(name, **data)
 
     async def close(self) -> None:

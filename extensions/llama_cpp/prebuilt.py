@@ -138,7 +138,7 @@ class Prebuilt:
                 self._weights([(path, 1.0) for path in data.get("paths", ())])
                 return {"own": self._loras, "more": False}
             case "embed":
-                return self._vectors.embed(data["texts"])
+                return self._vectors.embed(data["texts"], cancelled)
             case "scores":
                 raise Refused(NO_SCORES)
             case _:

@@ -4,9 +4,12 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from extensions.engine_kit.api import Gguf
+from extensions.engine_kit.api import STOPPED, Gguf
 from extensions.llama_cpp.meaning import pooling
 from kernel.contract import Refused
+
+TOGETHER = 64
+"""Texts that are given to llama.cpp at once."""
 
 
 class Vectors:
@@ -16,11 +19,20 @@ class Vectors:
         self._parameters, self._file = parameters, file
         self._server: Any = None
 
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """A vector of length 1 of each text; raises Refused for what is too long or empty."""
+    def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[list[float]]:
+        """A vector of length 1 of each text; raises Refused for what is too long or empty, and
+        when it is given up between some and the next."""
         if not all(texts):
             raise Refused("An empty text has no vector. Leave it out.")
         self._server = self._server or self._made()
+        vectors: list[list[float]] = []
+        for begin in range(0, len(texts), TOGETHER):
+            if cancelled():
+                raise Refused(STOPPED)
+            vectors += self._of(texts[begin : begin + TOGETHER])
+        return vectors
+
+    def _of(self, texts: Sequence[str]) -> list[list[float]]:
         answer: dict[str, Any] = self._server.handle_embeddings({"input": list(texts)})
         if "error" in answer or "data" not in answer:
             said = str(answer.get("error", {}).get("message", "it did not say why"))

@@ -3,25 +3,27 @@
 import asyncio
 import itertools
 import socket
+import subprocess
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import psutil
 import pytest
 
-from extensions.engine_kit.api import Gguf
+from extensions.engine_kit.api import STOPPED, Gguf
 from extensions.llama_cpp import meaning
 from extensions.llama_cpp.honoured import HONOURED
 from extensions.llama_cpp.meaning import SMALL, tokens_at_once
 from extensions.llama_cpp.options import FLAGS, Options, complete, with_flags
 from extensions.llama_cpp.prebuilt_sampling import HONOURED as PREBUILT
-from kernel.api import LOADERS, Message, Text, WorkerError, check, fields
+from extensions.llama_cpp.prebuilt_vectors import Vectors
+from kernel.api import LOADERS, Message, Refused, Text, WorkerError, check, fields
 from kernel.testing import running
 from tests.engines.guide import GGUF as GUIDE
 from tests.engines.guide import answers
-from tests.engines.real import STORIES, STORY, ask, engine
+from tests.engines.real import ROOT, STORIES, STORY, ask, engine, interpreter
 from tests.engines.tiny import make_lora, make_rwkv
 
 MODEL = STORIES / "stories260K.gguf"
@@ -434,12 +436,63 @@ async def test_texts_become_vectors(name: str, environments_dir: Path):
         assert vectors[0] == pytest.approx(vectors[2], abs=1e-4)
         assert sum(a * b for a, b in zip(vectors[0], vectors[1], strict=True)) < 0.99
         many = await worker.call("embed", texts=[f"{n} dogs" for n in range(40)])
+        full = [f"{n} " + "word " * 8 for n in range(16)]
+        assert len(await worker.call("embed", texts=full)) == 16
+        assert len(await worker.call("embed", texts=["word " * 150])) == 1, "what was read before"
         alone = await worker.call("embed", texts=["7 dogs"])
         assert many[7] == pytest.approx(alone[0], abs=1e-3)
         for bad, words in ((["a", ""], "empty"), (["x " * 2000], "tokens|large|characters")):
             with pytest.raises(WorkerError, match=words):
                 await worker.call("embed", texts=bad)
         assert (await ask(worker))[0] == STORY, "the context for replies is another one"
+
+
+HEARD = """
+import sys, types
+for name in ("llama_cpp", "engine_kit"):  # Without what the server has of them.
+    package = sys.modules[f"extensions.{name}"] = types.ModuleType(name)
+    package.__path__ = [f"extensions/{name}"]
+from extensions.llama_cpp.native.library import WARNING, Log
+log = Log()
+for line in sys.argv[1:]:
+    log._hear(WARNING, line.encode() + b"\\n", None)
+assert list(log.troubles) == sys.argv[1:]
+"""
+
+
+@pytest.mark.engine
+def test_a_context_without_room_for_a_moment_is_no_warning(environments_dir: Path):
+    said = (
+        "decode: failed to find a memory slot for batch of size 5",
+        "state_read_meta: failed to find 700 available cells in kv cache",
+        "state_seq_set_data: error loading state: failed to restore kv cache",
+        "decode: failed to compute",
+    )
+    command = [interpreter(environments_dir / "xllamacpp-native"), "-c", HEARD, *said]
+    run = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, check=False)
+    heard = run.stderr.decode().splitlines()
+    assert heard == [*said[:-1], f"warning: {said[-1]}"]
+
+
+class Server:
+    """Makes a vector of every text, and counts how often it was asked."""
+
+    asked = 0
+
+    def handle_embeddings(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.asked += 1
+        return {"data": [{"embedding": [float(text)]} for text in body["input"]]}
+
+
+def test_vectors_that_nobody_wants_any_more_are_not_made():
+    vectors = Vectors(lambda key: None, cast(Any, None))
+    vectors._server = server = Server()
+    texts = [str(n) for n in range(200)]
+    assert vectors.embed(texts, lambda: False) == [[float(n)] for n in range(200)]
+    server.asked = 0
+    with pytest.raises(Refused, match=STOPPED):
+        vectors.embed(texts, lambda: server.asked == 2)
+    assert server.asked == 2
 
 
 @pytest.mark.engine

@@ -19,7 +19,7 @@ class Rest:
         self.of = ""
         """The name of the model that rests; empty while none does."""
         self._ext, self._slot, self._clock = ext, ext.slot(), clock
-        self._used = clock()
+        self._used, self._uses = clock(), 0
         self._waking: asyncio.Task[None] | None = None
         ext.defer(self.forget)
 
@@ -50,8 +50,11 @@ class Rest:
 
     async def look(self) -> None:
         """Unload it where it was not used for so long."""
-        model = self._slot.model
+        model, before = self._slot.model, self._uses
+        self._uses = getattr(model, "uses", 0)
         if not model or getattr(model, "busy", False) or self._slot.state.note:
+            self.used()
+        elif self._uses != before:  # A question, as of likelihoods: no reply tells of it.
             self.used()
         elif self.minutes and self._clock() - self._used >= self.minutes * 60:
             await self._rest(model.info.name)

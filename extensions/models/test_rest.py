@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extensions.models.api import MODELS
-from kernel.api import LoadFailed, NoModel, Turn
+from kernel.api import LoadFailed, NoModel, Turn, WorkerError
 from kernel.testing import App, Scripted, running
 
 from .rest import Rest
@@ -45,6 +45,21 @@ async def test_after_idle_minutes_it_rests_and_a_message_wakes_it():
         assert await app.say() == "Hi."
         assert (slot.state.state, rest.of, slot.wake) == ("ready", "", None)
         page.close()
+
+
+async def test_questions_are_use_as_replies_are():
+    async with running("models") as app:
+        await app.load_in_worker("Hi.")
+        rest, slot = resting(app, clock := Clock()), app.kernel.slot()
+        assert slot.model
+        for clock.now in range(0, 1_000, 200):
+            with pytest.raises(WorkerError, match="knows no call"):
+                await slot.model.call("tokenize", text="a b")
+            await rest.look()
+        assert slot.state.state == "ready"
+        clock.now += 300
+        await rest.look()
+        assert slot.state.state == "empty"
 
 
 async def test_many_wake_it_once():

@@ -1,13 +1,13 @@
 """Texts as vectors: a second context of the same model, made when the first text comes."""
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 import llama_cpp.llama_cpp as C
-from extensions.engine_kit.api import Gguf
+from extensions.engine_kit.api import STOPPED, Gguf
 from extensions.llama_cpp.meaning import POOLING, pooling
 from extensions.llama_cpp.native.context import Context, OutOfMemory
 from extensions.llama_cpp.native.library import Log, Model
@@ -29,13 +29,15 @@ class Embedder:
         """Tokens: llama.cpp pools what it computes at once."""
         self._context: Context | None = None
 
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Raises Refused for what is too long or empty."""
+    def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[list[float]]:
+        """Raises Refused for what is too long or empty, and when it is given up between steps."""
         prompts = [self._tokens(text) for text in texts]
         context = self._context = self._context or self._made()
         vectors: list[list[float]] = []
         waiting = list(prompts)
         while waiting:
+            if cancelled():
+                raise Refused(STOPPED)
             some: list[list[int]] = []
             while waiting and len(some) < TOGETHER:
                 if sum(map(len, some)) + len(waiting[0]) > context.batch.size:
@@ -74,9 +76,9 @@ class Embedder:
     def _step(self, context: Context, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
         batch = context.batch
         batch.clear()
+        for sequence in range(TOGETHER if context.memory else 0):
+            context.forget(sequence)  # Also those of a fuller step, which keep their cells.
         for sequence, tokens in enumerate(prompts):
-            if context.memory:
-                context.forget(sequence)
             batch.extend(np.array(tokens, np.int32), 0, sequence, last=True)
         batch.outputs[: batch.used] = 1
         batch.native.n_tokens = batch.used

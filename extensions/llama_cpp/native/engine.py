@@ -185,7 +185,7 @@ class Native:
                 messages = msgspec.convert(data.pop("messages"), tuple[Message, ...])
                 return self._template.render(messages, **data)
             case "embed":
-                return self._embedder.embed(data["texts"])
+                return self._embedder.embed(data["texts"], cancelled)
             case "adapters":
                 for path in data.get("paths", ()):
                     self._loras.get(path)

@@ -26,6 +26,12 @@ KEPT = 20
 """Lines of warnings and errors that the reason of a failure is looked for in."""
 PIECE = 512
 """Bytes; no token is longer."""
+EXPECTED = (
+    "failed to find a memory slot",
+    "available cells in kv cache",
+    "error loading state: failed to restore kv cache",
+)
+"""What llama.cpp says where there is no room just now: the batcher makes some, or waits."""
 STARVED = re.compile(r"alloc|out of memory", re.IGNORECASE)
 """What llama.cpp says where there was too little memory."""
 
@@ -52,8 +58,10 @@ class Log:
         self._line += text.decode("utf-8", "replace")
         *lines, self._line = self._line.split("\n")
         for line in filter(None, map(str.strip, lines)):
-            if self._severity >= WARNING and not self.stopping:
+            grave = self._severity >= WARNING and not self.stopping
+            if grave:
                 self.troubles.append(line)
+            if grave and not any(each in line for each in EXPECTED):
                 name = "error" if self._severity == ERROR else "warning"
                 sys.stderr.write(f"{name}: {line}\n")
             elif line.strip("."):
