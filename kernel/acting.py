@@ -53,7 +53,7 @@ class Actions:
             (e for e in self._kernel.registry.entries(ACTIONS) if e.value.name == name), None
         )
         if not entry:
-            raise Refused(self._kernel.absent(name.partition(".")[0]))
+            raise Refused(self._kernel.absent(*name.partition(".")[::2]))
         kind, known = entry.value.kind, entry.value.kind.__struct_fields__
         if "rest" in known:  # An action for a form whose fields are known at run time only.
             values["rest"] = {k: values.pop(k) for k in list(values) if k not in known}

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from markupsafe import Markup, escape
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -22,7 +22,7 @@ from kernel.manager import Kernel
 from kernel.pages import PANELS, Panel, Then, drawn, ignored, in_region, placed
 from kernel.points import Changed, Entry, Phase, Point
 from kernel.records import Status, StatusChanged
-from kernel.serving import OWN, nowhere, reads_html, served
+from kernel.serving import is_own, nowhere, served
 
 log = logging.getLogger(__name__)
 Access = Literal["public", "page", "files", "inference", "admin"]
@@ -35,17 +35,23 @@ class Routes:
     Who may ask has no default: "public" is anybody, "page" the page and who has the key,
     "files" the same with bodies of 64 MB and not of 8,
     "inference" programs on this machine too, "admin" what installs, deletes or runs code.
+    Its routes are whole paths; `pages` are those of the class "page" all the same, as what loads
+    another model, and `refuses` makes what programs are told by the door of a status, a word to
+    test for and a sentence.
     """
 
     app: ASGIApp
     access: Access
     pages: Collection[str] = ()
-    """Paths of it that are of the class "page" all the same, as what loads another model."""
     refuses: Callable[[int, str, str], Response] | None = None
-    """How its programs read a no of the door: by the status, a word to test for, the sentence."""
+
+    def __post_init__(self) -> None:
+        if self.access not in get_args(Access):
+            raise ValueError(f"access is one of {', '.join(get_args(Access))}, not {self.access!r}")
 
 
-ROUTES: Point[Routes] = Point("routes", "Pages and APIs of extensions.", Routes)
+ONE = "An extension has one Routes: put all into it, and what the page alone may ask into `pages`"
+ROUTES: Point[Routes] = Point("routes", "Pages and APIs of extensions.", Routes, ONE)
 
 
 class CancelJob(Action, frozen=True):
@@ -99,7 +105,7 @@ class Application:
             return "public"
         if entry := self._routes(path):
             return "page" if path in entry.value.pages else entry.value.access
-        own = path.startswith(OWN) or self._tab(Client("", "", path)) or reads_html(scope)
+        own = self._tab(Client("", "", path)) or is_own(self._kernel, scope)
         return "page" if own else "inference"
 
     def refused(self, scope: Scope, status: int, code: str, says: str) -> Response | None:

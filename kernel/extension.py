@@ -279,7 +279,9 @@ class Extension(Scope, Generic[S]):
     def _durable(self, kept: Kept[Any], file: str = "") -> Job:
         kind: type[JobKind] = kept.params.__class__
         name, start = wire_name(self.id, kind), self._kernel.jobs.start_durable
-        return self._owns(start(self.id, name, kept, self._kinds[kind], file))
+        if not (run := self._kinds.get(kind)):
+            raise LookupError(f"nobody does {kind.__name__}. Write: @ext.on({kind.__name__})")
+        return self._owns(start(self.id, name, kept, run, file))
 
     def _owns(self, job: Job) -> Job:
         """It ends with the extension; an error of it that is no sentence for a person counts."""

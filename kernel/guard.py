@@ -7,7 +7,6 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from inspect import isawaitable
-from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
@@ -16,7 +15,7 @@ from kernel.contract import Refused
 from kernel.files import passing
 from kernel.generation import GONE
 from kernel.points import Entry
-from kernel.records import told
+from kernel.records import told, where
 from kernel.waiting import GRACE, STEPS, unfinished
 
 log = logging.getLogger(__name__)
@@ -71,7 +70,11 @@ async def called(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
     """Call and await a function of an extension, contained."""
 
     async def run() -> T:
-        work: Any = function(*arguments)
+        try:
+            work: Any = function(*arguments)
+        except TypeError as error:  # Of the call itself, such as one argument too many.
+            error.add_note(where(function))
+            raise
         if not isawaitable(work):
             raise TypeError(_plain(function))
         return await work
@@ -81,9 +84,7 @@ async def called(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
 
 def _plain(function: Callable[..., object]) -> str:
     """What is wrong with one that has to be awaited, and where it is: no frame of it is left."""
-    code = getattr(function, "__code__", None)
-    where = f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code else ""
-    return f"{getattr(function, '__name__', 'it')} must be “async def”{where}"
+    return f"{getattr(function, '__name__', 'it')} must be “async def”{where(function)}"
 
 
 def check(value: object, kind: type[Any]) -> None:
@@ -181,7 +182,8 @@ class Guard:
             result = await self.within(self.budget, entry, entry.value, argument)
             if not isinstance(result, kind):
                 wanted = getattr(kind, "__name__", str(kind))
-                raise TypeError(f"expected {wanted}, got {type(result).__name__}")
+                says = f"expected {wanted}, got {type(result).__name__}{where(entry.value)}"
+                raise TypeError(says)
             if result is not argument and isinstance(result, msgspec.Struct):
                 check(result, kind)
             return cast(T, result)

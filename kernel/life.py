@@ -4,11 +4,12 @@ import asyncio
 import importlib.util
 import logging
 import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import structs
 
 from kernel.extension import Extension
 from kernel.guard import called
@@ -31,9 +32,11 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             kind = getattr(module, "Settings", NoSettings)
             try:
                 settings = kernel.settings.extension(record.id, kind)
-                with suppress(msgspec.ValidationError):  # Looks at the annotations, and makes none.
-                    msgspec.convert(0, kind)
-            except (AttributeError, NameError, TypeError) as error:
+                defaults = msgspec.to_builtins(
+                    structs.asdict(kind()), enc_hook=str
+                )  # Within bounds.
+                msgspec.convert(defaults, kind, dec_hook=lambda secret, _: secret())
+            except (AttributeError, NameError, TypeError, msgspec.ValidationError) as error:
                 raise TypeError(f"its Settings: {error}") from error
             record.kind = kind  # For forms, once it could be made: each field needs a default.
             ext = record.handle = Extension(record, settings, kernel, stack)

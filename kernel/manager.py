@@ -100,12 +100,12 @@ class Kernel:
         """What people call an extension."""
         return self.records[id].name if id in self.records else repr(id[:99])
 
-    def absent(self, id: str) -> str:
-        """Why an extension answers nothing just now, in a sentence."""
+    def absent(self, id: str, name: str = "") -> str:
+        """Why an extension answers nothing just now, in a sentence, or nothing of that name."""
         status = self.records[id].status if id in self.records else Status.OFF
         why = "is switched off. Switch it on in Settings."
         if status is Status.RUNNING:
-            why = "has nothing of that name. Check how it is written."
+            why = f"has no {name or 'such page'}. Check how it is written, and who handles it."
         elif status is Status.STARTING:
             why = "is still starting. Try again in a moment."
         elif status is not Status.OFF and self.enabled(id):

@@ -46,6 +46,11 @@ def waits(record: Record, records: Records) -> bool:
     return all(need and need.is_(Status.RUNNING) for need in map(records.get, record.needs))
 
 
+def failed_over(record: Record, other: Record) -> bool:
+    """Whether it failed and needs the other, which may have been the one to blame."""
+    return record.is_(Status.FAILED) and other.id in record.needs
+
+
 def path_clash(manifest: Manifest, records: Iterable[Record]) -> str:
     """Who serves already what `manifest` claims, in words for its card; empty when nobody does.
     Below the page of what it requires it may serve, but not the page."""

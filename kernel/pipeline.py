@@ -16,6 +16,7 @@ from kernel.contract import Channel, Delta, Turn
 from kernel.guard import Guard, check, contained
 from kernel.pipe import Pipe
 from kernel.points import Entry
+from kernel.records import where
 from kernel.turn import OutputModifier
 
 CHANNELS = frozenset(get_args(Channel))
@@ -148,14 +149,15 @@ class Stage:
             return self._entry.value(tap, self._turn)
 
         modified = await contained(begun())
+        if inspect.iscoroutine(modified):
+            modified.close()
+            raise TypeError("it gives a value where it must yield")
         if modified is tap:
             self.idle = True
             return self._upstream.lead(self.pipe)
         try:
             await contained(self._pass_on(modified))
         finally:
-            if inspect.iscoroutine(modified):  # An `async def` that forgot to yield.
-                modified.close()
             for stream in (modified, tap):
                 if close := getattr(stream, "aclose", None):
                     await close()
@@ -198,6 +200,7 @@ class Stage:
         elif task and not task.cancelled():
             error = task.exception()
         if error:
+            error.add_note(where(self._entry.value))
             self._guard.failed(self.owner, self._point, error, asked=True)
         ended = task and not task.cancelled() and not error
         if ended or (error and self._guard.strict):

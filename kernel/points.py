@@ -31,6 +31,8 @@ class Point(Generic[T]):
     doc: str = ""
     kind: Any = object
     """What a contribution must be an instance of; a mistake costs its maker the start."""
+    once: str = ""
+    """Why an extension contributes only one, where that is so."""
 
     def check(self, value: Any) -> None:
         """Raise TypeError when the value cannot be a contribution."""

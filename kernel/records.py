@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import msgspec
 from msgspec import Meta
@@ -41,6 +41,9 @@ class Status(StrEnum):
 
 class NoSettings(Struct, frozen=True):
     """The settings of an extension that has none."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"it has no setting {name!r}: they are a class named Settings")
 
 
 @dataclass
@@ -136,15 +139,26 @@ class Started(Struct, frozen=True):
     """Every extension that the user wants has been started."""
 
 
+def where(function: object) -> str:
+    """Where an extension's function is written, for an error that has no frame of it; or ""."""
+    code: Any = getattr(function, "__code__", None)
+    own = code and f"{getattr(function, '__module__', '')}".startswith("extensions.")
+    return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if own else ""
+
+
 def told(error: BaseException) -> str:
     """An exception as part of a sentence."""
     try:
         text = f"{type(error).__name__}: {error}"
     except Exception:  # It is an extension's class, and may fail even at this.
         text = type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:  # It may be another's that it imports.
+        file = Path(error.filename)
+        text = text.replace(f"({file.name}, ", f"({file.parent.name}/{file.name}, ")
     text = text if len(text) <= 500 else text[:500] + "…"
     steps = [(f.f_globals.get("__name__"), f, line) for f, line in walk_tb(error.__traceback__)]
     # Where in an extension or its template, said as Python says a SyntaxError's.
     own = [(f, n) for name, f, n in steps if re.match(r"extensions\.|.+\.html$", str(name))]
     at = f" ({Path(own[-1][0].f_code.co_filename).name}, line {own[-1][1]})" if own else ""
+    at = at or "".join(getattr(error, "__notes__", ())[:1])
     return text.encode(errors="replace").decode().rstrip(" .:") + at

@@ -15,7 +15,7 @@ class Samplers(msgspec.Struct, frozen=True):
     parameters are shown, and travel in `Sampling.extra` as plain data."""
 
     loader: str
-    """The id of the loader; its models name "extra" in `ModelInfo.samplers`."""
+    """What its models say in `ModelInfo.loader`; they name "extra" in `ModelInfo.samplers`."""
     kind: type[msgspec.Struct]
 
     def __post_init__(self) -> None:

@@ -133,6 +133,13 @@ class Scope:
     def _admit(self, point: Point[Any], value: Any) -> None:
         """Raise when the value cannot be a contribution: a wrong type, or a name that is taken."""
         point.check(value)
+        if point.once and any(e.owner == self.id for e in self._kernel.registry.entries(point)):
+            raise ValueError(point.once)
+        manifest = self._kernel.records[self.id].manifest
+        for route in getattr(getattr(value, "app", None), "routes", ()):
+            if manifest and not manifest.serves(f"{getattr(route, 'path', '')}"):
+                says = f"{route.path} is not its own. Write /ext/{self.id}{route.path}"
+                raise ValueError(f"{says}, or claim it in extension.toml: paths = […]")
         if isinstance(value, Panel) and not (self.folder / "templates" / value.template).is_file():
             raise ValueError(f"there is no templates/{value.template}, which a panel shows")
         name = "name" if point is ACTIONS else "id"

@@ -145,6 +145,7 @@ class Security:
             return holder
 
         scope["spindle.adopt"] = adopt
+        scope["spindle.revoked"] = lambda: task in self._revoked
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:

@@ -4,8 +4,14 @@ import re
 
 from kernel.contract import Delta
 
-END = re.compile(r"[.!?…]+[\"'”\u2019»)\]*_]*\s+|[。\uff01\uff1f]+\s*|\n\s*")
+SHORT = r"(?<!^\d)(?<!^\d\d)(?<!\b(?:Dr|Mr|Ms|St|vs))(?<!\b(?:Mrs|e\.g|i\.e|z\.B))(?<!\bProf)"
+"""Before a full stop that ends none: the number of a line, or a word that is shortened."""
+END = re.compile(
+    rf"(?<![.!?…]){SHORT}[.!?…]++[\"'”\u2019»)\]*_]*+\s+|[。\uff01\uff1f।؟\u06d4]+\s*|\n\s*"
+)
 """A full stop counts once something follows it: “3.14” is no end."""
+LONGEST = 500
+"""Characters; what is longer is cut after a word, or anywhere where there are no blanks."""
 
 
 class Sentences:
@@ -25,13 +31,23 @@ class Sentences:
             self._open, text = "", text[len(self._said) :]
         self._open += text
         found: list[str] = []
-        while (end := END.search(self._open)) and end.end() < len(self._open):
-            found.append(self._open[: end.end()])
-            self._open = self._open[end.end() :]
-        self._said += "".join(found)
+        at = 0
+        while end := _end(self._open[at : at + LONGEST + 1]):
+            found.append(self._open[at : at + end])
+            at += end
+        self._said += self._open[:at]
+        self._open = self._open[at:]
         return found
 
     def end(self) -> str:
         """What is left when the reply has ended."""
         left, self._open = self._open, ""
         return left
+
+
+def _end(text: str) -> int:
+    """Where the first sentence ends, or 0 as long as that is not known."""
+    end = END.search(text, 0, LONGEST)
+    if end and end.end() < len(text):
+        return end.end()
+    return (text.rfind(" ", 0, LONGEST) + 1 or LONGEST) if len(text) > LONGEST else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kernel.life import live
 from kernel.model import LoadFailed
-from kernel.needs import unfit, waits
+from kernel.needs import failed_over, unfit, waits
 from kernel.records import Record, Status
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Switching:
         for other in () if needed else map(kernel.records.get, kernel.ordered()):
             if (
                 other
-                and waits(other, kernel.records)
+                and (waits(other, kernel.records) or failed_over(other, record))
                 and all(map(kernel.enabled, (other.id, *other.needs)))
             ):
                 await kernel.start(other.id)

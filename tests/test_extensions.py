@@ -556,6 +556,7 @@ TYPED = """
 from typing import Annotated
 from kernel.api import INPUT, Action, Meta, Struct
 """
+ROUTED = "from kernel.api import ROUTES, Route, Router, Routes\nasync def setup(ext):\n"
 WRONG = {
     "settings": (
         "class Settings(Struct, frozen=True):\n    n: Annotated[str, Meta(ge=1)] = ''\n"
@@ -572,6 +573,34 @@ WRONG = {
         "TypeError: Can only set `ge` on a numeric type",
     ),
     "setup": ("def setup(ext): ...", "TypeError: setup must be “async def” (__init__.py, line 4)"),
+    "settings beyond their own bounds": (
+        "class Settings(Struct, frozen=True):\n    n: Annotated[int, Meta(le=3)] = 9\n"
+        "async def setup(ext): ...",
+        "TypeError: its Settings: Expected `int` <= 3 - at `$.n`",
+    ),
+    "settings of another name": (
+        "class MySettings(Struct, frozen=True):\n    n: int = 0\n"
+        "async def setup(ext): ext.settings.n",
+        "AttributeError: it has no setting 'n': they are a class named Settings (__init__.py, line",
+    ),
+    "two routes": (
+        f"{ROUTED}    ext.add(ROUTES, Routes(Router([]), 'public'))\n"
+        + "    ext.add(ROUTES, Routes(Router([]), 'page'))",
+        "ValueError: An extension has one Routes: put all into it, and what the page alone may ask",
+    ),
+    "who may ask": (
+        f"{ROUTED}    ext.add(ROUTES, Routes(Router([]), 'programs'))",
+        "ValueError: access is one of public, page, files, inference, admin, not 'programs' (",
+    ),
+    "a path that is not its own": (
+        f"{ROUTED}    ext.add(ROUTES, Routes(Router([Route('/hi', None)]), 'public'))",
+        "ValueError: /hi is not its own. Write /ext/bad/hi, or claim it in extension.toml: paths",
+    ),
+    "a job of no kind": (
+        "from kernel.api import JobKind\nclass Fetch(JobKind, frozen=True): title = 'Fetch'\n"
+        "async def setup(ext): ext.job('Fetch', Fetch())",
+        "LookupError: nobody does Fetch. Write: @ext.on(Fetch) (__init__.py, line",
+    ),
     "spawn": (
         "async def tick(): ...\nasync def setup(ext):\n    ext.spawn(tick)",
         "TypeError: spawn takes what an “async def” gives when called: spawn(tick()) "
@@ -593,6 +622,66 @@ async def test_a_slip_of_an_author_is_told_on_its_own_card(tmp_path: Path, code:
         assert app.kernel.absent(id) == "bad does not run. Its card in Settings says why."
         await app.kernel.changes.toggle(id, on=False)
         assert app.kernel.absent(id) == "bad is switched off. Switch it on in Settings."
+
+
+WITHOUT_A_FRAME = """
+from kernel.api import INPUT, OUTPUT, PANELS, Action, Panel
+class Go(Action, frozen=True): ...
+async def setup(ext):
+    @ext.on(INPUT)
+    async def nothing(turn): ...
+    @ext.on(OUTPUT)
+    async def words(deltas, turn):
+        async for delta in deltas:
+            yield delta.text
+    @ext.on(OUTPUT)
+    async def whole(deltas, turn):
+        return deltas
+    @ext.on(Go)
+    async def go(action, client, more): ...
+    async def context(client): return {}
+    ext.add(PANELS, Panel("tab", "it.html", context))
+"""
+
+
+async def test_what_leaves_no_frame_of_an_author_s_is_told_with_its_place(tmp_path: Path):
+    id = write(tmp_path, "bad", WITHOUT_A_FRAME)
+    (tmp_path / id / "templates").mkdir()
+    (tmp_path / id / "templates" / "it.html").write_text("It.")
+    async with running(id, folders=[tmp_path], model=Scripted("Hi.")) as app:
+        page = await app.open("/bad")
+        app.kernel.guard.forgive(id)
+        await page.act("bad.go")
+        app.kernel.guard.forgive(id)
+        assert await app.say("Hello") == "Hi."
+        told = "; ".join(app.kernel.trouble[id])
+    for says in (
+        "panel it.html: TypeError: setup.<locals>.context() takes 1 positional argument but 2 were "
+        "given (__init__.py, line 16)",
+        "missing 1 required positional argument: 'more' (__init__.py, line 14)",
+        "input: TypeError: expected Turn, got NoneType (__init__.py, line 5)",
+        "output: TypeError: expected Delta, got str (__init__.py, line 7)",
+        "output: TypeError: it gives a value where it must yield (__init__.py, line 11)",
+    ):
+        assert says in told, told
+
+
+async def test_one_that_failed_over_another_s_file_names_that_and_comes_back_with_it(
+    tmp_path: Path,
+):
+    lib = write(tmp_path, "lib", NOTHING)
+    (tmp_path / lib / "api.py").write_text("ADD = = 1")
+    code = "from extensions.lib.api import ADD\nasync def setup(ext): ..."
+    user = write(tmp_path, "user", code, more='requires = {extensions = ["lib"]}')
+    async with running(lib, folders=[tmp_path]) as app:
+        record = app.kernel.records[user]
+        app.kernel.only = {lib, user}
+        await app.kernel.start(user)
+        says = "SyntaxError: invalid syntax (lib/api.py, line 1) (__init__.py, line"
+        assert (record.status, record.reason[: len(says)]) == (Status.FAILED, says)
+        (tmp_path / lib / "api.py").write_text("ADD = 1")
+        await app.kernel.restart(lib)
+        assert record.status is Status.RUNNING
 
 
 NOT_ASYNC = """

@@ -14,7 +14,7 @@ from typing import Any, cast, get_args, get_origin
 
 from extensions.conversations.api import Conversation, StoredMessage
 from extensions.conversations.api import Store as Conversations
-from kernel import api, testing
+from kernel import api, contract, testing
 from kernel.manifest import Argument, Command, Flag, Manifest, Requires, Variant, WorkerTable
 from kernel.pages import Region
 from kernel.points import Point
@@ -43,7 +43,12 @@ DATA = (
 )  # fmt: skip
 """What modifiers, actions and panels handle."""
 
-INTERNAL = ("leave", "start", "purge")
+ENGINES = (
+    "Loader", "Model", "Generation", "Engine", "ModelInfo", "Output", "Samplers", "ToInstall",
+)  # fmt: skip
+"""What loads models; of `kernel.contract` where `kernel.api` has it not."""
+
+INTERNAL = ("leave", "start", "purge", "sweep")
 """Methods that only their owner calls."""
 
 MANIFEST = {
@@ -187,8 +192,9 @@ def text() -> str:
         "# Reference\n\nWritten by `python -m tools.reference` from the sources; do not edit. "
         "[extending.md](extending.md) tells how to use it.\n",
         section("The handle", "`ext`, which `setup` receives. `ext.settings` are its settings, "
-                "`ext.data` is a folder of its own, `ext.folder` where its files lie, `ext.log` a "
-                "logger.", methods()),
+                "`ext.data` is a folder of its own, not there until it makes it; "
+                "`ext.folder` where its files lie, `ext.log` a logger. What begins with `await` "
+                "does nothing without it.", methods()),
         section("Data", "Of `kernel.api`. A modifier makes new ones; what it got never changes.",
                 data(DATA, api)),
         section("Jobs", "What the work of `ext.job(title, work)` and the handler of a `JobKind` "
@@ -198,6 +204,9 @@ def text() -> str:
                 "`ext.get(POINT)` and `ext.one(POINT)` find.", points()),
         section("Events", "`@ext.on(Event)` listens; `ext.emit` sends your own. Those of an "
                 "extension want it in `requires`.", events()),
+        section("Loaders and workers", "[loaders.md](loaders.md) writes one. `ext.worker` gives a "
+                "`worker`. `Engine` and `Output` are of `kernel.contract`, for the child process.",
+                engines()),
         section("Page regions", "The first argument of a `Panel`.", rows(regions())),
         section("CSS variables", "`var(--name)`; each knows light and dark.", rows(variables())),
         section("Template blocks", "Of the kernel's templates, for yours.", rows(blocks())),
@@ -234,7 +243,8 @@ def verbs(kind: Any, said: str) -> Iterator[str]:
     for name, method in inspect.getmembers(kind):
         if not name.startswith("_") and name not in INTERNAL and inspect.getdoc(method):
             called = "" if isinstance(method, property) else arguments(method)
-            yield f"| `{said}.{name}{called}` | {first(method)} |"
+            waits = "await " * inspect.iscoroutinefunction(method)
+            yield f"| `{waits}{said}.{name}{called}` | {first(method)} |"
 
 
 def arguments(function: Any) -> str:
@@ -281,9 +291,29 @@ def typed(kind: Any) -> str:
     return words if len(words) < 70 else words.split("[")[0] + "[…]"
 
 
+def engines() -> Iterator[str]:
+    yield from ("| | fields and methods | |", "|---|---|---|")
+    for name in ENGINES:
+        yield promised(name, getattr(api, name, getattr(contract, name, None)))
+    yield from ("", "| | |", "|---|---|")
+    taken = arguments(api.WorkerLoader.__init__)
+    yield f"| `WorkerLoader{taken}` | {first(api.WorkerLoader)} |"
+    yield from verbs(api.Worker, "worker")
+
+
+def promised(name: str, kind: Any) -> str:
+    """A row with the fields and the methods of a class."""
+    has = [f"`{field}: {typed(t)}`" for field, t in inspect.get_annotations(kind).items()]
+    for method, function in vars(kind).items():
+        if inspect.isfunction(function) and method[0] != "_":
+            waits = "await " * inspect.iscoroutinefunction(function)
+            has.append(f"`{waits}{method}{arguments(function)}`")
+    return f"| `{name}` | {', '.join(has)} | {first(kind)} |"
+
+
 def store() -> Iterator[str]:
     yield from ("| | |", "|---|---|")
-    yield from (line for line in verbs(Conversations, "store") if "`store.open(" not in line)
+    yield from (line for line in verbs(Conversations, "store") if "store.open(" not in line)
     for kind in (Conversation, StoredMessage):
         names = ", ".join(f"`{name}`" for name in kind.__struct_fields__)
         yield f"| `{kind.__name__}` | {first(kind)} {names} |"

@@ -83,7 +83,8 @@ def takes(loader: Loader, path: Path) -> bool:
     try:
         return loader.accepts(path)
     except Exception as error:  # It costs this one file, not the list.
-        log.debug("%s cannot say whether it takes %s: %s", loader.id, path, error)
+        says = "%s cannot say whether it takes %s: %s"
+        log.warning(says, loader.id, path.name, error, exc_info=True)
         return False
 
 

@@ -52,9 +52,8 @@ class Rest:
         """Unload it where it was not used for so long."""
         model, before = self._slot.model, self._uses
         self._uses = getattr(model, "uses", 0)
-        if not model or getattr(model, "busy", False) or self._slot.state.note:
-            self.used()
-        elif self._uses != before:  # A question, as of likelihoods: no reply tells of it.
+        asked = self._uses != before  # Also questions, as of likelihoods: no reply tells of them.
+        if not model or asked or getattr(model, "busy", False) or self._slot.state.note:
             self.used()
         elif self.minutes and self._clock() - self._used >= self.minutes * 60:
             await self._rest(model.info.name)

@@ -1,28 +1,26 @@
 """A sound when a reply is complete, on the pages that show its conversation."""
 
 import itertools
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from extensions.chat.api import WATCHERS
+from extensions.conversations.api import StoredMessage
 from kernel.api import (
-    DISPLAY,
     PANELS,
     ROUTES,
     Client,
     Conversation,
-    Delta,
     Extension,
     Meta,
     Panel,
-    Phase,
+    Reply,
     Route,
     Router,
     Routes,
     Struct,
-    Turn,
 )
 
 from .chime import chime, own
@@ -46,13 +44,12 @@ async def setup(ext: Extension[Settings]) -> None:
         s = ext.settings
         return {"number": 0, "volume": s.volume / 100, "away": s.only_when_away}
 
-    @ext.on(DISPLAY, phase=Phase.LATE)
-    async def ring(deltas: AsyncIterator[Delta], turn: Turn) -> AsyncIterator[Delta]:
-        async for delta in deltas:
-            yield delta
-        if turn.client and turn.conversation_id:
-            bell = {**await values(), "number": next(numbers), "oob": True}
-            await ext.push("_bell.html", Conversation(turn.conversation_id), **bell)
+    @ext.on(WATCHERS)
+    async def ring(message: StoredMessage, reply: Reply) -> None:
+        if message.state != "done":  # It was stopped, or failed, which the page says.
+            return
+        bell = {**await values(), "number": next(numbers), "oob": True}
+        await ext.push("_bell.html", Conversation(message.conversation), **bell)
 
     async def sound(request: Request) -> Response:
         data, media_type = await ext.thread(own, ext.data) or (chime(), "audio/wav")

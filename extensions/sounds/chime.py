@@ -4,6 +4,7 @@ import io
 import math
 import wave
 from array import array
+from functools import cache
 from pathlib import Path
 
 RATE = 22_050
@@ -15,6 +16,7 @@ LARGEST = 5_000_000
 """Bytes of a user's file."""
 
 
+@cache
 def chime() -> bytes:
     """A WAV file, 16 bit, mono."""
     samples = array("h")

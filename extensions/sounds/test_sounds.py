@@ -1,5 +1,6 @@
 """The chime is a sound, the user's own file goes before it, and it rings once for each reply."""
 
+import asyncio
 import io
 import wave
 from pathlib import Path
@@ -15,6 +16,7 @@ def test_the_chime_is_heard_and_fades():
         assert (file.getnchannels(), file.getframerate()) == (1, RATE)
         samples = memoryview(file.readframes(file.getnframes())).cast("h")
     loudest = max(map(abs, samples))
+    assert chime() is chime(), "it is made once"
     assert 5_000 < loudest < 32_000
     assert max(map(abs, samples[-RATE // 20 :])) < loudest / 20
 
@@ -38,6 +40,24 @@ async def test_each_reply_rings_once_where_it_is_seen():
         assert 'data-number="1"' not in other.html
         sound = await app.fetch("/ext/sounds/sound")
         assert (sound.status, sound.headers["content-type"]) == (200, "audio/wav")
+
+
+async def test_what_is_stopped_or_fails_does_not_ring():
+    gate = asyncio.Semaphore(0)
+    async with running("sounds", "chat", model=Scripted("One. Two.", gate=gate)) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", text="hello")
+        gate.release()
+        await page.until("One")
+        await page.act("chat.stop", conversation=page.client.subject)
+        await page.until('data-busy="true".*data-busy="false"')
+        page.html = ""
+        await app.kernel.slot().unload()
+        await page.act("chat.send", conversation=page.client.subject, text="hello?")
+        await page.until('data-busy="true".*data-busy="false"')
+        await app.load(Scripted("Three."))
+        await page.act("chat.send", conversation=page.client.subject, text="hello!")
+        await page.until('data-number="1"')
 
 
 @pytest.mark.parametrize("away", [True, False])

@@ -22,12 +22,16 @@ WINDOWS = r"C:\Program Files\eSpeak NG"
 """Where its installer puts it, without telling the system."""
 KEPT, SECONDS = 64 << 20, 600
 """Bytes of all clips, some 25 minutes; and how long each of them stays."""
-LONGEST = 2000
-"""Characters of one clip."""
+PATIENCE = 20
+"""Seconds in which a clip must be made."""
 SILENT = re.compile(
-    r"(?m:^)```.*?(?:```|\Z)|```.*?```|<[^>]*>|https?://\S+|(?<=\])\([^)]*\)|[*_`#>|~\[\]]+",
+    r"(?m:^)```.*?(?:```|\Z)|```.*?```|<?https?://\S+"
+    r"|<!--.*?-->|</?[A-Za-z][\w-]*(?:\s[^<>]*=[^<>]*)?\s*/?>"
+    r"|(?<=\])\((?:[^()]|\([^()]*\))*\)"
+    r"|(?m:^)[ \t]*>[> \t]*|(?<=\S)>|[*_`#|~\[\]]+",
     re.DOTALL,
 )
+"""Code, addresses, tags (“x < y and y > z” is none), where links lead, and marks."""
 FENCE = re.compile(r"\s*(?:[-*+>]\s*)*(`{3,}|~{3,})([^`]*)\Z")
 """A line that begins or ends a block of code, perhaps in a list or a quotation."""
 
@@ -78,12 +82,16 @@ class Speech:
 
     async def say(self, text: str, voice: str, speed: int) -> str:
         """Make a clip; answers its name, or nothing where there is nothing to say."""
-        if not (wav := await self.recorded(spoken(text)[:LONGEST], voice, speed)):
+        if not (wav := await self.recorded(spoken(text), voice, speed)):
             return ""
         name = f"{secrets.token_hex(8)}.wav"
         self._clips[name] = Clip(wav, time.monotonic(), asyncio.Event())
         self._forget_old()
         return name
+
+    def waits(self, name: str) -> bool:
+        """Whether this clip is there, and no page took it yet."""
+        return name in self._clips and not self._clips[name].taken.is_set()
 
     async def taken(self, name: str) -> None:
         """Wait until a page takes this clip, or it is gone."""
@@ -100,8 +108,10 @@ class Speech:
                 self._program, *command, stdin=-1, stdout=-1, stderr=-1
             )
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE):
                     wav, problem = await process.communicate(words.encode(errors="replace"))
+            except TimeoutError:
+                raise RuntimeError(f"espeak-ng took longer than {PATIENCE} seconds") from None
             finally:
                 if process.returncode is None:
                     process.kill()
@@ -113,10 +123,17 @@ class Speech:
         return measured(wav)
 
     async def serve(self, request: Request) -> Response:
+        self._forget_old()
         if not (clip := self._clips.get(request.path_params["name"])):
             raise HTTPException(404, "This clip is gone. Press Read aloud again.")
         clip.taken.set()
         return part_of(clip.wav, request.headers.get("range", ""))
+
+    async def forgetting(self) -> None:
+        """Let old clips go, also where nothing is said or asked for any more; never ends."""
+        while True:
+            await asyncio.sleep(SECONDS / 10)
+            self._forget_old()
 
     def _forget_old(self) -> None:
         kept = sum(len(clip.wav) for clip in self._clips.values())

@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+import json
 import os
 import re
 import shutil
+import sys
 import wave
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from extensions.api_kit.api import SPEECH
+from extensions.conversations.api import STORE
 from extensions.tts.speech import Speech, part_of, spoken
 from kernel.api import NotAvailable, Refused
 from kernel.testing import App, Page, Scripted, running
@@ -45,6 +48,12 @@ async def clips(app: App, page: Page, count: int) -> list[str]:
         ("Look:\n```python\nx = 1\n```\nDone.", "Look: Done."),
         ("See [the page](https://x.example/a) or https://y.example", "See the page or"),
         ("```\nnever closed", ""),
+        ("If x < 10 and y > 5 or a<b and c>d, stop.", "If x < 10 and y > 5 or a<b and c d, stop."),
+        (
+            "> So <b>it</b> is -> <br/>[that](https://x.example/Foo_(bar)) one",
+            "So it is - that one",
+        ),
+        ('<a href="x">Here</a> <!-- not -->or <https://y.example>', "Here or"),
     ],
 )
 def test_only_words_are_spoken(text: str, words: str):
@@ -154,6 +163,188 @@ async def test_the_button_reads_a_message_and_hush_ends_it(espeak: None):
         await page.act("tts.speak", message=message)
         assert await clips(app, page, 2) == ["One.", "Two."]
         await page.act("tts.hush")
+
+
+def numbers(page: Page) -> list[int]:
+    """Of the texts that the page was told of: a higher one ends the one before."""
+    return [int(text) for text in re.findall(r'data-text="(\d+)"', page.html)]
+
+
+async def no_more(app: App, page: Page) -> None:
+    """Take what the page was told, by turns with whoever still speaks, and see that nobody does."""
+    told = page.html.count("data-clip=")
+    [voice] = app.kernel.registry.values(SPEECH)
+    await clips(app, page, told)
+    for _ in range(3):
+        await voice.speak("Between.", "de", 1.0, "wav")
+    assert page.html.count("data-clip=") == told
+
+
+EIGHT = " ".join(f"Sentence {number}." for number in range(8))
+
+
+@pytest.mark.parametrize("autoplay", [True, False])
+async def test_the_next_message_and_another_version_end_what_is_read(espeak: None, autoplay: bool):
+    model, settings = Scripted(EIGHT, "...", "..."), {"tts": {"autoplay": autoplay}}
+    async with running("tts", "chat", model=model, settings=settings) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Count.")
+        await page.until('data-busy="true".*data-busy="false"')
+        message = re.findall(r'id="chat-m(\w+)-more"', page.html)[-1]
+        for again in (False, True):
+            page.html = ""
+            await page.act("tts.speak", message=message)
+            await page.until(".*".join(["data-clip="] * 5))
+            reading = numbers(page)[-1]
+            here = page.client.subject
+            if again:
+                await page.act("chat.regenerate_last", conversation=here)
+            else:
+                await page.act("chat.send", conversation=here, text="Go on.")
+            await page.until('data-busy="true".*data-busy="false"')
+            assert numbers(page)[-1] > reading, "the page leaves what waits there"
+            await no_more(app, page)
+
+
+@pytest.mark.parametrize("here", [True, False])
+async def test_nothing_is_read_of_a_conversation_that_was_deleted(espeak: None, here: bool):
+    async with running("tts", "chat", model=Scripted(EIGHT)) as app:
+        page = await app.open("/chat")
+        await page.act("chat.incognito")
+        await page.act("chat.send", conversation=page.client.subject, text="Count.")
+        await page.until(".*".join(["data-clip="] * 5))
+        await page.until('data-busy="true".*data-busy="false"')
+        [reading] = {*numbers(page)}
+        if here:
+            await page.act("chat.delete", conversation=page.client.subject)
+        else:  # The page has gone elsewhere, and is not told.
+            await app.kernel.registry.values(STORE)[0].delete(page.client.subject)
+            await clips(app, page, 5)
+        await page.until(r'<i data-text="\d+">')
+        assert numbers(page)[-1] > reading
+        await no_more(app, page)
+
+
+async def test_who_speaks_next_in_a_group_interrupts_nobody(espeak: None):
+    model = Scripted("I am first. Hm.", "I am second.", "I am third.")
+    async with running("tts", "group_chat", "chat_instruct", model=model) as app:
+        folder = app.kernel.characters
+        folder.mkdir(parents=True, exist_ok=True)
+        page = await app.open("/chat")
+        await page.act("chat.set_up", conversation="", mode="chat")
+        for name in ("Ada", "Bo", "Cy"):
+            (folder / f"{name}.json").write_text(json.dumps({"name": name}))
+            at = page.client.subject
+            await page.act("group_chat.add", conversation=at, character=name)
+        here = page.client.subject
+        await page.act("chat.dummy", conversation=here, text="Hello.", role="user")
+        await page.act("group_chat.go_on", conversation=here, turns=3)
+        said = ["I am first.", "Hm.", "I am second.", "I am third."]
+        assert await clips(app, page, 4) == said
+        [reading] = {*numbers(page)}
+        await page.until('data-busy="true".*data-busy="false"')
+        page.html = ""
+        await page.act("chat.regenerate_last", conversation=here)
+        assert await clips(app, page, 2) == ["I am first.", "Hm."]
+        assert min(numbers(page)) > reading, "another version"
+
+
+def becomes(script: str) -> None:
+    """Another program in the place of espeak-ng; without a script there is none."""
+    file = Path(shutil.which("espeak-ng") or "")
+    file.write_text(script) if script else file.unlink()
+
+
+WORD = "a" * 32
+
+
+async def test_a_page_that_lost_its_connection_hears_the_rest(espeak: None):
+    gate = asyncio.Semaphore(0)
+    async with running("tts", "chat", model=Scripted("One. Two. Three.", gate=gate)) as app:
+        page = await app.open("/chat")
+        await page.act("tts.listen", word=WORD)
+        await page.act("chat.send", conversation="", text="Count.")
+        for _ in range(2):
+            gate.release()
+        assert await clips(app, page, 1) == ["One."]
+        page.close()
+        for _ in range(9):
+            gate.release()
+        again, other = await app.open(page.client.path), await app.open(page.client.path)
+        await other.act("tts.listen", word="b" * 32)
+        await again.act("tts.listen", word=WORD)
+        assert await clips(app, again, 2) == ["Two.", "Three."], "One. was taken"
+        assert {*numbers(again)} == {*numbers(page)}
+        assert "data-clip" not in other.html
+
+
+async def test_a_page_that_does_not_come_back_is_forgotten(
+    espeak: None, monkeypatch: pytest.MonkeyPatch
+):
+    async with running("tts", "chat", model=Scripted(EIGHT)) as app:
+        monkeypatch.setattr(sys.modules["extensions.tts.reading"], "GRACE", 0)
+        page = await app.open("/chat")
+        await page.act("tts.listen", word=WORD)
+        await page.act("chat.send", conversation="", text="Count.")
+        await page.until(".*".join(["data-clip="] * 5))
+        page.close()
+        await app.until(lambda: not [t for t in asyncio.all_tasks() if t.get_name() == "tts:read"])
+        again = await app.open(page.client.path)
+        await again.act("tts.listen", word=WORD)
+        assert "data-clip" not in again.html
+
+
+BROKEN = "#!/bin/sh\ncat > /dev/null\necho no such voice >&2\nexit 1\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "why"), [(BROKEN, "no such voice"), ("", "No such file")], ids=["broken", "gone"]
+)
+async def test_a_program_that_fails_is_told(espeak: None, script: str, why: str):
+    async with running("tts", "chat", model=Scripted("One.")) as app:
+        page = await app.open("/chat")
+        becomes(script)
+        await page.act("chat.send", conversation="", text="Count.")
+        await page.until(f"Reading aloud failed: .*{why}.* Try another voice")
+
+
+async def test_after_a_failure_the_next_reply_is_read(espeak: None):
+    async with running("tts", "chat", model=Scripted("One.")) as app:
+        page = await app.open("/chat")
+        becomes(BROKEN)
+        await page.act("chat.send", conversation="", text="Count.")
+        await page.until("Reading aloud failed")
+        await page.until('data-busy="true".*data-busy="false"')
+        becomes(FAKE)
+        await page.act("chat.send", conversation=page.client.subject, text="Again.")
+        assert await clips(app, page, 1) == ["One."]
+
+
+async def test_a_program_that_takes_too_long_is_stopped(
+    espeak: None, monkeypatch: pytest.MonkeyPatch
+):
+    becomes("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr("extensions.tts.speech.PATIENCE", 0.01)
+    with pytest.raises(RuntimeError, match="espeak-ng took longer than"):
+        await Speech.found().say("One.", "en", 175)
+
+
+async def test_a_clip_goes_when_its_time_is_over_though_nothing_is_said_any_more(
+    espeak: None, monkeypatch: pytest.MonkeyPatch
+):
+    speech = Speech.found()
+    name = await speech.say("One.", "en", 175)
+    monkeypatch.setattr("extensions.tts.speech.SECONDS", 0)
+    with pytest.raises(HTTPException):
+        await speech.serve(Request({"type": "http", "headers": [], "path_params": {"name": name}}))
+    monkeypatch.setattr("extensions.tts.speech.SECONDS", 0.05)
+    name = await speech.say("Two.", "en", 175)
+    assert speech.waits(name)
+    forgetting = asyncio.create_task(speech.forgetting())
+    async with asyncio.timeout(5):
+        await speech.taken(name)
+    assert not speech.waits(name)
+    forgetting.cancel()
 
 
 async def test_clips_are_served_to_the_page_alone(espeak: None):

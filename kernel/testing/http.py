@@ -44,7 +44,9 @@ class Door:
         self.keyring = Keyring(kernel.data / "secrets")
         sign_in = partial(kernel.pages.render, "token.html")
         rules = partial(kernel.settings.section, "api", Api)
-        self._app = Security(web, self.keyring, web.access, sign_in, port=PORT, rules=rules)
+        self._app = Security(
+            web, self.keyring, web.access, sign_in, port=PORT, rules=rules, refused=web.refused
+        )
         kernel.access = Access(key=self.keyring.key, door=self._app)
         self._session = ""
 

@@ -57,9 +57,9 @@ async def test_an_action_that_it_does_not_have_is_told(tmp_path: Path):
     async with running("bad", folders=[tmp_path]) as app:
         page = app.page()
         await page.act("bad.recuont")
-        await page.until("Bad has nothing of that name")
+        await page.until("Bad has no recuont")
         answer = await app.fetch("/bad/page", headers={"accept": "text/html"})
-        assert (answer.status, "Bad has nothing of that name" in answer.text) == (404, True)
+        assert (answer.status, "Bad has no such page" in answer.text) == (404, True)
 
 
 async def test_a_manifest_that_is_there_first_waits_for_its_code(tmp_path: Path):
