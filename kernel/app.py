@@ -22,7 +22,7 @@ from kernel.manager import Kernel
 from kernel.pages import PANELS, Panel, Then, drawn, ignored, in_region, placed
 from kernel.points import Changed, Entry, Phase, Point
 from kernel.records import Status, StatusChanged
-from kernel.serving import is_own, nowhere, served
+from kernel.serving import OWN, nowhere, reads_html, served
 
 log = logging.getLogger(__name__)
 Access = Literal["public", "page", "files", "inference", "admin"]
@@ -105,7 +105,7 @@ class Application:
             return "public"
         if entry := self._routes(path):
             return "page" if path in entry.value.pages else entry.value.access
-        own = self._tab(Client("", "", path)) or is_own(self._kernel, scope)
+        own = path.startswith(OWN) or self._tab(Client("", "", path)) or reads_html(scope)
         return "page" if own else "inference"
 
     def refused(self, scope: Scope, status: int, code: str, says: str) -> Response | None:

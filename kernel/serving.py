@@ -46,15 +46,6 @@ def nowhere(kernel: "Kernel", scope: Scope, tab: str) -> Response:
     return HTMLResponse(html, status, headers)
 
 
-def is_own(kernel: "Kernel", scope: Scope) -> bool:
-    """Whether an address without a route is the page's; not those of what does not run: a program
-    that may ask at all hears that."""
-    path = str(scope["path"])
-    record = kernel.records.get(path.removeprefix("/ext/").partition("/")[0])
-    stopped = path.startswith("/ext/") and record and not record.is_(Status.RUNNING)
-    return reads_html(scope) or (path.startswith(OWN) and not stopped)
-
-
 def reads_html(scope: Scope) -> bool:
     """Whether a browser asks, which shows what it is told to a person."""
     return "text/html" in Headers(raw=scope.get("headers", [])).get("accept", "")
