@@ -2,7 +2,7 @@
 
 from .bounds import MESSAGES, TOOLS
 from .calls import Asking, Call, Caller, Out, caller_of
-from .endpoints import APIS, Answer, Api, Endpoint, Tongue, json, left, nothing
+from .endpoints import APIS, Answer, Api, Endpoint, Tongue, json, left, nothing, stopped
 from .fields import ALIASES, sampling_of
 from .filling import filled
 from .gate import Gate
@@ -38,5 +38,6 @@ __all__ = [
     "Problem", "Programs", "Recording", "Run", "Runs", "Said", "Speaker", "Tongue", "Wait", "Want",
     "Wish", "after_results", "caller_of", "calls_in", "converted", "decoded", "filled", "growing",
     "json", "left", "make", "message_of", "messages_of", "missing", "no_such_model", "not_loaded",
-    "nothing", "pictures_of", "read", "refused", "sampling_of", "times", "unavailable", "unseen",
+    "nothing", "pictures_of", "read", "refused", "sampling_of", "stopped", "times", "unavailable",
+    "unseen",
 ]  # fmt: skip

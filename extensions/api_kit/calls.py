@@ -50,8 +50,6 @@ def caller_of(scope: Any) -> Caller:
 class Asking:
     """Who asks for replies; `api` names who speaks (`openai`), for the list of requests."""
 
-    patient = False
-    """Whether it waits for a model that is loading, instead of being told of it."""
     entered = False
     """Whether the turn of one of its replies has come."""
 
@@ -74,8 +72,8 @@ class Call(Asking):
         self.body: bytes | bytearray = b""
         self.out: Out | None = None
         """The stream it is answered with, if it is one."""
-        self.stopping = False
-        """Whether the server ends it, and not its program."""
+        self.stopped: Problem | None = None
+        """Why the server ends it, where its program did not."""
         self.ends: list[Callable[[], None]] = []
         """What is called when it has ended."""
         self.send = send

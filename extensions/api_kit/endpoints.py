@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
@@ -115,7 +116,22 @@ def json(data: Any, status: int = 200, headers: dict[str, str] | None = None) ->
 
 
 LESS = "This is only for who may do everything: the page, and keys with all rights."
-STOPPED = "Spindle stopped this: its extension was switched off, or the key was revoked."
+STOPPING = "Spindle is stopping. Try again when it is back."
+SWITCHED = (
+    "This API was switched off, or is starting again. Try again, or see its card in Settings."
+)
+REVOKED = (
+    "This key was revoked, or its session has ended. Make another in Settings, under API keys."
+)
+
+
+def stopped(scope: Scope, cancelled: asyncio.CancelledError) -> Problem:
+    """What a program is told whose request Spindle ends: the key counts no more, the server stops,
+    or an extension does."""
+    if scope.get("spindle.revoked", bool)():
+        return Problem(Fault(REVOKED, "authentication_error", None, "invalid_api_key"))
+    # uvicorn gives a reason when it cancels, and the kernel none.
+    return unavailable(STOPPING if cancelled.args else SWITCHED, "switched_off")
 
 
 class Served:
@@ -138,13 +154,16 @@ class Served:
         gone = asyncio.create_task(left(receive))
         try:
             await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            call.stopping = True
-            raise
-        finally:
+        except asyncio.CancelledError as cancelled:
+            call.stopped = stopped(scope, cancelled)
+        ends = asyncio.gather(answer, gone, return_exceptions=True)
+        while not ends.done():  # When the server stops, the kernel cancels this once more.
             answer.cancel()
             gone.cancel()
-            await asyncio.gather(answer, gone, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({ends})
+        if answer.cancelled() and call.stopped:
+            raise asyncio.CancelledError
         if answer.cancelled():
             raise ClientDisconnect
         if error := answer.exception():
@@ -156,9 +175,10 @@ class Served:
         except Problem as problem:
             return await self._refuse(call, problem)
         except asyncio.CancelledError:
-            if call.stopping and call.out and call.out.begun:
+            with suppress(TimeoutError):  # It takes nothing.
                 async with asyncio.timeout(1):
-                    await self._refuse(call, unavailable(STOPPED, "switched_off"))
+                    if call.stopped:
+                        return await self._refuse(call, call.stopped)
             raise
         if response:
             await self._respond(call, response)

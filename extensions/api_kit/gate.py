@@ -51,6 +51,8 @@ class Gate:
         self._numbers = itertools.count()
         self._waiting: list[tuple[float, int, Ticket]] = []
         """In the order of their deadlines."""
+        self._places: dict[Ticket, int] | None = None
+        """Of those who wait, once for all who look until one comes or goes."""
 
     @property
     def room(self) -> int:
@@ -69,8 +71,10 @@ class Gate:
 
     def before(self, ticket: Ticket) -> int:
         """How many are before this one."""
-        rest = [each for _, _, each in self._waiting if not each.called.done()]
-        return rest.index(ticket) if ticket in rest else 0
+        if self._places is None:
+            rest = (each for _, _, each in self._waiting if not each.called.done())
+            self._places = {each: place for place, each in enumerate(rest)}
+        return self._places.get(ticket, 0)
 
     @asynccontextmanager
     async def turn(
@@ -107,10 +111,13 @@ class Gate:
     def admit(self) -> None:
         """Call who is next, as long as there is room; also after the room has grown."""
         for _, _, ticket in self._waiting:
+            if self._inside.total() >= self._room():
+                break
             if not ticket.called.done() and self._may(ticket):
                 ticket.called.set_result(None)
                 self._inside[ticket.owner] += 1
         self._waiting = [each for each in self._waiting if not each[-1].called.done()]
+        self._places = None
 
     def _may(self, ticket: Ticket) -> bool:
         """Whether there is room for it, and its owner has not as many as it may have."""
@@ -135,4 +142,5 @@ class Gate:
             if ticket.called.done() and not ticket.called.cancelled():  # Called, and gone.
                 self._leave(ticket.owner)
             ticket.called.cancel()
+            self._places = None
             raise

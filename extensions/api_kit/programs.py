@@ -101,9 +101,8 @@ class Programs:
         return self.runs.called(info)
 
     async def awake(self, slot: str = "chat") -> None:
-        """Have a model back that was put to rest, for nobody used it."""
-        if wake := self._ext.slot(slot).wake:
-            await wake()
+        """Wait for a model that is loading, or that was put to rest, for nobody used it."""
+        await self._ext.slot(slot).settled()
 
     async def ask(
         self, name: str, *, slot: str = "chat", param: str | None = None, **data: Any
@@ -125,6 +124,9 @@ class Programs:
                 raise refused(str(error), error.refused or param, "engine_refused") from error
             raise Problem(Fault(str(error), "engine_error", None, "engine_failed")) from error
         except WorkerDied as error:
+            chosen = self._ext.slot(slot)
+            if chosen.why and chosen.state.state == "loading":  # Another one comes.
+                raise unavailable(chosen.why, "model_loading") from error
             raise Problem(Fault(str(error), "engine_error", None, "engine_failed")) from error
 
     async def metered(

@@ -157,7 +157,7 @@ class Runs:
 
         Raises Problem when it cannot begin. `hold`: see Run.
         """
-        self.check(wish, patient=call.patient)
+        self.check(wish)
         self._afford(call)
         if (waiting := sum(not run.reply for run in self.live)) > self.gate.longest:
             raise full(waiting)  # Before the queue, too, where they wait for a model.
@@ -216,6 +216,8 @@ class Runs:
             return unavailable(finish.error, "model_loading")
         if not run.model and slot.state.state in ("empty", "failed"):
             return no_model(finish.error)
+        if slot.state.state == "loading" and finish.error == slot.why:  # Another one comes.
+            return unavailable(finish.error, "model_loading")
         if run.first or finish.refused is None:
             return Problem(Fault(finish.error, "engine_error", None, "engine_failed"))
         request = run.reply.request if run.reply else None
@@ -231,7 +233,7 @@ class Runs:
             return refused(finish.error, field if field in NAMED else None, code)
         return refused(finish.error, None, "engine_refused" if request else "turn_refused")
 
-    def check(self, wish: Wish, *, patient: bool = False) -> None:
+    def check(self, wish: Wish) -> None:
         """Raises Problem where a reply cannot begin."""
         if wish.prompt is None and not wish.asked.token_ids:
             modes = [mode.id for mode in self._ext.get(MODES)]
@@ -241,11 +243,6 @@ class Runs:
                 raise refused(says, "mode", "mode_not_found")
             if not wish.messages:
                 raise refused(f"{wish.said_in}: There is none. Send at least one.", wish.said_in)
-        slot = self._ext.slot(wish.slot)
-        state = slot.state
-        if state.state == "loading" and not (patient or slot.wake):  # One that wakes is waited for.
-            says = f"The model is loading: {state.note or 'a moment'}. Try again soon."
-            raise unavailable(says, "model_loading")
 
     # --- inside ------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from msgspec import structs
 
 from extensions.api_kit import reading
 from extensions.api_kit.api import (
+    APIS,
     PROGRAMS,
     Asked,
     Asking,
@@ -31,12 +33,13 @@ from extensions.api_kit.api import (
     unavailable,
 )
 from extensions.api_kit.appending import Appended
+from extensions.api_kit.gate import Ticket
 from extensions.api_kit.holding import Holding
 from extensions.api_kit.spending import Spending
 from kernel.api import OUTPUT, UNSET, Delta, Key, Phase
 from kernel.contract import Capability
-from kernel.testing import Scripted, running
-from tests.sockets import serving
+from kernel.testing import App, Scripted, running
+from tests.sockets import Served, serving
 
 
 @pytest.mark.parametrize(
@@ -151,6 +154,32 @@ async def test_short_ones_go_before_long_ones_that_came_with_them():
     queue.done.set()
     await asyncio.gather(*tasks)
     assert queue.order == ["first", "title", "tags", "essay"]
+
+
+async def test_all_places_of_a_long_queue_are_told_together():
+    gate, tickets = Gate(lambda: 1, lambda: 9999), list[Ticket]()
+
+    async def go(tokens: int) -> None:
+        async with gate.turn("me", tokens, queued=tickets.append):
+            await asyncio.Future()
+
+    tasks = [asyncio.create_task(go(tokens)) for tokens in (1, 3, 1)]
+    await asyncio.sleep(0)
+    assert [gate.before(each) for each in tickets] == [1, 0]
+    tasks += [asyncio.create_task(go(9)) for _ in range(2000)]
+    await asyncio.sleep(0)
+    began = time.perf_counter()
+    gate.before(tickets[0])
+    one = time.perf_counter() - began
+    tasks.pop(2).cancel()
+    await asyncio.sleep(0)
+    began = time.perf_counter()
+    assert [gate.before(each) for each in tickets[2:]] == [*range(1, 2001)]
+    assert time.perf_counter() - began < 200 * one
+    assert gate.before(tickets[0]) == 0
+    for each in tasks:
+        each.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_who_goes_leaves_no_place_behind():
@@ -554,6 +583,117 @@ async def test_who_does_not_even_take_a_sign_of_life_is_let_go(monkeypatch: pyte
     with pytest.raises(asyncio.CancelledError):
         await answer()
     assert sent == [b"", b"One"]
+
+
+# --- who is cut off ---------------------------------------------------------------------------
+
+
+TALK: dict[str, Any] = {
+    "model": "x",
+    "max_tokens": 9,
+    "messages": [{"role": "user", "content": "?"}],
+}
+PATHS = {
+    "openai_api": "/v1/chat/completions",
+    "anthropic_api": "/v1/messages",
+    "ollama_api": "/api/chat",
+}
+
+
+async def cut_off(
+    end: Callable[[App, Served], Awaitable[Any]], **more: Any
+) -> AsyncGenerator[tuple[str, httpx.Response]]:
+    """What each API answers a request that is under way when something ends it."""
+    gate = asyncio.Semaphore(1)
+    settings = {"api_kit": {"at_once": 9}}
+    model = Scripted("One two.", gate=gate)
+    async with (
+        running(*PATHS, "instruct", model=model, settings=settings) as app,
+        serving(app, timeout_graceful_shutdown=0) as served,
+        httpx.AsyncClient(timeout=60) as web,
+    ):
+        words = f"sk-{secrets.token_urlsafe(32)}"
+        digest = hashlib.sha256(words.encode()).hexdigest()
+        served.keyring.keep([Key("phone", digest, "generate")])
+        headers = {"authorization": f"Bearer {words}"}
+        asked: dict[str, asyncio.Task[httpx.Response]] = {}
+        for api, path in PATHS.items():
+            post = web.post(served.http + path, json={**TALK, **more}, headers=headers)
+            asked[api] = asyncio.create_task(post)
+        gate.release()
+        gate.release()
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        await app.until(lambda: sum(bool(run.first) for run in programs.runs.live) == len(PATHS))
+        await end(app, served)
+        for api, task in asked.items():
+            yield api, await task
+
+
+async def stop(app: App, served: Served) -> None:
+    served.server.end()
+
+
+async def revoke(app: App, served: Served) -> None:
+    served.keyring.keep([])
+    assert app.kernel.access.door
+    app.kernel.access.door.drop_keys()
+
+
+async def switch_off(app: App, served: Served) -> None:
+    for id in PATHS:
+        await app.kernel.changes.toggle(id, on=False)
+
+
+def message_of(api: str, said: str) -> str:
+    error = json.loads(said)["error"]
+    return str(error if api == "ollama_api" else error["message"])
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "says"),
+    [
+        (stop, 503, "Spindle is stopping."),
+        (switch_off, 503, "This API was switched off"),
+        (revoke, 401, "This key was revoked"),
+    ],
+)
+async def test_who_is_cut_off_is_told_why_in_the_words_of_its_api(
+    end: Callable[[App, Served], Awaitable[Any]],
+    status: int,
+    says: str,
+    caplog: pytest.LogCaptureFixture,
+):
+    async for api, answer in cut_off(end, stream=False):
+        assert answer.status_code == status, (api, answer.text)
+        assert says in message_of(api, answer.text)
+        assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
+    async for api, answer in cut_off(end, stream=True):
+        last = answer.text.strip().splitlines()[-1].removeprefix("data: ")
+        assert (answer.status_code, says in message_of(api, last)) == (200, True), (api, last)
+    assert not [record for record in caplog.records if "ASGI" in record.getMessage()]
+
+
+async def test_who_is_cut_off_and_takes_nothing_is_no_fault_of_its_api():
+    gate, begun = asyncio.Semaphore(1), asyncio.Event()
+    async with running("openai_api", "instruct", model=Scripted("One two.", gate=gate)) as app:
+        [api] = app.kernel.registry.values(APIS)
+        [at] = [each for each in api.routes() if each.path == PATHS["openai_api"]]
+        sent = [{"type": "http.request", "body": json.dumps({**TALK, "stream": True}).encode()}]
+
+        async def receive() -> Any:
+            return sent.pop() if sent else await asyncio.Future()
+
+        async def send(message: Any) -> None:
+            if begun.is_set():  # As where what is sent waits for a reader who takes nothing.
+                await asyncio.Future()
+            begun.set()
+
+        scope = {"type": "http", "method": "POST", "path": at.path, "headers": []}
+        serving = asyncio.ensure_future(at.app(scope, receive, send))
+        await begun.wait()
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
 
 
 # --- models by name -------------------------------------------------------------------------

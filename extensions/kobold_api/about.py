@@ -6,6 +6,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 
 from extensions.api_kit.api import Call, Programs, Run, json
+from kernel.api import Finish
 
 SPEAKS, KOBOLDCPP = "1.2.5", "1.93"
 """The versions of KoboldAI's API and of KoboldCpp's whose addresses are served."""
@@ -17,12 +18,15 @@ class About:
     def __init__(self, programs: Programs, length: Callable[[], int]) -> None:
         self._programs, self._length = programs, length
         self._began = self._ended = time.monotonic()
-        self._last: Run | None = None
+        self._finish: Finish | None = None
+        self._tokens, self._seed = 0, -1
+        """Of the last reply, without its run, which holds a whole conversation."""
         self._count = 0
 
     def ended(self, run: Run) -> None:
         """A reply of any program."""
-        self._last, self._ended = run, time.monotonic()
+        self._finish, self._ended = run.finish, time.monotonic()
+        self._tokens, self._seed = run.tokens, run.seed
         self._count += 1
 
     async def version(self, call: Call) -> Response:
@@ -61,16 +65,15 @@ class About:
 
     async def perf(self, call: Call) -> Response:
         """Figures of the last reply, and what goes on."""
-        now, last = time.monotonic(), self._last
-        finish = last.finish if last else None
+        now, finish = time.monotonic(), self._finish
         live = len(self._programs.runs.live)
         return json(
             {
                 "last_process": round(finish.timings.prompt, 4) if finish else 0.0,
                 "last_eval": round(finish.timings.completion, 4) if finish else 0.0,
-                "last_token_count": last.tokens if last else 0,
+                "last_token_count": self._tokens,
                 "last_input_count": finish.usage.prompt if finish else 0,
-                "last_seed": last.seed if last else -1,
+                "last_seed": self._seed,
                 "total_gens": self._count,
                 "stop_reason": {"length": 0, "stop": 1}.get(finish.reason, -1) if finish else -1,
                 "queue": self._programs.runs.gate.waiting,

@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -304,6 +306,19 @@ async def test_figures(served: Served):
     assert (after["total_gens"], after["last_token_count"], after["stop_reason"]) == (1, 3, 1)
     assert (after["queue"], after["idle"]) == (0, 1)
     assert before["last_seed"] == after["last_seed"] == -1, "this engine knows none"
+
+
+def gone(kept: "weakref.ref[Any]") -> bool:
+    gc.collect()
+    return kept() is None
+
+
+async def test_the_figures_keep_no_conversation(app: App, served: Served):
+    [programs] = app.kernel.registry.values(PROGRAMS)
+    runs = list["weakref.ref[Any]"]()
+    programs.runs.watchers.append(lambda run: runs.append(weakref.ref(run)))
+    await ask(served, "v1/generate", **BODY)
+    await app.until(lambda: gone(runs[0]))
 
 
 async def test_the_seed_is_told_afterwards():

@@ -89,6 +89,7 @@ class Tokens:
     async def embed(self, call: Call) -> Response:
         said = call.read(Embed).input
         texts = [said] if isinstance(said, str) else said
+        await self._programs.awake(SLOT)
         info = self._programs.described(SLOT)
         rows = list[list[float]]()
         if texts:

@@ -59,6 +59,7 @@ class Tokens:
     async def embed(self, call: Call) -> Response:
         said = call.read(Embed).content
         texts = [said] if isinstance(said, str) else said
+        await self._programs.awake(SLOT)
         self._programs.described(SLOT)
         rows = list[list[float]]()
         if texts:

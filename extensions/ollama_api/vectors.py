@@ -59,6 +59,7 @@ class Vectors:
         body = call.read(Embed)
         said = [body.input] if isinstance(body.input, str) else body.input or []
         texts = [text for text in said if text] if isinstance(body.input, str) else said
+        await self._programs.awake(SLOT)
         name = self._programs.described(SLOT).name
         found = [shortened(each, body.dimensions) for each in await self._made(call, texts)]
         count = sum([len(await self._programs.tokens(text, slot=SLOT)) for text in texts])
@@ -69,6 +70,7 @@ class Vectors:
 
     async def embeddings(self, call: Call) -> Response:
         body = call.read(Prompt)
+        await self._programs.awake(SLOT)
         self._programs.described(SLOT)
         found = await self._made(call, [body.prompt]) if body.prompt else [[]]
         return json(Vector(found[0]))

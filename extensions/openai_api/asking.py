@@ -1,6 +1,7 @@
 """POST /v1/responses: what is asked, as a wish for a reply."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -94,7 +95,8 @@ async def asked(
     await rest.want(call, body.model or "")
     before = body.previous_response_id
     past = kept.before(call.caller.owner, before, connection) if before else ()
-    messages = (*past, *conversation(body.input or []))
+    recall = partial(kept.item, call.caller.owner, connection)
+    messages = (*past, *conversation(body.input or [], recall))
     if not messages:
         raise refused("input: There is none. Send a text, or items.", "input", "missing_input")
     options = {**options_of(body), **told(body, rest.modes(), rest.standing)}

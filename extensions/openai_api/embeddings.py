@@ -66,6 +66,7 @@ class Embeddings:
 
     async def answer(self, call: Call) -> Response:
         body: Body = call.read(Body)
+        await self._programs.awake(SLOT)
         info = self._programs.described(SLOT)
         texts = [await self._text(each) for each in inputs_of(body.input)]
         made = await self._programs.metered(

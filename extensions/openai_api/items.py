@@ -1,5 +1,6 @@
 """What is asked of /v1/responses, item by item, as the messages of a conversation."""
 
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
@@ -19,7 +20,8 @@ class Thought(msgspec.Struct):
 
 
 class Item(msgspec.Struct, kw_only=True):
-    """One item of the input: a message, a call, its result, or what the model thought."""
+    """One item of the input: a message, a call, its result, what the model thought, or the id of
+    an item of a response that is remembered."""
 
     type: str = "message"
     role: Str = None
@@ -34,14 +36,18 @@ class Item(msgspec.Struct, kw_only=True):
 
 
 ROLES = ("system", "developer", "user", "assistant")
+HOSTED = ("web_search", "file_search", "code_interpreter", "image_generation", "mcp")
+"""How the types of tools begin that OpenAI's servers carry out; others the client does."""
+Recall = Callable[[str, str], Part]
+"""What the item of this id says; raises Problem, which names the field."""
 
 
-def conversation(given: str | list[Item]) -> tuple[Message, ...]:
+def conversation(given: str | list[Item], recall: Recall) -> tuple[Message, ...]:
     """The messages; what the assistant thought, said and called after one another is one of them.
     A tool's holds what it showed, for `after_results`. Raises Problem, which names the item."""
     if isinstance(given, str):
         given = [Item(role="user", content=given)]
-    messages = (message(item, f"input[{n}]") for n, item in enumerate(given))
+    messages = (message(item, f"input[{n}]", recall) for n, item in enumerate(given))
     found: list[Message] = []
     for role, group in groupby(messages, lambda each: each.role):
         neighbours = [*group]
@@ -54,7 +60,7 @@ def joined(said: list[Message]) -> Message:
     return Message("assistant", tuple(part for each in said for part in each.parts), said[0].name)
 
 
-def message(item: Item, where: str) -> Message:
+def message(item: Item, where: str, recall: Recall) -> Message:
     """One item as a message; raises Problem."""
     match item:
         case Item(type="message", role=str(role)) if role in ROLES:
@@ -69,12 +75,14 @@ def message(item: Item, where: str) -> Message:
             return message_of(said, where)
         case Item(type="reasoning"):
             return Message("assistant", thought(item))
+        case Item(type="item_reference", id=str(id)):
+            return Message("assistant", (recall(id, f"{where}.id"),))
         case Item(type="function_call" | "function_call_output"):
             says = f"{where}: It needs call_id, and a call a name."
             raise refused(says, where, "invalid_value")
         case _:
             says = f"{where}.type: {item.type!r} is no item that Spindle knows. Known: message, "
-            says += "function_call, function_call_output, reasoning."
+            says += "function_call, function_call_output, reasoning, item_reference."
             raise refused(says, f"{where}.type", "unsupported_value")
 
 
@@ -86,12 +94,14 @@ def thought(item: Item) -> tuple[Part, ...]:
 
 
 def tools_of(tools: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """Functions as chat completions have them; raises Problem for tools of OpenAI's own."""
+    """Functions as chat completions have them; raises Problem for other kinds of tools."""
     found: list[dict[str, Any]] = []
     for n, tool in enumerate(tools):
-        if tool.get("type") != "function":
-            says = f"tools[{n}].type: {tool.get('type')!r} runs on OpenAI's servers. Only function "
-            raise refused(says + "can be called here.", f"tools[{n}].type", "unsupported_value")
+        if (kind := tool.get("type")) != "function":
+            why = "runs on OpenAI's servers" if str(kind).startswith(HOSTED) else "is no function"
+            says = f"tools[{n}].type: {kind!r} {why}. Models here call functions alone: leave it "
+            says += "out, or offer a function in its place."
+            raise refused(says, f"tools[{n}].type", "unsupported_value")
         named = {key: value for key, value in tool.items() if key != "type"}
         found.append({"type": "function", "function": tool.get("function") or named})
     return tuple(found)

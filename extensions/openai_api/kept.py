@@ -1,11 +1,12 @@
 """Responses that were given, for who goes on with one: in memory alone, and not without end."""
 
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 
 import msgspec
 
 from extensions.api_kit.api import Problem, missing
-from kernel.api import Message, Struct
+from kernel.api import Message, Part, Struct
 
 MOST, LARGEST = 1000, 64 << 20
 """Responses, and bytes of all together; the oldest go first."""
@@ -21,6 +22,12 @@ class Given(Struct, frozen=True):
     """The response itself, as JSON."""
     connection: object = None
     """The one that alone may go on with it, where it is not to be stored."""
+    items: Mapping[str, Part] = {}
+    """What it says, by the ids of its items."""
+
+    def known(self, owner: str, connection: object) -> bool:
+        """Whether this owner may go on with it by this connection."""
+        return self.owner == owner and self.connection in (None, connection)
 
 
 class Shared:
@@ -56,6 +63,8 @@ class Kept:
     def __init__(self, most: int = MOST, largest: int = LARGEST) -> None:
         self._most, self._largest, self._weight = most, largest, 0
         self._given: OrderedDict[str, Given] = OrderedDict()
+        self._holders: dict[str, Given] = {}
+        """By the id of an item, the one that has it."""
         self._shared = Shared()
 
     def keep(
@@ -65,9 +74,11 @@ class Kept:
         messages: tuple[Message, ...],
         answer: bytes,
         connection: object = None,
+        items: Mapping[str, Part] = {},
     ) -> None:
         """Remember one, for this connection alone if one is named."""
-        self._given[id] = Given(owner, messages, answer, connection)
+        self._given[id] = given = Given(owner, messages, answer, connection, items)
+        self._holders |= dict.fromkeys(items, given)
         self._weight += self._shared.take(messages) + len(answer)
         while len(self._given) > self._most or self._weight > self._largest:
             self._forget(next(iter(self._given)))
@@ -75,9 +86,16 @@ class Kept:
     def before(self, owner: str, id: str, connection: object = None) -> tuple[Message, ...]:
         """The conversation up to this response, as this connection may know it; raises Problem."""
         given = self._given.get(id)
-        if not given or given.owner != owner or given.connection not in (None, connection):
+        if not given or not given.known(owner, connection):
             raise unknown(id, "previous_response_id", "previous_response_not_found")
         return given.messages
+
+    def item(self, owner: str, connection: object, id: str, param: str) -> Part:
+        """What an item of a response says, as this connection may know it; raises Problem."""
+        holder = self._holders.get(id)
+        if not holder or not holder.known(owner, connection):
+            raise unknown(id, param, "item_not_found")
+        return holder.items[id]
 
     def answer(self, owner: str, id: str) -> bytes:
         """The response; raises Problem."""
@@ -98,6 +116,8 @@ class Kept:
 
     def _forget(self, id: str) -> None:
         given = self._given.pop(id)
+        for each in given.items:
+            del self._holders[each]
         self._weight -= self._shared.leave(given.messages) + len(given.answer)
 
 
@@ -106,6 +126,6 @@ def _bytes_of(message: Message) -> int:
 
 
 def unknown(id: str, param: str, code: str) -> Problem:
-    """What is said of a response that is not there, or is somebody else's."""
+    """What is said of a response, or an item, that is not there, or is somebody else's."""
     says = f"{param}: {id} is not remembered: it was never given, not stored, or is too old. "
     return missing(says + "Send the whole conversation as input.", param, code)

@@ -4,6 +4,7 @@ import msgspec
 from starlette.responses import Response
 
 from extensions.api_kit.api import Call, Endpoint, Problem, growing, json, read
+from kernel.api import Message
 
 from .asking import Ask, Create, asked
 from .chat import Rest
@@ -64,9 +65,10 @@ class Responses:
         alone = connection if ask.body.store is False else None
         if ask.body.store is False and not alone:
             return
-        messages = (*ask.messages, telling.message())
+        items = telling.items()
+        messages = (*ask.messages, Message("assistant", tuple(items.values())))
         data = msgspec.json.encode(telling.response)
-        self.kept.keep(telling.response["id"], call.caller.owner, messages, data, alone)
+        self.kept.keep(telling.response["id"], call.caller.owner, messages, data, alone, items)
 
     async def _stream(self, call: Call, ask: Ask, telling: Telling) -> None:
         """What fails before the first word has the status of its error."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from extensions.api_kit.api import CallPart, Calls, Fault, Run
-from kernel.api import Delta, Message, Part, Reasoning, Text, Token, ToolCall
+from kernel.api import Delta, Part, Reasoning, Text, Token, ToolCall
 
 from . import answers
 from .asking import Ask
@@ -94,18 +94,19 @@ class Telling:
         self.response |= {"status": "failed", "output": self.output, "error": error}
         yield self._event("response.failed", response=self.response)
 
-    def message(self) -> Message:
-        """What the model said, for who goes on with it."""
-        parts: list[Part] = []
+    def items(self) -> dict[str, Part]:
+        """What the model said, by the ids of its items, for who goes on with it."""
+        parts: dict[str, Part] = {}
         for item in self.output:
             match item["type"]:
                 case "message":
-                    parts.append(Text(item["content"][0]["text"]))
+                    parts[item["id"]] = Text(item["content"][0]["text"])
                 case "reasoning":
-                    parts.append(Reasoning(item["content"][0]["text"]))
+                    parts[item["id"]] = Reasoning(item["content"][0]["text"])
                 case _ if item["status"] == "completed":
-                    parts.append(ToolCall(item["call_id"], item["name"], item["arguments"]))
-        return Message("assistant", tuple(parts))
+                    called = item["call_id"], item["name"], item["arguments"]
+                    parts[item["id"]] = ToolCall(*called)
+        return parts
 
     # --- inside ------------------------------------------------------------------------
 

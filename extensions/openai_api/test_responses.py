@@ -26,6 +26,8 @@ TOOL = {
     "type": "function", "name": "weather", "description": "How it is.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
 }  # fmt: skip
+NOTHING: Any = None
+"""There is no item to be recalled."""
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
 
@@ -155,7 +157,7 @@ def test_items_become_messages():
         {"type": "function_call_output", "call_id": "c1", "output": "Sunny."},
         {"role": "user", "content": "And now?"},
     ]  # fmt: skip
-    system, user, assistant, tool, last = conversation(converted(given, list[Item]))
+    system, user, assistant, tool, last = conversation(converted(given, list[Item]), NOTHING)
     assert (system.role, system.text, last.text) == ("system", "Be brief.", "And now?")
     assert [type(part) for part in user.parts] == [Text, Image]
     assert assistant.parts == (Reasoning("Hm."), Text("A cat?"), ToolCall("c1", "weather", "{}"))
@@ -171,7 +173,9 @@ def test_what_a_tool_shows_follows_its_results():
         ]},
         {"type": "function_call_output", "call_id": "c2", "output": "Nothing."},
     ]  # fmt: skip
-    _, *results, shown = after_results(conversation(converted(given, list[Item])), sees=True)
+    _, *results, shown = after_results(
+        conversation(converted(given, list[Item]), NOTHING), sees=True
+    )
     assert [each.parts for each in results] == [
         (ToolResult("c1", "A cat."),), (ToolResult("c2", "Nothing."),),
     ]  # fmt: skip
@@ -229,7 +233,7 @@ def test_an_item_is_copied_a_few_times_however_many_there_are(monkeypatch: pytes
 
     monkeypatch.setattr(items, "Message", Watched)
     call = Item(type="function_call", call_id="c1", name="weather")
-    [assistant] = conversation([call] * 100)
+    [assistant] = conversation([call] * 100, NOTHING)
     assert len(assistant.parts) == 100
     assert len(copied) <= 500, "a long conversation holds up everybody"
 
@@ -341,11 +345,54 @@ def test_what_connections_keep_for_themselves_has_the_same_end():
     assert kept.before("me", "r1", another) == kept.before("me", "new") == ()
 
 
+async def test_a_later_step_tells_items_of_an_earlier_one_by_their_ids(
+    served: Served, model: Knowing
+):
+    """As Vercel's AI SDK goes on after a call of a function."""
+    call = '<tool_call>{"name": "weather", "arguments": {}}</tool_call>'
+    model.scripts = [f"<think>Hm.</think>I look. {call}", "Sunny."]
+    first = await said(served, PATH, input="Weather?", tools=[TOOL])
+    thought, words, called = first["output"]
+    references = [{"type": "item_reference", "id": each["id"]} for each in first["output"]]
+    result = {"type": "function_call_output", "call_id": called["call_id"], "output": "Sun"}
+    asked = [{"role": "user", "content": "Weather?"}, *references, result]
+    await said(served, PATH, input=asked, tools=[TOOL])
+    await said(served, PATH, input=[asked[0], thought, words, called, result], tools=[TOOL])
+    assert model.asked[1].messages == model.asked[2].messages
+    told = "".join(each.text for each in model.asked[1].messages or ())
+    assert told.index("I look.") < told.rindex("<tool_call>") < told.index("Sun\n")
+    hidden = await said(served, PATH, input="A secret.", store=False)
+    lost = {"type": "item_reference", "id": hidden["output"][0]["id"]}
+    for key, given in (("", [lost]), (served.key, references)):
+        answer = await ask(served, "POST", PATH, key, input=given)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"]) == (404, "input[0].id")
+        assert error["code"] == "item_not_found"
+    assert (await ask(served, "DELETE", f"{PATH}/{first['id']}")).status_code == 200
+    assert (await fault(served, PATH, input=references))["status"] == 404
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("web_search_preview", "runs on OpenAI's servers"),
+        ("mcp", "runs on OpenAI's servers"),
+        ("custom", "is no function"),
+        ("local_shell", "is no function"),
+    ],
+)
+async def test_tools_that_are_no_functions_are_refused_for_what_they_are(
+    served: Served, kind: str, says: str
+):
+    problem = await fault(served, PATH, input="x", tools=[{"type": kind, "name": "x"}])
+    assert problem["message"].startswith(f"tools[0].type: '{kind}' {says}.")
+
+
 async def test_what_is_wrong_is_named(served: Served, model: Knowing):
     wrong: list[tuple[dict[str, Any], str]] = [
         ({}, "input"), ({"input": []}, "input"), ({"input": 7}, "input"),
         ({"input": [{"role": "king", "content": "x"}]}, "input[0].role"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
+        ({"input": [{"type": "item_reference"}]}, "input[0].type"),
         ({"input": [{"type": "function_call", "name": "x"}]}, "input[0]"),
         ({"input": "a", "tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"input": "a", "background": True}, "background"),

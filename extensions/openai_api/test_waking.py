@@ -1,9 +1,16 @@
-"""A model that was put to rest is there again for the program that asks, and for the next one."""
+"""A model that loads, or was put to rest, is waited for by the program that asks."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from kernel.testing import App, Scripted, running
+from extensions.api_kit.api import PROGRAMS
+from kernel.api import LOADERS, Phase, Refused, WorkerDied
+from kernel.testing import App, Scripted, ScriptedLoader, running
+from tests.programs import Knowing, post
+from tests.sockets import serving
 
 SEEN = (
     "/api/v1/model", "/api/latest/model", "/api/v1/config/max_context_length", "/health", "/slots",
@@ -99,3 +106,149 @@ async def test_who_asks_ollama_for_a_model_and_says_nothing_waits_for_it():
         gate.set()
         for answer in (await first, await second):
             assert (answer.status, answer.json()["done_reason"]) == (200, "load"), answer.text
+
+
+# --- a model that loads ---------------------------------------------------------------------
+
+
+class Slow(ScriptedLoader):
+    """Loads when it may, if it may."""
+
+    id = label = "slow"
+
+    def __init__(self, model: Scripted) -> None:
+        super().__init__(model)
+        self.opened, self.fault = asyncio.Event(), ""
+
+    async def open(self, path: Path, options: Any, report: Any) -> Scripted:
+        await self.opened.wait()
+        if self.fault:
+            raise Refused(self.fault)
+        return await super().open(path, options, report)
+
+
+APIS = ("openai_api", "anthropic_api", "llama_server_api", "kobold_api", "ollama_api")
+TALK: dict[str, Any] = {"messages": [{"role": "user", "content": "?"}], "max_tokens": 9}
+ASKED: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", TALK), ("/v1/responses", {"input": "?"}), ("/v1/messages", TALK),
+    ("/api/chat", {**TALK, "stream": False}), ("/completion", {"prompt": "?"}),
+    ("/api/v1/generate", {"prompt": "?"}), ("/tokenize", {"content": "a"}),
+    ("/v1/messages/count_tokens", TALK), ("/v1/internal/encode", {"text": "a"}),
+]  # fmt: skip
+
+
+class Asked(Knowing):
+    """Answers no question as long as it is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.questions: list[str] = []
+
+    async def call(self, name: str, **data: Any) -> Any:
+        self.questions.append(name)
+        raise WorkerDied(await asyncio.shield(self.died))
+
+
+@asynccontextmanager
+async def loading(old: Scripted | None = None) -> AsyncGenerator[tuple[App, Slow]]:
+    """A model that loads, perhaps in the place of another."""
+    async with running(*APIS, "instruct", model=old) as app:
+        slow: Any = Slow(Knowing("Hi."))
+        add = app.kernel.registry.add
+        add(LOADERS, slow, "test", phase=Phase.LATE, rank=0, rewrites=False)
+        slot = app.kernel.slot()
+        task = asyncio.create_task(slot.load(Path("other"), "slow"))
+        await app.until(lambda: slot.state.state == "loading")
+        yield app, slow
+        slow.opened.set()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_who_asks_while_a_model_loads_waits_for_it():
+    async with loading() as (app, slow):
+        answers = [asyncio.create_task(asked(app, path, **body)) for path, body in ASKED]
+        health = await app.fetch("/health", who="key")
+        assert (health.status, health.json()["error"]["code"]) == (503, "model_loading")
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        await app.until(lambda: len(programs.runs.live) == 6)
+        assert not any(each.done() for each in answers)
+        slow.opened.set()
+        assert [(await each).status for each in answers] == [200] * len(ASKED)
+
+
+async def test_who_waits_for_a_model_that_fails_is_told_why():
+    async with loading() as (app, slow):
+        answers = [asyncio.create_task(asked(app, path, **body)) for path, body in ASKED[:7]]
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        await app.until(lambda: len(programs.runs.live) == 6)
+        slow.fault = "It is broken."
+        slow.opened.set()
+        for answer in [await each for each in answers]:
+            assert (answer.status, "It is broken." in answer.text) == (503, True)
+            assert answer.headers.get("x-should-retry") == "false"
+        assert (await asked(app, "/completion", prompt="?")).status == 503, "and nobody waits now"
+
+
+async def test_who_waits_for_a_model_counts_in_the_queue_until_it_leaves():
+    async with loading() as (app, _), serving(app) as served:
+        await app.configure("api_kit", queue=1)
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        waiting = [asyncio.create_task(post(served, ASKED[0][0], **TALK)) for _ in range(2)]
+        await app.until(lambda: programs.runs.gate.waiting == 1)
+        assert (await post(served, ASKED[0][0], **TALK)).status_code == 429
+        for each in waiting:
+            each.cancel()
+        await app.until(lambda: not programs.runs.live)
+
+
+async def test_whose_question_is_cut_off_by_another_model_may_ask_again():
+    old = Asked()
+    async with running(*APIS, model=old) as app:
+        slow: Any = Slow(Knowing("Hi."))
+        add = app.kernel.registry.add
+        add(LOADERS, slow, "test", phase=Phase.LATE, rank=0, rewrites=False)
+        cut_off = asyncio.create_task(asked(app, "/tokenize", content="a"))
+        await app.until(lambda: "tokenize" in old.questions)
+        load = asyncio.create_task(app.kernel.slot().load(Path("other"), "slow"))
+        answer = await cut_off
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "model_loading")
+        slow.opened.set()
+        await load
+
+
+async def test_who_wants_vectors_waits_for_the_model_that_makes_them():
+    async with running(*APIS) as app:
+        slow: Any = Slow(Knowing("Hi.", capabilities=("embeddings",)))
+        add = app.kernel.registry.add
+        add(LOADERS, slow, "test", phase=Phase.LATE, rank=0, rewrites=False)
+        slot = app.kernel.slot("embedding")
+        load = asyncio.create_task(slot.load(Path("other"), "slow"))
+        await app.until(lambda: slot.state.state == "loading")
+        paths = ("/v1/embeddings", "/api/embed", "/api/extra/embeddings")
+        answers = [asyncio.create_task(asked(app, path, input="a")) for path in paths]
+        answers += [
+            asyncio.create_task(asked(app, "/embedding", content="a")),
+            asyncio.create_task(asked(app, "/api/embeddings", prompt="a")),
+        ]
+        await asyncio.sleep(0.02)
+        assert not any(each.done() for each in answers)
+        slow.opened.set()
+        assert [(await each).status for each in answers] == [200] * len(answers)
+        await load
+
+
+async def test_whose_reply_is_cut_off_by_another_model_may_ask_again():
+    old = Scripted("One two.", gate=asyncio.Semaphore(1))
+    async with running(*APIS, "instruct", model=old) as app:
+        slow: Any = Slow(Knowing("Hi."))
+        add = app.kernel.registry.add
+        add(LOADERS, slow, "test", phase=Phase.LATE, rank=0, rewrites=False)
+        cut_off = asyncio.create_task(asked(app, "/v1/chat/completions", **TALK))
+        await app.until(lambda: bool(old.asked))
+        load = asyncio.create_task(app.kernel.slot().load(Path("other"), "slow"))
+        await app.until(lambda: not app.kernel.slot().model)
+        answer = await cut_off
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "model_loading")
+        assert answer.headers["retry-after"] == "1"
+        slow.opened.set()
+        await load

@@ -13,7 +13,7 @@ from kernel.api import (
     ROUTES,
     Action,
     Client,
-    Everyone,
+    Disconnected,
     Extension,
     Panel,
     Route,
@@ -25,6 +25,8 @@ from .counts import Counts
 from .metrics import Collector, text
 from .rows import Rows
 
+HERE = "settings/requests"
+"""The path of the page that shows them."""
 EVERY = 0.5
 """Seconds between two looks, as long as anything is under way."""
 
@@ -58,18 +60,31 @@ async def setup(ext: Extension[Any]) -> None:
         if run := rows.find(action.id):  # Else it has just ended.
             run.cancel()
 
+    pages = set[Client]()
+
     async def context(client: Client | None, subject: str) -> Mapping[str, Any]:
+        if client:
+            pages.add(client)
         return rows.now()
 
+    @ext.on(Disconnected)
+    async def disconnected(event: Disconnected) -> None:
+        pages.discard(event.client)
+
+    def show() -> None:
+        looking = [page for page in pages if page.path.strip("/") == HERE]
+        html = ext.render("_requests.html", oob=True, **rows.now()) if looking else ""
+        for page in looking:
+            ext.push_html(html, page, "requests")
+
     async def follow() -> None:
-        shown = rows.now()
+        """Show what goes on, and once more when all has ended."""
         while True:
-            if not shown["live"]:
-                await runs.busy.wait()
-            await asyncio.sleep(EVERY)
-            if (now := rows.now()) != shown:
-                shown = now
-                await ext.push("_requests.html", Everyone(), "requests", oob=True, **now)
+            going_on = await runs.busy.wait()
+            while going_on:
+                await asyncio.sleep(EVERY)
+                going_on = bool(runs.live)
+                show()
 
     ext.add(PANELS, Panel("settings", "requests.html", context, title="Requests"))
     ext.add(ROUTES, Routes(Router([Route("/metrics", metrics)]), access="inference"))

@@ -3,12 +3,13 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from extensions.api_kit.api import Run, Runs
 
-LAST = 20
-"""Requests that have ended and are still shown."""
+LAST, MOST = 20, 50
+"""Requests that have ended and are still shown, and of those under way the oldest."""
 WHO = {"page": "A page", "local": "A program on this machine", "key": "The owner's key"}
 STATES = {
     "waiting": "waits for its turn", "reading": "the model reads", "writing": "the model writes",
@@ -35,9 +36,10 @@ class Rows:
 
     def now(self) -> Mapping[str, Any]:
         """For the templates."""
-        labels = self._labels()
+        labels, live = self._labels(), self._runs.live
         return {
-            "live": [self._row(run, labels) for run in self._runs.live],
+            "live": [self._row(run, labels) for run in islice(live, MOST)],
+            "more": max(0, len(live) - MOST),
             "ended": [*self._ended],
         }
 

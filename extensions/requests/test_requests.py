@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import re
+import sys
 import weakref
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +12,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from extensions.api_kit.api import PROGRAMS
+from extensions.api_kit.api import PROGRAMS, Asking, Caller, Wish
 from kernel.testing import App, Scripted, running
 from tests.sockets import Served, serving
 
@@ -70,6 +71,39 @@ async def test_requests_are_seen_wait_and_are_stopped(
     assert "fell over" in (await third)["error"]["message"]
     await page.until("The engine fell over.")
     await page.act("requests.cancel", id="gone")
+
+
+async def test_of_a_long_queue_the_first_are_shown_and_only_to_who_looks(
+    app: App, monkeypatch: pytest.MonkeyPatch
+):
+    rows, looks = sys.modules["extensions.requests.rows"].Rows, list[int]()
+    now = rows.now
+
+    def counted(self: Any) -> Any:
+        looks.append(1)
+        return now(self)
+
+    monkeypatch.setattr(rows, "now", counted)
+    monkeypatch.setattr(sys.modules["extensions.requests"], "EVERY", 0.001)
+    [programs] = app.kernel.registry.values(PROGRAMS)
+
+    async def wait() -> None:
+        async with programs.run(Asking("openai", Caller("local")), Wish(prompt="?")) as run:
+            async for _ in run:
+                pass
+
+    waiting = [asyncio.create_task(wait()) for _ in range(60)]
+    await app.until(lambda: programs.runs.gate.waiting == 59)
+    await app.open("/settings")
+    await asyncio.sleep(0.02)
+    assert not looks
+    page = await app.open("/settings/requests")
+    await page.until("10 more came after these.")
+    assert len(set(re.findall('id="requests-([0-9a-f]+)"', page.html))) == 50
+    assert "number 49" in page.html
+    for each in waiting:
+        each.cancel()
+    await page.until("No program asks for anything now")
 
 
 async def metrics(served: Served) -> dict[str, float]:

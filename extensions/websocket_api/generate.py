@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from extensions.api_kit.api import Fault, Problem, caller_of, left, nothing
+from extensions.api_kit.api import Fault, Problem, caller_of, left, nothing, stopped
 
 from . import protocol
 from .connection import STALL
@@ -56,11 +56,10 @@ class Generate:
         work = [asyncio.create_task(answer), asyncio.create_task(left(receive))]
         try:
             await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            if self._streams.stopping:
-                await self._streams.farewell([stream])
-                await asyncio.wait(work[:1], timeout=1)
-            raise
+        except asyncio.CancelledError as cancelled:
+            stream.stopped = stopped(scope, cancelled)
+            await self._streams.farewell([stream])
+            await asyncio.wait(work[:1], timeout=1)
         finally:
             stream.leave(news)
             for task in work:

@@ -23,14 +23,14 @@ class Reader(Protocol):
 class Stream(Asking):
     """One reply, or several to the same: its events as bytes, and who reads them."""
 
-    patient = True
-
     def __init__(self, caller: Caller, id: str, linger: float, *, tokens: bool) -> None:
         super().__init__("websocket_api", caller)
         self.owner, self.id, self.linger = caller.owner, id, linger
         self.events: list[bytes] = []
         self.size = 0
         self.begun = self.cancelled = False
+        self.stopped: Problem | None = None
+        """Why Spindle ends it, where its program did not."""
         self.held = False
         """Whether its text waits for the end because a modifier may still replace it."""
         self.over = asyncio.Event()

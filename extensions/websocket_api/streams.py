@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,8 +28,9 @@ KEPT = 600.0
 """Seconds after its end that a reply can be resumed."""
 LARGEST = 32 << 20
 """Bytes of events of one reply; what would be longer ends there."""
-ALTOGETHER = 128 << 20
-"""Bytes of events of replies that have ended; beyond it the oldest are forgotten sooner."""
+ALTOGETHER, MOST = 128 << 20, 10_000
+"""Bytes of events of replies that have ended, and how many; beyond it the oldest are forgotten
+sooner."""
 GLANCE = 1.0
 """Seconds until a reply's place in the queue, and the key of its program, are looked at again."""
 NO_WORD = "The engine failed, and did not say why. Its log may."
@@ -41,6 +42,12 @@ class Streams:
     def __init__(self, ext: Extension[Any]) -> None:
         self.ext, self._programs = ext, ext.one(PROGRAMS)
         self._all: dict[tuple[str, str], Stream] = {}
+        self._running = Counter[str]()
+        """Replies under way, by whose they are."""
+        self._ended: dict[Stream, None] = {}
+        """Those that are still kept, the oldest first."""
+        self._size = 0
+        """Bytes of their events."""
 
     def start(
         self,
@@ -61,6 +68,7 @@ class Streams:
         stream = Stream(caller, id, while_alone, tokens=asked.logprobs is not None)
         stream.heard = defaultdict(Heard) if whole else None
         self._all[caller.owner, id] = stream
+        self._running[caller.owner] += 1
         stream.follow(reader)
         stream.say(protocol.Started(id, 1, protocol.VERSION))
         for index, wish in enumerate(wishes):
@@ -90,6 +98,9 @@ class Streams:
             stream.timer.cancel()
         if self._all.get((stream.owner, stream.id)) is stream:
             del self._all[stream.owner, stream.id]
+        if stream in self._ended:
+            del self._ended[stream]
+            self._size -= stream.size
 
     def close(self) -> None:
         for stream in [*self._all.values()]:
@@ -102,8 +113,8 @@ class Streams:
             says = f"You asked for a reply {id} before, and it is still kept. To hear that one, "
             says += "send resume with this id; for a new reply, choose another id."
             raise refused(says, "id", "stream_exists")
-        self._programs.runs.check(wish, patient=True)
-        running = sum(not s.finish for s in self._all.values() if s.owner == owner)
+        self._programs.runs.check(wish)
+        running = self._running[owner]
         if running >= self.ext.settings.at_once:
             says = f"{running} replies are under way already. Wait until one has ended."
             raise Problem(Fault(says, "rate_limit_error", None, "too_many_streams"))
@@ -149,7 +160,9 @@ class Streams:
             stopped = not problem and not stream.cancelled and rest
             if self.ext.why and (stopped or stream.cancelled):
                 problem = unavailable(self.ext.why, "switched_off")
-            stream.end(problem)
+            stream.end(problem or stream.stopped)
+            self._running[stream.owner] -= 1
+            self._running += Counter()  # Forgets who has none any more.
             self._retire(stream)
 
     def _counts(self, caller: Caller) -> bool:
@@ -165,10 +178,7 @@ class Streams:
         if stream.denied:  # Its program asks again, by the same name.
             return self.forget(stream)
         stream.timer = asyncio.get_running_loop().call_later(KEPT, self.forget, stream)
-        ended = [other for other in self._all.values() if other.finish]
-        size = sum(other.size for other in ended)
-        for oldest in ended:
-            if size <= ALTOGETHER:
-                break
-            size -= oldest.size
-            self.forget(oldest)
+        self._ended[stream] = None
+        self._size += stream.size
+        while self._size > ALTOGETHER or len(self._ended) > MOST:
+            self.forget(next(iter(self._ended)))

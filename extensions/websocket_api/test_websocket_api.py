@@ -268,10 +268,33 @@ async def test_ten_minutes_after_its_end_a_reply_is_forgotten(
         assert "Start it again" in error["message"]
 
 
-async def test_what_is_kept_of_ended_replies_is_bounded(
+async def test_a_reply_costs_no_more_where_many_are_kept(
     quick: Served, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(streams(), "ALTOGETHER", 1000)
+    looks = list[str]()
+
+    class Watched(streams().Stream):
+        def __getattribute__(self, name: str) -> Any:
+            if name in ("finish", "size", "owner"):
+                looks.append(name)
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr(streams(), "Stream", Watched)
+    counts = list[int]()
+    async with quick.connect() as program:
+        for number in range(60):
+            looks.clear()
+            await tell(program, type="start", id=f"r{number}", **ASK)
+            await until(program, "done")
+            counts.append(len(looks))
+    assert max(counts[50:]) < 1.5 * max(counts[:10])
+
+
+@pytest.mark.parametrize(("bound", "most"), [("ALTOGETHER", 1000), ("MOST", 3)])
+async def test_what_is_kept_of_ended_replies_is_bounded(
+    quick: Served, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
+):
+    monkeypatch.setattr(streams(), bound, most)
     async with quick.connect() as program:
         for number in range(20):
             await tell(program, type="start", id=f"r{number}", **ASK)
@@ -311,6 +334,25 @@ async def test_switched_off_it_says_so_to_everyone_and_leaves_nothing(served: Se
         assert b"503" in await raw.reader.readline()
         await raw.close()
     assert (await ask(served, **ASK)).status_code == 404, "an address like any other"
+
+
+async def test_who_asked_once_is_told_that_the_server_stops(caplog: pytest.LogCaptureFixture):
+    model = Scripted(WORDS, gate=asyncio.Semaphore(1))
+    settings = {"api_kit": {"at_once": 2}}
+    async with (
+        running("websocket_api", "instruct", model=model, settings=settings) as app,
+        serving(app, timeout_graceful_shutdown=0) as served,
+    ):
+        asked = [asyncio.create_task(ask(served, **ASK, stream=lines)) for lines in (False, True)]
+        await app.until(lambda: len(model.asked) == 2)
+        served.server.end()
+        whole, lines = [await each for each in asked]
+        assert (whole.status_code, whole.headers["retry-after"]) == (503, "1")
+        last = whole.json(), json.loads(lines.text.splitlines()[-1])
+        assert {each["error"]["message"] for each in last} == {
+            "Spindle is stopping. Try again when it is back."
+        }
+    assert not [record for record in caplog.records if "ASGI" in record.getMessage()]
 
 
 async def test_a_change_of_the_settings_cuts_nobody_off(served: Served, gate: asyncio.Semaphore):
