@@ -30,6 +30,8 @@ from .runs import TOO_LONG, Run, Runs
 from .wishes import Wish
 
 EMPTY = "No model is loaded. Load one in Spindle's page, or with its API."
+TOGETHER = 64
+"""Texts that become vectors in one call; an engine answers one call after another."""
 NO_SLOT = "No model is loaded into the slot “{0}”. Start Spindle with --{0}-model NAME."
 
 
@@ -144,7 +146,7 @@ class Programs:
         caller, spending = call.caller, self.runs.spending
         async with spending.alone(caller.owner, caller.tokens):
             try:
-                said = await self.ask(name, slot=slot, param=param, **data)
+                said = await self._in_turns(name, slot, param, data)
             except Problem as problem:
                 if problem.fault.code != "engine_refused" or not await self._too_long(reads, slot):
                     raise
@@ -154,6 +156,18 @@ class Programs:
                 read = [await self.length(text, slot=slot) for text in reads]
                 spending.add(caller.owner, sum(read))
         return said
+
+    async def _in_turns(
+        self, name: str, slot: str, param: str | None, data: Mapping[str, Any]
+    ) -> Any:
+        """Vectors are made of some texts at a time: other questions come in between."""
+        if name != "embed":
+            return await self.ask(name, slot=slot, param=param, **data)
+        texts, made = data["texts"], list[Any]()
+        for begin in range(0, len(texts), TOGETHER):
+            some = texts[begin : begin + TOGETHER]
+            made += await self.ask(name, slot=slot, param=param, texts=some)
+        return made
 
     async def length(self, text: str | Sequence[int], *, slot: str = "chat") -> int:
         """The tokens of a text; 0 where the engine does not tell."""

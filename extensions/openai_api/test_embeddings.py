@@ -1,5 +1,6 @@
 """Vectors of texts, and speech, hearing and pictures where an extension has them."""
 
+import asyncio
 import base64
 import struct
 from collections.abc import AsyncIterator
@@ -55,6 +56,36 @@ async def embedding(app: App, model: Knowing | None = None) -> Knowing:
     add(app, LOADERS, ScriptedLoader(model))
     await app.kernel.slot("embedding").load(Path("scripted"), "scripted")
     return model
+
+
+class Slow(Knowing):
+    """Makes vectors for one call at a time; the first waits until another is there."""
+
+    def __init__(self) -> None:
+        super().__init__(capabilities=("embeddings",))
+        self.turn, self.sizes, self.both = asyncio.Lock(), list[int](), asyncio.Event()
+
+    async def call(self, name: str, **data: Any) -> Any:
+        if name != "embed":
+            return await super().call(name, **data)
+        if self.turn.locked():
+            self.both.set()
+        async with self.turn:
+            await self.both.wait()
+            self.sizes.append(len(data["texts"]))
+            return await super().call(name, **data)
+
+
+async def test_many_texts_let_others_come_between(app: App, served: Served):
+    model = await embedding(app, Slow())
+    assert isinstance(model, Slow)
+    many = {"input": [str(n) for n in range(200)]}
+    both = asyncio.gather(post(served, PATH, **many), post(served, PATH, input="one"))
+    answers = [answer.json()["data"] for answer in await both]
+    assert [len(data) for data in answers] == [200, 1]
+    assert [each["index"] for each in answers[0]] == [*range(200)]
+    assert sorted(model.sizes) == [1, 8, 64, 64, 64]
+    assert model.sizes[:2] in ([64, 1], [1, 64])
 
 
 async def test_an_empty_slot_is_named(served: Served):
