@@ -89,8 +89,8 @@ def words(model: Scripted, number: int = -1) -> list[str]:
 async def test_each_reply_is_kept_and_shown_under_its_speaker(app: App, tab: Tab):
     await talked(app, tab)
     assert await said(app, tab) == [
-        ("Ada", "You are all late, You."), ("", "Hello?"), ("Bo", "Ada: Hush."),
-        ("", "Who is there?"), ("Cy", "Yip!"),
+        ("Ada", "You are all late, You."), ("You", "Hello?"), ("Bo", "Ada: Hush."),
+        ("You", "Who is there?"), ("Cy", "Yip!"),
     ]  # fmt: skip
     shown = [n.text.strip() for n in tab.look().root.all() if n.tag == "h2"]
     assert [name for name in shown if name in CARDS] == ["Ada", "Bo", "Cy"]
@@ -194,7 +194,8 @@ async def test_versions_continuing_and_editing_keep_the_speaker(app: App, tab: T
     await tab.act("edit", message=shown.id, text="Yap.")
     assert (await said(app, tab))[2] == ("Bo", "Yap.")
     await tab.act("version", message=(await store_of(app).get(id)).messages[2].id, step=-3)
-    assert [name for name, _ in await said(app, tab)] == ["Ada", "", "Bo", "", "Cy"], "the branch"
+    names = [name for name, _ in await said(app, tab)]
+    assert names == ["Ada", "You", "Bo", "You", "Cy"], "the branch"
 
 
 async def test_they_go_on_until_they_are_stopped(app: App, tab: Tab, model: Scripted):
@@ -395,7 +396,93 @@ async def test_names_are_exported_and_imported(app: App, tab: Tab):
         await app.settled()
     [other] = [each for each in kept if each.id != tab.conversation]
     opened = await store.get(other.id)
-    assert [(m.name if m.role == "assistant" else "", m.text) for m in opened.messages] == before
+    assert [(m.name, m.text) for m in opened.messages] == before
+
+
+async def test_another_persona_leaves_what_was_said_before_to_who_said_it(
+    app: App, tab: Tab, model: Scripted
+):
+    users = app.kernel.data / "users"
+    users.mkdir()
+    for name in ("Mo", "Zed"):
+        (users / f"{name}.yaml").write_text(f"name: {name}\nuser_bio: It is {name}.\n")
+    await tab.act("set_up", conversation="", mode="chat", character="Ada", persona="Mo")
+    await tab.act("send", conversation="", text="I am Mo.")
+    await app.until(lambda: not tab.busy)
+    await tab.act("set_up", conversation=tab.conversation, persona="Zed")
+    await tab.act("send", conversation=tab.conversation, text="I am Zed.")
+    assert [name for name, _ in await said(app, tab)] == ["Ada", "Mo", "Ada", "Zed", "Ada"]
+    assert words(model)[1:] == [
+        "Ada: Good evening, Mo.", "Mo: I am Mo.", "Ada: Hush.", "Zed: I am Zed.",
+    ]  # fmt: skip
+    stops = model.asked[-1].sampling.custom_stopping_strings
+    assert stops == ("\nZed:", "\nAda:", "\nMo:")
+    shown = [n.text.strip() for n in tab.look().having("chat-me")]
+    assert shown == ["Mo", "Zed"]
+    for id in CARDS:
+        await act(tab, "add", character=id) if id != "Ada" else None
+    await tab.act("send", conversation=tab.conversation, text="And you?")
+    await app.until(lambda: not tab.busy)
+    assert "Mo: I am Mo." in words(model)
+    at = f"/ext/conversations/export/{tab.conversation}"
+    lines = [json.loads(each) for each in (await app.fetch(f"{at}/sillytavern")).text.splitlines()]
+    assert [each["name"] for each in lines if each.get("is_user")] == ["Mo", "Zed", "Zed"]
+
+
+async def test_who_was_removed_can_be_brought_back(app: App, tab: Tab):
+    await gather(tab)
+    await act(tab, "remove", character="Ada")
+    assert "Ada has left the group." in tab.toasts
+    assert "Ada" not in reads(tab, "group_chat-members")
+    buttons = [n.attributes for n in tab.look().root.all() if n.text == "Undo"]
+    await tab.page.act(**json.loads(buttons[-1]["hx-vals"]))
+    names = [n.text for n in tab.look().having("group_chat-name")]
+    assert names == ["Ada", "Bo", "Cy"]
+
+
+async def test_what_a_member_said_stays_its_own_under_its_new_name(
+    app: App, tab: Tab, model: Scripted
+):
+    await talked(app, tab)
+    id = tab.conversation
+    for file, name, about in (("Bo", "Bob", "A fox."), ("Cy", "Cyril", "A clock.")):
+        card = json.dumps({"data": {"name": name, "description": about}})
+        (app.kernel.data / "characters" / f"{file}.json").write_text(card, "utf-8")
+    [groups] = app.kernel.registry.values(SPEAKERS)
+    told = (await store_of(app).get(id)).messages
+    after_bo = await groups.speaker(id, told[:3])
+    assert after_bo
+    assert after_bo.name == "Cyril", "in turn, though Bo is Bob by now"
+    await act(tab, "turns", order="manual")
+    await act(tab, "choose", chosen="Bo")
+    cy = (await store_of(app).get(id)).messages[-1]
+    await tab.act("continue_", message=cy.id)
+    await app.until(lambda: not tab.busy)
+    went_on = (await store_of(app).get(id)).messages[-1]
+    assert (went_on.name, went_on.text) == ("Cy", "Yip! Tick.")
+    assert words(model)[0].startswith("A clock."), "Cyril's own card"
+    await tab.act("regenerate", message=went_on.id)
+    assert (await said(app, tab))[-1][0] == "Cyril"
+
+
+async def test_what_nobody_here_said_is_not_put_into_a_member_s_mouth(
+    app: App, tab: Tab, model: Scripted
+):
+    await gather(tab)
+    await tab.act("send", conversation=tab.conversation, text="Hello?")
+    await app.until(lambda: not tab.busy)
+    store, id = store_of(app), tab.conversation
+    bear = await store.say(id, "assistant", "Grr.", name="Bear")
+    for times, action in enumerate(("regenerate", "continue_"), 1):
+        await tab.act(action, message=bear.id)
+        assert tab.toasts.count("Nobody in this group is called “Bear” any more.") == times
+    assert (await said(app, tab))[-1] == ("Bear", "Grr.")
+    before = len(model.asked)
+    await tab.act("impersonate", conversation=id, text="")
+    await app.until(lambda: not tab.busy and len(model.asked) > before)
+    asked = await store.add_user(id, "Well?", name="You")
+    await tab.act("retry", message=asked.id)
+    assert (await said(app, tab))[-1][0] == "Ada", "who is next answers a user of any name"
 
 
 async def test_a_group_goes_on_with_a_member_whose_file_was_renamed(app: App, tab: Tab):
@@ -447,7 +534,7 @@ async def test_dummies_and_what_is_inserted_are_said_by_who_is_next_or_chosen(ap
     await act(tab, "choose", chosen="Ada")
     await tab.act("dummy", conversation=id, text="I.", role="assistant")
     assert await said(app, tab) == [
-        ("Ada", "You are all late, You."), ("Bo", "Well."), ("", "So?"), ("Ada", "I."),
+        ("Ada", "You are all late, You."), ("Bo", "Well."), ("You", "So?"), ("Ada", "I."),
     ]  # fmt: skip
     *_, last = (await store_of(app).get(id)).messages
     await tab.act("menu", message=last.id)

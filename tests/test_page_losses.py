@@ -2,15 +2,17 @@
 
 import asyncio
 import re
+import struct
+from functools import partial
 from pathlib import Path
 
 import pytest
 from playwright.async_api import FilePayload, Page, Route, WebSocketRoute, expect
 
-from tests.live import asks_to_leave
-from tests.test_page_wires import behind_a_wire
+from tests.live import asks_to_leave, chromium, live
+from tests.test_page_wires import behind_a_wire, counting
 from tests.test_pictures_story import png
-from tests.test_story import send
+from tests.test_story import send, switch
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -145,11 +147,117 @@ async def test_a_message_waits_for_every_picture_that_is_on_its_way(tmp_path: Pa
         await expect(waiting).to_have_count(1)
         await page.fill("#chat-text", "Which is larger?")
         await page.keyboard.press("Enter")
+        await expect(page.locator("#images-going")).to_be_visible()
+        await expect(page.locator("article.chat-user")).to_have_count(0)
         late.set()
-        await expect(waiting).to_have_count(2)
-        await page.wait_for_selector("chat-composer:not([data-ui-enclosing])")
-        await page.press("#chat-text", "Enter")
         await expect(shown.locator("li")).to_have_count(2)
+        await expect(page.locator("article.chat-user")).to_have_count(1)
+        await expect(page.locator("#chat-text")).to_have_value("")
+        await expect(page.locator("#images-going")).to_be_hidden()
+
+
+@pytest.mark.parametrize("how", ["a word more", "a file that is none"])
+async def test_a_message_that_is_no_longer_as_it_was_sent_is_not_sent(tmp_path: Path, how: str):
+    async with behind_a_wire(tmp_path) as (_, context, link):
+        page, held, late = await context.new_page(), asyncio.Event(), asyncio.Event()
+
+        async def is_late(route: Route) -> None:
+            held.set()
+            await late.wait()
+            await route.continue_()
+
+        await page.route("**/ext/images/waiting/*?*", is_late)
+        await page.goto(link)
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        none = [picture(64)] if how == "a word more" else [picture(64), SVG]
+        await page.set_input_files("#images-file", none)
+        await held.wait()
+        await page.fill("#chat-text", "Which is larger?")
+        await page.keyboard.press("Enter")
+        if how == "a word more":
+            await page.keyboard.type("!")
+        late.set()
+        await page.wait_for_selector("chat-composer:not([data-ui-enclosing])")
+        await expect(page.locator(".images-row > li")).to_have_count(1)
+        await expect(page.locator("article.chat-user")).to_have_count(0)
+        assert "Which is larger?" in await page.input_value("#chat-text")
+        await page.press("#chat-text", "Enter")
+        await expect(page.locator("article.chat-user")).to_have_count(1)
+
+
+async def test_files_that_no_longer_fit_or_arrive_are_not_sent(tmp_path: Path):
+    async with behind_a_wire(tmp_path) as (_, context, link):
+        page, sent = await context.new_page(), list[str]()
+        page.on("request", lambda r: sent.append(r.url) if r.method == "POST" else None)
+        await page.goto(link)
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        for status in (404, 401, 500):
+            await page.route("**/ext/images/waiting/*?*", partial(answer, status))
+            await page.set_input_files("#images-file", [picture(64), picture(65)])
+            await expect(page.locator(".toast")).to_contain_text("The file did not arrive")
+            await page.click(".toast [data-dismiss]")
+            await expect(page.locator(".toast")).to_have_count(0)
+            await page.unroute("**/ext/images/waiting/*?*")
+        assert len(sent) == 3, "the second had not come either"
+        await page.set_input_files("#images-file", [picture(64 + n) for n in range(20)])
+        await expect(page.locator("#images-refused")).to_contain_text("takes 8 pictures")
+        await page.wait_for_selector("chat-composer:not([data-ui-enclosing])")
+        await expect(page.locator(".images-row > li")).to_have_count(8)
+        assert len(sent) == 3 + 9
+
+
+async def answer(status: int, route: Route) -> None:
+    await route.fulfill(status=status, body="no")
+
+
+async def test_pictures_that_a_restart_forgot_are_told_of(tmp_path: Path):
+    data = tmp_path / "data"
+    data.mkdir()
+    counting(data)
+    async with live(data, tmp_path) as server, chromium() as browser:
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.goto(server.link)
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        await page.set_input_files("#images-file", [picture(64), picture(65)])
+        waiting, refused = page.locator(".images-row > li"), page.locator("#images-refused")
+        await expect(waiting).to_have_count(2)
+        await server.kill()
+        await expect(page.locator("html")).not_to_have_attribute("data-ui-link", "online")
+        await server.start()
+        await expect(refused).to_contain_text("no longer has the pictures that waited here")
+        await expect(waiting).to_have_count(0)
+
+        # A small picture of another kind, and one that is too wide, are drawn anew.
+        await page.set_input_files("#images-file", [bmp(), wide()])
+        await expect(waiting).to_have_count(2)
+        await expect(refused).to_have_count(0)
+
+        # Switched off and on again, the page's box is known: what comes back waits there.
+        await page.fill("#chat-text", "count to 1")
+        await page.press("#chat-text", "Enter")
+        await expect(page.locator(".chat-user .images-shown li")).to_have_count(2)
+        await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+        for there in (0, 1):
+            await switch(context, server, "images")
+            await expect(page.locator("#images-attach")).to_have_count(there)
+        await page.click("#chat-do-open")
+        await page.click("#chat-do-remove")
+        await expect(waiting).to_have_count(2)
+
+
+def bmp() -> FilePayload:
+    dots = bytes(range(192))
+    head = struct.pack("<IHHI", 54 + len(dots), 0, 0, 54)
+    info = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, 24, 0, len(dots), 2835, 2835, 0, 0)
+    return {"name": "p", "mimeType": "image/bmp", "buffer": b"BM" + head + info + dots}
+
+
+def wide() -> FilePayload:
+    return {"name": "p", "mimeType": "image/png", "buffer": png(70_000, 20, (190, 60, 40))}
+
+
+SVG: FilePayload = {"name": "p", "mimeType": "image/svg+xml", "buffer": b"<svg/>"}
 
 
 def picture(width: int) -> FilePayload:
@@ -180,3 +288,46 @@ FILL = """count => { const box = document.getElementById('characters-f-descripti
     box.value = '\u5b57'.repeat(count);
     box.dispatchEvent(new Event('input', {bubbles: true}));
     box.form.requestSubmit(); }"""
+
+
+async def test_what_is_chosen_in_vain_goes_back_and_words_are_sent_later(tmp_path: Path):
+    """Without a server, and on a wire that died without a word."""
+    async with behind_a_wire(tmp_path) as (proxy, context, link):
+        page = await context.new_page()
+        await page.goto(link)
+        online, mode = page.locator("html[data-ui-link=online]"), page.locator("#chat-setup-mode")
+        words = page.locator("#chat-setup-system_message")
+        await expect(online).to_be_attached()
+        await page.click("#chat-setup-open")
+
+        proxy.flows.clear()
+        proxy.cut()
+        await expect(page.locator("html[data-ui-link=offline]")).to_be_attached()
+        await mode.select_option("chat")
+        await expect(mode).to_have_value("instruct")
+        await expect(page.locator(".toast")).to_contain_text("this was not changed")
+        await words.fill("Be brief.")
+        await words.blur()
+        await expect(page.locator(".toast").last).to_contain_text("What you typed is sent")
+        proxy.flows.set()
+        await kept_by_the_server(page, "Be brief.")
+
+        await page.reload()
+        await expect(online).to_be_attached()
+        await expect(words).to_have_value("Be brief.")
+        await page.click("#chat-setup-open")
+        proxy.swallow()
+        await words.fill("Be calm.")
+        await words.blur()
+        await mode.select_option("chat")
+        await expect(mode).to_have_value("chat")
+        proxy.cut()
+        await expect(page.locator(".toast")).to_contain_text("this was not changed")
+        await expect(mode).to_have_value("instruct")
+        await kept_by_the_server(page, "Be calm.")
+
+
+async def kept_by_the_server(page: Page, words: str) -> None:
+    """Its own field holds these words as they were drawn."""
+    drawn = "words => document.getElementById('chat-setup-system_message').defaultValue === words"
+    await page.wait_for_function(drawn, arg=words, timeout=20_000)

@@ -110,6 +110,48 @@ async def test_s3_a_wire_that_died_without_a_word_is_noticed(tmp_path: Path):
         assert watched.complaints == []
 
 
+async def test_a_page_that_wakes_looks_at_its_wire_at_once(tmp_path: Path):
+    """As of a phone that is unlocked: half a minute of waiting would be for nothing."""
+    async with behind_a_wire(tmp_path) as (proxy, context, link):
+        watched = Watched(context)
+        page = await context.new_page()
+        await page.clock.install()
+        await page.goto(link)
+        await send(page, "count 3")
+        await expect(page.locator("#chat-go")).to_have_attribute("data-busy", "false")
+        await page.evaluate("self.ends = 0; addEventListener('htmx:ws:close', () => ++self.ends)")
+        proxy.swallow()
+        await page.clock.fast_forward(20_000)
+        await page.evaluate(
+            "document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))"
+        )
+        assert await page.evaluate("ends") == 0
+        await page.clock.fast_forward(3_500)
+        assert await page.evaluate("ends") == 1
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        await send(page, "count 4")
+        await expect(replies(page)).to_have_count(2)
+        assert watched.complaints == []
+
+
+async def test_a_page_that_hears_of_its_network_asks_no_later(tmp_path: Path):
+    async with live(tmp_path / "data", tmp_path) as server, chromium() as browser:
+        page = await browser.new_page()
+        await page.clock.install()
+        await page.goto(server.link)
+        linked = page.locator("html")
+        await expect(linked).to_have_attribute("data-ui-link", "online")
+        await server.kill()
+        await expect(linked).to_have_attribute("data-ui-link", "offline")
+        for _ in range(12):  # It asks less and less often.
+            await page.clock.run_for(5_000)
+        await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))
+        await server.start()
+        await page.evaluate("dispatchEvent(new Event('online'))")
+        await page.clock.run_for(400)
+        await expect(linked).to_have_attribute("data-ui-link", "online")
+
+
 @pytest.mark.engine
 async def test_m3_a_silent_engine_in_the_page(tmp_path: Path, environments_dir: Path):
     data, models = drip(tmp_path)
@@ -143,7 +185,7 @@ async def test_m3_a_silent_engine_in_the_page(tmp_path: Path, environments_dir: 
         second = replies(page).nth(1).locator(".chat-body")
         await expect(second).to_contain_text("1 2 3")
         worker = worker_of(server.port)
-        await page.locator("#chat-stop").click()
+        await page.keyboard.press("Escape")  # A click so soon would be taken for one on Send.
         await expect(page.locator("#chat-submit")).to_be_visible()
         assert worker.is_running(), "the page did not wait for its end"
         assert worker.status() != gone

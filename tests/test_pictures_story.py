@@ -9,6 +9,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from extensions.conversations.store import Store
+from extensions.images import pictures, seeing
+from extensions.llama_cpp import prebuilt_images as engine
 from kernel.api import Image, Text
 from tests.live import Watched, chromium, live, shoot
 
@@ -97,6 +99,12 @@ async def loaded(page: Page, selector: str, width: int) -> None:
         "([s, w]) => [...document.querySelectorAll(s)].some(i => i.naturalWidth === w)",
         arg=[selector, width],
     )
+
+
+def test_a_page_takes_nothing_that_the_engine_then_refuses():
+    assert (pictures.DOTS, pictures.SIDE) == (engine.DOTS, engine.SIDE)
+    assert (pictures.TOGETHER, seeing.MOST) == (engine.TOGETHER, engine.MOST)
+    assert pictures.LARGEST <= engine.LARGEST
 
 
 async def test_pictures_are_attached_sent_and_there_again(tmp_path: Path, environments_dir: Path):

@@ -228,11 +228,14 @@ async def test_a_group_chat(tmp_path: Path, environments_dir: Path):
 
         # Somebody is asked to speak; then they go on by themselves.
         await page.get_by_label("Cleo speaks now").click()
+        await expect(page.locator("#group_chat-pop")).to_be_hidden()
         await expect(heads).to_have_text(["Ada", "Bram", "Ada", "Cleo"])
         await story.quiet()
+        await page.click("#group_chat-open")
         await page.get_by_label("Mute Bram").click()
         await expect(page.locator("#group_chat-members")).to_contain_text("(muted)")
         await page.click("#group_chat-go-2")
+        await expect(page.locator("#group_chat-pop")).to_be_hidden()
         await expect(heads).to_have_text(["Ada", "Bram", "Ada", "Cleo", "Ada", "Cleo"])
         await story.quiet()
         assert story.sent().endswith("Ada: Words 5.")
@@ -318,7 +321,7 @@ async def test_a_phone(tmp_path: Path, environments_dir: Path):
             assert size
             assert size["height"] >= 40, "a thumb finds it"
         await shoot(page, "story-phone-group")
-        await page.touchscreen.tap(180, 20)  # Beside the sheet.
+        await page.locator("#group_chat-pop").get_by_label("Close").tap()
         await expect(page.locator("#group_chat-pop")).to_be_hidden()
         await page.fill("#chat-text", "And wide?")
         await page.tap("#chat-submit")
@@ -356,3 +359,9 @@ async def test_a_phone(tmp_path: Path, environments_dir: Path):
         assert (await size_of(tools))["height"] >= 44
         await tools.tap()
         await expect(page.locator("#conversations-sheet")).to_contain_text("Delete")
+
+        # What begins in a sheet closes it.
+        await page.locator("#conversations-sheet").get_by_label("Close").tap()
+        await page.tap("#chat-incognito")
+        await expect(page.locator("#chat-side")).to_be_hidden()
+        await expect(page.locator("#chat-empty")).to_be_visible()

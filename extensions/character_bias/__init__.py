@@ -19,7 +19,18 @@ async def setup(ext: Extension[Settings]) -> None:
     @ext.on(REQUEST, phase=Phase.LATE)
     async def begin(draft: Draft) -> Draft:
         request, words = draft.request, ext.settings.words.strip()
-        if not words or request.continue_ or request.messages is None:
-            return draft  # nothing to say, a reply with words of its own, or no conversation
-        messages = (*request.messages, Message("assistant", (Text(words + " "),)))
+        if not words or not request.messages or (request.continue_ and not only_name(draft)):
+            return draft  # nothing to say, no conversation, or a reply with words of its own
+        *before, last = request.messages
+        said = f"{last.text} {words} " if request.continue_ else f"{words} "
+        before += [] if request.continue_ else [last]
+        messages = (*before, Message("assistant", (Text(said),)))
         return replace(draft, request=replace(request, messages=messages, continue_=True))
+
+
+def only_name(draft: Draft) -> bool:
+    """Whether the reply is begun with nothing but a name, as in chat-instruct."""
+    turn, options = draft.turn, draft.turn.options
+    words = turn.continue_ or options.get("start_reply_with") or options.get("impersonate")
+    last = [*(draft.request.messages or ())][-1]
+    return not words and last.role == "assistant" and last.text.endswith(":")

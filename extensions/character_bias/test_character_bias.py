@@ -1,7 +1,11 @@
 """The model sees the words, and nobody else does."""
 
+import json
 from typing import Any
 
+import pytest
+
+from extensions.chat.test_chat import Tab
 from kernel.testing import App, Scripted, running
 
 HAPPY = {"character_bias": {"words": "*Hooray!*"}}
@@ -41,6 +45,31 @@ async def test_a_reply_that_is_continued_keeps_its_beginning():
         await page.act("chat.continue_", message=message)
         await page.until("Rain again")
         assert seen(model) == ["Weather?", "Rain"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "begun"), [("chat", "*Hooray!* "), ("chat-instruct", "Ada: *Hooray!* ")]
+)
+async def test_a_character_believes_it_too_and_the_user_does_not(mode: str, begun: str):
+    model = Scripted("Hush.", "I go.", "Sure.")
+    with_characters = running(
+        "character_bias", "chat", "chat_instruct", model=model, settings=HAPPY
+    )
+    async with with_characters as app:
+        app.kernel.characters.mkdir(exist_ok=True)
+        (app.kernel.characters / "Ada.json").write_text(
+            json.dumps({"name": "Ada", "context": "A."})
+        )
+        tab = await Tab(app).connect()
+        await tab.act("set_up", conversation="", mode=mode, character="Ada")
+        await tab.ask("Hello?")
+        assert seen(model)[-1] == begun
+        await tab.act("impersonate", conversation=tab.conversation, text="")
+        await app.until(lambda: len(model.asked) == 2 and not tab.busy)
+        assert "Hooray" not in seen(model)[-1], "the user's words are the user's"
+        await tab.act("set_up", conversation=tab.conversation, start_reply_with="Well:")
+        await tab.ask("And?")
+        assert "Hooray" not in seen(model)[-1]
 
 
 async def test_without_words_or_in_a_plain_completion_nothing_changes():

@@ -3,10 +3,12 @@
 import asyncio
 import hashlib
 import itertools
+import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from html import unescape
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +34,14 @@ COMMANDS = 30
 TAGS = 24
 """Tags to choose from, the most used."""
 SHORT = 160
+LOOKED = 10_000
+"""Characters of a text in which a beginning without tags is looked for."""
+TAGS_OF_HTML = re.compile(
+    r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)"
+    r"|</?(?!(?:user|bot|char|group|charifnotgroup)>)[a-z][^<>]*(?:>|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""But old macros, which look the same."""
 """Characters of a description in the gallery."""
 
 
@@ -275,7 +285,7 @@ class Pages:
 
 def brief(text: str, character: Character, persona: Persona) -> str:
     """The beginning of a text on one line, as it is said of the two."""
-    text = text[: SHORT * 4]
+    text = unescape(TAGS_OF_HTML.sub(" ", text[:LOOKED]))[: SHORT * 4]
     user = persona.name if persona.id else character.user_name or persona.name
     with suppress(Refused):  # It would grow without end.
         text = Macros(user, character.char, place=character.id).expand(text)

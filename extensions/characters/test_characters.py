@@ -19,6 +19,8 @@ from . import charx, png
 from .api import CHARACTERS
 from .cards import Card, in_png, tree_of
 from .incoming import read_bytes
+from .pages import brief
+from .records import Character, Persona
 from .test_cards import BLANK, REAL
 
 BO = {"name": "Bo", "description": "A fox.", "tags": ["wood"], "mood": {"sly": 1}}
@@ -67,6 +69,19 @@ async def test_the_gallery_shows_what_lies_there_and_what_cannot_be_read():
         await page.act("characters.new", name="Ann")
         assert {"Ann.yaml", "Kim.yaml"} < {*on_disk(app)}
         await page.until("page-go.*/characters/Ann")
+
+
+@pytest.mark.parametrize(
+    ("notes", "about"),
+    [
+        ("<h1>Big</h1><p style='a'>notes <a href='http://x'>link</a></p>", "Big notes link"),
+        ("<style>p { color: red }</style>Draws &amp; maps.<br/>Well", "Draws & maps. Well"),
+        ("<!-- secret -->Knows <USER>, 1 < 2 <3, {{char}}.<img src='x", "Knows You, 1 < 2 <3, Bo."),
+        ("<script>" + "x" * 20_000, ""),
+    ],
+)
+def test_the_gallery_shows_notes_in_html_as_words(notes: str, about: str):
+    assert brief(notes, Character("Bo", "Bo"), Persona()) == about
 
 
 async def test_the_palette_offers_whom_to_talk_to():

@@ -58,7 +58,7 @@ async def setup(ext: Extension[Any]) -> None:
     await pages.side.load()
 
     ext.on(Connected)(lambda _: ext.thread(markdown.prepare))
-    ext.on(actions.Send)(lambda a, client: talk.send(client, a.conversation, a.text, a.after))
+    ext.on(actions.Send)(lambda a, client: talk.send(client, a))
     ext.on(actions.Stop)(lambda a, _: talk.stop(a.conversation))
     ext.on(actions.Regenerate)(lambda a, client: talk.again(client, a.message))
     ext.on(actions.Retry)(lambda a, client: talk.again(client, a.message))
@@ -66,6 +66,8 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(actions.Edit)(lambda a, client: talk.edit(client, a.message, a.text))
     ext.on(actions.Reword)(lambda a, client: talk.edit(client, a.message, a.text, ask=False))
     ext.on(actions.Reveal)(lambda a, client: talk.reveal(client, a.message))
+    ext.on(actions.Back)(lambda a, client: talk.back(client, a.message))
+    ext.on(actions.ShowAgain)(lambda a, client: talk.show_again(client, a.message))
     ext.on(actions.Version)(lambda a, client: talk.version(client, a.message, a.step))
     ext.on(actions.DeleteMessage)(lambda a, client: talk.delete_message(client, a.message))
     ext.on(actions.UndeleteMessage)(lambda a, client: talk.undelete_message(client, a.message))
@@ -78,6 +80,7 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(actions.Undelete)(lambda a, _: talk.undelete(a.conversation))
 
     ext.on(actions.SetUp)(lambda a, client: talk.set_up(client, a))
+    ext.on(actions.Come)(lambda a, client: beginnings.come(client, a.box))
     ext.on(actions.Greet)(lambda a, client: beginnings.greet(client, a.step))
     ext.on(actions.Begin)(lambda a, client: beginnings.begin(client, a.step))
     ext.on(actions.Start)(lambda a, client: beginnings.start(client, a.character))

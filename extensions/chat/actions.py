@@ -1,15 +1,19 @@
 """What a page may ask the chat for."""
 
-from kernel.api import UNSET, Action, UnsetType
+from typing import Annotated
+
+from kernel.api import UNSET, Action, Meta, UnsetType
 
 
 class Send(Action, frozen=True):
     """The composer; without a conversation a new one begins. `after` is the last message that the
-    page shows: where another tab went on meanwhile, this becomes a branch of its own."""
+    page shows: where another tab went on meanwhile, this becomes a branch of its own. What comes
+    again with the `idempotency_key` of one that was kept is the same message, and ignored."""
 
     text: str
     conversation: str = ""
     after: str = ""
+    idempotency_key: str = ""
 
 
 class New(Action, frozen=True):
@@ -41,6 +45,14 @@ class OnMessage(Action, frozen=True):
 
 class Reveal(OnMessage, frozen=True):
     """Go to a message that a search found, wherever it stands, hidden or not."""
+
+
+class Back(OnMessage, frozen=True):
+    """Go back to where the page was when it was drawn anew; nothing that is hidden is shown."""
+
+
+class ShowAgain(OnMessage, frozen=True):
+    """Show the branch that a message is on; a reply that is being written instead is stopped."""
 
 
 class Regenerate(OnMessage, frozen=True):
@@ -142,6 +154,12 @@ class SetUp(Action, frozen=True):
     enable_thinking: str | UnsetType = UNSET
     reasoning_effort: str | UnsetType = UNSET
     preserve_thinking: str | UnsetType = UNSET
+
+
+class Come(Action, frozen=True):
+    """By which word of its own a page is known again when its connection was lost."""
+
+    box: Annotated[str, Meta(min_length=1, max_length=32)]
 
 
 class Greet(Action, frozen=True):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from extensions.conversations.api import Store, StoredMessage
-from kernel.api import Client, Extension, Refused, Role
+from kernel.api import Client, Extension, Refused, Role, Text
 
 from . import actions
 from .beginning import Beginnings
@@ -106,15 +106,20 @@ class Comforts:
     # --- any message -------------------------------------------------------------------
 
     async def dummy(self, action: actions.Dummy, client: Client) -> None:
-        """Keep the words of the text box as a message, and have nothing answered."""
-        words, id = _words(action.text), action.conversation
+        """Keep what the text box has as a message, and have nothing answered."""
+        role, id = _role(action.role), action.conversation
+        parts = self._enclosures.parts(client) if role == "user" else ()
+        words = action.text if parts else _words(action.text)
         if id:
             self._replies.refuse_if_busy(id)
         if self._pages.places.is_away(client):
             await self._pages.move(client, id)
         at = await self._beginnings.greeted(client, id) or id
-        if _role(action.role) == "user":
-            said = await self._store.add_user(at, words)
+        if role == "user":
+            enclosed = (*parts, Text(words)) if parts and words.strip() else parts
+            me = await self._sheet.user(at)
+            said = await self._store.add_user(at, words, parts=enclosed, name=me)
+            await self._enclosures.sent(client, parts)
         else:
             leaf = (await self._store.conversation(at)).leaf if at else ""
             before = await self._store.history(leaf) if leaf else ()
@@ -138,6 +143,8 @@ class Comforts:
             above = at.parent if before else at.id
             said = await self._store.history(above) if above else ()
             name = name if name in names else await self._sheet.name(at.conversation, said)
+        else:
+            name = await self._sheet.user(at.conversation)
         await self._store.insert(at.id, _role(role), words, before=before, name=name)
         await self._show(client, at)
 

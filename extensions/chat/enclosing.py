@@ -24,10 +24,13 @@ class Enclosing(Protocol):
         more than `data-largest`, to that address, a slash and the page's box, a name that is 32
         hexadecimal digits; `first` in the query begins what was chosen together. What is larger, or
         is answered by 409, is drawn anew, upright, with at most `data-dots` dots, and is sent as
-        PNG or JPEG with `drawn=same`, or `drawn=smaller` where a limit made it so. In a panel of
-        the region composer a button with `data-chooses` opens the file input of that id, and one
-        with `data-names` is pressed by the page to tell the server its box. A button anywhere with
-        `data-encloses` lets what lies at that address wait, too.
+        PNG or JPEG with `drawn=same`, or `drawn=smaller` where a limit made it so. 204 says that it
+        waits, 422 that it does not, 507 that no more fit; of other answers the page tells. In a
+        panel of the region composer a button with `data-chooses` opens the file input of that id,
+        and one with `data-names` is pressed by the page to tell the server its `box`, and whether
+        `shown` there is something to send. A button anywhere with `data-encloses` lets what lies at
+        that address wait, too. While the page waits for files to send them with the message, the
+        text box around this has `data-ui-wish`.
         """
         ...
 

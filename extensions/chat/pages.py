@@ -111,7 +111,7 @@ class Pages:
         self.open.discard(client)
         self.places.forget(client)
         self.side.forget(client)
-        self._sheet.greetings.forget(client.id)
+        self._sheet.greetings.leave(client.id)
 
     async def _others(self, client: Client | None, subject: str) -> dict[str, Any]:
         """What other extensions show at the side and in the composer, and the setup."""

@@ -165,7 +165,7 @@ class Replies:
             text=old.text if old else start,
             model=model.info.name if model else "",
             loader=model.info.loader if model else "",
-            name=who.name,
+            name=(old.name if old else "") or who.name,  # Its first words were said under that.
         )
         running.text, running.raw = (old.text, old.raw) if old else (start, start)
         running.reasoning = old.reasoning if old else ""
@@ -203,7 +203,10 @@ class Replies:
         said = [m for m in await self._store.history(kept.leaf) if _is_worth(m)]
         setup = await self._setups.of(running.conversation)
         name = next((m.name for m in reversed(said) if m.role == "assistant"), "")
-        who = await self._sheet.speaker(running.conversation, said, name)
+        try:
+            who = await self._sheet.speaker(running.conversation, said, name)
+        except Refused:  # Who spoke last is not here any more: who is next hears the user as well.
+            who = await self._sheet.speaker(running.conversation, said)
         history = who.heard(said)
         options = structs.replace(who.of(setup.options), idle=silence(said))
         setup = structs.replace(setup, options=options)

@@ -100,13 +100,31 @@ class Sheet:
         said = tuple(text for text in face.greetings if text.strip()) if face else ()
         return structs.replace(face, greetings=said) if face else None
 
-    async def me(self, conversation: str) -> Face | None:
-        """As whom the user speaks in a conversation, where that is somebody."""
+    async def personas(self, conversation: str) -> Sequence[Face]:
+        """Everybody as whom the user may speak in a conversation; first who that is now, without a
+        name where nobody was chosen. Nobody where the mode has no characters."""
         setup = await self._setups.of(conversation)
-        id = setup.options.persona
-        if not id or not self._has_characters(setup):
-            return None
-        return next((each for each in await self._people("personas") if each.id == id), None)
+        if not self._has_characters(setup):
+            return ()
+        found = await self._people("personas")
+        me = next((each for each in found if each.id == setup.options.persona), Face("", ""))
+        return (me, *found)
+
+    async def user(self, conversation: str) -> str:
+        """What the user is called in the prompts of a conversation; nothing where its mode has no
+        characters."""
+        if not (personas := await self.personas(conversation)):
+            return ""
+        if personas[0].name:
+            return personas[0].name
+        persona = (await self._setups.of(conversation)).options.persona
+        for face in (await self.faces(conversation))[:1]:
+            for cast_ in self._ext.get(CAST):
+                with suppress(Refused):
+                    return await cast_.expand(
+                        "{{user}}", face.id, persona, conversation=conversation, seed=""
+                    )
+        return ""
 
     async def faces(self, conversation: str, client: Client | None = None) -> Sequence[Face]:
         """Everybody of a conversation; who begins it comes first."""

@@ -36,11 +36,11 @@ class Speaker(Struct, frozen=True):
         )
 
     def heard(self, history: Sequence[StoredMessage]) -> list[Message]:
-        """The history as this one hears it: among several, replies have their speakers' names."""
-        if not self.character:
-            return [each.message for each in history]
+        """The history as this one hears it, where the mode has characters: the user's messages
+        have the names under which they were said, and among several the replies too."""
+        named = ("user", "assistant") if self.character else ("user",) if self.name else ()
         return [
-            structs.replace(each.message, name=each.name if each.role == "assistant" else "")
+            structs.replace(each.message, name=each.name if each.role in named else "")
             for each in history
         ]
 

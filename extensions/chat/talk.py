@@ -8,7 +8,7 @@ from weakref import WeakSet
 from extensions.conversations.api import Store, StoredMessage, Unknown
 from kernel.api import UNSET, Client, Part, Refused, Text
 
-from .actions import SetUp
+from .actions import Send, SetUp
 from .beginning import Beginnings
 from .enclosing import Enclosures
 from .pages import Pages
@@ -17,11 +17,14 @@ from .running import Running
 from .setup import Setups
 from .sheet import Sheet
 
+ANOTHER = "Another version is written. What followed the one before is kept with it."
 DELETED = "The message was deleted."
 INCOGNITO = "Incognito conversation"
 FORGOTTEN = "The incognito conversation is closed, and gone."
 KEPT = "The conversation is kept. It is no longer incognito."
 WITH_MORE = "The message was deleted, and what follows it. Another version is shown."
+KEYS = 1000
+"""Messages of which it is known by their keys that they were kept."""
 
 
 class Talk:
@@ -42,21 +45,35 @@ class Talk:
         self._beginnings = beginnings
         self._left: dict[str, WeakSet[Client]] = {}
         """Pages that showed a conversation when it was deleted."""
+        self._sent: dict[str, str] = {}
+        """By the keys of the latest messages, the conversation of each as far as it is known."""
 
-    async def send(self, client: Client, conversation: str, text: str, after: str = "") -> None:
-        """Keep the message and what goes with it, then have it answered."""
+    async def send(self, client: Client, action: Send) -> None:
+        """Keep the message and what goes with it, then have it answered; once, however often it
+        comes. Raises Refused."""
+        conversation, text, key = action.conversation, action.text, action.idempotency_key
+        if key in self._sent:
+            if not conversation and self._sent[key]:
+                await self._pages.move(client, self._sent[key])
+            return
         parts = self._enclosures.parts(client)
         if not text.strip() and not parts:
             raise Refused("Write something first.")
-        if self._pages.places.is_away(client):
-            await self._pages.move(client, conversation)
-        if conversation and self._replies.is_busy(conversation):  # Another page was quicker.
-            self._pages.tell_draft(client, text, "before")
+        if key:
+            self._sent[key] = conversation
+        if len(self._sent) > KEYS:
+            del self._sent[next(iter(self._sent))]
         asked = None
         try:
+            if self._pages.places.is_away(client):
+                await self._pages.move(client, conversation)
+            if conversation and self._replies.is_busy(conversation):  # Another page was quicker.
+                self._pages.tell_draft(client, text, "before")
             if not conversation:
                 greeted = await self._beginnings.greeted(client, "")
                 asked = await self._said(client, greeted, text, parts)
+                if key:
+                    self._sent[key] = asked.conversation
                 with self._replies.claimed(asked.conversation) as running:
                     await self._setups.begin(asked.conversation)
                     await self._pages.move(client, asked.conversation)
@@ -65,7 +82,7 @@ class Talk:
                 with self._replies.claimed(conversation) as running:
                     if await self._beginnings.greeted(client, conversation):
                         await self._pages.tell_log(conversation)
-                    parent = await self._parent(conversation, after)
+                    parent = await self._parent(conversation, action.after)
                     asked = await self._said(client, conversation, text, parts, parent)
                     self._pages.tell_title(await self._store.conversation(conversation))
                     await self._pages.tell_new(conversation, asked.parent)
@@ -73,6 +90,8 @@ class Talk:
         except Exception:
             if asked:  # It is kept, has no answer, and nothing is under way.
                 await self._pages.tell_log(asked.conversation)
+            else:
+                self._sent.pop(key, None)
             raise
         await self._pages.tell_new(asked.conversation, asked.id)
         await self._pages.tell_list()
@@ -81,7 +100,7 @@ class Talk:
         """Another mode, character, template … of a conversation, from the next reply on."""
         id = action.conversation
         face = await self._sheet.face(id)
-        before, new = (face, await self._sheet.me(id)), await self._setups.of("")
+        before, new = (face, (await self._sheet.personas(id))[:1]), await self._setups.of("")
         if action.character is not UNSET and action.character != (face.id if face else ""):
             self._sheet.greetings.forget(id or client.id)
         try:
@@ -90,7 +109,7 @@ class Talk:
             await self._pages.tell_setup(id)
         if id and new != await self._setups.of(""):  # A new one begins with the same.
             await self._pages.tell_setup("")
-        if id and before != (await self._sheet.face(id), await self._sheet.me(id)):
+        if id and before != (await self._sheet.face(id), (await self._sheet.personas(id))[:1]):
             await self._pages.tell_log(id)
 
     async def impersonate(self, client: Client, conversation: str, text: str) -> None:
@@ -162,11 +181,14 @@ class Talk:
         question = message.parent if message.role == "assistant" else id
         if not question:
             raise Refused("Nothing was asked before this message. Write something below it.")
+        leaf = (await self._store.conversation(message.conversation)).leaf
         with self._replies.claimed(message.conversation) as running:
-            await self._replies.answer(running, question, client, name=message.name)
+            name = message.name if message.role == "assistant" else ""
+            await self._replies.answer(running, question, client, name=name)
         if message.role == "assistant" and message.state != "done" and not message.text:
             await self._store.delete_message(id)
         await self._show(message)
+        self._offer_branch(client, id, leaf)
 
     async def go_on(self, client: Client, id: str) -> None:
         """Continue a reply: a new version that begins with the old one."""
@@ -184,7 +206,7 @@ class Talk:
         if not text.strip() and all(isinstance(part, Text) for part in message.parts):
             raise Refused("A message cannot be empty. Delete it instead.")
         if message.role == "user" and ask:
-            edited = None
+            edited, leaf = None, (await self._store.conversation(message.conversation)).leaf
             try:
                 with self._replies.claimed(message.conversation) as running:
                     edited = await self._store.edit(id, text)
@@ -199,6 +221,9 @@ class Talk:
             await self._pages.tell_log(message.conversation, client, edited.id)
             return await self._pages.tell_list()
         await self._show(message)
+        following = await self._store.history(leaf, 2)
+        if len(following) > 1 and following[-2].id != id:
+            self._offer_branch(client, id, leaf)
 
     async def version(self, client: Client, id: str, step: int) -> None:
         message = await self._store.message(id)
@@ -214,6 +239,24 @@ class Talk:
             await self._store.show_message(id)
             await self._pages.tell_log(message.conversation)
         await self._pages.move(client, message.conversation, at=id)
+
+    async def back(self, client: Client, id: str) -> None:
+        """Go back to a message, or to what stands above it where other versions hide it by now;
+        not if the page was led elsewhere since."""
+        if self._pages.places.is_away(client):
+            return
+        with suppress(Unknown):
+            message = await self._store.message(id)
+            while not await self._store.shows(message.id):
+                message = await self._store.message(message.parent)
+            await self._pages.move(client, message.conversation, at=message.id)
+
+    async def show_again(self, client: Client, id: str) -> None:
+        """Show the branch with a message, instead of what is being written."""
+        message = await self._store.message(id)
+        await self._replies.stop(message.conversation)
+        await self._store.show_message(id)
+        await self._show(message)
 
     async def delete_message(self, client: Client, id: str) -> None:
         message = await self._store.message(id)
@@ -288,9 +331,16 @@ class Talk:
         """Keep what a page sends; what goes with it no longer waits there."""
         words = (Text(text),) if text.strip() else ()
         enclosed = (*parts, *words) if parts else ()
-        asked = await self._store.add_user(conversation, text, parent, enclosed)
+        name = await self._sheet.user(conversation)
+        asked = await self._store.add_user(conversation, text, parent, enclosed, name)
         await self._enclosures.sent(client, parts)
         return asked
+
+    def _offer_branch(self, client: Client, id: str, leaf: str) -> None:
+        """After another version of a message began: what followed it, up to `leaf`, is hidden."""
+        if leaf != id:
+            undo = {"action": "chat.show_again", "message": leaf}
+            self._pages.offer_undo(ANOTHER, client, undo)
 
     async def _show(self, message: StoredMessage) -> None:
         await self._pages.tell_log(message.conversation)

@@ -265,6 +265,54 @@ async def test_a_page_that_missed_a_change_of_branch_is_drawn_anew(
     assert shown == [f"chat-m{m.id}" for m in await kept(app, tab.conversation)]
 
 
+async def test_a_message_that_comes_twice_is_kept_once(app: App, tab: Tab, model: Scripted):
+    """As when a page was not told that it arrived, and sent it again, in a new conversation too."""
+    other = await Tab(app).connect()
+    first = {"conversation": "", "text": "Hello", "idempotency_key": "a"}
+    await tab.act("send", **first)
+    await other.act("send", **first)
+    await tab.idle()
+    assert other.conversation == tab.conversation, "it is shown where it went"
+    assert len(await store_of(app).list()) == 1
+    gate = slowly(model, "Slow words.")
+    again = {"conversation": tab.conversation, "text": "Hello", "idempotency_key": "b"}
+    for _ in range(2):
+        await tab.act("send", **again)
+    for _ in range(3):
+        gate.release()
+    await tab.idle()
+    assert tab.said == ["Hello", "One two three.", "Hello", "Slow words."]
+    assert "A reply is being written" not in tab.toasts
+
+
+async def test_the_bin_of_an_incognito_conversation_only_opens_its_sheet(tab: Tab):
+    """What it deletes is gone, so that this takes a second press."""
+    for incognito in (False, True):
+        if incognito:
+            await tab.act("incognito")
+        await tab.ask("Hello")
+        bin = tab.look().get(f"chat-delete-{tab.conversation}")
+        assert bin
+        assert ("chat.delete" in bin.attributes["hx-vals"]) != incognito
+        assert (bin.attributes.get("data-open") == "conversations-sheet") == incognito
+
+
+async def test_a_message_that_was_not_kept_may_come_again(app: App, tab: Tab, model: Scripted):
+    await tab.ask("Hello")
+    gate = slowly(model, "Slow words.")
+    await tab.send("Go on")
+    again = {"conversation": tab.conversation, "text": "More", "idempotency_key": "a"}
+    await tab.act("send", **again)
+    assert "A reply is being written" in tab.toasts
+    for _ in range(3):
+        gate.release()
+    await tab.idle()
+    model.gate = None
+    await tab.act("send", **again)
+    await tab.idle()
+    assert tab.said[-2] == "More"
+
+
 async def test_the_message_is_kept_before_the_model_is_asked(app: App, tab: Tab, model: Scripted):
     seen: list[list[str]] = []
     generate = model.generate

@@ -1,5 +1,6 @@
 """What is done to the last reply and to the order of messages, as pages see it."""
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -161,6 +162,38 @@ async def test_swiping_shows_the_versions_and_writes_a_new_one_after_the_last(ap
     await tab.act("dummy", conversation=id, text="B")
     await tab.act("swipe", conversation=id, step="1")
     assert "The last message is not a reply." in tab.toasts
+
+
+async def test_what_followed_an_old_reply_that_is_written_anew_comes_back(
+    app: App, tab: Tab, model: Scripted
+):
+    await tab.ask("B")
+    first, reply, _, _ = await kept(app, tab.conversation)
+    gate = slowly(model, "Slow words.")
+    for action in (
+        tab.act("regenerate", message=reply.id),
+        tab.act("edit", message=first.id, text="C"),
+    ):
+        await action
+        assert len(tab.said) == 2
+        assert tab.toasts.count("Another version is written.") == 1
+        undos = [
+            n for n in tab.look().root.all() if "show_again" in n.attributes.get("hx-vals", "")
+        ]
+        await tab.act("show_again", message=json.loads(undos[-1].attributes["hx-vals"])["message"])
+        assert tab.said == ["A", "One.", "B", "Two."]
+        assert not tab.busy
+        tab.dom.get("toasts").children.clear()  # type: ignore[union-attr]
+    gate.release()
+
+
+async def test_what_is_only_answered_anew_hides_nothing(app: App, tab: Tab):
+    first, reply = await kept(app, tab.conversation)
+    await tab.act("regenerate", message=reply.id)
+    await tab.idle()
+    await tab.act("edit", message=first.id, text="C")
+    await tab.idle()
+    assert "Another version" not in tab.toasts
 
 
 async def test_the_last_reply_is_regenerated_and_continued(app: App, tab: Tab, model: Scripted):

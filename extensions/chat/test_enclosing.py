@@ -9,6 +9,7 @@ from kernel.api import Audio, Client, Part, Phase, Text
 from kernel.testing import App, Scripted, running
 
 SOUND = Audio(b"beep", "audio/wav")
+HEARS = ("text", "audio")
 
 
 class Sounds:
@@ -48,7 +49,7 @@ def enclose(app: App, sounds: Sounds) -> None:
 
 
 async def test_it_waits_above_the_box_goes_with_the_message_and_is_shown_with_it():
-    async with running("chat", model=Scripted("Loud.")) as app:
+    async with running("chat", model=Scripted("Loud.", capabilities=HEARS)) as app:
         page = await app.open("/chat")
         enclose(app, Sounds())
         await page.until("<i data-enclosed>1 wait</i>")
@@ -65,7 +66,7 @@ async def test_it_waits_above_the_box_goes_with_the_message_and_is_shown_with_it
 
 async def test_one_that_is_slow_to_draw_does_not_bring_back_a_busy_composer():
     gate = asyncio.Semaphore(0)
-    async with running("chat", model=Scripted("Loud.", gate=gate)) as app:
+    async with running("chat", model=Scripted("Loud.", gate=gate, capabilities=HEARS)) as app:
         page = await app.open("/chat")
         enclose(app, sounds := Sounds())
         await page.act("chat.send", conversation="", text="Listen")
@@ -85,7 +86,7 @@ async def test_one_that_is_slow_to_draw_does_not_bring_back_a_busy_composer():
 
 async def test_who_cannot_draw_or_take_away_costs_the_message_nothing():
     for broken in ("drawing", "taking away"):
-        async with running("chat", model=Scripted("Loud.")) as app:
+        async with running("chat", model=Scripted("Loud.", capabilities=HEARS)) as app:
             page = await app.open("/chat")
             enclose(app, Sounds(broken))
             await page.act("chat.send", conversation="", text="Listen")
@@ -93,7 +94,7 @@ async def test_who_cannot_draw_or_take_away_costs_the_message_nothing():
 
 
 async def test_a_message_is_not_sent_without_what_goes_with_it():
-    async with running("chat", model=Scripted("Loud.")) as app:
+    async with running("chat", model=Scripted("Loud.", capabilities=HEARS)) as app:
         page = await app.open("/chat")
         enclose(app, Sounds("sending"))
         await page.act("chat.send", conversation="", text="Listen")

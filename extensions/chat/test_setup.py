@@ -15,7 +15,7 @@ from extensions.chat.api import SETUPS, Setups
 from extensions.chat.setup import as_typed, strings_of
 from extensions.chat.test_chat import Tab, kept, store_of
 from extensions.prompts.api import CAST, Face
-from kernel.api import MODES, Message, Phase, Refused, Request, Turn
+from kernel.api import MODES, Disconnected, Message, Phase, Refused, Request, Turn
 from kernel.testing import App, Scripted, running
 
 ADA = Face("ada", "Ada", "/ext/characters/picture/ada", ("Good evening.", "We are closed."))
@@ -351,7 +351,7 @@ async def test_a_dummy_and_what_is_inserted_have_the_characters_name(app: App, t
     await tab.act("insert", message=said[1].id, text="No.", role="assistant Nobody")
     assert [(m.name, m.text) for m in await kept(app, id)] == [
         ("Ada", "Good evening."), ("Ada", "Hm."), ("Ada", "I am she."), ("Ada", "No."),
-        ("", "Yes?"),
+        ("You", "Yes?"),
     ]  # fmt: skip
     heads = [n.text for n in tab.look().root.all() if n.tag == "h2"]
     assert [text for text in heads if text in ("Ada", "Reply")] == ["Ada"] * 4
@@ -377,6 +377,54 @@ async def test_a_tab_that_begins_is_told_what_another_chose(app: App, tab: Tab):
     assert offered(other) == "Good evening."
     await set_up(tab, character="bea")
     assert offered(other) == "One."
+
+
+async def test_a_second_tap_begins_nothing_else(app: App, tab: Tab):
+    async def conversations() -> int:
+        return len(await store_of(app).list())
+
+    await set_up(tab, mode="played", character="ada")
+    await asyncio.gather(tab.act("begin"), tab.act("begin"))
+    await tab.act("begin")
+    assert (tab.toasts, tab.said, await conversations()) == ("", ["Good evening."], 1)
+    other = await Tab(app, "/characters/ada").connect()
+    await asyncio.gather(other.act("start", character="ada"), other.act("start", character="ada"))
+    await other.act("start", character="ada")
+    assert (other.toasts, other.said, await conversations()) == ("", ["Good evening."], 2)
+    await other.ask("Hello")
+    await other.act("start", character="ada")
+    assert await conversations() == 3, "where more was said another one begins"
+    await other.act("start", character="bea")
+    assert (other.said, await conversations()) == (["One."], 4)
+
+
+async def test_a_page_whose_connection_was_lost_is_offered_the_same_greeting(app: App, tab: Tab):
+    box = "a" * 32
+    await set_up(tab, mode="played", character="bea")
+    come = tab.look().get("chat-come")
+    assert come
+    assert "data-names" in come.attributes, "the script presses it, with the page's box"
+    await tab.act("come", box=box)
+    await tab.act("greet", step=1)
+    tab.close()
+    app.kernel.bus.emit(Disconnected(tab.page.client))
+    await app.settled()
+    other = await Tab(app).connect()
+    await other.act("come", box="b" * 32)
+    back = await Tab(app).connect()
+    await back.act("come", box=box)
+    assert (offered(other), offered(back)) == ("One.", "Two.")
+    await back.act("begin")
+    assert back.said == ["Two."]
+    await back.act("new")
+    assert offered(back) == "One.", "the next one begins anew"
+    await set_up(back, character="die")
+    said = offered(back)
+    app.kernel.bus.emit(Disconnected(back.page.client))
+    await app.settled()
+    again = await Tab(app).connect()
+    await again.act("come", box=box)
+    assert offered(again) == said, "with the same dice"
 
 
 async def test_it_needs_a_mode_with_characters():
@@ -430,14 +478,33 @@ async def test_a_reply_begins_as_told(app: App, tab: Tab, model: Scripted):
     assert tab.said == ["Hello", "Sure: One.Two."]
 
 
-async def test_a_persona_is_named_above_what_it_says(app: App, tab: Tab):
-    await set_up(tab, mode="played", character="ada")
-    await tab.ask("Hello")
-    assert tab.look().having("chat-me") == []
-    await set_up(tab, persona="eve")
-    assert [each.text for each in tab.look().having("chat-me")] == ["Eve <b>"]
+async def test_a_message_keeps_the_name_under_which_it_was_said(app: App, tab: Tab, played: Played):
+    def names() -> list[str]:
+        shown = [n for n in tab.look().root.all() if n.tag == "h2"]
+        return [n.text for n in shown if n.text in ("You", "Eve <b>")]
+
     await set_up(tab, mode="instruct")
+    await tab.ask("Nobody")
+    await set_up(tab, mode="played", character="ada")
     assert tab.look().having("chat-me") == []
+    await tab.ask("You")
+    await set_up(tab, persona="eve")
+    assert names() == ["Eve <b>", "You"], "what was kept without a name is whoever speaks now"
+    await tab.act("dummy", conversation=tab.conversation, text="Eve")
+    await tab.ask("Eve")
+    await set_up(tab, persona="")
+    await tab.ask("And now?")
+    assert [m.name for m in await kept(app, tab.conversation) if m.role == "user"] == [
+        "", "You", "Eve <b>", "Eve <b>", "You",
+    ]  # fmt: skip
+    assert names() == ["You", "You", "Eve <b>", "Eve <b>", "You"]
+    assert [each.text for each in tab.look().having("chat-me")] == ["Eve <b>"] * 2
+    await tab.act("retry", message=(await kept(app, tab.conversation))[-2].id)
+    await app.until(lambda: not tab.busy)
+    await set_up(tab, mode="instruct")
+    await tab.ask("Nobody again")
+    assert (await kept(app, tab.conversation))[-2].name == ""
+    assert names() == ["You", "You", "Eve <b>", "Eve <b>", "You", "You"]
 
 
 async def test_what_comes_from_elsewhere_goes_on_with_its_character(app: App, tab: Tab):

@@ -178,3 +178,21 @@ async def test_a_hit_in_a_hidden_version_leads_to_it():
         await other.until("<p>An <b>apricot|<p>An apricot")
         assert other.client.subject == hit.conversation.id
         assert not (await store.search("apricot"))[0].hidden
+
+
+async def test_a_page_that_goes_back_shows_nothing_that_is_hidden():
+    async with running("chat", model=Scripted("An apricot.", "A banana.")) as app:
+        page = await app.open("/chat")
+        await page.act("chat.send", conversation="", text="Which fruit?")
+        await page.until("An apricot")
+        [store] = app.kernel.registry.values(STORE)
+        asked, apricot = (await store.get(page.client.subject)).messages
+        await page.act("chat.regenerate", message=apricot.id)
+        await page.until("A banana")
+        page.html = ""
+        await page.act("chat.back", message=apricot.id)
+        await page.until(f'data-at="chat-m{asked.id} .*A banana')
+        await page.act("chat.delete_message", message=asked.id)
+        page.html = ""
+        await page.act("chat.back", message=asked.id)
+        assert "data-at" not in page.html

@@ -43,8 +43,8 @@ class About(NamedTuple):
 
     faces: Mapping[str, Face]
     """Its characters by their names; who begins it comes first."""
-    me: Face | None = None
-    """As whom the user speaks."""
+    personas: Mapping[str, Face] = {}
+    """As whom the user may speak, by their names; who that is now comes first."""
     unseen: str = ""
     """The first message that the model saw last, where it no longer sees all."""
 
@@ -134,9 +134,8 @@ class Views:
     async def look(self, id: str) -> About:
         """Look up what is shown with the messages of a conversation."""
         faces, unseen = await self._sheet.faces(id), await self._store.state(id, "chat", "unseen")
-        by_name = {face.name: face for face in reversed(faces)}
-        me = await self._sheet.me(id)
-        about = self._about[id] = About(dict(reversed(by_name.items())), me, unseen or "")
+        personas = await self._sheet.personas(id)
+        about = self._about[id] = About(by_name(faces), by_name(personas), unseen or "")
         self._about.move_to_end(id)
         if len(self._about) > REMEMBERED:
             self._about.popitem(last=False)
@@ -209,7 +208,13 @@ class Views:
     def item(self, kept: Kept) -> dict[str, Any]:
         """A conversation as a row of the list at the side."""
         busy = kept.id in self._running
-        return {"id": kept.id, "title": kept.title, "busy": busy, "tags": kept.tags}
+        return {
+            "id": kept.id,
+            "title": kept.title,
+            "busy": busy,
+            "incognito": kept.incognito,
+            "tags": kept.tags,
+        }
 
     def messages(self, opened: Opened) -> list[dict[str, Any]]:
         """The contexts of messages."""
@@ -233,10 +238,10 @@ class Views:
     def message(self, message: StoredMessage, *, last: bool, unread: int = 0) -> dict[str, Any]:
         """The context of one; of the user's, `unread` characters were not seen by the model."""
         running = self._running.get(message.conversation)
-        faces, me, unseen = self._about.get(message.conversation, About({}))
-        mine = message.role == "user"
-        name = (me.name if me else "") if mine else message.name or next(iter(faces), "")
-        face = me if mine else faces.get(name)
+        faces, personas, unseen = self._about.get(message.conversation, About({}))
+        who = personas if message.role == "user" else faces
+        name = message.name or next(iter(who), "")
+        face = who.get(name)
         unanswered = last and message.role == "user" and not running
         streaming = False
         if running and running.message == message.id:
@@ -282,6 +287,14 @@ class Views:
             "note": state.note,
             "error": state.error,
         }
+
+
+def by_name(faces: Sequence[Face]) -> Mapping[str, Face]:
+    """The first of each name, in their order."""
+    found = dict[str, Face]()
+    for face in faces:
+        found.setdefault(face.name, face)
+    return found
 
 
 def unread_of(messages: Iterable[StoredMessage]) -> dict[str, int]:

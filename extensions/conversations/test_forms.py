@@ -181,6 +181,16 @@ def test_what_we_write_as_prose_is_read_again():
     assert prose.text(note).decode() == (SAMPLES / "note.txt").read_text("utf-8")
 
 
+def test_a_text_of_a_user_with_a_name_is_read_again():
+    said_ = [Said("user", "Hello?", name="Mo"), Said("assistant", "Hush.", name="Ada")]
+    messages, leaf = branches.tree(branches.Row((each,)) for each in said_)
+    whole = Whole("Late", messages, leaf)
+    [again] = read("x.txt", prose.text(whole))
+    assert said(again) == [("user", "Hello?"), ("assistant", "Hush.")]
+    [again] = read("x.md", prose.markdown(whole))
+    assert [each.name for each in again.messages] == ["Mo", "Ada"]
+
+
 @pytest.mark.parametrize(
     ("text", "moment"),
     [

@@ -1,7 +1,8 @@
 """Several characters in one conversation."""
 
+import itertools
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 from msgspec import structs
 
@@ -9,74 +10,18 @@ from extensions.characters.api import CHARACTERS, Renamed
 from extensions.chat.api import SETUPS, SPEAKERS, TALK
 from extensions.conversations.api import STORE
 from extensions.prompts.api import CastChanged
-from kernel.api import MODES, PANELS, Action, Client, Extension, Meta, Panel, Refused
+from kernel.api import MODES, PANELS, Client, Extension, Panel, Refused
 
-from .group import Group, Order
+from .actions import Add, BringBack, Choose, GoOn, InGroup, Move, Mute, Remove, Speak, Turns
+from .group import Group
 from .groups import Groups
 from .rounds import Rounds
-
-
-class InGroup(Action, frozen=True):
-    """Base: the group of a conversation is meant."""
-
-    conversation: str
-
-
-class Add(InGroup, frozen=True):
-    """One more character; without a conversation a new one begins."""
-
-    character: str
-
-
-class OnMember(InGroup, frozen=True):
-    """Base: a member is meant."""
-
-    character: str
-
-
-class Remove(OnMember, frozen=True):
-    """Somebody leaves; what was said stays."""
-
-
-class Mute(OnMember, frozen=True):
-    """Somebody does not speak, or may again."""
-
-    on: bool
-
-
-class Move(InGroup, frozen=True):
-    """The member `id` goes to the place `to` of the list, from 0."""
-
-    id: str
-    to: Annotated[int, Meta(ge=0, le=30)]
-
-
-class Speak(OnMember, frozen=True):
-    """Somebody speaks now, muted or not."""
-
-
-class Choose(InGroup, frozen=True):
-    """Who answers from now on, in manual order."""
-
-    chosen: str
-
-
-class Turns(InGroup, frozen=True):
-    """Who speaks when."""
-
-    order: Order
-
-
-class GoOn(InGroup, frozen=True):
-    """So many replies without the user between them."""
-
-    turns: Annotated[int, Meta(ge=1, le=50)] = 4
 
 
 async def setup(ext: Extension[Any]) -> None:
     setups, talk, library = ext.one(SETUPS), ext.one(TALK), ext.one(CHARACTERS)
     groups = Groups(ext.one(STORE), setups, library)
-    rounds = Rounds(ext, talk)
+    rounds, notices = Rounds(ext, talk), itertools.count()
 
     async def change(conversation: str, how: Callable[[Group], Group]) -> None:
         """Keep a changed group, and show it on every page of its conversation."""
@@ -104,10 +49,22 @@ async def setup(ext: Extension[Any]) -> None:
         async def changed(action: Any, client: Client) -> None:
             await change(action.conversation, lambda group: how(group, action))
 
-    on_member(Remove, lambda group, a: group.without(a.character))
+    on_member(BringBack, lambda group, a: group.back(a.character))
     on_member(Mute, lambda group, a: group.muted(a.character, a.on))
     on_member(Move, lambda group, a: group.moved(a.id, a.to))
     on_member(Choose, lambda group, a: structs.replace(group, chosen=a.chosen))
+
+    @ext.on(Remove)
+    async def remove(action: Remove, client: Client) -> None:
+        id = action.character
+        await change(action.conversation, lambda group: group.without(id))
+        known = await groups.characters(await groups.of(action.conversation), gone=True)
+        vals = {"action": "group_chat.bring_back", "conversation": action.conversation}
+        button = {"label": "Undo", "vals": {**vals, "character": id}}
+        text = f"{known[id].char if id in known else id} has left the group."
+        notice = f"group_chat-{next(notices)}"
+        html = ext.render("_undo.html", id=notice, text=text, kind="note", button=button)
+        ext.push_html(html, client)
 
     @ext.on(Renamed)
     async def renamed(event: Renamed) -> None:

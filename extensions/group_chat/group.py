@@ -47,6 +47,8 @@ class Group(Struct, frozen=True):
     order: Order = "list"
     chosen: Id = ""
     """Who speaks in manual order."""
+    spoken: Mapping[str, Id] = {}
+    """Who was called so when they spoke: a character may have another name by now."""
 
     @property
     def here(self) -> list[Member]:
@@ -69,6 +71,11 @@ class Group(Struct, frozen=True):
     def without(self, id: str) -> "Group":
         return self._changed(id, gone=True)
 
+    def back(self, id: str) -> "Group":
+        """The group with one who has left, as and where it was."""
+        members = tuple(structs.replace(m, gone=m.gone and m.id != id) for m in self.members)
+        return structs.replace(self.with_(id), members=members)
+
     def muted(self, id: str, muted: bool) -> "Group":
         return self._changed(id, muted=muted)
 
@@ -88,9 +95,14 @@ class Group(Struct, frozen=True):
             structs.replace(member, id=new) if member.id == old else member
             for member in self.members
         )
-        return structs.replace(
-            self, members=members, chosen=new if self.chosen == old else self.chosen
-        )
+        spoken = {name: new if id == old else id for name, id in self.spoken.items()}
+        chosen = new if self.chosen == old else self.chosen
+        return structs.replace(self, members=members, chosen=chosen, spoken=spoken)
+
+    def named(self, names: Mapping[str, str]) -> "Group":
+        """The group that remembers what its members are called now; `names` by ids."""
+        now = {name: id for id, name in names.items()}
+        return structs.replace(self, spoken={**self.spoken, **now})
 
     def next(self, names: Mapping[str, str], said: Sequence[Said]) -> str:
         """Who speaks after what was said; `names` by ids. Raises Refused where nobody can."""

@@ -22,6 +22,12 @@ LOST = (
 )
 
 
+NOBODY = (
+    "Nobody in this group is called “{}” any more. Let somebody speak with the button Group, or"
+    " write a message."
+)
+
+
 class Groups:
     """What is contributed to SPEAKERS."""
 
@@ -81,12 +87,22 @@ class Groups:
         known = await self.characters(group, gone=True)
         members = [member.id for member in group.here]
         here = [each for each in members if each in known]
-        called = next((each for each in known if known[each].char == name), "") if name else ""
+        names = {each: known[each].char for each in here}
+        remembering = group.named(names)
+        if remembering != group:
+            await self.change(conversation, lambda kept: kept.named(names))
+        ids = {**remembering.spoken, **{known[each].char: each for each in reversed(known)}}
         if id and id not in members:
             raise Refused("This character is not in the group any more. Choose somebody else.")
-        names = {each: known[each].char for each in here}
-        told = [Said(m.name if m.role == "assistant" else "", m.text) for m in said]
-        chosen = id or called or group.next(names, told)
+        if name and not id and name not in ids:
+            raise Refused(NOBODY.format(name))
+
+        def now(spoke: str) -> str:
+            """What who spoke under a name is called now."""
+            return names.get(ids.get(spoke, ""), spoke)
+
+        told = [Said(now(m.name) if m.role == "assistant" else "", m.text) for m in said]
+        chosen = id or ids.get(name) or group.next(names, told)
         if chosen not in known:
             raise Refused(LOST)
         others = tuple(each for each in here if each != chosen)

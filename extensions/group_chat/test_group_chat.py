@@ -62,7 +62,10 @@ def test_members_come_go_and_change_places():
     assert gone.speaking == ["cy", "bo"]
     assert [m.id for m in gone.members] == ["cy", "ada", "bo"], "its messages keep its face"
     assert gone.with_("ada").speaking == ["cy", "bo", "ada"]
-    for change in (lambda: here.with_("bo"), lambda: gone.without("ada")):
+    muted = here.muted("ada", muted=True)
+    assert muted.without("ada").back("ada") == muted
+    assert gone.back("dan") == gone
+    for change in (lambda: here.with_("bo"), lambda: here.back("bo"), lambda: gone.without("ada")):
         with pytest.raises(Refused):
             change()
 

@@ -28,6 +28,8 @@ class Look(Action, frozen=True):
     """What waits at the text box; `box` is a word of the page's own, which outlives a reload."""
 
     box: str
+    shown: bool = False
+    """The page shows pictures there."""
 
 
 class Remove(Action, frozen=True):
@@ -39,7 +41,7 @@ class Remove(Action, frozen=True):
 async def setup(ext: Extension[Any]) -> None:
     store = ext.one(STORE)
     desk, seeing = Desk(ext, store), Seeing(ext)
-    ext.on(Look)(lambda a, client: desk.look(client, a.box))
+    ext.on(Look)(lambda a, client: desk.look(client, a.box, shown=a.shown))
     ext.on(Remove)(lambda a, client: desk.remove(client, a.picture))
     ext.on(HISTORY, phase=Phase.EARLY)(seeing.newest)
     ext.on(REQUEST)(seeing.of_model)

@@ -10,7 +10,8 @@ from msgspec import structs
 from extensions.conversations.api import weight_of
 from kernel.api import Conversation, Draft, Extension, Image, Message, Part, Past, Text
 
-from .pictures import READ
+from .boxes import dots
+from .pictures import READ, TOGETHER
 
 MOST = 16
 """Pictures of one request: engines take no more."""
@@ -39,12 +40,12 @@ class Seeing:
     async def newest(self, past: Past) -> Past:
         """Leave out what is more than an engine takes, the oldest first."""
         own = [part for each in past.turn.messages for part in each.parts]
-        many, bytes_ = 0, 0
+        many, bytes_, wide = 0, 0, 0
 
         def fits(image: Image) -> bool:
-            nonlocal many, bytes_
-            many, bytes_ = many + 1, bytes_ + weight_of(image)
-            return many <= MOST and bytes_ <= HEAVIEST
+            nonlocal many, bytes_, wide
+            many, bytes_, wide = many + 1, bytes_ + weight_of(image), wide + dots(image)
+            return many <= MOST and bytes_ <= HEAVIEST and wide <= TOGETHER
 
         for part in own:
             if isinstance(part, Image):
@@ -79,7 +80,8 @@ class Seeing:
 def without(message: Message, fits: Callable[[Image], bool], said: str) -> Message:
     """The message with words in the place of pictures that do not fit."""
     parts: Sequence[Part] = [
-        part if not isinstance(part, Image) or fits(part) else Text(said) for part in message.parts
-    ]
+        part if not isinstance(part, Image) or fits(part) else Text(said)
+        for part in reversed(message.parts)
+    ][::-1]
     same = all(new is old for new, old in zip(parts, message.parts, strict=True))
     return message if same else structs.replace(message, parts=tuple(parts))

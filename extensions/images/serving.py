@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from extensions.conversations.api import KINDS, Store, is_secret, kind_of
 from kernel.api import Extension, Image, Refused, Route
 
+from .boxes import Full
 from .desk import Desk
 from .pictures import LARGEST, Redraw
 
@@ -24,15 +25,18 @@ def routes(ext: Extension[Any], desk: Desk, store: Store) -> Sequence[Route]:
     """Where a file is put into a box, and where pictures of boxes and messages are."""
 
     async def put(request: Request) -> Response:
-        data, asked = bytearray(), request.query_params
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > LARGEST:
-                break
+        box, data, asked = request.path_params["box"], bytearray(), request.query_params
         drawn = asked.get("drawn", "")
-        how = {"first": "first" in asked, "drawn": bool(drawn), "smaller": drawn == "smaller"}
         try:
-            await desk.put(request.path_params["box"], bytes(data), **how)
+            desk.check(box, first="first" in asked)
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > LARGEST:
+                    break
+            how = {"drawn": bool(drawn), "smaller": drawn == "smaller"}
+            await desk.put(box, bytes(data), **how)
+        except Full as refusal:
+            return PlainTextResponse(str(refusal), 507)
         except Redraw as refusal:
             return PlainTextResponse(str(refusal), 422 if drawn else 409)
         except Refused as refusal:

@@ -1,5 +1,6 @@
 """Pictures: what is one, where they wait, that they are kept, shown, and seen."""
 
+import asyncio
 import re
 import struct
 import zlib
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 
 from extensions.conversations.api import STORE, Store, StoredMessage, Whole
-from extensions.images import boxes, pictures, seeing, serving
+from extensions.images import boxes, desk, pictures, seeing, serving
 from kernel.api import Image, Message, Part, Past, Refused, Request, Text, Turn
 from kernel.testing import ROOT, App, Page, Scripted, running
 
@@ -37,6 +38,7 @@ def turned(how: int) -> bytes:
 
 JPEG = turned(1)
 GIF = b"GIF89a" + struct.pack("<HH", 7, 9) + b"..."
+BMP = b"BM" + bytes(98)
 WEBP = b"RIFF\x1e\0\0\0WEBPVP8L\x11\0\0\0\x2f" + struct.pack("<I", 32 | 43 << 14) + bytes(13)
 
 
@@ -62,6 +64,12 @@ def test_what_engines_read_is_taken_as_it_is(data: bytes, kind: str, size: tuple
         (turned(6), "lies on its side"),
         (turned(3), "lies on its side"),
         (png(9000, 9000), "9,000 by 9,000 dots, more than 64 million"),
+        (png(70_000, 20), "70,000 by 20 dots, more than 65,535 in a row"),
+        (png()[:-12], "cut off"),
+        (png()[:60], "cut off"),
+        (BMP, "Choose a PNG, JPEG, WebP or GIF"),
+        (b"\0\0\0\x18ftypheic", "no picture"),
+        (bytes(pictures.LARGEST + 1), "no picture"),
     ],
 )
 def test_what_a_browser_can_make_of_it_is_asked_for(data: bytes, words: str):
@@ -76,7 +84,6 @@ def test_what_a_browser_can_make_of_it_is_asked_for(data: bytes, words: str):
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "Choose a PNG, JPEG, WebP or GIF"),
         (b"<html><script>alert(1)</script>", "no picture"),
         (b"GGUF" + bytes(pictures.LARGEST), "a model and no picture. Drop it onto the Model page"),
-        (bytes(pictures.LARGEST + 1), "no picture"),
         (png()[:18], "broken"),
         (png(0, 5), "broken"),
         (b"\xff\xd8\xff" + bytes(99), "broken"),
@@ -110,7 +117,19 @@ def test_a_box_takes_a_messages_worth_and_memory_has_an_end(monkeypatch: pytest.
         known.add("../../x", image())
     monkeypatch.setattr(boxes, "ALL", 7 * len(png()))
     known.add(OTHER, image())
-    assert (len(known.of(BOX)), len(known.of(OTHER))) == (0, 1), "what waited longest went"
+    assert known.crowded(()) == BOX, "what waited longest"
+    known.add("e" * 32, image())
+    assert known.crowded((BOX,)) == OTHER, "no page has it"
+    known.drop(BOX)
+    assert known.crowded(()) == ""
+
+
+def test_pictures_of_a_message_have_at_most_as_many_dots_as_an_engine_takes():
+    known = boxes.Boxes()
+    for _ in range(3):
+        known.add(BOX, Image(png(), "image/png", (8000, 8000)))
+    with pytest.raises(Refused, match="at most 200 million dots"):
+        known.add(BOX, Image(png(), "image/png", (8000, 8000)))
 
 
 def test_what_comes_while_a_message_is_kept_stays():
@@ -226,7 +245,7 @@ async def test_what_is_refused_is_said_to_the_page_and_costs_nothing():
             put = [
                 await app.fetch(f"/ext/images/waiting/{BOX}", "POST", body=data) for _ in range(8)
             ]
-            assert put[-1].status == 422
+            assert put[-1].status == (507 if words == "takes 8" else 422)
             assert words in put[-1].text
             await page.until(f"images-refused.*{words}")
         assert page.html.split("images-refused")[-1].count("no picture") == 1, "said once"
@@ -239,6 +258,65 @@ async def test_what_is_refused_is_said_to_the_page_and_costs_nothing():
         await page.until("Reload it")
         answer = await app.fetch(f"/ext/images/waiting/{BOX}", "POST", body=png(), who="nobody")
         assert answer.status == 401
+
+
+async def test_what_waits_goes_hours_after_its_page_left(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(desk, "KEPT", 0)
+    async with running("images", model=Scripted()) as app:
+        page = await attached(app, png())
+        (id,) = set(re.findall(r'id="images-w([0-9a-f]{16})"', page.html))
+        at = f"/ext/images/waiting/{BOX}/{id}"
+        other = await attached(app)
+        page.close()
+        assert (await app.fetch(at)).status == 200, "another page has it"
+        other.close()
+        async with asyncio.timeout(5):
+            while (await app.fetch(at)).status == 200:
+                await asyncio.sleep(0.001)
+        page = await app.open("/chat")
+        await page.act("images.look", box=BOX, shown=True)
+        await page.until("no longer has the pictures that waited here.*Choose them again")
+
+
+async def test_a_page_is_told_that_its_pictures_are_gone_but_not_that_they_were_sent():
+    async with running("images", "chat", model=Scripted("Yes.", capabilities=SEES)) as app:
+        page = await attached(app, png())
+        await sent(page, "Look")
+        page.html = ""
+        await page.act("images.look", box=BOX, shown=True)
+        await page.until("images-waiting")
+        assert "images-refused" not in page.html
+        await app.toggle("images", on=False)
+        await app.toggle("images", on=True)
+        await page.act("images.look", box=BOX, shown=True)
+        await page.until("no longer has the pictures that waited here.*Choose them again")
+
+
+async def test_what_waited_longest_makes_room_and_its_page_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(boxes, "ALL", 3 * len(png()))
+    async with running("images", model=Scripted()) as app:
+        await attached(app, png(), png())
+        page = await app.open("/chat")
+        await page.act("images.look", box=BOX)
+        await page.until("Picture 2")
+        page.html = ""
+        for _ in range(2):
+            await app.fetch(f"/ext/images/waiting/{OTHER}", "POST", body=png())
+        html = await page.until("are gone: too many wait at other text boxes. Choose them again")
+        assert "images-row" not in html
+
+
+async def test_what_waits_in_an_incognito_conversation_goes_with_it():
+    async with running("images", model=Scripted()) as app:
+        page = await app.open("/chat")
+        await page.act("chat.incognito")
+        await app.until(lambda: bool(page.client.subject))
+        await page.act("images.look", box=BOX)
+        await app.fetch(f"/ext/images/waiting/{BOX}", "POST", body=png())
+        await page.until("images-row")
+        id = re.findall(r'id="images-w([0-9a-f]{16})"', page.html)[-1]
+        await page.act("chat.delete", conversation=page.client.subject)
+        assert (await app.fetch(f"/ext/images/waiting/{BOX}/{id}")).status == 404
 
 
 async def test_only_pictures_are_served_as_such():
@@ -321,6 +399,35 @@ async def test_a_message_that_is_taken_back_gives_its_pictures_back():
         assert await parts(app, asked) == [image(), pictures.picture(GIF), Text("Look again")]
 
 
+async def test_pictures_that_come_back_to_a_full_box_are_shown_and_the_rest_is_named():
+    model = Scripted("Yes.", capabilities=SEES)
+    async with running("images", model=model) as app:
+        page = await attached(app, *(png(shade=shade) for shade in range(5)))
+        await sent(page, "Look")
+        for shade in range(5, 10):
+            await app.fetch(f"/ext/images/waiting/{BOX}", "POST", body=png(shade=shade))
+        page.html = ""
+        await page.act("chat.remove_last", conversation=page.client.subject)
+        await page.until("Picture 8, 4 by 3.*Not all pictures of the message came back.*takes 8")
+
+
+async def test_a_dummy_message_has_the_pictures_that_wait():
+    async with running("images", model=Scripted("Yes.", capabilities=SEES)) as app:
+        page = await attached(app, png())
+        await page.act("chat.dummy", conversation="", text="Mine", role="user")
+        at = page.client.subject
+        await app.fetch(f"/ext/images/waiting/{BOX}", "POST", body=GIF)
+        await page.act("chat.dummy", conversation=at, text="No", role="assistant")
+        await page.act("chat.dummy", conversation=at, text="", role="user")
+        (first, reply, last) = (await store_of(app).get(at)).messages
+        assert await parts(app, first) == [image(), Text("Mine")]
+        assert reply.text == "No"
+        assert await parts(app, last) == [pictures.picture(GIF)]
+        page.html = ""
+        await page.act("images.look", box=BOX)
+        assert "data-enclosed" not in page.html
+
+
 async def test_what_is_brought_back_after_all_does_not_wait_any_more():
     async with running("images", model=Scripted("Yes.", capabilities=SEES)) as app:
         page = await attached(app, png())
@@ -339,7 +446,7 @@ async def test_what_is_brought_back_after_all_does_not_wait_any_more():
 async def test_a_page_draws_anew_what_engines_cannot_read_and_says_what_it_made_smaller():
     async with running("images", model=Scripted()) as app:
         page, at = await attached(app), f"/ext/images/waiting/{BOX}"
-        for data in (WEBP, turned(6), png(9000, 9000)):
+        for data in (WEBP, turned(6), png(9000, 9000), BMP):
             page.html = ""
             assert (await app.fetch(f"{at}?first", "POST", body=data)).status == 409
             assert "images-refused" not in page.html, "the page does it without a word"
@@ -432,6 +539,10 @@ async def test_the_newest_pictures_are_those_that_are_seen(monkeypatch: pytest.M
         monkeypatch.setattr(seeing, "HEAVIEST", sum(len(each.data) for each in shades[-4:]))
         kept = (await see.newest(past)).messages
         assert [n for n, each in enumerate(kept) if each.text == "?"] == [14, 15, 16]
+        monkeypatch.setattr(seeing, "HEAVIEST", 24 << 20)
+        wide = [Image(png(shade=n), "image/png", (8000, 8000)) for n in range(4)]
+        kept = (await see.newest(Past((Message("user", tuple(wide)),), Turn(messages=())))).messages
+        assert [*kept[0].parts] == [Text(seeing.OLDER), *wide[1:]], "the oldest of it first"
         few = Past(past.messages[-2:], past.turn)
         assert await see.newest(few) is few
 
@@ -487,6 +598,6 @@ def test_nothing_of_it_is_left_out_of_the_page():
     """The limits that the page and the README name are those of the code."""
     words = (ROOT / "extensions/images/README.md").read_text("utf-8")
     assert f"up to {pictures.LARGEST >> 20} MB and {pictures.DOTS // 1_000_000} million" in words
-    said = f"{boxes.MOST} pictures and {boxes.HEAVIEST >> 20} MB"
-    assert said in words
-    assert f"gets the {seeing.MOST} newest, up to {seeing.HEAVIEST >> 20} MB" in words
+    dots = f"{pictures.TOGETHER // 1_000_000} million"
+    assert f"{boxes.MOST} pictures, {boxes.HEAVIEST >> 20} MB and {dots} dots" in words
+    assert f"gets the {seeing.MOST} newest, up to {seeing.HEAVIEST >> 20} MB and {dots}" in words

@@ -19,31 +19,36 @@ TOGETHER = 200_000_000
 """Dots of all pictures of a request: they are unpacked beside each other."""
 MOST = 16
 """Pictures in one request."""
+WHICH = (
+    "Picture {} of the {} that were sent cannot be read. {} Send it anew, or go on without it: "
+    "delete the message that has it, or choose “Remove the last reply”."
+)
 PASSING = "{%- for message in messages -%}{{ message.content }}{%- endfor -%}"
 """The template that llama.cpp is given: the prompt, which our own sandbox rendered, as it is."""
 
 
 def marked(messages: Sequence[Message], mark: str) -> tuple[tuple[Message, ...], list[Image]]:
     """The messages with a mark for each picture, and the pictures; raises Refused."""
-    found, dots = list[Image](), list[int]()
+    found = [part for each in messages for part in each.parts if isinstance(part, Image)]
+    if len(found) > MOST:
+        raise Refused(f"There are {len(found)} pictures, and {MOST} fit one request. Send fewer.")
+    dots = 0
+    for number, image in enumerate(found, 1):
+        try:
+            dots += check(image)
+        except Refused as refusal:
+            raise Refused(WHICH.format(number, len(found), refusal)) from None
+    if dots > TOGETHER:
+        raise Refused(
+            f"The pictures have {dots:,} dots together, too many. Send fewer, or smaller."
+        )
 
     def text(part: Part) -> Part:
-        if not isinstance(part, Image):
-            return part
-        found.append(part)
-        if len(found) <= MOST:  # All others are in vain.
-            dots.append(check(part))
-        return Text(mark)
+        return Text(mark) if isinstance(part, Image) else part
 
     told = tuple(
         msgspec.structs.replace(each, parts=tuple(map(text, each.parts))) for each in messages
     )
-    if len(found) > MOST:
-        raise Refused(f"There are {len(found)} pictures, and {MOST} fit one request. Send fewer.")
-    if (all_ := sum(dots)) > TOGETHER:
-        raise Refused(
-            f"The pictures have {all_:,} dots together, too many. Send fewer, or smaller."
-        )
     return told, found
 
 

@@ -45,6 +45,13 @@ def jpeg(width: int, height: int) -> bytes:
     return b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x11\x08" + size + bytes(20)
 
 
+def motion(scans: int = 1) -> bytes:
+    """A photo of a telephone, with a film behind it."""
+    frame = b"\xff\xc0\x00\x11\x08\x00\x0a\x00\x14\x03" + bytes(9)
+    scan = b"\xff\xda\x00\x0c\x03" + bytes(9) + b"\x11\xff\x00\x22\xff\xd0\x33"
+    return b"\xff\xd8\xff\xe0\x00\x04ab" + frame + scan * scans + b"\xff\xd9" + b"\xff\xda" * 60
+
+
 def seen(*colors: tuple[int, int, int], text: str = "Once upon a time") -> dict[str, Any]:
     pictures = [Image(png(color), "image/png") for color in colors]
     return {"messages": (Message("user", (*pictures, Text(text))),), "max_new_tokens": 20}
@@ -75,6 +82,9 @@ def test_sizes_are_read_from_the_head():
         (claims(1_000_000, 1), "too many"),
         (png((1, 2, 3), more=bytes(1 << 24)), "more than its dots need"),
         (png((1, 2, 3), more=bytes(1 << 24)).replace(b"IDATx", b"IDAT\xff"), "that is whole"),
+        (png((1, 2, 3))[:-12], "that is whole"),
+        (motion(60), "more than its dots need"),
+        (motion().replace(b"\x33\xff\xd9", b"\x33\xff\x01"), "more than its dots need"),
         (jpeg(28, 28) + b"\xff\xda" * 60, "more than its dots need"),
         (jpeg(28, 28).replace(b"\xff\xe0", b"\xff\xff"), "no PNG"),
         (b"GIF89a" + bytes(21 << 20), "at most 20"),
@@ -109,8 +119,20 @@ def test_a_picture_that_is_large_and_good_is_no_bomb():
     rows = b"".join(b"\0" + noise[at : at + 3000] for at in range(0, len(noise), 3000))
     whole = claims(1000, 1000)[:24] + b"\x08\x02" + bytes(7)
     packed = zlib.compress(rows)
-    data = whole + struct.pack(">I", len(packed)) + b"IDAT" + packed
+    data = whole + struct.pack(">I", len(packed)) + b"IDAT" + packed + bytes(8) + b"IEND"
     assert images.check(Image(data, "image/png")) == 1_000_000
+
+
+def test_a_photo_with_a_film_behind_it_is_no_bomb():
+    assert images.check(Image(motion(), "image/jpeg")) == 200
+
+
+def test_a_refusal_says_which_picture_it_is_and_how_to_go_on():
+    good, cut = Image(png((1, 2, 3)), "image/png"), Image(png((1, 2, 3))[:60], "image/png")
+    asked = (Message("user", (good, Text("a"))), Message("user", (cut,)), Message("user", (good,)))
+    words = "Picture 2 of the 3 that were sent cannot be read.*delete the message that has it"
+    with pytest.raises(Refused, match=words):
+        images.marked(asked, "[m]")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,9 @@ class Play(Struct, frozen=True):
 
     def stops(self) -> tuple[str, ...]:
         """A reply ends where somebody else would speak, or the same one once more."""
-        return tuple(f"\n{name}:" for name in (self.scene.user, self.scene.char, *self.others))
+        here = (self.scene.user, self.scene.char, *self.others)
+        before = [each.name for each in self.messages if each.name]
+        return tuple(f"\n{name}:" for name in dict.fromkeys((*here, *before)))
 
 
 async def play_of(library: Library, turn: Turn, history: Sequence[Message], told: str = "") -> Play:

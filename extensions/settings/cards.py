@@ -78,7 +78,7 @@ def other_problems(kernel: Kernel) -> list[str]:
     return told
 
 
-def look(kernel: Kernel) -> dict[str, str]:
+def look(kernel: Kernel) -> dict[str, Any]:
     """How the page looks, and what the file says of it that cannot be used."""
     wrong = kernel.settings.problems.get("appearance.theme", "")
     return {"theme": kernel.theme, "wrong": wrong}

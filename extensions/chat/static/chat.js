@@ -6,11 +6,12 @@ const say = word => document.dispatchEvent(new CustomEvent('page:say', {detail: 
 
 // The Enter that ends the choice of a character in an input method is none; Safari's has only the code 229 to tell it by.
 const sends = ({key, keyCode, shiftKey, ctrlKey, metaKey, altKey, isComposing}) =>
-  key === 'Enter' && !shiftKey && !ctrlKey && !metaKey && !altKey && !isComposing && keyCode !== 229 && !matchMedia('(pointer: coarse)').matches;
+  key === 'Enter' && !shiftKey && !altKey && !isComposing && keyCode !== 229 && (ctrlKey || metaKey) === matchMedia('(pointer: coarse)').matches;
 
 // Of an incognito conversation the browser keeps nothing: leaving it asks, where words would be lost.
 const secret = () => 'secret' in document.getElementById('chat-id').dataset;
 
+const unique = () => [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('');
 const bare = (text = '') => text.replace(/[\s\p{C}\ufffd]+/gu, '');     // two texts are compared that went different ways
 
 // Scrolls along while pinned. Only a move up unpins: text that grows between our own scroll and
@@ -28,7 +29,7 @@ class ChatLog extends HTMLElement {
     document.querySelector('#chat-side:popover-open')?.hidePopover();
     message.setAttribute('data-ui-found', '');
     message.scrollIntoView({block: 'center'});
-    message.focus({preventScroll: true});
+    if (!document.activeElement.closest('chat-composer')) message.focus({preventScroll: true});      // whoever writes goes on writing
     this.last = this.scrollTop;
     this.toggleAttribute('data-ui-away', true);
   }
@@ -67,18 +68,20 @@ class ChatLog extends HTMLElement {
     this.removeEventListener('keydown', this);
   }
   connectedMoveCallback() {}
-  // A page that comes back is drawn with the newest messages: who was reading older ones goes back to those.
+  // A page that comes back, or a log that changed as a whole, is drawn with the newest messages: who was reading older
+  // ones, so that neither the one in the middle nor the one above it is there any more, goes back to those.
   mark() {
     if (this.pinned) return;
-    const top = this.getBoundingClientRect().top, read = [...this.querySelectorAll('article')].find(each => each.getBoundingClientRect().bottom > top);
-    this.place ??= read && {id: read.id, path: location.pathname};
+    const {top, height} = this.getBoundingClientRect(), articles = [...this.querySelectorAll('article')];
+    const at = articles.findIndex(each => each.getBoundingClientRect().bottom > top + height / 2);
+    if (at >= 0) this.place ??= {ids: articles.slice(Math.max(0, at - 1), at + 1).map(each => each.id), path: location.pathname};
   }
   back() {
-    const {id, path} = this.place ?? {};
-    if (path !== location.pathname || document.getElementById(id)) return;
+    const {ids, path} = this.place ?? {};
+    if (path !== location.pathname || ids.some(id => document.getElementById(id))) return;
     this.place = null;
     const button = document.getElementById('chat-back');
-    button.setAttribute('hx-vals', JSON.stringify({action: 'chat.reveal', message: id.replace('chat-m', '')}));
+    button.setAttribute('hx-vals', JSON.stringify({action: 'chat.back', message: ids.at(-1).replace('chat-m', '')}));
     button.click();
   }
   entitle() { document.title = document.getElementById('chat-title').textContent; }
@@ -131,7 +134,8 @@ class ChatLog extends HTMLElement {
     if (type === 'input') return this.keep(target);
     if (type === 'htmx:ws:close') return this.again();
     if (type === 'htmx:ws:after:message:outgoing') return this.sending(target.closest('.chat-edit'));
-    if (target.closest?.('[popovertarget=chat-menu]')) document.getElementById('chat-menu-list').replaceChildren();   // of another message
+    const opens = target.closest?.('[popovertarget=chat-menu]'), list = document.getElementById('chat-menu-list');
+    if (opens && `chat-m${list.querySelector('[name=message]')?.value}` !== opens.closest('article').id) list.replaceChildren();   // of another message
     if (target.closest?.('#chat-later button')) this.pinned = false;
     if (target.closest?.('#chat-earlier button')) { this.pinned = false; this.first = this.querySelector('article'); }
     if (this.first) this.top = this.first.getBoundingClientRect().top;
@@ -161,7 +165,7 @@ async function redrawn(file, largest, dots) {
   const {width, height} = picture, canvas = document.createElement('canvas'), pen = canvas.getContext('2d');
   const most = file.size > largest ? Math.min(dots, 8e6) : dots;                   // several of them fit one message
   const as = (type, quality) => new Promise(done => canvas.toBlob(done, type, quality));
-  for (let scale = Math.min(1, Math.sqrt(most / (width * height)));; scale *= 0.7) {
+  for (let scale = Math.min(1, Math.sqrt(most / (width * height)), 16384 / Math.max(width, height));; scale *= 0.7) {
     canvas.width = Math.max(1, Math.floor(width * scale));
     canvas.height = Math.max(1, Math.floor(height * scale));
     pen.imageSmoothingQuality = 'high';
@@ -177,7 +181,7 @@ async function redrawn(file, largest, dots) {
   }
 }
 
-// Enter sends (Shift+Enter is a new line; on a touch screen Enter is). The words stay in the box
+// Enter sends (Shift+Enter is a new line; on a touch screen Enter is, and a keyboard beside it sends with Ctrl). The words stay in the box
 // until the log shows them as a message; they survive a reload in sessionStorage.
 class ChatComposer extends HTMLElement {
   connectedCallback() {
@@ -187,18 +191,27 @@ class ChatComposer extends HTMLElement {
     this.stop = new AbortController();
     const {signal} = this.stop;
     if (!this.box.value) this.box.value = sessionStorage.getItem(this.key) ?? '';
-    this.box.addEventListener('input', () => this.keep(), {signal});
+    this.late ??= JSON.parse(sessionStorage.getItem(`sent:${this.key}`));      // when the page was thrown away nobody had seen it
+    const articles = [...this.log.querySelectorAll('article')];
+    if (articles.slice(articles.findIndex(each => each.id === `chat-m${this.late?.after}`) + 1).some(each => this.isSent(each))) this.settle(true);
+    this.put = this.box.value;                                      // what stands there if nobody has written since
+    this.box.addEventListener('input', () => { this.keep(); this.wish(false); }, {signal});
     this.box.addEventListener('keydown', event => this.enter(event), {signal});
     this.addEventListener('click', event => this.does(event), {signal, capture: true});
     const menu = document.getElementById('chat-menu'), leave = () => setTimeout(() => menu.hidePopover());
     menu.addEventListener('click', ({target}) => { if (target.closest('.chat-choices button')) leave(); }, {signal});
-    menu.addEventListener('htmx:ws:after:message:outgoing', leave, {signal});
+    menu.addEventListener('htmx:ws:after:message:outgoing', ({target}) => {
+      if (!target.matches('.chat-insert')) leave(); else this.insert = {form: target, text: bare(target.elements.text.value), before: this.sources()};
+    }, {signal});
     this.listen(signal);
     this.form.addEventListener('submit', event => {
-      const empty = !this.box.value.trim() && !this.querySelector('[data-enclosed]');
-      if (empty || this.sent != null || this.hasAttribute('data-ui-enclosing')) { event.preventDefault(); event.stopImmediatePropagation(); }
+      if (this.enclosing) this.wish(true);
+      if (!this.arrived && this.empty || this.sent != null || this.enclosing) { event.preventDefault(); event.stopImmediatePropagation(); }
+      else this.submittedAt = Date.now();
       const last = this.log.querySelector('#chat-later button') ? null : [...this.log.querySelectorAll('article')].at(-1);
       this.form.elements.after.value = last?.id.replace('chat-m', '') ?? '';       // what the words follow, as seen here
+      const again = this.late?.key === this.key && this.late.text === this.box.value;
+      this.form.elements.idempotency_key.value = again ? this.late.once : unique();       // of what arrives twice one is kept
     }, {signal, capture: true});
     this.form.addEventListener('htmx:ws:after:message:outgoing', ({target}) => { if (target === this.form) this.wait(); }, {signal});
     document.addEventListener('htmx:ws:close', () => { clearTimeout(this.timer); clearTimeout(this.forgets); this.log.mark(); }, {signal});
@@ -219,15 +232,25 @@ class ChatComposer extends HTMLElement {
       this.box.focus();
     }, {signal});
     const go = document.getElementById('chat-go');                  // Send and Stop take turns; the focus goes along
-    document.addEventListener('htmx:before:swap', () => { this.pressing = go.contains(document.activeElement); }, {signal});
+    document.addEventListener('htmx:before:swap', ({detail: {tasks}}) => {
+      this.pressing = go.contains(document.activeElement);
+      this.anew = !this.log.place && tasks.some(({target}) => target?.id === 'chat-log');
+      if (this.anew) this.log.mark();
+    }, {signal});
     document.addEventListener('htmx:after:swap', () => {
+      if (this.anew) { this.log.back(); forget(); this.anew = false; }
       if (this.pressing && document.activeElement === document.body) go.querySelector('button').focus();
     }, {signal});
     this.watch = new MutationObserver(changes => this.seen(changes));
     this.watch.observe(this.log, {childList: true, subtree: true});
     this.draft = new MutationObserver(() => this.take());
     this.draft.observe(document.getElementById('chat-draft'), {childList: true, characterData: true, subtree: true});
-    this.watch.observe(this, {attributeFilter: ['data-busy'], attributeOldValue: true, subtree: true});
+    this.watch.observe(this, {childList: true, attributeFilter: ['data-busy'], attributeOldValue: true, subtree: true});
+    document.addEventListener('visibilitychange', () => {            // a page out of sight may be thrown away
+      const {activeElement: field, hidden, documentElement} = document;
+      const typed = field.matches('#chat-setup-form :is(input, textarea)') && field.value !== field.defaultValue;
+      if (hidden && typed && documentElement.dataset.uiLink === 'online') field.form.requestSubmit();
+    }, {signal});
     if (matchMedia('(hover: hover)').matches && document.activeElement === document.body) this.box.focus();
   }
   disconnectedCallback() { this.stop.abort(); this.watch.disconnect(); this.draft.disconnect(); clearTimeout(this.timer); }
@@ -242,7 +265,7 @@ class ChatComposer extends HTMLElement {
     const dragged = event => this.taker && [...event.dataTransfer?.types ?? []].includes('Files');
     const on = (where, name, does) => where.addEventListener(name, does, {signal});
     this.bagAt ??= this.bagKey;
-    this.bag ??= sessionStorage.getItem(this.bagKey) ?? [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('');
+    this.bag ??= sessionStorage.getItem(this.bagKey) ?? unique();
     on(this, 'click', ({target}) => {
       if (target.closest('[data-chooses]')) document.getElementById(target.closest('[data-chooses]').dataset.chooses).click();
       if (target.closest('[data-enclosed] button')) this.box.focus();
@@ -275,11 +298,13 @@ class ChatComposer extends HTMLElement {
     if (document.documentElement.dataset.uiLink === 'online') setTimeout(() => this.named());
   }
   named() {
+    const shown = !!this.querySelector('[data-enclosed]');
     for (const button of this.querySelectorAll('[data-names]')) {
-      button.setAttribute('hx-vals', JSON.stringify({...JSON.parse(button.getAttribute('hx-vals')), box: this.bag}));
+      button.setAttribute('hx-vals', JSON.stringify({...JSON.parse(button.getAttribute('hx-vals')), box: this.bag, shown}));
       button.click();
     }
   }
+  wish(on) { this.toggleAttribute('data-ui-wish', on); }            // to send, as soon as all files are here
   async enclose(files) {
     const {takes, largest, dots} = this.taker.dataset;
     if (this.bagAt !== this.bagKey) sessionStorage.removeItem(this.bagAt);          // the page is at another conversation by now
@@ -288,32 +313,50 @@ class ChatComposer extends HTMLElement {
     this.named();
     this.enclosing = (this.enclosing ?? 0) + 1;                       // others may be on their way already
     this.toggleAttribute('data-ui-enclosing', true);
+    const send = async (body, how) => {
+      const {status} = await fetch(`${takes}/${this.bag}${how}`, {method: 'POST', body: body.slice(0, Number(largest) + 1)}).catch(() => ({}));
+      if (![204, 409, 422, 507].includes(status)) unsent();                       // of all others the server tells nobody
+      return status;
+    };
     let first = '?first';
     try {
       for (const file of files) {
-        const send = (body, how) => fetch(`${takes}/${this.bag}${how}`, {method: 'POST', body: body.slice(0, Number(largest) + 1)}).catch(unsent);
-        const large = file.size > Number(largest);                                // the server says so where it cannot be drawn
-        if (large || (await send(file, first)).status === 409) {
+        let status = file.size > Number(largest) ? 409 : await send(file, first);
+        if (status === 409) {                                                     // the server says so where it cannot be drawn
           const [body, drawn] = await redrawn(file, Number(largest), Number(dots)).catch(() => [file, 'same']);
-          await send(body, `${first || '?'}&drawn=${drawn}`);
+          status = await send(body, `${first || '?'}&drawn=${drawn}`);
         }
+        this.missing ||= status !== 204;
+        if (![204, 422].includes(status)) break;                                  // the next would not arrive either
         first = '';
       }
     } finally { this.toggleAttribute('data-ui-enclosing', --this.enclosing > 0); }
+    if (!this.enclosing) this.sendWished();
     if (matchMedia('(hover: hover)').matches) this.box.focus();                     // a phone would show its keyboard
   }
 
+  sendWished() {
+    const here = this.bagAt === this.bagKey && !this.querySelector('[data-busy=true]');
+    this.arrived = this.hasAttribute('data-ui-wish') && here && !this.missing;     // a row may be slower than its files
+    this.wish(false);
+    if (this.arrived) this.form.requestSubmit();
+    this.arrived = this.missing = false;
+  }
+
   get key() { return `draft:${location.pathname}`; }
-  keep() { if (!secret()) sessionStorage.setItem(this.key, this.box.value); }
+  keep() { this.undelivered(false); if (!secret()) sessionStorage.setItem(this.key, this.box.value); }
   unsaved() { return secret() && this.box.value.trim() && this.sent == null; }
 
+  get empty() { return !this.box.value.trim() && !this.querySelector('[data-enclosed]'); }
   enter(event) {
-    if (!sends(event)) return;
+    if (!sends(event) || (event.ctrlKey || event.metaKey) && this.empty) return;
     event.preventDefault();
+    event.stopPropagation();
     if (!this.querySelector('[data-busy=true]')) this.form.requestSubmit();
   }
   // A choice of the conversation's menu: sent with the words of the box, by a form of its own.
   does(event) {
+    if (event.isTrusted && event.target.closest('#chat-stop') && Date.now() - this.submittedAt < 500) return event.stopPropagation();   // meant for Send
     const button = event.target.closest('#chat-do button');
     if (!button) return;
     const {do: action, role = 'user', step = '1'} = button.dataset, menu = document.getElementById('chat-do');
@@ -322,6 +365,8 @@ class ChatComposer extends HTMLElement {
       if (last) button.dataset.copy = last.id; else event.stopPropagation();
     }
     if (action) {
+      this.put = this.box.value;
+      this.impersonates = action === 'chat.impersonate';
       const form = document.getElementById('chat-do-form');
       for (const [name, value] of Object.entries({action, role, step, text: this.box.value})) form.elements[name].value = value;
       form.requestSubmit();
@@ -334,29 +379,54 @@ class ChatComposer extends HTMLElement {
     const {how} = mark.dataset, now = this.box.value, there = text && now.startsWith(text);
     if (how === 'before') {
       this.settle(false);
-      this.late = null;                                             // what comes later is another page's message
+      this.discard();                                               // what comes later is another page's message
       if (!there) this.box.value = now.trim() ? `${text}\n\n${now}` : text;
     }
     else if (how === 'out') { if (there) this.box.value = now.slice(text.length).trimStart(); }
-    else this.box.value = text;
+    else if (now === this.put) this.box.value = text;
+    else {                                                          // whoever writes there goes on alone
+      if (text && this.impersonates) document.getElementById('chat-stop')?.click();
+      return;
+    }
+    this.put = this.box.value;
     this.box.dispatchEvent(new Event('input', {bubbles: true}));
   }
-  wait(sent = {key: this.key, text: this.box.value}) {
+  wait(sent = {key: this.key, text: this.box.value, after: this.form.elements.after.value, once: this.form.elements.idempotency_key.value}) {
     this.sent = sent;
+    if (!secret()) sessionStorage.setItem(`sent:${sent.key}`, JSON.stringify(sent));
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.settle(false), 4000);      // refused: a toast says why
+    this.undelivered(false);
+    this.timer = setTimeout(() => { this.settle(false); this.undelivered(true); }, 4000);      // refused: a toast says why
     this.log.toEnd(true);
+  }
+  undelivered(is) { document.getElementById('chat-undelivered').hidden = !is; }
+  discard() { if (this.late) sessionStorage.removeItem(`sent:${this.late.key}`); this.late = null; }
+  isSent(article) {
+    const sent = this.sent ?? this.late;
+    return sent && article.matches('.chat-user') && bare(article.querySelector('.chat-bubble')?.textContent) === bare(sent.text);
+  }
+  // The words of all messages as they are edited. What is inserted is among them once it is there: until then its form stays.
+  sources() { return [...this.log.querySelectorAll('article > template')]; }
+  inserted() {
+    const {form, text, before} = this.insert;
+    if (!this.sources().some(each => !before.includes(each) && bare(each.content.querySelector('textarea').value) === text)) return;
+    this.insert = null;
+    if (!form.isConnected) return;
+    form.reset();
+    document.getElementById('chat-menu').hidePopover();
   }
   settle(arrived) {
     const sent = this.sent ?? this.late;                            // a wire may hold it longer than anybody waits
     if (sent == null) return;
     if (arrived) {
       sessionStorage.removeItem(sent.key);
-      if (this.box.value === sent.text) this.box.value = '';
+      if (this.box.value === sent.text) this.box.value = this.put = '';
       else this.keep();
+      this.undelivered(false);
     }
-    this.late = arrived ? null : sent;
     this.sent = null;
+    this.late = sent;
+    if (arrived) this.discard();
     clearTimeout(this.timer);
   }
   ending() {                                                        // stopped, cut off, failed: it is not complete
@@ -366,14 +436,17 @@ class ChatComposer extends HTMLElement {
   seen(changes) {
     for (const {type, target, oldValue, addedNodes} of changes) {
       if (type === 'childList') for (const node of addedNodes) {
+        if (node.matches?.('[data-names]')) setTimeout(() => this.named());       // whoever asks for it was just switched on
         const mine = node.matches?.('.chat-user') ? [node] : node.querySelectorAll?.('.chat-user') ?? [];
-        if ([...mine].some(each => bare(each.querySelector('.chat-bubble')?.textContent) === bare((this.sent ?? this.late)?.text))) this.settle(true);
+        if ([...mine].some(each => this.isSent(each))) this.settle(true);
       }
       else if (oldValue !== target.dataset.busy) {
         this.log.querySelector('[role=log]').ariaBusy = target.dataset.busy;
         say(target.dataset.busy === 'true' ? 'busy' : this.ending());
+        if (target.dataset.busy === 'false') this.impersonates = false;
       }
     }
+    if (this.insert) this.inserted();
   }
 }
 

@@ -29,9 +29,11 @@ def markdown(whole: Whole) -> bytes:
 
 
 def text(whole: Whole) -> bytes:
-    """A name before each message."""
+    """A name before each message; the user's is "You", by which it is read again."""
     parts = [f"{whole.title}\n"]
-    parts += [f"{_name(row.said)}:\n{row.said.text}\n" for row in branches.rows(whole)]
+    for row in branches.rows(whole):
+        name = ME[0] if row.said.role == "user" else _name(row.said)
+        parts.append(f"{name}:\n{row.said.text}\n")
     return "\n".join(parts).encode()
 
 

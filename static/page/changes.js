@@ -1,0 +1,24 @@
+// What is sent as it changes and was not taken: a choice goes back to what holds, words are sent when the server is back.
+const late = new Set();                          // fields that nobody has answered yet
+let changed;
+on('change', ({target}) => { changed = target; }, true);
+const changes = target => target === changed || target.contains(changed) && /change/.test(target.getAttribute('hx-trigger'));
+on('htmx:ws:after:message:outgoing', ({target}) => { if (changes(target)) late.add(changed); });
+const words = field => field.matches('textarea, input[type=text]');
+function holds(field) {
+  const was = field.value + field.checked;
+  for (const each of field.type === 'radio' ? field.form.querySelectorAll('[type=radio]') : [field]) {
+    for (const option of each.options ?? []) option.selected = option.defaultSelected;
+    each.checked = each.defaultChecked;
+    if (each.defaultValue != null) each.value = each.defaultValue;
+  }
+  field.dispatchEvent(new Event('input', {bubbles: true}));
+  if (field.value + field.checked !== was) notice('page-unchanged');
+}
+function offline(target) {
+  if (!changes(target)) return say('offline');
+  late.add(changed);
+  if (words(changed)) notice('page-later'); else holds(changed);
+}
+const resume = () => [...late].filter(field => field.isConnected).sort((one, other) => words(one) - words(other))     // words go with what else holds
+  .forEach(field => words(field) ? field.dispatchEvent(new Event('change', {bubbles: true})) : holds(field));
