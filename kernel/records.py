@@ -152,8 +152,8 @@ def told(error: BaseException) -> str:
         text = f"{type(error).__name__}: {error}"
     except Exception:  # It is an extension's class, and may fail even at this.
         text = type(error).__name__
-    if isinstance(error, SyntaxError) and error.filename:  # It may be another's that it imports.
-        file = Path(error.filename)
+    if isinstance(error, SyntaxError) and error.filename and "__init__" not in error.filename:
+        file = Path(error.filename)  # It may be another's that it imports.
         text = text.replace(f"({file.name}, ", f"({file.parent.name}/{file.name}, ")
     text = text if len(text) <= 500 else text[:500] + "…"
     steps = [(f.f_globals.get("__name__"), f, line) for f, line in walk_tb(error.__traceback__)]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,8 @@ async def say(page: Page, text: str) -> None:
 
 async def test_the_second_tap_of_two_on_send_does_not_stop_the_reply(tmp_path: Path):
     async with on_a_phone(tmp_path) as (_, page):
-        await page.clock.install()
+        now = datetime.now(UTC)
+        await page.clock.set_fixed_time(now)
         await say(page, "count")
         stop = page.locator("#chat-stop")
         await page.evaluate(PRESSES)
@@ -56,7 +58,7 @@ async def test_the_second_tap_of_two_on_send_does_not_stop_the_reply(tmp_path: P
         assert await page.evaluate("stops") == 1, "a key is meant"
         await busy(page, is_=False)
         await say(page, "count again")
-        await page.clock.fast_forward(500)
+        await page.clock.set_fixed_time(now + timedelta(milliseconds=500))
         await stop.tap()
         assert await page.evaluate("stops") == 2
 

@@ -122,6 +122,10 @@ async def test_models_are_dropped_found_and_looked_at(tmp_path: Path, environmen
         await expect(page.get_by_role("heading", name="Settings", exact=True)).to_be_visible()
         assert await page.evaluate(OPENED) == [False, False]
         await page.get_by_role("link", name="Models", exact=True).click()
+        await page.wait_for_url(
+            "**/models/hardware"
+        )  # Where it was left; once more: its beginning.
+        await page.get_by_role("link", name="Models", exact=True).click()
 
         # A file that is copied shows by itself, and goes by itself.
         (models / "copied.gguf").write_bytes(GOOD)

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from extensions.chat.test_chat import Tab
 from kernel.testing import App, Scripted, running
 
 HAPPY = {"character_bias": {"words": "*Hooray!*"}}
@@ -60,15 +59,22 @@ async def test_a_character_believes_it_too_and_the_user_does_not(mode: str, begu
         (app.kernel.characters / "Ada.json").write_text(
             json.dumps({"name": "Ada", "context": "A."})
         )
-        tab = await Tab(app).connect()
-        await tab.act("set_up", conversation="", mode=mode, character="Ada")
-        await tab.ask("Hello?")
+        page = await app.open("/chat")
+
+        async def act(name: str, **values: str) -> None:
+            page.html = ""
+            await page.act(f"chat.{name}", conversation=page.client.subject, **values)
+
+        await act("set_up", mode=mode, character="Ada")
+        await act("send", text="Hello?")
+        await page.until('Hush.*data-busy="false"')
         assert seen(model)[-1] == begun
-        await tab.act("impersonate", conversation=tab.conversation, text="")
-        await app.until(lambda: len(model.asked) == 2 and not tab.busy)
+        await act("impersonate", text="")
+        await page.until('I go.*data-busy="false"')
         assert "Hooray" not in seen(model)[-1], "the user's words are the user's"
-        await tab.act("set_up", conversation=tab.conversation, start_reply_with="Well:")
-        await tab.ask("And?")
+        await act("set_up", start_reply_with="Well:")
+        await act("send", text="And?")
+        await page.until('Sure.*data-busy="false"')
         assert "Hooray" not in seen(model)[-1]
 
 

@@ -36,8 +36,9 @@ async def test_it_rests_wakes_and_writes_the_same(environments_dir: Path):
         before = await app.say("Once upon a time", sampling=GREEDY)
         assert "girl" in before
         app.extension("models").configure({"idle_minutes": 1})
-        moments = iter([0.0, 60.0, 60.0])
+        moments = iter([0.0, 0.0, 60.0, 60.0])
         rest = Rest(app.extension("models"), lambda: next(moments, 60.0))
+        await rest.look()  # It was used since the look before, which there was none of.
         await rest.look()
         assert (slot.model, rest.of) == (None, "stories")
         assert await app.say("Once upon a time", sampling=GREEDY) == before
