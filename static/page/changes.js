@@ -1,10 +1,12 @@
 // What is sent as it changes and was not taken: a choice goes back to what holds, words are sent when the server is back.
-const late = new Set();                          // fields that nobody has answered yet
+
+const late = new Set(), lost = new Set();        // fields that nobody has answered yet, and those that nobody will
+on('htmx:ws:close', () => { late.forEach(field => lost.add(field)); late.clear(); });
 let changed;
 on('change', ({target}) => { changed = target; }, true);
 const changes = target => target === changed || target.contains(changed) && /change/.test(target.getAttribute('hx-trigger'));
 on('htmx:ws:after:message:outgoing', ({target}) => { if (changes(target)) late.add(changed); });
-const words = field => field.matches('textarea, input[type=text]');
+const words = field => field.matches('textarea, input:not([type=checkbox], [type=radio], [type=range])');
 function holds(field) {
   const was = field.value + field.checked;
   for (const each of field.type === 'radio' ? field.form.querySelectorAll('[type=radio]') : [field]) {
@@ -17,8 +19,11 @@ function holds(field) {
 }
 function offline(target) {
   if (!changes(target)) return say('offline');
-  late.add(changed);
+  lost.add(changed);
   if (words(changed)) notice('page-later'); else holds(changed);
 }
-const resume = () => [...late].filter(field => field.isConnected).sort((one, other) => words(one) - words(other))     // words go with what else holds
-  .forEach(field => words(field) ? field.dispatchEvent(new Event('change', {bubbles: true})) : holds(field));
+function resume() {
+  const fields = [...lost].filter(field => field.isConnected).sort((one, other) => words(one) - words(other));     // words go with what else holds
+  lost.clear();
+  for (const field of fields) words(field) ? field.dispatchEvent(new Event('change', {bubbles: true})) : holds(field);
+}

@@ -1,4 +1,5 @@
 // data-copy copies what it names, or the code that it stands over.
+
 async function copying(source, button) {
   const text = (source.content?.querySelector('textarea') ?? source).value ?? source.textContent;
   try { await navigator.clipboard.writeText(text); } catch {          // not over plain http
@@ -9,6 +10,7 @@ async function copying(source, button) {
     box.remove(); button.focus();
     if (!copied) return;
   }
-  button.dataset.uiDone = ''; say('copied');
+  say('copied');
+  button.dataset.uiDone = '';
   setTimeout(() => delete button.dataset.uiDone, 1500);
 }

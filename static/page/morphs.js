@@ -1,4 +1,5 @@
 // A morph sets attributes; a box that was clicked no longer heeds them, so hand on what changed.
+
 htmx.registerExtension('page', {
   htmx_before_morph_node(element, {oldNode, newNode}) {
     if (oldNode.tagName !== newNode.tagName) return;
