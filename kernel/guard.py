@@ -15,7 +15,7 @@ from kernel.contract import Refused
 from kernel.files import passing
 from kernel.generation import GONE
 from kernel.points import Entry
-from kernel.records import told, where
+from kernel.records import placed, told, where
 from kernel.waiting import GRACE, STEPS, unfinished
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ async def called(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         try:
             work: Any = function(*arguments)
         except TypeError as error:  # Of the call itself, such as one argument too many.
-            error.add_note(where(function))
+            placed(error, function)
             raise
         if not isawaitable(work):
             raise TypeError(_plain(function))

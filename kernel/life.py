@@ -4,7 +4,7 @@ import asyncio
 import importlib.util
 import logging
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -32,10 +32,11 @@ async def live(kernel: "Kernel", record: Record, started: "asyncio.Future[None]"
             kind = getattr(module, "Settings", NoSettings)
             try:
                 settings = kernel.settings.extension(record.id, kind)
-                defaults = msgspec.to_builtins(
-                    structs.asdict(kind()), enc_hook=str
-                )  # Within bounds.
-                msgspec.convert(defaults, kind, dec_hook=lambda secret, _: secret())
+                with suppress(msgspec.ValidationError):  # Looks at the annotations, and makes none.
+                    msgspec.convert(0, kind)
+                for field in structs.fields(kind):  # A default keeps to its own bounds.
+                    if type(field.default) in (int, float, str):
+                        msgspec.convert(field.default, field.type, strict=False)
             except (AttributeError, NameError, TypeError, msgspec.ValidationError) as error:
                 raise TypeError(f"its Settings: {error}") from error
             record.kind = kind  # For forms, once it could be made: each field needs a default.

@@ -47,8 +47,9 @@ def waits(record: Record, records: Records) -> bool:
 
 
 def failed_over(record: Record, other: Record) -> bool:
-    """Whether it failed and needs the other, which may have been the one to blame."""
-    return record.is_(Status.FAILED) and other.id in record.needs
+    """Whether it failed and needs the other, which runs by now and may have been to blame."""
+    mine = record.is_(Status.FAILED) and other.id in record.needs
+    return mine and other.is_(Status.RUNNING)
 
 
 def path_clash(manifest: Manifest, records: Iterable[Record]) -> str:

@@ -16,7 +16,7 @@ from kernel.contract import Channel, Delta, Turn
 from kernel.guard import Guard, check, contained
 from kernel.pipe import Pipe
 from kernel.points import Entry
-from kernel.records import where
+from kernel.records import placed
 from kernel.turn import OutputModifier
 
 CHANNELS = frozenset(get_args(Channel))
@@ -200,7 +200,7 @@ class Stage:
         elif task and not task.cancelled():
             error = task.exception()
         if error:
-            error.add_note(where(self._entry.value))
+            placed(error, self._entry.value)
             self._guard.failed(self.owner, self._point, error, asked=True)
         ended = task and not task.cancelled() and not error
         if ended or (error and self._guard.strict):

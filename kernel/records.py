@@ -139,6 +139,11 @@ class Started(Struct, frozen=True):
     """Every extension that the user wants has been started."""
 
 
+def placed(error: BaseException, function: object) -> None:
+    """Keep with an error where the function is that it came from."""
+    vars(error).setdefault("told_at", where(function))
+
+
 def where(function: object) -> str:
     """Where an extension's function is written, for an error that has no frame of it; or ""."""
     code: Any = getattr(function, "__code__", None)
@@ -160,5 +165,5 @@ def told(error: BaseException) -> str:
     # Where in an extension or its template, said as Python says a SyntaxError's.
     own = [(f, n) for name, f, n in steps if re.match(r"extensions\.|.+\.html$", str(name))]
     at = f" ({Path(own[-1][0].f_code.co_filename).name}, line {own[-1][1]})" if own else ""
-    at = at or "".join(getattr(error, "__notes__", ())[:1])
+    at = at or f"{getattr(error, 'told_at', '')}"
     return text.encode(errors="replace").decode().rstrip(" .:") + at

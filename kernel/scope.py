@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from starlette.routing import Route, WebSocketRoute
+
 from kernel.acting import ACTIONS
 from kernel.guard import SwitchedOff, contained
 from kernel.pages import Panel
@@ -69,10 +71,11 @@ class Scope:
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str = "") -> "asyncio.Task[T]":
         """Run `work` in the background; it is cancelled when the extension stops."""
-        if not inspect.iscoroutine(work):
+        if not inspect.isawaitable(work):
             raise TypeError("spawn takes what an “async def” gives when called: spawn(tick())")
         task = asyncio.create_task(contained(work), name=f"{self.id}:{name}")
-        task.add_done_callback(lambda _: work.close())  # It may end before it began.
+        if inspect.iscoroutine(work):
+            task.add_done_callback(lambda _: work.close())  # It may end before it began.
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -136,10 +139,14 @@ class Scope:
         if point.once and any(e.owner == self.id for e in self._kernel.registry.entries(point)):
             raise ValueError(point.once)
         manifest = self._kernel.records[self.id].manifest
-        for route in getattr(getattr(value, "app", None), "routes", ()):
-            if manifest and not manifest.serves(f"{getattr(route, 'path', '')}"):
-                says = f"{route.path} is not its own. Write /ext/{self.id}{route.path}"
-                raise ValueError(f"{says}, or claim it in extension.toml: paths = […]")
+        routes = getattr(getattr(value, "app", None), "routes", ())
+        plain = [r.path for r in routes if isinstance(r, Route | WebSocketRoute)]
+        lost = [
+            path for path in plain if manifest and "{" not in path and not manifest.serves(path)
+        ]
+        if lost and len(lost) == len(routes):  # None of them is ever asked.
+            says = f"{lost[0]} is not its own. Write /ext/{self.id}{lost[0]}"
+            raise ValueError(f"{says}, or claim it in extension.toml: paths = […]")
         if isinstance(value, Panel) and not (self.folder / "templates" / value.template).is_file():
             raise ValueError(f"there is no templates/{value.template}, which a panel shows")
         name = "name" if point is ACTIONS else "id"

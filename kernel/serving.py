@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kernel.manager import Kernel
 
 
+STOPPING = "Spindle is stopping. Try again when it is back."
+REVOKED = "This key was revoked. Make another in Settings, under API keys."
 OWN = ("/ws", "/ext/", "/login", "/logout")
 """What begins so is the page's, whether anything is there or not."""
 NOWHERE = {
@@ -78,11 +80,16 @@ async def served(
         return
     except HTTPException as refusal:
         status, text = refusal.status_code, refusal.detail
-    except asyncio.CancelledError:
-        if not lease.left:
+    except asyncio.CancelledError as cancelled:
+        if lease.left:
+            status, text = 503, f"{name} was switched off. Switch it on in Settings."
+        elif not (began or socket) and scope.get("spindle.revoked", bool)():
+            status, text = 401, REVOKED
+        elif not (began or socket) and cancelled.args:  # By uvicorn, which says why.
+            status, text = 503, STOPPING
+        else:
             raise
         task.uncancel()
-        status, text = 503, f"{name} was switched off. Switch it on in Settings."
     except Exception as error:
         kernel.guard.failed(entry.owner, f"route {scope['path'][:80]}", error)
         status, text = 500, f"{name} failed at this. Its card in Settings says more."
@@ -94,5 +101,8 @@ async def served(
     elif not began:
         response: Response = PlainTextResponse(text, status)
         if entry.value.access == "inference":
-            response = JSONResponse({"error": {"message": text, "type": "server_error"}}, status)
+            kind = "authentication_error" if status == 401 else "server_error"
+            response = JSONResponse({"error": {"message": text, "type": kind}}, status)
+        if status == 503:
+            response.headers["Retry-After"] = "1"
         await response(scope, receive, send)

@@ -1,16 +1,21 @@
 """The page and what extensions serve, over real HTTP semantics."""
 
 import asyncio
+import hashlib
 import re
+import secrets
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
-from kernel.api import PANELS
+from kernel.api import PANELS, Key
 from kernel.clients import Everyone
 from kernel.pages import drawn
 from kernel.testing import App, running
+from tests.sockets import serving
 
 TAB = """
 from kernel.api import PANELS, ROUTES, Panel, Route, Router, Routes
@@ -90,6 +95,54 @@ async def test_routes_live_and_die_with_their_extension(tmp_path: Path):
             assert told["code"] == "not_found"
         await app.kernel.changes.toggle("mine", on=True)
         assert (await http.get("/ext/mine/hello")).text == "hello"
+
+
+WAITS = """
+import asyncio
+from kernel.api import ROUTES, Route, Router, Routes
+async def setup(ext):
+    async def wait(request):
+        ext.there.set()
+        await asyncio.Future()
+    ext.there = asyncio.Event()
+    ext.add(ROUTES, Routes(Router([Route("/ext/waits/x", wait)]), "inference"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [("stops", 503), ("is switched off", 503), ("revokes the key", 401)]
+)
+async def test_whose_request_is_cut_off_hears_why(tmp_path: Path, end: str, status: int):
+    folder = tmp_path / "waits"
+    folder.mkdir()
+    (folder / "extension.toml").write_text(
+        'id = "waits"\nname = "Waits"\nversion = "1"\nsummary = "It waits."\napi = 1\n'
+    )
+    (folder / "__init__.py").write_text(WAITS)
+    async with (
+        running("waits", folders=[tmp_path]) as app,
+        serving(app, timeout_graceful_shutdown=0) as served,
+        httpx.AsyncClient(base_url=served.http) as web,
+    ):
+        words = f"sk-{secrets.token_urlsafe(32)}"
+        digest = hashlib.sha256(words.encode()).hexdigest()
+        served.keyring.keep([Key("phone", digest, "generate")])
+        headers = {"authorization": f"Bearer {words}"}
+        asked = asyncio.create_task(web.get("/ext/waits/x", headers=headers))
+        extension: Any = app.extension("waits")
+        await extension.there.wait()
+        if end == "stops":
+            served.server.end()
+        elif end == "is switched off":
+            await app.kernel.changes.toggle("waits", on=False)
+        else:
+            served.keyring.keep([])
+            assert app.kernel.access.door
+            app.kernel.access.door.drop_keys()
+        answer = await asked
+        assert answer.status_code == status
+        assert answer.json()["error"]["message"]
+        assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
 
 
 async def test_no_file_outside_static_is_served(tmp_path: Path):

@@ -576,7 +576,7 @@ WRONG = {
     "settings beyond their own bounds": (
         "class Settings(Struct, frozen=True):\n    n: Annotated[int, Meta(le=3)] = 9\n"
         "async def setup(ext): ...",
-        "TypeError: its Settings: Expected `int` <= 3 - at `$.n`",
+        "TypeError: its Settings: Expected `int` <= 3",
     ),
     "settings of another name": (
         "class MySettings(Struct, frozen=True):\n    n: int = 0\n"
@@ -622,6 +622,44 @@ async def test_a_slip_of_an_author_is_told_on_its_own_card(tmp_path: Path, code:
         assert app.kernel.absent(id) == "bad does not run. Its card in Settings says why."
         await app.kernel.changes.toggle(id, on=False)
         assert app.kernel.absent(id) == "bad is switched off. Switch it on in Settings."
+
+
+RIGHT = {
+    "a pattern": "ext.add(ROUTES, Routes(Router([Route('/ext/{id}/hi', None)]), 'page'))",
+    "mounted": "ext.add(ROUTES, Routes(Router([Mount('/', Router([]))]), 'page'))",
+    "one of two": "ext.add(ROUTES, Routes(Router([Route('/docs', None), "
+    "Route('/ext/good/x', None)]), 'page'))",
+    "several at once": "ext.spawn(asyncio.gather(asyncio.sleep(0)))",
+}
+
+
+@pytest.mark.parametrize("code", RIGHT.values(), ids=RIGHT)
+async def test_what_an_author_may_do_is_no_slip(tmp_path: Path, code: str):
+    id = write(
+        tmp_path, "good", f"import asyncio\nfrom starlette.routing import Mount\n{ROUTED}    {code}"
+    )
+    async with running(id, folders=[tmp_path]):
+        pass
+
+
+async def test_one_that_is_broken_is_started_once_whoever_failed_over_it(tmp_path: Path):
+    base = write(tmp_path, "base", NOTHING)
+    broken = "async def setup(ext): raise ValueError('mine')"
+    needs = 'requires = {extensions = ["base"]}'
+    ids = [write(tmp_path, f"user{n}", broken, more=needs) for n in range(3)]
+    async with running(base, folders=[tmp_path]) as app:
+        kernel = app.kernel
+        kernel.only = {base, *ids}
+        for id in ids:
+            await kernel.start(id)
+        starts = tmp_path / base / "starts"
+        code = f"async def setup(ext):\n    with open({str(starts)!r}, 'a') as file:\n"
+        code += "        file.write('x')\n    raise ValueError"
+        (tmp_path / base / "__init__.py").write_text(code)
+        await kernel.restart(base)
+        assert starts.read_text() == "x"
+        assert {kernel.records[id].status for id in ids} == {Status.FAILED}
+        assert "mine" in kernel.records[ids[0]].reason, "each keeps its own"
 
 
 WITHOUT_A_FRAME = """
