@@ -85,6 +85,32 @@ async def test_whoever_writes_while_the_model_does_keeps_the_words(tmp_path: Pat
         assert " 59 " not in words, "it was stopped"
 
 
+@pytest.mark.parametrize("meanwhile", ["reload", "choice"])
+async def test_whoever_writes_stops_the_model_whatever_was_done_since(
+    tmp_path: Path, meanwhile: str
+):
+    async with on_a_phone(tmp_path) as (_, page):
+        box = page.locator("#chat-text")
+        await say(page, "count")
+        await busy(page, is_=False)
+        await page.evaluate("document.getElementById('chat-do-impersonate').click()")
+        await expect(box).to_have_value(re.compile("^0 1 "))
+        if meanwhile == "reload":
+            await page.reload()
+            await online(page)
+        else:
+            await page.evaluate("document.getElementById('chat-do-again').click()")
+            await expect(page.locator(".toast")).to_contain_text("A reply is being written")
+        shown = await box.input_value()
+        await expect(box).not_to_have_value(shown)
+        await page.evaluate(PRESSES)
+        await box.press("End")
+        await page.keyboard.type("and mine")
+        await busy(page, is_=False)
+        assert (await box.input_value()).endswith("and mine")
+        assert await page.evaluate("stops"), "nobody needs what it writes now"
+
+
 async def test_an_insert_that_was_refused_keeps_its_words(tmp_path: Path):
     async with on_a_phone(tmp_path) as (_, page):
         await say(page, "count")
@@ -210,6 +236,113 @@ async def test_a_message_that_was_sent_is_not_in_the_box_of_a_page_thrown_away(t
         await expect(box).to_have_value("No")
 
 
+@asynccontextmanager
+async def in_a_long_talk(folder: Path) -> AsyncGenerator[Page]:
+    """A page of a conversation of which not all messages are shown."""
+    id = await long_talk(folder / "data")
+    counting(folder / "data")
+    async with live(folder / "data", folder) as server, chromium() as browser:
+        page = await (await browser.new_context()).new_page()
+        await page.clock.install()
+        await page.goto(server.link)
+        await page.goto(f"{server.address}/chat/{id}")
+        await online(page)
+        yield page
+
+
+async def test_what_did_not_arrive_stays_in_the_box_though_older_words_are_the_same(tmp_path: Path):
+    async with in_a_long_talk(tmp_path) as page:
+        box = page.locator("#chat-text")
+        await page.evaluate(DEAF)
+        await box.fill("Question 80.")
+        await box.press("Enter")
+        await page.clock.fast_forward(5_000)
+        await expect(page.locator("#chat-undelivered")).to_be_visible()
+        await page.evaluate(HEARING)
+        await page.get_by_role("button", name="Show earlier messages").click()
+        await expect(page.get_by_text("Question 80.")).to_be_attached()
+        await expect(box).to_have_value("Question 80.")
+        assert await page.evaluate(KEPT) == 2
+
+        # Sent again, it is taken for what it is.
+        await box.press("Enter")
+        await expect(box).to_have_value("")
+        await expect(page.locator("article.chat-user .chat-bubble").last).to_have_text(
+            "Question 80."
+        )
+        assert not await page.evaluate(KEPT)
+
+
+async def test_what_did_not_arrive_from_where_a_search_led_is_in_the_box_after_a_reload(
+    tmp_path: Path,
+):
+    async with in_a_long_talk(tmp_path) as page:
+        box, last = page.locator("#chat-text"), page.locator("article.chat-user .chat-bubble").last
+        words = await last.inner_text()
+        await page.fill("#chat-find-text", "Question 10")
+        await page.press("#chat-find-text", "Enter")
+        await page.locator(".chat-found a").last.click()
+        await expect(page.locator("#chat-later-end")).to_be_attached()
+        await page.evaluate(DEAF)
+        await box.fill(words)
+        await box.press("Enter")
+        assert await page.evaluate(KEPT) == 2
+        await page.reload()
+        await online(page)
+        await expect(last).to_have_text(words)
+        await expect(box).to_have_value(words)
+
+
+async def test_insert_clicked_twice_inserts_once(tmp_path: Path):
+    async with in_a_long_talk(tmp_path) as page:
+        last = page.locator("article").last
+        await last.hover()
+        await last.get_by_role("button", name="More").click()
+        await page.get_by_text("Insert a message").click()
+        await page.fill("#chat-menu-text", "Inserted words")
+        await page.evaluate(DEAF)
+        insert = page.get_by_role("button", name="Insert", exact=True)
+        await insert.dblclick()
+        assert await page.evaluate("unheard.length") == 1
+
+        # It did not arrive: nobody waits for it any more.
+        await page.clock.fast_forward(4_000)
+        await page.evaluate(HEARING)
+        await insert.click()
+        await expect(page.locator("article .chat-body", has_text="Inserted words")).to_have_count(1)
+        await expect(page.locator("#chat-menu")).to_be_hidden()
+
+
+async def test_a_search_leads_an_older_reader_to_a_version_that_was_hidden(tmp_path: Path):
+    async with in_a_long_talk(tmp_path) as page:
+        answer = await page.locator("article.chat-reply .chat-body").last.inner_text()
+        await page.evaluate(AGAIN)
+        await busy(page, is_=True)
+        await busy(page, is_=False)
+        await page.get_by_role("button", name="Show earlier messages").click()
+        old = page.get_by_text("Question 80.")
+        await expect(old).to_be_attached()
+        await page.locator("chat-log").hover()
+        await page.mouse.wheel(0, -100)
+        await old.evaluate("e => e.scrollIntoView({block: 'center'})")
+        await page.evaluate(ASKED)
+        await page.fill("#chat-find-text", answer.split(".")[0])
+        await page.press("#chat-find-text", "Enter")
+        await page.locator(".chat-found a", has_text="not shown now").first.click()
+        found = page.locator("[data-ui-found]")
+        await expect(found).to_contain_text(answer.split(".")[0])
+        await page.evaluate(ANSWERED)
+        await expect(found).to_be_in_viewport()
+        assert "chat.reveal" in await page.evaluate("asked")
+        assert "chat.back" not in await page.evaluate("asked")
+
+
+DEAF = """() => { self.unheard = []; self.heard = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (words) { unheard.push(words); }; }"""
+HEARING = "() => { WebSocket.prototype.send = heard; }"
+ASKED = """() => { self.asked = []; document.addEventListener('htmx:ws:before:message:outgoing',
+    ({detail}) => asked.push(detail.message.values.action)); }"""
+ANSWERED = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 KEPT = "Object.keys(sessionStorage).filter(key => /draft:|sent:/.test(key)).length"
 NOT_SENT = "() => { WebSocket.prototype.send = () => {}; }"
 

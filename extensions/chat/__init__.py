@@ -53,7 +53,7 @@ async def setup(ext: Extension[Any]) -> None:
     pages = Pages(ext, store, views, sheet, enclosures)
     replies = Replies(ext, store, markdown, pages, running, prompts, setups, sheet)
     beginnings = Beginnings(store, pages, setups, sheet)
-    talk = Talk(store, replies, pages, setups, sheet, enclosures, beginnings)
+    talk = Talk(store, replies, pages, setups, sheet, enclosures, beginnings, views)
     await setups.load()
     await pages.side.load()
 

@@ -155,9 +155,16 @@ class Pages:
 
     # --- those who look at one conversation --------------------------------------------
 
-    async def tell_log(self, id: str, client: Client | None = None, at: str | None = None) -> None:
+    async def tell_log(
+        self,
+        id: str,
+        client: Client | None = None,
+        at: str | None = None,
+        but: Client | None = None,
+    ) -> None:
         """All messages, after another branch was chosen. The page that did something to a message
-        which is not among the last ones, or to what follows it (`at`), goes on being there."""
+        which is not among the last ones, or to what follows it (`at`), goes on being there. No page
+        `but` one, which is about to move."""
         setup = await self._sheet.context(id)  # An empty conversation shows who begins it.
         opened = await self._views.open(id)
         context = {**self._views.panel(opened), "setup": setup}
@@ -166,7 +173,9 @@ class Pages:
         html += self._ext.render("_later.html", **context, oob=True)
         self._last[id] = opened.messages[-1].id if opened.messages else ""
         self.places.reset(id)
-        self._ext.push_html(html, Conversation(id))
+        here = [page for page in self.open if page.subject == id and page is not but]
+        for to in here if but else [Conversation(id)]:
+            self._ext.push_html(html, to)
         there = any(message.id == at for message in opened.messages)
         with suppress(Unknown):  # Another page may have removed it, or shows another branch.
             if client and at and not there and await self._store.shows(at):

@@ -199,6 +199,7 @@ class Replies:
 
     async def impersonate(self, running: Running, client: Client, text: str) -> None:
         """Begin to write the user's next message."""
+        running.impersonates = True
         kept = await self._store.conversation(running.conversation)
         said = [m for m in await self._store.history(kept.leaf) if _is_worth(m)]
         setup = await self._setups.of(running.conversation)

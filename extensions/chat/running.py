@@ -18,6 +18,8 @@ class Running:
 
     def __init__(self, conversation: str, within: "Running | None" = None) -> None:
         self.conversation, self.message, self.within = conversation, "", within
+        self.impersonates = False
+        """What is written is the user's next message."""
         self.go_on = ""
         """The reply that it continues, by its id."""
         self.text = self.raw = self.reasoning = ""

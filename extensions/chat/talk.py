@@ -16,6 +16,7 @@ from .replies import Replies
 from .running import Running
 from .setup import Setups
 from .sheet import Sheet
+from .views import Views
 
 ANOTHER = "Another version is written. What followed the one before is kept with it."
 DELETED = "The message was deleted."
@@ -39,10 +40,11 @@ class Talk:
         sheet: Sheet,
         enclosures: Enclosures,
         beginnings: Beginnings,
+        views: Views,
     ) -> None:
         self._store, self._replies, self._pages = store, replies, pages
         self._setups, self._sheet, self._enclosures = setups, sheet, enclosures
-        self._beginnings = beginnings
+        self._beginnings, self._views = beginnings, views
         self._left: dict[str, WeakSet[Client]] = {}
         """Pages that showed a conversation when it was deleted."""
         self._sent: dict[str, str] = {}
@@ -71,7 +73,7 @@ class Talk:
                 self._pages.tell_draft(client, text, "before")
             if not conversation:
                 greeted = await self._beginnings.greeted(client, "")
-                asked = await self._said(client, greeted, text, parts)
+                asked = await self._said(client, greeted, action, parts)
                 if key:
                     self._sent[key] = asked.conversation
                 with self._replies.claimed(asked.conversation) as running:
@@ -83,7 +85,7 @@ class Talk:
                     if await self._beginnings.greeted(client, conversation):
                         await self._pages.tell_log(conversation)
                     parent = await self._parent(conversation, action.after)
-                    asked = await self._said(client, conversation, text, parts, parent)
+                    asked = await self._said(client, conversation, action, parts, parent)
                     self._pages.tell_title(await self._store.conversation(conversation))
                     await self._pages.tell_new(conversation, asked.parent)
                     await self._replies.answer(running, asked.id, client)
@@ -237,7 +239,7 @@ class Talk:
         if not await self._store.shows(id):
             self._replies.refuse_if_busy(message.conversation)
             await self._store.show_message(id)
-            await self._pages.tell_log(message.conversation)
+            await self._pages.tell_log(message.conversation, but=client)
         await self._pages.move(client, message.conversation, at=id)
 
     async def back(self, client: Client, id: str) -> None:
@@ -324,15 +326,18 @@ class Talk:
         self,
         client: Client,
         conversation: str,
-        text: str,
+        action: Send,
         parts: Sequence[Part],
         parent: str | None = None,
     ) -> StoredMessage:
         """Keep what a page sends; what goes with it no longer waits there."""
+        text = action.text
         words = (Text(text),) if text.strip() else ()
         enclosed = (*parts, *words) if parts else ()
         name = await self._sheet.user(conversation)
         asked = await self._store.add_user(conversation, text, parent, enclosed, name)
+        if action.idempotency_key:
+            self._views.sent(asked.id, action.idempotency_key)
         await self._enclosures.sent(client, parts)
         return asked
 

@@ -285,6 +285,37 @@ async def test_a_message_that_comes_twice_is_kept_once(app: App, tab: Tab, model
     assert "A reply is being written" not in tab.toasts
 
 
+async def test_a_message_bears_the_key_with_which_it_was_sent(tab: Tab):
+    """By it the page knows that it arrived: the same words may have been said before."""
+    await tab.ask("Hello")
+    again = {"conversation": tab.conversation, "text": "Hello", "idempotency_key": "a"}
+    await tab.act("send", **again)
+    await tab.idle()
+    keys = [node.attributes.get("data-once") for node in tab.look().having("chat-user")]
+    assert keys == [None, "a"]
+    await tab.act("regenerate_last", conversation=tab.conversation, text="")
+    await tab.idle()
+    keys = [node.attributes.get("data-once") for node in tab.look().having("chat-user")]
+    assert keys == [None, "a"], "drawn anew it has it still"
+
+
+async def test_a_page_that_goes_to_a_hidden_message_is_drawn_once(app: App, tab: Tab):
+    """Drawn twice, one that shows older messages would go back to those."""
+    await tab.ask("Hello")
+    other = Tab(app, tab.page.client.path)
+    await other.connect()
+    _, first = await kept(app, tab.conversation)
+    await tab.act("regenerate", message=first.id)
+    await tab.idle()
+    tab.look()
+    other.page.client.outbox.take()
+    await tab.act("reveal", message=first.id)
+    drawn = tab.page.client.outbox.take()
+    assert sum('id="chat-log"' in part for part in drawn) == 1
+    told = other.page.client.outbox.take()
+    assert any(f"chat-m{first.id}" in part and 'id="chat-log"' in part for part in told)
+
+
 async def test_the_bin_of_an_incognito_conversation_only_opens_its_sheet(tab: Tab):
     """What it deletes is gone, so that this takes a second press."""
     for incognito in (False, True):

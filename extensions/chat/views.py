@@ -66,6 +66,8 @@ class Views:
         self._ext, self._store, self._markdown, self._running = ext, store, markdown, running
         self._kept = Keeping(store)
         self._html: OrderedDict[str, str] = OrderedDict()
+        self._keys: OrderedDict[str, str] = OrderedDict()
+        """By message, the idempotency key with which a page sent it."""
         self._beside: OrderedDict[str, list[Markup]] = OrderedDict()
         """What other extensions show below a message."""
 
@@ -167,8 +169,15 @@ class Views:
         if len(self._html) > REMEMBERED:
             self._html.popitem(last=False)
 
+    def sent(self, id: str, key: str) -> None:
+        """By which key the page that sent a message knows it as its own."""
+        self._keys[id] = key
+        if len(self._keys) > REMEMBERED:
+            self._keys.popitem(last=False)
+
     def forget(self) -> None:
         """Other messages than before may bear the same ids."""
+        self._keys.clear()
         self._html.clear()
         self._beside.clear()
 
@@ -192,7 +201,9 @@ class Views:
 
     def go(self, id: str) -> dict[str, Any]:
         conversation = {"id": id, "incognito": is_secret(id)} if id else None
-        return {"conversation": conversation, "busy": id in self._running}
+        running = self._running.get(id)
+        impersonates = bool(running and running.impersonates)
+        return {"conversation": conversation, "busy": bool(running), "impersonates": impersonates}
 
     def groups(self, listed: Iterable[Kept]) -> list[tuple[str, list[dict[str, Any]]]]:
         """The conversations under headings: today, yesterday, then months."""
@@ -254,6 +265,7 @@ class Views:
             "role": message.role,
             "name": name or message.model,
             "model": message.model if name else "",
+            "once": self._keys.get(message.id, ""),
             "moment": moment(message.created),
             "picture": face.picture if face else "",
             "asked": bool(message.parent),

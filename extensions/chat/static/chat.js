@@ -192,8 +192,7 @@ class ChatComposer extends HTMLElement {
     const {signal} = this.stop;
     if (!this.box.value) this.box.value = sessionStorage.getItem(this.key) ?? '';
     this.late ??= JSON.parse(sessionStorage.getItem(`sent:${this.key}`));      // when the page was thrown away nobody had seen it
-    const articles = [...this.log.querySelectorAll('article')];
-    if (articles.slice(articles.findIndex(each => each.id === `chat-m${this.late?.after}`) + 1).some(each => this.isSent(each))) this.settle(true);
+    if (this.isSent()) this.settle(true);
     this.put = this.box.value;                                      // what stands there if nobody has written since
     this.box.addEventListener('input', () => { this.keep(); this.wish(false); }, {signal});
     this.box.addEventListener('keydown', event => this.enter(event), {signal});
@@ -201,8 +200,15 @@ class ChatComposer extends HTMLElement {
     const menu = document.getElementById('chat-menu'), leave = () => setTimeout(() => menu.hidePopover());
     menu.addEventListener('click', ({target}) => { if (target.closest('.chat-choices button')) leave(); }, {signal});
     menu.addEventListener('htmx:ws:after:message:outgoing', ({target}) => {
-      if (!target.matches('.chat-insert')) leave(); else this.insert = {form: target, text: bare(target.elements.text.value), before: this.sources()};
+      if (!target.matches('.chat-insert')) return leave();
+      this.insert = {form: target, text: bare(target.elements.text.value), before: this.sources(), at: Date.now()};
     }, {signal});
+    menu.addEventListener('submit', event => {                        // until it is there, or nobody waits for it any more
+      if (Date.now() - this.insert?.at < 4000) { event.preventDefault(); event.stopImmediatePropagation(); }
+    }, {signal, capture: true});
+    const release = () => { if (this.insert) this.insert.at = 0; };
+    menu.addEventListener('toggle', release, {signal});
+    document.addEventListener('htmx:ws:close', release, {signal});
     this.listen(signal);
     this.form.addEventListener('submit', event => {
       if (this.enclosing) this.wish(true);
@@ -366,7 +372,6 @@ class ChatComposer extends HTMLElement {
     }
     if (action) {
       this.put = this.box.value;
-      this.impersonates = action === 'chat.impersonate';
       const form = document.getElementById('chat-do-form');
       for (const [name, value] of Object.entries({action, role, step, text: this.box.value})) form.elements[name].value = value;
       form.requestSubmit();
@@ -385,13 +390,13 @@ class ChatComposer extends HTMLElement {
     else if (how === 'out') { if (there) this.box.value = now.slice(text.length).trimStart(); }
     else if (now === this.put) this.box.value = text;
     else {                                                          // whoever writes there goes on alone
-      if (text && this.impersonates) document.getElementById('chat-stop')?.click();
+      if (text) document.querySelector('[data-impersonates] #chat-stop')?.click();
       return;
     }
     this.put = this.box.value;
     this.box.dispatchEvent(new Event('input', {bubbles: true}));
   }
-  wait(sent = {key: this.key, text: this.box.value, after: this.form.elements.after.value, once: this.form.elements.idempotency_key.value}) {
+  wait(sent = {key: this.key, text: this.box.value, once: this.form.elements.idempotency_key.value}) {
     this.sent = sent;
     if (!secret()) sessionStorage.setItem(`sent:${sent.key}`, JSON.stringify(sent));
     clearTimeout(this.timer);
@@ -401,9 +406,9 @@ class ChatComposer extends HTMLElement {
   }
   undelivered(is) { document.getElementById('chat-undelivered').hidden = !is; }
   discard() { if (this.late) sessionStorage.removeItem(`sent:${this.late.key}`); this.late = null; }
-  isSent(article) {
+  isSent() {                                                        // the same words may have been said before
     const sent = this.sent ?? this.late;
-    return sent && article.matches('.chat-user') && bare(article.querySelector('.chat-bubble')?.textContent) === bare(sent.text);
+    return sent && this.log.querySelector(`[data-once="${sent.once}"]`);
   }
   // The words of all messages as they are edited. What is inserted is among them once it is there: until then its form stays.
   sources() { return [...this.log.querySelectorAll('article > template')]; }
@@ -437,15 +442,13 @@ class ChatComposer extends HTMLElement {
     for (const {type, target, oldValue, addedNodes} of changes) {
       if (type === 'childList') for (const node of addedNodes) {
         if (node.matches?.('[data-names]')) setTimeout(() => this.named());       // whoever asks for it was just switched on
-        const mine = node.matches?.('.chat-user') ? [node] : node.querySelectorAll?.('.chat-user') ?? [];
-        if ([...mine].some(each => this.isSent(each))) this.settle(true);
       }
       else if (oldValue !== target.dataset.busy) {
         this.log.querySelector('[role=log]').ariaBusy = target.dataset.busy;
         say(target.dataset.busy === 'true' ? 'busy' : this.ending());
-        if (target.dataset.busy === 'false') this.impersonates = false;
       }
     }
+    if (this.isSent()) this.settle(true);
     if (this.insert) this.inserted();
   }
 }
