@@ -34,6 +34,7 @@ COMMANDS = 30
 TAGS = 24
 """Tags to choose from, the most used."""
 SHORT = 160
+"""Characters of a description in the gallery."""
 LOOKED = 10_000
 """Characters of a text in which a beginning without tags is looked for."""
 TAGS_OF_HTML = re.compile(
@@ -42,7 +43,6 @@ TAGS_OF_HTML = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 """But old macros, which look the same."""
-"""Characters of a description in the gallery."""
 
 
 class Pages:

@@ -446,6 +446,8 @@ async def test_what_is_brought_back_after_all_does_not_wait_any_more():
 async def test_a_page_draws_anew_what_engines_cannot_read_and_says_what_it_made_smaller():
     async with running("images", model=Scripted()) as app:
         page, at = await attached(app), f"/ext/images/waiting/{BOX}"
+        chooser = 'id="images-file" accept="image/*"'
+        assert chooser in (await app.fetch("/chat")).text, "it offers what the page draws anew, too"
         for data in (WEBP, turned(6), png(9000, 9000), BMP):
             page.html = ""
             assert (await app.fetch(f"{at}?first", "POST", body=data)).status == 409

@@ -46,7 +46,7 @@ class Readings:
         self._numbers = itertools.count(time.time_ns() // 1_000_000)
         """Of readings: a page stays when this starts anew, and plays none with a lower number."""
         self._listeners: dict[str, Listener] = {}
-        """By the ids of their connections."""
+        """By the ids of their connections, lost ones too: a turn keeps that which it began with."""
         self._words: dict[str, Listener] = {}
 
     # --- pages -------------------------------------------------------------------------
@@ -67,7 +67,7 @@ class Readings:
                 await self._tell(listener, reading.number, clip)
 
     def left(self, client: Client) -> None:
-        listener = self._listeners.pop(client.id, None)
+        listener = self._listeners.get(client.id)
         if listener and listener.client is client:
             self._ext.spawn(self._forget(listener, client), "forget")
 
@@ -76,6 +76,8 @@ class Readings:
         if listener.client is client:
             self.hush(listener)
             self._words.pop(listener.word, None)
+            for id in [id for id, other in self._listeners.items() if other is listener]:
+                del self._listeners[id]
 
     # --- readings ----------------------------------------------------------------------
 

@@ -225,20 +225,25 @@ async def test_nothing_is_read_of_a_conversation_that_was_deleted(espeak: None, 
         await no_more(app, page)
 
 
+async def three_speak(app: App, page: Page) -> str:
+    """Three members of a new group answer, one after the other."""
+    folder = app.kernel.characters
+    folder.mkdir(parents=True, exist_ok=True)
+    await page.act("chat.set_up", conversation="", mode="chat")
+    for name in ("Ada", "Bo", "Cy"):
+        (folder / f"{name}.json").write_text(json.dumps({"name": name}))
+        await page.act("group_chat.add", conversation=page.client.subject, character=name)
+    here = page.client.subject
+    await page.act("chat.dummy", conversation=here, text="Hello.", role="user")
+    await page.act("group_chat.go_on", conversation=here, turns=3)
+    return here
+
+
 async def test_who_speaks_next_in_a_group_interrupts_nobody(espeak: None):
     model = Scripted("I am first. Hm.", "I am second.", "I am third.")
     async with running("tts", "group_chat", "chat_instruct", model=model) as app:
-        folder = app.kernel.characters
-        folder.mkdir(parents=True, exist_ok=True)
         page = await app.open("/chat")
-        await page.act("chat.set_up", conversation="", mode="chat")
-        for name in ("Ada", "Bo", "Cy"):
-            (folder / f"{name}.json").write_text(json.dumps({"name": name}))
-            at = page.client.subject
-            await page.act("group_chat.add", conversation=at, character=name)
-        here = page.client.subject
-        await page.act("chat.dummy", conversation=here, text="Hello.", role="user")
-        await page.act("group_chat.go_on", conversation=here, turns=3)
+        here = await three_speak(app, page)
         said = ["I am first.", "Hm.", "I am second.", "I am third."]
         assert await clips(app, page, 4) == said
         [reading] = {*numbers(page)}
@@ -278,6 +283,30 @@ async def test_a_page_that_lost_its_connection_hears_the_rest(espeak: None):
         assert "data-clip" not in other.html
 
 
+async def test_a_page_that_lost_its_connection_hears_who_speaks_next_in_a_group(espeak: None):
+    gate = asyncio.Semaphore(0)
+    model = Scripted("I am first. Hm.", "I am second.", "I am third.", gate=gate)
+    async with running("tts", "group_chat", "chat_instruct", model=model) as app:
+        page = await app.open("/chat")
+        await page.act("tts.listen", word=WORD)
+        here = await three_speak(app, page)
+        for _ in range(4):
+            gate.release()
+        assert await clips(app, page, 1) == ["I am first."]
+        page.close()
+        again = await app.open(f"/chat/{here}")
+        await again.act("tts.listen", word=WORD)
+        for _ in range(60):
+            gate.release()
+        assert await clips(app, again, 3) == ["Hm.", "I am second.", "I am third."]
+        assert {*numbers(again)} == {*numbers(page)}
+
+
+def is_read() -> bool:
+    """Whether somebody is being read to."""
+    return any(task.get_name() == "tts:read" for task in asyncio.all_tasks())
+
+
 async def test_a_page_that_does_not_come_back_is_forgotten(
     espeak: None, monkeypatch: pytest.MonkeyPatch
 ):
@@ -288,10 +317,31 @@ async def test_a_page_that_does_not_come_back_is_forgotten(
         await page.act("chat.send", conversation="", text="Count.")
         await page.until(".*".join(["data-clip="] * 5))
         page.close()
-        await app.until(lambda: not [t for t in asyncio.all_tasks() if t.get_name() == "tts:read"])
+        await app.until(lambda: not is_read())
         again = await app.open(page.client.path)
         await again.act("tts.listen", word=WORD)
         assert "data-clip" not in again.html
+
+
+async def test_who_speaks_next_in_a_group_is_not_read_to_a_page_that_is_forgotten(
+    espeak: None, monkeypatch: pytest.MonkeyPatch
+):
+    gate = asyncio.Semaphore(0)
+    model = Scripted("I am first. Hm.", "I am second.", "I am third.", gate=gate)
+    async with running("tts", "group_chat", "chat_instruct", model=model) as app:
+        monkeypatch.setattr(sys.modules["extensions.tts.reading"], "GRACE", 0)
+        page = await app.open("/chat")
+        here = await three_speak(app, page)
+        for _ in range(4):
+            gate.release()
+        await clips(app, page, 1)
+        page.close()
+        await app.until(lambda: not is_read())
+        other = await app.open(f"/chat/{here}")
+        for _ in range(60):
+            gate.release()
+        await other.until("I am third")
+        assert not is_read()
 
 
 BROKEN = "#!/bin/sh\ncat > /dev/null\necho no such voice >&2\nexit 1\n"
