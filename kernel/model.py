@@ -52,6 +52,8 @@ EMPTY = "No model is loaded. Choose one in the status line at the bottom of the 
 class Slot:
     """Loads one model at a time; the newest wish wins; a dead engine is replaced once."""
 
+    REPLACED = "The model is being replaced."
+
     def __init__(self, name: str, bus: Bus, registry: Registry, failed: Failed) -> None:
         self.name, self.owner = name, ""
         self.why = ""
@@ -217,10 +219,9 @@ class Slot:
             if isinstance(loader, Installs):
                 self.owner = self.owner or self._next
                 await called(loader.install, self.report)
-            await self._drop("The model is being replaced.", f"Loading {path.name}")
+            await self._drop(self.REPLACED, f"Loading {path.name}")
             self.owner = self._next
-            options = {k: v for k, v in good.items() if v is not msgspec.UNSET}
-            options = loader.Options(**options)
+            options = loader.Options(**{k: v for k, v in good.items() if v is not msgspec.UNSET})
             model = await opened(await called(loader.open, path, options, self.report))
             model.died.add_done_callback(lambda died: self._on_death(model, died))
         except asyncio.CancelledError:

@@ -109,7 +109,9 @@ async def asked(programs: Programs, want: Want, call: Call, kind: type[T]) -> tu
     said: Mapping[str, Any] = read(call.body, dict[str, Any])
     body: T = converted(said, kind)
     await want(call, body.model or "")
-    messages = messages_of(body.system, body.messages, sees=programs.sees)
+    messages = messages_of(body.system, body.messages)
+    if not await programs.sees(messages):
+        messages = messages_of(body.system, body.messages, sees=False)
     form = body.output_config and body.output_config.format
     last = messages[-1]
     begun = last.role == "assistant"

@@ -76,14 +76,11 @@ class Said(msgspec.Struct):
     function_call: Any = None
 
 
-def messages_of(
-    said: list[Said], param: str = "messages", *, sees: bool = True
-) -> tuple[Message, ...]:
-    """What a model is told, which sees pictures or not; raises Problem, which names the message."""
+def messages_of(said: list[Said], param: str = "messages") -> tuple[Message, ...]:
+    """Each of them, for `after_results`; raises Problem, which names the message."""
     if not said:
         raise refused(f"{param}: There is none. Send at least one.", param, "empty_array")
-    messages = (message_of(each, f"{param}[{n}]") for n, each in enumerate(said))
-    return after_results(messages, sees=sees)
+    return tuple(message_of(each, f"{param}[{n}]") for n, each in enumerate(said))
 
 
 def after_results(messages: Iterable[Message], *, sees: bool) -> tuple[Message, ...]:

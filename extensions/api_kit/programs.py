@@ -1,7 +1,7 @@
 """The service that API extensions use: replies, tokens, and the models there are."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from msgspec import structs
@@ -10,6 +10,8 @@ from extensions.prompts.api import rendered
 from kernel.api import (
     SAMPLERS,
     Extension,
+    Image,
+    Message,
     Model,
     ModelInfo,
     Point,
@@ -25,6 +27,7 @@ from .calls import Asking, Call
 from .composing import composed
 from .fields import sampling_of
 from .holding import Holding
+from .messages import after_results
 from .problems import Fault, Problem, no_model, refused, unavailable
 from .runs import TOO_LONG, Run, Runs
 from .wishes import Wish
@@ -32,6 +35,7 @@ from .wishes import Wish
 EMPTY = "No model is loaded. Load one in Spindle's page, or with its API."
 TOGETHER = 64
 """Texts that become vectors in one call; an engine answers one call after another."""
+CHANGED = "Another model was loaded while the vectors were made. Send all texts again."
 NO_SLOT = "No model is loaded into the slot “{0}”. Start Spindle with --{0}-model NAME."
 
 
@@ -88,11 +92,24 @@ class Programs:
             return model.info
         return self._last.get(slot) if self.resting(slot) else None
 
-    @property
-    def sees(self) -> bool:
-        """Whether the model that answers may see pictures."""
-        info = self.info()
+    async def sees(self, messages: Iterable[Message]) -> bool:
+        """Whether the model that answers may see the pictures of these, where they have any; waits
+        for one that is loading."""
+        if not any(isinstance(part, Image) for each in messages for part in each.parts):
+            return True
+        info = await self.known_model()
         return not info or "images" in info.capabilities
+
+    async def shown(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """`after_results`, for the model that answers; waits for one that is loading, where that
+        makes a difference."""
+        return after_results(messages, sees=await self.sees(messages))
+
+    async def known_model(self) -> ModelInfo | None:
+        """The same as `info`, of a model that is loading when it is there."""
+        if not self.info():
+            await self.awake()
+        return self.info()
 
     def described(self, slot: str = "chat") -> ModelInfo:
         """The same; raises Problem where there is none."""
@@ -103,8 +120,11 @@ class Programs:
         return self.runs.called(info)
 
     async def awake(self, slot: str = "chat") -> None:
-        """Wait for a model that is loading, or that was put to rest, for nobody used it."""
-        await self._ext.slot(slot).settled()
+        """Wait for a model that is loading, or that was put to rest, for nobody used it. Raises
+        Problem (429) where as many wait as may."""
+        chosen = self._ext.slot(slot)
+        with nullcontext() if chosen.model else self.runs.waiting():
+            await chosen.settled()
 
     async def ask(
         self, name: str, *, slot: str = "chat", param: str | None = None, **data: Any
@@ -127,8 +147,9 @@ class Programs:
             raise Problem(Fault(str(error), "engine_error", None, "engine_failed")) from error
         except WorkerDied as error:
             chosen = self._ext.slot(slot)
-            if chosen.why and chosen.state.state == "loading":  # Another one comes.
-                raise unavailable(chosen.why, "model_loading") from error
+            comes = chosen.why and chosen.state.state == "loading"
+            if comes or chosen.model not in (None, model):  # Or another one is there.
+                raise unavailable(chosen.why or chosen.REPLACED, "model_loading") from error
             raise Problem(Fault(str(error), "engine_error", None, "engine_failed")) from error
 
     async def metered(
@@ -163,10 +184,13 @@ class Programs:
         """Vectors are made of some texts at a time: other questions come in between."""
         if name != "embed":
             return await self.ask(name, slot=slot, param=param, **data)
-        texts, made = data["texts"], list[Any]()
+        await self.awake(slot)
+        texts, made, model = data["texts"], list[Any](), self.model(slot)
         for begin in range(0, len(texts), TOGETHER):
             some = texts[begin : begin + TOGETHER]
             made += await self.ask(name, slot=slot, param=param, texts=some)
+            if self._ext.slot(slot).model is not model:  # Vectors of two cannot be compared.
+                raise unavailable(CHANGED, "model_loading")
         return made
 
     async def length(self, text: str | Sequence[int], *, slot: str = "chat") -> int:
@@ -212,9 +236,9 @@ class Programs:
     async def request(self, call: Call, wish: Wish) -> Request:
         """What the model would be asked for this wish, after all modifiers; it is not asked, and
         nobody waits for a turn. Raises Problem."""
+        self.runs.check(wish)
         await self.awake(wish.slot)
         self.model(wish.slot)
-        self.runs.check(wish)
         return await composed(self._ext, call, wish)
 
     async def count(self, request: Request) -> int:

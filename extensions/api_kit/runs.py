@@ -4,8 +4,13 @@ import asyncio
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from functools import partial
 from typing import Any, Literal
 
@@ -143,6 +148,8 @@ class Runs:
         self._ext, self.gate, self._limit = ext, gate, limit
         self.spending = Spending()
         self.live: dict[Run, None] = {}
+        self._early = 0
+        """Requests that wait for a model without a reply, or before theirs begins."""
         self.busy = asyncio.Event()
         """Set as long as one is under way."""
         self.watchers: list[Callable[[Run], None]] = []
@@ -159,8 +166,7 @@ class Runs:
         """
         self.check(wish)
         self._afford(call)
-        if (waiting := sum(not run.reply for run in self.live)) > self.gate.longest:
-            raise full(waiting)  # Before the queue, too, where they wait for a model.
+        self._check_room()
         run = Run(call, wish, hold=hold)
         self.live[run] = None
         self.busy.set()
@@ -197,6 +203,17 @@ class Runs:
             if not self.live:
                 self.busy.clear()
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A request that waits for a model, and has no reply yet; raises Problem (429) where as
+        many wait as may."""
+        self._check_room()
+        self._early += 1
+        try:
+            yield
+        finally:
+            self._early -= 1
+
     def called(self, info: ModelInfo) -> str:
         """What programs call a model: its own name, where nobody knows another."""
         names = self._ext.get(NAMES)
@@ -212,6 +229,8 @@ class Runs:
         if finish.reason == "cancelled":  # What carried it was switched off.
             return unavailable(finish.error, "switched_off")
         slot = self._ext.slot(run.wish.slot)
+        if finish.error == slot.REPLACED:  # The other may be there already.
+            return unavailable(finish.error, "model_loading")
         if not run.model and slot.state.state == "loading":
             return unavailable(finish.error, "model_loading")
         if not run.model and slot.state.state in ("empty", "failed"):
@@ -249,6 +268,12 @@ class Runs:
     def _named(self, slot: str, name: str) -> str:
         model = self._ext.slot(slot).model
         return self.called(model.info) if model and model.info.name == name else name
+
+    def _check_room(self) -> None:
+        """Raises Problem where too many wait, also before the queue, as for a model."""
+        waiting = self._early + sum(not run.reply for run in self.live)
+        if waiting > self.gate.longest:
+            raise full(waiting)
 
     def _afford(self, call: Asking) -> None:
         """Raises Problem where nothing is left of the tokens a minute. A request whose first reply

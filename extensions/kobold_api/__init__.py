@@ -63,18 +63,18 @@ async def setup(ext: Extension[Settings]) -> None:
         await programs.awake()
         return await marks_of(prompts)
 
-    def known() -> asked.Known:
-        info = programs.info()
+    async def known() -> asked.Known:
+        info = await programs.known_model()
         loader = info.loader if info and "extra" in info.samplers else ""
         kinds = [each.kind for each in ext.get(SAMPLERS) if each.loader == loader]
         bans = any("banned_strings" in kind.__struct_fields__ for kind in kinds)
         return asked.Known(ext.settings.max_length, info, bans, programs.sampling, marks)
 
     async def generate(call: Call) -> Response:
-        return await replies.whole(programs, register, call, known())
+        return await replies.whole(programs, register, call, known)
 
     async def stream(call: Call) -> None:
-        await replies.streamed(programs, register, call, known())
+        await replies.streamed(programs, register, call, known)
 
     async def check(call: Call) -> Response:
         key = call.read(Key).genkey or ""

@@ -1,5 +1,6 @@
 """Replies as Kobold's programs read them: whole, and word by word."""
 
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
@@ -23,6 +24,8 @@ from .asked import Generate, Known, body_of, wish_of
 from .under_way import Register
 
 Reason = Literal["stop", "length"]
+Knowing = Callable[[], Awaitable[Known]]
+"""Waits for a model that is loading."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -59,7 +62,7 @@ class Kobold(Tongue):
         return b"event: message\n" + fault.event()
 
 
-async def whole(programs: Programs, register: Register, call: Call, known: Known) -> Response:
+async def whole(programs: Programs, register: Register, call: Call, known: Knowing) -> Response:
     """All texts, when they are complete; what was aborted is as far as it came."""
     said, body = body_of(call)
     count = body.n or 1
@@ -70,7 +73,7 @@ async def whole(programs: Programs, register: Register, call: Call, known: Known
 
         try:
             with entry.wait:
-                wish = await wish_of(said, body, known)
+                wish = await wish_of(said, body, await known())
             entry.wishes = times(wish, count)
             runs = await make(programs, call, entry.wishes, hear)
         except Problem as problem:
@@ -81,7 +84,7 @@ async def whole(programs: Programs, register: Register, call: Call, known: Known
     return json(Results([result(run, text + cut(run, body)) for run, text in texts]))
 
 
-async def streamed(programs: Programs, register: Register, call: Call, known: Known) -> None:
+async def streamed(programs: Programs, register: Register, call: Call, known: Knowing) -> None:
     """Words as they come; what fails before the first has the status of its error."""
     said, body = body_of(call)
     with register.entered(call, body.genkey or "", 1) as entry:
@@ -95,7 +98,7 @@ async def streamed(programs: Programs, register: Register, call: Call, known: Kn
             reason, more = "stop", ""
             try:
                 with entry.wait:
-                    wish = await wish_of(said, body, known)
+                    wish = await wish_of(said, body, await known())
                 entry.wishes = [wish]
                 [run] = await make(programs, call, entry.wishes, hear, hold=True)
                 reason, more = reason_of(run), cut(run, body)

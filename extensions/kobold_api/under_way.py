@@ -16,9 +16,9 @@ class UnderWay:
     def __init__(self, owner: str, key: str, count: int) -> None:
         self.owner, self.key = owner, key
         self.wishes: Sequence[Wish] = ()
-        """None as long as the model is asked for the marks of its turns, which may wake it."""
+        """None as long as a model is waited for, by which the body is judged."""
         self.wait = Wait(ABORTED)
-        """For those."""
+        """For that."""
         self.heard = [Heard() for _ in range(count)]
 
     @property

@@ -43,7 +43,7 @@ class Templates:
 
     async def apply(self, call: Call) -> Response:
         body = call.read(Apply)
-        messages = messages_of(body.messages, sees=self._programs.sees)
+        messages = await self._programs.shown(messages_of(body.messages))
         check(messages)
         choice = {"tool_choice": body.tool_choice} if body.tool_choice is not None else {}
         wish = Wish(

@@ -319,7 +319,7 @@ async def test_what_it_does_not_do_is_refused_in_words(served: Served):
 
 
 async def test_without_a_model():
-    async with running("llama_server_api") as app, serving(app) as served:
+    async with running("llama_server_api", "instruct") as app, serving(app) as served:
         for path in ("health", "props", "slots"):
             answer = await get(served, path)
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_model"), path

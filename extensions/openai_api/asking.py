@@ -12,7 +12,6 @@ from extensions.api_kit.api import (
     Asked,
     Call,
     Wish,
-    after_results,
     converted,
     refused,
 )
@@ -100,7 +99,7 @@ async def asked(
     if not messages:
         raise refused("input: There is none. Send a text, or items.", "input", "missing_input")
     options = {**options_of(body), **told(body, rest.modes(), rest.standing)}
-    shown = after_results(messages, sees=rest.programs.sees)  # Who goes on may do so with another.
+    shown = await rest.programs.shown(messages)  # Who goes on may do so with another.
     whole = greeted(shown, options.pop("greeting", ""))
     if body.instructions:
         whole = (Message("system", (Text(body.instructions),)), *whole)

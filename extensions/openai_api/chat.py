@@ -92,7 +92,7 @@ async def asked(rest: Rest, call: Call) -> tuple[Chat, Wish]:
     await rest.want(call, body.model or "")
     options = {**options_of(body), **told(body, rest.modes(), rest.standing)}
     sampling = rest.programs.sampling(said)
-    messages = messages_of(body.messages, sees=rest.programs.sees)
+    messages = await rest.programs.shown(messages_of(body.messages))
     wish = Wish(
         messages=greeted(messages, options.pop("greeting", "")),
         mode=body.mode or "instruct",

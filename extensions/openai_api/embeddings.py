@@ -66,9 +66,10 @@ class Embeddings:
 
     async def answer(self, call: Call) -> Response:
         body: Body = call.read(Body)
+        inputs = inputs_of(body.input)
         await self._programs.awake(SLOT)
         info = self._programs.described(SLOT)
-        texts = [await self._text(each) for each in inputs_of(body.input)]
+        texts = [await self._text(each) for each in inputs]
         made = await self._programs.metered(
             call, "embed", texts, slot=SLOT, param="input", texts=texts
         )

@@ -113,6 +113,7 @@ class Governing:
 
     async def use(self, call: Call) -> Response:
         names = call.read(Loras).lora_names
+        await self._programs.awake()
         self._programs.model()  # Without one nothing can be applied, and it says so.
         await self._adapters.use(names)
         return json(DONE)

@@ -47,12 +47,25 @@ def conversation(given: str | list[Item], recall: Recall) -> tuple[Message, ...]
     A tool's holds what it showed, for `after_results`. Raises Problem, which names the item."""
     if isinstance(given, str):
         given = [Item(role="user", content=given)]
+    check_references(given)
     messages = (message(item, f"input[{n}]", recall) for n, item in enumerate(given))
     found: list[Message] = []
     for role, group in groupby(messages, lambda each: each.role):
         neighbours = [*group]
         found += [joined(neighbours)] if role == "assistant" else neighbours
     return tuple(found)
+
+
+def check_references(items: list[Item]) -> None:
+    """Refuse an item that is named again; raises Problem. All that are kept have a limit together,
+    and one of them named often has none."""
+    named = set[Str]()
+    for n, item in enumerate(items):
+        if item.type == "item_reference" and item.id in named:
+            says = f"input[{n}].id: {item.id} is named twice. Name each item once."
+            raise refused(says, f"input[{n}].id", "invalid_value")
+        if item.type == "item_reference":
+            named.add(item.id)
 
 
 def joined(said: list[Message]) -> Message:

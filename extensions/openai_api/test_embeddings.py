@@ -88,6 +88,24 @@ async def test_many_texts_let_others_come_between(app: App, served: Served):
     assert model.sizes[:2] in ([64, 1], [1, 64])
 
 
+async def test_vectors_of_two_models_are_no_answer(app: App, served: Served):
+    model = await embedding(app, Slow())
+    assert isinstance(model, Slow)
+    other: Any = ScriptedLoader(Knowing(capabilities=("embeddings",)))
+    other.id = other.label = "other"
+    add(app, LOADERS, other)
+    slot = app.kernel.slot("embedding")
+
+    async def replace(*_: Any, **__: Any) -> list[list[float]]:
+        await slot.load(Path("other"), "other")
+        return [[1.0]] * 64
+
+    model.call = replace
+    problem = await fault(served, PATH, input=["x"] * 130)
+    assert (problem["status"], problem["code"]) == (503, "model_loading")
+    assert len(await said(served, PATH, input=["x"] * 130)) == 4
+
+
 async def test_an_empty_slot_is_named(served: Served):
     problem = await fault(served, PATH, input="a")
     assert (problem["status"], problem["code"]) == (400, "no_embedding_model")

@@ -361,6 +361,8 @@ async def test_a_later_step_tells_items_of_an_earlier_one_by_their_ids(
     assert model.asked[1].messages == model.asked[2].messages
     told = "".join(each.text for each in model.asked[1].messages or ())
     assert told.index("I look.") < told.rindex("<tool_call>") < told.index("Sun\n")
+    twice = await fault(served, PATH, input=[*references, references[0]])
+    assert (twice["status"], twice["param"]) == (400, f"input[{len(references)}].id")
     hidden = await said(served, PATH, input="A secret.", store=False)
     lost = {"type": "item_reference", "id": hidden["output"][0]["id"]}
     for key, given in (("", [lost]), (served.key, references)):

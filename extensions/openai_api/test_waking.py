@@ -1,13 +1,14 @@
 """A model that loads, or was put to rest, is waited for by the program that asks."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import base64
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from extensions.api_kit.api import PROGRAMS
-from kernel.api import LOADERS, Phase, Refused, WorkerDied
+from kernel.api import LOADERS, OUTPUT, Delta, Phase, Refused, WorkerDied
 from kernel.testing import App, Scripted, ScriptedLoader, running
 from tests.programs import Knowing, post
 from tests.sockets import serving
@@ -170,7 +171,7 @@ async def test_who_asks_while_a_model_loads_waits_for_it():
         health = await app.fetch("/health", who="key")
         assert (health.status, health.json()["error"]["code"]) == (503, "model_loading")
         [programs] = app.kernel.registry.values(PROGRAMS)
-        await app.until(lambda: len(programs.runs.live) == 6)
+        await app.until(lambda: len(programs.runs.live) == 5)
         assert not any(each.done() for each in answers)
         slow.opened.set()
         assert [(await each).status for each in answers] == [200] * len(ASKED)
@@ -180,7 +181,7 @@ async def test_who_waits_for_a_model_that_fails_is_told_why():
     async with loading() as (app, slow):
         answers = [asyncio.create_task(asked(app, path, **body)) for path, body in ASKED[:7]]
         [programs] = app.kernel.registry.values(PROGRAMS)
-        await app.until(lambda: len(programs.runs.live) == 6)
+        await app.until(lambda: len(programs.runs.live) == 5)
         slow.fault = "It is broken."
         slow.opened.set()
         for answer in [await each for each in answers]:
@@ -214,6 +215,27 @@ async def test_whose_question_is_cut_off_by_another_model_may_ask_again():
         assert (answer.status, answer.json()["error"]["code"]) == (503, "model_loading")
         slow.opened.set()
         await load
+
+
+async def test_whose_question_was_cut_off_may_ask_again_where_the_other_is_there_already():
+    old, there = Knowing(), asyncio.Event()
+
+    async def ends_late(*_: Any, **__: Any) -> Any:
+        there.set()
+        await app.until(lambda: app.kernel.slot().model is slow.model)
+        raise WorkerDied("The engine stopped.")
+
+    old.call = ends_late
+    async with running(*APIS, model=old) as app:
+        slow: Any = Slow(Knowing("Hi."))
+        slow.opened.set()
+        add = app.kernel.registry.add
+        add(LOADERS, slow, "test", phase=Phase.LATE, rank=0, rewrites=False)
+        cut_off = asyncio.create_task(asked(app, "/tokenize", content="a"))
+        await there.wait()
+        await app.kernel.slot().load(Path("other"), "slow")
+        answer = await cut_off
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "model_loading")
 
 
 async def test_who_wants_vectors_waits_for_the_model_that_makes_them():
@@ -252,3 +274,108 @@ async def test_whose_reply_is_cut_off_by_another_model_may_ask_again():
         assert answer.headers["retry-after"] == "1"
         slow.opened.set()
         await load
+
+
+async def test_whose_reply_was_cut_off_is_told_so_when_the_other_model_is_there_already():
+    old, there = Scripted("One two.", gate=asyncio.Semaphore(1)), asyncio.Event()
+
+    async def holds_back(deltas: AsyncIterator[Delta], _: Any) -> AsyncIterator[Delta]:
+        async for delta in deltas:
+            await there.wait()
+            yield delta
+
+    async with running(*APIS, "instruct", model=old) as app:
+        slow: Any = Slow(Knowing("Hi."))
+        add = app.kernel.registry.add
+        add(LOADERS, slow, "test", phase=Phase.LATE, rank=0, rewrites=False)
+        add(OUTPUT, holds_back, "test", phase=Phase.NORMAL, rank=0, rewrites=False)
+        cut_off = asyncio.create_task(asked(app, "/v1/chat/completions", **TALK))
+        await app.until(lambda: bool(old.asked))
+        load = asyncio.create_task(app.kernel.slot().load(Path("other"), "slow"))
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        [run] = programs.runs.live
+        await app.until(lambda: bool(run.reply and run.reply.finish))
+        slow.opened.set()
+        await load
+        there.set()
+        answer = await cut_off
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "model_loading")
+
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
+SHOWN = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+CALLED = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+USED = {"type": "tool_use", "id": "c", "name": "look", "input": {}}
+BLOCK = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
+RESULT = {"type": "tool_result", "tool_use_id": "c", "content": [BLOCK]}
+SHOWING: dict[str, Any] = {
+    "messages": [
+        {"role": "user", "content": "?"}, {"role": "assistant", "tool_calls": [CALLED]},
+        {"role": "tool", "tool_call_id": "c", "content": [SHOWN]},
+    ]
+}  # fmt: skip
+JUDGED: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", SHOWING), ("/apply-template", SHOWING),
+    ("/v1/responses", {"input": [
+        {"type": "function_call", "call_id": "c", "name": "look"},
+        {"type": "function_call_output", "call_id": "c",
+         "output": [{"type": "input_image", "image_url": SHOWN["image_url"]}]},
+    ]}),
+    ("/v1/messages", {"max_tokens": 9, "messages": [
+        {"role": "user", "content": "?"}, {"role": "assistant", "content": [USED]},
+        {"role": "user", "content": [RESULT]},
+    ]}),
+    ("/api/v1/generate", {"prompt": "?", "sampler_order": [6, 0]}),
+    ("/api/extra/generate/stream", {"prompt": "?", "sampler_order": [6, 0]}),
+]  # fmt: skip
+
+
+async def test_a_body_is_judged_by_the_model_that_comes():
+    async with loading() as (app, slow):
+        answers = [asyncio.create_task(asked(app, path, **body)) for path, body in JUDGED]
+        bans = asked(app, "/api/v1/generate", prompt="?", banned_tokens=["x"])
+        banned = asyncio.create_task(bans)
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        await app.until(lambda: programs.runs._early == len(JUDGED) + 1)
+        slow.opened.set()
+        assert [(await each).status for each in answers] == [200] * len(answers)
+        assert "cannot keep words out" in (await banned).text
+
+
+async def test_questions_that_wait_for_a_model_count_among_those_that_may_wait():
+    async with loading() as (app, slow):
+        await app.configure("api_kit", queue=1)
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        waiting = [asyncio.create_task(asked(app, "/tokenize", content="a")) for _ in range(2)]
+        await app.until(lambda: programs.runs._early == 2)
+        for path, body in (("/tokenize", {"content": "a"}), (ASKED[0][0], TALK)):
+            assert (await asked(app, path, **body)).status == 429
+        slow.opened.set()
+        assert [(await each).status for each in waiting] == [200, 200]
+        assert (await asked(app, "/tokenize", content="a")).status == 200
+
+
+async def test_what_can_only_be_refused_waits_for_no_model():
+    async with loading() as (app, _):
+        unknown = asked(app, "/v1/internal/chat-prompt", **TALK, mode="none such")
+        assert (await asyncio.wait_for(unknown, 5)).json()["error"]["param"] == "mode"
+        slow: Any = Slow(Knowing(capabilities=("embeddings",)))
+        slow.id = "vectors"
+        add = app.kernel.registry.add
+        add(LOADERS, slow, "test", phase=Phase.LATE, rank=0, rewrites=False)
+        slot = app.kernel.slot("embedding")
+        load = asyncio.create_task(slot.load(Path("more"), "vectors"))
+        await app.until(lambda: slot.state.state == "loading")
+        empty = asked(app, "/v1/embeddings", input=[])
+        assert (await asyncio.wait_for(empty, 5)).json()["error"]["param"] == "input"
+        slow.opened.set()
+        await load
+
+
+async def test_who_applies_adapters_waits_for_the_model_that_loads():
+    async with loading() as (app, slow):
+        applied = asyncio.create_task(asked(app, "/v1/internal/lora/load", lora_names=[]))
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        await app.until(lambda: applied.done() or programs.runs._early == 1)
+        slow.opened.set()
+        assert (await applied).status == 200, (await applied).text
