@@ -1,12 +1,9 @@
-// What the page does by itself, everywhere; extensions bring custom elements of their own. These files are
-// served as one script, in the order of their names, and share theirs. It runs in the head, before there is a body.
-// State of the page alone lives in data-ui-* attributes, which a morph leaves as they are.
-// No words in here: they stand in the templates.
-
+// What the page does by itself, everywhere; extensions bring custom elements of their own. These files are served as one
+// script, in the order of their names, and share theirs. It runs in the head, before there is a body. State of the page
+// alone lives in data-ui-* attributes, which a morph leaves as they are. No words in here: they stand in the templates.
 const root = document.documentElement;
 const at = id => document.getElementById(id);
 const on = (name, does, options) => document.addEventListener(name, does, options);
-
 // What a screen reader is told: the event page:say with detail "busy" speaks #say's data-busy.
 const say = word => { at('say').textContent = at('say').dataset[word]; };
 on('page:say', ({detail}) => say(detail));

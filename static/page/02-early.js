@@ -1,5 +1,4 @@
 // Until the scripts of extensions and htmx have begun nobody answers: what is pressed before is pressed then.
-
 const early = new Map(), begins = {click: 'button, a[hx-ws\\:send], input[hx-ws\\:send]', change: 'input, select, textarea', submit: 'form'};
 const keep = event => {
   const what = event.target.closest?.(begins[event.type]), meant = what?.type === 'submit' && what.form || what;   // a form is sent once

@@ -1,5 +1,4 @@
 // Links to where we are, in lists that are the same for every page.
-
 const here = () => {
   const [first] = document.querySelectorAll('#rail a[href]'), {pathname} = location;
   const path = pathname === '/' && first ? first.pathname : pathname;
@@ -14,15 +13,11 @@ const here = () => {
 const lists = ({target, fragment}) => target?.closest?.('[data-here]') || fragment?.querySelector?.('[data-here]');
 on('htmx:before:swap', ({detail: {ctx, tasks}}) => { ctx.links = tasks.some(lists); });
 on('htmx:after:swap', ({detail: {ctx}}) => { if (ctx.links) here(); });
-on('DOMContentLoaded', here);
-on('DOMContentLoaded', () => document.querySelector('.strip [aria-current]')?.scrollIntoView({inline: 'center', block: 'nearest'}));
+on('DOMContentLoaded', () => { here(); document.querySelector('.strip [aria-current]')?.scrollIntoView({inline: 'center', block: 'nearest'}); });
 on('click', event => {                          // another tab opens where it was left
   const link = event.target.closest?.('#rail a'), left = sessionStorage[`at:${link?.pathname}`];
-  if (!left || link.ariaCurrent || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
-  location.href = left;
+  if (left && !link.ariaCurrent && !event.defaultPrevented && !event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); location.href = left; }
 });
-
 // What the server tells the page as a whole: its new address, its theme.
 on('htmx:ws:after:message:incoming', () => {
   const {path} = at('page-go').dataset, {theme} = at('page-theme').dataset;

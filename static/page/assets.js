@@ -1,11 +1,9 @@
 // What extensions bring: #page-assets names the styles there are, and the script that each waits with.
-
 let styles, scripts, brought;
 on('DOMContentLoaded', () => {
   ({styles, scripts} = at('page-assets').dataset);
   brought = new Set([...document.scripts].map(script => owner(script.src)));
 });
-
 // A script comes with the first element <id-…> of its own, once: what it defined stays until the page is loaded anew.
 function bring(part) {
   for (const {localName} of part?.querySelectorAll?.(':not(:defined)') ?? []) {
@@ -18,7 +16,6 @@ function bring(part) {
   }
 }
 on('htmx:before:swap', ({detail: {tasks}}) => { for (const {fragment} of tasks) bring(fragment); });
-
 // The old styles go when the new ones are there, so that no part of the page is ever without.
 async function dress(wanted) {
   const links = () => [...document.head.querySelectorAll('link[data-style]')], is = link => link.getAttribute('href');

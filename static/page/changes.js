@@ -1,9 +1,7 @@
 // What is sent as it changes and was not taken: a choice goes back to what holds, words are sent when the server is back.
-
 const late = new Set(), lost = new Set();        // fields that nobody has answered yet, and those that nobody will
 on('htmx:ws:close', () => { late.forEach(field => lost.add(field)); late.clear(); });
-let changed;
-on('change', ({target}) => { changed = target; }, true);
+let changed; on('change', ({target}) => { changed = target; }, true);
 const changes = target => target === changed || target.contains(changed) && /change/.test(target.getAttribute('hx-trigger'));
 on('htmx:ws:after:message:outgoing', ({target}) => { if (changes(target)) late.add(changed); });
 const words = field => field.matches('textarea, input:not([type=checkbox], [type=radio], [type=range])');
@@ -22,8 +20,5 @@ function offline(target) {
   lost.add(changed);
   if (words(changed)) notice('page-later'); else holds(changed);
 }
-function resume() {
-  const fields = [...lost].filter(field => field.isConnected).sort((one, other) => words(one) - words(other));     // words go with what else holds
-  lost.clear();
-  for (const field of fields) words(field) ? field.dispatchEvent(new Event('change', {bubbles: true})) : holds(field);
-}
+const resume = () => [...lost].sort((one, other) => words(one) - words(other)).filter(field => lost.delete(field) && field.isConnected)
+  .forEach(field => words(field) ? field.dispatchEvent(new Event('change', {bubbles: true})) : holds(field));     // words go with what else holds

@@ -25,7 +25,5 @@ function leaving(button) {
   if (close != null) button.closest('dialog, [popover]')?.[button.closest('dialog') ? 'close' : 'hidePopover']();
   if (dismiss != null) button.closest('.toast')?.remove();
 }
-on('htmx:ws:after:message:outgoing', ({target}) => {
-  leaving((target.matches('form') && target.querySelector('[data-close]:not([type=button])')) || target);
-});
+on('htmx:ws:after:message:outgoing', ({target}) => leaving((target.matches('form') && target.querySelector('[data-close]:not([type=button])')) || target));
 on('click', event => { if (event.target.closest?.('a[hx-ws\\:send]') && !event.ctrlKey && !event.metaKey) event.preventDefault(); });

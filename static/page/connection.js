@@ -1,12 +1,9 @@
 // The connection: its address follows this page's, its state is html[data-ui-link].
-
 let tries = 0, heard, patience, link;            // when the server last said something, how long it may not, and the connection
 on('htmx:ws:before:message:incoming', ({detail}) => {
   heard = Date.now();
-  if (detail.message.data) return late.clear();
-  detail.cancelled = true;                      // a sign of life; the first says that the page has all that it shows
-  if (patience > 40_000) resume();
-  patience = 40_000;
+  if (!detail.message.data) { detail.cancelled = true; if (patience > 40_000) resume(); patience = 40_000; }    // the page has all that it shows
+  else late.clear();
 });
 const again = () => { clearTimeout(link.timer); link.attempt = 0; link.socket.dispatchEvent(new CloseEvent('close', {code: 1006})); };
 // A wire may die without a word; a server that lives says something every few seconds.
@@ -20,15 +17,13 @@ for (const name of ['visibilitychange', 'online', 'pageshow']) addEventListener(
 });
 on('htmx:ws:before:connection', ({detail}) => {
   link = detail.connection; link.began = Date.now();
-  const url = new URL('/ws', location.href);
-  url.protocol = url.protocol.replace('http', 'ws');
+  const url = new URL('/ws', location.href.replace('http', 'ws'));
   url.search = new URLSearchParams({path: location.pathname, told: sessionStorage.told ??= at('toasts').dataset.told});     // what all were told since follows
   detail.connection.url = url.href;
 });
 on('htmx:ws:after:connection', () => {
   if (root.dataset.uiLink === 'offline') say('online');
-  root.dataset.uiLink = 'online';
-  delete root.dataset.uiNudge; tries = 0; heard = Date.now(); patience = 180_000;
+  root.dataset.uiLink = 'online'; delete root.dataset.uiNudge; tries = 0; heard = Date.now(); patience = 180_000;
 });
 on('htmx:ws:close', async ({detail}) => {
   const {config} = detail.connection ?? {};
@@ -43,15 +38,10 @@ on('htmx:ws:before:message:outgoing', event => {  // never queue: what is sent l
   if (target.form && target.matches('button[type=button]:not([data-with-form])')) detail.message.values = JSON.parse(target.getAttribute('hx-vals') ?? '{}');
   if (root.dataset.uiLink && root.dataset.uiLink !== 'online') { event.preventDefault(); offline(target); }
   else if (new Blob([JSON.stringify(detail.message.values)]).size > 4e6) { event.preventDefault(); notice('page-too-long'); }     // it would end the connection
-  else if (target.matches('[data-leaves]') && unsaved()) {
-    event.preventDefault(); notice('page-unsaved');
-    if (target.matches('form:has(select)')) target.reset();
-  }
+  else if (target.matches('[data-leaves]') && unsaved()) { event.preventDefault(); notice('page-unsaved'); if (target.matches('form:has(select)')) target.reset(); }
 });
 on('click', event => {                          // offline a link would leave the page, for nothing
   const link = event.target.closest?.('a[href]');
   if (root.dataset.uiLink !== 'offline' || link?.origin !== location.origin) return;
-  event.preventDefault();
-  root.dataset.uiNudge = '';
-  say('stay');
+  event.preventDefault(); root.dataset.uiNudge = ''; say('stay');
 }, true);

@@ -1,5 +1,4 @@
 // data-copy copies what it names, or the code that it stands over.
-
 async function copying(source, button) {
   const text = (source.content?.querySelector('textarea') ?? source).value ?? source.textContent;
   try { await navigator.clipboard.writeText(text); } catch {          // not over plain http
@@ -10,7 +9,6 @@ async function copying(source, button) {
     box.remove(); button.focus();
     if (!copied) return;
   }
-  say('copied');
-  button.dataset.uiDone = '';
+  button.dataset.uiDone = ''; say('copied');
   setTimeout(() => delete button.dataset.uiDone, 1500);
 }

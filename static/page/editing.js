@@ -1,5 +1,4 @@
 // What is [data-editable] is edited in its own place, with data-ui-edit, until it is sent or left.
-
 function editing(part, start) {
   if (!part) return;
   part.toggleAttribute('data-ui-edit', start);

@@ -1,6 +1,5 @@
 // What follows typing: the number beside a slider, a list that input[data-filter="id"] filters: what has data-words by
 // these, in another list each item, link and button by all that it says.
-
 on('input', ({target}) => {
   if (target.type === 'range' && target.nextElementSibling) target.nextElementSibling.value = target.value;
   if (target.dataset?.filter) filtering(target);

@@ -1,5 +1,4 @@
 // A morph sets attributes; a box that was clicked no longer heeds them, so hand on what changed.
-
 htmx.registerExtension('page', {
   htmx_before_morph_node(element, {oldNode, newNode}) {
     if (oldNode.tagName !== newNode.tagName) return;

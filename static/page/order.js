@@ -1,5 +1,4 @@
 // A list put in order by dragging a .handle; its button[data-order] sends `id` and `to`.
-
 on('pointerdown', down => {
   const item = down.target.closest?.('.handle')?.closest('[data-item]');
   if (!item) return;

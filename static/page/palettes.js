@@ -1,5 +1,4 @@
 // A palette: the buttons and links of its list are options; the keys stay in the box, Enter presses the chosen one.
-
 let option = '';                                 // the words of the chosen one: its list may be drawn anew, with others in it
 function choosing(box, list, {step = 0, anew = false} = {}) {
   const rows = [...list.querySelectorAll('a, button')], shown = rows.filter(row => row.checkVisibility());

@@ -1,5 +1,4 @@
 // Toasts: above everything, gone after seconds that count while the page is seen and they are not held; three at most.
-
 const notice = id => at('toasts').append(at(id).content.querySelector('.toast').cloneNode(true));      // in the words of a template
 on('page:notice', ({detail}) => notice(detail));
 const held = toast => toast.matches(':hover, :focus-within');

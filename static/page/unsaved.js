@@ -1,20 +1,15 @@
 // What is typed into form[data-guard] and is not saved, data-ui-dirty, is kept when the form is drawn anew; leaving it asks.
 // What is sent (data-ui-dirty="sent") is taken to be saved, unless a notice, the form or the end of the connection says otherwise.
-
 const TYPED = '[data-ui-dirty=""], [data-guard]:has([data-unsaved], [aria-invalid=true])';
 const unsaved = () => document.querySelector(TYPED) || [...document.querySelectorAll('[data-guard]')].some(part => part.unsaved?.());
 const values = form => new URLSearchParams(new FormData(form)).toString();
 const kept = (old, drawn) => {
-  if (old.dataset?.uiDirty !== '') return false;
-  if (values(old) !== values(drawn)) return true;
-  delete old.dataset.uiDirty;
-  return false;
+  if (old.dataset?.uiDirty === '' && values(old) === values(drawn)) delete old.dataset.uiDirty;
+  return old.dataset?.uiDirty === '';
 };
 on('input', ({target}) => { const form = target.closest?.('form[data-guard]'); if (form) form.dataset.uiDirty = ''; });
 on('htmx:ws:after:message:outgoing', ({target}) => {
-  if (target.dataset.uiDirty === undefined) return;
-  target.dataset.uiDirty = 'sent';
-  taken(target, target.sentAt = Date.now());
+  if (target.dataset.uiDirty !== undefined) { target.dataset.uiDirty = 'sent'; taken(target, target.sentAt = Date.now()); }
 });
 const taken = (form, sent) => setTimeout(() => {   // when nothing was heard since, the wire may be dead
   if (form.dataset.uiDirty === 'sent' && form.sentAt === sent) heard > sent ? delete form.dataset.uiDirty : taken(form, sent);
