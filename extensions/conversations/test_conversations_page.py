@@ -137,12 +137,33 @@ async def test_files_that_came_while_the_connection_was_away_are_imported_after_
     async with importing(tmp_path) as (page, _, arrive):
         await page.evaluate(OFFLINE)
         arrive.set()
-        await page.wait_for_function(
-            "() => document.querySelector('#conversations-sending').value === 1"
-        )
+        await expect(page.locator("#conversations-sending")).to_have_attribute("value", "1")
         await page.evaluate(f"{ONLINE}; {CONNECTED}")
         await expect(page.locator("#conversations-imported")).to_contain_text("1 conversation")
 
 
+async def test_how_far_files_are_is_shown_also_where_the_page_is_drawn_anew(tmp_path: Path):
+    async with importing(tmp_path) as (page, _, arrive):
+        await page.set_input_files("#conversations-files", a_file("two"))
+        await page.evaluate(OFFLINE)
+        arrive.set()
+        bar = page.locator("#conversations-sending")
+        await expect(bar).to_have_attribute("value", "0.5")
+        await page.evaluate(ANEW)
+        await expect(bar).to_have_attribute("data-drawn", "")
+        await expect(bar).to_have_attribute("value", "0.5")
+        await expect(bar).to_be_visible()
+        await page.evaluate(f"{ONLINE}; {CONNECTED}")
+        await expect(page.locator("#conversations-imported")).to_contain_text("2 conversations")
+        await expect(bar).to_be_hidden()
+
+
+ANEW = """(async () => {
+    const bar = document.querySelector('#conversations-sending').outerHTML;
+    const text = bar.replace(' value="0.5"', ' value="0" hidden data-drawn')
+        .replace('>', ' hx-swap-oob="outerMorph">');
+    await htmx.swap({target: 'body', swap: 'none', text});
+})()"""
+"""The bar as the server draws it, which knows nothing of what the page sends."""
 CONNECTED = """document.dispatchEvent(
     new CustomEvent('htmx:ws:after:connection', {detail: {connection: {}}}))"""
