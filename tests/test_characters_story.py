@@ -129,6 +129,10 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
         await bea.get_by_role("button", name="Save", exact=True).click()
         await expect(bea.get_by_role("status")).to_contain_text("changed elsewhere")
         await shoot(page, "persona-changed-elsewhere")
+        (folder / "Zoe.yaml").write_text("name: Zoe\n")  # All is drawn anew, also the personas.
+        await expect(rows).to_have_count(4)
+        (folder / "Zoe.yaml").unlink()
+        await expect(rows).to_have_count(3)
         await expect(about).to_have_value("Half a thought")
         await bea.get_by_role("button", name="Save", exact=True).click()
         await expect(page.locator("#characters-persona-of-Bea summary span")).to_have_text(

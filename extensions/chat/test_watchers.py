@@ -21,12 +21,16 @@ async def app() -> AsyncIterator[App]:
 
 async def test_watchers_get_each_reply_with_its_steps_and_harm_none(app: App):
     told: list[tuple[StoredMessage, Reply]] = []
+    looked = asyncio.Queue[str]()
 
     async def fails(message: StoredMessage, reply: Reply) -> None:
         raise ValueError("of no use")
 
     async def watches(message: StoredMessage, reply: Reply) -> None:
         told.append((message, reply))
+
+    async def last(message: StoredMessage, reply: Reply) -> None:
+        looked.put_nowait(message.text)
 
     async def same(turn: Turn) -> Turn:
         return turn
@@ -37,8 +41,10 @@ async def test_watchers_get_each_reply_with_its_steps_and_harm_none(app: App):
     await tab.ask("Hello")
     _, first = app.kernel.registry.add(WATCHERS, fails, "test", **how)
     _, second = app.kernel.registry.add(WATCHERS, watches, "test", **how)
+    app.kernel.registry.add(WATCHERS, last, "test", **how)
     await tab.ask("And?")
     assert tab.said == ["Hello", "One.", "And?", "Two."]
+    assert await asyncio.wait_for(looked.get(), 20) == "Two.", "a page does not wait for them"
     [(message, reply)] = told
     assert (message.text, message.state) == ("Two.", "done")
     steps = [step.owner for step in reply.steps or ()]
@@ -46,6 +52,7 @@ async def test_watchers_get_each_reply_with_its_steps_and_harm_none(app: App):
     first()
     second()
     await tab.ask("Who looks?")
+    await asyncio.wait_for(looked.get(), 20)
     assert len(told) == 1
 
 

@@ -26,8 +26,7 @@ on('htmx:ws:after:connection', () => {
   root.dataset.uiLink = 'online'; delete root.dataset.uiNudge; tries = 0; heard = Date.now(); patience = 180_000;
 });
 on('htmx:ws:close', async ({detail}) => {
-  const {config} = detail.connection ?? {};
-  const ended = detail.reason !== 'closed' || !config?.reconnectCodes.includes(detail.code);
+  const ended = detail.reason !== 'closed' || !detail.connection?.config?.reconnectCodes.includes(detail.code);
   if (root.dataset.uiLink !== (root.dataset.uiLink = ended ? 'ended' : 'offline')) say(root.dataset.uiLink);
   if (++tries % 4) return;                      // perhaps the server is back and wants a sign-in
   const answer = await fetch(location.href, {method: 'HEAD', redirect: 'manual'}).catch(() => null);
