@@ -18,6 +18,7 @@ from kernel.api import (
 from .api import KEYS
 from .listing import rows
 from .register import Register
+from .shown import Shown
 from .sites import Sites
 
 EVERY = 60.0
@@ -69,6 +70,7 @@ class Admit(Action, frozen=True):
 
 async def setup(ext: Extension[Any]) -> None:
     register, sites = Register(ext), Sites(ext)
+    shown = Shown()
 
     async def tell() -> None:
         await ext.push("_keys.html", Everyone(), "keys", oob=True, keys=rows(register.keys()))
@@ -77,11 +79,13 @@ async def setup(ext: Extension[Any]) -> None:
     async def make(action: Make, client: Client) -> None:
         name = " ".join(action.name.split())
         words = await register.make(name, action.scope, action.at_once, action.tokens)
+        shown.keep(client, name, words)
         await ext.push("_new.html", client, oob=True, name=name, words=words)
         await tell()
 
     @ext.on(PutAway)
     async def put_away(_: PutAway, client: Client) -> None:
+        shown.forget(client)
         await ext.push("_new.html", client, oob=True, name="", words="")
 
     @ext.on(Change)
@@ -92,6 +96,7 @@ async def setup(ext: Extension[Any]) -> None:
 
     @ext.on(Revoke)
     async def revoke(action: Revoke, client: Client) -> None:
+        shown.revoked(register.name(action.id))
         try:
             key = await register.revoke(action.id)
         finally:
@@ -123,7 +128,8 @@ async def setup(ext: Extension[Any]) -> None:
                 await tell()
 
     async def context(client: Client | None, subject: str) -> Mapping[str, Any]:
-        return {"keys": rows(register.keys()), **sites.now(), "name": "", "words": ""}
+        name, words = shown.to(client)
+        return {"keys": rows(register.keys()), **sites.now(), "name": name, "words": words}
 
     ext.add(KEYS, register)
     ext.add(PANELS, Panel("settings", "keys.html", context, title="API keys"))

@@ -28,7 +28,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 
 async def opened(app: App) -> Page:
     page = await app.open("/settings/api_keys")
-    await page.until("api_keys-make")
+    await page.until("api_keys-admit")
     return page
 
 
@@ -75,6 +75,30 @@ async def test_a_key_is_shown_once_to_who_made_it(app: App, tmp_path: Path):
     files = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())  # noqa: ASYNC240
     assert b"Tavern" in files
     assert words[3:].encode() not in files
+
+
+async def test_the_words_of_a_new_key_outlast_the_connection(
+    app: App, monkeypatch: pytest.MonkeyPatch
+):
+    page = await opened(app)
+    words = await made(page)
+    page.close()
+    page = await opened(app)
+    assert words in page.html
+    await page.act("api_keys.put_away")
+    assert words not in await shown(app)
+    again = await made(page, "Other")
+    await page.act("api_keys.revoke", id=id_of(page, "Other"))
+    assert again not in await shown(app)
+    late = await made(page, "Third")
+    assert late in await shown(app)
+    monkeypatch.setattr("extensions.api_keys.shown.LONGEST", -1.0)
+    assert late not in await shown(app)
+
+
+async def shown(app: App) -> str:
+    """What a page of the same session has, as it comes back."""
+    return (await opened(app)).html
 
 
 async def test_each_right_is_what_it_says(app: App):

@@ -1,11 +1,8 @@
 // Keys: data-key="/" focuses a field, data-key="Escape" presses a button; "Mod+k" is with Ctrl or Command,
 // "Alt+Enter" and "Mod+Shift+m" as they say. Arrows are for what has the focus, if anything has.
 root.toggleAttribute('data-ui-apple', /Mac|iP/.test(navigator.platform));
-const pressed = ({key, ctrlKey, metaKey, altKey, shiftKey}) => {
-  const mod = ctrlKey || metaKey;
-  if (!mod && !altKey) return key;
-  return (mod ? 'Mod+' : '') + (altKey ? 'Alt+' : '') + (shiftKey ? 'Shift+' : '') + (key.length === 1 ? key.toLowerCase() : key);
-};
+const pressed = ({key, ctrlKey, metaKey, altKey, shiftKey}) => !(ctrlKey || metaKey || altKey) ? key :
+  (ctrlKey || metaKey ? 'Mod+' : '') + (altKey ? 'Alt+' : '') + (shiftKey ? 'Shift+' : '') + (key.length === 1 ? key.toLowerCase() : key);
 const composing = ({isComposing, keyCode}) => isComposing || keyCode === 229;    // Safari's key that ends it has only the code
 on('keydown', event => {
   if (composing(event) || event.getModifierState?.('AltGraph')) return;

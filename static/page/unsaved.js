@@ -3,8 +3,11 @@
 const TYPED = '[data-ui-dirty=""], [data-guard]:has([data-unsaved], [aria-invalid=true])';
 const unsaved = () => document.querySelector(TYPED) || [...document.querySelectorAll('[data-guard]')].some(part => part.unsaved?.());
 const values = form => new URLSearchParams(new FormData(form)).toString();
-const kept = (old, drawn) =>                      // until what is typed is what is drawn
-  old.dataset?.uiDirty === '' && (values(old) !== values(drawn) || !delete old.dataset.uiDirty);
+const kept = (old, drawn) => {                    // until what is typed is what is drawn
+  const {uiDirty} = old.dataset ?? {};
+  if (uiDirty === 'sent' && drawn.querySelector('[aria-invalid=true]')) old.dataset.uiDirty = '';     // it was refused, as this says
+  return uiDirty === '' && (values(old) !== values(drawn) || !delete old.dataset.uiDirty);
+};
 on('input', ({target}) => { const form = target.closest?.('form[data-guard]'); if (form) form.dataset.uiDirty = ''; });
 on('htmx:ws:after:message:outgoing', ({target}) => {
   if (target.dataset.uiDirty === undefined) return;
