@@ -88,8 +88,6 @@ class Import extends HTMLElement {
   connectedCallback() {
     this.leaving = new AbortController();
     const {signal} = this.leaving;
-    this.drawn = new MutationObserver(() => this.show());
-    for (const part of [this.bar, this.said]) this.drawn.observe(part, {attributes: true});
     this.addEventListener('click', ({target}) => {
       const wanted = target.closest?.('[data-choose]')?.dataset.choose;
       if (wanted) this.querySelector(wanted === 'folder' ? '[webkitdirectory]' : '[multiple]').click();
@@ -108,18 +106,8 @@ class Import extends HTMLElement {
       this.gather(entries).then(files => this.send(files));
     }, {signal});
   }
-  disconnectedCallback() { this.leaving.abort(); this.drawn.disconnect(); }
+  disconnectedCallback() { this.leaving.abort(); }
   connectedMoveCallback() {}
-  get bar() { return this.querySelector('progress'); }
-  get said() { return this.querySelector('[role=alert]'); }
-  // How far it is and what was wrong; also where the server, which knows neither, draws the page anew.
-  show() {
-    this.bar.value = this.fraction ?? 0;
-    this.bar.hidden = !this.coming;
-    if (this.said.textContent !== (this.wrong ?? '')) this.said.textContent = this.wrong ?? '';
-    this.said.hidden = !this.wrong;
-    this.drawn.takeRecords();
-  }
 
   // What was dropped: files, and all files in folders.
   async gather(entries) {
@@ -141,14 +129,15 @@ class Import extends HTMLElement {
     if (this.coming) { for (const each of files) this.coming.push(each); return; }
     if (!files.length) return;
     this.coming = files;
-    this.fraction = this.wrong = null;
+    const bar = this.querySelector('progress'), said = this.querySelector('[role=alert]');
     const batch = [...crypto.getRandomValues(new Uint8Array(12))].map(byte => byte.toString(16).padStart(2, '0')).join('');
     let sent = 0, all = 0, counted = 0;
     const whole = () => {
       while (counted < files.length) all += files[counted++][1].size;
       return all || 1;
     };
-    this.show();
+    said.hidden = true;
+    bar.hidden = false;
     try {
       for (const [number, [name, file]] of files.entries()) {
         for (let at = 0; at === 0 || at < file.size; at += PART) {
@@ -156,8 +145,7 @@ class Import extends HTMLElement {
           const query = new URLSearchParams({name, at});
           const answer = await fetch(`/ext/conversations/incoming/${batch}/${number}?${query}`, {method: 'POST', body: part, signal: this.leaving.signal});
           if (!answer.ok) throw new Error(await answer.text());
-          this.fraction = (sent += part.size) / whole();
-          this.show();
+          bar.value = (sent += part.size) / whole();
         }
         await this.online();
       }
@@ -165,10 +153,10 @@ class Import extends HTMLElement {
       form.elements.batch.value = batch;
       form.requestSubmit();
     } catch (error) {
-      if (error.name !== 'AbortError') this.wrong = error.message;
+      if (error.name !== 'AbortError') { said.textContent = error.message; said.hidden = false; }
     }
     this.coming = null;
-    this.show();
+    bar.hidden = true;
   }
   // Without a connection the server would never be told that all has come.
   online() {
