@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from kernel.acting import Actions
 from kernel.contract import Refused
 from kernel.outbox import Outbox
+from kernel.returning import Away
 from kernel.sampling import Struct
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST_NOTICE = 1_000
 """Characters; what a page sends may be quoted in it."""
+LEFT = (1000, 1001)
+"""What a browser says that leaves a page (RFC 6455, 7.4.1), and would not come back to it."""
 NEWS = 600
 """Seconds for which a notice is news to a page that comes."""
 
@@ -40,10 +43,14 @@ class Conversation(Struct, frozen=True):
 class Client:
     """One open page; its `path`, decoded, is made of a `tab` and a `subject`."""
 
-    def __init__(self, id: str, principal: str, path: str) -> None:
-        self.id, self.principal, self.path = id, principal, path
-        self.tab, _, self.subject = path.strip("/").partition("/")
+    def __init__(self, id: str, principal: str, path: str, page: str = "") -> None:
+        self.id, self.principal = id, principal
+        self.page = page
+        """The name by which it comes back as it was; empty when it cannot any more."""
+        self.look_at(path)
         self.outbox = Outbox()
+        self.end: Callable[[], asyncio.Task[Any] | None] = lambda: None
+        """Ends its connection, and says whose end to wait for."""
         self.near = False
         """Whether it is a page on this machine itself."""
         self.hear: Callable[[str, str], None] | None = None
@@ -53,15 +60,19 @@ class Client:
         self.shows = -1
         """The contribution that its tab is, so that a restarted one is drawn anew."""
 
+    def look_at(self, path: str) -> None:
+        self.path = path
+        self.tab, _, self.subject = path.strip("/").partition("/")
+
 
 class Connected(Struct, frozen=True):
-    """A page connected."""
+    """A page connected, which is no earlier one that has come back."""
 
     client: Any
 
 
 class Disconnected(Struct, frozen=True):
-    """A page went away."""
+    """A page went away, or lost its connection and did not come back within five minutes."""
 
     client: Any
 
@@ -81,6 +92,7 @@ class Hub:
         self.snapshot: Callable[[Client], Awaitable[None]]
         self.moved: Callable[[Client], Awaitable[None]]
         self.actions, self._kernel = Actions(kernel), kernel
+        self._away = Away(lambda client: kernel.bus.emit(Disconnected(client)))
         self._ids = itertools.count(int(time()))  # Those of an earlier start are smaller.
         self.told = 0
         self._notices = deque[tuple[int, float, str]](maxlen=8)  # to all, of late
@@ -98,7 +110,7 @@ class Hub:
 
     def missed(self, client: Client) -> None:
         """A page may have left while something was done for it: who noted it then hears of that."""
-        if client not in self.clients:
+        if client not in self.clients and not client.page:
             client.outbox.take()
             self._kernel.bus.emit(Disconnected(client))
 
@@ -116,8 +128,8 @@ class Hub:
 
     def go(self, client: Client, path: str) -> None:
         """Make a path, quoted as in a link, the address of a page."""
-        before, client.path = client.path, unquote(path)
-        client.tab, _, client.subject = client.path.strip("/").partition("/")
+        before = client.path
+        client.look_at(unquote(path))
         html = '<span id="page-go" hidden data-path="{}" hx-swap-oob="outerHTML"></span>'
         client.place = html.format(escape(path))
         if client in self.clients:
@@ -132,7 +144,7 @@ class Hub:
         except WebSocketDisconnect:  # It is gone before it was let in.
             return
         path = unquote(socket.query_params.get("path", "/"))  # A browser knows it encoded.
-        client = Client(str(next(self._ids)), principal, path)
+        client = await self._page(principal, path, socket.query_params.get("page", "")[:40])
         client.near = socket.scope.get("spindle.near", False)
         told = socket.query_params.get("told", "")[:20]  # the last notice of which it knows
         for id, at, html in self._notices:
@@ -147,6 +159,21 @@ class Hub:
             while (message := await socket.receive())["type"] != "websocket.disconnect":
                 self.receive(client, message.get("text") or "")
                 await asyncio.sleep(0)  # A flood of messages must not stop the server.
+            if message.get("code") in LEFT:
+                client.page = ""
+
+    async def _page(self, principal: str, path: str, page: str) -> Client:
+        """A new page, or one that has come back, perhaps before its dead wire was noticed."""
+        here = (c for c in self.clients if page and (c.principal, c.page) == (principal, page))
+        if (old := next(here, None)) and (serving := old.end()):
+            await asyncio.wait([serving], timeout=5)
+        if not (client := self._away.back(principal, page)):
+            client = Client(str(next(self._ids)), principal, path, page)
+            self._kernel.bus.emit(Connected(client))
+        client.outbox, client.place = Outbox(), ""
+        if client.path != path:
+            client.look_at(path)
+        return client
 
     def receive(self, client: Client, text: str) -> None:
         """Carry out one message of a page, in a task of its own."""
@@ -162,7 +189,6 @@ class Hub:
         self, client: Client, send: Callable[[list[bytes]], Awaitable[None]]
     ) -> AsyncGenerator[None]:
         self.clients.add(client)
-        self._kernel.bus.emit(Connected(client))
         serving = asyncio.current_task()
 
         def behind() -> None:
@@ -174,11 +200,16 @@ class Hub:
         sender = asyncio.create_task(work, name=f"outbox:{client.id}")
         stalled = leaving = False
 
-        def hang_up(sender: "asyncio.Task[None]") -> None:
-            nonlocal stalled  # A page that takes nothing for 15 s, or is gone, is let go.
-            if serving and not leaving and not sender.cancelled():
-                stalled = serving.cancel()
+        def end() -> asyncio.Task[Any] | None:
+            nonlocal stalled
+            stalled = bool(serving and serving.cancel())
+            return serving
 
+        def hang_up(sender: "asyncio.Task[None]") -> None:
+            if not leaving and not sender.cancelled():
+                end()  # A page that takes nothing for 15 s, or is gone, is let go.
+
+        client.end = end
         sender.add_done_callback(hang_up)
         try:
             yield
@@ -190,7 +221,7 @@ class Hub:
             self.clients.discard(client)
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
-            self._kernel.bus.emit(Disconnected(client))
+            self._away.left(client)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

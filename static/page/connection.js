@@ -1,5 +1,5 @@
-// The connection: its address follows this page's, its state is html[data-ui-link].
-let tries = 0, heard, patience, link;            // when the server last said something, how long it may not, and the connection
+// The connection: its address follows this page's, its state is html[data-ui-link]; by its own name a page comes back as it was.
+let page = crypto.getRandomValues(new Uint32Array(3)).join('-'), tries = 0, heard, patience, link;        // heard: when, patience: how long it may be silent
 on('htmx:ws:before:message:incoming', ({detail}) => {
   heard = Date.now();
   if (!detail.message.data) { detail.cancelled = true; if (patience > 40_000) resume(); patience = 40_000; }    // the page has all that it shows
@@ -18,7 +18,7 @@ for (const name of ['visibilitychange', 'online', 'pageshow']) addEventListener(
 on('htmx:ws:before:connection', ({detail}) => {
   link = detail.connection; link.began = Date.now();
   const url = new URL('/ws', location.href.replace('http', 'ws'));
-  url.search = new URLSearchParams({path: location.pathname, told: sessionStorage.told ??= at('toasts').dataset.told});     // what all were told since follows
+  url.search = new URLSearchParams({path: location.pathname, page, told: sessionStorage.told ??= at('toasts').dataset.told});     // what all were told since follows
   detail.connection.url = url.href;
 });
 on('htmx:ws:after:connection', () => {
