@@ -108,6 +108,8 @@ async def test_a_card_comes_in_is_changed_goes_and_returns(tmp_path: Path, envir
             await page.fill("#characters-persona-name", name)
             await page.get_by_role("button", name="Add", exact=True).click()
             await expect(page.locator(f"#characters-persona-of-{name}")).to_be_visible()
+            await expect(page.locator("#characters-persona-name")).to_have_value("")
+            await expect(page.locator("#characters-persona-name")).to_be_focused()
         await page.click("#characters-persona-of-Bea > summary")
         await page.fill("#characters-persona-of-Bea-about", "Half a thought")
         await page.click("#characters-persona-of-Ash > summary")

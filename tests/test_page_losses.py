@@ -41,6 +41,37 @@ async def test_a_form_that_was_saved_into_a_dead_wire_is_not_saved(tmp_path: Pat
         assert await asks_to_leave(page)
 
 
+async def test_a_save_whose_answer_was_lost_is_a_save(tmp_path: Path):
+    wires, deaf = list[WebSocketRoute](), asyncio.Event()
+
+    def through(wire: WebSocketRoute) -> None:
+        wires.append(wire)
+        server = wire.connect_to_server()
+        server.on_message(lambda words: None if deaf.is_set() else wire.send(words))
+
+    async with behind_a_wire(tmp_path) as (_, context, link):
+        page = await context.new_page()
+        await page.route_web_socket(re.compile("/ws"), through)
+        await page.goto(link)
+        await page.goto(f"{link.split('?')[0]}characters")
+        await expect(page.locator("html")).to_have_attribute("data-ui-link", "online")
+        await add(page, "Ash")
+        ash = page.locator("#characters-persona-of-Ash")
+        await ash.locator("summary").click()
+        for words in ("Half a thought", "A thought"):
+            await page.fill("#characters-persona-of-Ash-about", words)
+            deaf.set()
+            await ash.get_by_role("button", name="Save", exact=True).click()
+            while not any(words in f.read_text() for f in (tmp_path / "data").rglob("Ash.*")):
+                await asyncio.sleep(0.01)
+            assert await ash.locator("form[data-ui-dirty]").count() == 1, "nobody said that it is"
+            await wires[-1].close(code=1006)
+            deaf.clear()
+            await expect(ash.locator("form[data-ui-dirty]")).to_have_count(0)
+            assert not await asks_to_leave(page)
+            await expect(ash.get_by_role("status")).to_have_text("")
+
+
 async def add(page: Page, name: str) -> None:
     box = page.locator("#characters-persona-name")
     if not await box.is_visible():

@@ -109,7 +109,7 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.on(TellEverywhere)(lambda a, client: lore.everywhere(client, a.id, a.on))
     ext.on(SetFree)(lambda a, client: lore.set_free(client, a.id, a.stamp, a.rest))
     ext.on(TakeIn)(lambda a, client: lore.take_in(client, a.id, a.world, a.stamp, a.rest))
-    ext.on(NewPersona)(lambda a, _: desk.new_persona(a.name, a.description))
+    ext.on(NewPersona)(lambda a, client: desk.new_persona(client, a.name, a.description))
     ext.on(KeepPersona)(desk.keep_persona)
     ext.on(DeletePersona)(lambda a, client: desk.delete_persona(client, a.id))
     ext.on(ChoosePersona)(lambda a, _: desk.choose_persona(a.id))

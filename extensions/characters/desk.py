@@ -114,8 +114,9 @@ class Desk:
 
     # --- personas -------------------------------------------------------------------------
 
-    async def new_persona(self, name: str, description: str) -> None:
+    async def new_persona(self, client: Client, name: str, description: str) -> None:
         await self._library.change(self._library.people.create, name, description)
+        self._pages.tell_next_persona(client)
         self._changed()
 
     async def keep_persona(self, action: KeepPersona, client: Client) -> None:

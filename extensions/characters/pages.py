@@ -137,6 +137,10 @@ class Pages:
         html = self._ext.render("_persona_stamp.html", id=persona.id, stamp=stamp, changed=True)
         self._ext.push_html(html, client)
 
+    def tell_next_persona(self, client: Client) -> None:
+        """The form for a persona, empty: the one that was typed into it is there."""
+        self._ext.push_html(self._ext.render("_persona_new.html", again=True), client)
+
     def tell_everywhere(self, client: Client, id: str) -> None:
         """The switch of a lorebook that is told everywhere; what is typed below it stays."""
         world = {"id": id, "everywhere": id in self._library.everywhere}

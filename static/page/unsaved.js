@@ -1,7 +1,7 @@
 // What is typed into form[data-guard] and is not saved, data-ui-dirty, is kept when the form is drawn anew; leaving it asks.
 // What is sent (data-ui-dirty="sent") is taken to be saved, unless a notice, the form or the end of the connection says otherwise.
 const unsaved = () => document.querySelector('[data-ui-dirty=""], [data-guard]:has([data-unsaved], [aria-invalid=true])') || [...document.querySelectorAll('[data-guard]')].some(part => part.unsaved?.());
-const values = form => new URLSearchParams(new FormData(form)).toString();
+const values = form => new URLSearchParams([...new FormData(form)].filter(([name]) => name !== 'stamp')).toString();      // of which nobody types the stamp
 const kept = (old, drawn) => {                    // until what is typed is what is drawn
   const {uiDirty} = old.dataset ?? {};
   if (uiDirty === 'sent' && drawn.querySelector('[aria-invalid=true]')) old.dataset.uiDirty = '';     // it was refused, as this says
