@@ -47,7 +47,8 @@ class Client:
         self.id, self.principal = id, principal
         self.page = page
         """The name by which it comes back as it was; empty when it cannot any more."""
-        self.look_at(path)
+        self.path = path
+        self.tab, _, self.subject = path.strip("/").partition("/")
         self.outbox = Outbox()
         self.end: Callable[[], asyncio.Task[Any] | None] = lambda: None
         """Ends its connection, and says whose end to wait for."""
@@ -59,10 +60,6 @@ class Client:
         """What tells the page the address that it was sent to last."""
         self.shows = -1
         """The contribution that its tab is, so that a restarted one is drawn anew."""
-
-    def look_at(self, path: str) -> None:
-        self.path = path
-        self.tab, _, self.subject = path.strip("/").partition("/")
 
 
 class Connected(Struct, frozen=True):
@@ -128,8 +125,8 @@ class Hub:
 
     def go(self, client: Client, path: str) -> None:
         """Make a path, quoted as in a link, the address of a page."""
-        before = client.path
-        client.look_at(unquote(path))
+        before, client.path = client.path, unquote(path)
+        client.tab, _, client.subject = client.path.strip("/").partition("/")
         html = '<span id="page-go" hidden data-path="{}" hx-swap-oob="outerHTML"></span>'
         client.place = html.format(escape(path))
         if client in self.clients:
@@ -172,7 +169,8 @@ class Hub:
             self._kernel.bus.emit(Connected(client))
         client.outbox, client.place = Outbox(), ""
         if client.path != path:
-            client.look_at(path)
+            client.path = path
+            client.tab, _, client.subject = path.strip("/").partition("/")
         return client
 
     def receive(self, client: Client, text: str) -> None:

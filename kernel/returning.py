@@ -24,6 +24,7 @@ class Away:
         if not client.page:
             return self._gone(client)
         key = client.principal, client.page
+        self._end(*key)  # Two connections that came at once are two pages.
         self._pages[key] = client, asyncio.get_running_loop().call_later(STAYS, self._end, *key)
         if len(self._pages) > MOST:
             self._end(*next(iter(self._pages)))

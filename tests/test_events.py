@@ -9,7 +9,6 @@ import pytest
 
 from kernel import api
 from kernel.bus import Bus
-from kernel.clients import Client
 from kernel.contract import Turn
 from kernel.jobs import Job, JobProgress, Jobs
 from kernel.starting import start_enabled
@@ -68,7 +67,8 @@ async def toggled(app: App) -> None:
 
 
 async def connected(app: App) -> None:
-    async with app.kernel.hub._connected(Client("1", "page", "/"), _nowhere):
+    hub = app.kernel.hub
+    async with hub._connected(await hub._page("page", "/", ""), _nowhere):
         pass
 
 

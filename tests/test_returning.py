@@ -9,6 +9,7 @@ from websockets.asyncio.client import ClientConnection
 
 from kernel import returning
 from kernel.clients import LEFT, Client, Connected, Disconnected
+from kernel.returning import Away
 from kernel.testing import running
 from tests.sockets import Served, serving
 
@@ -135,6 +136,17 @@ async def test_of_too_many_the_oldest_is_gone(door: Door, monkeypatch: pytest.Mo
     assert await door.went() is clients[0]
     async with door.page("/settings&page=c"):
         await door.app.until(lambda: door.clients == {clients[2]})
+
+
+async def test_of_two_with_one_name_the_later_one_may_come_back():
+    gone = list[Client]()
+    away, one, other = Away(gone.append), *(Client(id, "me", "/", "name") for id in "12")
+    away.left(one)
+    away.left(other)
+    assert gone == [one]
+    assert away.back("me", "name") is other
+    assert away.back("me", "name") is None
+    assert gone == [one]
 
 
 async def test_where_it_is_when_it_comes_back_is_what_it_says(door: Door):

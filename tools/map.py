@@ -56,7 +56,7 @@ KERNEL: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "The page": (
         "Panels become HTML, an outbox for each page carries it, actions come back.",
-        ("app", "pages", "compiled", "clients", "outbox", "acting", "assets"),
+        ("app", "pages", "compiled", "clients", "returning", "outbox", "acting", "assets"),
     ),
     "The door": (
         "What is asked goes through the checks first, whoever asks.",
