@@ -50,14 +50,16 @@ class Client:
         self.path = path
         self.tab, _, self.subject = path.strip("/").partition("/")
         self.outbox = Outbox()
+        self.lost = False
+        """Whether it has no connection and may come back: what it is told now is not heard."""
         self.end: Callable[[], asyncio.Task[Any] | None] = lambda: None
         """Ends its connection, and says whose end to wait for."""
         self.near = False
         """Whether it is a page on this machine itself."""
         self.hear: Callable[[str, str], None] | None = None
         """Who acts without a page hears here what it would be told: the sentence and its kind."""
-        self.place = ""
-        """What tells the page the address that it was sent to last."""
+        self.place, self.before = "", path
+        """What tells the page the address that it was sent to last, and where it was then."""
         self.shows = -1
         """The contribution that its tab is, so that a restarted one is drawn anew."""
 
@@ -121,17 +123,19 @@ class Hub:
         html = self._kernel.pages.render("_toast.html", **said)
         if isinstance(to, Everyone):
             self._notices.append((self.told, time(), html))
+        if isinstance(to, Client) and to.lost:
+            to.outbox.put("kernel", html)
         self.push("kernel", html, to)
 
     def go(self, client: Client, path: str) -> None:
         """Make a path, quoted as in a link, the address of a page."""
-        before, client.path = client.path, unquote(path)
+        client.before, client.path = client.path, unquote(path)
         client.tab, _, client.subject = client.path.strip("/").partition("/")
         html = '<span id="page-go" hidden data-path="{}" hx-swap-oob="outerHTML"></span>'
         client.place = html.format(escape(path))
         if client in self.clients:
             client.outbox.put("kernel", client.place, "go")
-            if client.path != before:
+            if client.path != client.before:
                 self._spawn(self.moved(client))
 
     async def serve(self, socket: WebSocket, principal: str) -> None:
@@ -167,9 +171,11 @@ class Hub:
         if not (client := self._away.back(principal, page)):
             client = Client(str(next(self._ids)), principal, path, page)
             self._kernel.bus.emit(Connected(client))
-        client.outbox, client.place = Outbox(), ""
-        if client.path != path:
-            client.path = path
+        client.lost = False
+        if client.place and client.path != path == client.before:  # It never heard of that.
+            client.outbox.put("kernel", client.place, "go")
+        elif client.path != path:
+            client.path, client.place = path, ""
             client.tab, _, client.subject = path.strip("/").partition("/")
         return client
 
@@ -215,8 +221,11 @@ class Hub:
             if not stalled:
                 raise
         finally:
-            leaving = True
+            leaving = client.lost = True
             self.clients.discard(client)
+            client.outbox = (
+                Outbox()
+            )  # What it is told now waits for it; what it shows is drawn anew.
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
             self._away.left(client)

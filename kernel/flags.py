@@ -1,7 +1,6 @@
 """The command line: the kernel's flags, those of extensions, and CMD_FLAGS.txt before both."""
 
 import argparse
-import difflib
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ from kernel import __version__
 from kernel.discovery import Discovery
 from kernel.logs import discreet
 from kernel.manifest import Command, Flag, Manifest
+from kernel.oldflags import dashed, modern, no_such
 from kernel.remembered import Remembered
 from kernel.sampling import Struct
 
@@ -68,6 +68,8 @@ class Flags(Struct, frozen=True):
     verbose: bool = False
     extensions: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict[str, dict[str, Any]])
     """By extension, what was said of its own flags (and the manifest's defaults)."""
+    notes: str = ""
+    """Lines for the start: what was left out of it, and why."""
 
 
 def parse(
@@ -79,18 +81,20 @@ def parse(
     """
     parser, said, file = _Parser(allow_abbrev=False), argparse.Namespace(), root / "CMD_FLAGS.txt"
     try:
-        lines = file.read_text("utf-8-sig").splitlines() if file.exists() else []
-        lines = [line.strip().rstrip("\\") for line in lines]
+        data = file.read_bytes() if file.exists() else b""
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        lines = [line.strip().rstrip("\\") for line in text.splitlines()]
         text = " ".join(line for line in lines if not line.startswith("#"))
         lexer = shlex.shlex(text, posix=True)
         lexer.whitespace_split, lexer.commenters = True, ""
         lexer.escape = "" if os.name == "nt" else lexer.escape  # There it parts folders.
-        always = [*lexer]
+        always, argv = dashed([*lexer]), dashed(argv)
+    except UnicodeError:
+        parser.error(f"{file.name} is not UTF-8. Save it as UTF-8.")
     except ValueError as error:
         parser.error(f"{file.name} cannot be read ({error}). Correct it.")
-    always, argv = _dashed(always), _dashed(argv)
     manifests = _manifests(always, argv, root, folders, memory or Remembered())
-    names = [each.name for _, each in _commands(manifests)]
+    notes, names = "", [each.name for _, each in _commands(manifests)]
     command = next((c for c in _commands(manifests) if c[1].name in argv[:1]), None)
     if command or "serve" in argv[:1]:
         argv = argv[1:]
@@ -101,9 +105,9 @@ def parse(
         _add_files(files)
         files.parse_known_args(always, said)
     else:
-        _read(parser, always, said, f"In {file.name}: ", names)
+        notes = _read(parser, always, said, f"In {file.name}: ", names)
     _below(said, root)
-    _read(parser, argv, said, "", names)
+    notes += _read(parser, argv, said, "", names)
     values = vars(said)
     extensions: dict[str, dict[str, Any]] = {}
     for name in [name for name in values if ":" in name]:  # a command's own belong to nobody
@@ -115,6 +119,8 @@ def parse(
         values |= {"owner": command[0], "code": command[1].code, "arguments": arguments}
         return msgspec.convert(values, Flags)
     values["only"] = () if values["safe_mode"] else values["only"]
+    if values["only"]:
+        notes += f"By --extensions only these and what they need run: {', '.join(values['only'])}\n"
     if (secret := values.pop("password_file")) and values["password"]:
         parser.error("--password and --password-file exclude each other. Leave one out.")
     elif secret:
@@ -132,7 +138,7 @@ def parse(
         parser.error("--insecure-no-auth and a password exclude each other. Leave one out.")
     if bool(values["tls_cert"]) != bool(values["tls_key"]):
         parser.error("--tls-cert and --tls-key belong together. Give both.")
-    return msgspec.convert({**values, "extensions": extensions}, Flags)
+    return msgspec.convert({**values, "extensions": extensions, "notes": notes}, Flags)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -143,11 +149,6 @@ class _Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         return "\n".join(map(discreet, super().format_help().split("\n")))
-
-
-def _dashed(argv: Sequence[str]) -> Sequence[str]:
-    """Flags that are written with underscores, as older programs have them, with dashes."""
-    return [re.sub("^--[^=]+", lambda flag: flag[0].replace("_", "-"), word) for word in argv]
 
 
 def _manifests(
@@ -259,10 +260,10 @@ def _add(group: Any, id: str, flag: Flag) -> None:
     options["help"] = flag.help.replace("%", "%%")
     if flag.type == "bool":
         options |= {"action": "store_const", "const": True}
-    elif flag.type == "list":
-        options |= {"nargs": "+", "metavar": flag.metavar or None}
     else:
-        options |= {"type": TYPES.get(flag.type, str), "metavar": flag.metavar or None}
+        nargs = "+" if flag.type == "list" else "?" if flag.alone else None
+        options |= {"nargs": nargs, "const": flag.alone, "metavar": flag.metavar or None}
+        options["type"] = TYPES.get(flag.type, str)
     try:
         group.add_argument(f"--{flag.name}", **options)
     except argparse.ArgumentError:
@@ -271,18 +272,19 @@ def _add(group: Any, id: str, flag: Flag) -> None:
 
 def _read(
     parser: _Parser, argv: Sequence[str], said: argparse.Namespace, where: str, commands: list[str]
-) -> None:
+) -> str:
+    """Take up what is said there; answers a line on what of it was left out, if anything."""
     parser.where = where
-    _, strange = parser.parse_known_args(argv, said)
-    if strange:
-        flag = strange[0].partition("=")[0]
-        known = [option for action in parser._actions for option in action.option_strings]
-        if flag in commands:
-            parser.error(f"A command comes first: python server.py {flag}")
-        close = difflib.get_close_matches(flag, [*known, *commands], 1)
-        hint = f"Did you mean {close[0]}?" if close else "See --help."
-        what = "flag" if flag.startswith("-") else "command"
-        parser.error(f"There is no {what} {flag}. {hint}")
+    known = [option for action in parser._actions for option in action.option_strings]
+    words, left_out, wrong = modern(argv, known)
+    _, strange = parser.parse_known_args(words, said)
+    if strange and strange[0] in commands:
+        parser.error(f"A command comes first: python server.py {strange[0]}")
+    flags = [word.partition("=")[0] for word in strange if word.startswith("--")]
+    wrong += [no_such(word, [*known, *commands]) for word in flags or strange[:1]]
+    if wrong:
+        parser.exit(2, "".join(f"{discreet(where + each)}\n" for each in wrong))
+    return left_out and f"{where}{left_out}\n"
 
 
 def _below(said: argparse.Namespace, root: Path) -> None:

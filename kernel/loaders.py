@@ -17,6 +17,7 @@ from kernel.points import Point, Registry
 
 PACE = 0.1
 """Seconds between two words of how far a step of a load is."""
+IDLE = "none; --extensions or --safe-mode may be why"
 
 
 class Generation(Protocol):
@@ -188,7 +189,7 @@ def loader_for(path: Path, wish: str, registry: Registry, failed: Failed) -> tup
                 return entry.owner, entry.value
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             failed(entry.owner, f"loader {entry.value.id}", error)
-    known = ", ".join(each.value.id if wish else each.value.label for each in entries) or "none"
+    known = ", ".join(each.value.id if wish else each.value.label for each in entries) or IDLE
     if wish:
         raise NoModel(f"There is no loader {wish}; running: {known}. Choose one of these.")
     raise NoModel(f"No running loader takes this file (running: {known}). See Settings.")

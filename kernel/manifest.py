@@ -79,6 +79,8 @@ class Flag(Table, frozen=True):
     type: str = "bool"
     metavar: str = ""
     default: Any = None
+    alone: str | None = None
+    """What it means without a value; without this it needs one."""
 
 
 class Argument(Table, frozen=True):

@@ -6,12 +6,11 @@ from typing import Any, cast
 from msgspec import UNSET, Struct, UnsetType
 
 from kernel.checks import unknown
+from kernel.oldflags import table
 from kernel.yamltext import at
 
 Tree = dict[str, Any]
 SECTIONS = ("server", "model", "api", "appearance", "extensions")
-
-
 NO_NAME = "{} is no name of an extension. Names are words; put others in quotes."
 
 
@@ -31,6 +30,11 @@ def strays(tree: Tree) -> dict[str, str]:
     """What has a section and is none that anybody reads: its place, and a sentence."""
     others = {name for name in _named(tree) if not isinstance(name, str)}
     found = {str(name): unknown(name, SECTIONS, "section") for name in tree if name not in SECTIONS}
+    old = table("settings") if len(found) > 1 else dict[str, Any]()
+    foreign = [name for name in found if name in old.get("names", ())]
+    if len(foreign) > 1:
+        found = {n: why for n, why in found.items() if n not in foreign and "-" not in n}
+        found[f"{foreign[0]} and others"] = old["said"]
     said = {name: json.dumps(name, default=str).strip('"') for name in others}  # null, not None
     return found | {f"extensions.{name}": NO_NAME.format(name) for name in said.values()}
 

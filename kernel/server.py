@@ -29,6 +29,7 @@ from kernel.keyring import Keyring
 from kernel.listener import ACCEPTED, listen, own_names
 from kernel.logs import discreet
 from kernel.manager import Kernel
+from kernel.oldflags import table
 from kernel.origins import Api
 from kernel.ports import also
 from kernel.records import LEADS, Access
@@ -91,9 +92,9 @@ def kernel_of(flags: Flags, memory: Remembered | None = None) -> Kernel:
         memory=memory,
     )
     kernel.discover()
-    for id in (*(flags.only or ()), *flags.without):
-        if id not in kernel.records:
-            raise Refused(unknown(id, kernel.records, "extension"))
+    if strange := sorted({*(flags.only or ()), *flags.without} - kernel.records.keys()):
+        old, known = table("extensions"), kernel.records
+        raise Refused(" ".join(old.get(id) or unknown(id, known, "extension") for id in strange))
     kernel.without = set(flags.without)
     kernel.only = None if flags.only is None else {*flags.only, LEADS}
     return kernel
@@ -108,11 +109,10 @@ async def serve(flags: Flags, memory: Remembered) -> None:
         address = _address(listener, flags)
         with suppress(OSError):  # For who starts a second one.
             write(kernel.data / "address", address.encode())
-        sign_in = partial(kernel.pages.render, "token.html")
         door = partial(
             Security,
             keyring=keyring,
-            sign_in=sign_in,
+            sign_in=partial(kernel.pages.render, "token.html"),
             port=listener.getsockname()[1],
             hosts=flags.allowed_host,
             listens=bool(flags.listen),
@@ -167,7 +167,7 @@ def _elsewhere(address: str, flags: Flags) -> list[str]:
 def _greet(kernel: Kernel, address: str, elsewhere: list[str], token: str, flags: Flags) -> None:
     link = f"{address}/?token={token}" if token else f"{address}/"
     once = " The link opens once; later, just the address." if token else ""
-    print(f"Spindle {__version__} is ready.{once}\n\n    {link}\n")
+    print(f"{flags.notes}Spindle {__version__} is ready.{once}\n\n    {link}\n")
     if elsewhere:
         means = "and nobody needs a password," if flags.insecure_no_auth else "with the password,"
         print(f"Other machines reach it, {means} at {', '.join(elsewhere)}\n")

@@ -8,6 +8,7 @@ import pytest
 
 from kernel import __version__
 from kernel.flags import Flags, parse
+from kernel.oldflags import table
 from kernel.server import FOLDERS, ROOT
 
 
@@ -35,6 +36,7 @@ def test_every_flag(tmp_path: Path) -> None:
         environments_dir=Path("e"), model="m", loader="l", only=("a", "b"), strict=True,
         password="hunter2", tls_cert=Path("c"), tls_key=Path("k"),
         allowed_host=("x", "y"), no_browser=True, verbose=True,
+        notes="By --extensions only these and what they need run: a, b\n",
     )  # fmt: skip
 
 
@@ -95,7 +97,9 @@ def test_safe_mode(tmp_path: Path) -> None:
         ("--tls-cert a", "belong together"),
         ("--port 70000", "up to 65535"),
         ("--port -1", "up to 65535"),
-        ("--lisen", "There is no flag --lisen. Did you mean --listen?"),
+        ("--pasword x", "There is no flag --pasword. See --help."),
+        ("--lisen", "There is no flag --lisen. See --help."),
+        ("--strit", "There is no flag --strit. Did you mean --strict?"),
         ("--data-folder=x", "There is no flag --data-folder. Did you mean --data-dir?"),
         ("--xyzzy", "See --help."),
         ("--setup", "--setup-only?"),
@@ -118,6 +122,16 @@ def test_a_file_of_flags_that_cannot_be_read(
     (tmp_path / "CMD_FLAGS.txt").write_text("--password 'x")
     said = "CMD_FLAGS.txt cannot be read (No closing quotation). Correct it."
     assert refusal(capsys, tmp_path) == said
+    (tmp_path / "CMD_FLAGS.txt").write_bytes("--model Übung".encode("latin-1"))
+    assert refusal(capsys, tmp_path) == "CMD_FLAGS.txt is not UTF-8. Save it as UTF-8."
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
+def test_a_file_of_flags_in_what_editors_and_powershell_write(
+    tmp_path: Path, encoding: str
+) -> None:
+    (tmp_path / "CMD_FLAGS.txt").write_bytes("# mine\r\n--model Übung\r\n".encode(encoding))
+    assert parse([], tmp_path).model == "Übung"
 
 
 def test_a_password_file_of_an_editor_that_marks_its_text(tmp_path: Path) -> None:
@@ -195,8 +209,9 @@ def test_cmd_flags_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         "--extensions a b\n--listen --password x\n"
     )
     assert parse(["--port", "9000", "--extensions", "c"], tmp_path) == Flags(
-        listen="0.0.0.0", port=9000, model="a model", only=("c",), password="x"
-    )
+        listen="0.0.0.0", port=9000, model="a model", only=("c",), password="x",
+        notes="By --extensions only these and what they need run: c\n",
+    )  # fmt: skip
     assert "stray" in refusal(capsys, tmp_path, "stray"), "not taken for what the file left open"
     (tmp_path / "CMD_FLAGS.txt").write_text("--data_dir=a_folder --model a_model")
     assert parse([], tmp_path) == Flags(data_dir=tmp_path / "a_folder", model="a_model")
@@ -250,3 +265,108 @@ def test_flags_of_extensions_are_read_without_importing(
     shown = capsys.readouterr().out
     assert "Text to speech:" in shown
     assert "Who; 100%" in shown
+
+
+def old(tmp_path: Path, line: str) -> Flags:
+    """What a line of text-generation-webui's CMD_FLAGS.txt means with the extensions as shipped."""
+    (tmp_path / "CMD_FLAGS.txt").write_text(line)
+    return parse([], tmp_path, FOLDERS)
+
+
+def test_old_flags_with_another_name_here_are_taken(tmp_path: Path) -> None:
+    flags = old(
+        tmp_path,
+        "--listen-port 7861 --ssl-keyfile=k --ssl_certfile c --nowebui --api --api-port 5001"
+        " --cpu --low-vram --no_flash_attn --model m",
+    )
+    assert (flags.port, flags.model, flags.no_browser) == (7861, "m", True)
+    assert (flags.tls_key, flags.tls_cert) == (tmp_path / "k", tmp_path / "c")
+    assert flags.extensions["legacy_api"]["api-blocking-port"] == 5001
+    given = flags.extensions["llama_cpp"]
+    assert (given["gpu-layers"], given["no-kv-offload"], given["flash-attn"]) == (0, True, "off")
+    assert flags.notes == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "means"),
+    [("--flash-attn --api", "on"), ("--flash-attn=off", "off"), ("--flash-attn auto", "auto")],
+)
+def test_a_flag_may_mean_something_alone(tmp_path: Path, line: str, means: str) -> None:
+    assert old(tmp_path, line).extensions["llama_cpp"]["flash-attn"] == means
+
+
+def test_old_flags_that_mean_nothing_are_left_out_in_one_line(tmp_path: Path) -> None:
+    flags = old(
+        tmp_path,
+        "--chat --auto-launch --gpu-memory 10 8 --model 'a model' --wbits=4 --n_gqa -1"
+        " --notebook --groupsize 128 --lora a b",
+    )
+    assert flags.model == "a model"
+    assert flags.extensions["loras"] == {"lora": ["a", "b"]}
+    assert flags.notes == (
+        "In CMD_FLAGS.txt: Left out, as it means nothing here: --chat, --notebook (the page has "
+        "all of it); --auto-launch (the page opens by itself); --gpu-memory (each loader places a "
+        "model itself); --wbits, --groupsize (for a loader that is not here); --n-gqa (the "
+        "model's file says it).\n"
+    )
+
+
+def test_all_flags_that_cannot_be_are_named_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "CMD_FLAGS.txt").write_text(
+        "--gradio-auth ada:hunter2 --prot 80 --chat --share --model m --load-in-4bit --xyzzy 3"
+    )
+    said = refusal(capsys, tmp_path).split("\n")
+    assert [line.partition(". ")[0] for line in said] == [
+        "In CMD_FLAGS.txt: --gradio-auth: A password stands alone here, without a name",
+        "In CMD_FLAGS.txt: --share: Spindle makes no tunnel to the internet",
+        "In CMD_FLAGS.txt: --load-in-4bit: Transformers keeps weights as they are here",
+        "In CMD_FLAGS.txt: There is no flag --prot",
+        "In CMD_FLAGS.txt: There is no flag --xyzzy",
+    ]
+    assert said[3].endswith("Did you mean --port?")
+    assert "hunter2" not in "".join(said)
+
+
+@pytest.mark.parametrize("flag", ["--listen-host", "--api-key", "--multi-user", "--user-data-dir"])
+def test_what_would_change_who_may_come_in_or_what_is_meant_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    said = refusal(capsys, tmp_path, flag, "x")
+    assert said.startswith(f"{flag}: ")
+    assert "Did you mean" not in said
+
+
+def test_an_old_flag_that_an_extension_has_is_that_extensions(tmp_path: Path) -> None:
+    folder = tmp_path / "extensions" / "quant"
+    folder.mkdir(parents=True)
+    (folder / "extension.toml").write_text(
+        '[[flags]]\nname = "wbits"\nhelp = "bits"\ntype = "int"\n'
+        '[[flags]]\nname = "share"\nhelp = "share it"\n'
+    )
+    flags = parse(["--wbits", "4", "--share"], tmp_path, [folder.parent])
+    assert flags.extensions == {"quant": {"wbits": 4, "share": True}}
+    assert flags.notes == ""
+
+
+def test_what_an_old_flag_became_may_be_an_extensions_that_is_not_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refusal(capsys, tmp_path, "--cpu") == "There is no flag --cpu. See --help."
+
+
+def test_a_command_has_no_old_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "extensions" / "loom"
+    folder.mkdir(parents=True)
+    (folder / "extension.toml").write_text(COMMANDS)
+    assert "There is no flag --chat." in refusal(capsys, tmp_path, "weave", "red", "--chat")
+
+
+def test_the_table_of_old_flags_says_one_thing_of_each() -> None:
+    entries = table("flags")
+    names = [name for entry in entries for name in entry["names"].split()]
+    assert len(names) == len({*names}) > 100
+    assert not [name for name in names if not re.fullmatch("--[a-z][a-z0-9-]+", name)]
+    assert all({*entry} - {"names", "values"} < {"now", "gone", "refused"} for entry in entries)
+    assert all(len({*entry} - {"names", "values"}) == 1 for entry in entries)

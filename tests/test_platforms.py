@@ -40,7 +40,7 @@ def test_a_backslash_of_windows_stays_in_a_path(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "CMD_FLAGS.txt").write_text(line)
     monkeypatch.setattr(flags, "os", type("Windows", (), {"name": "nt"}))
     read: list[list[str]] = []
-    monkeypatch.setattr(flags, "_dashed", lambda words: read.append([*words]) or [])
+    monkeypatch.setattr(flags, "dashed", lambda words: read.append([*words]) or [])
     flags.parse([], tmp_path)
     assert read[0] == ["--model-dir", "C:\\models", "--lora-dir", "D:\\my loras"]
 

@@ -68,6 +68,15 @@ async def test_a_page_that_lost_its_connection_comes_back_as_it_was(door: Door):
     assert await door.went() is client
 
 
+async def test_what_it_was_told_meanwhile_it_hears(door: Door):
+    async with door.page("/settings&page=one") as socket:
+        client = await door.came()
+        await door.lose(socket)
+    door.app.kernel.hub.tell("That cannot be.", client)
+    async with door.page("/settings&page=one") as socket:
+        await said(socket, "That cannot be")
+
+
 async def test_it_comes_back_before_its_old_connection_is_known_to_be_dead(door: Door):
     async with door.page("/settings&page=one") as old:
         client = await door.came()
@@ -149,12 +158,16 @@ async def test_of_two_with_one_name_the_later_one_may_come_back():
     assert gone == [one]
 
 
-async def test_where_it_is_when_it_comes_back_is_what_it_says(door: Door):
+async def test_where_it_was_sent_meanwhile_it_hears_unless_it_is_elsewhere(door: Door):
     async with door.page("/settings&page=one") as socket:
         client = await door.came()
         await door.lose(socket)
-    door.app.kernel.hub.go(client, "/settings/about")  # A page that never hears of it.
+    door.app.kernel.hub.go(client, "/settings/about")
     door.app.kernel.hub.missed(client)
+    async with door.page("/settings&page=one") as socket:
+        assert "About" in await said(socket, 'data-path="/settings/about".*<main.*</main>')
+        assert client.subject == "about"
+        await door.lose(socket)
     async with door.page("/settings/access&page=one") as socket:
         await said(socket, "<main.*</main>")
         assert (client.path, client.subject) == ("/settings/access", "access")

@@ -58,6 +58,17 @@ async def test_a_signal_ends_it_in_peace(tmp_path: Path, how: tuple[signal.Signa
     assert not (data / "chats.sqlite3-wal").exists()
 
 
+async def test_what_flags_leave_out_is_told_at_the_start(tmp_path: Path):
+    data = tmp_path / "data"
+    witness(data)
+    flags = ("--extensions", "witness", "--chat", "--wbits", "4")
+    async with live(data, tmp_path, *flags) as server:
+        assert await server.kill(signal.SIGTERM) == 0, server.said
+    left_out = "--chat (the page has all of it); --wbits (for a loader that is not here)"
+    assert f"Left out, as it means nothing here: {left_out}.\n" in server.said
+    assert "By --extensions only these and what they need run: witness\n" in server.said
+
+
 async def test_what_starts_and_stops_is_logged_and_a_stranger_in_the_settings_told(tmp_path: Path):
     data = tmp_path / "data"
     witness(data)
@@ -357,6 +368,9 @@ def run(*flags: str) -> "subprocess.CompletedProcess[str]":
         (("--settings", "/nope/settings.yaml"), "There is no /nope"),
         (("--model-dir", "/nope/models"), "There is no folder /nope/models for models. Make it"),
         (("--extensions", "chta"), "did you mean “chat”"),
+        (("--extensions", "openai"), "the API of OpenAI is on by itself. --extensions runs those"),
+        (("--extensions", "chta", "gallery"), "“gallery”: the page Characters has one"),
+        (("--without", "chta", "gallery"), "did you mean “chat”"),
         (("--listen",), "needs --password"),
         (("--listen", "192.0.2.77", "--password", "x"), "requested address). Give another"),
         (("--prot", "1"), "Did you mean --port?"),

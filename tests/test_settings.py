@@ -184,6 +184,21 @@ def test_every_error_of_a_section_is_told_and_the_old_value_stays(
     assert file.extension("tts", Tts) == Tts(speed=2)
 
 
+def test_a_file_of_text_generation_webui_is_told_in_one_sentence(
+    file: SettingsFile, path: Path
+) -> None:
+    theirs = "mode: chat\npreset: min_p\nname1: Ada\ngallery-items_per_page: 50\nseed: 7\n"
+    path.write_text(f"{theirs}servr: {{}}\n")
+    file.reload()
+    said = file.problems.pop("mode and others")
+    assert said.startswith("They are settings of text-generation-webui")
+    assert "--settings FILE" in said
+    assert file.problems == {"servr": "There is no section “servr”; did you mean “server”?"}
+    path.write_text("mode: chat\n")
+    file.reload()
+    assert file.problems == {"mode": "There is no section “mode”; did you mean “model”?"}
+
+
 def test_a_new_version_of_the_struct_inherits_no_old_value_it_refuses(
     file: SettingsFile, path: Path
 ) -> None:

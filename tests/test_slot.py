@@ -47,6 +47,12 @@ async def test_an_empty_slot_says_where_to_look():
             await app.kernel.slot().generate(None)  # type: ignore[arg-type]
 
 
+async def test_where_no_loader_runs_the_flags_that_can_be_why_are_named():
+    async with running() as app:
+        with pytest.raises(LoadFailed, match="running: none; --extensions or --safe-mode may be"):
+            await app.kernel.slot().load(PATH)
+
+
 @pytest.mark.parametrize("kind", ["folder", "file"])
 async def test_a_name_with_dots_is_shown_whole(tmp_path: Path, kind: str):
     path = tmp_path / ("Qwen2.5-7B" if kind == "folder" else "Qwen2.5-7B.Q4_K_M.gguf")

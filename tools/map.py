@@ -67,7 +67,10 @@ KERNEL: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "The start, and what goes wrong": (
         "`server.py` sets itself up and hands over to the command line.",
-        ("first_start", "__main__", "flags", "server", "watchdog", "rescue", "__init__"),
+        (
+            "first_start", "__main__", "flags", "oldflags", "server", "watchdog", "rescue",
+            "__init__",
+        ),
     ),
 }  # fmt: skip
 """The modules of the kernel by what they belong to, in the order in which they are best read."""

@@ -85,6 +85,7 @@ MANIFEST = {
     "flags.help": "What `--help` says.",
     "flags.type": "`bool` (the default), `str`, `int`, `float`, `path` or `list`.",
     "flags.metavar": "What stands for its value in `--help`.",
+    "flags.alone": "What it means without a value; without this key it needs one.",
     "flags.default": "Its value when nobody gives one.",
     "commands": "`[[commands]]`: `python server.py <name>`.",
     "commands.name": "Small letters and dashes.",

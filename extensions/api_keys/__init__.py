@@ -8,6 +8,7 @@ from kernel.api import (
     PANELS,
     Action,
     Client,
+    Disconnected,
     Everyone,
     Extension,
     Meta,
@@ -18,7 +19,6 @@ from kernel.api import (
 from .api import KEYS
 from .listing import rows
 from .register import Register
-from .shown import Shown
 from .sites import Sites
 
 EVERY = 60.0
@@ -70,7 +70,7 @@ class Admit(Action, frozen=True):
 
 async def setup(ext: Extension[Any]) -> None:
     register, sites = Register(ext), Sites(ext)
-    shown = Shown()
+    shown = dict[Client, tuple[str, str]]()  # The words of a new key, and its id, by who made it.
 
     async def tell() -> None:
         await ext.push("_keys.html", Everyone(), "keys", oob=True, keys=rows(register.keys()))
@@ -78,14 +78,14 @@ async def setup(ext: Extension[Any]) -> None:
     @ext.on(Make)
     async def make(action: Make, client: Client) -> None:
         name = " ".join(action.name.split())
-        words = await register.make(name, action.scope, action.at_once, action.tokens)
-        shown.keep(client, name, words)
-        await ext.push("_new.html", client, oob=True, name=name, words=words)
+        made = await register.make(name, action.scope, action.at_once, action.tokens)
+        shown[client] = made
+        await ext.push("_new.html", client, oob=True, name=name, words=made[0])
         await tell()
 
     @ext.on(PutAway)
     async def put_away(_: PutAway, client: Client) -> None:
-        shown.forget(client)
+        shown.pop(client, None)
         await ext.push("_new.html", client, oob=True, name="", words="")
 
     @ext.on(Change)
@@ -96,10 +96,12 @@ async def setup(ext: Extension[Any]) -> None:
 
     @ext.on(Revoke)
     async def revoke(action: Revoke, client: Client) -> None:
-        shown.revoked(register.name(action.id))
         try:
             key = await register.revoke(action.id)
         finally:
+            for page in [page for page, (_, id) in shown.items() if id == action.id]:
+                del shown[page]
+                await ext.push("_new.html", page, oob=True, name="", words="")
             await tell()
         text = f"“{key.name}” was revoked. What it had open is closed."
         button = {"label": "Undo", "vals": {"action": "api_keys.bring_back", "id": key.id}}
@@ -121,6 +123,10 @@ async def setup(ext: Extension[Any]) -> None:
             sites.cut_off()
             await ext.push("_sites.html", Everyone(), "sites", oob=True, **sites.now())
 
+    @ext.on(Disconnected)
+    async def disconnected(event: Disconnected) -> None:
+        shown.pop(event.client, None)
+
     async def follow() -> None:
         while True:
             await asyncio.sleep(EVERY)
@@ -128,8 +134,9 @@ async def setup(ext: Extension[Any]) -> None:
                 await tell()
 
     async def context(client: Client | None, subject: str) -> Mapping[str, Any]:
-        name, words = shown.to(client)
-        return {"keys": rows(register.keys()), **sites.now(), "name": name, "words": words}
+        words, id = shown.get(client, ("", "")) if client else ("", "")
+        keys = rows(register.keys())
+        return {"keys": keys, **sites.now(), "name": register.name(id), "words": words}
 
     ext.add(KEYS, register)
     ext.add(PANELS, Panel("settings", "keys.html", context, title="API keys"))

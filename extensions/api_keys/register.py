@@ -42,8 +42,8 @@ class Register:
 
     async def make(
         self, name: str, scope: Literal["generate", "admin"], at_once: int, tokens: int
-    ) -> str:
-        """The words of a new key, which nobody can look up again."""
+    ) -> tuple[str, str]:
+        """The words of a new key, which nobody can look up again, and its id."""
         words = f"sk-{secrets.token_urlsafe(32)}"
         hash = hashlib.sha256(words.encode()).hexdigest()
         key = Key(name, hash, scope, time.time(), 0.0, at_once, tokens)
@@ -53,7 +53,7 @@ class Register:
             return [*keys, key]
 
         await self._change(add, "The key was not made")
-        return words
+        return words, key.id
 
     async def change(self, id: str, name: str, at_once: int, tokens: int) -> None:
         """Another name, other limits; they count from the next request."""

@@ -77,28 +77,26 @@ async def test_a_key_is_shown_once_to_who_made_it(app: App, tmp_path: Path):
     assert words[3:].encode() not in files
 
 
-async def test_the_words_of_a_new_key_outlast_the_connection(
-    app: App, monkeypatch: pytest.MonkeyPatch
-):
-    page = await opened(app)
-    words = await made(page)
-    page.close()
-    page = await opened(app)
+async def test_the_words_of_a_new_key_outlast_the_connection(app: App):
+    page, other = await opened(app), await opened(app)
+    words, others = await made(page), await made(other, "Other")
+    for each in (page, other):
+        each.lose()
+        await each.connect()
+    assert words in await page.until("api_keys-done.*api_keys-admit")
+    page.html = ""
+    await page.act("api_keys.change", id=id_of(other, "Other"), name="Another")
+    await page.act("api_keys.revoke", id=id_of(other, "Other"))
+    await other.until("api_keys-make-it")
+    for each in (page, other):
+        each.html = ""
+        each.lose()
+        await each.connect()
+        await each.until("api_keys-admit")
     assert words in page.html
+    assert others not in page.html + other.html
     await page.act("api_keys.put_away")
-    assert words not in await shown(app)
-    again = await made(page, "Other")
-    await page.act("api_keys.revoke", id=id_of(page, "Other"))
-    assert again not in await shown(app)
-    late = await made(page, "Third")
-    assert late in await shown(app)
-    monkeypatch.setattr("extensions.api_keys.shown.LONGEST", -1.0)
-    assert late not in await shown(app)
-
-
-async def shown(app: App) -> str:
-    """What a page of the same session has, as it comes back."""
-    return (await opened(app)).html
+    assert words not in (await opened(app)).html
 
 
 async def test_each_right_is_what_it_says(app: App):

@@ -18,6 +18,7 @@ from .composing import stop
 from .gate import Gate
 from .programs import PROGRAMS, Programs
 from .runs import Runs
+from .tools import uncalled
 from .wishes import ask
 
 TOGETHER = 16
@@ -66,6 +67,7 @@ async def setup(ext: Extension[Settings]) -> None:
     ext.add(PROGRAMS, programs)
     ext.on(REQUEST, phase=Phase.EARLY)(ask)
     ext.on(GENERATE, phase=Phase.EARLY)(stop)
+    ext.on(GENERATE, phase=Phase.LATE)(uncalled)
 
     @ext.on(SlotChanged)
     async def model_changed(event: SlotChanged) -> None:

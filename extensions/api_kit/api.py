@@ -1,7 +1,7 @@
 """What the extensions of APIs build on."""
 
 from .bounds import MESSAGES, TOOLS
-from .calls import Asking, Call, Caller, Out, caller_of
+from .calls import ASKER, Asking, Call, Caller, Out, caller_of
 from .endpoints import APIS, Answer, Api, Endpoint, Tongue, json, left, nothing, stopped
 from .fields import ALIASES, sampling_of
 from .filling import filled
@@ -31,8 +31,8 @@ from .tools import Called, CallPart, Calls, calls_in, growing
 from .wishes import EFFORTS, Asked, Wish
 
 __all__ = [
-    "ALIASES", "APIS", "CANCELLED", "EFFORTS", "GIVEN_UP", "HEARING", "LATER", "MESSAGES", "NAMES",
-    "PICTURES", "PROGRAMS", "SPEECH", "TOOLS",
+    "ALIASES", "APIS", "ASKER", "CANCELLED", "EFFORTS", "GIVEN_UP", "HEARING", "LATER", "MESSAGES",
+    "NAMES", "PICTURES", "PROGRAMS", "SPEECH", "TOOLS",
     "Answer", "Api", "Asked", "Asking", "Call", "CallPart", "Called", "Caller", "Calls", "Endpoint",
     "Fault", "Gate", "Heard", "Listener", "Loader", "ModelRouter", "Out", "Painter", "Piece",
     "Problem", "Programs", "Recording", "Run", "Runs", "Said", "Speaker", "Tongue", "Wait", "Want",

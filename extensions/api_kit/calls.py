@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
 from starlette.datastructures import FormData
@@ -58,6 +59,10 @@ class Asking:
 
     def queued(self, run: Any, position: int) -> None:
         """One of its replies has to wait; 1 is the next."""
+
+
+ASKER: ContextVar[Asking] = ContextVar("asker")
+"""For whom a task works, where it works for a request: who waits for a model in it."""
 
 
 class Call(Asking):

@@ -17,8 +17,8 @@ EMPTY = "There is no prompt. Send at least one message."
 class Nothing:
     """An answer in the engine's place, without a word."""
 
-    def __init__(self) -> None:
-        self.finish = Finish("stop")
+    def __init__(self, finish: Finish) -> None:
+        self.finish = finish
 
     def __aiter__(self) -> "Nothing":
         return self
@@ -31,7 +31,7 @@ async def stop(draft: Draft) -> AsyncIterator[Delta] | None:
     """The `GENERATE` modifier: a request that is only to be looked at goes no further."""
     asked = draft.turn.options.get(ASKED)
     alone = asked and not draft.turn.client and asked.get("only_compose")
-    return Nothing() if alone else None
+    return Nothing(Finish("stop")) if alone else None
 
 
 async def composed(ext: Extension[Any], call: Call, wish: Wish) -> Request:

@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from kernel.api import Point, Route, Router, Routes, Struct
 
-from .calls import Call
+from .calls import ASKER, Call
 from .problems import STATUS, Fault, Problem, unavailable
 
 Answer = Callable[[Call], Awaitable[Response | None]]
@@ -170,6 +170,7 @@ class Served:
             raise error
 
     async def _answer(self, call: Call) -> None:
+        ASKER.set(call)
         try:
             response = await self._endpoint.answer(call)
         except Problem as problem:

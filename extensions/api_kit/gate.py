@@ -4,8 +4,8 @@ import asyncio
 import bisect
 import itertools
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 from .problems import Fault, Problem
 
@@ -47,7 +47,8 @@ class Gate:
         self._inside: Counter[str] = Counter()
         """Replies that are made, by whose they are."""
         self._requests: Counter[tuple[str, object]] = Counter()
-        """Replies under way, by whose they are and of which request."""
+        """Replies under way, and waits for a model before them, by whose they are and of which
+        request."""
         self._numbers = itertools.count()
         self._waiting: list[tuple[float, int, Ticket]] = []
         """In the order of their deadlines."""
@@ -92,18 +93,25 @@ class Gate:
         wait. `queued` hears of the place where one has to wait, and `request` is
         what several replies may be of. Raises Problem (429)."""
         ticket = Ticket(owner, together or most)
-        mine = owner, ticket if request is None else request
-        others = sum(whose == owner for whose, _ in self._requests)
-        if most and mine not in self._requests and others >= most:
-            raise Problem(Fault(BUSY.format(most), "rate_limit_error", None, "too_many_requests"))
-        if not self._may(ticket) and self.waiting >= self.longest:
-            raise full(self.waiting)
-        self._requests[mine] += 1
-        try:
+        with self.under_way(owner, most, ticket if request is None else request):
+            if not self._may(ticket) and self.waiting >= self.longest:
+                raise full(self.waiting)
             await self._enter(ticket, tokens, queued)
             with ExitStack() as leaving:
                 leaving.callback(self._leave, owner)
                 yield leaving.close
+
+    @contextmanager
+    def under_way(self, owner: str, most: int, request: object) -> Iterator[None]:
+        """Count this request among the `most` that its owner may have, or one reply of several
+        that it is of. Raises Problem (429)."""
+        mine = owner, request
+        others = sum(whose == owner for whose, _ in self._requests)
+        if most and mine not in self._requests and others >= most:
+            raise Problem(Fault(BUSY.format(most), "rate_limit_error", None, "too_many_requests"))
+        self._requests[mine] += 1
+        try:
+            yield
         finally:
             self._requests[mine] -= 1
             self._requests += Counter()  # Forgets what is not under way any more.

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 
 from .calls import Asking, Call
-from .stopping import Wait
 
-STOPPED = "It was cancelled while it waited for its model."
+Waiting = Callable[[Asking], AbstractContextManager[None]]
+"""As `Runs.waiting`."""
 
 
 class Holding:
@@ -17,13 +17,13 @@ class Holding:
     nobody waits without end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: Waiting) -> None:
         self._turns = asyncio.Lock()
         self._holds: Counter[Asking] = Counter()
         """Of each request, the replies that are not written yet, or 1 before the first."""
         self._early: set[Asking] = set()
         """Those without a reply so far; the first takes over what its request holds."""
-        self._waits: dict[Asking, Wait] = {}
+        self._waiting = waiting
         self._free = asyncio.Event()
         self._free.set()
 
@@ -41,23 +41,16 @@ class Holding:
         self, call: Call, there: Callable[[], bool], load: Callable[[], Awaitable[None]]
     ) -> None:
         """Have a model, which is `there` or is to `load`, and hold it for this request. Raises
-        Problem where it is stopped before the load."""
-        async with AsyncExitStack() as turn:
-            with self._waiting(call):
-                await turn.enter_async_context(self._turns)
+        Problem where it is stopped meanwhile, and (429) where as many wait as may."""
+        with self._waiting(call):
+            async with self._turns:
                 if not there():
                     await self._free.wait()
-            if not there():  # Nor did a person load it meanwhile.
-                await load()
-            self._hold(call)
-            self._early.add(call)
+                if not there():  # Nor did a person load it meanwhile.
+                    await load()
+                self._hold(call)
+                self._early.add(call)
         call.ends.append(lambda: self._give_up(call))
-
-    def stop(self, owner: str) -> None:
-        """What this caller asked for waits no longer for another model."""
-        for call, wait in self._waits.items():
-            if call.caller.owner == owner:
-                wait.stop()
 
     @asynccontextmanager
     async def reply(self, call: Asking) -> AsyncGenerator[Callable[[], None]]:
@@ -75,14 +68,6 @@ class Holding:
             yield leaving.close
 
     # --- inside ------------------------------------------------------------------------
-
-    @contextmanager
-    def _waiting(self, call: Asking) -> Iterator[None]:
-        with Wait(STOPPED) as self._waits[call]:
-            try:
-                yield
-            finally:
-                del self._waits[call]
 
     def _hold(self, call: Asking) -> None:
         self._holds[call] += 1

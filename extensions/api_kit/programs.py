@@ -23,7 +23,7 @@ from kernel.api import (
     WorkerError,
 )
 
-from .calls import Asking, Call
+from .calls import ASKER, Asking, Call, Caller
 from .composing import composed
 from .fields import sampling_of
 from .holding import Holding
@@ -43,7 +43,7 @@ class Programs:
     """What is contributed to PROGRAMS."""
 
     def __init__(self, ext: Extension[Any], runs: Runs) -> None:
-        self._ext, self.runs, self.holding = ext, runs, Holding()
+        self._ext, self.runs, self.holding = ext, runs, Holding(runs.waiting)
         loaded = ext.slot().model
         self._last = {"chat": loaded.info} if loaded else dict[str, ModelInfo]()
         """By slot, what was loaded last."""
@@ -119,11 +119,17 @@ class Programs:
         """What programs call a model."""
         return self.runs.called(info)
 
+    def answering(self) -> str:
+        """What they call the one that answers, loaded or resting; "" where there is none."""
+        info = self.info()
+        return self.called(info) if info else ""
+
     async def awake(self, slot: str = "chat") -> None:
         """Wait for a model that is loading, or that was put to rest, for nobody used it. Raises
-        Problem (429) where as many wait as may."""
+        Problem, as `Runs.waiting`."""
         chosen = self._ext.slot(slot)
-        with nullcontext() if chosen.model else self.runs.waiting():
+        asker = ASKER.get(None) or Asking("", Caller("local"))
+        with nullcontext() if chosen.model else self.runs.waiting(asker):
             await chosen.settled()
 
     async def ask(

@@ -148,8 +148,7 @@ class Runs:
         self._ext, self.gate, self._limit = ext, gate, limit
         self.spending = Spending()
         self.live: dict[Run, None] = {}
-        self._early = 0
-        """Requests that wait for a model without a reply, or before theirs begins."""
+        """Also requests that wait for a model and have no reply, or none yet."""
         self.busy = asyncio.Event()
         """Set as long as one is under way."""
         self.watchers: list[Callable[[Run], None]] = []
@@ -166,10 +165,7 @@ class Runs:
         """
         self.check(wish)
         self._afford(call)
-        self._check_room()
         run = Run(call, wish, hold=hold)
-        self.live[run] = None
-        self.busy.set()
         limit = wish.sampling.max_new_tokens
         tokens = GUESS if limit is UNSET else limit
 
@@ -177,42 +173,37 @@ class Runs:
             run.ticket = ticket
             call.queued(run, self.gate.before(ticket) + 1)
 
-        try:
-            owner, per_minute = call.caller.owner, call.caller.tokens
-            most = self._limit(call)
-            fit = self.spending.at_once(owner, per_minute, tokens, most)
-            turn = self.gate.turn(owner, tokens, most, queued, call, fit)
-            async with AsyncExitStack() as had:
-                with run.wait:
-                    let_go = await had.enter_async_context(model)
-                    leave = await had.enter_async_context(turn)
-                run.ticket = None
-                self._afford(call)  # What was before it has ended since.
-                call.entered = True
-                reply = self._ext.run(*wish.turn(call.caller.owner))
-                reply.written = partial(self._written, run, leave, let_go)
-                run.start(reply, partial(self._named, wish.slot))
-                yield run
-        finally:
-            if not (run.reply and run.reply.finish):
-                run.cancel()
-            self._count(run)
-            run.ended = time.monotonic()
-            self._note(run)
-            del self.live[run]
-            if not self.live:
-                self.busy.clear()
+        with self._under_way(run, call):
+            try:
+                owner, per_minute = call.caller.owner, call.caller.tokens
+                most = self._limit(call)
+                fit = self.spending.at_once(owner, per_minute, tokens, most)
+                turn = self.gate.turn(owner, tokens, most, queued, call, fit)
+                async with AsyncExitStack() as had:
+                    with run.wait:
+                        let_go = await had.enter_async_context(model)
+                        leave = await had.enter_async_context(turn)
+                    run.ticket = None
+                    self._afford(call)  # What was before it has ended since.
+                    call.entered = True
+                    reply = self._ext.run(*wish.turn(call.caller.owner))
+                    reply.written = partial(self._written, run, leave, let_go)
+                    run.start(reply, partial(self._named, wish.slot))
+                    yield run
+            finally:
+                if not (run.reply and run.reply.finish):
+                    run.cancel()
+                self._count(run)
+                run.ended = time.monotonic()
+                self._note(run)
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """A request that waits for a model, and has no reply yet; raises Problem (429) where as
-        many wait as may."""
-        self._check_room()
-        self._early += 1
-        try:
+    def waiting(self, call: Asking) -> Iterator[None]:
+        """A request that waits for a model, and has no reply yet; raises Problem where it is
+        stopped meanwhile, and (429) where as many wait, or are under way for its key, as may."""
+        run = Run(call, Wish(), hold=False)
+        with self._under_way(run, call), run.wait:
             yield
-        finally:
-            self._early -= 1
 
     def called(self, info: ModelInfo) -> str:
         """What programs call a model: its own name, where nobody knows another."""
@@ -269,11 +260,21 @@ class Runs:
         model = self._ext.slot(slot).model
         return self.called(model.info) if model and model.info.name == name else name
 
-    def _check_room(self) -> None:
-        """Raises Problem where too many wait, also before the queue, as for a model."""
-        waiting = self._early + sum(not run.reply for run in self.live)
+    @contextmanager
+    def _under_way(self, run: Run, call: Asking) -> Iterator[None]:
+        """Counts, and is seen, before the queue too, as while it waits for a model."""
+        waiting = sum(not each.reply for each in self.live)
         if waiting > self.gate.longest:
             raise full(waiting)
+        with self.gate.under_way(call.caller.owner, self._limit(call), call):
+            self.live[run] = None
+            self.busy.set()
+            try:
+                yield
+            finally:
+                del self.live[run]
+                if not self.live:
+                    self.busy.clear()
 
     def _afford(self, call: Asking) -> None:
         """Raises Problem where nothing is left of the tokens a minute. A request whose first reply

@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, cast
 
 import httpx
@@ -696,6 +696,46 @@ async def test_who_is_cut_off_and_takes_nothing_is_no_fault_of_its_api():
             await serving
 
 
+# --- calls that have to be ------------------------------------------------------------------
+
+OFFERED = {"type": "function", "function": {"name": "now"}}
+MUST: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", {"tools": [OFFERED], "tool_choice": "required"}),
+    ("/v1/chat/completions", {"tools": [OFFERED], "tool_choice": "required",
+                              "response_format": {"type": "json_object"}}),
+    ("/v1/chat/completions", {"tools": [OFFERED],
+                              "tool_choice": {"type": "function", "function": {"name": "now"}}}),
+    ("/v1/messages", {"tools": [{"name": "now", "input_schema": {"type": "object"}}],
+                      "max_tokens": 9, "tool_choice": {"type": "any"}}),
+    ("/v1/responses", {"input": "?", "tools": [{"type": "function", "name": "now"}],
+                       "tool_choice": "required"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_that_has_to_be_is_refused_where_nothing_sees_to_it(stream: bool):
+    apis = ("openai_api", "anthropic_api", "websocket_api", "instruct")
+    talk = {"messages": [{"role": "user", "content": "?"}], "stream": stream}
+    able = ("text", "grammar", "tools")
+    async with running(*apis, model=Scripted("It is late.", capabilities=able)) as app:
+
+        async def ask(path: str, body: dict[str, Any]) -> Any:
+            return await app.fetch(path, "POST", who="key", json={**talk, **body})
+
+        for path, body in MUST:
+            answer = await ask(path, body)
+            assert answer.status == 400, (path, answer.text)
+            assert "Switch on Tool calls in Settings" in answer.json()["error"]["message"]
+        free = {"tools": [OFFERED], "tool_choice": "auto"}
+        assert (await ask("/v1/chat/completions", free)).status == 200
+        direct = {"tools": [OFFERED], "options": {"tool_choice": "required"}}
+        if not stream:
+            assert "Switch on Tool calls in Settings" in (await ask("/api/reply", direct)).text
+        await app.toggle("tool_calls", on=True)
+        for path, body in MUST:
+            assert "Switch on Tool calls" not in (await ask(path, body)).text
+
+
 # --- models by name -------------------------------------------------------------------------
 
 
@@ -703,7 +743,7 @@ class Shelved:
     """A model that is loaded, and requests that want others."""
 
     def __init__(self) -> None:
-        self.holding, self.name, self.loads = Holding(), "a", 0
+        self.holding, self.name, self.loads = Holding(lambda call: nullcontext()), "a", 0
 
     async def want(self, name: str) -> Call:
         call = Call("test", {"type": "http", "headers": []}, nothing, cast(Any, nothing))
@@ -764,19 +804,21 @@ async def test_who_goes_while_another_model_is_waited_for_leaves_no_trace():
 
 
 async def test_who_is_stopped_while_another_model_is_waited_for_leaves_no_trace():
-    shelved = Shelved()
-    first = await shelved.want("a")
-    another = asyncio.create_task(shelved.want("b"))
-    await asyncio.sleep(0)
-    shelved.holding.stop("key:of-another")
-    await asyncio.sleep(0)
-    assert not another.done()
-    shelved.holding.stop(first.caller.owner)
-    with pytest.raises(Problem, match="cancelled while it waited for its model"):
-        await another
-    (await shelved.want("a")).end()
-    first.end()
-    assert (shelved.loads, shelved.holding.held, shelved.holding.waiting) == (0, False, False)
+    async with running("api_kit", model=Scripted("One two.")) as app:
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        shelved = Shelved()
+        shelved.holding = programs.holding
+        first = await shelved.want("a")
+        another = asyncio.create_task(shelved.want("b"))
+        await asyncio.sleep(0)
+        assert not programs.reply_of("key:of-another")
+        [run] = programs.reply_of(first.caller.owner)
+        run.cancel()
+        with pytest.raises(Problem, match="It was cancelled while it waited"):
+            await another
+        (await shelved.want("a")).end()
+        first.end()
+        assert (shelved.loads, shelved.holding.held, shelved.holding.waiting) == (0, False, False)
 
 
 async def test_who_reads_slowly_holds_no_model():
@@ -810,8 +852,8 @@ async def behind_another() -> AsyncGenerator[tuple[Shelved, Run, asyncio.Task[An
         another = asyncio.create_task(shelved.want("b"))
         await app.until(lambda: programs.holding.waiting)
         waiting = asyncio.create_task(why_not_begun(programs))
-        await app.until(lambda: bool(programs.runs.live))
-        [run] = programs.runs.live
+        await app.until(lambda: len(programs.runs.live) == 2)
+        _, run = programs.runs.live
         yield shelved, run, waiting
         first.end()
         (await another).end()

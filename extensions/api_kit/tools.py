@@ -2,18 +2,36 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import msgspec
 from msgspec import structs
 
-from kernel.api import Struct, built
+from kernel.api import Delta, Draft, Finish, Struct, built
 
-from .wishes import Wish
+from .composing import Nothing
+from .wishes import ASKED, Wish
 
 HEAD = re.compile(r'\{"id": ("[^"]*"), "name": ("(?:[^"\\]|\\.)*"), "arguments": "')
 WHOLE = re.compile(r'(?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u])*')
 """Letters of a text of JSON, none of them in part."""
+
+NOBODY = (
+    "tool_choice asks for the call of a tool, and nothing that runs makes a model call one. Switch "
+    "on Tool calls in Settings, or set tool_choice to auto."
+)
+
+
+async def uncalled(draft: Draft) -> AsyncIterator[Delta] | None:
+    """The `GENERATE` modifier: no reply without the call that has to be, where nobody sees to that.
+    Who does holds the reply to a form, which is none of the program's own."""
+    turn, grammar = draft.turn, draft.request.grammar
+    own = turn.options.get(ASKED) or {}
+    free = not grammar or grammar == own.get("grammar")
+    must = turn.options.get("tool_choice") not in (None, "", "auto", "none")
+    if not must or not free or turn.prompt is not None:
+        return None
+    return Nothing(Finish("error", error=NOBODY, refused="tool_choice"))
 
 
 @built

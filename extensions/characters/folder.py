@@ -78,11 +78,19 @@ class Folder:
             return places[id]
         raise Refused(GONE.format(self._what, id[:80]), self._what)
 
+    def linked(self) -> list[str]:
+        """The names of links that lead out of the folder, in the order of the alphabet."""
+        links = (file for file in self._known() if file.is_symlink())
+        return sorted(file.name for file in links if not _is_own(self.root, file))
+
     def _files(self) -> Iterator[Path]:
+        return (file for file in self._known() if _is_own(self.root, file))
+
+    def _known(self) -> Iterator[Path]:
         with suppress(OSError):
             for file in self.root.iterdir():
                 known = file.suffix.lower() in (*TEXTS, CHARX, *PICTURES)
-                if known and not file.name.startswith(".") and _is_own(self.root, file):
+                if known and not file.name.startswith("."):
                     yield file
 
     def _place(self, id: str, kinds: dict[str, Path]) -> Place | None:

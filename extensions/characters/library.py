@@ -21,6 +21,7 @@ from .together import about, together
 from .worlds import SHELVES, Worlds
 
 T = TypeVar("T")
+LINK = "{} is a link to another folder. Copy the file here, or link the whole folder."
 
 
 class LibraryChanged(Struct, frozen=True):
@@ -44,6 +45,7 @@ class Library:
         self._ext = ext
         self._known: dict[str, tuple[object, Character | Unreadable]] = {}
         """What was read last, with the stamp that its files had then."""
+        self._linked: list[Unreadable] = []
         self._renames = Renames(ext.data / "renamed.json")
         self._looking, self._closed = Lock(), False
         self.alone = RLock()
@@ -71,7 +73,8 @@ class Library:
 
     def read_so_far(self) -> list["Character | Unreadable"]:
         """What was read already, in the order of the alphabet: nothing is waited for."""
-        return [found for _, (_, found) in sorted(self._known.items(), key=_alphabet)]
+        found = [found for _, (_, found) in sorted(self._known.items(), key=_alphabet)]
+        return [*found, *self._linked]
 
     async def troubles(self) -> list[str]:
         """Sentences about files that cannot be read."""
@@ -248,9 +251,11 @@ class Library:
     def _look(self) -> list[Character | Unreadable]:
         with self._looking:  # A large folder takes a while the first time: once is enough.
             places = self.folder.places()
+            self._linked = [Unreadable(LINK.format(name)) for name in self.folder.linked()]
             for gone in self._known.keys() - places.keys():
                 self._known.pop(gone, None)
-            return [self._read(place) for place in places.values() if not self._closed]
+            read = (self._read(place) for place in places.values() if not self._closed)
+            return [*read, *self._linked]
 
     def _read(self, place: Place) -> Character | Unreadable:
         """What lies there; read again only after a change."""

@@ -84,6 +84,30 @@ def test_the_gallery_shows_notes_in_html_as_words(notes: str, about: str):
     assert brief(notes, Character("Bo", "Bo"), Persona()) == about
 
 
+async def test_a_link_to_a_file_elsewhere_is_named(tmp_path: Path):
+    async with running("characters") as app:
+        (elsewhere := tmp_path / "far.yaml").write_text("name: Far\n")
+        put(app, "Near.yaml", b"name: Near\n")
+        folder = app.kernel.characters
+        (folder / "Far.yaml").symlink_to(elsewhere)
+        (folder / "Twin.yaml").symlink_to(folder / "Near.yaml")
+        page = await app.open("/characters")
+        html = await page.until("Far.yaml is a link to another folder. Copy the file here")
+        assert "/characters/Far" not in html
+        assert "Twin.yaml is" not in html
+
+
+async def test_a_file_in_another_coding_is_told_in_words():
+    async with running("characters") as app:
+        page = await app.open("/characters")
+        for name, coding, byte in (("old", "latin-1", 11), ("wide", "utf-16", 0)):
+            page.html = ""
+            data = json.dumps({"name": "Jörg"}, ensure_ascii=False).encode(coding)
+            put(app, f"{name}.json", data)
+            page = await app.open("/characters")
+            await page.until(rf"{name}.json: This is no text in UTF-8 \(byte {byte}\). Save it as")
+
+
 async def test_the_palette_offers_whom_to_talk_to():
     async with running("characters", "commands") as app:
         put(app, "Bo.yaml", b"name: Bo <b>\n")

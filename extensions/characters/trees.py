@@ -27,6 +27,7 @@ def from_json(data: bytes) -> Any:
     except RecursionError:
         raise Refused("This file is nested too deeply. It cannot be a character.") from None
     except (msgspec.DecodeError, UnicodeError) as error:
+        _text(data)  # What is not UTF-8 is told as that.
         raise Refused(f"This is no JSON that can be read: {error}. Mend it.") from None
 
 
@@ -43,10 +44,7 @@ def yaml_text(data: bytes) -> str:
     """The text of a YAML file; raises Refused."""
     if len(data) > LARGEST_YAML:
         raise Refused("As YAML this is larger than 1 MB. Make it smaller, or a JSON file of it.")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Refused(f"This is no text in UTF-8 (byte {error.start}). Save it as UTF-8.") from None
+    return _text(data)
 
 
 def to_json(tree: Mapping[str, Any]) -> bytes:
@@ -66,6 +64,13 @@ def plain(value: Any) -> Any:
 
 
 # --- inside -------------------------------------------------------------------------------
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused(f"This is no text in UTF-8 (byte {error.start}). Save it as UTF-8.") from None
 
 
 def _plain(value: Any, depth: int, count: list[int]) -> Any:

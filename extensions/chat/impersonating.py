@@ -67,8 +67,9 @@ class Box:
 
     def put(self, words: str) -> None:
         """All the words so far."""
-        here = [page for page in self._pages.open if page.subject == self._conversation]
-        if self._client in self._pages.open:
+        there = [page for page in self._pages.open if not page.lost]
+        here = [page for page in there if page.subject == self._conversation]
+        if self._client in there:
             here = [page for page in here if page is self._client]
         mine = [page for page in here if page not in self._others]
         for page in mine:
@@ -77,5 +78,7 @@ class Box:
 
     def close(self) -> None:
         """Nothing more comes; what no page has seen is put there when one comes."""
+        if self._missed:
+            self.put(self._missed)  # A page may be back since.
         if self._missed:
             self._pages.waiting[self._conversation] = self._missed

@@ -68,9 +68,11 @@ class Setups:
         name = next((m.name for m in reversed(said) if m.role == "assistant" and m.name), "")
         talks = name and any(mode.id == CHARACTERS for mode in self._ext.get(MODES))
         for cast in self._ext.get(CAST) if talks else ():
-            for face in await cast.characters():
-                if face.name == name:
-                    return Setup(CHARACTERS, Options(character=face.id))
+            faces = await cast.characters()
+            called = [face.id for face in faces if face.name == name]
+            called += [face.id for face in faces if face.id == name]  # So some programs call them.
+            if called:
+                return Setup(CHARACTERS, Options(character=called[0]))
         return Setup()
 
     async def keep(self, conversation: str, setup: Setup) -> None:

@@ -320,6 +320,18 @@ async def test_the_words_follow_a_page_that_lost_its_connection(
     assert box(again) == "One two three four."
 
 
+async def test_the_words_wait_for_the_page_itself_when_it_lost_its_connection(
+    app: App, tab: Tab, model: Scripted
+):
+    gate = await impersonated(tab, model)
+    tab.page.lose()
+    for _ in range(4):
+        gate.release()
+    await app.until(lambda: not pages_of(app)._views._running)
+    await tab.page.connect()
+    assert box(tab) == "One two three four."
+
+
 async def test_the_words_wait_for_a_page_that_comes_later(app: App, tab: Tab, model: Scripted):
     gate = await impersonated(tab, model)
     path = tab.page.client.path

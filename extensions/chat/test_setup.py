@@ -514,6 +514,7 @@ async def test_what_comes_from_elsewhere_goes_on_with_its_character(app: App, ta
     await tab.act("set_up", mode="played", character="bea", start_reply_with="Well")
     for name, expected in {
         "Ada": ("chat", "ada"),
+        "ada": ("chat", "ada"),
         "Nobody": ("instruct", ""),
         "": ("instruct", ""),
     }.items():

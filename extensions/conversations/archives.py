@@ -4,6 +4,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -18,8 +19,12 @@ unpacked by itself, and then forgotten."""
 LIST = MOST_MEMBERS * 400
 """Bytes that the list of so many files may take."""
 SKIPPED = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
-STATE = "chat_state.json"
-"""Which chat was open last, as text-generation-webui keeps it beside the chats."""
+BESIDE = ("chat_state.json", "evaluations.csv", "train_dataset_sample.json")
+"""What text-generation-webui keeps beside the chats."""
+NOTEBOOK = "notebook"
+"""Its folder of texts that are no conversations."""
+UNDATED = 1980
+"""The year of files in an archive that tells no times."""
 
 
 class Member(NamedTuple):
@@ -27,6 +32,8 @@ class Member(NamedTuple):
 
     name: str
     read: Callable[[], bytes]
+    modified: float = 0.0
+    """When, in seconds since 1970; 0 where nobody knows."""
 
 
 class _Listed(FileIO):
@@ -39,13 +46,13 @@ class _Listed(FileIO):
         return super().read(size)
 
 
-def members(name: str, file: Path) -> list[Member]:
+def members(name: str, file: Path, modified: float = 0.0) -> list[Member]:
     """The files to read; raises Unreadable for an archive that cannot be trusted."""
     with file.open("rb") as opened:
         head = opened.read(HEAD)
     if not head.startswith(b"PK\x03\x04"):
         check(file.stat().st_size, head)
-        return [Member(name, file.read_bytes)] if _is_meant(name) else []
+        return [Member(name, file.read_bytes, modified)] if _is_meant(name) else []
     try:
         with _Listed(file) as listed, zipfile.ZipFile(listed) as archive:
             infos = archive.infolist()
@@ -56,13 +63,24 @@ def members(name: str, file: Path) -> list[Member]:
     found = [info for info in infos if not info.is_dir() and _is_meant(info.filename)]
     if len(found) > MOST_MEMBERS or sum(info.file_size for info in found) > MOST_TOGETHER:
         raise Unreadable("It says that it unpacks to more than any library of conversations")
-    return [Member(info.filename, partial(_unpacked, file, info)) for info in found]
+    return [
+        Member(info.filename, partial(_unpacked, file, info), _modified(info)) for info in found
+    ]
 
 
 def _is_meant(name: str) -> bool:
-    """Whether it may be one: what systems put beside files is passed over without a word."""
-    last = name.replace("\\", "/").rpartition("/")[2]
-    return not (name.startswith(SKIPPED) or last in (*SKIPPED, STATE) or last.startswith("._"))
+    """Whether it may be one: what systems and programs put beside is passed over without a word."""
+    *folders, last = name.replace("\\", "/").split("/")
+    if len(folders) > 1 and folders[-1] == NOTEBOOK and last.endswith(".txt"):
+        return False
+    return not (name.startswith(SKIPPED) or last in (*SKIPPED, *BESIDE) or last.startswith("._"))
+
+
+def _modified(info: zipfile.ZipInfo) -> float:
+    try:
+        return datetime(*info.date_time).timestamp() if info.date_time[0] > UNDATED else 0.0
+    except (ValueError, OverflowError, OSError):
+        return 0.0
 
 
 def _unpacked(file: Path, info: zipfile.ZipInfo) -> bytes:

@@ -59,7 +59,8 @@ class Incoming:
         self.last: Imported | None = None
         self._ext, self._store, self._changed = ext, store, changed
         self._folder = ext.data / "incoming"
-        self._names: dict[str, dict[int, str]] = {}
+        self._names: dict[str, dict[int, tuple[str, float]]] = {}
+        """Of each batch the files' names, and when they were modified, in seconds."""
         self._sizes: dict[str, int] = {}
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -67,6 +68,7 @@ class Incoming:
         """A part of a file, `at` so many bytes from its beginning; answers 204."""
         batch, number = request.path_params["batch"], request.path_params["number"]
         name, at = request.query_params.get("name", ""), request.query_params.get("at", "0")
+        modified = request.query_params.get("modified", "")
         if not BATCH.fullmatch(batch) or not number.isdecimal() or not at.isdecimal() or not name:
             return PlainTextResponse("The page sent something unreadable. Reload it.", 400)
         if why := self._too_much(batch, int(number[:9])):
@@ -75,7 +77,8 @@ class Incoming:
             await self._forget(next(iter(self._names)))  # The oldest: its page is gone, or gave up.
         data = await request.body()
         self._sizes[batch] = self._sizes.get(batch, 0) + len(data)
-        self._names.setdefault(batch, {})[int(number[:9])] = name[:1000]
+        when = int(modified[:15]) / 1000 if modified.isdecimal() else 0.0
+        self._names.setdefault(batch, {})[int(number[:9])] = name[:1000], when
         file = self._folder / batch / str(int(number[:9]))
         try:
             if await self._ext.thread(_append, file, int(at[:15]), data):
@@ -120,15 +123,17 @@ class Incoming:
         self._sizes.pop(batch, None)
         await self._ext.thread(shutil.rmtree, self._folder / batch, True)
 
-    async def _read(self, job: Job, batch: str, names: dict[int, str], result: Imported) -> None:
+    async def _read(
+        self, job: Job, batch: str, names: dict[int, tuple[str, float]], result: Imported
+    ) -> None:
         from .archives import members  # noqa: PLC0415 - 8 ms of every start
 
         ids = list[str]()
         try:
-            for done, (number, name) in enumerate(sorted(names.items())):
+            for done, (number, (name, modified)) in enumerate(sorted(names.items())):
                 file = self._folder / batch / str(number)
                 share = 1 / len(names)
-                found = await self._found(name, result, partial(members, name, file))
+                found = await self._found(name, result, partial(members, name, file, modified))
                 for n, member in enumerate(found):
                     job.report((done + n / len(found)) * share, member.name)
                     ids += await self._member(member, result)
@@ -148,7 +153,9 @@ class Incoming:
         from .forms.reading import read  # noqa: PLC0415 - these are many
 
         result.files += 1
-        wholes = await self._found(member.name, result, lambda: read(member.name, member.read()))
+        wholes = await self._found(
+            member.name, result, lambda: read(member.name, member.read(), member.modified)
+        )
         ids = list[str]()
         for whole in wholes:
             if self._store.failure:  # The memory that is left is for what is said meanwhile.

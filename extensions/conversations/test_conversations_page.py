@@ -1,6 +1,7 @@
 """The dialog of one conversation, and importing files, in a real browser."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -131,6 +132,15 @@ async def test_files_that_are_chosen_while_others_are_on_their_way_go_with_them(
         await page.set_input_files("#conversations-files", a_file("two"))
         arrive.set()
         await expect(page.locator("#conversations-imported")).to_contain_text("2 conversations")
+
+
+async def test_a_file_is_sent_with_the_moment_in_which_it_was_changed(tmp_path: Path):
+    (file := tmp_path / "old.txt").write_bytes(a_file("old")["buffer"])
+    os.utime(file, (1_700_000_000, 1_700_000_000))
+    async with opened(tmp_path, "/settings/conversations") as page:
+        async with page.expect_request("**/ext/conversations/incoming/**") as sent:
+            await page.set_input_files("#conversations-files", file)
+        assert "modified=1700000000000" in (await sent.value).url
 
 
 async def test_files_that_came_while_the_connection_was_away_are_imported_after_it(tmp_path: Path):

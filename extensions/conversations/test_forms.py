@@ -10,8 +10,9 @@ import struct
 import time
 import tracemalloc
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -115,6 +116,99 @@ def test_what_a_user_s_extension_changed_is_told_to_the_model_as_it_was():
     mine, theirs = whole.messages
     assert (mine.text, mine.parts) == ("typed <", ({"type": "text", "text": "changed"},))
     assert (theirs.text, theirs.raw) == ("shown", "raw")
+
+
+GREETED = [["<|BEGIN-VISIBLE-CHAT|>", "Hi!"], ["old", "form"]]
+
+
+def history(rows: Any = GREETED) -> bytes:
+    """A file of before May 2025, in which no times stand."""
+    return json.dumps({"internal": rows, "visible": rows}).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "character", "title"),
+    [
+        ("logs/persistent_Ada.json", "Ada", "old"),
+        ("logs/Ada_persistent.json", "Ada", "old"),
+        ("logs/Ada Lovelace_20230401-101010.json", "Ada Lovelace", "old"),
+        ("history_Ada_20250401T101010.json", "Ada", "old"),
+        ("Ada/20240101-10-00-00.json", "Ada", "old"),
+        ("logs/20230401-101010.json", "", "old"),
+        ("logs/Instruct_20230401-101010.json", "", "old"),
+        ("instruct/20240101-10-00-00.json", "", "old"),
+        ("logs/instruct/Chapter 2. The end.json", "", "Chapter 2. The end"),
+    ],
+)
+def test_the_name_of_a_file_says_whom_the_conversation_is_with(
+    path: str, character: str, title: str
+):
+    [whole] = read(path, history())
+    names = {message.name for message in whole.messages if message.role == "assistant"}
+    assert (whole.folder, names, whole.title) == (character, {character}, title)
+
+
+def test_a_folder_is_no_character_where_nobody_speaks_first():
+    [whole] = read("Backup/20240101-10-00-00.json", history([["old", "form"]]))
+    assert whole.folder == ""
+
+
+async def test_who_is_known_only_now_does_not_come_in_again(store: Store):
+    """It was imported when its file's name was not read, or is chosen in another folder."""
+    rows = [["old", "form"]]
+    [before] = read("Ada.json", history(rows))
+    id, _ = await store.take(before)
+    for path in ("Ada_persistent.json", "logs/chat/Ada/20240101-10-00-00.json"):
+        [whole] = read(path, history(rows))
+        assert await store.take(whole) == (id, False)
+
+
+async def test_characters_that_say_the_same_are_two(store: Store):
+    for name in ("Ada", "Bo"):
+        [whole] = read(f"logs/chat/{name}/20240101-10-00-00.json", history())
+        assert (await store.take(whole))[1]
+
+
+def test_a_text_that_is_missing_costs_nothing_else():
+    [whole] = read("x.json", history([["a", None], [None, "b"], ["c", "d"]]))
+    assert [text for _, text in said(whole)] == ["a", "b", "c", "d"]
+
+
+# --- times that only the file has -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [
+        ("20240102-10-20-30", at(2024, 1, 2, 10, 20, 30)),
+        ("Ada_20230401-101010", at(2023, 4, 1, 10, 10, 10)),
+        ("history_Ada_20250401T101010", at(2025, 4, 1, 10, 10, 10)),
+        ("20241399-10-20-30", 0.0),
+        ("My favourite", 0.0),
+    ],
+)
+def test_what_tells_no_time_is_of_the_time_in_its_file_s_name(name: str, moment: float):
+    [whole] = read(f"logs/{name}.json", history())
+    assert (whole.created, whole.updated) == (moment, moment)
+
+
+def test_no_name_of_a_file_says_that_it_was_made_later_than_now():
+    [whole] = read("logs/20990101-10-00-00.json", history())
+    assert whole.updated <= time.time()
+
+
+def test_what_tells_no_time_at_all_is_of_when_its_file_was_changed():
+    day = at(2024, 5, 6)
+    [undated] = read("logs/My favourite.json", history())
+    [dated] = read("logs/My favourite.json", history(), day)
+    assert (dated.created, dated.updated) == (day, day)
+    assert (dated.source, dated.messages) == (undated.source, undated.messages)
+    [named_] = read("logs/20240102-10-20-30.json", history(), day)
+    assert named_.updated == at(2024, 1, 2, 10, 20, 30)
+    [late] = read("x.txt", b"You:\nHello\n\nAda:\nHi.\n", time.time() + 1e6)
+    assert late.updated <= time.time()
+    path = "logs/instruct/20251112-14-03-20.json"
+    assert read(path, (SAMPLES / path).read_bytes(), day) == [sample(path)]
 
 
 # --- SillyTavern, ChatGPT, prose --------------------------------------------------------
@@ -434,6 +528,12 @@ def test_a_hostile_file_is_refused_with_a_reason(what: str, name: str):
     assert time.monotonic() - begun < 10
 
 
+def test_an_empty_file_is_called_empty():
+    for data in (b"", b" \n"):
+        with pytest.raises(Unreadable, match="It is empty"):
+            read("logs/instruct/x.json", data)
+
+
 @pytest.mark.parametrize(
     ("write", "name"),
     [
@@ -546,6 +646,16 @@ def test_an_archive_gives_its_files_and_nothing_leaves_it(tmp_path: Path):
         members("l.zip", link)[0].read()
 
 
+def test_an_archive_tells_when_its_files_were_changed(tmp_path: Path):
+    file = tmp_path / "x.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, date in (("a.json", (2024, 5, 6, 7, 8, 10)), ("b.json", (1980, 1, 1, 0, 0, 0)),
+                           ("c.json", (2024, 0, 0, 0, 0, 0))):  # fmt: skip
+            archive.writestr(zipfile.ZipInfo(name, date), history())
+    moments = [each.modified for each in members("x.zip", file)]
+    assert moments == [at(2024, 5, 6, 7, 8, 10), 0.0, 0.0]
+
+
 def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     bomb = zipped(tmp_path / "b.zip", {"x.json": bytes(LARGEST + 10)})
     assert bomb.stat().st_size < 1_000_000
@@ -598,10 +708,18 @@ def test_a_list_of_any_length_is_refused_wherever_an_archive_says_it(tmp_path: P
 # --- over the wire ----------------------------------------------------------------------
 
 
-async def send(app: App, batch: str, files: dict[str, bytes], part: int = 1 << 20) -> None:
+async def send(
+    app: App,
+    batch: str,
+    files: dict[str, bytes],
+    part: int = 1 << 20,
+    when: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """As the page sends them; `when` says when some were changed."""
     for number, (name, data) in enumerate(files.items()):
         for at in range(0, max(1, len(data)), part):
             path = f"/ext/conversations/incoming/{batch}/{number}?name={quote(name)}&at={at}"
+            path += f"&modified={when[name] * 1000:.0f}" if name in when else ""
             answer = await app.fetch(path, "POST", body=data[at : at + part])
             assert answer.status == 204, answer.text
 
@@ -635,6 +753,26 @@ async def test_a_whole_folder_is_imported_once_and_bad_files_are_named():
         assert len(await store.list()) == 9
         data = app.kernel.data / "state" / "conversations" / "incoming"
         await app.until(lambda: not [*data.iterdir()])  # What was sent is not left behind.
+
+
+async def test_what_lies_beside_the_chats_is_passed_over_and_old_ones_are_of_their_time():
+    """The folder logs of text-generation-webui as it was in 2023 and 2024."""
+    beside = ("evaluations.csv", "train_dataset_sample.json", "notebook/2024-01-01.txt",
+              "chat_state.json")  # fmt: skip
+    files = dict.fromkeys((f"logs/{name}" for name in beside), b'["x"]')
+    files |= {"logs/notebook/QA.txt": b"User:\nWho?\n\nAnswer:\nNobody.\n"}
+    files |= {"logs/chat/notebook/20240101-10-00-00.json": history(), "logs/old.json": history()}
+    when = {"logs/old.json": at(2023, 4, 1)}
+    async with running("settings", "chat") as app:
+        page = await app.open("/settings/conversations")
+        for batch, new in (("a" * 24, 2), ("b" * 24, 0)):
+            page.html = ""
+            await send(app, batch, files, when=when)
+            await page.act("conversations.take", batch=batch)
+            assert "could not be read" not in await page.until(f"{new} conversations imported, w")
+        [store] = app.kernel.registry.values(STORE)
+        listed = [(kept.folder, kept.updated) for kept in await store.list()]
+        assert listed == [("notebook", at(2024, 1, 1, 10)), ("", at(2023, 4, 1))]
 
 
 async def test_everything_is_exported_and_comes_back():

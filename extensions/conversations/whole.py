@@ -162,14 +162,25 @@ def fingerprint(whole: Whole, form: str = "spindle") -> str:
 def known(connection: sqlite3.Connection, whole: Whole) -> str:
     """The id of the same conversation, if it was imported before or comes from here; else ""."""
     query = (
-        "SELECT id FROM conversations WHERE source IN (?, ?) AND source <> '' AND deleted IS NULL"
+        "SELECT id FROM conversations WHERE source IN (?, ?, ?) AND source <> ''"
+        " AND deleted IS NULL"
     )
-    for row in connection.execute(query, (whole.source, fingerprint(whole))).fetchall():
+    sources = whole.source, fingerprint(whole), _without_names(whole)
+    for row in connection.execute(query, sources).fetchall():
         if _holds(connection, row["id"], whole):  # It may have gone on elsewhere since.
             return row["id"]
     query = "SELECT id FROM conversations WHERE id = ? AND deleted IS NULL"
     row = connection.execute(query, (whole.id,)).fetchone()
     return whole.id if row and dump(connection, whole.id).messages == whole.messages else ""
+
+
+def _without_names(whole: Whole) -> str:
+    """The fingerprint of what came from text-generation-webui before its character was known: the
+    path of a file tells it, and not every path does."""
+    if not whole.source.startswith("webui:"):
+        return ""
+    messages = tuple(msgspec.structs.replace(said, name="") for said in whole.messages)
+    return fingerprint(msgspec.structs.replace(whole, messages=messages), "webui")
 
 
 def _holds(connection: sqlite3.Connection, id: str, whole: Whole) -> bool:

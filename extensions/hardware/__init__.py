@@ -42,22 +42,25 @@ async def setup(ext: Extension[Any]) -> None:
             news.set()
         return {"now": dict(last)}
 
+    def seen() -> list[Client]:
+        return [client for client in looking if not client.lost]
+
     async def look() -> None:
         last.update(view(await ext.thread(reader.look, running())))
         html = ext.render("_now.html", oob=True, now=last)
-        for client in looking:
+        for client in seen():
             ext.push_html(html, client, "now")
 
     async def follow() -> None:
         """Look when a page comes or a model does, and again and again while a page is there."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(EVERY if looking else None):
+                async with asyncio.timeout(EVERY if seen() else None):
                     await news.wait()
             news.clear()
-            if looking:
+            if seen():
                 await look()
-            if not looking:  # The last page may have left meanwhile.
+            if not seen():  # The last page may have left meanwhile.
                 last.clear()
 
     @ext.on(Disconnected)

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from extensions.api_kit.api import MESSAGES, Programs, refused
 from extensions.parameters.api import Parameters
-from kernel.api import UNSET, Refused, Sampling, Struct
+from kernel.api import UNSET, Meta, Refused, Sampling, Struct
 
 Str = str | None
 Bool = bool | None
@@ -78,6 +78,18 @@ class Count(msgspec.Struct):
     """A text whose tokens are counted."""
 
     prompt: str
+
+
+class Encode(msgspec.Struct):
+    """A text whose tokens are asked for."""
+
+    input: str
+
+
+class Decode(msgspec.Struct):
+    """Tokens whose text is asked for."""
+
+    input: list[Annotated[int, Meta(ge=0, le=2**31 - 1)]]
 
 
 class Act(msgspec.Struct):

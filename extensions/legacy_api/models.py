@@ -49,7 +49,7 @@ class Shelf:
         """What is loaded, in the old form."""
         info = self._programs.info()
         return {
-            "model_name": info.name if info else "None",
+            "model_name": self._programs.called(info) if info else "None",
             "lora_names": [name for name, _ in self._loras.applied],
             "shared.settings": {"truncation_length": info.context_length if info else 0},
             "shared.args": {"loader": info.loader if info else ""},

@@ -8,7 +8,7 @@ import msgspec
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from extensions.api_kit.api import Call, Problem
+from extensions.api_kit.api import ASKER, Call, Problem
 
 from .replies import Say, text_of
 
@@ -51,6 +51,7 @@ class Socket:
         while True:
             call = call_of(socket)
             call.body = await waiting.get()
+            ASKER.set(call)
             try:
                 await self._stream(call, lambda data: self._say(socket, data))
             except Problem as problem:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -42,6 +43,8 @@ class Counting(Scripted):
         match name:
             case "tokenize":
                 return [1, *map(ord, data["text"])]
+            case "detokenize":
+                return "".join(map(chr, data["token_ids"]))
             case "template":
                 return "\n".join(f"{m['role']}: {m['parts'][0]['text']}" for m in data["messages"])
             case _:
@@ -221,6 +224,12 @@ async def test_a_character_speaks(tmp_path: Path):
 async def test_tokens_are_counted(served: Served):
     answer = await post(served, "token-count", prompt="abc")
     assert answer.json() == {"results": [{"tokens": 4}]}
+    answer = await post(served, "token/encode", input="ab")
+    assert answer.json() == {"results": [{"tokens": [1, 97, 98], "length": 3}]}
+    answer = await post(served, "token/decode", input=[97, 98])
+    assert answer.json() == {"results": [{"text": "ab"}]}
+    wrong = await post(served, "token/decode", input="ab")
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "input")
 
 
 # --- models ----------------------------------------------------------------------------------
@@ -246,6 +255,23 @@ async def test_loading_needs_the_key(app: App, served: Served):
     answer = await post(served, "model", key=served.key, action="unload")
     assert answer.json()["result"]["model_name"] == "None"
     assert not app.kernel.slot().model
+
+
+async def test_the_loaded_model_is_called_as_it_is_listed(
+    app: App, served: Served, model: Scripted
+):
+    for file in ("tiny.gguf", "twins/tiny.gguf"):
+        path = app.kernel.models / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        model.info = structs.replace(model.info, name="tiny", path=str(path))
+        loaded = await post(served, "model", key=served.key, action="load", model_name=file)
+        name = loaded.json()["result"]["model_name"]
+        assert name in (await post(served, "model", action="list")).json()["result"]
+        async with httpx.AsyncClient(timeout=60) as web:
+            told = await web.get(f"{served.http}/api/v1/model")
+        assert told.json() == {"result": name}
+    assert name == "twins/tiny.gguf", "tiny is the other"
 
 
 async def test_a_model_is_listed_and_loaded(

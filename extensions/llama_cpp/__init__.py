@@ -19,7 +19,6 @@ from kernel.api import (
     LoadFailed,
     NoModel,
     Panel,
-    Refused,
     Samplers,
     Started,
     check,
@@ -36,17 +35,18 @@ def accepts(path: Path) -> bool:
     return path.suffix == ".gguf"
 
 
-def flags(ext: Extension[Any]) -> dict[str, Any]:
-    """The options that the command line says."""
+def flags(ext: Extension[Any]) -> tuple[dict[str, Any], str]:
+    """The options that the command line says, and why some of it is left out."""
     said = {name: value for name in FLAGS if (value := ext.flag(name)) is not None}
-    good, errors = check(Options, said)
-    if errors:
-        raise Refused(f"The flags of llama.cpp cannot be used: {' '.join(errors.values())}")
-    return good
+    wrong = {name: why for name in said for why in check(Options, {name: said[name]})[1].values()}
+    good, _ = check(Options, {name: value for name, value in said.items() if name not in wrong})
+    return good, " ".join(f"The flag --{name} is left out: {why}" for name, why in wrong.items())
 
 
 async def setup(ext: Extension[Any]) -> None:
-    choosing, said = Choosing(ext), flags(ext)
+    choosing, (said, wrong) = Choosing(ext), flags(ext)
+    if wrong:
+        ext.log.warning("%s", wrong)
     loader = LlamaLoader(
         id="llama_cpp",
         label="llama.cpp",
@@ -59,7 +59,7 @@ async def setup(ext: Extension[Any]) -> None:
     loader.about = "/settings/llama_cpp"
 
     def told(built: bool) -> None:
-        loader.note = "" if built else UNBUILT
+        loader.note = " ".join(filter(None, (wrong, "" if built else UNBUILT)))
         prebuilt = not ext.variant or said.get("engine") == "prebuilt" or said.get("mmproj")
         loader.samplers = PREBUILT if prebuilt else HONOURED
 

@@ -21,6 +21,7 @@ SWITCHES: Mapping[str, tuple[str, Any]] = {
 }  # fmt: skip
 """What a switch sets when it is on; when it is off it says nothing."""
 FORMER = (*SAME, *SWITCHES)
+MOST_LAYERS = 10_000
 DRAFT = "This loader guesses no tokens ahead (speculative decoding)."
 GONE = {
     "tensorcores": "A native engine that is built for CUDA uses tensor cores by itself.",
@@ -36,19 +37,19 @@ GONE = {
     "no_use_fast": "A GGUF file's tokenizer is read by llama.cpp, and one in a folder as it is.",
     "ik": "There is one llama.cpp here, the original.",
     "fit_target": "gpu_layers -1 leaves 1 GiB of each card free by itself.",
-    **dict.fromkeys(
-        (
-            "model_draft", "draft_max", "gpu_layers_draft", "device_draft", "ctx_size_draft",
-            "spec_type", "spec_ngram_size_n", "spec_ngram_size_m", "spec_ngram_min_hits",
-        ),
-        DRAFT,
-    ),
+    "model_draft": DRAFT,
+    "spec_type": DRAFT,
 }  # fmt: skip
 """What exists no longer, and what takes its place."""
-NEEDLESS = ("logits_all",)
-"""Wishes for what the native engine always has."""
-OFF = (None, False, "", 0, "0", "false", "False", "none")
+NEEDLESS = (
+    "logits_all", "draft_max", "gpu_layers_draft", "device_draft", "ctx_size_draft",
+    "spec_ngram_size_n", "spec_ngram_size_m", "spec_ngram_min_hits",
+)  # fmt: skip
+"""Wishes for what the native engine always has, and details of those that are told anyway."""
+OFF = (None, False, "", 0, "0", "false", "False", "none", "None")
 """Values at which one of those asked for nothing."""
+USUAL = {"fit_target": ("512", 512)}
+"""Values that text-generation-webui saves of one with which nobody did anything."""
 
 
 def modern(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -60,7 +61,7 @@ def modern(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         if name in NEEDLESS:
             continue
         if name in GONE:
-            if not _off(value):
+            if not _off(value) and value not in USUAL.get(name, ()):
                 bad[name] = f"{GONE[name]} Leave {name} out."
         elif name in SWITCHES:
             if not _off(value):
@@ -101,18 +102,36 @@ def _mebibytes(value: Any) -> Any:
 
 
 def _cache_type(value: Any) -> Any:
-    known: Mapping[Any, str] = {"fp16": "f16", 8: "q8_0", 2: "q4_0", 1: "f16"}
-    return known.get(value, value) if isinstance(value, str | int) else value
+    """Also those of ExLlama, where there is one that takes as much."""
+    known: Mapping[Any, str] = {
+        "fp16": "f16", "fp8": "q8_0", "q8": "q8_0", "q4": "q4_0", 8: "q8_0", 2: "q4_0", 1: "f16",
+    }  # fmt: skip
+    word = value.lower() if isinstance(value, str) else value
+    return known.get(word, word) if isinstance(word, str | int) else value
 
 
 def _flash(value: Any) -> Any:
     value = value[-1] if isinstance(value, list) and value else value
     known: Mapping[Any, str] = {True: "on", False: "off", "true": "on", "false": "off"}
-    return known.get(value, value) if isinstance(value, str | bool) else value
+    word = value.lower() if isinstance(value, str) else value
+    return known.get(word, word) if isinstance(word, str | bool) else value
+
+
+def _layers(value: Any) -> Any:
+    """More than any model has, which is all of them, was written with nine zeros."""
+    try:
+        return min(int(value), MOST_LAYERS) if type(value) in (int, str) else value
+    except ValueError:
+        return value
+
+
+def _file(value: Any) -> Any:
+    """text-generation-webui saves the word None where no file was chosen."""
+    return "" if value in ("None", "none") else value
 
 
 VALUES: Mapping[str, Callable[[Any], Any]] = {
     "rope_freq_scale": _scale, "cache_capacity": _mebibytes, "cache_type": _cache_type,
-    "flash_attn": _flash,
+    "flash_attn": _flash, "gpu_layers": _layers, "mmproj": _file,
 }  # fmt: skip
 """Old ways of writing a value, by its old name or that of today."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 import msgspec
 
-from extensions.llama_cpp.old_names import FORMER, modern
+from extensions.llama_cpp.old_names import FORMER, MOST_LAYERS, modern
 from kernel.contract import Meta, Struct, built
 
 CacheType = Literal["f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -46,7 +46,10 @@ class Options(Struct, frozen=True):
     gpu_layers: Annotated[
         int,
         main(
-            "Layers on the graphics card; -1 is all that fit.", ge=-1, le=10_000, title="GPU layers"
+            "Layers on the graphics card; -1 is all that fit.",
+            ge=-1,
+            le=MOST_LAYERS,
+            title="GPU layers",
         ),
     ] = -1
     threads: Annotated[

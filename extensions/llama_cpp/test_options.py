@@ -56,6 +56,17 @@ HERE = Path(__file__).parent
         ({"flash_attn": True}, {"flash_attn": "on"}),
         ({"rope_freq_scale": 0.5}, {"compress_pos_emb": 2.0}),
         ({"gpu_layers": 5, "cpu": True}, {"gpu_layers": 5}),
+        ({"n-gpu-layers": 1_000_000_000}, {"gpu_layers": 10_000}),
+        ({"gpu_layers": "1000000000"}, {"gpu_layers": 10_000}),
+        ({"flash-attn": "True"}, {"flash_attn": "on"}),
+        ({"flash_attn": "False"}, {"flash_attn": "off"}),
+        ({"cache_type": "q8"}, {"cache_type": "q8_0"}),
+        ({"cache-type": "Q4"}, {"cache_type": "q4_0"}),
+        ({"cache_type": "fp8"}, {"cache_type": "q8_0"}),
+        ({"mmproj": "None", "threads": 2}, {"mmproj": "", "threads": 2}),
+        ({"model_draft": "None", "draft_max": 4, "gpu_layers_draft": 256}, {}),
+        ({"spec_type": "none", "spec_ngram_size_n": 24, "spec_ngram_min_hits": 1}, {}),
+        ({"fit_target": "512"}, {}),
     ],
 )
 def test_an_old_name_is_understood(old: dict[str, Any], now: dict[str, Any]):
@@ -72,6 +83,8 @@ def test_an_old_name_is_understood(old: dict[str, Any], now: dict[str, Any]):
         ("cfg_cache", "true", "llamacpp_HF"),
         ("extra_flags", "--temp 1", "an option here"),
         ("model_draft", "small.gguf", "speculative"),
+        ("spec_type", "ngram-simple", "speculative"),
+        ("fit_target", "2048", "gpu_layers -1"),
         ("llama_cpp_seed", 7, "seed"),
     ],
 )
@@ -149,7 +162,7 @@ def test_a_flag_is_the_default_of_the_form():
     assert check(kind, {"n_ctx": 64}) == ({"context_length": 64}, {})
 
 
-async def test_flags_fill_the_form_and_a_bad_one_is_told_on_the_card():
+async def test_flags_fill_the_form():
     async with running("llama_cpp", "engine_kit") as app:
         kernel = app.kernel
         for flags in (
@@ -161,9 +174,22 @@ async def test_flags_fill_the_form_and_a_bad_one_is_told_on_the_card():
             options: Any = app.extension("llama_cpp").get(LOADERS)[0].Options()
             assert (options.context_length, options.gpu_layers) == (300, 0)
             assert options.cache_type == "q4_0"
-        kernel.flags["llama_cpp"] = {"threads": 1000}
-        assert not await kernel.restart("llama_cpp")
-        assert "Threads must be a whole number from 0 to 256" in kernel.records["llama_cpp"].reason
+
+
+async def test_a_wrong_flag_is_left_out_and_told_and_the_loader_runs(
+    caplog: pytest.LogCaptureFixture,
+):
+    async with running("llama_cpp", "engine_kit") as app:
+        kernel = app.kernel
+        kernel.flags["llama_cpp"] = {"threads": 1000, "n-ctx": 300, "cache-type": "q6"}
+        assert await kernel.restart("llama_cpp")
+        loader: Any = app.extension("llama_cpp").get(LOADERS)[0]
+        assert loader.given == {"context_length": 300}
+        told = "The flag --threads is left out: Threads must be a whole number from 0 to 256."
+        assert told in loader.note
+        assert "--cache-type is left out: Cache type must be one of" in loader.note
+        assert [told in record.getMessage() for record in caplog.records].count(True) == 1
+        assert not any(record.exc_info for record in caplog.records)
 
 
 @pytest.mark.parametrize(

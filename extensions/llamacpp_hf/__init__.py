@@ -14,8 +14,9 @@ from extensions.llama_cpp.api import (
     with_flags,
 )
 from extensions.transformers.api import HONOURED
-from kernel.api import LOADERS, SAMPLERS, Extension, Refused, Samplers, check
+from kernel.api import LOADERS, SAMPLERS, Extension, Refused, Samplers
 
+from .folders import FILES
 from .honoured import BESIDE
 from .refusals import refuse
 
@@ -55,10 +56,12 @@ class HfOptions(Options, frozen=True):
 
 
 def accepts(path: Path) -> bool:
-    """A GGUF file, or a folder that holds one and no other weights."""
+    """A GGUF file, or a folder that holds one and no other weights. Without a tokenizer it
+    was not made for this loader: its file is listed by itself."""
     if path.is_dir():
         others = path.glob("*.safetensors")
-        return len(list(path.glob("*.gguf"))) == 1 and not any(others)
+        made = any((path / name).is_file() for name in (*FILES, "tokenizer_config.json"))
+        return made and len(list(path.glob("*.gguf"))) == 1 and not any(others)
     return path.suffix == ".gguf"
 
 
@@ -92,8 +95,4 @@ async def setup(ext: Extension[Any]) -> None:
 def flags(ext: Extension[Any]) -> dict[str, Any]:
     """The options that the command line says: its own two."""
     said = {name: ext.flag(name.replace("_", "-")) for name in OWN}
-    given = {name: value for name, value in said.items() if value}
-    good, errors = check(HfOptions, given)
-    if errors:
-        raise Refused(f"The flags of llamacpp_HF cannot be used: {' '.join(errors.values())}")
-    return good
+    return {name: value for name, value in said.items() if value}

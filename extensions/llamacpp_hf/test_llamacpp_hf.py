@@ -489,6 +489,9 @@ async def test_what_it_takes(tmp_path: Path):
     assert accepts(Path("a.gguf"))
     assert not accepts(tmp_path)
     (tmp_path / "a.gguf").touch()
+    (tmp_path / "config.json").touch()
+    assert not accepts(tmp_path), "its file is listed, and llama.cpp is first for that"
+    (tmp_path / "tokenizer.json").touch()
     assert accepts(tmp_path)
     (tmp_path / "model.safetensors").touch()
     assert not accepts(tmp_path), "that is for Transformers"

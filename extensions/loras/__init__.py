@@ -8,7 +8,6 @@ from kernel.api import (
     PANELS,
     REQUEST,
     Client,
-    Connected,
     Disconnected,
     Draft,
     Extension,
@@ -71,10 +70,6 @@ async def setup(ext: Extension[Any]) -> None:
     @ext.on(Look)
     async def look(action: Look, client: Client) -> None:
         await met()
-
-    @ext.on(Connected)
-    async def connected(event: Connected) -> None:
-        views.pages.add(event.client.id)
 
     @ext.on(Disconnected)
     async def disconnected(event: Disconnected) -> None:

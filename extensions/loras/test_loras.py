@@ -194,6 +194,15 @@ async def test_what_comes_and_goes_shows_on_the_page(data: Path):
         await page.until("There are no adapters yet.")
 
 
+async def test_what_comes_shows_by_itself_on_a_page_that_was_there_before(data: Path):
+    async with served(data) as (app, _, _):
+        page = await app.open("/models/loras")
+        await app.toggle("loras", on=False)
+        await app.toggle("loras", on=True)
+        shutil.copyfile(data / "loras" / "verse.gguf", data / "loras" / "new.gguf")
+        await page.until(">new<")
+
+
 async def test_the_folder_is_left_alone_while_an_engine_is_installed_for_another_model(data: Path):
     async with served(data) as (app, _, loras):
         await load(app, "one.gguf")

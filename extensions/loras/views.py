@@ -38,7 +38,9 @@ class Views:
         return self.shown()
 
     async def status(self, client: Client | None, subject: str) -> Mapping[str, Any]:
-        """The context of status.html."""
+        """The context of status.html, which every page has."""
+        if client and client.id:
+            self.pages.add(client.id)
         return {"applied": self._applied_now()}
 
     def shown(self) -> dict[str, Any]:

@@ -67,6 +67,7 @@ async def setup(ext: Extension[Settings]) -> None:
     Desk(ext, ways, loading, views, rest)
     Fits(ext, views)
     await views.look()
+    models = Models(ext, loading, views, page.catalogue, rest)
     if ext.starting:
         loading.expect()
 
@@ -118,7 +119,7 @@ async def setup(ext: Extension[Settings]) -> None:
     async def commands(client: Client | None, subject: str) -> Mapping[str, Any]:
         return {"slot": views.slot()}
 
-    ext.add(MODELS, Models(ext, loading, views, page.catalogue, rest))
+    ext.add(MODELS, models)
     ext.add(PANELS, Panel("status", "status.html", views.context))
     ext.add(PANELS, Panel("command", "command.html", commands, order=10, title="Model"))
     ext.spawn(views.watch(EVERY, page.follow), "watch")

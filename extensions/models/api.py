@@ -31,6 +31,7 @@ class Models:
         self._names = dict[str, ModelFile]()
         self._named: Sequence[ModelFile] = ()
         """The files of those names."""
+        loading.called = self._called_so
 
     @property
     def files(self) -> Sequence[ModelFile]:
@@ -65,7 +66,8 @@ class Models:
         await self._views.glance()
 
     async def find(self, name: str) -> ModelFile | None:
-        """A model by what programs call it, or by its name below models/."""
+        """A model by what programs call it, by its name below models/, or by that of the folder in
+        which it is alone."""
         if not self._known(name):
             await self.look()
         return self._known(name)
@@ -130,6 +132,9 @@ class Models:
     def said(self, name: str, what: str) -> tuple[str, bool]:
         """What is saved with a model beside its options, such as its preset, and whether only the
         shipped config.yaml says so; empty if nothing is. By its file's or folder's name."""
+        there = self.loaded()
+        if there and there.path.name == name:
+            name = there.name  # What is said of the folder that it is in counts, too.
         return self._loading.ways.said(name, what)
 
     def put(self, name: str, what: str, word: str) -> None:
@@ -142,7 +147,16 @@ class Models:
         return not known or known.role == "model"
 
     def _known(self, name: str) -> ModelFile | None:
-        return self.names.get(name) or self._views.file(name)
+        return self.names.get(name) or self._views.file(name) or self._in_folder(name)
+
+    def _in_folder(self, name: str) -> ModelFile | None:
+        inside = [file for file in self.files if file.name.startswith(f"{name}/")]
+        return inside[0] if len(inside) == 1 else None
+
+    def _called_so(self, name: str) -> str:
+        """As `find`, also where no loader runs yet; the same name where there is none."""
+        file = self._known(name) or named(self.all).get(name)
+        return file.name if file else name
 
 
 def named(files: Sequence[ModelFile]) -> dict[str, ModelFile]:

@@ -192,7 +192,9 @@ class Choosing:
             "folder": model.path.is_dir(),
             "saved": self._ways.own(model.name),
             "where": f"{OURS}: {key(model.name)}",
-            "gone": self._ways.gone(model.name, loader) if loader else [],
+            "gone": self._ways.gone(model.name, loader, [field.name for field in chosen.beside])
+            if loader
+            else [],
             "trouble": self._ways.saved.trouble,
             "advice": self._advice(model, loader) if loader else None,
         }

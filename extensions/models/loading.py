@@ -60,6 +60,8 @@ class Loading:
         """The model that did not load, and the loader that could not."""
         self.refused = ""
         """Why, where that was told before the load began: the slot knows nothing of it."""
+        self.called: Callable[[str], str] = lambda name: name
+        """The name below models/ of what programs call so; set by Models."""
         self._ext, self._memory, self.ways = ext, memory, ways
         self._expecting: asyncio.Task[None] | None = None
         self._under_way: asyncio.Task[None] | None = None
@@ -83,13 +85,22 @@ class Loading:
             )
         return path
 
-    async def meant(self, name: str) -> str:
-        """The model in a folder of that name, as text-generation-webui has it, else the name;
-        raises Refused where there is none, or several are there."""
+    async def meant(self, name: str, wish: str = "") -> str:
+        """The model in a folder of that name, as text-generation-webui has it, unless the loader
+        that is wished for or saved takes the folder, or any where none is; else the name. Raises
+        Refused where there is none, or several are there."""
         path, loaders = self.path(name), self._ext.get(LOADERS)
-        if not path.is_dir() or any(takes(loader, path) for loader in loaders):
+        if not path.is_dir():
             return name
-        found = [f"{name}/{each}" for each in await self._ext.thread(models_in, path, loaders)]
+        await self._ext.thread(self.ways.look, name)
+        takers = [loader for loader in loaders if takes(loader, path)]
+        asked = self.ways.asked(name, wish)
+        if asked in takers or (takers and not asked):
+            return name
+        able = [asked] if asked else loaders
+        found = [f"{name}/{each}" for each in await self._ext.thread(models_in, path, able)]
+        if len(found) > 1 and takers and not self.ways.named(wish):
+            return name
         if len(found) > 1:
             others = f" and {len(found) - 5} more" if len(found) > 5 else ""
             raise Refused(
@@ -110,7 +121,7 @@ class Loading:
         """Load it as is saved for it, with these options before that, and at the `start` those of
         the command line; `instead` of another, it is not remembered as the last. Raises Refused
         when there is no such model, LoadFailed when it does not load."""
-        name = await self.meant(name)
+        name = await self.meant(name, wish)
         path = self.path(name)
         loader = await self._way(name, path, wish)
         said = dict(options)
@@ -246,8 +257,14 @@ class Loading:
 
     @property
     def _wish(self) -> str:
-        """What `--model` names; a shell completes the name of a folder with a slash."""
-        return (self._ext.flag("model") or "").rstrip("/")
+        """What `--model` names, below models/ or as programs do; a shell completes the name of a
+        folder with a slash."""
+        wish = (self._ext.flag("model") or "").rstrip("/")
+        try:
+            self.path(wish)
+        except Refused:
+            return self.called(wish) if wish else ""
+        return wish
 
     @property
     def _first(self) -> str:
@@ -338,7 +355,7 @@ class Loading:
         """Why a start does not load this: it is gone, or its engine would come without a question.
         Two have that answered: who names a model, and the very first start."""
         try:
-            meant = await self.meant(name)
+            meant = await self.meant(name, self._ext.flag("loader") or "")
         except Refused as error:
             return str(error)
         if not (needs := await self._needs(meant, self.path(meant))):

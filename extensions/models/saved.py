@@ -14,6 +14,7 @@ from kernel.api import Refused, write
 
 from .entries import Pair, pairs, put, text_of
 from .matching import Matches, matcher
+from .tree import PART
 
 OURS, THEIRS = "config-user.yaml", "config.yaml"
 PATIENCE = 2.0
@@ -42,9 +43,12 @@ class Saved:
         self._stamps: object = None
         self._entries: dict[str, list[Entry]] = {}
         self._found: dict[tuple[str, str], list[Entry]] = {}
+        self._alone: dict[str, bool] = {}
+        """Whether a file is the only model of its folder, by the file's name."""
 
     def look(self) -> bool:
         """Read the files again where they changed; says whether they did."""
+        self._alone = {}
         stamps = [_stamp(self._folder / name) for name in (THEIRS, OURS)]
         if stamps == self._stamps:
             return False
@@ -60,9 +64,12 @@ class Saved:
 
     def of(self, name: str, file: str = "", *, own: bool = True) -> list[Mapping[str, Any]]:
         """All that is said of a model, the last the strongest; by one of the files or both, and
-        with or without what was saved for its very name."""
+        with or without what was saved for its very name. What is said of a folder means the one
+        GGUF model in it, too: it was listed so in text-generation-webui."""
         files = (file,) if file else (THEIRS, OURS)
-        found = [entry for each in files for entry in self._matching(each, base(name))]
+        folder = base(name.rpartition("/")[0])
+        names = [folder, base(name)] if folder and self._is_alone(name) else [base(name)]
+        found = [entry for each in files for one in names for entry in self._matching(each, one)]
         mine = key(name)
         return [entry.says for entry in found if own or entry.pattern != mine]
 
@@ -101,6 +108,12 @@ class Saved:
             self._found[file, name] = found
         return self._found[file, name]
 
+    def _is_alone(self, name: str) -> bool:
+        known = self._alone  # Another thread may look meanwhile.
+        if name not in known:
+            known[name] = name.endswith(".gguf") and alone(self._folder / name)
+        return known[name]
+
     def _put(self, mine: str, says: Mapping[str, Any] | None) -> None:
         path = self._folder / OURS
         stamp, text = _stamp(path), text_of(path)
@@ -114,6 +127,13 @@ class Saved:
 def base(name: str) -> str:
     """The last part of a model's name, by which it is meant."""
     return name.rstrip("/").rpartition("/")[2]
+
+
+def alone(path: Path) -> bool:
+    """Whether a GGUF file is the only model of its folder, perhaps in parts, or with what sees."""
+    beside = path.parent.glob("*.gguf")
+    names = {PART.sub(r"\1", each.name) for each in beside if "mmproj" not in each.name.lower()}
+    return names == {PART.sub(r"\1", path.name)}
 
 
 def key(name: str) -> str:

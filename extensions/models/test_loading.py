@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal, cast
 import pytest
 
 from extensions.models.advice import advice
-from extensions.models.api import MODELS, Models
+from extensions.models.api import BESIDE, MODELS, Beside, ModelFile, Models
 from extensions.models.choosing import Choosing
 from extensions.models.loading import GUIDE
 from extensions.models.saved import OURS, THEIRS
 from kernel.api import (
     LOADERS,
+    Field,
     Loader,
     LoadFailed,
     Meta,
@@ -232,7 +233,7 @@ async def test_the_file_of_text_generation_webui_counts_as_it_is():
         await models.load("two.gguf")
         assert second.asked == [Options(64, threads=3)]
         page = await picking(app, "One.gguf")
-        await page.until("2 saved options cannot be used")
+        await page.until("3 saved options cannot be used")
         await page.until("The file says it itself. Leave n_gqa out.")
         await page.act("models.load", file="One.gguf", context_length="512", threads="0")
         assert first.asked[-1] == Options(512), "the form's word is the last, also for a default"
@@ -368,6 +369,105 @@ async def test_a_folder_means_the_model_in_it_as_long_as_it_is_the_only_one():
             await models.load("Ada-GGUF")
         with pytest.raises(LoadFailed, match="No running loader takes"):
             await models.load("readme")
+
+
+class Folders(Second):
+    """Takes a folder with a tokenizer, as llamacpp_HF does."""
+
+    def accepts(self, path: Path) -> bool:
+        return path.suffix == ".gguf" or (path / "tokenizer.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("wish", "saved", "taken"),
+    [
+        ("", "", ("llamacpp_hf", "Ada")),
+        ("llama.cpp", "", ("llama_cpp", "ada")),
+        ("", "llama.cpp", ("llama_cpp", "ada")),
+        ("llamacpp_HF", "llama.cpp", ("llamacpp_hf", "Ada")),
+        ("nowhere", "llama.cpp", None),
+    ],
+)
+async def test_a_folder_goes_to_the_loader_that_is_named_or_saved(
+    wish: str, saved: str, taken: tuple[str, str] | None
+):
+    async with running("models") as app:
+        having(app, first := Engine(Scripted("Hi.")), second := Folders(Scripted("Hi.")))
+        await with_models(app, "Ada/ada.gguf", "Ada/tokenizer.json")
+        if saved:
+            file(app).write_text(f"Ada$:\n  loader: {saved}\n  n_ctx: 300\n")
+        app.kernel.flags = {"kernel": {"model": "Ada", "loader": wish}}
+        app.kernel.bus.emit(Started())
+        slot = app.kernel.slot()
+        await app.until(lambda: bool(slot.model or slot.state.error))
+        asked = {"llama_cpp": first.asked, "llamacpp_hf": second.asked}
+        assert [id for id in asked if asked[id]] == ([taken[0]] if taken else [])
+        if taken:
+            assert there(app) == taken[1]
+        if first.asked:
+            assert first.asked == [Options(300 if saved else 0)]
+
+
+async def test_what_is_saved_of_a_folder_counts_for_the_one_model_in_it():
+    said = "Ada$:\n  loader: llamacpp_HF\n  n_ctx: 300\n  preset: Calm\n.*ada:\n  threads: 2\n"
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, first := Engine(model), second := Second(model))
+        models = await with_models(app, "x/Ada/ada.gguf", "x/Ada/mmproj-ada.gguf")
+        file(app).write_text(said)
+        await models.load("x/Ada/ada.gguf")
+        assert second.asked == [Options(300, threads=2)]
+        assert models.said("x/Ada/ada.gguf", "preset") == ("Calm", False)
+        assert models.said("ada.gguf", "preset") == ("Calm", False), "it is the one that is loaded"
+        await with_models(app, "x/Ada/ada-large.gguf")
+        await models.load("x/Ada/ada.gguf")
+        assert first.asked == [Options(threads=2)], "the folder may mean either"
+
+
+async def test_a_program_may_name_the_folder_of_a_model():
+    async with running("models") as app:
+        having(app, Engine(Scripted("Hi.")))
+        models = await with_models(app, "Ada/ada.gguf", "two/a.gguf", "two/b.gguf")
+        found = await models.find("Ada")
+        assert found
+        assert found.name == "Ada/ada.gguf"
+        assert not await models.find("two")
+        await models.load(found.name)
+        assert models.is_loaded("Ada")
+
+
+async def test_a_start_takes_the_name_that_programs_use():
+    async with started() as app:
+        await with_models(app, "Ada/ada.Q4_K_M.gguf", GUIDE)
+        app.kernel.flags = {"kernel": {"model": "ada.Q4_K_M"}}
+        await beginning(app)
+        await app.until(lambda: app.kernel.slot().state.note == "Loading ada.Q4_K_M.gguf")
+        having(app, Engine(Scripted("Hi.")))
+        app.kernel.bus.emit(Started())
+        await app.until(lambda: bool(app.kernel.slot().model))
+        assert there(app) == "ada.Q4_K_M"
+
+
+async def test_what_is_saved_and_used_by_nothing_is_told():
+    said = (
+        "one.gguf$:\n  custom_stopping_strings: '\"</s>\"'\n  wbits: '4'\n  groupsize: None\n"
+        "  gpu-memory-0: 0\n  preset: Calm\n  threads: 2\n"
+    )
+
+    async def rows(model: ModelFile) -> list[Field]:
+        return [Field("preset", "Preset", "", "text", "Calm", "", True, "text")]
+
+    async def save(model: ModelFile, values: Any) -> None: ...
+
+    async with running("models", model=(model := Scripted("Hi."))) as app:
+        having(app, Engine(model))
+        beside = Beside(rows, save)
+        app.kernel.registry.add(BESIDE, beside, "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
+        await with_models(app, "one.gguf")
+        file(app).write_text(said)
+        page = await picking(app, "one.gguf")
+        await page.until("2 saved options cannot be used")
+        await page.until("custom_stopping_strings is a parameter here. Set it in Parameters")
+        await page.until("Nothing that is switched on uses wbits. It can be left out.")
 
 
 async def test_another_loader_does_not_get_the_options_of_the_first():

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kernel.api import LOADERS, UNSET, Extension, Loader, check
+from kernel.api import LOADERS, UNSET, Extension, Loader, Sampling, check
 
 from .files import takes
 from .memory import Memory
@@ -21,6 +21,10 @@ def plain(name: str) -> str:
     """A loader's name without what people write differently."""
     name = re.sub(r"[^a-z0-9]", "", name.casefold())
     return ALIASES.get(name, name)
+
+
+NOTHING = (None, False, "", "0", "None", "none", "false")
+"""Values at which an option asks for nothing; False is 0, too."""
 
 
 class Ways:
@@ -44,11 +48,14 @@ class Ways:
                 return loader
         return None
 
+    def asked(self, name: str, wish: str = "") -> Loader | None:
+        """The one that was wished for, or is saved."""
+        return self.named(wish) or self.named(self._said_loader(name))
+
     def loader(self, name: str, path: Path, wish: str = "") -> Loader | None:
         """The one that was wished for, or is saved, or the first that takes the model."""
-        if loader := self.named(wish):
-            return loader
-        if (loader := self.named(self._said_loader(name))) and takes(loader, path):
+        loader = self.asked(name, wish)
+        if loader and (self.named(wish) or takes(loader, path)):
             return loader
         return next((loader for loader in self.running(name) if takes(loader, path)), None)
 
@@ -68,16 +75,22 @@ class Ways:
         given: Mapping[str, Any] = getattr(loader, "given", {}) if start else {}
         return {**self._of(name, loader), **given}
 
-    def gone(self, name: str, loader: Loader) -> list[str]:
-        """Why some of what is saved counts no more, in sentences."""
+    def gone(self, name: str, loader: Loader, beside: Sequence[str] = ()) -> list[str]:
+        """Why some of what is saved counts no more, in sentences; `beside` is what other
+        extensions read there."""
         sentences: dict[str, None] = {}
         for says in self._applying(name, loader):
-            _, bad = check(loader.Options, says)
+            said = {field.replace("-", "_"): value for field, value in says.items()}
+            _, bad = check(loader.Options, said)
             known = {info.name for info in msgspec.structs.fields(loader.Options)}
             modern: Any = getattr(loader.Options, "modern", None)
             if modern:
-                known |= modern(says)[1].keys()
-            sentences |= dict.fromkeys(why for field, why in bad.items() if field in known)
+                known |= modern(said)[1].keys()
+            for field, why in bad.items():
+                if field in known:
+                    sentences[why] = None
+                elif field not in beside and said.get(field) not in NOTHING:
+                    sentences[_unused(field)] = None
         return [*sentences]
 
     def keep(self, name: str, loader: Loader, options: Mapping[str, Any]) -> None:
@@ -164,6 +177,15 @@ class Ways:
         """Whether this is an option of the loader's, by whatever name it goes."""
         good, bad = check(loader.Options, {name: value})
         return bool(good) or not any("There is no setting" in why for why in bad.values())
+
+
+def _unused(field: str) -> str:
+    if field in Sampling.__struct_fields__:
+        return (
+            f"{field} is a parameter here. Set it in Parameters, and save it as a preset; that can "
+            "come with the model."
+        )
+    return f"Nothing that is switched on uses {field}. It can be left out."
 
 
 def _yaml(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from .internal import Internal
 from .kept import Kept
 from .lanes import Lanes
 from .media import Media
-from .models import Catalogue, Listed, Model
+from .models import Catalogue, Engines, Listed, Model
 from .responses import Responses
 from .standing import Standing
 from .tabby import Tabby
@@ -120,6 +120,13 @@ async def setup(ext: Extension[Settings]) -> None:
             ),
             Endpoint(
                 "/v1/models/{id:path}", catalogue.one, "GET", gives=Model, summary="One of them."
+            ),
+            Endpoint(
+                "/v1/engines",
+                catalogue.engines,
+                "GET",
+                gives=Engines,
+                summary="The models there are, as programs of 2023 ask for them.",
             ),
             *Internal(rest).endpoints(),
             *governing.endpoints(),

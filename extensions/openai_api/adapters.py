@@ -27,7 +27,8 @@ class Adapters:
         known = await self.found()
         for name in names:
             if name not in known and name.removesuffix(".gguf") not in known:
-                says = f"lora_names: There is no adapter {name}. There: {', '.join(known[:20])}."
+                there = f"There: {', '.join(known[:20])}." if known else "Put one below loras/."
+                says = f"lora_names: There is no adapter {name}. {there}"
                 raise refused(says, "lora_names", "lora_not_found")
         try:
             await self._loras.apply([(name, 1.0) for name in names])

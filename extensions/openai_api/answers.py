@@ -113,7 +113,7 @@ class Frame(Struct, frozen=True):
 
     id: str
     created: int
-    model: str
+    model: str = ""
     choices: list[dict[str, Any]] = []
     object: str = ""
 

@@ -1,6 +1,6 @@
 """What an administrator does: load and unload models and adapters."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -23,6 +23,13 @@ from .adapters import Adapters
 from .internal import DONE
 from .standing import Standing
 
+NEEDLESS = frozenset({
+    "tensorcores", "no_mul_mat_q", "n_gqa", "rms_norm_eps", "trust_remote_code", "no_use_fast",
+    "logits_all",
+})  # fmt: skip
+"""What text-generation-webui has to be told of a model, and an engine here does by itself or reads
+in its file: without it the replies are the same."""
+
 
 class Info(msgspec.Struct):
     """What is loaded."""
@@ -39,7 +46,8 @@ class Names(msgspec.Struct):
 
 
 class Load(msgspec.Struct, kw_only=True):
-    """Which model, and how: `args` are the loader's options, and `loader` among them its id."""
+    """Which model, and how: `args` are the loader's options, and `loader` among them its id;
+    `settings` count nothing, for each request brings its own."""
 
     model_name: str
     args: dict[str, Any] | None = None
@@ -88,8 +96,13 @@ class Governing:
 
     async def info(self, call: Call) -> Response:
         info = self._programs.info()
-        name, loader = (self._programs.called(info), info.loader) if info else ("None", "")
-        return json(Info(name, [*self._adapters.names], loader))
+        if not info:
+            return json(Info("None", [], ""))
+        await self._models.look()
+        # As `names` has it: programs compare the two, and load where they differ.
+        listed = (file.name for file in self._models.files if str(file.path) == info.path)
+        name = next(listed, self._programs.called(info))
+        return json(Info(name, [*self._adapters.names], info.loader))
 
     async def names(self, call: Call) -> Response:
         await self._models.look()
@@ -97,9 +110,6 @@ class Governing:
 
     async def load(self, call: Call) -> Response:
         body: Load = call.read(Load)
-        if body.settings:
-            says = "settings: They are given with each request. Leave them out."
-            raise refused(says, "settings", "unsupported_parameter")
         await self._load(await self._find(body.model_name, "model_name"), dict(body.args or {}))
         self._standing.set(body.instruction_template, body.instruction_template_str)
         return json(DONE)
@@ -141,7 +151,8 @@ class Governing:
             raise refused(f"{says} Running: {self._running()}.", "args.loader", "invalid_value")
         good, errors = check(loader.Options, args)
         for name, error in errors.items():
-            raise refused(f"args.{name}: {error}", f"args.{name}", "invalid_value")
+            if name in loader.Options.__struct_fields__ or asks(name, args):
+                raise refused(f"args.{name}: {error}", f"args.{name}", "invalid_value")
         try:
             await self._models.load(file.name, loader.id, good)
         except (LoadFailed, NoModel, Refused) as error:
@@ -149,6 +160,13 @@ class Governing:
 
     def _running(self) -> str:
         return ", ".join(each.id for each in self._loaders()) or "none"
+
+
+def asks(name: str, args: Mapping[str, Any]) -> bool:
+    """Whether one that is no option here would change anything."""
+    value = args.get(name, args.get(name.replace("_", "-"), True))
+    nothing = any(value is each for each in (None, False)) or value in ("", "None")
+    return name not in NEEDLESS and not nothing
 
 
 def takes(loader: Loader, file: ModelFile, wish: str) -> bool:

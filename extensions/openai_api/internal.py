@@ -128,7 +128,6 @@ class Internal:
     async def stop(self, call: Call) -> Response:
         for run in self._programs.reply_of(call.caller.owner):
             run.cancel()
-        self._programs.holding.stop(call.caller.owner)
         return json(DONE)
 
     async def health(self, call: Call) -> Response:

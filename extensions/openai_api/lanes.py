@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from extensions.api_kit.api import Call, Fault, Problem, growing, nothing, read, refused
+from extensions.api_kit.api import ASKER, Call, Fault, Problem, growing, nothing, read, refused
 
 from .asking import Ask, asked
 from .responses import Responses
@@ -130,6 +130,7 @@ class Lanes:
         here = self._responses
         scope = {**self._socket.scope, "type": "http", "method": "POST"}
         call = Call("openai", scope, nothing, self._nowhere)
+        ASKER.set(call)
         said = {key: value for key, value in said.items() if key not in ("type", "stream_id")}
         try:
             ask = await asked(here.rest, here.kept, call, said, self)

@@ -45,6 +45,22 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     data: Sequence[Model]
 
 
+class Engine(msgspec.Struct, frozen=True, kw_only=True):
+    """One of them, as programs of 2023 ask for it."""
+
+    id: str
+    object: Literal["engine"] = "engine"
+    owner: str = "user"
+    ready: bool
+
+
+class Engines(msgspec.Struct, frozen=True, kw_only=True):
+    """All of them."""
+
+    object: Literal["list"] = "list"
+    data: Sequence[Engine]
+
+
 class Catalogue:
     """What is listed; nothing of it asks an engine."""
 
@@ -65,6 +81,12 @@ class Catalogue:
     async def listed(self, call: Call) -> Response:
         await self._models.look()
         return json(Listed(data=self.all()))
+
+    async def engines(self, call: Call) -> Response:
+        await self._models.look()
+        ready = ("loaded", "sleeping")
+        every = [Engine(id=each.id, ready=each.status.value in ready) for each in self.all()]
+        return json(Engines(data=every))
 
     async def one(self, call: Call) -> Response:
         id = str(call.path["id"])

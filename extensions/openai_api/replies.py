@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 
 import msgspec
 from starlette.responses import Response
@@ -81,9 +82,8 @@ def new_id(call: Call) -> str:
 class Chunks(Frames):
     """The events of a stream of chat completions."""
 
-    def __init__(self, call: Call, model: str, usage: bool) -> None:
-        frame = answers.Chunk(id=new_id(call), created=int(time.time()), model=model)
-        super().__init__(frame, usage)
+    def __init__(self, call: Call, usage: bool, named: Callable[[], str]) -> None:
+        super().__init__(answers.Chunk(id=new_id(call), created=int(time.time())), usage, named)
         self._called: dict[int, int] = defaultdict(int)
         self._calls: dict[int, Calls] = defaultdict(Calls)
 
@@ -130,20 +130,24 @@ class Chunks(Frames):
 async def streamed(programs: Programs, call: Call, body: Chat, wish: Wish) -> None:
     """Chunks as they come, after one for each choice that says whose it is: OpenAI's own library
     wants them in order. What fails before the first has the status of its error."""
-    info = programs.info()
     usage = bool(body.stream_options and body.stream_options.include_usage)
-    chunks = Chunks(call, programs.called(info) if info else body.model or "", usage)
+    chunks = Chunks(call, usage, lambda: programs.answering() or body.model or "")
     top, many = wish.asked.logprobs, body.n or 1
-    opening = b"".join(map(chunks.first, range(many)))
+    begun = False
+
+    def before() -> bytes:
+        """Whose the choices are, once."""
+        nonlocal begun
+        first, begun = not begun, True
+        return b"".join(map(chunks.first, range(many))) if first else b""
+
     async with call.stream() as out:
 
         async def hear(index: int, delta: Delta) -> None:
-            nonlocal opening
-            data, opening = opening + chunks.said(index, delta, top), b""
-            if data:
+            if data := before() + chunks.said(index, delta, top):
                 await out.write(data)
 
         runs = await make(programs, call, times(growing(wish), many), hear, hold=True)
         used = answers.usage_of([run.finish for run in runs])
         ends = [chunks.end(index, run) for index, run in enumerate(runs)]
-        await out.write(b"".join((opening, *ends, chunks.last(runs, used))))
+        await out.write(b"".join((before(), *ends, chunks.last(runs, used))))

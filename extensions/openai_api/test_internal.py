@@ -206,6 +206,42 @@ async def test_models_are_loaded_and_unloaded(app: App, served: Served, model: K
     assert (await change("internal/model/unload")).json() == "OK"
 
 
+async def test_what_a_program_of_text_generation_webui_sends_beside_a_model_is_no_obstacle(
+    served: Served,
+):
+    async def load(**body: Any) -> Any:
+        path = INTERNAL + "model/load"
+        return await ask(served, "POST", path, served.key, model_name="first.gguf", **body)
+
+    args = {"tensorcores": True, "n_gqa": 8, "cpu": False, "model_draft": "None"}
+    settings = {"preset": "min_p", "truncation_length": 2048}
+    loaded = await load(args=args, settings=settings)
+    assert (loaded.status_code, loaded.json()) == (200, "OK"), loaded.text
+    for wrong in ({"load_in_4bit": True}, {"extra_flags": "--x"}, {"n_ctx": 0}):
+        refused = (await load(args=wrong)).json()["error"]
+        assert refused["param"] == f"args.{next(iter(wrong))}"
+
+
+async def test_the_loaded_model_is_called_as_it_is_listed(app: App, served: Served, model: Knowing):
+    for name in ("first.gguf", "folder/third.gguf"):
+        path = app.kernel.models / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"GGUF")
+        model.info = structs.replace(model.info, name=path.stem, path=str(path))
+        loaded = await ask(served, "POST", INTERNAL + "model/load", served.key, model_name=name)
+        assert loaded.status_code == 200, loaded.text
+        assert (await get(served, INTERNAL + "model/info"))["model_name"] == name
+        assert name in (await get(served, INTERNAL + "model/list"))["model_names"]
+
+
+async def test_models_are_listed_as_engines_for_programs_of_2023(served: Served):
+    engines = await get(served, "/v1/engines")
+    assert engines["object"] == "list"
+    assert [(each["id"], each["ready"]) for each in engines["data"]] == [
+        ("scripted", True), ("first", False), ("second", False),
+    ]  # fmt: skip
+
+
 async def test_a_model_that_comes_while_no_page_is_open(app: App, served: Served):
     (app.kernel.models / "new").mkdir()
     (app.kernel.models / "new" / "third.gguf").write_bytes(b"GGUF")
@@ -287,6 +323,14 @@ async def test_adapters(app: App, served: Served, model: Knowing):
     await ask(served, "POST", INTERNAL + "lora/unload", served.key)
     await said(served, "/v1/completions", prompt="a")
     assert [request.adapters for request in model.asked] == [(("one", 1.0),), (), ()]
+
+
+async def test_who_names_an_adapter_where_there_is_none_is_told_where_to_put_one(app: App):
+    shutil.rmtree(app.kernel.loras)
+    body = {"lora_names": ["my lora"]}
+    answer = await app.fetch(INTERNAL + "lora/load", "POST", who="key", json=body)
+    says = "lora_names: There is no adapter my lora. Put one below loras/."
+    assert answer.json()["error"]["message"] == says
 
 
 async def test_who_stops_stops_only_its_own(app: App, served: Served, model: Knowing):

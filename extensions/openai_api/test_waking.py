@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -171,7 +172,7 @@ async def test_who_asks_while_a_model_loads_waits_for_it():
         health = await app.fetch("/health", who="key")
         assert (health.status, health.json()["error"]["code"]) == (503, "model_loading")
         [programs] = app.kernel.registry.values(PROGRAMS)
-        await app.until(lambda: len(programs.runs.live) == 5)
+        await app.until(lambda: len(programs.runs.live) == len(answers))
         assert not any(each.done() for each in answers)
         slow.opened.set()
         assert [(await each).status for each in answers] == [200] * len(ASKED)
@@ -181,7 +182,7 @@ async def test_who_waits_for_a_model_that_fails_is_told_why():
     async with loading() as (app, slow):
         answers = [asyncio.create_task(asked(app, path, **body)) for path, body in ASKED[:7]]
         [programs] = app.kernel.registry.values(PROGRAMS)
-        await app.until(lambda: len(programs.runs.live) == 5)
+        await app.until(lambda: len(programs.runs.live) == len(answers))
         slow.fault = "It is broken."
         slow.opened.set()
         for answer in [await each for each in answers]:
@@ -336,7 +337,7 @@ async def test_a_body_is_judged_by_the_model_that_comes():
         bans = asked(app, "/api/v1/generate", prompt="?", banned_tokens=["x"])
         banned = asyncio.create_task(bans)
         [programs] = app.kernel.registry.values(PROGRAMS)
-        await app.until(lambda: programs.runs._early == len(JUDGED) + 1)
+        await app.until(lambda: len(programs.runs.live) == len(JUDGED) + 1)
         slow.opened.set()
         assert [(await each).status for each in answers] == [200] * len(answers)
         assert "cannot keep words out" in (await banned).text
@@ -347,12 +348,70 @@ async def test_questions_that_wait_for_a_model_count_among_those_that_may_wait()
         await app.configure("api_kit", queue=1)
         [programs] = app.kernel.registry.values(PROGRAMS)
         waiting = [asyncio.create_task(asked(app, "/tokenize", content="a")) for _ in range(2)]
-        await app.until(lambda: programs.runs._early == 2)
+        await app.until(lambda: len(programs.runs.live) == 2)
         for path, body in (("/tokenize", {"content": "a"}), (ASKED[0][0], TALK)):
             assert (await asked(app, path, **body)).status == 429
         slow.opened.set()
         assert [(await each).status for each in waiting] == [200, 200]
         assert (await asked(app, "/tokenize", content="a")).status == 200
+
+
+async def test_questions_that_wait_for_a_model_count_for_their_key_and_are_seen_and_stopped():
+    async with loading() as (app, slow):
+        await app.configure("api_kit", at_once_each=1)
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        first = asyncio.create_task(asked(app, "/tokenize", content="a"))
+        await app.until(lambda: len(programs.runs.live) == 1)
+        for path, body in (("/v1/internal/encode", {"text": "a"}), (ASKED[0][0], TALK)):
+            answer = await asked(app, path, **body)
+            assert (answer.status, answer.json()["error"]["code"]) == (429, "too_many_requests")
+        [run] = programs.runs.live
+        assert (run.api, run.state) == ("llama_server", "waiting")
+        await asked(app, "/v1/internal/stop-generation")
+        answer = await first
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "cancelled")
+        again = asyncio.create_task(asked(app, "/tokenize", content="a"))
+        await app.until(lambda: len(programs.runs.live) == 1)
+        slow.opened.set()
+        assert (await again).status == 200
+        assert not programs.runs.live
+
+
+async def test_who_waits_for_the_model_that_it_named_counts_for_its_key():
+    gate = asyncio.Semaphore(0)
+    old = Scripted("One two.", gate=gate)
+    settings = {"openai_api": {"load_by_name": True}, "api_kit": {"at_once_each": 2}}
+    async with running(*APIS, "instruct", model=old, settings=settings) as app:
+        app.kernel.models.mkdir(parents=True, exist_ok=True)
+        (app.kernel.models / "other.gguf").write_bytes(b"GGUF")
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        body = {"model": "scripted", "prompt": "?"}
+        writes = asyncio.create_task(asked(app, "/v1/completions", **body))
+        await app.until(lambda: bool(old.asked))
+        body = {"model": "other", "prompt": "?"}
+        waits = asyncio.create_task(asked(app, "/v1/completions", **body))
+        await app.until(lambda: programs.holding.waiting)
+        assert [run.state for run in programs.runs.live] == ["reading", "waiting"]
+        answer = await asked(app, "/v1/completions", **body)
+        assert (answer.status, answer.json()["error"]["code"]) == (429, "too_many_requests")
+        for _ in range(9):
+            gate.release()
+        assert [(await each).status for each in (writes, waits)] == [200, 200]
+
+
+async def test_a_stream_that_waited_for_its_model_names_it_from_the_first_event_on():
+    async with loading() as (app, slow):
+        bodies = (("/v1/chat/completions", TALK), ("/v1/completions", {"prompt": "?"}))
+        more = {"stream": True, "stream_options": {"include_usage": True}}
+        asks = [asked(app, path, **{**body, **more, "model": None}) for path, body in bodies]
+        streams = [asyncio.create_task(each) for each in asks]
+        [programs] = app.kernel.registry.values(PROGRAMS)
+        await app.until(lambda: len(programs.runs.live) == 2)
+        slow.opened.set()
+        for stream in streams:
+            lines = (await stream).text.strip().split("\n\n")[:-1]
+            events = [json.loads(line.removeprefix("data: ")) for line in lines]
+            assert {event["model"] for event in events} == {"scripted"}
 
 
 async def test_what_can_only_be_refused_waits_for_no_model():
@@ -376,6 +435,6 @@ async def test_who_applies_adapters_waits_for_the_model_that_loads():
     async with loading() as (app, slow):
         applied = asyncio.create_task(asked(app, "/v1/internal/lora/load", lora_names=[]))
         [programs] = app.kernel.registry.values(PROGRAMS)
-        await app.until(lambda: applied.done() or programs.runs._early == 1)
+        await app.until(lambda: applied.done() or len(programs.runs.live) == 1)
         slow.opened.set()
         assert (await applied).status == 200, (await applied).text

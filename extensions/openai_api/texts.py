@@ -58,12 +58,6 @@ def heard_of(asks: Asks) -> list[Heard]:
     return [Heard(text, asks.body.logprobs) for text in asks.texts for _ in range(many)]
 
 
-def named(programs: Programs) -> str:
-    """What the model is called that answers."""
-    info = programs.info()
-    return programs.called(info) if info else ""
-
-
 async def whole(programs: Programs, call: Call, asks: Asks) -> Response:
     """One answer, when all have ended."""
     heard = heard_of(asks)
@@ -76,7 +70,7 @@ async def whole(programs: Programs, call: Call, asks: Asks) -> Response:
         answers.TextCompletion(
             id=new_id(call),
             created=int(time.time()),
-            model=runs[0].model if runs else named(programs),
+            model=runs[0].model if runs else programs.answering(),
             choices=[
                 answers.TextChoice(
                     index=index,
@@ -96,8 +90,8 @@ async def whole(programs: Programs, call: Call, asks: Asks) -> Response:
 async def streamed(programs: Programs, call: Call, asks: Asks) -> None:
     """Chunks as they come; what fails before the first has the status of its error."""
     options = asks.body.stream_options
-    frame = answers.TextChunk(id=new_id(call), created=int(time.time()), model=named(programs))
-    frames = Frames(frame, bool(options and options.include_usage))
+    frame = answers.TextChunk(id=new_id(call), created=int(time.time()))
+    frames = Frames(frame, bool(options and options.include_usage), programs.answering)
     heard = heard_of(asks)
     begun: set[int] = set()
 

@@ -16,6 +16,7 @@ HIDDEN = "hidden.txt"
 OURS = "="
 """What begins the number of one that comes with Spindle."""
 GONE = "It is not in the trash any more."
+LINK = "{} is a link to another folder. Copy the file here, or link the whole folder."
 
 
 class Deleted(NamedTuple):
@@ -92,7 +93,7 @@ class Shelf:
             self._hide(self._hidden() | {name})
             return OURS + name
         file, number = self._own_file(name), self._place()
-        file.replace(self._trash / number / file.name)
+        _move(file, self._trash / number / file.name)
         return number
 
     def undo(self, number: str, instead: bool = False) -> str:
@@ -108,8 +109,7 @@ class Shelf:
             self.delete(there)
         if there in self.own():
             raise Refused(f"There is another {there} by now. Delete that one first.")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file.replace(self._folder / file.name)
+        _move(file, self._folder / file.name)
         place.rmdir()
         return file.stem
 
@@ -173,4 +173,11 @@ def _path(folder: Path, file: str) -> Path:
         safe_name(file.rpartition(".")[0])
         return safe_path(folder, file)
     except ValueError as error:
-        raise Refused(str(error)) from None
+        link = Path(file).name == file and (folder / file).is_symlink()
+        raise Refused(LINK.format(file) if link else str(error)) from None
+
+
+def _move(file: Path, to: Path) -> None:
+    """Also onto another disk: first it is there, then it is gone here."""
+    write(to, file.read_bytes())
+    file.unlink()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ KNOWN = parameters()
 ALL = (*KNOWN, "extra")
 ORDER = list(texts.ORDER)
 DRAWN = 1234567
+MEMORY = Path("/dev/shm")
+"""Of Linux: another disk than that of the tests."""
 
 TYPED: dict[str, tuple[str, Any]] = {
     # the field: what is typed, and what the model is asked
@@ -734,6 +737,30 @@ def test_a_shelf_keeps_what_is_deleted_apart(tmp_path: Path):
         shelf.undo(numbers[1])
     with pytest.raises(Refused, match="not in the trash"):
         shelf.undo(numbers[0])
+
+
+@pytest.mark.skipif(not MEMORY.is_dir(), reason="needs a folder of another disk: /dev/shm")
+def test_files_on_another_disk_are_deleted_and_brought_back(tmp_path: Path):
+    with TemporaryDirectory(dir=MEMORY) as elsewhere:
+        (tmp_path / "own").symlink_to(elsewhere)
+        shelf = Shelf("thing", tmp_path / "ours", tmp_path / "own", tmp_path / "trash", (".yaml",))
+        shelf.save("Mine", "one")
+        number = shelf.delete("Mine")
+        assert (shelf.names(), [each.name for each in shelf.trash()]) == ([], ["Mine"])
+        assert shelf.undo(number) == "Mine"
+        assert shelf.text("Mine") == "one"
+        assert [file.name for file in Path(elsewhere).iterdir()] == ["Mine.yaml"]
+        assert shelf.trash() == []
+
+
+def test_a_link_to_a_file_elsewhere_says_what_it_is(tmp_path: Path):
+    (tmp_path / "elsewhere.yaml").write_text("temperature: 1")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "Far.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    shelf = Shelf("thing", tmp_path / "ours", tmp_path / "own", tmp_path / "trash", (".yaml",))
+    for touch in (shelf.text, shelf.delete):
+        with pytest.raises(Refused, match=r"Far\.yaml is a link to another folder"):
+            touch("Far")
 
 
 async def test_names_that_differ_by_capitals_are_one(app: App):

@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from kernel.api import PANELS, Action, Connected, Extension, Meta, Panel, SettingsChanged, Struct
+from kernel.api import (
+    PANELS,
+    Action,
+    Connected,
+    Extension,
+    Meta,
+    Panel,
+    SettingsChanged,
+    SlotChanged,
+    Struct,
+)
 
 from .api import PROMPTS, TEMPLATES
 from .editor import Editor
@@ -72,6 +82,11 @@ async def setup(ext: Extension[Any]) -> None:
     ext.on(Delete)(lambda a, client: editor.delete(client, a.name))
     ext.on(Restore)(lambda a, client: editor.restore(client, a.kept, a.instead))
     ext.on(Use)(lambda a, client: editor.use(client, a.name))
+
+    @ext.on(SlotChanged)
+    async def loaded(event: SlotChanged) -> None:
+        if event.slot == ext.slot().name and event.state != "loading":
+            await prompts.tell_missing()
 
     @ext.on(SettingsChanged)
     async def keep_talking(_: SettingsChanged) -> None:

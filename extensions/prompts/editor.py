@@ -154,5 +154,6 @@ class Editor:
             "model": model.info.name if model else "",
             "own": bool(model and model.info.chat_template),
             "chosen": self._library.chosen("", model.info) if model else None,
+            "missing": self._library.missing(model.info) if model else "",
             "set": self._ext.settings.templates.get(model.info.name, "") if model else "",
         }

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,6 +21,8 @@ PLAIN = "Alpaca"
 """The template of models that say nothing of theirs."""
 SHIPPED = Path(__file__).with_name("shipped")
 TRASH = ".trash"
+NONE = "None"
+"""What text-generation-webui saves where no template was chosen."""
 
 How = Literal["asked", "set", "saved", "own", "name", "guess"]
 """Why a template was chosen: by the conversation, for the model, beside the model, it is the
@@ -140,6 +142,12 @@ class Library:
             return Chosen(named, self.read(named), "name")
         return Chosen(PLAIN, self.read(PLAIN), "guess")
 
+    def missing(self, model: ModelInfo) -> str:
+        """The template that is said of a model elsewhere and is not there, if it would count."""
+        if self.has(self._for_models().get(model.name, "")) or self._saved(model):
+            return ""
+        return next((name for name in self._said(model) if name != NONE), "")
+
     def has(self, name: str) -> bool:
         """Whether there is a template of that name."""
         with suppress(Refused):
@@ -150,11 +158,13 @@ class Library:
 
     def _saved(self, model: ModelInfo) -> str:
         """What is said elsewhere, if that can be."""
+        return next((name for name in self._said(model) if self.has(name)), "")
+
+    def _said(self, model: ModelInfo) -> Iterator[str]:
         for says in self._beside():
             said = says(model)
-            if said and self.has(said.name) and not (said.mild and model.chat_template):
-                return said.name
-        return ""
+            if said and said.name and not (said.mild and model.chat_template):
+                yield said.name
 
     def _kept(self, file: Path) -> str:
         """A name for a file in the trash, which is there by then."""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from kernel.api import UNSET, Extension, Message, Refused, Request, Turn
+from kernel.api import UNSET, Everyone, Extension, Message, Refused, Request, Turn
 
 from .fitting import Build, Fitting, LeftOut
 from .library import Chosen, Library
@@ -33,6 +33,8 @@ class Prompts:
         self._sandbox = Sandbox(UNKNOWN)
         self._stops: dict[tuple[str, str], tuple[str, ...]] = {}
         self._choosing = threading.Lock()
+        self._told = ("", "")
+        """The model and the template that it was told about last."""
         ext.defer(lambda: ext.thread(self._sandbox.close))
 
     def prepare(self) -> None:
@@ -41,6 +43,20 @@ class Prompts:
         if model and not model.info.chat_template:
             with suppress(Refused):
                 self.render("{{ messages }}", ())
+
+    async def tell_missing(self) -> None:
+        """Say, once while a model is there, that the template saved beside it is not."""
+        model = self._ext.slot().model
+        name = await self._ext.thread(self._library.missing, model.info) if model else ""
+        told, self._told = self._told, (model.info.name if model else "", name)
+        if model and name and told != self._told:
+            text = (
+                f"The instruction template “{name}”, which is saved beside {model.info.name}, is "
+                f"not there. Put its file into {self._library.folder}, or choose another one in "
+                "Settings, Instruction templates."
+            )
+            self._ext.log.warning("%s", text)
+            self._ext.tell(text, Everyone())
 
     # --- for every mode ----------------------------------------------------------------
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from extensions.prompts.api import PROMPTS
+from extensions.prompts.api import PROMPTS, TEMPLATES, Beside
+from kernel.api import Phase
 from kernel.testing import App, Page, Scripted, running
 
 HOSTILE = {
@@ -130,3 +131,18 @@ async def test_the_address_keeps_the_template_that_is_looked_at():
         assert "prompts-form" not in html, "what is typed stays"
         gone = await app.open("/settings/prompts/Gone")
         assert ">\nmine<" in await gone.until("prompts-form.*?</form>"), "what the model gets"
+
+
+async def test_a_template_that_is_saved_beside_a_model_and_not_there_is_told(
+    caplog: pytest.LogCaptureFixture,
+):
+    async with running("prompts", "settings", model=Scripted()) as app:
+        page = await opened(app)
+        add = app.kernel.registry.add
+        says = lambda model: Beside("My ChatML")  # noqa: E731
+        add(TEMPLATES, says, "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
+        await app.kernel.slot().reload()
+        await page.until("The instruction template “My ChatML”, which is saved beside .* is not")
+        assert "instruction-templates, or choose another one" in caplog.text
+        page = await opened(app)
+        await page.until('id="prompts-missing">“My ChatML”')

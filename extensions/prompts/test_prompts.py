@@ -554,9 +554,17 @@ def test_how_the_template_of_a_turn_is_chosen(tmp_path: Path):
     assert how("", own) == ("Gemma", "saved")
     beside[0] = Beside("../none")
     assert how("", own) == ("", "own")
+    assert library.missing(own) == "../none"
+    beside[0] = Beside("Mine", mild=True)
+    assert (library.missing(own), library.missing(bare)) == ("", "Mine")
+    for there in (None, Beside("None"), Beside("Gemma")):
+        beside[0] = there
+        assert library.missing(bare) == ""
     beside[0] = Beside("Gemma")
     chosen_for["llama-3"] = "Vicuna-v1.1"
     assert how("", own) == ("Vicuna-v1.1", "set")
+    beside[0] = Beside("Mine")
+    assert library.missing(own) == "", "it would not count"
 
 
 # --- options ----------------------------------------------------------------------------

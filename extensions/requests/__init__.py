@@ -72,7 +72,7 @@ async def setup(ext: Extension[Any]) -> None:
         pages.discard(event.client)
 
     def show() -> None:
-        looking = [page for page in pages if page.path.strip("/") == HERE]
+        looking = [page for page in pages if page.path.strip("/") == HERE and not page.lost]
         html = ext.render("_requests.html", oob=True, **rows.now()) if looking else ""
         for page in looking:
             ext.push_html(html, page, "requests")

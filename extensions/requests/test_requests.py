@@ -73,6 +73,27 @@ async def test_requests_are_seen_wait_and_are_stopped(
     await page.act("requests.cancel", id="gone")
 
 
+async def test_questions_that_wait_for_a_model_are_seen_and_stopped():
+    async with running("requests", "settings", "openai_api") as app, serving(app) as served:
+        slot, comes = app.kernel.slot(), asyncio.Event()
+
+        async def wake() -> None:
+            await comes.wait()
+
+        slot.wake = wake
+        page = await app.open("/settings/requests")
+        await page.until("No program asks for anything now")
+        async with httpx.AsyncClient(timeout=60) as web:
+            url = f"{served.http}/v1/internal/encode"
+            asking = asyncio.create_task(web.post(url, json={"text": "A secret?"}))
+            await page.until("Waits for its turn")
+            assert 'A program on this machine <span class="quiet">OpenAI</span>' in page.html
+            [id] = set(re.findall('id="requests-([0-9a-f]+)" data-state="waiting"', page.html))
+            await page.act("requests.cancel", id=id)
+            assert (await asking).json()["error"]["code"] == "cancelled"
+        await page.until("No program asks for anything now")
+
+
 async def test_of_a_long_queue_the_first_are_shown_and_only_to_who_looks(
     app: App, monkeypatch: pytest.MonkeyPatch
 ):

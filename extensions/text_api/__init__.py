@@ -46,7 +46,7 @@ async def setup(ext: Extension[Any]) -> None:
     async def model(call: Call) -> Response:
         info, known = programs.info(), ext.get(DIALECTS)
         nobody = known[0].nobody if known else NOBODY
-        return json({"result": info.name if info else nobody})
+        return json({"result": programs.called(info) if info else nobody})
 
     endpoints = (
         Endpoint("/api/v1/generate", generate, summary="A text goes on."),

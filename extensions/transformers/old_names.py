@@ -12,7 +12,11 @@ FORMER = (*SAME, *SWITCHES)
 WHOLE = "This loader keeps the weights as they are. Take a GGUF form of the model for fewer bits."
 GONE = {"load_in_8bit": WHOLE, "load_in_4bit": WHOLE}
 """What exists no longer, and what takes its place."""
+NEEDLESS = ("compute_dtype", "quant_type", "use_double_quant")
+"""Details of fewer bits, which are told anyway."""
 OFF = (None, False, "", "false", "False")
+USUAL = {"alpha_value": 1, "compress_pos_emb": 1, "attn_implementation": "sdpa"}
+"""Values that text-generation-webui saves of one with which nobody did anything."""
 
 
 def modern(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -20,6 +24,8 @@ def modern(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     good, bad = dict[str, Any](), dict[str, str]()
     for name, value in values.items():
         name = name.replace("-", "_")
+        if name in NEEDLESS or (name in USUAL and value == USUAL[name]):
+            continue
         if name in GONE or name in SWITCHES:
             if value in OFF:
                 continue

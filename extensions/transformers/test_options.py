@@ -19,6 +19,8 @@ from tests.engines.real import STORIES
         ({"max_seq_len": 4096}, {"context_length": 4096}),
         ({"n-ctx": 512, "load_in_8bit": False}, {"context_length": 512}),
         ({"dtype": "float32", "bf16": True}, {"dtype": "float32"}),
+        ({"compute_dtype": "float16", "quant_type": "nf4", "use_double_quant": False}, {}),
+        ({"alpha_value": 1, "compress_pos_emb": 1, "attn_implementation": "sdpa"}, {}),
     ],
 )
 def test_old_names_mean_what_they_meant(said: dict[str, Any], means: dict[str, Any]):

@@ -55,12 +55,10 @@ class Readings:
         return self._listeners.setdefault(client.id, Listener(client))
 
     async def came(self, client: Client, word: str) -> None:
-        """A page tells its word; one that was here before is told again what it did not take."""
+        """A page tells its word, also when it comes back; what it did not take it is told again."""
         mine = self.of(client)
         listener = self._words.setdefault(mine.word or word, mine)
         listener.word = listener.word or word
-        if listener is mine:
-            return
         self._listeners[client.id], listener.client = listener, client
         if reading := listener.reading:
             for clip in filter(self._speech.waits, tuple(reading.clips)):

@@ -18,6 +18,7 @@ from extensions.workshop.bisect import Bisect
 from extensions.workshop.counter import Counter
 from extensions.workshop.editing import Editing
 from extensions.workshop.finding import Finding
+from extensions.workshop.trees import FOREIGN
 from extensions.workshop.views import Views
 from kernel.api import (
     PANELS,
@@ -107,6 +108,8 @@ async def setup(ext: Extension[Settings]) -> None:
     @ext.on(Started)
     async def started(event: Started) -> None:
         await bisect.resume()
+        for folder in await ext.thread(views.foreign):
+            ext.log.warning("%s is %s.", folder, FOREIGN)
 
     @ext.on(StatusChanged)
     async def status_changed(event: StatusChanged) -> None:

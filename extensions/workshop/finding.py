@@ -1,11 +1,14 @@
 """Extensions that come, go, move or are mended while everything runs."""
 
 import asyncio
+import logging
 import sys
 import time
 from pathlib import Path
 
 from kernel.api import Kernel, Record, SectionChanged, Status
+
+log = logging.getLogger(__name__)
 
 SETTLED = 10
 """Seconds without a change after which a folder of packages is done: an installer works in it."""
@@ -56,11 +59,17 @@ class Finding:
         """Refresh whenever a folder or a manifest is another one, for ever."""
         while True:
             await asyncio.sleep(every)
-            latest = await asyncio.to_thread(self._look)
-            if latest != self._seen or self._came_to_an_end():
-                await asyncio.sleep(every)  # A copy may be under way.
-                self._seen = await asyncio.to_thread(self._look)
-                await self.refresh()
+            try:
+                await self._follow(every)
+            except Exception:  # A disk may be away for a moment.
+                log.exception("The folders of extensions could not be looked at")
+
+    async def _follow(self, every: float) -> None:
+        latest = await asyncio.to_thread(self._look)
+        if latest != self._seen or self._came_to_an_end():
+            await asyncio.sleep(every)  # A copy may be under way.
+            self._seen = await asyncio.to_thread(self._look)
+            await self.refresh()
 
     def _came_to_an_end(self) -> bool:
         """Whether one stopped at last that could not be taken up before."""

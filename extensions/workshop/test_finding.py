@@ -285,3 +285,26 @@ async def test_the_workshop_goes_while_it_takes_up_another(tmp_path: Path):
         await app.until(lambda: status(app, "loom") == Status.OFF)
         await kernel.start("workshop")
         await app.until(lambda: status(app, "loom") is None)
+
+
+async def test_a_moment_without_files_does_not_end_the_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with running(folders=[tmp_path / "own"], data=tmp_path / "data") as app:
+        finding, looks = Finding(app.kernel), 0
+        look = finding._look
+
+        def failing() -> Any:
+            nonlocal looks
+            looks += 1
+            if looks == 1:
+                raise OSError(24, "Too many open files")
+            return look()
+
+        monkeypatch.setattr(finding, "_look", failing)
+        watching = asyncio.create_task(finding.watch(0.01))
+        make(tmp_path / "own", "loom")
+        await app.until(lambda: "loom" in app.kernel.records)
+        assert looks > 1
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)

@@ -300,6 +300,32 @@ async def test_an_update_that_does_not_run_can_be_taken_back_in_the_page(tmp_pat
         assert app.kernel.records["loom"].is_(Status.RUNNING)
 
 
+async def test_an_extension_of_another_program_is_told_for_what_it_is(tmp_path: Path):
+    tts = tmp_path / "data" / "extensions" / "silero_tts"
+    tts.mkdir(parents=True)
+    (tts / "script.py").write_text("def output_modifier(text): return text")
+    async with running("workshop", "settings", data=tmp_path / "data") as app:
+        for source in (tts, tts.parent, zipped(tts, tmp_path / "tts.zip")):
+            with pytest.raises(
+                Refused, match="an extension of text-generation-webui, which cannot"
+            ):
+                await command_line.install(app.kernel, [str(source)])
+        page = await app.open("/settings/workshop")
+        await page.until("<b>silero_tts</b> is an extension of text-generation-webui")
+        loom(tts)
+        page = await app.open("/settings/workshop")
+        assert "text-generation-webui" not in await page.until("Installed</h2>.*</section>")
+
+
+async def test_what_cannot_run_here_is_told_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    (tts := tmp_path / "extensions" / "silero_tts").mkdir(parents=True)
+    (tts / "script.py").write_text("")
+    async with running("workshop", "settings", data=tmp_path) as app:
+        await app.until(lambda: f"{tts} is an extension of text-generation-webui" in caplog.text)
+
+
 async def test_an_archive_is_reviewed_and_agreed_to_in_the_page(tmp_path: Path):
     archive = zipped(loom(tmp_path / "src" / "loom", more='permissions = ["x:<b>"]'),
                      tmp_path / "loom.zip")  # fmt: skip

@@ -19,6 +19,7 @@ DEEPEST = 16
 MANIFEST = 64 << 10
 """The most bytes of an extension.toml."""
 LEFT_OUT = ("__pycache__",)
+FOREIGN = "an extension of text-generation-webui, which cannot run here"
 
 
 class Tree:
@@ -109,6 +110,8 @@ def settle(tree: Path) -> Manifest:
     folder = tree
     if not (folder / "extension.toml").is_file():
         inner = [each for each in sorted(tree.glob("*/extension.toml")) if each.is_file()]
+        if not inner and (is_foreign(tree) or any(map(is_foreign, tree.iterdir()))):
+            raise Refused(f"That is {FOREIGN}. Look in Settings for one that does the same.")
         if len(inner) != 1:
             many = "several extensions; install them one by one" if inner else "no extension.toml"
             raise Refused(f"It holds {many}. Look at what you chose.")
@@ -130,6 +133,11 @@ def settle(tree: Path) -> Manifest:
         return Manifest.read(tree / id)
     except ValueError as error:
         raise Refused(f"{error} Tell its author.") from None
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether it is one of text-generation-webui."""
+    return (folder / "script.py").is_file() and not (folder / "extension.toml").is_file()
 
 
 def _id(file: Path) -> str:

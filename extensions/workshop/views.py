@@ -8,6 +8,7 @@ from extensions.settings.api import in_words
 from extensions.workshop.bisect import Bisect, ordered, running
 from extensions.workshop.counter import Counter
 from extensions.workshop.libraries import alone
+from extensions.workshop.trees import is_foreign
 from kernel.api import Client, Everyone, Extension, Status
 
 
@@ -72,7 +73,14 @@ class Views:
                 }
             )
         fixed = bool(self.counter.busy or self.counter.refusal(near))
-        return {"installed": rows, "fixed": fixed}
+        foreign = [folder.name for folder in self.foreign()]
+        return {"installed": rows, "foreign": foreign, "fixed": fixed}
+
+    def foreign(self) -> list[Path]:
+        """Folders beside the extensions that are some of text-generation-webui."""
+        roots = self._ext.folder.parent, self._kernel.data / "extensions"
+        folders = (script.parent for root in roots for script in sorted(root.glob("*/script.py")))
+        return [folder for folder in folders if is_foreign(folder)]
 
     def _origin(self, source: str) -> str:
         """Where it came from; of what was dropped here the name alone."""

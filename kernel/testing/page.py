@@ -31,12 +31,21 @@ class Page:
         self._html = html
 
     async def connect(self) -> "Page":
-        """Come to the server as a browser does: it is told, and sends all that the page shows."""
-        self._app.kernel.bus.emit(Connected(self.client))
+        """Come to the server, or back, as a browser does: it sends all that the page shows."""
+        if not self.client.lost:
+            self._app.kernel.bus.emit(Connected(self.client))
+        self.client.lost = False
+        self._app.kernel.hub.clients.add(self.client)
         await self._app.web.snapshot(self.client)
         return self
 
+    def lose(self) -> None:
+        """Lose the connection; `connect` brings the same page back, as it was."""
+        self._app.kernel.hub.clients.discard(self.client)
+        self.client.lost = True
+
     def close(self) -> None:
+        """Leave for good."""
         self._app.kernel.hub.clients.discard(self.client)
         self._app.kernel.bus.emit(Disconnected(self.client))
 

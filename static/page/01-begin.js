@@ -1,6 +1,5 @@
-// What the page does by itself, everywhere; extensions bring custom elements of their own. These files are served as one
-// script, in the order of their names, and share theirs. It runs in the head, before there is a body. State of the page
-// alone lives in data-ui-* attributes, which a morph leaves as they are. No words in here: they stand in the templates.
+// What the page does by itself, everywhere. These files are one script, in the order of their names, that runs in the head. State
+// of the page alone lives in data-ui-* attributes, which a morph leaves as they are. No words in here: they stand in the templates.
 const root = document.documentElement;
 const at = id => document.getElementById(id);
 const on = (name, does, options) => document.addEventListener(name, does, options);

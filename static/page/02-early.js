@@ -11,9 +11,6 @@ const keep = event => {
 for (const name in begins) on(name, keep, true);
 addEventListener('DOMContentLoaded', () => {     // of the window: after all of the document's
   for (const name in begins) document.removeEventListener(name, keep, true);
-  for (const [what, name] of early.values()) {
-    if (name === 'click') what.click();
-    else if (name === 'submit') what.requestSubmit();
-    else what.dispatchEvent(new Event('change', {bubbles: true}));
-  }
+  const press = {click: what => what.click(), change: what => what.dispatchEvent(new Event('change', {bubbles: true})), submit: what => what.requestSubmit()};
+  for (const [what, name] of early.values()) press[name](what);
 });

@@ -11,8 +11,7 @@ function bring(part) {
     if (!src) continue;
     brought.add(id);
     const script = Object.assign(document.createElement('script'), {type: 'module', src});
-    script.onerror = () => brought.delete(id);   // it did not arrive
-    document.head.append(script);
+    script.onerror = () => brought.delete(id); document.head.append(script);              // it may not arrive
   }
 }
 on('htmx:before:swap', ({detail: {tasks}}) => { for (const {fragment} of tasks) bring(fragment); });
@@ -21,8 +20,7 @@ async function dress(wanted) {
   const links = () => [...document.head.querySelectorAll('link[data-style]')], is = link => link.getAttribute('href');
   const come = wanted.filter(href => !links().some(link => is(link) === href)).map(href => new Promise(done => {
     const link = Object.assign(document.createElement('link'), {rel: 'stylesheet', href, onload: done, onerror: done});
-    link.dataset.style = '';
-    document.head.append(link);
+    link.dataset.style = ''; document.head.append(link);
   }));
   await Promise.all(come);
   if (wanted.join(' ') === styles) for (const link of links()) if (!wanted.includes(is(link))) link.remove();

@@ -9,6 +9,5 @@ async function copying(source, button) {
     box.remove(); button.focus();
     if (!copied) return;
   }
-  button.dataset.uiDone = ''; say('copied');
-  setTimeout(() => delete button.dataset.uiDone, 1500);
+  button.dataset.uiDone = ''; say('copied'); setTimeout(() => delete button.dataset.uiDone, 1500);
 }

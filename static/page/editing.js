@@ -10,4 +10,7 @@ function editing(part, start) {
   part.querySelector('[data-edit]:not([data-edit=end])')?.focus();
 }
 const drawn = part => part.querySelector(':scope > template + [data-form]');
-on('htmx:ws:after:message:outgoing', ({target}) => target.closest('[data-ui-edit]')?.removeAttribute('data-ui-edit'));
+on('htmx:ws:after:message:outgoing', ({target}) => {
+  const part = target.closest('[data-ui-edit]'), within = part?.contains(document.activeElement);
+  part?.removeAttribute('data-ui-edit'); if (within) part.querySelector('[data-edit]:not([data-edit=end])')?.focus();
+});

@@ -1,5 +1,4 @@
-// What follows typing: the number beside a slider, a list that input[data-filter="id"] filters: what has data-words by
-// these, in another list each item, link and button by all that it says.
+// What follows typing: the number beside a slider; a list that input[data-filter="id"] filters, by data-words or all that is said.
 on('input', ({target}) => {
   if (target.type === 'range' && target.nextElementSibling) target.nextElementSibling.value = target.value;
   if (target.dataset?.filter) filtering(target);

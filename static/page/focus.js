@@ -1,4 +1,16 @@
-// Whoever has the focus in a row that goes away is taken to the one beside it, or to the first of the list.
-let row, beside, list;
-on('htmx:before:swap', () => { row = document.activeElement?.closest('.entry'); beside = row?.nextElementSibling ?? row?.previousElementSibling; list = row?.closest('nav'); });
-on('htmx:after:swap', () => { if (row && !row.isConnected && document.activeElement === document.body) (beside?.isConnected ? beside : list)?.querySelector('a, button')?.focus(); });
+// Whoever has the focus in what goes away is taken to what took its place: to the button of the same name, or the first there.
+const called = part => part.ariaLabel ?? part.textContent, BUTTONS = 'a[href], button:enabled, summary';
+let was, way = [];                               // what had the focus, and each part around it with its place
+on('htmx:before:swap', ({detail: {tasks}}) => {
+  was = document.activeElement; way = [];
+  if (was === document.body || !tasks.some(({target}) => target instanceof Node && target.contains(was))) return;
+  for (let part = was; part.parentElement; part = part.parentElement) way.push([part, part.parentElement, [...part.parentElement.children].indexOf(part)]);
+});
+on('htmx:after:swap', () => {
+  for (const [part, parent, place] of document.activeElement === document.body ? way : []) {
+    const now = part.isConnected ? part : at(part.id) ?? parent.children[place] ?? parent.lastElementChild;
+    const there = [now, ...now?.querySelectorAll('*') ?? []].filter(each => each?.matches(was.matches(BUTTONS) ? BUTTONS : `${BUTTONS}, ${was.localName}:enabled`) && each.checkVisibility());
+    const next = there.find(each => called(each) === called(was)) ?? there[0];
+    if (next) return next.focus({preventScroll: true});
+  }
+});

@@ -1,5 +1,4 @@
-// Keys: data-key="/" focuses a field, data-key="Escape" presses a button; "Mod+k" is with Ctrl or Command,
-// "Alt+Enter" and "Mod+Shift+m" as they say. Arrows are for what has the focus, if anything has.
+// Keys: data-key="/" focuses a field, data-key="Escape" presses a button; "Mod+k" is with Ctrl or Command. Arrows are for what has the focus.
 root.toggleAttribute('data-ui-apple', /Mac|iP/.test(navigator.platform));
 const pressed = ({key, ctrlKey, metaKey, altKey, shiftKey}) => !(ctrlKey || metaKey || altKey) ? key :
   (ctrlKey || metaKey ? 'Mod+' : '') + (altKey ? 'Alt+' : '') + (shiftKey ? 'Shift+' : '') + (key.length === 1 ? key.toLowerCase() : key);
@@ -16,7 +15,7 @@ on('keydown', event => {
   const free = !event.shiftKey && target.matches('body, [tabindex="-1"], [data-arrows]');     // Shift selects text
   if (/^Arrow/.test(name) && !free) return;
   const wants = document.querySelector(`[data-key="${CSS.escape(name)}"]:not(:disabled)`);
-  if (wants) event.preventDefault();
-  if (!wants || event.repeat) return;
-  if (wants instanceof HTMLButtonElement) wants.click(); else wants.focus();
+  if (!wants) return;
+  event.preventDefault();
+  if (!event.repeat) wants instanceof HTMLButtonElement ? wants.click() : wants.focus();
 });

@@ -4,6 +4,7 @@ htmx.registerExtension('page', {
     if (oldNode.tagName !== newNode.tagName) return;
     if (oldNode === asked) queueMicrotask(lead);
     if (kept(oldNode, newNode)) return false;
+    if (newNode.matches?.('form[data-again]')) queueMicrotask(() => { oldNode.reset(); delete oldNode.dataset.uiDirty; if (oldNode.contains(document.activeElement)) oldNode.elements[1].focus(); });   // for the next
     const edit = oldNode.dataset?.uiEdit != null && drawn(oldNode);                                  // it goes on
     if (edit) newNode.querySelector(':scope > template')?.after(edit.cloneNode(true));
     if (oldNode.tagName === 'INPUT' && oldNode.defaultChecked !== newNode.defaultChecked) oldNode.checked = newNode.defaultChecked;

@@ -9,14 +9,12 @@ function choosing(box, list, {step = 0, anew = false} = {}) {
   rows.forEach((row, n) => Object.assign(row, {id: `${list.id}-${n}`, role: 'option', tabIndex: -1, ariaSelected: row === chosen}));
   box.setAttribute('aria-activedescendant', chosen?.id ?? '');
   chosen?.scrollIntoView({block: 'nearest'});
-  return chosen;
 }
 on('keydown', event => {
   const box = event.target.closest?.('[role=combobox]'), step = {ArrowDown: 1, ArrowUp: -1}[event.key];
   if (!box || composing(event) || !step && event.key !== 'Enter') return;
   event.preventDefault();
-  if (step) choosing(box, at(box.dataset.filter), {step});
-  else at(box.getAttribute('aria-activedescendant'))?.click();
+  step ? choosing(box, at(box.dataset.filter), {step}) : at(box.getAttribute('aria-activedescendant'))?.click();
 });
 on('click', ({target}) => { if (target.closest('[role=option]')) target.closest('dialog')?.close(); }, true);
 on('close', ({target}) => { const box = target.querySelector('[role=combobox]'); if (box) box.value = option = ''; if (target.contains(at('toasts'))) above(at('toasts'), document.body); }, true);

@@ -2,14 +2,12 @@
 const notice = id => at('toasts').append(at(id).content.querySelector('.toast').cloneNode(true));      // in the words of a template
 on('page:notice', ({detail}) => notice(detail));
 const held = toast => toast.matches(':hover, :focus-within');
-function leave(toast, seconds) {
-  if (!seconds || !toast.isConnected) return toast.remove();
-  setTimeout(leave, 1000, toast, document.hidden || held(toast) ? Math.max(seconds, 2) : seconds - 1);
-}
+const leave = (toast, seconds) => !seconds || !toast.isConnected ? toast.remove()
+  : setTimeout(leave, 1000, toast, document.hidden || held(toast) ? Math.max(seconds, 2) : seconds - 1);
 const watching = new MutationObserver(changes => {
   for (const toast of changes.flatMap(({addedNodes}) => [...addedNodes]).filter(node => node instanceof Element)) {
     if (Number(toast.id.slice(6))) sessionStorage.told = toast.id.slice(6);                 // a notice of a template has no number
-    leave(toast, toast.matches('.error') ? 20 : 7);
+    leave(toast, toast.matches('.error, :has([hx-ws\\:send])') ? 20 : 7);
     if (toast.matches('.error')) unsend();
   }
   const all = at('toasts'), free = [...all.children].filter(toast => !held(toast));

@@ -3,7 +3,4 @@ let asked;
 on('submit', ({target}) => { asked = target; });
 on('click', ({target}) => { asked = target.closest?.('[data-with-form]')?.form ?? asked; });
 on('input', () => { asked = null; });
-const lead = () => {
-  const wrong = asked?.querySelector('[aria-invalid=true]');
-  if (wrong) { wrong.focus(); asked = null; }
-};
+const lead = () => { const wrong = asked?.querySelector('[aria-invalid=true]'); if (wrong) { wrong.focus(); asked = null; } };

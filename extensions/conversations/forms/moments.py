@@ -11,6 +11,8 @@ MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", 
 NAMED = re.compile(  # Nov 12, 2025 14:03 · June 19, 2023 4:13pm
     r"([A-Za-z]{3,9})\.? (\d{1,2}), (\d{4}),? (?:at )?(\d{1,2}):(\d\d)(?::(\d\d))? ?([ap]m)?", re.I
 )
+NAME = re.compile(r"(?:.*_)?(\d{8})[-T](\d\d)(-?)(\d\d)\3(\d\d)(?!\d).*", re.DOTALL)
+"""Of files: 20240101-10-00-00 · Ada_20230401-101010."""
 SPOKEN = re.compile(  # 2023-5-14 @16h 10m 25s 123ms · 2023-5-14@16h10m25s
     r"(\d{4})-(\d{1,2})-(\d{1,2}) ?@ ?(\d{1,2})h ?(\d{1,2})m ?(?:(\d{1,2})s)? ?(?:(\d{1,3})ms)?"
 )
@@ -47,6 +49,18 @@ def _text(text: str) -> float:
         thousandths = int(found[7] or 0) * 1000
         return datetime(year, month, day, hour, minute, int(found[6] or 0), thousandths).timestamp()
     return datetime.fromisoformat(text).timestamp()
+
+
+def of_name(name: str) -> float:
+    """The moment that a file of text-generation-webui is called after, no later than now; or 0."""
+    found = NAME.fullmatch(name)
+    if not found:
+        return 0.0
+    try:
+        at = datetime.strptime(found[1] + found[2] + found[4] + found[5], "%Y%m%d%H%M%S")
+        return min(max(at.timestamp(), 0.0), time.time())
+    except (ValueError, OverflowError, OSError):
+        return 0.0
 
 
 def named(moment: float) -> str:

@@ -1,6 +1,7 @@
 """A file of somebody's, in whichever form: read as if its author meant harm."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -21,6 +22,7 @@ HEAD = 100
 PIECES = 3_000_000
 """Lists and mappings in a file: each costs a hundred times its bytes."""
 ENDINGS = (".json", ".jsonl", ".md", ".markdown", ".txt")
+OURS = ".spindle.json"
 SHELVES = ("chat", "chats", "group chats")
 """Folders in which other programs keep one folder for each character."""
 NONE = "It is in none of the forms that Spindle reads"
@@ -31,10 +33,13 @@ class Unreadable(ValueError):
     """A file that cannot be read as a conversation: why, without a full stop."""
 
 
-def read(path: str, data: bytes) -> list[Whole]:
-    """The conversations in a file; the folders of its `path` may name a character."""
+def read(path: str, data: bytes, modified: float = 0.0) -> list[Whole]:
+    """The conversations in a file; the folders of its `path` may name a character, and what tells
+    no time of its own is of when the file was `modified`, in seconds."""
     place = PurePosixPath(path.replace("\\", "/"))
     check(len(data), data[:HEAD])
+    if not data or data.isspace():
+        raise Unreadable("It is empty")
     try:
         found = list(_read(place, data))
     except RecursionError:
@@ -43,7 +48,7 @@ def read(path: str, data: bytes) -> list[Whole]:
         raise Unreadable(_sentence(error)) from None
     if not found:
         raise Unreadable("There is no conversation in it")
-    return found
+    return [_dated(whole, min(modified, time.time())) for whole in found]
 
 
 def largest(head: bytes) -> int:
@@ -58,7 +63,7 @@ def check(size: int, head: bytes) -> None:
 
 
 def _read(place: PurePosixPath, data: bytes) -> Iterator[Whole]:
-    name, character = place.name.partition(".")[0].strip(), _character(place)
+    name, character = _name(place), _character(place)
     if place.suffix.lower() in (".md", ".markdown", ".txt") and data.lstrip()[:1] not in (
         b"{",
         b"[",
@@ -76,9 +81,24 @@ def _read(place: PurePosixPath, data: bytes) -> Iterator[Whole]:
     elif isinstance(value, list) and tavern.fits(value):
         yield _marked(tavern.read(value, name, character), "sillytavern")
     elif webui.fits(value):
-        yield _marked(webui.read(value, name, character), "webui")
+        folder = place.parts[0] if len(place.parts) == 2 else ""
+        yield _marked(webui.read(value, name, character, folder), "webui")
     else:
         raise Unreadable(NONE)
+
+
+def _dated(whole: Whole, moment: float) -> Whole:
+    """With a time where it has none."""
+    if whole.created or whole.updated:
+        return whole
+    return msgspec.structs.replace(whole, created=moment, updated=moment)
+
+
+def _name(place: PurePosixPath) -> str:
+    """A file's name without the ending of its form."""
+    ending = OURS if place.name.lower().endswith(OURS) else place.suffix
+    known = ending.lower() in (OURS, *ENDINGS)
+    return (place.name[: -len(ending)] if known else place.name).strip()
 
 
 def _character(place: PurePosixPath) -> str:

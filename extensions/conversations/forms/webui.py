@@ -13,7 +13,7 @@ from extensions.conversations.whole import Said, Whole
 
 from . import branches
 from .branches import Row
-from .moments import named, seconds
+from .moments import named, of_name, seconds
 
 GREETING = "<|BEGIN-VISIBLE-CHAT|>"
 """What the user says in the first row where a character speaks first."""
@@ -21,8 +21,12 @@ PLAIN = "text/plain"
 DOCUMENT = re.compile(r"\n\n([^\n]*?)(?: \(([\w.+-]+/[\w.+-]+)(?:, (\S+))?\))?\n\n(.+)", re.DOTALL)
 """A text that a message has beside its own: name, type, address, words."""
 PICTURE = re.compile(r"data:(image/[a-z+.-]{1,20});base64,")
-STAMP = re.compile(r"\d{8}-\d\d-\d\d-\d\d.*|persistent|\d{10,}")
+STAMP = re.compile(r"\d{8}-\d\d-\d\d-\d\d.*|\d{8}-\d{6}|persistent|\d{10,}")
 """File names that are no titles."""
+OWNED = re.compile(r"persistent_(.+)|(.+)_persistent|(?:history_)?(.+)_\d{8}[-T]\d{6}")
+"""Nor are these, which name whom the conversation is with."""
+NOBODY = ("chat", "chat-instruct", "chats", "instruct", "logs", "none")
+"""What such a name, or a folder, says where it is no character."""
 
 
 def fits(value: Any) -> bool:
@@ -33,27 +37,41 @@ def fits(value: Any) -> bool:
 
 
 def _is_row(row: Any) -> bool:
-    return isinstance(row, list) and len(row) >= 2 and all(isinstance(t, str) for t in row[:2])
+    pair = isinstance(row, list) and len(row) >= 2
+    return pair and all(text is None or isinstance(text, str) for text in row[:2])
 
 
-def read(value: Any, name: str, character: str = "") -> Whole:
-    """The conversation of a decoded file; `name` is the file's, without its ending."""
+def read(value: Any, name: str, character: str = "", folder: str = "") -> Whole:
+    """The conversation of a decoded file; `name` is the file's, without its ending, and `folder`
+    the one that was chosen, which may be a character's."""
     if isinstance(value, list):
         value = {"internal": value}
+    character = character or _speaker(value, name, folder)
     messages, leaf = branches.tree(_rows(value, character))
     if not messages:
         raise ValueError("There is no message in it")
     times = [said.created for said in messages if said.created]
-    stamped = STAMP.fullmatch(name) or name.startswith("persistent_") or not name
+    stamped = STAMP.fullmatch(name) or OWNED.fullmatch(name) or not name
+    moment = of_name(name)
     return Whole(
         title_of(branches.first_words(messages)) if stamped else title_of(name),
         messages,
         leaf,
         titled=0 if stamped else 2,
         folder=character,
-        created=min(times, default=0.0),
-        updated=max(times, default=0.0),
+        created=min(times, default=moment),
+        updated=max(times, default=moment),
     )
+
+
+def _speaker(value: Mapping[str, Any], name: str, folder: str) -> str:
+    """Whom the conversation is with, as the file's name says, or its folder where somebody speaks
+    before the user; "" for nobody."""
+    owned = OWNED.fullmatch(name)
+    rows = value.get("internal", value.get("data"))
+    greets = rows and _is_row(rows[0]) and rows[0][0] == GREETING
+    who = owned[owned.lastindex or 0] if owned else folder if greets else ""
+    return "" if who.lower() in NOBODY else who
 
 
 def _rows(value: Mapping[str, Any], character: str) -> Iterator[Row]:
@@ -64,15 +82,17 @@ def _rows(value: Mapping[str, Any], character: str) -> Iterator[Row]:
     for n, row in enumerate(value.get("internal", value.get("data"))):
         if not _is_row(row):
             raise ValueError(f"Its row {n + 1} is no pair of texts")
-        shown = visible[n] if n < len(visible) and _is_row(visible[n]) else ["", ""]
+        told, answer = (text or "" for text in row[:2])
+        there = n < len(visible) and _is_row(visible[n])
+        shown = [text or "" for text in visible[n][:2]] if there else ["", ""]
         about = _mapping(row[3]) if len(row) > 3 else {}
         mine, theirs = (_mapping(metadata.get(f"{who}_{n}")) for who in ("user", "assistant"))
-        if row[0] and row[0] != GREETING:
+        if told and told != GREETING:
             system = about.get("role") == "system"
-            yield _row(row[0], shown[0], mine, "system" if system else "user", "")
+            yield _row(told, shown[0], mine, "system" if system else "user", "")
         tool = row[2] if len(row) > 2 and isinstance(row[2], str) else ""
-        if row[1] or _versions(theirs):
-            yield _row(row[1], shown[1], theirs, "assistant", character, tool)
+        if answer or _versions(theirs):
+            yield _row(answer, shown[1], theirs, "assistant", character, tool)
 
 
 def _row(

@@ -142,7 +142,7 @@ class Import extends HTMLElement {
       for (const [number, [name, file]] of files.entries()) {
         for (let at = 0; at === 0 || at < file.size; at += PART) {
           const part = file.slice(at, at + PART);
-          const query = new URLSearchParams({name, at});
+          const query = new URLSearchParams({name, at, modified: file.lastModified});
           const answer = await fetch(`/ext/conversations/incoming/${batch}/${number}?${query}`, {method: 'POST', body: part, signal: this.leaving.signal});
           if (!answer.ok) throw new Error(await answer.text());
           bar.value = (sent += part.size) / whole();
