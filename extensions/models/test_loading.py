@@ -100,7 +100,8 @@ async def with_models(app: App, *names: str) -> Models:
     app.kernel.models.mkdir(parents=True, exist_ok=True)
     for name in names:
         (app.kernel.models / name).parent.mkdir(parents=True, exist_ok=True)
-        (app.kernel.models / name).write_bytes(b"x")
+        whole = a_gguf() if name.endswith(".gguf") else b"x"  # Else it is damaged once it was read.
+        (app.kernel.models / name).write_bytes(whole)
     [models] = app.kernel.registry.values(MODELS)
     await models.look()
     return models

@@ -438,6 +438,8 @@ class BigGguf(BigFolders):
 
 async def begun(app: App, loader: ScriptedLoader, *files: str) -> None:
     """As a start finds it with this loader first of all."""
+    await app.until(lambda: not any(map(asyncio.Queue.qsize, app.kernel.bus._queues[Started])))
+    await app.until(lambda: "models:load" not in map(asyncio.Task.get_name, asyncio.all_tasks()))
     await app.kernel.slot().unload()
     add = app.kernel.registry.add
     add(LOADERS, cast(Loader, loader), "kernel", phase=Phase.EARLY, rank=0, rewrites=False)
@@ -565,3 +567,13 @@ async def test_no_more_of_a_context_is_used_than_there_is():
 
 def test_a_single_token_has_no_speed():
     assert (rate_of(10, 2), rate_of(1, 1e-6), rate_of(0, 1), rate_of(3, 0)) == (5, 0, 0, 0)
+
+
+async def test_what_becomes_of_the_model_is_told_to_who_cannot_see_it():
+    async with running("models", model=Scripted("Hi.")) as app:
+        page = await app.open("/")
+        say = 'id="models-say" role="status">[^<]*'
+        assert "scripted is loaded." in await page.until(say)
+        page.html = ""
+        await app.kernel.slot().unload()
+        assert "No model is loaded." in await page.until(say)
