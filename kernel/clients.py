@@ -58,8 +58,8 @@ class Client:
         """Whether it is a page on this machine itself."""
         self.hear: Callable[[str, str], None] | None = None
         """Who acts without a page hears here what it would be told: the sentence and its kind."""
-        self.place, self.before = "", path
-        """What tells the page the address that it was sent to last, and where it was then."""
+        self.place, self.left = "", set[str]()
+        """What tells the page the address that it was sent to last, and what it was sent from."""
         self.shows = -1
         """The contribution that its tab is, so that a restarted one is drawn anew."""
 
@@ -129,13 +129,14 @@ class Hub:
 
     def go(self, client: Client, path: str) -> None:
         """Make a path, quoted as in a link, the address of a page."""
-        client.before, client.path = client.path, unquote(path)
+        before, client.path = client.path, unquote(path)
+        client.left.add(before)
         client.tab, _, client.subject = client.path.strip("/").partition("/")
         html = '<span id="page-go" hidden data-path="{}" hx-swap-oob="outerHTML"></span>'
         client.place = html.format(escape(path))
         if client in self.clients:
             client.outbox.put("kernel", client.place, "go")
-            if client.path != client.before:
+            if client.path != before:
                 self._spawn(self.moved(client))
 
     async def serve(self, socket: WebSocket, principal: str) -> None:
@@ -172,11 +173,12 @@ class Hub:
             client = Client(str(next(self._ids)), principal, path, page)
             self._kernel.bus.emit(Connected(client))
         client.lost = False
-        if client.place and client.path != path == client.before:  # It never heard of that.
+        if client.path != path and path in client.left:  # It never heard of that.
             client.outbox.put("kernel", client.place, "go")
         elif client.path != path:
             client.path, client.place = path, ""
             client.tab, _, client.subject = path.strip("/").partition("/")
+        client.left.clear()
         return client
 
     def receive(self, client: Client, text: str) -> None:

@@ -29,9 +29,10 @@ def modern(argv: Sequence[str], known: Sequence[str]) -> tuple[list[str], str, l
         if not (entry := old.get(flag)):
             words.append(word)
             continue
-        rest[:0] = [value] if given else []
-        values = [*takewhile(lambda each: each[:2] != "--", rest[: entry.get("values", 0)])]
-        del rest[: len(values)]
+        count = entry.get("values", 0)
+        follow = [] if given else [*takewhile(lambda each: each[:2] != "--", rest[:count])]
+        values = [value][:count] if given else follow
+        del rest[: len(follow)]
         words += [*entry["now"].split(), *values] if "now" in entry else []
         if "gone" in entry:
             gone.setdefault(entry["gone"], []).append(flag)

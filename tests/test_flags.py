@@ -283,7 +283,7 @@ def test_old_flags_with_another_name_here_are_taken(tmp_path: Path) -> None:
     assert (flags.tls_key, flags.tls_cert) == (tmp_path / "k", tmp_path / "c")
     assert flags.extensions["legacy_api"]["api-blocking-port"] == 5001
     given = flags.extensions["llama_cpp"]
-    assert (given["gpu-layers"], given["no-kv-offload"], given["flash-attn"]) == (0, True, "off")
+    assert (given["n-gpu-layers"], given["no-kv-offload"], given["flash-attn"]) == (0, True, "off")
     assert flags.notes == ""
 
 
@@ -354,6 +354,16 @@ def test_what_an_old_flag_became_may_be_an_extensions_that_is_not_here(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refusal(capsys, tmp_path, "--cpu") == "There is no flag --cpu. See --help."
+
+
+def test_the_value_of_an_old_flag_is_no_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "CMD_FLAGS.txt").write_text("--extra-flags=--verbose")
+    with pytest.raises(SystemExit):
+        parse([], tmp_path, FOLDERS)
+    assert capsys.readouterr().err.count("\n") == 1
+    assert old(tmp_path, "--wbits=--verbose --chat=x").verbose is False
 
 
 def test_a_command_has_no_old_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

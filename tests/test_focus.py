@@ -85,3 +85,19 @@ async def test_a_setting_keeps_the_focus_when_it_is_reset(tmp_path: Path):
         await pressed(reset)
         await expect(reset).to_have_count(0)
         await expect(page.locator("main :focus")).to_have_count(1)
+
+
+async def test_who_types_where_something_goes_away_presses_nothing(tmp_path: Path):
+    async with opened(tmp_path) as page:
+        await send(page, "Count")
+        await expect(page.locator("#chat-go[data-busy=false]")).to_be_attached()
+        other = await page.context.new_page()
+        await other.goto(page.url)
+        await expect(other.locator("html")).to_have_attribute("data-ui-link", "online")
+        await page.bring_to_front()
+        await pressed(page.locator("article").last.get_by_role("button", name="Edit"))
+        await page.keyboard.type("and more")
+        await other.locator("article").last.get_by_role("button", name="More").click()
+        await other.locator("#chat-menu").get_by_role("button", name="Delete").click()
+        await expect(page.locator("article")).to_have_count(1)
+        assert await page.evaluate("document.activeElement === document.body")

@@ -162,7 +162,8 @@ async def test_where_it_was_sent_meanwhile_it_hears_unless_it_is_elsewhere(door:
     async with door.page("/settings&page=one") as socket:
         client = await door.came()
         await door.lose(socket)
-    door.app.kernel.hub.go(client, "/settings/about")
+    for path in ("/settings/extensions", "/settings/about", "/settings/about"):
+        door.app.kernel.hub.go(client, path)
     door.app.kernel.hub.missed(client)
     async with door.page("/settings&page=one") as socket:
         assert "About" in await said(socket, 'data-path="/settings/about".*<main.*</main>')

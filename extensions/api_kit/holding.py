@@ -3,11 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 
 from .calls import Asking, Call
+from .stopping import Wait
 
-Waiting = Callable[[Asking], AbstractContextManager[None]]
+Waiting = Callable[[Asking], AbstractContextManager[Wait]]
 """As `Runs.waiting`."""
 
 
@@ -41,11 +42,13 @@ class Holding:
         self, call: Call, there: Callable[[], bool], load: Callable[[], Awaitable[None]]
     ) -> None:
         """Have a model, which is `there` or is to `load`, and hold it for this request. Raises
-        Problem where it is stopped meanwhile, and (429) where as many wait as may."""
-        with self._waiting(call):
-            async with self._turns:
-                if not there():
-                    await self._free.wait()
+        Problem where it is stopped before the load, and (429) where as many wait as may."""
+        with self._waiting(call) as wait:
+            async with AsyncExitStack() as turn:
+                with wait:
+                    await turn.enter_async_context(self._turns)
+                    if not there():
+                        await self._free.wait()
                 if not there():  # Nor did a person load it meanwhile.
                     await load()
                 self._hold(call)

@@ -1,7 +1,7 @@
 """The service that API extensions use: replies, tokens, and the models there are."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import Any
 
 from msgspec import structs
@@ -126,10 +126,12 @@ class Programs:
 
     async def awake(self, slot: str = "chat") -> None:
         """Wait for a model that is loading, or that was put to rest, for nobody used it. Raises
-        Problem, as `Runs.waiting`."""
+        Problem where it is stopped meanwhile, and as `Runs.waiting`."""
         chosen = self._ext.slot(slot)
         asker = ASKER.get(None) or Asking("", Caller("local"))
-        with nullcontext() if chosen.model else self.runs.waiting(asker):
+        if chosen.model:
+            return await chosen.settled()
+        with self.runs.waiting(asker) as wait, wait:
             await chosen.settled()
 
     async def ask(

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
+    ExitStack,
     asynccontextmanager,
     contextmanager,
 )
@@ -49,6 +50,7 @@ TOO_LONG = "prompt is too long: {}"
 """By these words programs know that they have to shorten the conversation: Anthropic's, and those
 of LangChain and litellm (so Aider), whom OpenAI's SDK tells no code."""
 STOPPED = "It was cancelled while it waited for its turn."
+STOPPED_BEFORE = "It was cancelled while it waited for its model."
 State = Literal["waiting", "reading", "writing", "done", "cancelled", "failed"]
 
 Having = AbstractAsyncContextManager[Callable[[], None]]
@@ -194,16 +196,17 @@ class Runs:
                 if not (run.reply and run.reply.finish):
                     run.cancel()
                 self._count(run)
-                run.ended = time.monotonic()
                 self._note(run)
 
     @contextmanager
-    def waiting(self, call: Asking) -> Iterator[None]:
-        """A request that waits for a model, and has no reply yet; raises Problem where it is
-        stopped meanwhile, and (429) where as many wait, or are under way for its key, as may."""
+    def waiting(self, call: Asking) -> Iterator[Wait]:
+        """A request that waits for a model, and has no reply yet; only what is within the wait that
+        this yields ends when the request is stopped. Raises Problem (429) where as many wait, or
+        are under way for its key, as may."""
         run = Run(call, Wish(), hold=False)
-        with self._under_way(run, call), run.wait:
-            yield
+        run.wait = Wait(STOPPED_BEFORE)
+        with self._under_way(run, call):
+            yield run.wait
 
     def called(self, info: ModelInfo) -> str:
         """What programs call a model: its own name, where nobody knows another."""
@@ -266,7 +269,13 @@ class Runs:
         waiting = sum(not each.reply for each in self.live)
         if waiting > self.gate.longest:
             raise full(waiting)
-        with self.gate.under_way(call.caller.owner, self._limit(call), call):
+        with ExitStack() as leaving:
+            try:
+                counted = self.gate.under_way(call.caller.owner, self._limit(call), call)
+                leaving.enter_context(counted)
+            except Problem:
+                self._note(run)
+                raise
             self.live[run] = None
             self.busy.set()
             try:
@@ -295,7 +304,7 @@ class Runs:
             self.spending.add(run.caller.owner, used)
 
     def _note(self, run: Run) -> None:
-        finish = run.finish
+        run.ended, finish = time.monotonic(), run.finish
         run.state = "done" if finish.reason in ("stop", "length", "tool_calls") else "failed"
         if finish.reason == "cancelled":
             run.state = "cancelled"

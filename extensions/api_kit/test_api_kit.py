@@ -36,6 +36,7 @@ from extensions.api_kit.appending import Appended
 from extensions.api_kit.gate import Ticket
 from extensions.api_kit.holding import Holding
 from extensions.api_kit.spending import Spending
+from extensions.api_kit.stopping import Wait
 from kernel.api import OUTPUT, UNSET, Delta, Key, Phase
 from kernel.contract import Capability
 from kernel.testing import App, Scripted, running
@@ -743,7 +744,8 @@ class Shelved:
     """A model that is loaded, and requests that want others."""
 
     def __init__(self) -> None:
-        self.holding, self.name, self.loads = Holding(lambda call: nullcontext()), "a", 0
+        self.holding = Holding(lambda call: nullcontext(Wait("It was cancelled.")))
+        self.name, self.loads = "a", 0
 
     async def want(self, name: str) -> Call:
         call = Call("test", {"type": "http", "headers": []}, nothing, cast(Any, nothing))
@@ -814,7 +816,7 @@ async def test_who_is_stopped_while_another_model_is_waited_for_leaves_no_trace(
         assert not programs.reply_of("key:of-another")
         [run] = programs.reply_of(first.caller.owner)
         run.cancel()
-        with pytest.raises(Problem, match="It was cancelled while it waited"):
+        with pytest.raises(Problem, match="It was cancelled while it waited for its model"):
             await another
         (await shelved.want("a")).end()
         first.end()

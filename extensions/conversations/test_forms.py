@@ -26,6 +26,7 @@ from extensions.conversations.forms.moments import iso, named, seconds
 from extensions.conversations.forms.reading import LARGEST, Unreadable, read
 from extensions.conversations.incoming import MOST_BATCHES
 from extensions.conversations.outgoing import FORMS, file_name
+from extensions.conversations.whole import fingerprint, spoken
 from kernel.api import Text
 from kernel.testing import App, running
 
@@ -133,7 +134,12 @@ def history(rows: Any = GREETED) -> bytes:
         ("logs/Ada_persistent.json", "Ada", "old"),
         ("logs/Ada Lovelace_20230401-101010.json", "Ada Lovelace", "old"),
         ("history_Ada_20250401T101010.json", "Ada", "old"),
-        ("Ada/20240101-10-00-00.json", "Ada", "old"),
+        ("logs/chat/Ada/20240101-10-00-00.json", "Ada", "old"),
+        ("chat/Ada/20240101-10-00-00.json", "Ada", "old"),
+        ("Downloads/20240101-10-00-00.json", "", "old"),
+        ("chats/2024/20240101-10-00-00.json", "", "old"),
+        ("history_20240101-101010.json", "", "old"),
+        ("backup/My trip_20240101-101010.json", "", "My trip_20240101-101010"),
         ("logs/20230401-101010.json", "", "old"),
         ("logs/Instruct_20230401-101010.json", "", "old"),
         ("instruct/20240101-10-00-00.json", "", "old"),
@@ -148,25 +154,35 @@ def test_the_name_of_a_file_says_whom_the_conversation_is_with(
     assert (whole.folder, names, whole.title) == (character, {character}, title)
 
 
-def test_a_folder_is_no_character_where_nobody_speaks_first():
-    [whole] = read("Backup/20240101-10-00-00.json", history([["old", "form"]]))
-    assert whole.folder == ""
+PLACES = (
+    "20240101-10-00-00.json",
+    "Downloads/20240101-10-00-00.json",
+    "logs/chat/Ada/20240101-10-00-00.json",
+    "logs/chat/Bo/20240101-10-00-00.json",
+    "Ada_persistent.json",
+)
 
 
-async def test_who_is_known_only_now_does_not_come_in_again(store: Store):
-    """It was imported when its file's name was not read, or is chosen in another folder."""
-    rows = [["old", "form"]]
-    [before] = read("Ada.json", history(rows))
+@pytest.mark.parametrize("before", PLACES)
+async def test_the_same_file_comes_in_once_whatever_its_folder_is_called(store: Store, before: str):
+    [whole] = read(before, history())
+    id, _ = await store.take(whole)
+    for path in PLACES:
+        [again] = read(path, history())
+        assert await store.take(again) == (id, False)
+
+
+@pytest.mark.parametrize("name", ["", "Ada", "Downloads"])
+async def test_what_came_in_with_a_name_in_its_fingerprint_is_not_new(store: Store, name: str):
+    [whole] = read("x.json", history())
+    named = spoken(whole, name)
+    before = msgspec.structs.replace(named, source=fingerprint(named, "webui"))
     id, _ = await store.take(before)
-    for path in ("Ada_persistent.json", "logs/chat/Ada/20240101-10-00-00.json"):
-        [whole] = read(path, history(rows))
-        assert await store.take(whole) == (id, False)
-
-
-async def test_characters_that_say_the_same_are_two(store: Store):
-    for name in ("Ada", "Bo"):
-        [whole] = read(f"logs/chat/{name}/20240101-10-00-00.json", history())
-        assert (await store.take(whole))[1]
+    for path in PLACES:
+        [again] = read(path, history())
+        assert await store.take(again) == (id, False)
+    [other] = read("x.json", history([*GREETED, ["and", "more"]]))
+    assert (await store.take(other))[1]
 
 
 def test_a_text_that_is_missing_costs_nothing_else():
@@ -761,7 +777,8 @@ async def test_what_lies_beside_the_chats_is_passed_over_and_old_ones_are_of_the
               "chat_state.json")  # fmt: skip
     files = dict.fromkeys((f"logs/{name}" for name in beside), b'["x"]')
     files |= {"logs/notebook/QA.txt": b"User:\nWho?\n\nAnswer:\nNobody.\n"}
-    files |= {"logs/chat/notebook/20240101-10-00-00.json": history(), "logs/old.json": history()}
+    files |= {"logs/chat/notebook/20240101-10-00-00.json": history(),
+              "logs/old.json": history([["old", "form"]])}  # fmt: skip
     when = {"logs/old.json": at(2023, 4, 1)}
     async with running("settings", "chat") as app:
         page = await app.open("/settings/conversations")

@@ -161,11 +161,11 @@ def fingerprint(whole: Whole, form: str = "spindle") -> str:
 
 def known(connection: sqlite3.Connection, whole: Whole) -> str:
     """The id of the same conversation, if it was imported before or comes from here; else ""."""
+    sources = [whole.source, fingerprint(whole), *_named(connection, whole)]
     query = (
-        "SELECT id FROM conversations WHERE source IN (?, ?, ?) AND source <> ''"
-        " AND deleted IS NULL"
+        f"SELECT id FROM conversations WHERE source IN ({', '.join('?' * len(sources))})"
+        " AND source <> '' AND deleted IS NULL"
     )
-    sources = whole.source, fingerprint(whole), _without_names(whole)
     for row in connection.execute(query, sources).fetchall():
         if _holds(connection, row["id"], whole):  # It may have gone on elsewhere since.
             return row["id"]
@@ -174,13 +174,28 @@ def known(connection: sqlite3.Connection, whole: Whole) -> str:
     return whole.id if row and dump(connection, whole.id).messages == whole.messages else ""
 
 
-def _without_names(whole: Whole) -> str:
-    """The fingerprint of what came from text-generation-webui before its character was known: the
-    path of a file tells it, and not every path does."""
-    if not whole.source.startswith("webui:"):
-        return ""
-    messages = tuple(msgspec.structs.replace(said, name="") for said in whole.messages)
-    return fingerprint(msgspec.structs.replace(whole, messages=messages), "webui")
+def spoken(whole: Whole, name: str) -> Whole:
+    """The same conversation, in which `name` gives every reply."""
+    messages = tuple(
+        msgspec.structs.replace(said, name=name) if said.role == "assistant" else said
+        for said in whole.messages
+    )
+    return msgspec.structs.replace(whole, messages=messages)
+
+
+def _named(connection: sqlite3.Connection, whole: Whole) -> list[str]:
+    """Fingerprints of a chat of text-generation-webui under the names that it may have come in
+    with: for a time the fingerprint had them, as the path of the file told them then."""
+    if not whole.messages or not whole.source.startswith("webui:"):
+        return []
+    query = (
+        "SELECT DISTINCT m.name FROM conversations c"
+        " JOIN messages first ON first.conversation = c.id AND first.parent IS NULL"
+        " JOIN messages m ON m.conversation = c.id"
+        " WHERE c.source GLOB 'webui:*' AND first.text = ? AND m.name <> ''"
+    )
+    names = connection.execute(query, (clean(whole.messages[0].text),)).fetchall()
+    return [fingerprint(spoken(whole, row["name"]), "webui") for row in names]
 
 
 def _holds(connection: sqlite3.Connection, id: str, whole: Whole) -> bool:

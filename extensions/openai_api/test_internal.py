@@ -369,6 +369,27 @@ async def test_who_waits_for_the_model_that_it_named_is_stopped_before_it_loads(
     assert (await theirs).status_code == 200
 
 
+async def test_who_stops_while_the_model_that_it_named_loads_gets_it_and_its_reply(
+    app: App, served: Served, monkeypatch: pytest.MonkeyPatch
+):
+    opens, loads, comes = ScriptedLoader.open, asyncio.Event(), asyncio.Event()
+
+    async def slowly(self: ScriptedLoader, *args: Any) -> Any:
+        loads.set()
+        await comes.wait()
+        return await opens(self, *args)
+
+    monkeypatch.setattr(ScriptedLoader, "open", slowly)
+    await app.configure("openai_api", load_by_name=True)
+    body = {"prompt": "a", "model": "second"}
+    mine = asyncio.create_task(ask(served, "POST", "/v1/completions", served.key, **body))
+    await loads.wait()
+    await ask(served, "POST", INTERNAL + "stop-generation", served.key)
+    comes.set()
+    answer = await mine
+    assert (answer.status_code, app.kernel.slot().state.name) == (200, "second"), answer.text
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_who_stops_several_replies_keeps_what_the_first_has_said(
     app: App, served: Served, model: Knowing, stream: bool

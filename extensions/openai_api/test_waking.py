@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from extensions.api_kit.api import PROGRAMS
+from extensions.api_kit.api import PROGRAMS, Run
 from kernel.api import LOADERS, OUTPUT, Delta, Phase, Refused, WorkerDied
 from kernel.testing import App, Scripted, ScriptedLoader, running
 from tests.programs import Knowing, post
@@ -362,9 +362,12 @@ async def test_questions_that_wait_for_a_model_count_for_their_key_and_are_seen_
         [programs] = app.kernel.registry.values(PROGRAMS)
         first = asyncio.create_task(asked(app, "/tokenize", content="a"))
         await app.until(lambda: len(programs.runs.live) == 1)
+        ended = list[Run]()
+        programs.runs.watchers.append(ended.append)
         for path, body in (("/v1/internal/encode", {"text": "a"}), (ASKED[0][0], TALK)):
             answer = await asked(app, path, **body)
             assert (answer.status, answer.json()["error"]["code"]) == (429, "too_many_requests")
+        assert [(run.api, run.state) for run in ended] == [("openai", "cancelled")] * 2
         [run] = programs.runs.live
         assert (run.api, run.state) == ("llama_server", "waiting")
         await asked(app, "/v1/internal/stop-generation")

@@ -12,7 +12,7 @@ LAST, MOST = 20, 50
 """Requests that have ended and are still shown, and of those under way the oldest."""
 WHO = {"page": "A page", "local": "A program on this machine", "key": "The owner's key"}
 STATES = {
-    "waiting": "waits for its turn", "reading": "the model reads", "writing": "the model writes",
+    "waiting": "waits for its model", "reading": "the model reads", "writing": "the model writes",
     "done": "done", "cancelled": "stopped", "failed": "failed",
 }  # fmt: skip
 

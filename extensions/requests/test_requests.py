@@ -86,11 +86,13 @@ async def test_questions_that_wait_for_a_model_are_seen_and_stopped():
         async with httpx.AsyncClient(timeout=60) as web:
             url = f"{served.http}/v1/internal/encode"
             asking = asyncio.create_task(web.post(url, json={"text": "A secret?"}))
-            await page.until("Waits for its turn")
+            await page.until("Waits for its model")
             assert 'A program on this machine <span class="quiet">OpenAI</span>' in page.html
             [id] = set(re.findall('id="requests-([0-9a-f]+)" data-state="waiting"', page.html))
             await page.act("requests.cancel", id=id)
-            assert (await asking).json()["error"]["code"] == "cancelled"
+            answer = (await asking).json()
+            says = "It was cancelled while it waited for its model."
+            assert (answer["error"]["code"], answer["error"]["message"]) == ("cancelled", says)
         await page.until("No program asks for anything now")
 
 
@@ -159,6 +161,23 @@ async def test_prometheus_reads_the_counts(app: App, served: Served, gate: async
     assert after["spindle_first_token_seconds_count"] == 1
     assert after["spindle_request_seconds_bucket +Inf"] == 1
     assert after["spindle_request_seconds_sum"] > 0
+
+
+async def test_a_refusal_because_a_key_has_too_many_at_once_is_seen_and_counted(
+    app: App, served: Served, gate: asyncio.Semaphore, caplog: pytest.LogCaptureFixture
+):
+    await app.configure("api_kit", at_once_each=1)
+    page = await app.open("/settings/requests")
+    first = asyncio.create_task(ask(served))
+    await page.until("The model reads")
+    with caplog.at_level("INFO"):
+        assert (await ask(served))["error"]["code"] == "too_many_requests"
+    assert "openai: local:local, cancelled, 0 + 0 tokens" in caplog.text
+    await page.until('data-state="cancelled"')
+    assert (await metrics(served))["spindle_requests_total openai cancelled"] == 1
+    for _ in range(3):
+        gate.release()
+    await first
 
 
 def gone(kept: "weakref.ref[Any]") -> bool:

@@ -9,7 +9,7 @@ on('htmx:before:swap', ({detail: {tasks}}) => {
 on('htmx:after:swap', () => {
   for (const [part, parent, place] of document.activeElement === document.body ? way : []) {
     const now = part.isConnected ? part : at(part.id) ?? parent.children[place] ?? parent.lastElementChild;
-    const there = [now, ...now?.querySelectorAll('*') ?? []].filter(each => each?.matches(was.matches(BUTTONS) ? BUTTONS : `${BUTTONS}, ${was.localName}:enabled`) && each.checkVisibility());
+    const there = [now, ...now?.querySelectorAll('*') ?? []].filter(each => each?.matches(was.matches(BUTTONS) ? BUTTONS : `[id="${CSS.escape(was.id)}"]`) && each.checkVisibility());      // who types presses nothing
     const next = there.find(each => called(each) === called(was)) ?? there[0];
     if (next) return next.focus({preventScroll: true});
   }

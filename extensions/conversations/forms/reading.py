@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from extensions.conversations.text import clean
-from extensions.conversations.whole import Whole, fingerprint
+from extensions.conversations.whole import Whole, fingerprint, spoken
 
 from . import chatgpt, ours, prose, tavern, webui
 
@@ -63,7 +63,7 @@ def check(size: int, head: bytes) -> None:
 
 
 def _read(place: PurePosixPath, data: bytes) -> Iterator[Whole]:
-    name, character = _name(place), _character(place)
+    name = _name(place)
     if place.suffix.lower() in (".md", ".markdown", ".txt") and data.lstrip()[:1] not in (
         b"{",
         b"[",
@@ -79,10 +79,12 @@ def _read(place: PurePosixPath, data: bytes) -> Iterator[Whole]:
         for whole in chatgpt.read(value):
             yield _marked(whole, "chatgpt")
     elif isinstance(value, list) and tavern.fits(value):
-        yield _marked(tavern.read(value, name, character), "sillytavern")
+        yield _marked(tavern.read(value, name, _character(place, *SHELVES)), "sillytavern")
     elif webui.fits(value):
-        folder = place.parts[0] if len(place.parts) == 2 else ""
-        yield _marked(webui.read(value, name, character, folder), "webui")
+        whole = webui.read(value, name, _character(place, webui.SHELF), place.parent.name)
+        # Without the name: the same file may lie where another is told, or none.
+        source = fingerprint(spoken(whole, ""), "webui")
+        yield msgspec.structs.replace(whole, source=source)
     else:
         raise Unreadable(NONE)
 
@@ -101,9 +103,9 @@ def _name(place: PurePosixPath) -> str:
     return (place.name[: -len(ending)] if known else place.name).strip()
 
 
-def _character(place: PurePosixPath) -> str:
+def _character(place: PurePosixPath, *shelves: str) -> str:
     folders = place.parts[:-1]
-    if len(folders) > 1 and folders[-2].lower() in SHELVES:
+    if len(folders) > 1 and folders[-2].lower() in shelves:
         return folders[-1]
     return ""
 

@@ -23,10 +23,16 @@ DOCUMENT = re.compile(r"\n\n([^\n]*?)(?: \(([\w.+-]+/[\w.+-]+)(?:, (\S+))?\))?\n
 PICTURE = re.compile(r"data:(image/[a-z+.-]{1,20});base64,")
 STAMP = re.compile(r"\d{8}-\d\d-\d\d-\d\d.*|\d{8}-\d{6}|persistent|\d{10,}")
 """File names that are no titles."""
-OWNED = re.compile(r"persistent_(.+)|(.+)_persistent|(?:history_)?(.+)_\d{8}[-T]\d{6}")
+OWNED = re.compile(r"persistent_(.+)|(.+)_persistent|history_(.+)_\d{8}[-T]\d{6}")
 """Nor are these, which name whom the conversation is with."""
-NOBODY = ("chat", "chat-instruct", "chats", "instruct", "logs", "none")
-"""What such a name, or a folder, says where it is no character."""
+DATED = re.compile(r"(.+)_\d{8}[-T]\d{6}")
+"""Nor is this, where the program wrote it; but people call their files so, too."""
+NOBODY = ("chat", "chat-instruct", "chats", "history", "instruct", "logs", "none")
+"""What such a name says where it is no character."""
+LOGS = "logs"
+"""Where the program kept chats before each character had a folder."""
+SHELF = "chat"
+"""In there, since then: the folder that holds those of the characters."""
 
 
 def fits(value: Any) -> bool:
@@ -43,15 +49,16 @@ def _is_row(row: Any) -> bool:
 
 def read(value: Any, name: str, character: str = "", folder: str = "") -> Whole:
     """The conversation of a decoded file; `name` is the file's, without its ending, and `folder`
-    the one that was chosen, which may be a character's."""
+    that of the folder it lies in."""
     if isinstance(value, list):
         value = {"internal": value}
-    character = character or _speaker(value, name, folder)
+    owner = _owner(name, folder)
+    character = character or ("" if owner.lower() in NOBODY else owner)
     messages, leaf = branches.tree(_rows(value, character))
     if not messages:
         raise ValueError("There is no message in it")
     times = [said.created for said in messages if said.created]
-    stamped = STAMP.fullmatch(name) or OWNED.fullmatch(name) or not name
+    stamped = STAMP.fullmatch(name) or owner or not name
     moment = of_name(name)
     return Whole(
         title_of(branches.first_words(messages)) if stamped else title_of(name),
@@ -64,14 +71,12 @@ def read(value: Any, name: str, character: str = "", folder: str = "") -> Whole:
     )
 
 
-def _speaker(value: Mapping[str, Any], name: str, folder: str) -> str:
-    """Whom the conversation is with, as the file's name says, or its folder where somebody speaks
-    before the user; "" for nobody."""
-    owned = OWNED.fullmatch(name)
-    rows = value.get("internal", value.get("data"))
-    greets = rows and _is_row(rows[0]) and rows[0][0] == GREETING
-    who = owned[owned.lastindex or 0] if owned else folder if greets else ""
-    return "" if who.lower() in NOBODY else who
+def _owner(name: str, folder: str) -> str:
+    """Whom a file's name says that it belongs to; "" where it says nothing of the kind."""
+    if owned := OWNED.fullmatch(name):
+        return owned[owned.lastindex or 0]
+    dated = DATED.fullmatch(name)
+    return dated[1] if dated and (" " not in dated[1] or folder.lower() == LOGS) else ""
 
 
 def _rows(value: Mapping[str, Any], character: str) -> Iterator[Row]:
