@@ -225,9 +225,8 @@ class Hub:
         finally:
             leaving = client.lost = True
             self.clients.discard(client)
-            client.outbox = (
-                Outbox()
-            )  # What it is told now waits for it; what it shows is drawn anew.
+            # What it is told from now on waits for it; what it shows is drawn anew.
+            client.outbox = Outbox()
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
             self._away.left(client)
