@@ -414,10 +414,10 @@ async def test_what_a_person_said_waits_for_the_disk_and_what_grows_does_not(
         await until(lambda: len(seen) > 2)
         assert seen[2:] == [NORMAL]
         await store.finish(reply.id, "done", "a whole reply", "a whole reply")
-        assert seen[3:] == [FULL]
+        assert seen.count(FULL) == 3, "however often the clock wrote what grew"
         await store.add_user(asked.conversation, "And then?")
         await store.rename(asked.conversation, "Greetings")
-        assert seen[4:] == [FULL, FULL], "what grew between them changed nothing of that"
+        assert seen.count(FULL) == 5, "what grew between them changed nothing of that"
 
 
 async def test_the_first_words_are_saved_at_once_and_the_others_at_the_interval(path: Path):
