@@ -51,7 +51,7 @@ class Client:
         self.tab, _, self.subject = path.strip("/").partition("/")
         self.outbox = Outbox()
         self.lost = False
-        """Whether it has no connection and may come back: what it is told now is not heard."""
+        """Whether it has no connection and may come back: what it would show now is not sent."""
         self.end: Callable[[], asyncio.Task[Any] | None] = lambda: None
         """Ends its connection, and says whose end to wait for."""
         self.near = False
